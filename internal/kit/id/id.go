@@ -1,0 +1,94 @@
+// Package id is the one identifier type of Gatehouse: a UUID version 7, so that
+// ids sort by the time they were made and lists can page by them.
+//
+// It never carries meaning beyond that order, and it is never a secret.
+package id
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// ID is a UUID (RFC 9562 §5.7). The zero ID means "none"; kit/db stores it as NULL.
+type ID [16]byte
+
+// ErrInvalid is returned for text that is not a UUID.
+var ErrInvalid = errors.New("not a UUID")
+
+// New returns a fresh version 7 UUID. It is safe for concurrent use.
+func New() ID {
+	u, err := uuid.NewV7()
+	if err != nil { // crypto/rand never fails on supported systems
+		panic(fmt.Sprintf("id: no randomness: %v", err))
+	}
+	return ID(u)
+}
+
+// Parse reads the 36-character form only; urn:, braces and bare hex are refused.
+func Parse(s string) (ID, error) {
+	if len(s) != 36 {
+		return ID{}, ErrInvalid
+	}
+	u, err := uuid.Parse(s)
+	if err != nil {
+		return ID{}, ErrInvalid
+	}
+	return ID(u), nil
+}
+
+// IsZero reports whether i is the zero ID, "none".
+func (i ID) IsZero() bool { return i == ID{} }
+
+// String returns the 36-character form, or "" for the zero ID.
+func (i ID) String() string {
+	if i.IsZero() {
+		return ""
+	}
+	return uuid.UUID(i).String()
+}
+
+// MarshalText implements encoding.TextMarshaler; the zero ID is the empty text.
+func (i ID) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler; the empty text is the zero ID.
+func (i *ID) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*i = ID{}
+		return nil
+	}
+	v, err := Parse(string(b))
+	if err != nil {
+		return err
+	}
+	*i = v
+	return nil
+}
+
+// Value implements driver.Valuer: 16 bytes, or NULL for the zero ID.
+func (i ID) Value() (driver.Value, error) {
+	if i.IsZero() {
+		return nil, nil
+	}
+	return i[:], nil
+}
+
+// Scan implements sql.Scanner for 16 bytes, the text form and NULL.
+func (i *ID) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*i = ID{}
+		return nil
+	case []byte:
+		if len(v) == 16 {
+			copy(i[:], v)
+			return nil
+		}
+		return i.UnmarshalText(v)
+	case string:
+		return i.UnmarshalText([]byte(v))
+	}
+	return fmt.Errorf("id: cannot scan %T", src)
+}
