@@ -1,0 +1,111 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Site is a tenant as it was reached: by path on the public host, or by one of
+// its own domains.
+type Site struct {
+	Tenant id.ID
+	Slug   string
+	Name   string
+	// Base is the issuer, without a trailing slash: "https://id.example.com/t/acme"
+	// or "https://login.acme.com". It comes from configuration and the database,
+	// never from the request's Host header.
+	Base string
+	Path string // the part of Base after the host: "/t/acme", or "" on a custom domain
+}
+
+// URL is the absolute address of path ("/signin?flow=…") below the site's base.
+func (s Site) URL(path string) string { return s.Base + path }
+
+// Local is path ("/signin?flow=…") as a browser on the site's host must ask for it.
+func (s Site) Local(path string) string { return s.Path + path }
+
+// Secure reports whether people reach the site over https.
+func (s Site) Secure() bool { return strings.HasPrefix(s.Base, "https://") }
+
+// SiteResolver finds the tenant of a request. Both methods return a NotFound
+// fault for a tenant that is unknown or being deleted, and a Denied fault for one
+// that is suspended.
+type SiteResolver interface {
+	// BySlug finds the tenant reached at /t/{slug}.
+	BySlug(ctx context.Context, slug string) (Site, error)
+	// ByDomain finds the tenant whose custom domain is host: lower case, no port.
+	ByDomain(ctx context.Context, host string) (Site, error)
+}
+
+// scope is what is known of one request. It is the request's context: one
+// allocation carries everything below.
+type scope struct {
+	context.Context
+	site    Site
+	caller  caller.Caller
+	scheme  string // "http" or "https" as the client used it
+	browser string // memo of Browser, "" until asked
+}
+
+type scopeKey struct{}
+
+// Value implements context.Context.
+func (s *scope) Value(key any) any {
+	if key == (scopeKey{}) {
+		return s
+	}
+	return s.Context.Value(key)
+}
+
+func scopeOf(ctx context.Context) *scope {
+	s, _ := ctx.Value(scopeKey{}).(*scope)
+	return s
+}
+
+// SiteOf returns the site the request is for; the zero Site outside a tenant's base.
+func SiteOf(r *http.Request) Site {
+	if s := scopeOf(r.Context()); s != nil {
+		return s.site
+	}
+	return Site{}
+}
+
+// CallerOf returns the anonymous caller of the request: its tenant, address,
+// agent and request id. A door that has authenticated somebody uses
+// CallerOf(r).As(actor).
+func CallerOf(r *http.Request) caller.Caller {
+	if s := scopeOf(r.Context()); s != nil {
+		return s.caller
+	}
+	return caller.Caller{Actor: caller.Actor{Kind: caller.Anonymous}}
+}
+
+// RequestIDOf returns the id that ties an answer, its log line and its audit events
+// together; "" outside a request.
+func RequestIDOf(ctx context.Context) string {
+	if s := scopeOf(ctx); s != nil {
+		return s.caller.RequestID
+	}
+	return ""
+}
+
+// WithSite returns r as a door would get it for site, from address. It is for
+// tests of doors that do not want a whole Handler around them.
+func WithSite(r *http.Request, site Site, address netip.Addr) *http.Request {
+	s := &scope{Context: r.Context(), site: site, scheme: "http", caller: caller.Caller{
+		Tenant:    site.Tenant,
+		Actor:     caller.Actor{Kind: caller.Anonymous},
+		Address:   address,
+		Agent:     agentOf(r),
+		RequestID: newRequestID(),
+	}}
+	if site.Secure() {
+		s.scheme = "https"
+	}
+	return r.WithContext(s)
+}
