@@ -1,0 +1,172 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+)
+
+// Config says which database to open.
+type Config struct {
+	// DSN is a postgres:// URL, or the path of an SQLite file. It serves.
+	DSN string
+	// OwnerDSN is the postgres:// URL of the role that owns the tables and
+	// migrates; empty means DSN is used for both.
+	OwnerDSN string
+	// SystemTables names the tables that no tenant owns.
+	SystemTables map[string]string
+	Postgres     fs.FS // migrations, postgres/*.sql
+	SQLite       fs.FS // migrations, sqlite/*.sql
+	Clock        clock.Clock
+	Log          *slog.Logger
+	// MaxConns bounds the Postgres connections of this process; 0 means 20.
+	MaxConns int
+}
+
+// IsPostgres reports whether the configured database is Postgres.
+func (c Config) IsPostgres() bool { return isPostgresDSN(c.DSN) }
+
+func isPostgresDSN(dsn string) bool {
+	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
+}
+
+// engine is what differs between the two databases.
+type engine interface {
+	view(ctx context.Context, fn func(session) error) error
+	update(ctx context.Context, fn func(session) error) error
+	close()
+	ping(ctx context.Context) error
+	name() string
+}
+
+// DB is an open database. It is safe for concurrent use.
+type DB struct {
+	engine engine
+	gate   *gate
+	clock  clock.Clock
+	log    *slog.Logger
+}
+
+// Open connects to a migrated database and proves its locks: on Postgres that
+// the serving role can neither bypass row-level security nor own a table, and
+// that every tenant table forces it; it fails otherwise.
+func Open(ctx context.Context, cfg Config) (*DB, error) {
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System{}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &DB{clock: cfg.Clock, log: cfg.Log}
+	var err error
+	if cfg.IsPostgres() {
+		d.engine, d.gate, err = openPostgres(ctx, cfg)
+	} else {
+		d.engine, d.gate, err = openSQLite(ctx, cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Close waits for running transactions and closes the database.
+func (d *DB) Close() { d.engine.close() }
+
+// Ping asks the database for a sign of life.
+func (d *DB) Ping(ctx context.Context) error { return classify(d.engine.ping(ctx)) }
+
+// Name is "postgres" or "sqlite".
+func (d *DB) Name() string { return d.engine.name() }
+
+// TenantTables returns the names of all tenant tables, sorted by nothing.
+func (d *DB) TenantTables() []string {
+	out := make([]string, 0, len(d.gate.tenantTables))
+	for t := range d.gate.tenantTables {
+		out = append(out, t)
+	}
+	return out
+}
+
+// View runs fn for reading. Each statement is one round trip that carries its own
+// tenant bind; statements see what was committed when each began, so fn must not
+// rely on two of them agreeing.
+func (d *DB) View(ctx context.Context, c caller.Caller, fn func(tx *Tx) error) error {
+	if c.Tenant.IsZero() {
+		return fmt.Errorf("db: %w: the caller names no tenant", ErrTenancy)
+	}
+	return classify(d.engine.view(ctx, func(s session) error {
+		return fn(&Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), after: new([]func())})
+	}))
+}
+
+// Update runs fn in one read-write transaction, committed when fn returns nil
+// and rolled back otherwise. After a serialization failure or a deadlock fn runs
+// again, up to five times: it must assign to outer variables, never append.
+//
+// Nothing slow belongs inside: no hashing, no HTTP, no mail, no other transaction
+// (on SQLite a nested one would wait for itself).
+func (d *DB) Update(ctx context.Context, c caller.Caller, fn func(tx *Tx) error) error {
+	if c.Tenant.IsZero() {
+		return fmt.Errorf("db: %w: the caller names no tenant", ErrTenancy)
+	}
+	var after []func()
+	err := d.retry(ctx, func(s session) error {
+		after = nil
+		tx := &Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), write: true, after: &after}
+		return errors.Join(fn(tx), tx.pending)
+	})
+	return d.committed(err, after)
+}
+
+// System runs fn in one transaction that may touch the system tables, and tenant
+// tables through For. reason says why no single tenant can do this; it is logged.
+func (d *DB) System(ctx context.Context, c caller.Caller, reason string, fn func(st *SystemTx) error) error {
+	d.log.DebugContext(ctx, "system transaction", "reason", reason, "actor", string(c.Actor.Kind), "request_id", c.RequestID)
+	var after []func()
+	err := d.retry(ctx, func(s session) error {
+		after = nil
+		var txs []*Tx
+		st := &SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: &txs, after: &after}
+		err := fn(st)
+		for _, tx := range txs {
+			err = errors.Join(err, tx.pending)
+		}
+		return err
+	})
+	return d.committed(err, after)
+}
+
+func (d *DB) retry(ctx context.Context, fn func(session) error) error {
+	var err error
+	for range 5 {
+		if err = d.engine.update(ctx, fn); !retryable(err) {
+			break
+		}
+	}
+	return classify(unjoin(err))
+}
+
+func (d *DB) committed(err error, after []func()) error {
+	if err != nil {
+		return err
+	}
+	for _, f := range after {
+		f()
+	}
+	return nil
+}
+
+// unjoin returns the only error of a join of one, so that messages stay short.
+func unjoin(err error) error {
+	if j, ok := err.(interface{ Unwrap() []error }); ok && len(j.Unwrap()) == 1 {
+		return j.Unwrap()[0]
+	}
+	return err
+}

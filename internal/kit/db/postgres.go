@@ -1,0 +1,263 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// servingRole is the role made by the first migration. With a single DSN every
+// serving connection takes it; with two, the serving login role is a member.
+const servingRole = "gatehouse_app"
+
+const bindSQL = `SELECT set_config('app.tenant_id', $1, true)`
+
+type postgres struct{ pool *pgxpool.Pool }
+
+func openPostgres(ctx context.Context, cfg Config) (engine, *gate, error) {
+	pc, err := pgxpool.ParseConfig(cfg.DSN)
+	if err != nil {
+		return nil, nil, fmt.Errorf("database: the Postgres URL cannot be read: %w", err)
+	}
+	if cfg.OwnerDSN == "" || cfg.OwnerDSN == cfg.DSN {
+		pc.ConnConfig.RuntimeParams["role"] = servingRole
+	}
+	pc.MaxConns = 20
+	if cfg.MaxConns > 0 {
+		pc.MaxConns = int32(min(cfg.MaxConns, 1000))
+	}
+	pc.MaxConnIdleTime = 5 * time.Minute
+	pc.ConnConfig.ConnectTimeout = 5 * time.Second
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := provePostgres(ctx, pool, cfg)
+	if err != nil {
+		pool.Close()
+		return nil, nil, classify(err)
+	}
+	return &postgres{pool}, g, nil
+}
+
+// provePostgres reads the schema and refuses a database whose locks are open.
+func provePostgres(ctx context.Context, pool *pgxpool.Pool, cfg Config) (*gate, error) {
+	var role string
+	var bypass bool
+	err := pool.QueryRow(ctx, `SELECT rolname, rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user`).Scan(&role, &bypass)
+	if err != nil {
+		return nil, fmt.Errorf("database: connect as the serving role: %w", err)
+	}
+	if bypass {
+		return nil, fmt.Errorf("database: the role %q could bypass row-level security, so it must not serve: give --database a role that is only IN ROLE %s, and this one to --migrate-database", role, servingRole)
+	}
+	rows, err := pool.Query(ctx, `
+		SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity, pg_has_role(current_user, c.relowner, 'USAGE')
+		FROM pg_class c
+		WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = current_schema()::regnamespace
+		  AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var tables []string
+	for rows.Next() {
+		var table string
+		var forced, owned bool
+		if err := rows.Scan(&table, &forced, &owned); err != nil {
+			return nil, err
+		}
+		if _, system := cfg.SystemTables[table]; system {
+			continue
+		}
+		if !forced {
+			return nil, fmt.Errorf("database: row-level security is not forced on %s: the schema was changed by hand; restore it before serving", table)
+		}
+		if owned {
+			return nil, fmt.Errorf("database: the role %q owns %s and so could lift its row-level security: serve with a role that is only IN ROLE %s", role, table, servingRole)
+		}
+		tables = append(tables, table)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	if len(tables) == 0 {
+		return nil, errors.New("database: there are no tables: run `gatehouse migrate` first")
+	}
+	slices.Sort(tables)
+	return newGate(tables, systemNames(cfg)), nil
+}
+
+func systemNames(cfg Config) []string {
+	var out []string
+	for t := range cfg.SystemTables {
+		out = append(out, t)
+	}
+	return out
+}
+
+func (p *postgres) name() string                   { return "postgres" }
+func (p *postgres) close()                         { p.pool.Close() }
+func (p *postgres) ping(ctx context.Context) error { return p.pool.Ping(ctx) }
+
+func (p *postgres) view(ctx context.Context, fn func(session) error) error {
+	conn, err := p.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	return fn(&pgSession{conn: conn.Conn()})
+}
+
+func (p *postgres) update(ctx context.Context, fn func(session) error) error {
+	conn, err := p.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	s := &pgSession{conn: conn.Conn(), write: true}
+	done := false
+	defer func() {
+		if !done { // fn failed or panicked
+			s.rollback(ctx)
+		}
+	}()
+	if err := fn(s); err != nil {
+		return err
+	}
+	if err := s.commit(ctx); err != nil {
+		return err
+	}
+	done = true
+	return nil
+}
+
+type deferred struct {
+	tenant id.ID
+	sql    string
+	args   []any
+}
+
+// pgSession sends as few round trips as it can. Reading: bind and statement in
+// one implicit transaction. Writing: BEGIN and bind ride with the first
+// statement, put-off statements with the next one or with COMMIT.
+type pgSession struct {
+	conn  *pgx.Conn
+	write bool
+	begun bool
+	bound id.ID
+	put   []deferred
+}
+
+func (s *pgSession) later(tenant id.ID, sql string, args []any) {
+	s.put = append(s.put, deferred{tenant, sql, args})
+}
+
+// bind queues the tenant's bind when the statement needs another one than is bound.
+func (s *pgSession) bind(b *pgx.Batch, tenant id.ID) {
+	if tenant.IsZero() || (s.write && s.bound == tenant) {
+		return
+	}
+	b.Queue(bindSQL, tenant.String())
+	s.bound = tenant
+}
+
+// open queues BEGIN, the statements put off so far and the bind for tenant.
+func (s *pgSession) open(tenant id.ID) *pgx.Batch {
+	b := &pgx.Batch{}
+	if s.write && !s.begun {
+		b.Queue("BEGIN")
+		s.begun = true
+	}
+	for _, d := range s.put {
+		s.bind(b, d.tenant)
+		b.Queue(d.sql, pgArgs(d.tenant, d.args)...)
+	}
+	s.put = nil
+	s.bind(b, tenant)
+	return b
+}
+
+// send runs the batch; last is handed the results of its last statement.
+func (s *pgSession) send(ctx context.Context, b *pgx.Batch, last func(pgx.BatchResults) error) (err error) {
+	res := s.conn.SendBatch(ctx, b)
+	defer func() {
+		if cerr := res.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	for range b.Len() - 1 {
+		if _, err := res.Exec(); err != nil {
+			return err
+		}
+	}
+	return last(res)
+}
+
+func (s *pgSession) exec(ctx context.Context, tenant id.ID, sql string, args []any) (n int64, err error) {
+	b := s.open(tenant)
+	b.Queue(sql, pgArgs(tenant, args)...)
+	err = s.send(ctx, b, func(res pgx.BatchResults) error {
+		tag, err := res.Exec()
+		n = tag.RowsAffected()
+		return err
+	})
+	return n, err
+}
+
+func (s *pgSession) query(ctx context.Context, tenant id.ID, sql string, args []any, each func(Row) error) error {
+	b := s.open(tenant)
+	b.Queue(sql, pgArgs(tenant, args)...)
+	return s.send(ctx, b, func(res pgx.BatchResults) error {
+		rows, err := res.Query()
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if err := each(scanner{rows.Scan}); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+}
+
+func (s *pgSession) commit(ctx context.Context) error {
+	if !s.begun && len(s.put) == 0 {
+		return nil
+	}
+	b := s.open(id.ID{})
+	b.Queue("COMMIT")
+	var tag pgconn.CommandTag
+	err := s.send(ctx, b, func(res pgx.BatchResults) (err error) {
+		tag, err = res.Exec()
+		return err
+	})
+	if err == nil && !strings.EqualFold(tag.String(), "COMMIT") {
+		err = errors.New("db: the transaction was already broken and has been rolled back")
+	}
+	return err
+}
+
+// rollback ends a failed transaction; a connection that cannot even do that is
+// closed, so that the pool drops it.
+func (s *pgSession) rollback(ctx context.Context) {
+	if s.conn.IsClosed() || s.conn.PgConn().TxStatus() == 'I' {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if _, err := s.conn.Exec(ctx, "ROLLBACK"); err != nil {
+		_ = s.conn.Close(ctx)
+	}
+}

@@ -1,0 +1,182 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// session is one database transaction (or, for reads, one connection) of either
+// database. It is used by one goroutine.
+type session interface {
+	// exec runs a statement and returns how many rows it changed.
+	exec(ctx context.Context, tenant id.ID, sql string, args []any) (int64, error)
+	// query runs a statement and hands each row to each.
+	query(ctx context.Context, tenant id.ID, sql string, args []any, each func(Row) error) error
+	// later puts a statement off until the next one or COMMIT.
+	later(tenant id.ID, sql string, args []any)
+}
+
+// Tx is a transaction bound to one tenant. It is used by one goroutine and is
+// dead once the function it was given to returns.
+type Tx struct {
+	s       session
+	gate    *gate
+	caller  caller.Caller
+	now     time.Time
+	write   bool
+	pending error     // the first refusal of a Later, reported at commit
+	after   *[]func() // run once the transaction has been committed
+}
+
+// Caller returns on whose behalf the transaction runs.
+func (tx *Tx) Caller() caller.Caller { return tx.caller }
+
+// Tenant returns the tenant the transaction is bound to.
+func (tx *Tx) Tenant() id.ID { return tx.caller.Tenant }
+
+// Now returns the transaction's one reading of the clock: UTC, microseconds.
+func (tx *Tx) Now() time.Time { return tx.now }
+
+// Exec runs a statement and returns how many rows it changed. $1 is the tenant;
+// args start at $2.
+func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (int64, error) {
+	if err := tx.admit(sql, true); err != nil {
+		return 0, err
+	}
+	n, err := tx.s.exec(ctx, tx.caller.Tenant, sql, args)
+	return n, classify(err)
+}
+
+// Later puts a write off: it is sent together with the next statement or with
+// COMMIT, in program order, and so costs no round trip of its own. Its row count
+// is lost and its error is the next statement's or the transaction's.
+func (tx *Tx) Later(sql string, args ...any) {
+	if err := tx.admit(sql, true); err != nil {
+		if tx.pending == nil {
+			tx.pending = err
+		}
+		return
+	}
+	tx.s.later(tx.caller.Tenant, sql, args)
+}
+
+// AfterCommit registers f to run once the transaction has been committed, on the
+// goroutine that opened it: dropping cached copies, waking a worker. f is not
+// called when the transaction is rolled back.
+func (tx *Tx) AfterCommit(f func()) { *tx.after = append(*tx.after, f) }
+
+func (tx *Tx) admit(sql string, write bool) error {
+	if write && !tx.write {
+		return fmt.Errorf("db: a View may not write\n%s", sql)
+	}
+	_, err := tx.gate.check(sql, false)
+	return err
+}
+
+// One returns the only row of a query, or ErrNoRows. $1 is the tenant.
+func One[T any](ctx context.Context, tx *Tx, scan func(Row) (T, error), sql string, args ...any) (T, error) {
+	var out T
+	found := false
+	err := tx.each(ctx, sql, args, func(r Row) (err error) {
+		if found {
+			return fmt.Errorf("db: One found more than one row\n%s", sql)
+		}
+		found = true
+		out, err = scan(r)
+		return err
+	})
+	if err == nil && !found {
+		err = ErrNoRows
+	}
+	return out, err
+}
+
+// List returns every row of a query; the statement's LIMIT bounds it. $1 is the tenant.
+func List[T any](ctx context.Context, tx *Tx, scan func(Row) (T, error), sql string, args ...any) ([]T, error) {
+	out := []T{}
+	err := tx.each(ctx, sql, args, func(r Row) error {
+		v, err := scan(r)
+		if err == nil {
+			out = append(out, v)
+		}
+		return err
+	})
+	return out, err
+}
+
+func (tx *Tx) each(ctx context.Context, sql string, args []any, each func(Row) error) error {
+	if err := tx.admit(sql, false); err != nil {
+		return err
+	}
+	return classify(tx.s.query(ctx, tx.caller.Tenant, sql, args, each))
+}
+
+// SystemTx is a write transaction over the system tables, for work that no single
+// tenant can do. It cannot touch a tenant table except through For.
+type SystemTx struct {
+	s      session
+	gate   *gate
+	caller caller.Caller
+	now    time.Time
+	txs    *[]*Tx
+	after  *[]func()
+}
+
+// For binds the same database transaction to a tenant. The caller stays who it is.
+func (st *SystemTx) For(tenant id.ID) *Tx {
+	c := st.caller
+	c.Tenant = tenant
+	tx := &Tx{s: st.s, gate: st.gate, caller: c, now: st.now, write: true, after: st.after}
+	*st.txs = append(*st.txs, tx)
+	return tx
+}
+
+// Now returns the transaction's one reading of the clock.
+func (st *SystemTx) Now() time.Time { return st.now }
+
+// Caller returns on whose behalf the transaction runs.
+func (st *SystemTx) Caller() caller.Caller { return st.caller }
+
+// Exec runs a statement on system tables; args start at $1.
+func (st *SystemTx) Exec(ctx context.Context, sql string, args ...any) (int64, error) {
+	if _, err := st.gate.check(sql, true); err != nil {
+		return 0, err
+	}
+	n, err := st.s.exec(ctx, id.ID{}, sql, args)
+	return n, classify(err)
+}
+
+// SystemOne is One for a SystemTx; args start at $1.
+func SystemOne[T any](ctx context.Context, st *SystemTx, scan func(Row) (T, error), sql string, args ...any) (T, error) {
+	rows, err := SystemList(ctx, st, scan, sql, args...)
+	var zero T
+	switch {
+	case err != nil:
+		return zero, err
+	case len(rows) == 0:
+		return zero, ErrNoRows
+	case len(rows) > 1:
+		return zero, fmt.Errorf("db: One found more than one row\n%s", sql)
+	}
+	return rows[0], nil
+}
+
+// SystemList is List for a SystemTx; args start at $1.
+func SystemList[T any](ctx context.Context, st *SystemTx, scan func(Row) (T, error), sql string, args ...any) ([]T, error) {
+	if _, err := st.gate.check(sql, true); err != nil {
+		return nil, err
+	}
+	out := []T{}
+	err := st.s.query(ctx, id.ID{}, sql, args, func(r Row) error {
+		v, err := scan(r)
+		if err == nil {
+			out = append(out, v)
+		}
+		return err
+	})
+	return out, classify(err)
+}

@@ -1,0 +1,124 @@
+package db
+
+import (
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Row is one result row. Scan accepts pointers to id.ID, time.Time, bool,
+// integers, string (and types made of them), []byte; NULL is accepted by
+// id.ID and time.Time only, as their zero value.
+type Row interface {
+	Scan(dest ...any) error
+}
+
+// pgArgs returns the statement's arguments as Postgres takes them: times as
+// microseconds since 1970, zero times and ids as NULL.
+func pgArgs(tenant id.ID, args []any) []any {
+	out := make([]any, 0, len(args)+1)
+	if !tenant.IsZero() {
+		out = append(out, pgtype.UUID{Bytes: tenant, Valid: true})
+	}
+	for _, a := range args {
+		switch v := a.(type) {
+		case id.ID:
+			out = append(out, pgtype.UUID{Bytes: v, Valid: !v.IsZero()})
+		case time.Time:
+			out = append(out, pgtype.Int8{Int64: v.UnixMicro(), Valid: !v.IsZero()})
+		default:
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// sqliteArgs is pgArgs for SQLite; ids are 16-byte blobs.
+func sqliteArgs(tenant id.ID, args []any) []any {
+	out := make([]any, 0, len(args)+1)
+	if !tenant.IsZero() {
+		out = append(out, tenant[:])
+	}
+	for _, a := range args {
+		if v, ok := a.(time.Time); ok {
+			out = append(out, sql.NullInt64{Int64: v.UnixMicro(), Valid: !v.IsZero()})
+			continue
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// scanner adapts a driver's row: times and ids are converted on the way.
+type scanner struct {
+	scan func(dest ...any) error
+}
+
+func (s scanner) Scan(dest ...any) error {
+	var wrapped []any
+	for i, d := range dest {
+		var w any
+		switch v := d.(type) {
+		case *time.Time:
+			w = (*micros)(v)
+		case *id.ID:
+			w = (*uuidDest)(v)
+		default:
+			continue
+		}
+		if wrapped == nil {
+			wrapped = append([]any(nil), dest...)
+		}
+		wrapped[i] = w
+	}
+	if wrapped == nil {
+		wrapped = dest
+	}
+	return s.scan(wrapped...)
+}
+
+// micros scans a BIGINT of microseconds into a time.Time, on both databases.
+type micros time.Time
+
+// ScanInt64 implements pgtype.Int64Scanner.
+func (m *micros) ScanInt64(v pgtype.Int8) error {
+	if !v.Valid {
+		*m = micros{}
+		return nil
+	}
+	*m = micros(time.UnixMicro(v.Int64).UTC())
+	return nil
+}
+
+// Scan implements sql.Scanner.
+func (m *micros) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*m = micros{}
+	case int64:
+		*m = micros(time.UnixMicro(v).UTC())
+	default:
+		return fmt.Errorf("db: a time is stored as %T, want an integer of microseconds", src)
+	}
+	return nil
+}
+
+// uuidDest scans a uuid (Postgres) or a 16-byte blob (SQLite) into an id.ID.
+type uuidDest id.ID
+
+// ScanUUID implements pgtype.UUIDScanner.
+func (u *uuidDest) ScanUUID(v pgtype.UUID) error {
+	if !v.Valid {
+		*u = uuidDest{}
+		return nil
+	}
+	*u = v.Bytes
+	return nil
+}
+
+// Scan implements sql.Scanner.
+func (u *uuidDest) Scan(src any) error { return (*id.ID)(u).Scan(src) }

@@ -1,0 +1,31 @@
+// Package migrations holds the schema of both databases as paired, forward-only
+// files: number N under postgres/ and under sqlite/ are the same step.
+//
+// A tenant table has tenant_id first in its primary key, a foreign key
+// (tenant_id) REFERENCES tenants(id) without cascade, and on Postgres a call to
+// gatehouse_protect. Everything else must be listed in SystemTables with its reason.
+package migrations
+
+import "embed"
+
+// Postgres holds postgres/*.sql.
+//
+//go:embed postgres/*.sql
+var Postgres embed.FS
+
+// SQLite holds sqlite/*.sql.
+//
+//go:embed sqlite/*.sql
+var SQLite embed.FS
+
+// SystemTables names the tables that are not protected by tenant, each with its
+// reason. They hold no personal data; only db.System and statements that name
+// the tenant by $1 reach them.
+var SystemTables = map[string]string{
+	"tenants":          "read before a tenant is known; holds names and settings, no personal data",
+	"tenant_domains":   "maps a host to its tenant before a tenant is known",
+	"config_clock":     "one row that every replica polls for changed configuration",
+	"job_tenants":      "tells workers which tenants have due jobs, never what they are",
+	"goose_db_version": "the migrations' own record",
+	"goose_lock":       "keeps two replicas from migrating at once",
+}
