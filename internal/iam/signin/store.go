@@ -1,0 +1,128 @@
+package signin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// ErrGone is returned for a flow that does not exist, belongs to another browser,
+// is too old or was finished: from outside these are one.
+var ErrGone = fault.New(fault.NotFound, "signin.gone",
+	"This sign-in was finished, took too long, or was begun in another browser. Go back to where you came from and start again.")
+
+// ErrNotDone is returned by Finish for a flow that still has steps to go.
+var ErrNotDone = fault.New(fault.Conflict, "signin.not_done",
+	"This sign-in is not complete yet.")
+
+// ErrStale is returned by Save when another step was saved meanwhile.
+var ErrStale = fault.New(fault.Conflict, "signin.stale",
+	"This sign-in went on in another tab. Load the page again.")
+
+// Begin writes a new flow. With it go a few flows of the tenant that are past
+// their time, so that flows need no sweeper and cannot pile up.
+func Begin(ctx context.Context, tx *db.Tx, n New) (Flow, error) {
+	f, err := begin(n, tx.Now())
+	if err != nil {
+		return Flow{}, err
+	}
+	state, err := json.Marshal(f)
+	if err != nil {
+		return Flow{}, fmt.Errorf("signin: %w", err)
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO signin_flows (tenant_id, id, browser_hash, state, done, version, created_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		f.ID, browserHash(n.Browser), string(state), false, f.Version, f.CreatedAt, f.ExpiresAt)
+	if err != nil {
+		return Flow{}, err
+	}
+	tx.Later(`DELETE FROM signin_flows WHERE tenant_id = $1 AND id IN (
+		SELECT id FROM signin_flows WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT 20)`, tx.Now())
+	return f, nil
+}
+
+// Load returns the flow if it was begun by browser and can still be finished;
+// else ErrGone.
+func Load(ctx context.Context, tx *db.Tx, flow id.ID, browser string) (Flow, error) {
+	f, err := db.One(ctx, tx, scanFlow, `SELECT id, state, version, created_at, expires_at FROM signin_flows
+		WHERE tenant_id = $1 AND id = $2 AND browser_hash = $3 AND finished_at IS NULL AND expires_at > $4`,
+		flow, browserHash(browser), tx.Now())
+	return f, gone(err)
+}
+
+// Save writes what a step changed in f, on the version f was loaded at, and
+// whether f is now done under p. It fails with ErrStale when another step was
+// saved in between, or when the flow was finished.
+func Save(ctx context.Context, tx *db.Tx, f *Flow, p Policy) error {
+	state, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("signin: %w", err)
+	}
+	n, err := tx.Exec(ctx, `UPDATE signin_flows SET state = $4, done = $5, version = version + 1
+		WHERE tenant_id = $1 AND id = $2 AND version = $3 AND finished_at IS NULL`,
+		f.ID, f.Version, string(state), Next(*f, p) == Done)
+	switch {
+	case err != nil:
+		return err
+	case n == 0:
+		return ErrStale
+	}
+	f.Version++
+	return nil
+}
+
+// Finish consumes a flow that is done and returns it, to exactly one caller:
+// ErrNotDone while it has steps to go, ErrGone for everything else, the second
+// time included.
+func Finish(ctx context.Context, tx *db.Tx, flow id.ID, browser string) (Flow, error) {
+	f, err := db.One(ctx, tx, scanFlow, `UPDATE signin_flows SET finished_at = $4
+		WHERE tenant_id = $1 AND id = $2 AND browser_hash = $3 AND done = $5 AND finished_at IS NULL AND expires_at > $4
+		RETURNING id, state, version, created_at, expires_at`,
+		flow, browserHash(browser), tx.Now(), true)
+	if errors.Is(err, db.ErrNoRows) {
+		if _, err := Load(ctx, tx, flow, browser); err != nil {
+			return Flow{}, err
+		}
+		return Flow{}, ErrNotDone
+	}
+	return f, err
+}
+
+func scanFlow(r db.Row) (Flow, error) {
+	var (
+		f               Flow
+		flow            id.ID
+		state           string
+		version         int64
+		created, expire time.Time
+	)
+	if err := r.Scan(&flow, &state, &version, &created, &expire); err != nil {
+		return Flow{}, err
+	}
+	if err := json.Unmarshal([]byte(state), &f); err != nil {
+		return Flow{}, fmt.Errorf("signin: flow %s cannot be read: %w", flow, err)
+	}
+	f.ID, f.Version, f.CreatedAt, f.ExpiresAt = flow, version, created, expire
+	return f, nil
+}
+
+func gone(err error) error {
+	if errors.Is(err, db.ErrNoRows) {
+		return ErrGone
+	}
+	return err
+}
+
+// browserHash is what is stored of a browser's secret. It has 256 random bits, so
+// one plain hash is enough.
+func browserHash(browser string) []byte {
+	sum := sha256.Sum256([]byte(browser))
+	return sum[:]
+}
