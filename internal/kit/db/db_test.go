@@ -1,0 +1,294 @@
+package db_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+)
+
+const insertJob = `INSERT INTO jobs (tenant_id, id, kind, dedup_key, payload, due_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $6)`
+
+type job struct {
+	ID   id.ID
+	Kind string
+	Due  time.Time
+}
+
+func scanJob(r db.Row) (j job, err error) {
+	return j, r.Scan(&j.ID, &j.Kind, &j.Due)
+}
+
+func TestReadsBackWhatWasWritten(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ctx := context.Background()
+		acme := d.Tenant(t, "acme")
+		jid := id.New()
+		err := d.Update(ctx, acme, func(tx *db.Tx) error {
+			tx.Later(insertJob, jid, "later", "k", []byte("p"), tx.Now())
+			n, err := tx.Exec(ctx, insertJob, id.New(), "now", "k", []byte("p"), tx.Now())
+			if n != 1 {
+				t.Errorf("rows = %d, want 1", n)
+			}
+			tx.Later(`UPDATE jobs SET attempts = $3 WHERE tenant_id = $1 AND id = $2`, jid, 7)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got job
+		err = d.View(ctx, acme, func(tx *db.Tx) (err error) {
+			got, err = db.One(ctx, tx, scanJob, `SELECT id, kind, due_at FROM jobs WHERE tenant_id = $1 AND id = $2 AND attempts = 7 AND failed_at IS NULL`, jid)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.ID != jid || got.Kind != "later" || !got.Due.Equal(d.Clock.Now()) {
+			t.Errorf("got %+v", got)
+		}
+		err = d.Update(ctx, acme, func(tx *db.Tx) error {
+			_, err := tx.Exec(ctx, insertJob, id.New(), "now", "k", []byte("p"), tx.Now())
+			return err
+		})
+		if !db.IsConflict(err, "jobs", "dedup_key") {
+			t.Errorf("duplicate key: err = %v, want a conflict on jobs__dedup_key", err)
+		}
+	})
+}
+
+func TestFailureRollsBackEverything(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ctx := context.Background()
+		acme := d.Tenant(t, "acme")
+		boom := errors.New("boom")
+		count := func() (n int64) {
+			_ = d.View(ctx, acme, func(tx *db.Tx) (err error) {
+				n, err = db.One(ctx, tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM jobs WHERE tenant_id = $1`)
+				return err
+			})
+			return n
+		}
+		for name, fn := range map[string]func(tx *db.Tx) error{
+			"error after exec": func(tx *db.Tx) error {
+				_, _ = tx.Exec(ctx, insertJob, id.New(), "a", nil, []byte{}, tx.Now())
+				return boom
+			},
+			"error after later": func(tx *db.Tx) error { tx.Later(insertJob, id.New(), "a", nil, []byte{}, tx.Now()); return boom },
+			"later that fails": func(tx *db.Tx) error {
+				i := id.New()
+				tx.Later(insertJob, i, "a", nil, []byte{}, tx.Now())
+				tx.Later(insertJob, i, "a", nil, []byte{}, tx.Now())
+				return nil
+			},
+			"later that is refused": func(tx *db.Tx) error {
+				tx.Later(`DELETE FROM jobs WHERE id = $2 OR $1 IS NULL`, id.New())
+				_, err := tx.Exec(ctx, insertJob, id.New(), "a", nil, []byte{}, tx.Now())
+				return err
+			},
+		} {
+			if err := d.Update(ctx, acme, fn); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+			if n := count(); n != 0 {
+				t.Errorf("%s: %d rows left", name, n)
+			}
+		}
+		func() {
+			defer func() { _ = recover() }()
+			_ = d.Update(ctx, acme, func(tx *db.Tx) error {
+				_, _ = tx.Exec(ctx, insertJob, id.New(), "a", nil, []byte{}, tx.Now())
+				panic("boom")
+			})
+		}()
+		if n := count(); n != 0 {
+			t.Errorf("panic: %d rows left", n)
+		}
+	})
+}
+
+// Lock two: a statement that does not say whose rows it wants is not sent.
+func TestStatementsWithoutTheirTenantAreRefused(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ctx := context.Background()
+		acme := d.Tenant(t, "acme")
+		for _, sql := range []string{
+			`SELECT id FROM jobs`,
+			`SELECT id FROM jobs WHERE tenant_id <> $1`,
+			`SELECT id FROM jobs WHERE tenant_id = $2 AND $1 IS NOT NULL`,
+			`SELECT id FROM jobs -- WHERE tenant_id = $1`,
+			`DELETE FROM jobs WHERE kind = $2`,
+			`INSERT INTO jobs (id, tenant_id) VALUES ($2, $1)`,
+			`INSERT INTO jobs (tenant_id, id) VALUES ($2, $3)`,
+			`INSERT INTO jobs (tenant_id, id) VALUES ($1, $2), ($3, $4)`,
+			`SELECT 1; SELECT id FROM jobs WHERE tenant_id = $1`,
+			`SELECT slug FROM tenants`,
+		} {
+			err := d.Update(ctx, acme, func(tx *db.Tx) error {
+				_, err := tx.Exec(ctx, sql, id.New())
+				return err
+			})
+			if !errors.Is(err, db.ErrTenancy) {
+				t.Errorf("%s: err = %v, want ErrTenancy", sql, err)
+			}
+		}
+		err := d.System(ctx, acme, "test", func(st *db.SystemTx) error {
+			_, err := st.Exec(ctx, `DELETE FROM jobs WHERE tenant_id = $1`, acme.Tenant)
+			return err
+		})
+		if !errors.Is(err, db.ErrTenancy) {
+			t.Errorf("System on a tenant table: err = %v, want ErrTenancy", err)
+		}
+		if err := d.View(ctx, caller.Caller{}, func(*db.Tx) error { return nil }); !errors.Is(err, db.ErrTenancy) {
+			t.Errorf("no tenant: err = %v, want ErrTenancy", err)
+		}
+	})
+}
+
+// Lock four: what the text lock lets pass, the database still refuses. These
+// statements name the tenant and then reach around it.
+func TestTheDatabaseRefusesToReachAround(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ctx := context.Background()
+		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
+		for _, c := range []caller.Caller{acme, globex} {
+			if err := d.Update(ctx, c, func(tx *db.Tx) error {
+				_, err := tx.Exec(ctx, insertJob, id.New(), "k", nil, []byte{}, tx.Now())
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, sql := range []string{
+			`SELECT id, kind, due_at FROM jobs WHERE tenant_id = $1 OR 1 = 1`,
+			`SELECT id, kind, due_at FROM jobs WHERE tenant_id = $1 UNION ALL SELECT id, kind, due_at FROM jobs`,
+			`SELECT j.id, j.kind, j.due_at FROM jobs j JOIN jobs o ON o.tenant_id = $1`,
+		} {
+			var rows []job
+			err := d.View(ctx, acme, func(tx *db.Tx) (err error) {
+				rows, err = db.List(ctx, tx, scanJob, sql)
+				return err
+			})
+			if d.Name() == "sqlite" {
+				if !errors.Is(err, db.ErrTenancy) {
+					t.Errorf("%s: err = %v, want the plan refused", sql, err)
+				}
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s: %v", sql, err)
+			}
+			for _, j := range rows {
+				if n := countFor(t, d, acme, j.ID); n != 1 {
+					t.Errorf("%s: row %s of another tenant came through", sql, j.ID)
+				}
+			}
+		}
+		// a row whose tenant is taken from an argument instead of the bind
+		err := d.Update(ctx, acme, func(tx *db.Tx) error {
+			_, err := tx.Exec(ctx, `UPDATE jobs SET tenant_id = $2 WHERE tenant_id = $1`, globex.Tenant)
+			return err
+		})
+		if err == nil {
+			t.Error("a row was given to another tenant")
+		}
+	})
+}
+
+func countFor(t *testing.T, d *testkit.Database, c caller.Caller, i id.ID) (n int64) {
+	t.Helper()
+	err := d.View(context.Background(), c, func(tx *db.Tx) (err error) {
+		n, err = db.One(context.Background(), tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) },
+			`SELECT count(*) FROM jobs WHERE tenant_id = $1 AND id = $2`, i)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestSystemBindsEachTenantInTurn(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ctx := context.Background()
+		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
+		a, g := id.New(), id.New()
+		err := d.System(ctx, acme, "test", func(st *db.SystemTx) error {
+			st.For(acme.Tenant).Later(insertJob, a, "a", nil, []byte{}, st.Now())
+			st.For(globex.Tenant).Later(insertJob, g, "g", nil, []byte{}, st.Now())
+			_, err := st.Exec(ctx, `UPDATE tenants SET name = $2 WHERE id = $1`, acme.Tenant, "Acme")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if countFor(t, d, acme, a) != 1 || countFor(t, d, globex, g) != 1 || countFor(t, d, acme, g) != 0 {
+			t.Error("a row is missing or in the wrong tenant")
+		}
+	})
+}
+
+func TestWritersShareAndDoNotDisturbOneAnother(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ctx := context.Background()
+		acme := d.Tenant(t, "acme")
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		ok := 0
+		for i := range 64 {
+			wg.Go(func() {
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				err := d.Update(ctx, acme, func(tx *db.Tx) error {
+					if _, err := tx.Exec(ctx, insertJob, id.New(), "k", nil, []byte{}, tx.Now()); err != nil {
+						return err
+					}
+					switch i % 4 {
+					case 1:
+						return errors.New("boom")
+					case 2:
+						cancel() // the caller goes away in the middle
+					}
+					return nil
+				})
+				if err == nil {
+					mu.Lock()
+					ok++
+					mu.Unlock()
+				} else if i%4 == 0 {
+					t.Errorf("a neighbour's trouble reached writer %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		var n int
+		err := d.View(ctx, acme, func(tx *db.Tx) (err error) {
+			n, err = db.One(ctx, tx, func(r db.Row) (n int, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM jobs WHERE tenant_id = $1`)
+			return err
+		})
+		if err != nil || n != ok {
+			t.Errorf("%d rows, %d acknowledged (%v)", n, ok, err)
+		}
+	})
+}
+
+func TestPostgresRefusesToServeWithARoleThatCouldBypass(t *testing.T) {
+	d := testkit.Open(t, testkit.Postgres(t))
+	cfg := d.Config
+	cfg.OwnerDSN = cfg.DSN + "&application_name=owner" // two DSNs, so the serving one is taken as it is: the owner
+	other, err := db.Open(context.Background(), cfg)
+	if err == nil {
+		other.Close()
+		t.Fatal("served as a superuser")
+	}
+	if !strings.Contains(err.Error(), "could bypass row-level security") {
+		t.Errorf("err = %v", err)
+	}
+}

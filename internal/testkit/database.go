@@ -1,0 +1,70 @@
+package testkit
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/migrations"
+)
+
+// Database is a migrated, empty database of one test.
+type Database struct {
+	*db.DB
+	Config db.Config
+	Clock  *clock.Fake // starts at 2026-01-01 and moves only when told
+}
+
+// Both runs fn once on SQLite and once on Postgres, each with a database of its own.
+func Both(t *testing.T, fn func(t *testing.T, d *Database)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { fn(t, Open(t, SQLite(t))) })
+	t.Run("postgres", func(t *testing.T) { fn(t, Open(t, Postgres(t))) })
+}
+
+// SQLite returns the path of a new, migrated SQLite file.
+func SQLite(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "gatehouse.db")
+	if _, err := db.Migrate(context.Background(), config(path)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Open opens a migrated database by its DSN and closes it with the test.
+func Open(t testing.TB, dsn string) *Database {
+	t.Helper()
+	cfg := config(dsn)
+	clk := &clock.Fake{}
+	cfg.Clock = clk
+	d, err := db.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return &Database{DB: d, Config: cfg, Clock: clk}
+}
+
+func config(dsn string) db.Config {
+	return db.Config{DSN: dsn, SystemTables: migrations.SystemTables, Postgres: migrations.Postgres, SQLite: migrations.SQLite}
+}
+
+// Tenant inserts an active tenant with the given slug and returns a system caller for it.
+func (d *Database) Tenant(t testing.TB, slug string) caller.Caller {
+	t.Helper()
+	c := caller.Caller{Tenant: id.New(), Actor: caller.Actor{Kind: caller.System, Name: "test"}}
+	err := d.System(context.Background(), c, "test fixture", func(st *db.SystemTx) error {
+		_, err := st.Exec(context.Background(), `INSERT INTO tenants (id, slug, name, status, created_at, updated_at) VALUES ($1, $2, $2, 'active', $3, $3)`,
+			c.Tenant, slug, st.Now())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

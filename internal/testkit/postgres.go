@@ -1,0 +1,150 @@
+package testkit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/migrations"
+)
+
+var template struct {
+	sync.Once
+	server string // URL of the server's maintenance database
+	name   string
+	err    error
+}
+
+// Postgres returns the URL of a new, migrated Postgres database, dropped with the
+// test. The server is the one of GATEHOUSE_TEST_POSTGRES, or one that is started
+// from the machine's own Postgres binaries and ends with the last test that uses
+// it. Without either the test fails and says how to get one.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	template.Do(func() {
+		template.server, template.err = serverURL()
+		if template.err == nil {
+			template.name, template.err = makeTemplate(template.server)
+		}
+	})
+	if template.err != nil {
+		t.Fatalf("no Postgres for the tests: %v\nInstall it (Debian: apt-get install postgresql) or set GATEHOUSE_TEST_POSTGRES=postgres://… to a server where this user may create databases and roles.", template.err)
+	}
+	name := "gh_" + strings.ReplaceAll(id.New().String(), "-", "")
+	if err := admin(template.server, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", name, template.name)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := admin(template.server, fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", name)); err != nil {
+			t.Error(err)
+		}
+	})
+	return withDatabase(template.server, name)
+}
+
+// EmptyPostgres is Postgres without the migrations, for tests of migrating.
+func EmptyPostgres(t testing.TB) string {
+	t.Helper()
+	dsn := Postgres(t)
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(u.Path, "/")
+	for _, q := range []string{"DROP DATABASE " + name + " WITH (FORCE)", "CREATE DATABASE " + name} {
+		if err := admin(template.server, q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dsn
+}
+
+func withDatabase(server, name string) string {
+	u, _ := url.Parse(server)
+	u.Path = "/" + name
+	return u.String()
+}
+
+func admin(server string, statements ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, server)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	for _, q := range statements {
+		if _, err := conn.Exec(ctx, q); err != nil {
+			return fmt.Errorf("%s: %w", q, err)
+		}
+	}
+	return nil
+}
+
+// makeTemplate makes, once per server and set of migrations, the database that
+// every test's own is cloned from.
+func makeTemplate(server string) (string, error) {
+	h := sha256.New()
+	err := fs.WalkDir(migrations.Postgres, ".", func(p string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := fs.ReadFile(migrations.Postgres, p)
+		h.Write([]byte(p))
+		h.Write(b)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	name := "gh_template_" + hex.EncodeToString(h.Sum(nil))[:16]
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, server)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	// Other test processes wait here until the first has made it.
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock(4242)"); err != nil {
+		return "", err
+	}
+	var there bool
+	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&there); err != nil || there {
+		return name, err
+	}
+	making := name + "_making"
+	for _, q := range []string{"DROP DATABASE IF EXISTS " + making + " WITH (FORCE)", "CREATE DATABASE " + making} {
+		if _, err := conn.Exec(ctx, q); err != nil {
+			return "", err
+		}
+	}
+	if _, err := db.Migrate(ctx, config(withDatabase(server, making))); err != nil {
+		return "", err
+	}
+	_, err = conn.Exec(ctx, fmt.Sprintf("ALTER DATABASE %s RENAME TO %s", making, name))
+	return name, err
+}
+
+// serverURL returns the server that tests use, starting it if need be.
+func serverURL() (string, error) {
+	if dsn := os.Getenv("GATEHOUSE_TEST_POSTGRES"); dsn != "" {
+		return dsn, nil
+	}
+	return startServer()
+}
+
+var errNoBinaries = errors.New("neither initdb and postgres on the PATH nor below /usr/lib/postgresql")
