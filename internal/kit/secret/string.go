@@ -1,0 +1,48 @@
+package secret
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"log/slog"
+)
+
+const redacted = "[redacted]"
+
+// String is a text that must not be seen: a password, a token, a key. However it
+// is printed, logged or marshalled it reads [redacted]; only Reveal shows it. It
+// is read from JSON and text like any string.
+type String string
+
+// Reveal returns the text itself.
+func (s String) Reveal() string { return string(s) }
+
+// IsZero reports whether the text is empty.
+func (s String) IsZero() bool { return s == "" }
+
+// Equal compares in time that depends on neither text.
+func (s String) Equal(other string) bool {
+	a, b := sha256.Sum256([]byte(s)), sha256.Sum256([]byte(other))
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
+
+// String implements fmt.Stringer.
+func (String) String() string { return redacted }
+
+// GoString implements fmt.GoStringer.
+func (String) GoString() string { return redacted }
+
+// Format implements fmt.Formatter: no verb shows the text.
+func (String) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
+// LogValue implements slog.LogValuer.
+func (String) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText implements encoding.TextMarshaler, and with it JSON.
+func (String) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler, and with it JSON.
+func (s *String) UnmarshalText(b []byte) error {
+	*s = String(b)
+	return nil
+}
