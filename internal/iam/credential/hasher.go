@@ -1,0 +1,171 @@
+package credential
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+// ErrBusy says that too many passwords are being checked at this moment. Nothing
+// was learned about the password.
+var ErrBusy = fault.New(fault.Limited, "credential.busy",
+	"Too many sign-ins are being checked right now. Try again in a few seconds.")
+
+// Params are the argon2id parameters of new hashes.
+type Params struct {
+	Memory uint32 // KiB
+	Passes uint32
+	Lanes  uint8
+}
+
+// DefaultParams follow the OWASP Password Storage Cheat Sheet: 19 MiB, two
+// passes, one lane; 25 to 40 ms of one core of 2026.
+var DefaultParams = Params{Memory: 19 << 10, Passes: 2, Lanes: 1}
+
+// HasherConfig configures a Hasher; the zero value means the defaults.
+type HasherConfig struct {
+	Params Params        // of new hashes
+	Slots  int           // hashes with Params computed at once; 0 means one per core
+	Wait   time.Duration // how long a caller waits for a slot; 0 means 3 s
+	Queue  int           // how many callers may wait; 0 means 64 per slot
+}
+
+// Hasher computes password hashes under a limit on memory. Slots × Params.Memory
+// is its budget; an imported hash that needs more than one slot takes as many as
+// it needs, and one that needs more than all of them runs alone. It is safe for
+// concurrent use.
+type Hasher struct {
+	cfg     HasherConfig
+	budget  int64 // KiB
+	free    *semaphore.Weighted
+	waiting atomic.Int64
+	nothing phc // what unknown users are checked against
+}
+
+// NewHasher makes a Hasher.
+func NewHasher(cfg HasherConfig) *Hasher {
+	if cfg.Params == (Params{}) {
+		cfg.Params = DefaultParams
+	}
+	if cfg.Slots <= 0 {
+		cfg.Slots = runtime.GOMAXPROCS(0)
+	}
+	if cfg.Wait <= 0 {
+		cfg.Wait = 3 * time.Second
+	}
+	if cfg.Queue <= 0 {
+		cfg.Queue = 64 * cfg.Slots
+	}
+	budget := int64(cfg.Slots) * int64(cfg.Params.Memory)
+	return &Hasher{
+		cfg: cfg, budget: budget, free: semaphore.NewWeighted(budget),
+		nothing: phc{
+			scheme: argon2id, memory: cfg.Params.Memory, passes: cfg.Params.Passes, lanes: cfg.Params.Lanes,
+			salt: randomBytes(saltBytes), sum: randomBytes(sumBytes),
+		},
+	}
+}
+
+const (
+	saltBytes = 16 // RFC 9106 §3.1
+	sumBytes  = 32
+)
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // crypto/rand.Read never fails
+	return b
+}
+
+// Hash returns the PHC string of password with the current parameters. It is
+// slow; never call it inside a transaction. It fails with ErrBusy.
+func (h *Hasher) Hash(ctx context.Context, password secret.String) (string, error) {
+	p := h.cfg.Params
+	release, err := h.enter(ctx, int64(p.Memory))
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	salt := randomBytes(saltBytes)
+	sum := argon2.IDKey([]byte(prepare(password)), salt, p.Passes, p.Memory, p.Lanes, sumBytes)
+	b64 := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s",
+		p.Memory, p.Passes, p.Lanes, b64.EncodeToString(salt), b64.EncodeToString(sum)), nil
+}
+
+// Verify reports whether password is the one that stored was made from, and if so
+// whether it should be hashed anew because stored has other parameters than new
+// hashes get. An empty stored means that there is no password (an unknown user,
+// an account without one): the answer is false after the time a real check takes.
+// It is slow; never call it inside a transaction. It fails with ErrBusy.
+func (h *Hasher) Verify(ctx context.Context, stored string, password secret.String) (ok, rehash bool, err error) {
+	target := h.nothing
+	if stored != "" {
+		if target, err = parsePHC(stored); err != nil {
+			// %v: that the stored string is wrong is our fault, not the caller's.
+			return false, false, fmt.Errorf("stored password hash: %v", err)
+		}
+	}
+	release, err := h.enter(ctx, target.memoryKiB())
+	if err != nil {
+		return false, false, err
+	}
+	defer release()
+	given := prepare(password)
+	tooLong := len(given) > MaxPasswordLength*utf8.UTFMax
+	if tooLong {
+		given = ""
+	}
+	match, err := target.matches(given)
+	if err != nil {
+		return false, false, err
+	}
+	ok = match && !tooLong && stored != ""
+	return ok, ok && !h.current(target), nil
+}
+
+// VerifyNothing takes the time of a check and finds nothing: for unknown users, so
+// that the time of an answer does not tell whether an account exists.
+func (h *Hasher) VerifyNothing(ctx context.Context) error {
+	_, _, err := h.Verify(ctx, "", "")
+	return err
+}
+
+func (h *Hasher) current(p phc) bool {
+	want := h.cfg.Params
+	return p.scheme == argon2id && p.memory == want.Memory && p.passes == want.Passes && p.lanes == want.Lanes &&
+		len(p.salt) >= saltBytes && len(p.sum) >= sumBytes
+}
+
+// enter waits for room for kib of memory; release gives it back.
+func (h *Hasher) enter(ctx context.Context, kib int64) (release func(), err error) {
+	kib = min(max(kib, int64(h.cfg.Params.Memory)), h.budget) // every hash takes a core, so at least a slot
+	if h.free.TryAcquire(kib) {
+		return func() { h.free.Release(kib) }, nil
+	}
+	if h.waiting.Add(1) > int64(h.cfg.Queue) {
+		h.waiting.Add(-1)
+		return nil, ErrBusy
+	}
+	defer h.waiting.Add(-1)
+	wait, cancel := context.WithTimeout(ctx, h.cfg.Wait)
+	defer cancel()
+	if err := h.free.Acquire(wait, kib); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, ErrBusy
+	}
+	return func() { h.free.Release(kib) }, nil
+}

@@ -1,0 +1,101 @@
+package credential
+
+import (
+	_ "embed"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"golang.org/x/text/secure/precis"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+// Bounds on the length of a password, in code points. A tenant may ask for more
+// than MinPasswordLength, never for less.
+const (
+	MinPasswordLength = 8
+	MaxPasswordLength = 256
+)
+
+// Rules is what a tenant asks of a new password, and what the password may not repeat.
+type Rules struct {
+	MinLength int      // code points; below MinPasswordLength means MinPasswordLength
+	Not       []string // the account's email, username and names
+}
+
+// common holds about three thousand of the passwords that attackers try first
+// (those of the zxcvbn list, MIT, that are long enough), one a line, in lower case.
+//
+//go:embed common_passwords.txt
+var common string
+
+var commonSet = sync.OnceValue(func() map[string]struct{} {
+	set := make(map[string]struct{}, 3100)
+	for line := range strings.Lines(common) {
+		set[strings.TrimSpace(line)] = struct{}{}
+	}
+	return set
+})
+
+// CheckPassword returns nil when password may be used under rules, else an Invalid
+// fault about the field "password" that says why not.
+func CheckPassword(password secret.String, rules Rules) error {
+	refuse := func(format string, args ...any) error {
+		return fault.InvalidField("credential.password_refused", "password", format, args...)
+	}
+	raw := password.Reveal()
+	shortest := max(rules.MinLength, MinPasswordLength)
+	// Bytes first: nothing below runs over a text that is longer than any password.
+	if len(raw) > MaxPasswordLength*utf8.UTFMax {
+		return refuse("The password is longer than %d characters. Choose a shorter one.", MaxPasswordLength)
+	}
+	if raw == "" {
+		return refuse("Choose a password of at least %d characters.", shortest)
+	}
+	p, err := precis.OpaqueString.String(raw)
+	if err != nil {
+		return refuse("The password has a character that cannot be used, such as a line break or a tab. Leave it out.")
+	}
+	switch n := utf8.RuneCountInString(p); {
+	case n < shortest:
+		return refuse("The password is too short. Use at least %d characters; several words work well.", shortest)
+	case n > MaxPasswordLength:
+		return refuse("The password is longer than %d characters. Choose a shorter one.", MaxPasswordLength)
+	}
+	folded := strings.ToLower(p)
+	for _, not := range rules.Not {
+		not = strings.ToLower(strings.TrimSpace(not))
+		local, _, _ := strings.Cut(not, "@")
+		if not != "" && (folded == not || folded == local) {
+			return refuse("The password is the same as the email address or name. Choose one that others cannot guess.")
+		}
+	}
+	if _, listed := commonSet()[folded]; listed || repeats(folded) {
+		return refuse("This password is among the first that attackers try. Choose another; several unrelated words work well.")
+	}
+	return nil
+}
+
+// repeats reports whether s is one or two characters over and over.
+func repeats(s string) bool {
+	r := []rune(s)
+	for i := 2; i < len(r); i++ {
+		if r[i] != r[i-2] {
+			return false
+		}
+	}
+	return true
+}
+
+// prepare returns the form in which a password is hashed: RFC 8265 OpaqueString
+// (NFC, one kind of space), so that the same password typed on another keyboard
+// is the same password. What the profile refuses is taken as it is: it can only
+// match a hash that was imported from a system without the profile.
+func prepare(password secret.String) string {
+	if p, err := precis.OpaqueString.String(password.Reveal()); err == nil {
+		return p
+	}
+	return password.Reveal()
+}
