@@ -1,25 +1,125 @@
 package web
 
-import "unicode/utf8"
+import (
+	"errors"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+)
 
 // clean reports whether s is valid UTF-8 without control characters: what may be
 // stored in either database and written to a log line.
 func clean(s string) bool {
+	ascii := true
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < ' ' || c == 0x7f {
+		c := s[i]
+		if c < ' ' || c == 0x7f {
 			return false
-		} else if c >= utf8.RuneSelf {
-			return utf8.ValidString(s[i:]) && noControl(s[i:])
 		}
+		ascii = ascii && c < utf8.RuneSelf
 	}
-	return true
+	return ascii || utf8.ValidString(s)
 }
 
-func noControl(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < ' ' || c == 0x7f {
-			return false
+// checkPath returns why the path cannot be any of ours, or "".
+func checkPath(u *url.URL) string {
+	p := u.Path
+	if p == "" || p[0] != '/' {
+		return "The address must start with a slash."
+	}
+	if !clean(p) {
+		return "The address contains characters that no address of ours has."
+	}
+	// ServeMux would answer unclean paths with a redirect that lacks the tenant's prefix.
+	for i := 0; i+1 < len(p); i++ {
+		if p[i] != '/' {
+			continue
+		}
+		rest := p[i+1:]
+		if rest[0] == '/' || rest == "." || rest == ".." || strings.HasPrefix(rest, "./") || strings.HasPrefix(rest, "../") {
+			return "The address contains an empty part or a dot part."
 		}
 	}
-	return true
+	return ""
+}
+
+// checkQuery returns why the query cannot be read as a form, or "". net/http would
+// leave out what it cannot read and go on, which turns a typing error into another request.
+func checkQuery(q string) string {
+	ascii := true
+	for i := 0; i < len(q); i++ {
+		switch c := q[i]; {
+		case c == '%':
+			if i+2 >= len(q) || !hex(q[i+1]) || !hex(q[i+2]) {
+				return "The query contains a percent sign that is not followed by two hexadecimal digits."
+			}
+			if q[i+1] == '0' && q[i+2] == '0' {
+				return "The query contains a NUL character."
+			}
+			ascii = ascii && q[i+1] < '8'
+		case c == ';':
+			return "The query contains a semicolon. Write %3B for it, and & between parameters."
+		case c < ' ' || c == 0x7f:
+			return "The query contains a control character."
+		case c >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	if ascii {
+		return ""
+	}
+	if s, err := url.QueryUnescape(q); err != nil || !utf8.ValidString(s) {
+		return "The query is not UTF-8."
+	}
+	return ""
+}
+
+func hex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+// single lists the headers that mean something to us and may come only once.
+var single = []string{"Authorization", "Content-Type", "Content-Encoding", "Origin", "User-Agent", "Dpop"}
+
+func checkHeaders(h http.Header) string {
+	for _, name := range single {
+		if len(h[name]) > 1 {
+			return "The header " + name + " came more than once."
+		}
+	}
+	return ""
+}
+
+// Form reads the request's body as application/x-www-form-urlencoded. Parameters of
+// the query are not in it. It fails with an Invalid fault for another content type,
+// for a body that is too large, cannot be decoded, is not UTF-8 or contains NUL:
+// what neither database could store.
+func Form(r *http.Request) (url.Values, error) {
+	ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || ct != "application/x-www-form-urlencoded" {
+		return nil, fault.New(fault.Invalid, "request.content_type", "The request must be a form: Content-Type application/x-www-form-urlencoded.")
+	}
+	if r.Header.Get("Content-Encoding") != "" {
+		return nil, fault.New(fault.Invalid, "request.content_encoding", "The request must not be compressed.")
+	}
+	if r.PostForm == nil {
+		if err := r.ParseForm(); err != nil {
+			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+				return nil, fault.New(fault.Invalid, "request.too_large", "The request is larger than we accept.")
+			}
+			return nil, fault.New(fault.Invalid, "request.malformed", "The form could not be read. Check its percent-encoding.").Because(err)
+		}
+	}
+	for name, values := range r.PostForm {
+		for _, s := range append(values, name) {
+			if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
+				return nil, fault.New(fault.Invalid, "request.malformed", "The form contains text that is not UTF-8, or a NUL character.")
+			}
+		}
+	}
+	return r.PostForm, nil
 }

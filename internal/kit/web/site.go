@@ -50,6 +50,7 @@ type scope struct {
 	caller  caller.Caller
 	scheme  string // "http" or "https" as the client used it
 	browser string // memo of Browser, "" until asked
+	err     error  // what NoteError was told, for the log line
 }
 
 type scopeKey struct{}

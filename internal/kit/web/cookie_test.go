@@ -1,0 +1,63 @@
+package web
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func on(site Site) *http.Request {
+	return WithSite(httptest.NewRequest("GET", "/", nil), site, netip.MustParseAddr("192.0.2.1"))
+}
+
+func TestCookieAttributes(t *testing.T) {
+	for _, tc := range []struct {
+		site Site
+		want string
+	}{
+		{Site{Base: "http://localhost:8080/t/acme", Path: "/t/acme"}, "gh_session=v; Path=/t/acme; Max-Age=60; HttpOnly; SameSite=Lax"},
+		{Site{Base: "https://id.test/t/acme", Path: "/t/acme"}, "__Secure-gh_session=v; Path=/t/acme; Max-Age=60; HttpOnly; Secure; SameSite=Lax"},
+		{Site{Base: "https://login.acme.test"}, "__Host-gh_session=v; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax"},
+	} {
+		r, w := on(tc.site), httptest.NewRecorder()
+		SetCookie(w, r, "session", "v", time.Minute)
+		if d := cmp.Diff(tc.want, w.Header().Get("Set-Cookie")); d != "" {
+			t.Error(d)
+		}
+		r.AddCookie(&http.Cookie{Name: w.Result().Cookies()[0].Name, Value: "v"})
+		if got := Cookie(r, "session"); got != "v" {
+			t.Errorf("Cookie = %q", got)
+		}
+		w = httptest.NewRecorder()
+		ClearCookie(w, r, "session")
+		if c := w.Header().Get("Set-Cookie"); !strings.Contains(c, "Max-Age=0") || !strings.Contains(c, "Path=") {
+			t.Errorf("ClearCookie: %s", c)
+		}
+	}
+}
+
+func TestBrowser(t *testing.T) {
+	site := Site{Base: "http://localhost/t/acme", Path: "/t/acme"}
+	r, w := on(site), httptest.NewRecorder()
+	first := Browser(w, r)
+	if again := Browser(w, r); again != first || len(w.Result().Cookies()) != 1 {
+		t.Errorf("one request, two secrets: %q %q", first, again)
+	}
+	r, w = on(site), httptest.NewRecorder()
+	r.AddCookie(&http.Cookie{Name: "gh_browser", Value: first})
+	if got := Browser(w, r); got != first || len(w.Result().Cookies()) != 0 {
+		t.Errorf("the browser's secret was replaced: %q", got)
+	}
+	for _, bad := range []string{"x", strings.Repeat("A", 42), first + "A", strings.Repeat("A", 5000)} {
+		r, w = on(site), httptest.NewRecorder()
+		r.AddCookie(&http.Cookie{Name: "gh_browser", Value: bad})
+		if got := Browser(w, r); got == bad || len(w.Result().Cookies()) != 1 {
+			t.Errorf("a secret not of our making was taken over: %q", bad)
+		}
+	}
+}

@@ -1,0 +1,340 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+)
+
+// Limits bound one request. The zero value of a field means its default.
+type Limits struct {
+	Path       int           // bytes of path; default 2 KiB
+	Query      int           // bytes of query; default 16 KiB
+	Body       int64         // bytes of body; default 1 MiB
+	Time       time.Duration // until the request's context ends; default 30 s
+	Concurrent int64         // requests answered at once; default 4096
+}
+
+func (l Limits) withDefaults() Limits {
+	def := func(v *int64, d int64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	path, query, spent := int64(l.Path), int64(l.Query), int64(l.Time)
+	def(&path, 2<<10)
+	def(&query, 16<<10)
+	def(&l.Body, 1<<20)
+	def(&spent, int64(30*time.Second))
+	def(&l.Concurrent, 4096)
+	l.Path, l.Query, l.Time = int(path), int(query), time.Duration(spent)
+	return l
+}
+
+// anyOrigin are the paths below a base to which other origins may send forms and
+// requests that change something: protocols that authenticate each request by
+// themselves. Everything else is protected from cross-origin requests.
+var anyOrigin = [...]string{"/oauth2/", "/api/", "/saml/", "/scim/", "/access/"}
+
+// Handler is everything between a listener and the doors. Make it as a struct literal
+// and call Ready once; it is safe for concurrent use after that.
+type Handler struct {
+	Sites     SiteResolver
+	PublicURL *url.URL       // where Gatehouse is reached: scheme, host and port
+	Tenant    *http.ServeMux // what a tenant's base offers; patterns without the base's path
+	Root      *http.ServeMux // what the public host offers outside of any tenant
+	Proxies   Proxies
+	Limits    Limits
+	Limiter   *Limiter // per address; nil for none
+	Metrics   *Metrics
+	Log       *slog.Logger
+	Clock     clock.Clock
+	// Refuse writes refusals; nil for WriteRefusal.
+	Refuse func(http.ResponseWriter, *http.Request, Refusal)
+
+	secure   bool
+	origins  http.CrossOriginProtection
+	inFlight atomic.Int64
+}
+
+// Ready fills in defaults and returns h.
+func (h *Handler) Ready() *Handler {
+	h.Limits = h.Limits.withDefaults()
+	h.secure = h.PublicURL.Scheme == "https"
+	if h.Refuse == nil {
+		h.Refuse = WriteRefusal
+	}
+	if h.Root == nil {
+		h.Root = http.NewServeMux()
+	}
+	return h
+}
+
+// exchange is a request on its way through the handler; one allocation.
+type exchange struct {
+	scope
+	rec recorder
+	url url.URL
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := h.Clock.Now()
+	ctx, cancel := context.WithTimeout(r.Context(), h.Limits.Time)
+	defer cancel()
+
+	x := &exchange{url: *r.URL}
+	x.scope.Context = ctx
+	x.caller.Actor.Kind = caller.Anonymous
+	x.caller.Address, x.scheme = h.Proxies.Client(r)
+	x.caller.Agent = agentOf(r)
+	x.caller.RequestID = newRequestID()
+	r = r.WithContext(&x.scope)
+	r.URL = &x.url
+	if r.Body != nil && r.Body != http.NoBody {
+		// The server's own writer: MaxBytesReader tells it to close the connection.
+		r.Body = http.MaxBytesReader(w, r.Body, h.Limits.Body)
+	}
+	x.rec = recorder{ResponseWriter: w, refuse: h.Refuse}
+	h.headers(w.Header(), x)
+
+	n := h.inFlight.Add(1)
+	h.Metrics.inFlight.Set(float64(n))
+	defer func() {
+		p := recover()
+		h.Metrics.inFlight.Set(float64(h.inFlight.Add(-1)))
+		if p != nil && p != http.ErrAbortHandler {
+			x.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			if x.rec.status == 0 {
+				x.rec.muted = false
+				x.rec.refused = true
+				h.Refuse(&x.rec, r, refusalOf(x.err))
+				p = nil
+			} else {
+				p = http.ErrAbortHandler // half an answer must not look like a whole one
+			}
+		}
+		h.record(x, r, start)
+		if p != nil {
+			panic(p)
+		}
+	}()
+
+	mux, refusal := h.admit(x, r, n)
+	if mux == nil {
+		x.rec.refused = true
+		h.Refuse(&x.rec, r, refusal)
+		return
+	}
+	x.rec.r = r
+	mux.ServeHTTP(&x.rec, r)
+}
+
+// admit decides whether the request may reach a door, and which mux answers. It
+// takes the site's prefix off the request's path.
+func (h *Handler) admit(x *exchange, r *http.Request, concurrent int64) (*http.ServeMux, Refusal) {
+	refuse := func(status int, code, reason string) (*http.ServeMux, Refusal) {
+		return nil, Refusal{Status: status, Code: code, Reason: reason}
+	}
+	if concurrent > h.Limits.Concurrent {
+		return nil, Refusal{Status: http.StatusServiceUnavailable, Code: "request.busy", Reason: "The server has too much to do right now. Try again in a moment.", RetryAfter: time.Second}
+	}
+	if h.Limiter != nil {
+		if ok, retry := h.Limiter.Allow(x.caller.Address); !ok {
+			h.Metrics.limited.Inc()
+			return nil, Refusal{Status: http.StatusTooManyRequests, Code: "request.limited", Reason: "Too many requests came from your address. Wait a moment and try again.", RetryAfter: retry}
+		}
+	}
+	switch {
+	case !known(r.Method):
+		return refuse(http.StatusMethodNotAllowed, "request.method", "We do not know this method.")
+	case len(r.URL.Path) > h.Limits.Path || len(r.URL.RawPath) > 3*h.Limits.Path:
+		return refuse(http.StatusRequestURITooLong, "request.too_long", "The address is longer than any of ours.")
+	case len(r.URL.RawQuery) > h.Limits.Query:
+		return refuse(http.StatusRequestURITooLong, "request.too_long", "The query is longer than we accept.")
+	}
+	for _, wrong := range [...]string{checkPath(r.URL), checkQuery(r.URL.RawQuery), checkHeaders(r.Header)} {
+		if wrong != "" {
+			return refuse(http.StatusBadRequest, "request.malformed", wrong)
+		}
+	}
+	if h.secure && x.scheme != "https" {
+		return refuse(http.StatusBadRequest, "request.insecure", "This server is reached by https only. If a proxy in front of it ends TLS, the proxy's address must be named in GATEHOUSE_TRUSTED_PROXIES and it must send X-Forwarded-Proto.")
+	}
+	mux, err := h.locate(x, r)
+	if err != nil {
+		if fault.Of(err) == fault.Internal {
+			x.err = err
+		}
+		return nil, refusalOf(err)
+	}
+	if err := h.sameOrigin(r); err != nil {
+		return refuse(http.StatusForbidden, "request.cross_origin", "This request came from a page of another site. Open the page here and try again.")
+	}
+	return mux, Refusal{}
+}
+
+// sameOrigin protects forms from being sent by other sites' pages.
+func (h *Handler) sameOrigin(r *http.Request) error {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return nil
+	}
+	for _, p := range anyOrigin {
+		if strings.HasPrefix(r.URL.Path, p) {
+			return nil
+		}
+	}
+	return h.origins.Check(r)
+}
+
+// locate finds the request's site and takes its prefix off the path.
+func (h *Handler) locate(x *exchange, r *http.Request) (*http.ServeMux, error) {
+	if r.Host != h.PublicURL.Host {
+		if host := domainOf(r.Host); host != "" && host != h.PublicURL.Hostname() {
+			site, err := h.Sites.ByDomain(x.Context, host)
+			if err == nil {
+				x.site, x.caller.Tenant = site, site.Tenant
+				return h.Tenant, nil
+			}
+			if fault.Of(err) != fault.NotFound {
+				return nil, err
+			}
+		}
+	}
+	path := r.URL.Path
+	slug, rest, ok := cutSlug(path)
+	if !ok {
+		return h.Root, nil
+	}
+	if raw := r.URL.RawPath; raw != "" {
+		// Escaped otherwise than usual: the prefix itself must not be.
+		rawSlug, rawRest, ok := cutSlug(raw)
+		if !ok || rawSlug != slug {
+			return nil, fault.New(fault.NotFound, "request.not_found", "There is nothing at this address.")
+		}
+		r.URL.RawPath = rawRest
+	}
+	site, err := h.Sites.BySlug(x.Context, slug)
+	if err != nil {
+		return nil, err
+	}
+	x.site, x.caller.Tenant = site, site.Tenant
+	r.URL.Path = rest
+	return h.Tenant, nil
+}
+
+// cutSlug reads "/t/{slug}/rest" and the form of RFC 8414 §3.1, which has the
+// well-known part before the issuer's path: "/.well-known/{name}/t/{slug}".
+func cutSlug(path string) (slug, rest string, ok bool) {
+	if after, ok := strings.CutPrefix(path, "/t/"); ok {
+		slug, rest, _ = strings.Cut(after, "/")
+		return slug, "/" + rest, slug != ""
+	}
+	if after, ok := strings.CutPrefix(path, "/.well-known/"); ok {
+		name, tenant, found := strings.Cut(after, "/t/")
+		if found && name != "" && tenant != "" && !strings.Contains(name, "/") && !strings.Contains(tenant, "/") {
+			return tenant, "/.well-known/" + name, true
+		}
+	}
+	return "", "", false
+}
+
+// domainOf returns the host name of a Host header in lower case without its port and
+// final dot; "" for an IP address and for what cannot be a name.
+func domainOf(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 {
+		host = host[:i]
+	}
+	host = strings.TrimSuffix(host, ".")
+	if len(host) == 0 || len(host) > 253 || strings.ContainsAny(host, ":[]/ %\\") || !clean(host) {
+		return ""
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return ""
+	}
+	return strings.ToLower(host)
+}
+
+// Values that are the same for every answer are shared; net/http only reads them.
+var (
+	nosniff   = []string{"nosniff"}
+	sameSite  = []string{"same-origin"}
+	deny      = []string{"DENY"}
+	noStore   = []string{"no-store"}
+	nothing   = []string{"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"}
+	httpsOnly = []string{"max-age=31536000"}
+)
+
+// headers sets the defaults, all of them the strict choice; a door loosens what it must.
+// Referrer-Policy is same-origin, not no-referrer: the latter makes browsers send
+// "Origin: null" with our own forms.
+func (h *Handler) headers(o http.Header, x *exchange) {
+	o["X-Content-Type-Options"] = nosniff
+	o["Referrer-Policy"] = sameSite
+	o["X-Frame-Options"] = deny
+	o["Content-Security-Policy"] = nothing
+	o["Cache-Control"] = noStore
+	o["X-Request-Id"] = []string{x.caller.RequestID}
+	if h.secure {
+		o["Strict-Transport-Security"] = httpsOnly
+	}
+}
+
+// record writes the metrics and the one log line of the request: never its path or
+// query, which may hold secrets, but the pattern that matched.
+func (h *Handler) record(x *exchange, r *http.Request, start time.Time) {
+	status := x.rec.status
+	if status == 0 {
+		status = http.StatusOK // the server's own default for an empty answer
+	}
+	route := r.Pattern
+	if route == "" {
+		route = "unmatched"
+	}
+	took := h.Clock.Now().Sub(start)
+	h.Metrics.observe(route, r.Method, status, took)
+	level := slog.LevelInfo
+	if status >= 500 {
+		level = slog.LevelError
+	}
+	if !h.Log.Enabled(x.Context, level) {
+		return
+	}
+	attrs := [...]slog.Attr{
+		slog.String("route", route),
+		slog.String("method", methodLabel(r.Method)),
+		slog.Int("status", status),
+		slog.Duration("took", took),
+		slog.Int64("bytes", x.rec.bytes),
+		slog.String("tenant", x.site.Slug),
+		slog.String("address", x.caller.Address.String()),
+		slog.String("request_id", x.caller.RequestID),
+		{},
+	}
+	n := len(attrs) - 1
+	if x.err != nil {
+		attrs[n] = slog.String("error", x.err.Error())
+		n++
+	}
+	h.Log.LogAttrs(x.Context, level, "request", attrs[:n]...)
+}
+
+// NoteError hands the cause of an answer to the request's log line. Doors call it once, where
+// they map an error to an answer.
+func NoteError(ctx context.Context, err error) {
+	if s := scopeOf(ctx); s != nil && err != nil {
+		s.err = errors.Join(s.err, err)
+	}
+}

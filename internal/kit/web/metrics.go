@@ -1,0 +1,57 @@
+package web
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics counts and times requests. Its labels are the route's pattern, the method
+// and the status: all from closed sets, never a path, a tenant or an address.
+type Metrics struct {
+	duration *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+	limited  prometheus.Counter
+}
+
+// NewMetrics makes the request metrics and registers them.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "gatehouse_http_request_duration_seconds",
+			Help:    "Time from a request's headers to the end of its answer.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route", "method", "status"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gatehouse_http_requests_in_flight",
+			Help: "Requests being answered now.",
+		}),
+		limited: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatehouse_http_requests_limited_total",
+			Help: "Requests refused because their address sent too many.",
+		}),
+	}
+	reg.MustRegister(m.duration, m.inFlight, m.limited)
+	return m
+}
+
+func (m *Metrics) observe(route, method string, status int, d time.Duration) {
+	m.duration.WithLabelValues(route, methodLabel(method), strconv.Itoa(status)).Observe(d.Seconds())
+}
+
+// known are the methods that any of our routes may answer to.
+func known(method string) bool {
+	switch method {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
+		return true
+	}
+	return false
+}
+
+func methodLabel(m string) string {
+	if known(m) {
+		return m
+	}
+	return "other"
+}

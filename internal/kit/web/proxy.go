@@ -1,0 +1,188 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// Proxies says whose word on the client's address and scheme is believed.
+// The zero value believes nobody: address and scheme are those of the connection.
+type Proxies struct {
+	// Trusted are the addresses of our own reverse proxies.
+	Trusted []netip.Prefix
+	// Forwarded makes the standard header (RFC 7239) the one that is read. Otherwise
+	// X-Forwarded-For and X-Forwarded-Proto are. Never both: a proxy that writes
+	// one of them passes the other on as the client wrote it.
+	Forwarded bool
+}
+
+// ParseProxies reads addresses and CIDR blocks ("10.0.0.0/8", "192.0.2.7").
+func ParseProxies(list []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range list {
+		if s = strings.TrimSpace(s); s == "" {
+			continue
+		}
+		if p, err := netip.ParsePrefix(s); err == nil {
+			out = append(out, p.Masked())
+			continue
+		}
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" {
+			return nil, fmt.Errorf("%q is neither an IP address nor a CIDR block such as 10.0.0.0/8", s)
+		}
+		a = a.Unmap()
+		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return out, nil
+}
+
+func (p Proxies) trusts(a netip.Addr) bool {
+	for _, t := range p.Trusted {
+		if t.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// hop is what one proxy said about the connection it took.
+type hop struct {
+	client netip.Addr // invalid when it was not an address
+	scheme string     // "" when not said
+}
+
+// Client returns the address and the scheme ("http" or "https") that the client
+// used. It walks from the connection towards the client and stops at the first
+// address that is not one of ours: everything left of that is the client's own
+// writing (the right-most untrusted rule).
+func (p Proxies) Client(r *http.Request) (netip.Addr, string) {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	var addr netip.Addr
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		addr = ap.Addr().Unmap().WithZone("")
+	}
+	if len(p.Trusted) == 0 || !p.trusts(addr) {
+		return addr, scheme
+	}
+	var hops []hop
+	if p.Forwarded {
+		hops = forwarded(r.Header["Forwarded"])
+	} else {
+		hops = xForwarded(r.Header["X-Forwarded-For"], r.Header["X-Forwarded-Proto"])
+	}
+	for i := len(hops) - 1; i >= 0; i-- {
+		h := hops[i]
+		if h.scheme != "" {
+			scheme = h.scheme
+		}
+		if !h.client.IsValid() {
+			break // "unknown", or nonsense: our outermost proxy is the best we know
+		}
+		addr = h.client
+		if !p.trusts(addr) {
+			break
+		}
+	}
+	return addr, scheme
+}
+
+// xForwarded pairs the two lists from the right: each proxy appends to both. A
+// proxy that overwrites X-Forwarded-Proto leaves one value, which then holds for
+// the hops that have none of their own.
+func xForwarded(fors, protos []string) []hop {
+	clients, schemes := listOf(fors), listOf(protos)
+	hops := make([]hop, max(len(clients), min(len(schemes), 1)))
+	for i := range hops { // i counts from the right
+		h := &hops[len(hops)-1-i]
+		if i < len(clients) {
+			h.client = nodeOf(clients[len(clients)-1-i])
+		}
+		if i < len(schemes) {
+			h.scheme = schemeOf(schemes[len(schemes)-1-i])
+		}
+	}
+	return hops
+}
+
+func listOf(lines []string) []string {
+	var out []string
+	for _, l := range lines {
+		out = append(out, strings.Split(l, ",")...)
+	}
+	return out
+}
+
+// forwarded reads the elements of the Forwarded header (RFC 7239 §4). An element
+// that breaks the grammar yields a hop without an address.
+func forwarded(lines []string) []hop {
+	var hops []hop
+	for _, l := range lines {
+		for _, element := range splitQuoted(l, ',') {
+			var h hop
+			for _, pair := range splitQuoted(element, ';') {
+				name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+				switch strings.ToLower(name) {
+				case "for":
+					h.client = nodeOf(unquote(value))
+				case "proto":
+					h.scheme = schemeOf(unquote(value))
+				}
+			}
+			hops = append(hops, h)
+		}
+	}
+	return hops
+}
+
+// splitQuoted splits s at sep outside of quoted strings.
+func splitQuoted(s string, sep byte) []string {
+	var out []string
+	start, quoted := 0, false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case quoted && s[i] == '\\':
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == sep && !quoted:
+			out = append(out, s[start:i])
+			start = i + 1
+		}
+	}
+	return append(out, s[start:])
+}
+
+func unquote(s string) string {
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		return s
+	}
+	return strings.ReplaceAll(s[1:len(s)-1], `\`, "")
+}
+
+// nodeOf reads "192.0.2.1", "192.0.2.1:80", "2001:db8::1" and "[2001:db8::1]:80".
+func nodeOf(s string) netip.Addr {
+	s = strings.TrimSpace(s)
+	if a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil {
+		return a.Unmap().WithZone("")
+	}
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
+}
+
+func schemeOf(s string) string {
+	switch strings.ToLower(strings.TrimSpace(s)) {
+	case "https":
+		return "https"
+	case "http":
+		return "http"
+	}
+	return ""
+}

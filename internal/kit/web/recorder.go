@@ -1,0 +1,64 @@
+package web
+
+import (
+	"net/http"
+)
+
+// recorder watches what is answered. It also replaces ServeMux's own plain-text 404
+// and 405 with a refusal: until a pattern has matched, r.Pattern is empty.
+type recorder struct {
+	http.ResponseWriter
+	r       *http.Request // the request the mux sees
+	refuse  func(http.ResponseWriter, *http.Request, Refusal)
+	status  int
+	bytes   int64
+	muted   bool // the mux's own body is dropped
+	refused bool // a refusal is being written
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *recorder) WriteHeader(status int) {
+	if status < 200 { // informational: the real one follows
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if w.status != 0 {
+		return
+	}
+	if w.r != nil && w.r.Pattern == "" && !w.refused && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
+		w.refused = true
+		f := Refusal{Status: status, Code: "request.not_found", Reason: "There is nothing at this address."}
+		if status == http.StatusMethodNotAllowed {
+			f.Code, f.Reason = "request.method", "This address does not answer to "+w.r.Method+"."
+		}
+		w.refuse(w, w.r, f)
+		w.muted = true
+		return
+	}
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.muted {
+		return len(b), nil
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Flush implements http.Flusher.
+func (w *recorder) Flush() {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	http.NewResponseController(w.ResponseWriter).Flush()
+}

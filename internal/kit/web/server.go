@@ -1,0 +1,96 @@
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+)
+
+// Server is one listener and what answers on it. Make it as a struct literal, then Listen,
+// then Serve.
+type Server struct {
+	Name     string // "public" or "ops", for the log
+	Address  string // "127.0.0.1:8080", ":8080"
+	Handler  http.Handler
+	CertFile string // PEM; with KeyFile makes the listener speak TLS
+	KeyFile  string
+	Log      *slog.Logger
+	Clock    clock.Clock
+	// Drain is how long requests in flight may take to end once Serve's context has
+	// ended; default 20 s.
+	Drain time.Duration
+
+	listener net.Listener
+}
+
+// Listen binds the address and reads the certificate, so that every reason not to
+// start is known before anything is served.
+func (s *Server) Listen() error {
+	var conf *tls.Config
+	if s.CertFile != "" {
+		cert, err := newCertificate(s.CertFile, s.KeyFile, s.Clock, s.Log)
+		if err != nil {
+			return err
+		}
+		conf = &tls.Config{
+			MinVersion:     tls.VersionTLS12,
+			GetCertificate: cert.get,
+			NextProtos:     []string{"h2", "http/1.1"},
+		}
+	}
+	l, err := net.Listen("tcp", s.Address)
+	if err != nil {
+		return fmt.Errorf("listen for %s requests: %w", s.Name, err)
+	}
+	if conf != nil {
+		l = tls.NewListener(l, conf)
+	}
+	s.listener = l
+	return nil
+}
+
+// Addr is the bound address; useful when the port was 0. Only after Listen.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Serve answers requests until ctx ends; then it takes no new ones, lets those in
+// flight end within Drain and returns nil. Only after Listen.
+func (s *Server) Serve(ctx context.Context) error {
+	srv := &http.Server{
+		Handler:                      s.Handler,
+		ReadHeaderTimeout:            10 * time.Second,
+		ReadTimeout:                  30 * time.Second,
+		WriteTimeout:                 60 * time.Second,
+		IdleTimeout:                  120 * time.Second,
+		MaxHeaderBytes:               32 << 10,
+		DisableGeneralOptionsHandler: true,                                                // "OPTIONS *" is as unknown here as any other address
+		ErrorLog:                     slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // strangers' broken handshakes
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(s.listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve %s requests: %w", s.Name, err)
+	case <-ctx.Done():
+	}
+	drain := s.Drain
+	if drain == 0 {
+		drain = 20 * time.Second
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	if err := srv.Shutdown(end); err != nil {
+		srv.Close()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("stop serving %s requests: %w", s.Name, err)
+		}
+		s.Log.Warn("requests were cut off at shutdown", "listener", s.Name)
+	}
+	return nil
+}
