@@ -1,0 +1,110 @@
+package audit
+
+import (
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Outcome says how what was tried ended.
+type Outcome string
+
+// The outcomes.
+const (
+	Success Outcome = "success"
+	Refused Outcome = "refused" // by a rule: wrong password, locked, not allowed, replayed
+	Failed  Outcome = "failed"  // by a fault of a part
+)
+
+// Target is what an action was done to.
+type Target struct {
+	Kind string // "user", "application", "session", …
+	ID   string // an id, or what was given where there is none (a login of an unknown user)
+	Name string // for people; cut to 256 bytes
+}
+
+// Event is what a feature says; Write adds who, when and from where.
+type Event struct {
+	Action  string // "noun.verb"
+	Target  Target
+	Outcome Outcome        // empty means Success
+	Detail  map[string]any // small, JSON, no secrets; over 4 KB it is replaced by a note
+}
+
+// Record is an event as it is stored.
+type Record struct {
+	ID        id.ID
+	At        time.Time
+	Action    string
+	Outcome   Outcome
+	Actor     caller.Actor
+	Target    Target
+	Address   string
+	Agent     string
+	RequestID string
+	Detail    json.RawMessage
+}
+
+// maxDetail bounds the stored JSON of Detail, in bytes.
+const maxDetail = 4096
+
+// Write records e in tx; it rides with the next statement or with COMMIT.
+func Write(tx *db.Tx, e Event) {
+	c := tx.Caller()
+	if e.Outcome == "" {
+		e.Outcome = Success
+	}
+	tx.Later(insertEvent, tx.Now(), id.At(tx.Now()), e.Action, e.Outcome,
+		c.Actor.Kind, c.Actor.ID, c.Actor.Tenant, cut(c.Actor.Name), c.Actor.Via,
+		e.Target.Kind, cut(e.Target.ID), cut(e.Target.Name),
+		address(c), cut(c.Agent), c.RequestID, detail(e.Detail))
+}
+
+func detail(d map[string]any) string {
+	if len(d) == 0 {
+		return "{}"
+	}
+	b, err := json.Marshal(d)
+	if err != nil || len(b) > maxDetail {
+		return `{"omitted":"the detail was too large or not JSON"}`
+	}
+	return string(b)
+}
+
+func address(c caller.Caller) string {
+	if !c.Address.IsValid() {
+		return ""
+	}
+	return c.Address.String()
+}
+
+// cut bounds what strangers can make us store; it keeps UTF-8 whole and drops
+// NUL, which Postgres does not store.
+func cut(s string) string {
+	const limit = 256
+	clean := true
+	for i := range len(s) {
+		if s[i] == 0 || s[i] >= utf8.RuneSelf {
+			clean = false
+			break
+		}
+	}
+	if clean && len(s) <= limit {
+		return s
+	}
+	b := make([]byte, 0, limit)
+	for _, r := range s {
+		if r == 0 {
+			continue
+		}
+		if len(b)+utf8.RuneLen(r) > limit {
+			break
+		}
+		b = utf8.AppendRune(b, r)
+	}
+	return string(b)
+}

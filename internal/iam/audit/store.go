@@ -1,0 +1,93 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+)
+
+const insertEvent = `INSERT INTO audit_events (tenant_id, at, id, action, outcome, actor_kind, actor_id, actor_tenant, actor_name, via,
+	target_kind, target_id, target_name, address, agent, request_id, detail)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`
+
+const selectEvent = `SELECT id, at, action, outcome, actor_kind, actor_id, actor_tenant, actor_name, via,
+	target_kind, target_id, target_name, address, agent, request_id, detail FROM audit_events WHERE tenant_id = $1`
+
+// ErrNotFound is the fault for an event that is not there.
+var ErrNotFound = fault.New(fault.NotFound, "audit_event.not_found", "There is no audit event with this id.")
+
+// Filter narrows a list of events; zero fields do not.
+type Filter struct {
+	Action   string // exactly, or a noun with a trailing dot ("user.") for all its verbs
+	Outcome  Outcome
+	Actor    id.ID
+	TargetID string
+	From, To time.Time // From inclusive, To exclusive
+}
+
+// List returns events, newest first.
+func List(ctx context.Context, tx *db.Tx, f Filter, p page.Request) (page.List[Record], error) {
+	var b strings.Builder
+	b.WriteString(selectEvent)
+	var args []any
+	and := func(condition string, values ...any) {
+		for _, v := range values {
+			args = append(args, v)
+			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(args)+1), 1)
+		}
+		b.WriteString(" AND " + condition)
+	}
+	if noun, ok := strings.CutSuffix(f.Action, "."); ok {
+		and("action >= ? AND action < ?", noun+".", noun+"/") // "/" follows "." : a prefix by ordering, which RLS can index
+	} else if f.Action != "" {
+		and("action = ?", f.Action)
+	}
+	if f.Outcome != "" {
+		and("outcome = ?", f.Outcome)
+	}
+	if !f.Actor.IsZero() {
+		and("actor_id = ?", f.Actor)
+	}
+	if f.TargetID != "" {
+		and("target_id = ?", f.TargetID)
+	}
+	if !f.From.IsZero() {
+		and("at >= ?", f.From)
+	}
+	if !f.To.IsZero() {
+		and("at < ?", f.To)
+	}
+	if !p.After.IsZero() {
+		and("(at, id) < (?, ?)", p.After.Time(), p.After)
+	}
+	args = append(args, p.Fetch())
+	fmt.Fprintf(&b, " ORDER BY at DESC, id DESC LIMIT $%d", len(args)+1)
+	rows, err := db.List(ctx, tx, scanRecord, b.String(), args...)
+	if err != nil {
+		return page.List[Record]{}, err
+	}
+	return page.Of(p, rows, func(r Record) id.ID { return r.ID }), nil
+}
+
+// Get returns one event, or ErrNotFound.
+func Get(ctx context.Context, tx *db.Tx, event id.ID) (Record, error) {
+	r, err := db.One(ctx, tx, scanRecord, selectEvent+` AND at = $2 AND id = $3`, event.Time(), event)
+	if err == db.ErrNoRows {
+		return Record{}, ErrNotFound
+	}
+	return r, err
+}
+
+func scanRecord(row db.Row) (r Record, err error) {
+	var detail string
+	err = row.Scan(&r.ID, &r.At, &r.Action, &r.Outcome, &r.Actor.Kind, &r.Actor.ID, &r.Actor.Tenant, &r.Actor.Name, &r.Actor.Via,
+		&r.Target.Kind, &r.Target.ID, &r.Target.Name, &r.Address, &r.Agent, &r.RequestID, &detail)
+	r.Detail = []byte(detail)
+	return r, err
+}
