@@ -1,0 +1,93 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Sealer keeps payloads unreadable at rest; kit/secret's key ring is one.
+type Sealer interface {
+	Seal(tenant id.ID, purpose string, plain []byte) ([]byte, error)
+	Open(tenant id.ID, purpose string, sealed []byte) ([]byte, error)
+}
+
+// New says what to enqueue.
+type New struct {
+	Kind    string    // which handler
+	Payload any       // marshalled to JSON, at most MaxPayload bytes
+	Due     time.Time // zero means now
+	Key     string    // when set, at most one job of this tenant, kind and key waits
+}
+
+// MaxPayload bounds a payload's JSON, in bytes.
+const MaxPayload = 256 << 10
+
+// Queue enqueues jobs. It is safe for concurrent use.
+type Queue struct {
+	seal Sealer
+	wake chan struct{} // a hint to this replica's workers
+}
+
+// NewQueue returns a queue whose payloads are sealed by seal.
+func NewQueue(seal Sealer) *Queue { return &Queue{seal: seal, wake: make(chan struct{}, 1)} }
+
+const (
+	purpose   = "job"
+	insertJob = `INSERT INTO jobs (tenant_id, id, kind, dedup_key, payload, due_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (tenant_id, kind, dedup_key) DO NOTHING`
+	noteTenant = `INSERT INTO job_tenants (tenant_id, due_at) VALUES ($1, $2)
+		ON CONFLICT (tenant_id) DO UPDATE SET due_at = CASE WHEN excluded.due_at < job_tenants.due_at THEN excluded.due_at ELSE job_tenants.due_at END`
+)
+
+// Enqueue adds a job to tx: it runs after the commit, or never.
+func (q *Queue) Enqueue(tx *db.Tx, n New) error {
+	plain, err := json.Marshal(n.Payload)
+	if err != nil {
+		return fmt.Errorf("job %s: payload: %w", n.Kind, err)
+	}
+	if len(plain) > MaxPayload {
+		return fmt.Errorf("job %s: payload of %d bytes, at most %d are kept", n.Kind, len(plain), MaxPayload)
+	}
+	sealed, err := q.seal.Seal(tx.Tenant(), purpose, plain)
+	if err != nil {
+		return fmt.Errorf("job %s: %w", n.Kind, err)
+	}
+	due := n.Due
+	if due.IsZero() {
+		due = tx.Now()
+	}
+	var key *string
+	if n.Key != "" {
+		key = &n.Key
+	}
+	tx.Later(insertJob, id.New(), n.Kind, key, sealed, due, tx.Now())
+	tx.Later(noteTenant, due)
+	tx.AfterCommit(q.hint)
+	return nil
+}
+
+func (q *Queue) hint() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// waiting is a job as a worker sees it.
+type waiting struct {
+	id       id.ID
+	kind     string
+	sealed   []byte
+	attempts int
+}
+
+func dueJobs(ctx context.Context, tx *db.Tx, now time.Time, limit int) ([]waiting, error) {
+	return db.List(ctx, tx, func(r db.Row) (w waiting, err error) {
+		return w, r.Scan(&w.id, &w.kind, &w.sealed, &w.attempts)
+	}, `SELECT id, kind, payload, attempts FROM jobs WHERE tenant_id = $1 AND failed_at IS NULL AND due_at <= $2 ORDER BY due_at, id LIMIT $3`, now, limit)
+}
