@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "webapp:", err)
+		os.Exit(1)
+	}
+}
+
+// run parses the flags, finds the issuer and serves until ctx ends.
+func run(ctx context.Context, args []string) error {
+	var cfg Config
+	var listen, scopes string
+	flags := flag.NewFlagSet("webapp", flag.ContinueOnError)
+	flags.StringVar(&cfg.Issuer, "issuer", "http://127.0.0.1:8080/t/acme", "issuer: the tenant's base URL")
+	flags.StringVar(&cfg.ClientID, "client-id", "", "client_id of this application")
+	flags.StringVar(&cfg.ClientSecret, "client-secret", os.Getenv("WEBAPP_CLIENT_SECRET"), "client_secret; empty for a public client (also WEBAPP_CLIENT_SECRET)")
+	flags.StringVar(&listen, "listen", "127.0.0.1:8090", "address to listen on")
+	flags.StringVar(&cfg.PublicURL, "public-url", "", "this application's own URL (default http://LISTEN)")
+	flags.StringVar(&scopes, "scopes", "openid profile email offline_access", "scopes to ask for, space separated")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if cfg.ClientID == "" {
+		return errors.New("-client-id is missing: create an application of type web at the issuer and pass its client_id")
+	}
+	if cfg.PublicURL == "" {
+		cfg.PublicURL = "http://" + listen
+	}
+	if u, err := url.Parse(cfg.PublicURL); err != nil || u.Host == "" {
+		return fmt.Errorf("-public-url %q is not a URL: give scheme and host, such as https://app.example.com", cfg.PublicURL)
+	}
+	cfg.PublicURL = strings.TrimRight(cfg.PublicURL, "/")
+	cfg.Scopes = strings.Fields(scopes)
+
+	app, err := discover(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Addr:              listen,
+		Handler:           app.Handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    32 << 10,
+	}
+	context.AfterFunc(ctx, func() {
+		deadline, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = server.Shutdown(deadline)
+	})
+	slog.Info("sample application ready", "url", cfg.PublicURL, "issuer", cfg.Issuer)
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// discover waits for the issuer, which may be starting beside us, up to 30 seconds.
+func discover(ctx context.Context, cfg Config) (*App, error) {
+	for attempt := 0; ; attempt++ {
+		app, err := New(ctx, cfg)
+		if err == nil || attempt >= 60 || ctx.Err() != nil {
+			return app, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
