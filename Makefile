@@ -1,0 +1,108 @@
+# Everything a developer types. `make` alone says what there is.
+#
+#   make run      the server and a sample application, on SQLite, with demo tenants: nothing else needed
+#   make dev      the same server, rebuilt and restarted when a source file changes
+#   make test     every test: both databases, a real browser, clients nobody here wrote
+#   make check    what CI runs: format, vet, lint, generated files, go.mod, then make test with the race detector
+#   make bench    drives the built binary and prints the table of docs/benchmarks.md
+#   make generate writes the generated files again
+#   make fuzz     every fuzz target for FUZZTIME (10s) each
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+GO      ?= go
+# Packages tested at once. Each may hold a Chromium, a Postgres session and a server, so it follows the cores, not more.
+PARALLEL ?= $(shell nproc 2>/dev/null || echo 2)
+# Flags of the run of the tests; make check adds -race.
+TESTFLAGS ?=
+FUZZTIME ?= 10s
+PACKAGES ?= ./...
+
+NODE_READY := e2e/node_modules/.package-lock.json
+
+.PHONY: help
+help:
+	@sed -n 's/^#   //p' $(MAKEFILE_LIST)
+
+# ---- running ------------------------------------------------------------------------------------------------------
+
+.PHONY: build
+build: bin/gatehouse bin/webapp
+
+.PHONY: bin/gatehouse bin/webapp
+bin/gatehouse:
+	@$(GO) build -trimpath -o $@ ./cmd/gatehouse
+bin/webapp:
+	@$(GO) build -trimpath -o $@ ./examples/webapp
+
+.PHONY: run
+run: build
+	@exec ./scripts/run
+
+.PHONY: dev
+dev:
+	@exec ./scripts/dev
+
+# ---- proving ------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: $(NODE_READY)
+	$(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(TESTFLAGS) $(PACKAGES)
+
+# In this order: what fails fast first, and the tests last, so that a log ends in what they said.
+.PHONY: check
+check: format vet lint tidy generated
+	@$(MAKE) test TESTFLAGS="-race $(TESTFLAGS)"
+
+.PHONY: format
+format:
+	@files=$$(git ls-files -co --exclude-standard '*.go' | xargs -r gofmt -l); \
+	if [ -n "$$files" ]; then echo "gofmt -w these:"; echo "$$files"; exit 1; fi
+
+.PHONY: vet
+vet:
+	$(GO) vet $(PACKAGES)
+
+.PHONY: lint
+lint:
+	$(GO) tool staticcheck $(PACKAGES)
+
+.PHONY: tidy
+tidy:
+	$(GO) mod tidy -diff
+
+.PHONY: generate
+generate:
+	$(GO) generate $(PACKAGES)
+
+# Generates again and fails when that changed anything; works in a tree with changes of one's own too.
+.PHONY: generated
+generated:
+	@state() { git status --porcelain; git diff; }; \
+	before=$$(state | git hash-object --stdin); $(GO) generate $(PACKAGES); after=$$(state | git hash-object --stdin); \
+	if [ "$$before" != "$$after" ]; then \
+	  echo "Generated files were out of date. They have been written again; commit them:"; git status --short; exit 1; fi
+
+.PHONY: bench
+bench: $(NODE_READY)
+	$(GO) run ./internal/bench $(BENCHFLAGS)
+
+.PHONY: fuzz
+fuzz:
+	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u); do \
+	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | sed 's/^func //'); do \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+# ---- parts --------------------------------------------------------------------------------------------------------
+
+$(NODE_READY): e2e/package.json e2e/package-lock.json
+	@command -v npm >/dev/null || { echo "The tests drive a browser and OpenID clients from npm: install Node 20 or newer with npm (Debian: apt-get install nodejs npm)."; exit 1; }
+	cd e2e && npm ci
+	@touch $@
+
+.PHONY: clean
+clean:
+	rm -rf bin tmp e2e/node_modules
