@@ -3,6 +3,8 @@ package secret
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"log/slog"
 )
@@ -45,4 +47,9 @@ func (String) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 func (s *String) UnmarshalText(b []byte) error {
 	*s = String(b)
 	return nil
+}
+
+// Value implements driver.Valuer by refusing: a secret is stored hashed or sealed.
+func (String) Value() (driver.Value, error) {
+	return nil, errors.New("secret: a secret is never stored as it is; hash it or seal it")
 }

@@ -1,0 +1,132 @@
+package secret
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Kinds of token.
+const (
+	AccessToken  = "at"
+	RefreshToken = "rt"
+	Code         = "ac" // authorization code
+	Session      = "ss" // session cookie
+	ClientSecret = "cs"
+	MailedLink   = "ml"
+	SetupLink    = "su"
+	Browser      = "br"
+)
+
+// A token is gh_{kind}_{tenant}_{secret}_{checksum}: two letters, then lower-case
+// base32 of the tenant's 16 bytes, of 32 random bytes and of the CRC-32 of what
+// stands before it. The fixed form lets secret scanners find tokens that leaked,
+// and the checksum lets us refuse mistyped ones without asking the database.
+const (
+	tenantLen = 26
+	secretLen = 52
+	sumLen    = 7
+	bodyLen   = len("gh_kk_") + tenantLen + 1 + secretLen + 1
+
+	// TokenLen is the length of every token in bytes.
+	TokenLen = bodyLen + sumLen
+)
+
+var encoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// ErrToken is returned for text that does not have the form of a token.
+var ErrToken = errors.New("not a token of the form gh_kind_tenant_secret_checksum")
+
+// Token is what a token's text says of itself. Only finding Hash in the database
+// says that it is good.
+type Token struct {
+	Kind   string
+	Tenant id.ID
+	Hash   []byte // HashOf the whole text: 32 bytes
+}
+
+// NewToken returns a new token with 256 random bits, and the hash to store of it.
+// kind is two lower-case letters.
+func NewToken(kind string, tenant id.ID) (String, []byte) {
+	var b [32]byte
+	rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return TokenFrom(kind, tenant, b)
+}
+
+// TokenFrom is NewToken with the secret bits given, for tokens that are derived
+// instead of stored (KeyRing.MAC).
+func TokenFrom(kind string, tenant id.ID, bits [32]byte) (String, []byte) {
+	if !validKind(kind) {
+		panic("secret: a token's kind is two lower-case letters")
+	}
+	b := make([]byte, 0, TokenLen)
+	b = append(b, "gh_"...)
+	b = append(b, kind...)
+	b = append(b, '_')
+	b = encoding.AppendEncode(b, tenant[:])
+	b = append(b, '_')
+	b = encoding.AppendEncode(b, bits[:])
+	b = append(b, '_')
+	b = appendSum(b)
+	sum := sha256.Sum256(b)
+	return String(b), sum[:]
+}
+
+// appendSum appends the checksum of b, its trailing underscore included.
+func appendSum(b []byte) []byte {
+	var sum [4]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.ChecksumIEEE(b))
+	return encoding.AppendEncode(b, sum[:])
+}
+
+// ParseToken checks form, length and checksum only and returns ErrToken when one
+// is wrong.
+func ParseToken(s string) (Token, error) {
+	if len(s) != TokenLen || s[:3] != "gh_" || s[5] != '_' || s[6+tenantLen] != '_' || s[bodyLen-1] != '_' || !validKind(s[3:5]) {
+		return Token{}, ErrToken
+	}
+	var buf [TokenLen]byte
+	copy(buf[:], s)
+	if string(appendSum(buf[:bodyLen:bodyLen])[bodyLen:]) != s[bodyLen:] {
+		return Token{}, ErrToken
+	}
+	t := Token{Kind: s[3:5]}
+	var bits [32]byte
+	if !decode(t.Tenant[:], s[6:6+tenantLen]) || !decode(bits[:], s[6+tenantLen+1:bodyLen-1]) {
+		return Token{}, ErrToken
+	}
+	h := sha256.Sum256(buf[:])
+	t.Hash = h[:]
+	return t, nil
+}
+
+// decode reads exactly len(dst) bytes in their one canonical form: base32 leaves
+// bits over at the end that must be zero.
+func decode(dst []byte, s string) bool {
+	var raw, back [secretLen]byte
+	n, err := encoding.Decode(raw[:], []byte(s))
+	if err != nil || n != len(dst) {
+		return false
+	}
+	encoding.Encode(back[:], raw[:n])
+	if string(back[:len(s)]) != s {
+		return false
+	}
+	copy(dst, raw[:n])
+	return true
+}
+
+func validKind(k string) bool {
+	return len(k) == 2 && k[0] >= 'a' && k[0] <= 'z' && k[1] >= 'a' && k[1] <= 'z'
+}
+
+// HashOf returns what is stored of a secret with at least 256 random bits: its SHA-256.
+func HashOf(s String) []byte {
+	sum := sha256.Sum256([]byte(s))
+	return sum[:]
+}
