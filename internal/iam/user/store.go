@@ -1,0 +1,320 @@
+package user
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+)
+
+const columns = `id, email, email_verified, username, status, given_name, family_name, locale, attributes, created_at, updated_at, last_sign_in`
+
+func scanUser(row db.Row) (u User, err error) {
+	var attributes string
+	if err := row.Scan(&u.ID, &u.Email, &u.EmailVerified, &u.Username, &u.Status, &u.GivenName, &u.FamilyName, &u.Locale,
+		&attributes, &u.CreatedAt, &u.UpdatedAt, &u.LastSignIn); err != nil {
+		return User{}, err
+	}
+	if err := json.Unmarshal([]byte(attributes), &u.Attributes); err != nil {
+		return User{}, fmt.Errorf("attributes of user %s: %w", u.ID, err)
+	}
+	return u, nil
+}
+
+// found maps a missing row to ErrNotFound.
+func found(u User, err error) (User, error) {
+	if errors.Is(err, db.ErrNoRows) {
+		return User{}, ErrNotFound
+	}
+	return u, err
+}
+
+// taken maps a violated unique index to its fault.
+func taken(err error) error {
+	switch {
+	case db.IsConflict(err, "users", "email_key"):
+		return ErrEmailTaken
+	case db.IsConflict(err, "users", "username_key"):
+		return ErrUsernameTaken
+	}
+	return err
+}
+
+// Create adds a user. It fails with an Invalid fault that names every wrong
+// field, with ErrEmailTaken or with ErrUsernameTaken.
+func Create(ctx context.Context, tx *db.Tx, in New) (User, error) {
+	u := User{
+		ID: id.New(), Email: in.Email, EmailVerified: in.EmailVerified, Username: in.Username, Status: in.Status,
+		GivenName: in.GivenName, FamilyName: in.FamilyName, Locale: in.Locale, Attributes: in.Attributes,
+		CreatedAt: tx.Now(), UpdatedAt: tx.Now(),
+	}
+	if u.Status == "" {
+		u.Status = Active
+	}
+	if u.Status != Active && u.Status != Invited {
+		return User{}, fault.InvalidField("user.invalid", "status", "A new user is active or invited.")
+	}
+	n, err := normalise(&u)
+	if err != nil {
+		return User{}, err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO users (tenant_id, id, email, email_key, email_verified, username, username_key, status,
+		given_name, family_name, locale, attributes, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)`,
+		u.ID, u.Email, n.emailKey, u.EmailVerified, u.Username, n.usernameKey, u.Status,
+		u.GivenName, u.FamilyName, u.Locale, n.attributes, u.CreatedAt)
+	if err != nil {
+		return User{}, taken(err)
+	}
+	insertTerms(tx, u.ID, n.terms)
+	audit.Write(tx, audit.Event{Action: "user.create", Target: u.Target(), Detail: map[string]any{"status": u.Status}})
+	return u, nil
+}
+
+func insertTerms(tx *db.Tx, user id.ID, terms []string) {
+	if len(terms) == 0 {
+		return
+	}
+	var b strings.Builder
+	b.WriteString(`INSERT INTO user_terms (tenant_id, user_id, term) VALUES ($1, $2, $3)`)
+	args := []any{user, terms[0]}
+	for i, t := range terms[1:] {
+		fmt.Fprintf(&b, `, ($1, $2, $%d)`, i+4)
+		args = append(args, t)
+	}
+	tx.Later(b.String(), args...)
+}
+
+// Get returns a user, or ErrNotFound.
+func Get(ctx context.Context, tx *db.Tx, user id.ID) (User, error) {
+	return found(db.One(ctx, tx, scanUser, `SELECT `+columns+` FROM users WHERE tenant_id = $1 AND id = $2`, user))
+}
+
+// ByLogin returns the user with this email address or username, in any case and
+// of any status, or ErrNotFound. A text that can be neither is not found.
+func ByLogin(ctx context.Context, tx *db.Tx, login string) (User, error) {
+	login = strings.TrimSpace(login)
+	column, keyOf := "username_key", UsernameKey
+	if strings.Contains(login, "@") {
+		column, keyOf = "email_key", EmailKey
+	}
+	key, ok := keyOf(login)
+	if !ok {
+		return User{}, ErrNotFound
+	}
+	return found(db.One(ctx, tx, scanUser, `SELECT `+columns+` FROM users WHERE tenant_id = $1 AND `+column+` = $2`, key))
+}
+
+// List returns users in the order they were made.
+func List(ctx context.Context, tx *db.Tx, f Filter, p page.Request) (page.List[User], error) {
+	var b strings.Builder
+	b.WriteString(`SELECT ` + columns + ` FROM users WHERE tenant_id = $1`)
+	var args []any
+	arg := func(v any) string {
+		args = append(args, v)
+		return fmt.Sprintf("$%d", len(args)+1)
+	}
+	if f.Status != "" {
+		if !slices.Contains(Statuses, f.Status) {
+			return page.List[User]{}, fault.InvalidField("user.invalid", "status", "The status is one of invited, active, locked and deactivated.")
+		}
+		b.WriteString(` AND status = ` + arg(string(f.Status)))
+	}
+	if f.Email != "" {
+		key, ok := EmailKey(strings.TrimSpace(f.Email))
+		if !ok {
+			return page.Of(p, nil, idOf), nil
+		}
+		b.WriteString(` AND email_key = ` + arg(key))
+	}
+	if prefix := fold(strings.TrimSpace(f.Search)); prefix != "" {
+		// A prefix as a range in byte order; U+10FFFF sorts after every other character.
+		b.WriteString(` AND id IN (SELECT user_id FROM user_terms WHERE tenant_id = $1 AND term >= ` + arg(prefix) + ` AND term < ` + arg(prefix+"\U0010FFFF") + `)`)
+	}
+	if !p.After.IsZero() {
+		b.WriteString(` AND id > ` + arg(p.After))
+	}
+	b.WriteString(` ORDER BY id LIMIT ` + arg(p.Fetch()))
+	users, err := db.List(ctx, tx, scanUser, b.String(), args...)
+	if err != nil {
+		return page.List[User]{}, err
+	}
+	return page.Of(p, users, idOf), nil
+}
+
+func idOf(u User) id.ID { return u.ID }
+
+// hold reads a user for changing: the row is locked until the transaction ends,
+// so that two changes at once do not lose one another.
+func hold(ctx context.Context, tx *db.Tx, user id.ID) (User, error) {
+	return found(db.One(ctx, tx, scanUser, `UPDATE users SET updated_at = updated_at WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, user))
+}
+
+// Update changes a user's fields. A changed email address is unverified unless
+// the patch says otherwise. It fails like Create, and with ErrNotFound.
+func Update(ctx context.Context, tx *db.Tx, user id.ID, p Patch) (User, error) {
+	old, err := hold(ctx, tx, user)
+	if err != nil {
+		return User{}, err
+	}
+	u := old
+	set(&u.Email, p.Email)
+	set(&u.Username, p.Username)
+	set(&u.GivenName, p.GivenName)
+	set(&u.FamilyName, p.FamilyName)
+	set(&u.Locale, p.Locale)
+	set(&u.Attributes, p.Attributes)
+	oldKey, _ := EmailKey(old.Email)
+	if key, _ := EmailKey(strings.TrimSpace(u.Email)); key != oldKey {
+		u.EmailVerified = false
+	}
+	set(&u.EmailVerified, p.EmailVerified)
+	n, err := normalise(&u)
+	if err != nil {
+		return User{}, err
+	}
+	changed := changes(old, u)
+	if len(changed) == 0 {
+		return old, nil
+	}
+	u.UpdatedAt = tx.Now()
+	_, err = tx.Exec(ctx, `UPDATE users SET email = $3, email_key = $4, email_verified = $5, username = $6, username_key = $7,
+		given_name = $8, family_name = $9, locale = $10, attributes = $11, updated_at = $12 WHERE tenant_id = $1 AND id = $2`,
+		u.ID, u.Email, n.emailKey, u.EmailVerified, u.Username, n.usernameKey, u.GivenName, u.FamilyName, u.Locale, n.attributes, u.UpdatedAt)
+	if err != nil {
+		return User{}, taken(err)
+	}
+	if !slices.Equal(n.terms, terms(old)) {
+		tx.Later(`DELETE FROM user_terms WHERE tenant_id = $1 AND user_id = $2`, u.ID)
+		insertTerms(tx, u.ID, n.terms)
+	}
+	audit.Write(tx, audit.Event{Action: "user.update", Target: u.Target(), Detail: map[string]any{"changed": changed}})
+	return u, nil
+}
+
+func set[T any](dst, src *T) {
+	if src != nil {
+		*dst = *src
+	}
+}
+
+// changes names the fields that differ; values stay out of the audit log.
+func changes(a, b User) []string {
+	var out []string
+	note := func(name string, differs bool) {
+		if differs {
+			out = append(out, name)
+		}
+	}
+	note("email", a.Email != b.Email)
+	note("email_verified", a.EmailVerified != b.EmailVerified)
+	note("username", a.Username != b.Username)
+	note("given_name", a.GivenName != b.GivenName)
+	note("family_name", a.FamilyName != b.FamilyName)
+	note("locale", a.Locale != b.Locale)
+	before, _ := json.Marshal(a.Attributes)
+	after, _ := json.Marshal(b.Attributes)
+	note("attributes", string(before) != string(after))
+	return out
+}
+
+// SetStatus moves a user to another status; the one it has already is no change.
+// It fails with ErrNotFound, ErrStatus where the move does not exist, and
+// ErrLastOwner. From its commit on, sessions and grants of a user who is not
+// active count no more.
+func SetStatus(ctx context.Context, tx *db.Tx, user id.ID, to Status) (User, error) {
+	if to != Active {
+		if err := KeepOwner(ctx, tx, user); err != nil {
+			return User{}, err
+		}
+	}
+	u, err := hold(ctx, tx, user)
+	if err != nil || u.Status == to {
+		return u, err
+	}
+	action, ok := moves[u.Status][to]
+	if !ok {
+		return User{}, fault.New(ErrStatus.Kind, ErrStatus.Code, "A user who is %s cannot become %s.", u.Status, to)
+	}
+	from := u.Status
+	u.Status, u.UpdatedAt = to, tx.Now()
+	tx.Later(`UPDATE users SET status = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2`, user, to, u.UpdatedAt)
+	audit.Write(tx, audit.Event{Action: action, Target: u.Target(), Detail: map[string]any{"from": from, "to": to}})
+	return u, nil
+}
+
+// VerifyEmail notes that the user has shown to receive mail at the stored
+// address; emailKey is the address that was proven, and when the user has another
+// one by now nothing changes. An invited user becomes active.
+func VerifyEmail(ctx context.Context, tx *db.Tx, user id.ID, emailKey string) error {
+	u, err := hold(ctx, tx, user)
+	if err != nil {
+		return err
+	}
+	if key, ok := EmailKey(u.Email); !ok || key != emailKey {
+		return nil
+	}
+	if !u.EmailVerified {
+		tx.Later(`UPDATE users SET email_verified = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2`, user, true, tx.Now())
+		audit.Write(tx, audit.Event{Action: "user.verify_email", Target: u.Target()})
+	}
+	if u.Status == Invited {
+		_, err = SetStatus(ctx, tx, user, Active)
+	}
+	return err
+}
+
+// SignedIn notes the time of a sign-in. It costs no round trip.
+func SignedIn(tx *db.Tx, user id.ID) {
+	tx.Later(`UPDATE users SET last_sign_in = $3 WHERE tenant_id = $1 AND id = $2`, user, tx.Now())
+}
+
+// Delete removes a user and everything that exists only through it: credentials,
+// role grants, sessions, grants. What the audit log says of it stays. It fails
+// with ErrNotFound and ErrLastOwner.
+func Delete(ctx context.Context, tx *db.Tx, user id.ID) error {
+	if err := KeepOwner(ctx, tx, user); err != nil {
+		return err
+	}
+	u, err := found(db.One(ctx, tx, scanUser, `DELETE FROM users WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, user))
+	if err != nil {
+		return err
+	}
+	audit.Write(tx, audit.Event{Action: "user.delete", Target: u.Target()})
+	return nil
+}
+
+// KeepOwner fails with ErrLastOwner when the user is the only active one of the
+// tenant who is an owner without an end. It is called before whatever makes the
+// user stop being that; the row it writes makes all such changes of a tenant run
+// one after the other, so that two owners cannot remove each other.
+func KeepOwner(ctx context.Context, tx *db.Tx, leaving id.ID) error {
+	_, err := tx.Exec(ctx, `INSERT INTO owner_locks (tenant_id, taken_at) VALUES ($1, $2)
+		ON CONFLICT (tenant_id) DO UPDATE SET taken_at = excluded.taken_at`, tx.Now())
+	if err != nil {
+		return err
+	}
+	owners, err := db.List(ctx, tx, scanID,
+		`SELECT u.id FROM role_grants g JOIN users u ON u.tenant_id = $1 AND u.id = g.user_id
+		WHERE g.tenant_id = $1 AND g.role = 'owner' AND g.until IS NULL AND u.status = 'active' LIMIT 2`)
+	if err != nil {
+		return err
+	}
+	if len(owners) == 1 && owners[0] == leaving {
+		return ErrLastOwner
+	}
+	return nil
+}
+
+func scanID(r db.Row) (i id.ID, err error) {
+	err = r.Scan(&i)
+	return i, err
+}
