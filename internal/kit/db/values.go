@@ -44,11 +44,18 @@ func sqliteArgs(tenant id.ID, args []any) []any {
 		out = append(out, tenant[:])
 	}
 	for _, a := range args {
-		if v, ok := a.(time.Time); ok {
+		switch v := a.(type) {
+		case id.ID:
+			if v.IsZero() {
+				out = append(out, nil)
+			} else {
+				out = append(out, v[:])
+			}
+		case time.Time:
 			out = append(out, sql.NullInt64{Int64: v.UnixMicro(), Valid: !v.IsZero()})
-			continue
+		default:
+			out = append(out, a)
 		}
-		out = append(out, a)
 	}
 	return out
 }

@@ -5,7 +5,6 @@
 package id
 
 import (
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"time"
@@ -66,14 +65,6 @@ func (i *ID) UnmarshalText(b []byte) error {
 	}
 	*i = v
 	return nil
-}
-
-// Value implements driver.Valuer: 16 bytes, or NULL for the zero ID.
-func (i ID) Value() (driver.Value, error) {
-	if i.IsZero() {
-		return nil, nil
-	}
-	return i[:], nil
 }
 
 // Scan implements sql.Scanner for 16 bytes, the text form and NULL.
