@@ -1,0 +1,16 @@
+// Package role owns what may be done in the management API and by whom: the
+// catalogue of actions, the built-in roles (code), a tenant's own roles (rows) and
+// the grants of both to users and applications.
+//
+// Invariants:
+//   - A right is asked for by its action, never by a role's name.
+//   - Nobody gives, takes or defines what they do not hold: every change here takes
+//     the Set of the one who makes it, and an action outside of it refuses the change.
+//     For the same reason nobody manages a user or application that may do more than
+//     they may (MayManage).
+//   - A tenant never loses its last active owner (user.KeepOwner).
+//   - Only unexpired grants of active users count, and they are read from the
+//     database every time.
+//
+// docs/roles.md is the golden table of built-in role × action; a test keeps it true.
+package role

@@ -1,0 +1,122 @@
+package role
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Role is a named set of actions.
+type Role struct {
+	ID          id.ID  // zero for a built-in role
+	Name        string // stable: what grants refer to
+	Description string
+	Builtin     bool
+	Actions     []string // sorted
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+func (r Role) set() Set { return SetOf(r.Actions...) }
+
+func (r Role) target() audit.Target {
+	return audit.Target{Kind: "role", ID: r.Name, Name: r.Name}
+}
+
+// Subject is whom a role is granted to: exactly one of the two is set.
+type Subject struct {
+	User        id.ID
+	Application id.ID
+}
+
+// OfUser is the subject for a user.
+func OfUser(user id.ID) Subject { return Subject{User: user} }
+
+// OfApplication is the subject for an application.
+func OfApplication(application id.ID) Subject { return Subject{Application: application} }
+
+func (s Subject) id() id.ID {
+	if !s.User.IsZero() {
+		return s.User
+	}
+	return s.Application
+}
+
+func (s Subject) target() audit.Target {
+	if !s.User.IsZero() {
+		return audit.Target{Kind: "user", ID: s.User.String()}
+	}
+	return audit.Target{Kind: "application", ID: s.Application.String()}
+}
+
+// Grant is a role given to a subject.
+type Grant struct {
+	Role      string
+	Until     time.Time // zero: without an end
+	GrantedAt time.Time
+}
+
+// Limits of what a tenant may define.
+const (
+	maxRoles       = 100 // own roles of a tenant
+	maxGrants      = 50  // grants of one subject
+	maxDescription = 256 // code points
+)
+
+// Faults of this package.
+var (
+	ErrNotFound    = fault.New(fault.NotFound, "role.not_found", "There is no role with this name.")
+	ErrNotGranted  = fault.New(fault.NotFound, "role.not_granted", "The role is not granted to this user or application.")
+	ErrNameTaken   = fault.New(fault.Conflict, "role.name_taken", "There is a role with this name already.")
+	ErrBuiltin     = fault.New(fault.Conflict, "role.builtin", "A built-in role cannot be changed. Define a role of your own.")
+	ErrBeyond      = fault.New(fault.Denied, "role.beyond_own", "You cannot give or take what you do not hold yourself.")
+	ErrOutranked   = fault.New(fault.Denied, "role.outranked", "This user or application may do things that you may not, so you cannot change it.")
+	ErrTooMany     = fault.New(fault.Limited, "role.too_many", "There are too many roles. Delete one first.")
+	errNoSubject   = fault.New(fault.NotFound, "role.subject_not_found", "There is no such user or application.")
+	errUntilIsPast = fault.InvalidField("role.invalid", "until", "The end of the grant must lie in the future.")
+)
+
+var nameRE = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+
+// Definition is what an own role is made from or changed to.
+type Definition struct {
+	Name        string
+	Description string
+	Actions     []string
+}
+
+// check cleans d in place and says everything that is wrong with it.
+func (d *Definition) check() error {
+	var wrong fault.Fields
+	if !nameRE.MatchString(d.Name) {
+		wrong.Add("name", "A role's name has lower-case letters, digits and hyphens, starts with a letter and is at most 63 long.")
+	} else if _, ok := builtin(d.Name); ok {
+		wrong.Add("name", "This is the name of a built-in role. Choose another.")
+	}
+	d.Description = strings.TrimSpace(d.Description)
+	if !utf8.ValidString(d.Description) || utf8.RuneCountInString(d.Description) > maxDescription || strings.ContainsFunc(d.Description, func(r rune) bool { return r < ' ' }) {
+		wrong.Add("description", "A description has at most %d characters and no line breaks.", maxDescription)
+	}
+	d.Actions = slices.Compact(slices.Sorted(slices.Values(d.Actions)))
+	for _, a := range d.Actions {
+		if !Known(a) {
+			wrong.Add("actions", "%.64q is not an action. GET roles shows all of them under owner.", a)
+			break
+		}
+	}
+	if len(d.Actions) == 0 {
+		wrong.Add("actions", "A role needs at least one action.")
+	}
+	return wrong.Err("role.invalid")
+}
+
+// beyond is ErrBeyond with the action that is missing.
+func beyond(action string) error {
+	return fault.New(ErrBeyond.Kind, ErrBeyond.Code, "You cannot give or take what you do not hold yourself: %s is missing from your roles.", action)
+}

@@ -1,0 +1,282 @@
+package role
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+const columns = `id, name, description, actions, created_at, updated_at`
+
+func scanRole(row db.Row) (r Role, err error) {
+	var actions string
+	if err := row.Scan(&r.ID, &r.Name, &r.Description, &actions, &r.CreatedAt, &r.UpdatedAt); err != nil {
+		return Role{}, err
+	}
+	return r, json.Unmarshal([]byte(actions), &r.Actions)
+}
+
+// List returns the built-in roles, then the tenant's own by name; there are at
+// most a hundred of those.
+func List(ctx context.Context, tx *db.Tx) ([]Role, error) {
+	own, err := db.List(ctx, tx, scanRole, `SELECT `+columns+` FROM roles WHERE tenant_id = $1 ORDER BY name`)
+	if err != nil {
+		return nil, err
+	}
+	return append(Builtins(), own...), nil
+}
+
+// Get returns a role by its name, or ErrNotFound.
+func Get(ctx context.Context, tx *db.Tx, name string) (Role, error) {
+	if r, ok := builtin(name); ok {
+		return r, nil
+	}
+	if !nameRE.MatchString(name) {
+		return Role{}, ErrNotFound
+	}
+	return found(db.One(ctx, tx, scanRole, `SELECT `+columns+` FROM roles WHERE tenant_id = $1 AND name = $2`, name))
+}
+
+func found(r Role, err error) (Role, error) {
+	if errors.Is(err, db.ErrNoRows) {
+		return Role{}, ErrNotFound
+	}
+	return r, err
+}
+
+// Create defines a role of the tenant's own. by is what the one who does it holds.
+func Create(ctx context.Context, tx *db.Tx, by Set, d Definition) (Role, error) {
+	if err := d.check(); err != nil {
+		return Role{}, err
+	}
+	if m := by.missing(SetOf(d.Actions...)); m != "" {
+		return Role{}, beyond(m)
+	}
+	n, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM roles WHERE tenant_id = $1`)
+	if err != nil {
+		return Role{}, err
+	}
+	if n >= maxRoles {
+		return Role{}, ErrTooMany
+	}
+	r := Role{ID: id.New(), Name: d.Name, Description: d.Description, Actions: d.Actions, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
+	actions, _ := json.Marshal(r.Actions)
+	_, err = tx.Exec(ctx, `INSERT INTO roles (tenant_id, id, name, description, actions, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6)`,
+		r.ID, r.Name, r.Description, string(actions), r.CreatedAt)
+	if db.IsConflict(err, "roles", "name") {
+		return Role{}, ErrNameTaken
+	}
+	if err != nil {
+		return Role{}, err
+	}
+	audit.Write(tx, audit.Event{Action: "role.create", Target: r.target(), Detail: map[string]any{"actions": r.Actions}})
+	return r, nil
+}
+
+func scanCount(row db.Row) (n int64, err error) {
+	err = row.Scan(&n)
+	return n, err
+}
+
+// hold reads an own role for changing; the row stays locked until the
+// transaction ends, so that what was compared with by is what is changed.
+func hold(ctx context.Context, tx *db.Tx, name string) (Role, error) {
+	if _, ok := builtin(name); ok {
+		return Role{}, ErrBuiltin
+	}
+	if !nameRE.MatchString(name) {
+		return Role{}, ErrNotFound
+	}
+	return found(db.One(ctx, tx, scanRole, `UPDATE roles SET updated_at = updated_at WHERE tenant_id = $1 AND name = $2 RETURNING `+columns, name))
+}
+
+// Update changes an own role's description and actions; nil stays as it is. Both
+// what it had and what it gets must be within by.
+func Update(ctx context.Context, tx *db.Tx, by Set, name string, description *string, actions []string) (Role, error) {
+	r, err := hold(ctx, tx, name)
+	if err != nil {
+		return Role{}, err
+	}
+	d := Definition{Name: name, Description: r.Description, Actions: r.Actions}
+	if description != nil {
+		d.Description = *description
+	}
+	if actions != nil {
+		d.Actions = actions
+	}
+	if err := d.check(); err != nil {
+		return Role{}, err
+	}
+	for _, s := range []Set{r.set(), SetOf(d.Actions...)} {
+		if m := by.missing(s); m != "" {
+			return Role{}, beyond(m)
+		}
+	}
+	if d.Description == r.Description && slices.Equal(d.Actions, r.Actions) {
+		return r, nil
+	}
+	before := r.Actions
+	r.Description, r.Actions, r.UpdatedAt = d.Description, d.Actions, tx.Now()
+	text, _ := json.Marshal(r.Actions)
+	tx.Later(`UPDATE roles SET description = $3, actions = $4, updated_at = $5 WHERE tenant_id = $1 AND id = $2`, r.ID, r.Description, string(text), r.UpdatedAt)
+	audit.Write(tx, audit.Event{Action: "role.update", Target: r.target(), Detail: map[string]any{"before": before, "after": r.Actions}})
+	return r, nil
+}
+
+// Delete removes an own role and with it all its grants.
+func Delete(ctx context.Context, tx *db.Tx, by Set, name string) error {
+	r, err := hold(ctx, tx, name)
+	if err != nil {
+		return err
+	}
+	if m := by.missing(r.set()); m != "" {
+		return beyond(m)
+	}
+	n, err := tx.Exec(ctx, `DELETE FROM role_grants WHERE tenant_id = $1 AND role = $2`, r.Name)
+	if err != nil {
+		return err
+	}
+	tx.Later(`DELETE FROM roles WHERE tenant_id = $1 AND id = $2`, r.ID)
+	audit.Write(tx, audit.Event{Action: "role.delete", Target: r.target(), Detail: map[string]any{"grants": n, "actions": r.Actions}})
+	return nil
+}
+
+// Give grants a role to a subject, until a time when that is not zero; a grant
+// that is there already gets the new end. by is what the giver holds. It fails
+// with ErrBeyond, ErrNotFound, and with user.ErrLastOwner where an end is put to
+// the last owner's grant.
+func Give(ctx context.Context, tx *db.Tx, by Set, to Subject, name string, until time.Time) error {
+	if !until.IsZero() && !until.After(tx.Now()) {
+		return errUntilIsPast
+	}
+	r, err := Get(ctx, tx, name)
+	if err != nil {
+		return err
+	}
+	if m := by.missing(r.set()); m != "" {
+		return beyond(m)
+	}
+	if r.Name == Owner && !until.IsZero() && !to.User.IsZero() {
+		if err := user.KeepOwner(ctx, tx, to.User); err != nil {
+			return err
+		}
+	}
+	n, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM role_grants WHERE tenant_id = $1 AND subject_id = $2`, to.id())
+	if err != nil {
+		return err
+	}
+	if n >= maxGrants {
+		return ErrTooMany
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO role_grants (tenant_id, subject_id, role, role_id, user_id, application_id, until, granted_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (tenant_id, subject_id, role) DO UPDATE SET until = excluded.until, granted_at = excluded.granted_at`,
+		to.id(), r.Name, r.ID, to.User, to.Application, until, tx.Now())
+	if db.IsForeignKey(err) {
+		return errNoSubject
+	}
+	if err != nil {
+		return err
+	}
+	detail := map[string]any{"role": r.Name}
+	if !until.IsZero() {
+		detail["until"] = until.UTC().Format(time.RFC3339)
+	}
+	audit.Write(tx, audit.Event{Action: "role.grant", Target: to.target(), Detail: detail})
+	return nil
+}
+
+// Take revokes a role from a subject. It fails with ErrBeyond, ErrNotFound,
+// ErrNotGranted and user.ErrLastOwner.
+func Take(ctx context.Context, tx *db.Tx, by Set, from Subject, name string) error {
+	r, err := Get(ctx, tx, name)
+	if err != nil {
+		return err
+	}
+	if m := by.missing(r.set()); m != "" {
+		return beyond(m)
+	}
+	if r.Name == Owner && !from.User.IsZero() {
+		if err := user.KeepOwner(ctx, tx, from.User); err != nil {
+			return err
+		}
+	}
+	n, err := tx.Exec(ctx, `DELETE FROM role_grants WHERE tenant_id = $1 AND subject_id = $2 AND role = $3`, from.id(), r.Name)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return ErrNotGranted
+	}
+	audit.Write(tx, audit.Event{Action: "role.revoke", Target: from.target(), Detail: map[string]any{"role": r.Name}})
+	return nil
+}
+
+// GrantsOf returns a subject's grants by role name, the expired ones too.
+func GrantsOf(ctx context.Context, tx *db.Tx, s Subject) ([]Grant, error) {
+	return db.List(ctx, tx, func(row db.Row) (g Grant, err error) {
+		err = row.Scan(&g.Role, &g.Until, &g.GrantedAt)
+		return g, err
+	}, `SELECT role, until, granted_at FROM role_grants WHERE tenant_id = $1 AND subject_id = $2 ORDER BY role`, s.id())
+}
+
+// ActionsOf returns what a subject may do at this moment: the union of its
+// unexpired roles, nothing for a user who is not active. One query.
+func ActionsOf(ctx context.Context, tx *db.Tx, s Subject) (Set, error) {
+	active := ""
+	if !s.User.IsZero() {
+		active = ` AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = $1 AND u.id = $2 AND u.status = 'active')`
+	}
+	return held(ctx, tx, s, active)
+}
+
+// MayManage fails with ErrOutranked when the subject may do what by does not
+// allow: whoever could change such a user's email address, password or status, or
+// such an application's secret, could become it. The roles of a user who is
+// locked for the moment count too.
+func MayManage(ctx context.Context, tx *db.Tx, by Set, s Subject) error {
+	has, err := held(ctx, tx, s, "")
+	if err != nil {
+		return err
+	}
+	if !by.Covers(has) {
+		return ErrOutranked
+	}
+	return nil
+}
+
+func held(ctx context.Context, tx *db.Tx, s Subject, condition string) (Set, error) {
+	roles, err := db.List(ctx, tx, func(row db.Row) (r Role, err error) {
+		var actions string
+		if err := row.Scan(&r.Name, &actions); err != nil {
+			return Role{}, err
+		}
+		if b, ok := builtin(r.Name); ok {
+			return b, nil
+		}
+		if err := json.Unmarshal([]byte(actions), &r.Actions); err != nil {
+			return Role{}, fmt.Errorf("actions of role %s: %w", r.Name, err)
+		}
+		return r, nil
+	}, `SELECT g.role, COALESCE(r.actions, '[]') FROM role_grants g LEFT JOIN roles r ON r.tenant_id = $1 AND r.id = g.role_id
+		WHERE g.tenant_id = $1 AND g.subject_id = $2 AND (g.until IS NULL OR g.until > $3)`+condition+` ORDER BY g.role`, s.id(), tx.Now())
+	if err != nil {
+		return Set{}, err
+	}
+	var names, actions []string
+	for _, r := range roles {
+		names = append(names, r.Name)
+		actions = append(actions, r.Actions...)
+	}
+	set := SetOf(actions...)
+	set.roles = names
+	return set, nil
+}
