@@ -1,0 +1,166 @@
+package jose
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// MaxToken is the longest token that Verify looks at, in bytes.
+const MaxToken = 16 << 10
+
+// ErrToken is wrapped by all errors of Verify: the token is not to be believed.
+var ErrToken = errors.New("jose: token refused")
+
+func refuse(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrToken, fmt.Sprintf(format, args...))
+}
+
+// Verify checks a compact JWS against the caller's keys and returns its payload.
+//
+// types lists the accepted typ headers; "" stands for an absent one. keys returns
+// the keys that a kid names among those of the one party the token may come from;
+// for an absent kid ("") it may return the only key there is.
+func Verify(token string, types []string, keys func(kid string) []PublicKey) ([]byte, error) {
+	if len(token) > MaxToken {
+		return nil, refuse("longer than %d bytes", MaxToken)
+	}
+	jws, err := jose.ParseSignedCompact(token, joseAlgorithms)
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
+	h := jws.Signatures[0].Protected
+	if _, crit := h.ExtraHeaders["crit"]; crit {
+		return nil, refuse("no critical headers are understood")
+	}
+	if _, b64 := h.ExtraHeaders["b64"]; b64 {
+		return nil, refuse("unencoded payloads are not accepted")
+	}
+	if !typeIn(h.ExtraHeaders[jose.HeaderType], types) {
+		return nil, refuse("its type is not one of %q", types)
+	}
+	alg := Algorithm(h.Algorithm)
+	for _, k := range keys(h.KeyID) {
+		if !slices.Contains(k.Algorithms, alg) {
+			continue
+		}
+		if payload, err := jws.Verify(k.jwk.Key); err == nil {
+			return payload, nil
+		}
+	}
+	return nil, refuse("no key of its issuer with this kid and algorithm made the signature")
+}
+
+var joseAlgorithms = func() []jose.SignatureAlgorithm {
+	out := make([]jose.SignatureAlgorithm, len(Verifying))
+	for i, a := range Verifying {
+		out[i] = jose.SignatureAlgorithm(a)
+	}
+	return out
+}()
+
+// typeIn compares media types: without case, and with "application/" left out if
+// there is no other slash (RFC 7515 §4.1.9).
+func typeIn(header any, types []string) bool {
+	typ, ok := header.(string)
+	if header != nil && !ok {
+		return false
+	}
+	typ = strings.ToLower(typ)
+	if rest, ok := strings.CutPrefix(typ, "application/"); ok && !strings.Contains(rest, "/") {
+		typ = rest
+	}
+	return slices.ContainsFunc(types, func(t string) bool { return strings.ToLower(t) == typ })
+}
+
+// Find returns the keys of s that kid names; for an absent kid the only key, if
+// there is only one.
+func (s Set) Find(kid string) []PublicKey {
+	if kid == "" {
+		if len(s) == 1 {
+			return s
+		}
+		return nil
+	}
+	for i := range s {
+		if s[i].ID == kid {
+			return s[i : i+1]
+		}
+	}
+	return nil
+}
+
+// Claims are the registered claims (RFC 7519 §4.1).
+type Claims struct {
+	Issuer    string   `json:"iss,omitempty"`
+	Subject   string   `json:"sub,omitempty"`
+	Audience  Audience `json:"aud,omitempty"`
+	Expiry    Time     `json:"exp,omitempty"`
+	NotBefore Time     `json:"nbf,omitempty"`
+	IssuedAt  Time     `json:"iat,omitempty"`
+	ID        string   `json:"jti,omitempty"`
+}
+
+// Skew is how far ahead of ours the clock of a token's maker may be. FAPI 2.0 wants
+// at least 10 s accepted and more than 60 s refused.
+const Skew = 30 * time.Second
+
+// Current reports whether the claims hold at now: an expiry that has not come, and
+// neither nbf nor iat more than Skew ahead. A token without expiry never holds.
+func (c Claims) Current(now time.Time) bool {
+	limit := now.Add(Skew).Unix()
+	return now.Unix() < int64(c.Expiry) && int64(c.NotBefore) <= limit && int64(c.IssuedAt) <= limit
+}
+
+// Time is a NumericDate: seconds since 1970 UTC (RFC 7519 §2). Zero means absent.
+type Time int64
+
+// At returns t cut to seconds.
+func At(t time.Time) Time { return Time(t.Unix()) }
+
+// Time returns t as a time.Time in UTC.
+func (t Time) Time() time.Time { return time.Unix(int64(t), 0).UTC() }
+
+// UnmarshalJSON implements json.Unmarshaler; fractions of a second are dropped.
+func (t *Time) UnmarshalJSON(b []byte) error {
+	var f float64
+	if err := json.Unmarshal(b, &f); err != nil || f < 0 || f > 1<<50 {
+		return errors.New("a time is a number of seconds since 1970")
+	}
+	*t = Time(f)
+	return nil
+}
+
+// Audience is one string or a list of them (RFC 7519 §4.1.3).
+type Audience []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *Audience) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*a = Audience{one}
+		return nil
+	}
+	var many []string
+	if err := json.Unmarshal(b, &many); err != nil {
+		return errors.New("an audience is a string or a list of strings")
+	}
+	*a = many
+	return nil
+}
+
+// MarshalJSON implements json.Marshaler: a single audience is written as a string.
+func (a Audience) MarshalJSON() ([]byte, error) {
+	if len(a) == 1 {
+		return json.Marshal(a[0])
+	}
+	return json.Marshal([]string(a))
+}
+
+// Contains reports whether s is an audience.
+func (a Audience) Contains(s string) bool { return slices.Contains(a, s) }
