@@ -17,7 +17,7 @@ const module = "github.com/gatehouse-iam/gatehouse/"
 // The floors, top to bottom, and the order of packages on the two lower ones: a
 // package imports only what stands before it. docs/ARCHITECTURE.md draws this.
 var (
-	kitOrder = []string{"id", "clock", "fault", "caller", "secret", "db", "job", "page", "web", "api", "mail", "config", "jose"}
+	kitOrder = []string{"id", "clock", "fault", "caller", "cache", "secret", "db", "job", "page", "web", "api", "mail", "config", "jose"}
 	iamOrder = []string{"audit", "tenant", "user", "role", "credential", "attempt", "application", "session", "signingkey", "grant", "signin"}
 )
 
