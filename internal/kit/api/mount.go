@@ -1,0 +1,208 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+)
+
+// Gate decides whether the sender of a request may do an operation; the door that mounts
+// operations is one.
+type Gate interface {
+	// Admit returns on whose behalf the operation runs, and a context for it that may carry
+	// what the decision found. It fails with an Unauthenticated, Denied or NotFound fault.
+	Admit(r *http.Request, op Op) (context.Context, caller.Caller, error)
+}
+
+// Mount puts operations on a mux.
+type Mount struct {
+	Mux    *http.ServeMux
+	Prefix string // "/api/v1"
+	Title  string
+	About  string // Markdown, at the head of the description
+	DB     *db.DB
+	Gate   Gate
+	// Answer maps a fault to the HTTP status and further headers of its answer.
+	Answer func(*fault.Fault) (status int, header http.Header)
+}
+
+// words makes huma's refusals ours. huma keeps its wording in package variables, so
+// this is done once for the process.
+var words = sync.OnceFunc(func() {
+	huma.ValidateStrictCasing = true // "Email" is not "email", whatever encoding/json thinks
+	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
+		return fromHuma(context.Background(), status, msg, errs)
+	}
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		return fromHuma(ctx.Context(), status, msg, errs)
+	}
+})
+
+// Operations registers ops and returns the OpenAPI 3.1 document of them, as indented JSON.
+// Two operations with the same id, or a path the mux refuses, panic: that is a mistake in
+// the declarations and shows at start.
+func (m *Mount) Operations(ops []Operation) []byte {
+	words()
+	conf := huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info:    &huma.Info{Title: m.Title, Version: "1", Description: m.About},
+			Servers: []*huma.Server{{
+				URL:         "{issuer}" + m.Prefix,
+				Description: "A tenant's base is its issuer.",
+				Variables: map[string]*huma.ServerVariable{
+					"issuer": {Default: "http://127.0.0.1:8080/t/acme", Description: "The tenant's issuer."},
+				},
+			}},
+			Components: &huma.Components{
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"bearer": {Type: "http", Scheme: "bearer", Description: "An access token of this tenant, or of the platform, with the scope gatehouse:manage."},
+				},
+			},
+			Security: []map[string][]string{{"bearer": {}}},
+		},
+		// "json" is huma's name for every type that ends in +json.
+		Formats:                      map[string]huma.Format{"application/json": {Marshal: marshal, Unmarshal: unmarshal}, "json": {Marshal: marshal, Unmarshal: unmarshal}},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+	}
+	a := humago.NewWithPrefix(m.Mux, m.Prefix, conf)
+	ids := map[string]bool{}
+	for _, op := range ops {
+		if ids[op.ID] || op.ID == "" || op.Action == "" {
+			panic(fmt.Sprintf("api: operation %s %s needs an id of its own and an action", op.Method, op.Path))
+		}
+		ids[op.ID] = true
+		op.bind(a, m, op.Op)
+	}
+	doc, err := json.MarshalIndent(a.OpenAPI(), "", "  ")
+	if err != nil {
+		panic(fmt.Sprintf("api: describe the operations: %v", err))
+	}
+	return append(doc, '\n')
+}
+
+type callerKey struct{}
+
+func callerOf(ctx context.Context) caller.Caller {
+	c, _ := ctx.Value(callerKey{}).(caller.Caller)
+	return c
+}
+
+// register is huma.Register with our gate before it and our problems after it.
+func register[I, O any](a huma.API, m *Mount, op Op, fn func(context.Context, *I) (*O, error)) {
+	tags := []string{op.Tag}
+	extensions := map[string]any{"x-action": op.Action}
+	if op.Platform {
+		extensions["x-platform-only"] = true
+	}
+	errs := []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}
+	if op.Method != http.MethodGet {
+		errs = append(errs, http.StatusConflict)
+	}
+	huma.Register(a, huma.Operation{
+		OperationID:   op.ID,
+		Method:        op.Method,
+		Path:          op.Path,
+		Summary:       op.Summary,
+		Description:   op.Description,
+		Tags:          tags,
+		DefaultStatus: op.Status,
+		Errors:        errs,
+		Extensions:    extensions,
+		Middlewares:   huma.Middlewares{m.admit(op)},
+	}, func(ctx context.Context, in *I) (*O, error) {
+		out, err := fn(ctx, in)
+		if err != nil {
+			return nil, m.problem(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+// admit lets a request through the gate before anything of its body is read.
+func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
+	return func(hc huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(hc)
+		ctx, c, err := m.Gate.Admit(r, op)
+		if err == nil {
+			err = onlyOnce(r)
+		}
+		if err != nil {
+			m.problem(r.Context(), err).write(w)
+			return
+		}
+		next(huma.WithContext(hc, context.WithValue(ctx, callerKey{}, c)))
+	}
+}
+
+// onlyOnce refuses a query that names a parameter twice: which of the two counts would
+// otherwise be a matter of luck.
+func onlyOnce(r *http.Request) error {
+	var wrong fault.Fields
+	q := r.URL.Query()
+	for name, values := range q {
+		if len(values) > 1 {
+			wrong.Add(name, "This parameter may be given only once.")
+		}
+	}
+	slices.SortFunc(wrong, func(a, b fault.Field) int { return strings.Compare(a.Name, b.Name) })
+	return wrong.Err("request.invalid")
+}
+
+func marshal(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// unmarshal is json.Unmarshal for text that the databases can store: UTF-8 without NUL.
+// encoding/json would replace what is not UTF-8 in silence.
+func unmarshal(data []byte, v any) error {
+	if !utf8.Valid(data) {
+		return sentence("The body is not UTF-8.")
+	}
+	if hasNUL(data) {
+		return sentence("The body contains a NUL character, which no field accepts.")
+	}
+	err := json.Unmarshal(data, v)
+	if err == nil {
+		return nil
+	}
+	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return sentence(fmt.Sprintf("The body is not valid JSON from byte %d on.", s.Offset))
+	}
+	if u, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return sentence(fmt.Sprintf("The field %s cannot hold this value.", u.Field))
+	}
+	return sentence("The body could not be read. Check the form of its fields.")
+}
+
+// hasNUL finds the escape \u0000; a raw NUL is not valid JSON anyway.
+func hasNUL(data []byte) bool {
+	for rest := data; ; {
+		i := bytes.IndexByte(rest, '\\')
+		if i < 0 || i+1 >= len(rest) {
+			return false
+		}
+		if bytes.HasPrefix(rest[i:], []byte(`\u0000`)) {
+			return true
+		}
+		rest = rest[i+2:]
+	}
+}

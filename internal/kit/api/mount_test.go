@@ -1,0 +1,255 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+)
+
+type widget struct {
+	ID    id.ID     `json:"id" format:"uuid"`
+	Name  string    `json:"name"`
+	Made  time.Time `json:"made"`
+	Limit int       `json:"limit"`
+}
+
+type newWidget struct {
+	Body struct {
+		Name  string   `json:"name" minLength:"1" maxLength:"10"`
+		Kind  string   `json:"kind,omitempty" enum:"web,spa"`
+		URIs  []string `json:"uris,omitempty" maxItems:"2"`
+		Count int      `json:"count,omitempty" minimum:"1"`
+		Deep  *struct {
+			On bool `json:"on"`
+		} `json:"deep,omitempty"`
+	}
+}
+
+type listWidgets struct {
+	api.Page
+	Outcome string `query:"outcome" enum:"success,refused"`
+}
+
+// open lets everybody in who says a word, and denies one action.
+type open struct{ c caller.Caller }
+
+func (g open) Admit(r *http.Request, op api.Op) (context.Context, caller.Caller, error) {
+	switch {
+	case r.Header.Get("Authorization") == "":
+		return nil, caller.Caller{}, fault.New(fault.Unauthenticated, "token.missing", "Send an access token.")
+	case op.Action == "widget.delete":
+		return nil, caller.Caller{}, fault.New(fault.Denied, "action.denied", "You are not allowed to do widget.delete.")
+	}
+	return r.Context(), g.c, nil
+}
+
+func fixture(t *testing.T) (http.Handler, []byte) {
+	t.Helper()
+	mux := http.NewServeMux()
+	m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "Widgets", Gate: open{}, Answer: func(f *fault.Fault) (int, http.Header) {
+		switch f.Kind {
+		case fault.Unauthenticated:
+			return 401, http.Header{"Www-Authenticate": {"Bearer"}}
+		case fault.Denied:
+			return 403, nil
+		case fault.Invalid:
+			return 400, nil
+		case fault.Conflict:
+			return 409, nil
+		}
+		return 500, nil
+	}}
+	call := func(op api.Op) api.Operation {
+		return api.Call(op, func(_ context.Context, _ *db.DB, _ caller.Caller, in *newWidget) (widget, error) {
+			switch in.Body.Name {
+			case "taken":
+				return widget{}, fault.InvalidField("widget.taken", "name", "This name is taken.")
+			case "broken":
+				return widget{}, http.ErrBodyNotAllowed
+			}
+			return widget{ID: id.New(), Name: in.Body.Name}, nil
+		})
+	}
+	doc := m.Operations([]api.Operation{
+		call(api.Op{Method: "POST", Path: "/widgets", ID: "create-widget", Action: "widget.create", Tag: "Widgets", Summary: "Create a widget", Status: 201}),
+		api.Call(api.Op{Method: "GET", Path: "/widgets/{id}", ID: "get-widget", Action: "widget.read", Tag: "Widgets", Summary: "Get a widget"},
+			func(_ context.Context, _ *db.DB, _ caller.Caller, in *api.ByID) (widget, error) {
+				return widget{ID: in.ID}, nil
+			}),
+		api.Call(api.Op{Method: "DELETE", Path: "/widgets/{id}", ID: "delete-widget", Action: "widget.delete", Tag: "Widgets", Summary: "Delete a widget"},
+			func(context.Context, *db.DB, caller.Caller, *api.ByID) (api.None, error) { return api.None{}, nil }),
+		api.Call(api.Op{Method: "PUT", Path: "/widgets/{id}", ID: "put-widget", Action: "widget.update", Tag: "Widgets", Summary: "Put a widget"},
+			func(context.Context, *db.DB, caller.Caller, *api.ByID) (api.None, error) { return api.None{}, nil }),
+		api.Call(api.Op{Method: "GET", Path: "/widgets", ID: "list-widgets", Action: "widget.read", Tag: "Widgets", Summary: "List widgets"},
+			func(_ context.Context, _ *db.DB, _ caller.Caller, in *listWidgets) (page.List[widget], error) {
+				r, err := in.Page.Request()
+				return page.List[widget]{Items: []widget{{ID: r.After, Limit: r.Limit}}}, err
+			}),
+	})
+	return mux, doc
+}
+
+func do(t *testing.T, h http.Handler, method, target, body string, header ...string) (*http.Response, api.Problem) {
+	t.Helper()
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer x")
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+		if header[i+1] == "" {
+			r.Header.Del(header[i])
+		}
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	var p api.Problem
+	if w.Code >= 400 {
+		if ct := w.Header().Get("Content-Type"); ct != "application/problem+json" {
+			t.Errorf("%s %s %s: Content-Type %q of %s", method, target, body, ct, w.Body)
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
+			t.Errorf("%s %s: %v in %s", method, target, err, w.Body)
+		}
+		if p.Status != w.Code || p.Code == "" || !strings.HasSuffix(p.Detail, ".") {
+			t.Errorf("%s %s %s: problem %s", method, target, body, w.Body)
+		}
+	}
+	return w.Result(), p
+}
+
+func TestBadInputIsNamed(t *testing.T) {
+	h, _ := fixture(t)
+	for _, tc := range []struct {
+		method, target, body string
+		status               int
+		code                 string
+		fields               []string
+	}{
+		{"POST", "/widgets", `{"name":"a"}`, 201, "", nil},
+		{"POST", "/widgets", ``, 400, "request.malformed", nil},
+		{"POST", "/widgets", `{`, 400, "request.malformed", nil},
+		{"POST", "/widgets", `[]`, 400, "request.invalid", nil},
+		{"POST", "/widgets", `null`, 400, "request.invalid", nil},
+		{"POST", "/widgets", `{"name":"a"} trailing`, 400, "request.malformed", nil},
+		{"POST", "/widgets", "{\"name\":\"\xff\"}", 400, "request.malformed", nil},
+		{"POST", "/widgets", `{"name":"a\u0000"}`, 400, "request.malformed", nil},
+		{"POST", "/widgets", `{"name":"a\\u0000"}`, 201, "", nil},
+		{"POST", "/widgets", `{}`, 400, "request.invalid", []string{"name"}},
+		{"POST", "/widgets", `{"name":1}`, 400, "request.invalid", []string{"name"}},
+		{"POST", "/widgets", `{"name":null}`, 400, "request.invalid", []string{"name"}},
+		{"POST", "/widgets", `{"name":""}`, 400, "request.invalid", []string{"name"}},
+		{"POST", "/widgets", `{"name":"12345678901"}`, 400, "request.invalid", []string{"name"}},
+		{"POST", "/widgets", `{"name":"a","colour":"red"}`, 400, "request.invalid", []string{"colour"}},
+		{"POST", "/widgets", `{"Name":"a"}`, 400, "request.invalid", []string{"name", "Name"}},
+		{"POST", "/widgets", `{"name":"a","kind":"x"}`, 400, "request.invalid", []string{"kind"}},
+		{"POST", "/widgets", `{"name":"a","uris":["a","b","c"]}`, 400, "request.invalid", []string{"uris"}},
+		{"POST", "/widgets", `{"name":"a","uris":[1]}`, 400, "request.invalid", []string{"uris[0]"}},
+		{"POST", "/widgets", `{"name":"a","count":0}`, 400, "request.invalid", []string{"count"}},
+		{"POST", "/widgets", `{"name":"a","count":1e400}`, 400, "request.malformed", nil},
+		{"POST", "/widgets", `{"name":"a","count":99999999999999999999}`, 400, "request.invalid", nil},
+		{"POST", "/widgets", `{"name":"a","deep":{}}`, 400, "request.invalid", []string{"deep.on"}},
+		{"POST", "/widgets", strings.Repeat("[", 20000), 400, "request.malformed", nil},
+		{"POST", "/widgets", `{"name":"` + strings.Repeat("a", 2<<20) + `"}`, 413, "request.too_large", nil},
+		{"POST", "/widgets", `{"name":"taken"}`, 400, "widget.taken", []string{"name"}},
+		{"POST", "/widgets", `{"name":"broken"}`, 500, "internal", nil},
+		{"GET", "/widgets/nonsense", ``, 400, "request.invalid", []string{"id"}},
+		{"GET", "/widgets/018f3a52-7c1e-7b7a-9d5e-0f6a1c2b3d4e", ``, 200, "", nil},
+		{"DELETE", "/widgets/018f3a52-7c1e-7b7a-9d5e-0f6a1c2b3d4e", ``, 403, "action.denied", nil},
+		{"PUT", "/widgets/018f3a52-7c1e-7b7a-9d5e-0f6a1c2b3d4e", ``, 204, "", nil},
+		{"GET", "/widgets", ``, 200, "", nil},
+		{"GET", "/widgets?limit=200&cursor=" + page.Cursor(id.New()), ``, 200, "", nil},
+		{"GET", "/widgets?limit=0", ``, 400, "request.invalid", []string{"limit"}},
+		{"GET", "/widgets?limit=201", ``, 400, "request.invalid", []string{"limit"}},
+		{"GET", "/widgets?limit=x", ``, 400, "request.invalid", []string{"limit"}},
+		{"GET", "/widgets?limit=1&limit=2", ``, 400, "request.invalid", []string{"limit"}},
+		{"GET", "/widgets?cursor=x", ``, 400, "request.invalid", []string{"cursor"}},
+		{"GET", "/widgets?outcome=maybe", ``, 400, "request.invalid", []string{"outcome"}},
+		{"GET", "/widgets?page=1", ``, 400, "request.invalid", []string{"page"}},
+	} {
+		resp, p := do(t, h, tc.method, "/api/v1"+tc.target, tc.body)
+		var fields []string
+		for _, e := range p.Errors {
+			fields = append(fields, e.Name)
+			if !strings.HasSuffix(e.Reason, ".") || strings.Contains(e.Reason, "expected") {
+				t.Errorf("%s %.80s: reason %q is no sentence of ours", tc.target, tc.body, e.Reason)
+			}
+		}
+		if resp.StatusCode != tc.status || p.Code != tc.code {
+			t.Errorf("%s %s %.80s: %d %+v, want %d %s", tc.method, tc.target, tc.body, resp.StatusCode, p, tc.status, tc.code)
+		} else if d := cmp.Diff(tc.fields, fields); d != "" {
+			t.Errorf("%s %s %.80s: fields %s", tc.method, tc.target, tc.body, d)
+		}
+	}
+}
+
+func TestContentType(t *testing.T) {
+	h, _ := fixture(t)
+	for ct, status := range map[string]int{
+		"application/json; charset=utf-8":   201,
+		"":                                  201,
+		"text/plain":                        415,
+		"application/x-www-form-urlencoded": 415,
+		"\xff;;":                            415,
+	} {
+		if resp, p := do(t, h, "POST", "/api/v1/widgets", `{"name":"a"}`, "Content-Type", ct); resp.StatusCode != status {
+			t.Errorf("%q: %d %+v, want %d", ct, resp.StatusCode, p, status)
+		}
+	}
+}
+
+func TestGateComesFirst(t *testing.T) {
+	h, _ := fixture(t)
+	resp, p := do(t, h, "POST", "/api/v1/widgets", `{`, "Authorization", "")
+	if resp.StatusCode != 401 || p.Code != "token.missing" || resp.Header.Get("WWW-Authenticate") != "Bearer" {
+		t.Errorf("a body was read for nobody: %d %+v %s", resp.StatusCode, p, resp.Header)
+	}
+}
+
+func TestDescription(t *testing.T) {
+	_, doc := fixture(t)
+	var d struct {
+		OpenAPI string
+		Paths   map[string]map[string]map[string]any
+	}
+	if err := json.Unmarshal(doc, &d); err != nil {
+		t.Fatal(err)
+	}
+	op := d.Paths["/widgets"]["post"]
+	if d.OpenAPI != "3.1.0" || op["operationId"] != "create-widget" || op["x-action"] != "widget.create" {
+		t.Errorf("description: %s", doc)
+	}
+	if s := string(doc); !strings.Contains(s, "application/problem+json") || strings.Contains(s, "$schema") {
+		t.Errorf("description: %s", doc)
+	}
+}
+
+func FuzzBody(f *testing.F) {
+	f.Add(`{"name":"a","kind":"web","uris":["x"],"deep":{"on":true}}`)
+	f.Add("{\"name\":\"\\u0000\xff\"}")
+	f.Add(`{"name":{"$schema":1}}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		if strings.Contains(body, "broken") {
+			return
+		}
+		h, _ := fixture(t)
+		resp, p := do(t, h, "POST", "/api/v1/widgets", body)
+		if resp.StatusCode >= 500 {
+			t.Errorf("%q: %d %+v", body, resp.StatusCode, p)
+		}
+	})
+}

@@ -1,0 +1,127 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+)
+
+// Op describes an operation.
+type Op struct {
+	Method      string // "GET", "POST", "PUT", "PATCH", "DELETE"
+	Path        string // below the API's prefix: "/users/{id}"
+	ID          string // the operation's name in generated clients: "create-user"
+	Action      string // what the caller must be allowed to do: "user.create"
+	Tag         string // the heading in the description: "Users"
+	Summary     string // "Create a user"
+	Description string // more, where the summary does not say it all; Markdown
+	Status      int    // of success; 0 means 200, or 204 when the output is None
+	Platform    bool   // exists only in the platform tenant
+}
+
+// Operation is an Op with the function that does it.
+type Operation struct {
+	Op
+	bind func(a huma.API, m *Mount, op Op)
+}
+
+// None is the output of an operation that answers nothing (204).
+type None struct{}
+
+// Page is the part of an input that pages a list. Embed it.
+type Page struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items a page holds at most."`
+	Cursor string `query:"cursor" maxLength:"64" doc:"next_cursor of the page before. Leave it out for the first page."`
+}
+
+// Request is the page asked for. It fails with an Invalid fault that names the cursor.
+func (p Page) Request() (page.Request, error) {
+	r, err := page.Parse("", p.Cursor)
+	if p.Limit > 0 {
+		r.Limit = min(p.Limit, page.MaxLimit)
+	}
+	return r, err
+}
+
+// ByID is the input of an operation on one thing.
+type ByID struct {
+	ID id.ID `path:"id" format:"uuid" doc:"The id that the create operation answered."`
+}
+
+// Read declares an operation that changes nothing. fn runs in a View.
+func Read[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, in *I) (O, error)) Operation {
+	return Call(op, func(ctx context.Context, d *db.DB, c caller.Caller, in *I) (out O, err error) {
+		err = d.View(ctx, c, func(tx *db.Tx) error {
+			out, err = fn(ctx, tx, in)
+			return err
+		})
+		return out, err
+	})
+}
+
+// Write declares an operation that changes something. fn runs in an Update, so it may
+// run more than once and must do nothing slow.
+func Write[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, in *I) (O, error)) Operation {
+	return Call(op, func(ctx context.Context, d *db.DB, c caller.Caller, in *I) (out O, err error) {
+		err = d.Update(ctx, c, func(tx *db.Tx) error {
+			out, err = fn(ctx, tx, in)
+			return err
+		})
+		return out, err
+	})
+}
+
+// WriteAfter is Write for an operation that must first do something slow, such as hashing a
+// password: prepare runs before the transaction is opened, and only for a caller who is allowed
+// the action.
+func WriteAfter[I, P, O any](op Op, prepare func(ctx context.Context, c caller.Caller, in *I) (P, error), fn func(ctx context.Context, tx *db.Tx, in *I, prepared P) (O, error)) Operation {
+	return Call(op, func(ctx context.Context, d *db.DB, c caller.Caller, in *I) (out O, err error) {
+		prepared, err := prepare(ctx, c, in)
+		if err != nil {
+			return out, err
+		}
+		err = d.Update(ctx, c, func(tx *db.Tx) error {
+			out, err = fn(ctx, tx, in, prepared)
+			return err
+		})
+		return out, err
+	})
+}
+
+// Call declares an operation that opens its own transactions: one over system tables, or one
+// that needs several.
+func Call[I, O any](op Op, fn func(ctx context.Context, d *db.DB, c caller.Caller, in *I) (O, error)) Operation {
+	var out O
+	_, none := any(out).(None)
+	if op.Status == 0 {
+		op.Status = http.StatusOK
+		if none {
+			op.Status = http.StatusNoContent
+		}
+	}
+	return Operation{Op: op, bind: func(a huma.API, m *Mount, op Op) {
+		if none {
+			register(a, m, op, func(ctx context.Context, in *I) (*struct{}, error) {
+				_, err := fn(ctx, m.DB, callerOf(ctx), in)
+				return nil, err
+			})
+			return
+		}
+		register(a, m, op, func(ctx context.Context, in *I) (*body[O], error) {
+			out, err := fn(ctx, m.DB, callerOf(ctx), in)
+			if err != nil {
+				return nil, err
+			}
+			return &body[O]{Body: out}, nil
+		})
+	}}
+}
+
+// body is how huma wants an output.
+type body[O any] struct{ Body O }

@@ -1,0 +1,203 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+// Problem is what every failed operation answers, as application/problem+json (RFC 9457).
+type Problem struct {
+	Type      string       `json:"type" doc:"Always about:blank: code says which problem it is."`
+	Title     string       `json:"title" doc:"The status in words."`
+	Status    int          `json:"status" doc:"The HTTP status."`
+	Code      string       `json:"code" doc:"Which problem it is. Stable: programs may depend on it." example:"user.email_taken"`
+	Detail    string       `json:"detail" doc:"What happened and what to do, for people."`
+	Errors    []FieldError `json:"errors,omitempty" doc:"What is wrong with which field."`
+	RequestID string       `json:"request_id,omitempty" doc:"Ties this answer to the server's log and audit events."`
+
+	header http.Header
+}
+
+// FieldError says what is wrong with one field.
+type FieldError struct {
+	Name   string `json:"name" doc:"The field or parameter, as the request wrote it." example:"redirect_uris[0]"`
+	Reason string `json:"reason" doc:"What is wrong and what is accepted."`
+}
+
+// Error implements error.
+func (p *Problem) Error() string { return p.Code + ": " + p.Detail }
+
+// GetStatus implements huma.StatusError.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// GetHeaders implements huma.HeadersError.
+func (p *Problem) GetHeaders() http.Header { return p.header }
+
+// ContentType implements huma.ContentTypeFilter.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// problem maps err to a problem document and notes its cause for the log.
+func (m *Mount) problem(ctx context.Context, err error) *Problem {
+	f := fault.As(err)
+	if f.Kind == fault.Internal || f.Kind == fault.Unavailable {
+		web.NoteError(ctx, err)
+	}
+	status, header := m.Answer(f)
+	p := newProblem(ctx, status, f.Code, f.Reason)
+	p.header = header
+	for _, fd := range f.Fields {
+		p.Errors = append(p.Errors, FieldError{fd.Name, fd.Reason})
+	}
+	return p
+}
+
+func newProblem(ctx context.Context, status int, code, detail string) *Problem {
+	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail, RequestID: web.RequestIDOf(ctx)}
+}
+
+// write answers r with p, for refusals before huma has begun.
+func (p *Problem) write(w http.ResponseWriter) {
+	for name, values := range p.header {
+		w.Header()[name] = values
+	}
+	w.Header().Set("Content-Type", p.ContentType(""))
+	w.WriteHeader(p.Status)
+	json.NewEncoder(w).Encode(p)
+}
+
+// fromHuma words huma's own refusals (of what cannot be decoded, or breaks the schema) as ours.
+func fromHuma(ctx context.Context, status int, msg string, errs []error) *Problem {
+	p := newProblem(ctx, status, "request.malformed", "")
+	switch status {
+	case http.StatusUnprocessableEntity:
+		p = newProblem(ctx, http.StatusBadRequest, "request.invalid", "")
+	case http.StatusRequestEntityTooLarge:
+		p.Code, p.Detail = "request.too_large", "The request is larger than we accept."
+	case http.StatusRequestTimeout:
+		p.Code, p.Detail = "request.timeout", "The request did not arrive in time. Send it again."
+	case http.StatusUnsupportedMediaType:
+		p.Code, p.Detail = "request.content_type", "The request must be JSON: Content-Type application/json."
+	case http.StatusBadRequest:
+		if len(errs) == 0 {
+			p.Detail = "The request needs a JSON body."
+		}
+	default:
+		// huma answers 500 when the body breaks off; whatever else it may be was
+		// noted, and is the request's fault only if the request was being read.
+		web.NoteError(ctx, errorsOf(msg, errs))
+		if msg == "cannot read request body" {
+			p = newProblem(ctx, http.StatusBadRequest, "request.malformed", "The request's body could not be read to its end.")
+		} else {
+			f := fault.As(errorsOf(msg, errs))
+			p.Code, p.Detail = f.Code, f.Reason
+		}
+		return p
+	}
+	if p.Detail != "" {
+		return p
+	}
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		d := &huma.ErrorDetail{Message: err.Error()}
+		if v, ok := err.(huma.ErrorDetailer); ok {
+			d = v.ErrorDetail()
+		}
+		fe := fieldError(d)
+		if fe.Name == "" {
+			p.Detail = fe.Reason
+			continue
+		}
+		p.Errors = append(p.Errors, fe)
+	}
+	if p.Detail == "" && len(p.Errors) > 0 {
+		p.Detail = p.Errors[0].Name + ": " + p.Errors[0].Reason
+	}
+	if p.Detail == "" {
+		p.Detail = "The request could not be read."
+	}
+	return p
+}
+
+func errorsOf(msg string, errs []error) error {
+	for _, e := range errs {
+		if e != nil {
+			msg += ": " + e.Error()
+		}
+	}
+	return sentence(msg)
+}
+
+// sentence is an error that is shown to people as it is.
+type sentence string
+
+func (s sentence) Error() string { return string(s) }
+
+// fieldError words one of huma's complaints. Values are left out: they may be secrets.
+func fieldError(d *huma.ErrorDetail) FieldError {
+	name := d.Location
+	for _, in := range []string{"body", "query", "path", "header"} {
+		if name == in {
+			name = ""
+		}
+		name = strings.TrimPrefix(name, in+".")
+	}
+	join := func(child string) string {
+		if name == "" {
+			return child
+		}
+		return name + "." + child
+	}
+	msg := d.Message
+	if rest, ok := strings.CutPrefix(msg, "expected required property "); ok {
+		child, _, _ := strings.Cut(rest, " to be present")
+		return FieldError{join(child), "This field is required."}
+	}
+	known := map[string]string{
+		"unexpected property":     "There is no such field here.",
+		"unknown query parameter": "There is no such parameter here.",
+		"expected string":         "This must be a text.",
+		"expected boolean":        "This must be true or false.",
+		"expected integer":        "This must be a whole number.",
+		"expected number":         "This must be a number.",
+		"expected array":          "This must be a list.",
+		"expected object":         "This must be an object.",
+	}
+	if s, ok := known[msg]; ok {
+		return FieldError{name, s}
+	}
+	msg, _, _ = strings.Cut(msg, ": ") // what follows repeats the value or is Go's own wording
+	switch {
+	case strings.HasPrefix(msg, "expected value to be one of"):
+		_, list, _ := strings.Cut(d.Message, `"`)
+		return FieldError{name, "This must be one of: " + strings.TrimSuffix(list, `"`) + "."}
+	case strings.Contains(msg, "RFC 4122 uuid"), msg == "not a UUID":
+		return FieldError{name, "This must be an id as we gave it: 36 characters such as 018f3a52-7c1e-7b7a-9d5e-0f6a1c2b3d4e."}
+	case strings.Contains(msg, "RFC 3339"):
+		return FieldError{name, "This must be a time such as 2026-01-31T12:00:00Z."}
+	case strings.HasPrefix(msg, "expected length <="):
+		return FieldError{name, "This is too long: at most " + strings.TrimPrefix(msg, "expected length <= ") + " characters."}
+	case strings.HasPrefix(msg, "expected length >="):
+		return FieldError{name, "This is too short: at least " + strings.TrimPrefix(msg, "expected length >= ") + " characters."}
+	case strings.HasPrefix(msg, "expected array length <="):
+		return FieldError{name, "There are too many: at most " + strings.TrimPrefix(msg, "expected array length <= ") + "."}
+	case strings.HasPrefix(msg, "expected array length >="):
+		return FieldError{name, "There are too few: at least " + strings.TrimPrefix(msg, "expected array length >= ") + "."}
+	case strings.HasPrefix(msg, "expected number <="):
+		return FieldError{name, "This must be at most " + strings.TrimPrefix(msg, "expected number <= ") + "."}
+	case strings.HasPrefix(msg, "expected number >="):
+		return FieldError{name, "This must be at least " + strings.TrimPrefix(msg, "expected number >= ") + "."}
+	}
+	if msg == "" {
+		msg = "this is not valid"
+	}
+	return FieldError{name, strings.ToUpper(msg[:1]) + strings.TrimSuffix(msg[1:], ".") + "."}
+}
