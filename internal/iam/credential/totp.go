@@ -1,0 +1,211 @@
+package credential
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/pquerna/otp"
+	"github.com/pquerna/otp/hotp"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+// TOTP parameters: the ones every authenticator app assumes.
+const (
+	totpPeriod  = 30 // seconds
+	totpSkew    = 1  // steps accepted before and after the current one (RFC 6238 §5.2)
+	totpSecret  = 20 // bytes (RFC 4226 §4 R6)
+	totpPurpose = "totp"
+)
+
+// Outcome is how the use of a one-time credential ended. A refusal is an outcome
+// and no error: an error would roll back the counting of it.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Wrong    Outcome = iota // not this user's code, or not now
+	Accepted                // right, and used up by this
+	Replayed                // right, but used before
+	Missing                 // the user has no such credential
+)
+
+// String returns the outcome as the audit log shows it.
+func (o Outcome) String() string {
+	return [...]string{"wrong", "accepted", "replayed", "missing"}[o]
+}
+
+// ErrTOTPEnrolled says that there is an authenticator app already.
+var ErrTOTPEnrolled = fault.New(fault.Conflict, "credential.totp_enrolled",
+	"An authenticator app is set up already. Remove it before setting up another.")
+
+// TOTP verifies authenticator apps; it holds the key ring their secrets are
+// sealed under.
+type TOTP struct{ Keys *secret.KeyRing }
+
+// Enrolment is what a person needs to add the account to an authenticator app.
+type Enrolment struct {
+	Secret secret.String // base32, in groups of four for typing
+	URI    secret.String // otpauth://, for a QR code
+}
+
+// Enrol begins or resumes setting up an authenticator app: issuer and account are
+// what the app will show. Until Confirm it does not count, and asking again
+// returns the same secret, so that a reloaded page stays true. It fails with
+// ErrTOTPEnrolled and ErrUserNotFound.
+func (t TOTP) Enrol(ctx context.Context, tx *db.Tx, user id.ID, issuer, account string) (Enrolment, error) {
+	sealed, err := t.Keys.Seal(tx.Tenant(), purposeOf(user), randomBytes(totpSecret))
+	if err != nil {
+		return Enrolment{}, err
+	}
+	// DO UPDATE that changes nothing, so that RETURNING gives the row that is there.
+	f, err := db.One(ctx, tx, scanFactor, `INSERT INTO totp_factors (tenant_id, user_id, secret, created_at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (tenant_id, user_id) DO UPDATE SET last_step = totp_factors.last_step RETURNING secret, last_step, confirmed_at`,
+		user, sealed, tx.Now())
+	if db.IsForeignKey(err) {
+		return Enrolment{}, ErrUserNotFound
+	}
+	if err != nil {
+		return Enrolment{}, err
+	}
+	if !f.confirmedAt.IsZero() {
+		return Enrolment{}, ErrTOTPEnrolled
+	}
+	key, err := t.Keys.Open(tx.Tenant(), purposeOf(user), f.sealed)
+	if err != nil {
+		return Enrolment{}, fmt.Errorf("TOTP secret of user %s: %w", user, err)
+	}
+	return enrolment(key, issuer, account), nil
+}
+
+// purposeOf binds a sealed secret to its user, so that it opens in no other row.
+func purposeOf(user id.ID) string { return totpPurpose + ":" + user.String() }
+
+func enrolment(key []byte, issuer, account string) Enrolment {
+	b32 := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(key)
+	label := strings.ReplaceAll(issuer, ":", " ") + ":" + account
+	query := url.Values{"secret": {b32}, "issuer": {strings.ReplaceAll(issuer, ":", " ")}}
+	// Apps read "+" as itself: spaces must be %20.
+	uri := "otpauth://totp/" + url.PathEscape(label) + "?" + strings.ReplaceAll(query.Encode(), "+", "%20")
+	var groups []string
+	for i := 0; i < len(b32); i += 4 {
+		groups = append(groups, b32[i:min(i+4, len(b32))])
+	}
+	return Enrolment{Secret: secret.String(strings.Join(groups, " ")), URI: secret.String(uri)}
+}
+
+type factor struct {
+	sealed      []byte
+	lastStep    int64
+	confirmedAt time.Time
+}
+
+func scanFactor(r db.Row) (f factor, err error) {
+	err = r.Scan(&f.sealed, &f.lastStep, &f.confirmedAt)
+	return f, err
+}
+
+// Confirm ends the enrolment with a first code from the app, which is used up.
+func (t TOTP) Confirm(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outcome, error) {
+	out, err := t.use(ctx, tx, user, code, false)
+	if err == nil && out == Accepted {
+		audit.Write(tx, audit.Event{Action: "totp.enrol", Target: target(user)})
+	}
+	return out, err
+}
+
+// Use checks a code of a confirmed app and uses its step up: of several uses of
+// one code exactly one is Accepted. Counting failures is the caller's (iam/attempt).
+func (t TOTP) Use(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outcome, error) {
+	return t.use(ctx, tx, user, code, true)
+}
+
+func (t TOTP) use(ctx context.Context, tx *db.Tx, user id.ID, code string, confirmed bool) (Outcome, error) {
+	f, err := db.One(ctx, tx, scanFactor, `SELECT secret, last_step, confirmed_at FROM totp_factors WHERE tenant_id = $1 AND user_id = $2`, user)
+	if errors.Is(err, db.ErrNoRows) || err == nil && f.confirmedAt.IsZero() == confirmed {
+		return Missing, nil
+	}
+	if err != nil {
+		return Wrong, err
+	}
+	key, err := t.Keys.Open(tx.Tenant(), purposeOf(user), f.sealed)
+	if err != nil {
+		return Wrong, fmt.Errorf("TOTP secret of user %s: %w", user, err)
+	}
+	step, ok, err := matchStep(key, code, tx.Now())
+	if err != nil || !ok {
+		return Wrong, err
+	}
+	// The one statement that decides: steps only go up.
+	n, err := tx.Exec(ctx, `UPDATE totp_factors SET last_step = $3, confirmed_at = COALESCE(confirmed_at, $4)
+		WHERE tenant_id = $1 AND user_id = $2 AND last_step < $3`, user, step, tx.Now())
+	if err != nil {
+		return Wrong, err
+	}
+	if n != 1 {
+		return Replayed, nil
+	}
+	return Accepted, nil
+}
+
+// matchStep returns the time step whose code was given, within the accepted skew.
+// All steps are computed whatever matches.
+func matchStep(key []byte, code string, now time.Time) (step int64, ok bool, err error) {
+	code, ok = cleanDigits(code)
+	if !ok {
+		return 0, false, nil
+	}
+	b32 := base32.StdEncoding.EncodeToString(key)
+	current := now.Unix() / totpPeriod
+	ok = false
+	for s := current - totpSkew; s <= current+totpSkew; s++ {
+		want, err := hotp.GenerateCodeCustom(b32, uint64(s), hotp.ValidateOpts{Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})
+		if err != nil {
+			return 0, false, fmt.Errorf("TOTP: %w", err)
+		}
+		if subtle.ConstantTimeCompare([]byte(want), []byte(code)) == 1 {
+			step, ok = s, true
+		}
+	}
+	return step, ok, nil
+}
+
+// cleanDigits accepts six digits, with the spaces that apps show between them.
+func cleanDigits(code string) (string, bool) {
+	if len(code) > 16 {
+		return "", false
+	}
+	var b strings.Builder
+	for _, c := range []byte(code) {
+		switch {
+		case c >= '0' && c <= '9':
+			b.WriteByte(c)
+		case c == ' ' || c == '-' || c == '\t':
+		default:
+			return "", false
+		}
+	}
+	return b.String(), b.Len() == 6
+}
+
+// Remove takes away the authenticator app and the recovery codes that stand in
+// for it. It reports whether there was one.
+func (t TOTP) Remove(ctx context.Context, tx *db.Tx, user id.ID) (bool, error) {
+	n, err := tx.Exec(ctx, `DELETE FROM totp_factors WHERE tenant_id = $1 AND user_id = $2`, user)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	tx.Later(`DELETE FROM recovery_codes WHERE tenant_id = $1 AND user_id = $2`, user)
+	audit.Write(tx, audit.Event{Action: "totp.remove", Target: target(user)})
+	return true, nil
+}
