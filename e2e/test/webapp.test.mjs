@@ -1,0 +1,104 @@
+// The whole way of a newcomer in Chromium: register → sign in → authenticator app → consent → signed in → sign out,
+// through an application written against go-oidc.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { createServer } from 'node:net'
+import { after, before, test } from 'node:test'
+import { chromium } from 'playwright-core'
+import * as environment from '../lib/environment.mjs'
+import { createApplication, createTenant } from '../lib/management.mjs'
+import { totp } from '../lib/totp.mjs'
+
+let browser, application, origin
+
+before(async () => {
+  const tenant = await createTenant({ registration: true, verify_email: false, mfa: 'required' })
+  origin = `http://127.0.0.1:${await freePort()}`
+  const created = await createApplication(tenant.slug, {
+    name: 'Sample application', type: 'web', redirect_uris: [origin + '/callback'], post_logout_redirect_uris: [origin + '/signedout'],
+  })
+  application = spawn(environment.webapp(), ['-issuer', tenant.issuer, '-client-id', created.client_id, '-listen', new URL(origin).host], {
+    env: { ...process.env, WEBAPP_CLIENT_SECRET: created.client_secret },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  for (let tries = 0; !(await fetch(origin).catch(() => false)); tries++) {
+    assert.ok(tries < 200 && application.exitCode === null, 'examples/webapp did not start')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  browser = await chromium.launch({ executablePath: environment.chromium(), args: ['--no-sandbox', '--disable-dev-shm-usage'] })
+})
+
+after(async () => {
+  await browser?.close()
+  application?.kill()
+})
+
+test('register, sign in, authenticator app, consent, signed in, sign out', async (t) => {
+  const page = await (await browser.newContext()).newPage()
+  page.setDefaultTimeout(20_000)
+  t.after(async () => {
+    if (!t.passed) console.error(`left at ${page.url()}:\n${(await page.locator('body').innerText().catch(() => '')).slice(0, 1500)}`)
+  })
+  const submit = () => page.locator('main button[type=submit]').first().click()
+  const email = 'grace@example.com'
+  const password = 'one small step for a test 42'
+
+  await page.goto(origin)
+  await page.click('#signin')
+  await page.locator('main a[href*="register"]').click()
+  for (const [name, value] of Object.entries({ email, username: email, given_name: 'Grace', family_name: 'Hopper', password })) {
+    const field = page.locator(`input[name="${name}"]:visible`)
+    if (await field.count()) await field.first().fill(value)
+  }
+  await submit()
+
+  // Registration may end at the sign-in page or go straight on; what is known is not asked again.
+  const secret = page.locator('#totp-secret')
+  const passwordField = page.locator('input[name="password"]:visible')
+  await secret.or(passwordField).first().waitFor()
+  if (await passwordField.count()) {
+    const username = page.locator('input[name="username"]:visible')
+    if (await username.count()) await username.fill(email)
+    await passwordField.fill(password)
+    await submit()
+  }
+
+  const shown = await secret.innerText()
+  await page.fill('input[name="code"]', totp(shown))
+  await submit()
+  const codes = page.locator('#recovery-codes')
+  const allow = page.locator('#allow')
+  await codes.or(allow).first().waitFor()
+  if (await codes.count()) {
+    assert.ok((await codes.innerText()).trim().split(/\s+/).length >= 8, 'too few recovery codes')
+    await submit()
+  }
+  await allow.click()
+
+  await page.waitForURL(origin + '/**')
+  assert.equal(await page.locator('#name').innerText(), 'Grace Hopper')
+  assert.equal(await page.locator('#email').innerText(), email)
+
+  await page.click('#refresh')
+  await page.locator('#refreshed').waitFor()
+  assert.equal(await page.locator('#renewed').innerText(), '1')
+
+  await page.click('#signout')
+  await page.locator('#everywhere').waitFor()
+  await page.goto(origin)
+  await page.locator('#welcome').waitFor()
+
+  // Signed out at the provider too: signing in asks for the password again.
+  await page.click('#signin')
+  await page.locator('input[name="username"]:visible, input[name="password"]:visible').first().waitFor()
+})
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = probe.address()
+      probe.close(() => resolve(port))
+    })
+    probe.on('error', reject)
+  })
+}

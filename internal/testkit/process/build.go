@@ -1,0 +1,75 @@
+package process
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+var builds struct {
+	sync.Mutex
+	dir   string
+	paths map[string]string
+}
+
+// Build compiles a main package of this module, such as "cmd/gatehouse", once per
+// test process, with the race detector when the tests have it. Call Cleanup from
+// TestMain to remove what was built.
+func Build(t testing.TB, pkg string) string {
+	t.Helper()
+	builds.Lock()
+	defer builds.Unlock()
+	if path, ok := builds.paths[pkg]; ok {
+		return path
+	}
+	if builds.dir == "" {
+		dir, err := os.MkdirTemp("", "gatehouse-binary-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		builds.dir, builds.paths = dir, map[string]string{}
+	}
+	path := filepath.Join(builds.dir, filepath.Base(pkg))
+	args := []string{"build", "-o", path}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "./"+pkg)...)
+	cmd.Dir = Root(t)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build ./%s: %v\n%s", pkg, err, out)
+	}
+	builds.paths[pkg] = path
+	return path
+}
+
+// Cleanup removes the binaries that Build made.
+func Cleanup() {
+	builds.Lock()
+	defer builds.Unlock()
+	if builds.dir != "" {
+		_ = os.RemoveAll(builds.dir)
+		builds.dir, builds.paths = "", nil
+	}
+}
+
+// Root is the directory of go.mod.
+func Root(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			t.Fatal("no go.mod above the test's directory")
+		}
+		dir = parent
+	}
+}

@@ -1,0 +1,123 @@
+package process
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Operator calls a server's management API with the platform's machine application.
+type Operator struct {
+	server *Server
+	http   *http.Client
+
+	mu    sync.Mutex
+	token string
+	until time.Time
+}
+
+// Operator returns a client of the management API.
+func (s *Server) Operator() *Operator {
+	return &Operator{server: s, http: &http.Client{Timeout: 30 * time.Second}}
+}
+
+// Token returns an access token of the platform tenant, asking for a new one a minute after the last.
+func (o *Operator) Token() (string, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.token != "" && time.Now().Before(o.until) {
+		return o.token, nil
+	}
+	var answer struct {
+		AccessToken string `json:"access_token"`
+	}
+	err := PostForm(o.http, o.server.URL+"/t/platform/oauth2/token", o.server.Client, o.server.Secret,
+		url.Values{"grant_type": {"client_credentials"}}, &answer)
+	if err != nil {
+		return "", err
+	}
+	o.token, o.until = answer.AccessToken, time.Now().Add(time.Minute)
+	return o.token, nil
+}
+
+// Call sends a request below /t/{tenant}/api/v1 and decodes the answer into out, unless out is nil. An answer that is
+// not a success is an *Refusal.
+func (o *Operator) Call(method, tenant, path string, in, out any) error {
+	token, err := o.Token()
+	if err != nil {
+		return err
+	}
+	var body io.Reader
+	if in != nil {
+		encoded, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(encoded)
+	}
+	r, err := http.NewRequest(method, o.server.URL+"/t/"+tenant+"/api/v1"+path, body)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	if in != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	return answer(o.http, r, out)
+}
+
+// MustCall is Call for a test that cannot go on without.
+func (o *Operator) MustCall(t testing.TB, method, tenant, path string, in, out any) {
+	t.Helper()
+	if err := o.Call(method, tenant, path, in, out); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Refusal is an answer of the server that is not a success.
+type Refusal struct {
+	Status int
+	Body   string
+}
+
+func (r *Refusal) Error() string { return fmt.Sprintf("status %d: %s", r.Status, r.Body) }
+
+// PostForm posts a form with HTTP Basic authentication of an OAuth client (RFC 6749 §2.3.1: both parts form-encoded)
+// and decodes the JSON answer into out.
+func PostForm(client *http.Client, address, id, secret string, form url.Values, out any) error {
+	r, err := http.NewRequest(http.MethodPost, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if id != "" {
+		r.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
+	}
+	return answer(client, r, out)
+}
+
+func answer(client *http.Client, r *http.Request, out any) error {
+	res, err := client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(res.Body, 8<<20))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return fmt.Errorf("%s %s: %w", r.Method, r.URL.Path, &Refusal{res.StatusCode, string(body)})
+	}
+	if out == nil || len(body) == 0 {
+		return nil
+	}
+	return json.Unmarshal(body, out)
+}

@@ -1,0 +1,194 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Config says how the binary is started.
+type Config struct {
+	Database string   // a Postgres DSN; empty means SQLite in Data
+	Data     string   // directory of SQLite and development keys; empty means a temporary one
+	Env      []string // more environment, such as GOMAXPROCS=1
+	Binary   string   // path of a built binary; empty builds cmd/gatehouse
+	Client   string   // first-start machine application of the platform tenant; empty makes one
+	Secret   string
+}
+
+// Server is a running gatehouse.
+type Server struct {
+	URL string // public base, such as http://127.0.0.1:40123
+	Ops string // base of the ops listener
+	// Client and Secret are the platform tenant's machine application with the role owner.
+	Client, Secret string
+	// Ready is the time from starting the process to its first ready answer.
+	Ready time.Duration
+
+	cfg    Config
+	listen [2]string
+	cmd    *exec.Cmd
+	log    string
+	gone   chan error
+}
+
+// readyWithin bounds the start, generously: migrations on a loaded machine under the race detector.
+const readyWithin = 2 * time.Minute
+
+// Start runs `gatehouse serve` and returns when it is ready.
+func Start(t testing.TB, cfg Config) *Server {
+	t.Helper()
+	if cfg.Binary == "" {
+		cfg.Binary = Build(t, "cmd/gatehouse")
+	}
+	if cfg.Data == "" {
+		cfg.Data = t.TempDir()
+	}
+	if cfg.Client == "" {
+		cfg.Client, cfg.Secret = "operator", rand.Text()+rand.Text()
+	}
+	s := &Server{cfg: cfg, Client: cfg.Client, Secret: cfg.Secret, log: filepath.Join(cfg.Data, "server.log")}
+	t.Cleanup(func() {
+		s.Kill()
+		if t.Failed() {
+			t.Logf("the server's log ends:\n%s", s.Log(6000))
+		}
+	})
+	// A port found free may be taken by another process before the server has it: then once more with others.
+	for attempt := 1; ; attempt++ {
+		s.listen = [2]string{freeAddress(t), freeAddress(t)}
+		err := s.start()
+		if err == nil {
+			return s
+		}
+		if attempt == 3 || !strings.Contains(s.Log(4000), "address already in use") {
+			t.Fatalf("gatehouse serve: %v\n%s", err, s.Log(6000))
+		}
+	}
+}
+
+// Restart starts the server again, after Kill or Stop, on the same addresses and data.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	s.Kill()
+	if err := s.start(); err != nil {
+		t.Fatalf("gatehouse serve, again: %v\n%s", err, s.Log(6000))
+	}
+}
+
+func (s *Server) start() error {
+	s.URL, s.Ops = "http://"+s.listen[0], "http://"+s.listen[1]
+	args := []string{"serve", "--listen", s.listen[0], "--ops-listen", s.listen[1], "--data", s.cfg.Data}
+	if s.cfg.Database != "" {
+		args = append(args, "--database", s.cfg.Database)
+	}
+	out, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = out.Close() }()
+	s.cmd = exec.Command(s.cfg.Binary, args...)
+	s.cmd.Dir = s.cfg.Data
+	s.cmd.Env = append(environment(),
+		"GATEHOUSE_PUBLIC_URL="+s.URL, "GATEHOUSE_ADMIN_CLIENT_ID="+s.Client, "GATEHOUSE_ADMIN_CLIENT_SECRET="+s.Secret)
+	s.cmd.Env = append(s.cmd.Env, s.cfg.Env...)
+	s.cmd.Stdout, s.cmd.Stderr = out, out
+	// It dies with this process, however this process dies.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	began := time.Now()
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	s.gone = make(chan error, 1)
+	go func(cmd *exec.Cmd, gone chan error) { gone <- cmd.Wait(); close(gone) }(s.cmd, s.gone)
+
+	client := &http.Client{Timeout: 5 * time.Second}
+	for time.Since(began) < readyWithin {
+		select {
+		case err := <-s.gone:
+			return fmt.Errorf("ended before it was ready: %w", errors.Join(err, errors.New(s.cmd.ProcessState.String())))
+		default:
+		}
+		if res, err := client.Get(s.Ops + "/readyz"); err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				s.Ready = time.Since(began)
+				return nil
+			}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return errors.Join(fmt.Errorf("not ready within %s", readyWithin), s.cmd.Process.Kill())
+}
+
+// environment is ours without any GATEHOUSE_ setting of the developer's.
+func environment() []string {
+	var kept []string
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "GATEHOUSE_") {
+			kept = append(kept, entry)
+		}
+	}
+	return kept
+}
+
+// PID is the process's number.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Kill ends the process with SIGKILL, as a power cut would, and waits until it is gone.
+func (s *Server) Kill() {
+	if s.cmd == nil || s.cmd.Process == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	<-s.gone
+}
+
+// Stop asks the process to end and returns what it answered; ctx bounds the wait.
+func (s *Server) Stop(ctx context.Context) error {
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case err := <-s.gone:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Log is the end of what the process wrote, at most limit bytes.
+func (s *Server) Log(limit int) string {
+	b, err := os.ReadFile(s.log)
+	if err != nil {
+		return err.Error()
+	}
+	if len(b) > limit {
+		b = b[len(b)-limit:]
+		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+			b = b[i+1:]
+		}
+	}
+	return string(b)
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
