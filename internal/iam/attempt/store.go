@@ -1,0 +1,267 @@
+package attempt
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+type counter struct {
+	subject   string
+	failures  int
+	lastAt    time.Time
+	expiresAt time.Time
+}
+
+const columns = `subject, failures, last_at, expires_at`
+
+func scanCounter(r db.Row) (c counter, err error) {
+	err = r.Scan(&c.subject, &c.failures, &c.lastAt, &c.expiresAt)
+	return c, err
+}
+
+// judge is the rule applied to a counter.
+func judge(r Rule, c counter, now time.Time) Verdict {
+	if !now.Before(c.expiresAt) {
+		return Verdict{}
+	}
+	until := c.lastAt.Add(r.delay(c.failures))
+	return Verdict{Blocked: now.Before(until), Until: until}
+}
+
+// worse returns the verdict that keeps out longer.
+func worse(a, b Verdict) Verdict {
+	known := a.Known || b.Known
+	started := a.Started || b.Started
+	if b.Blocked && (!a.Blocked || b.Until.After(a.Until)) {
+		a = b
+	}
+	a.Known, a.Started = known, started
+	return a
+}
+
+// Check reports whether an attempt that concerns keys may be made. One statement.
+func Check(ctx context.Context, tx *db.Tx, keys ...Key) (Verdict, error) {
+	var v Verdict
+	list, args := subjects(keys, 2)
+	rows, err := db.List(ctx, tx, scanCounter, `SELECT `+columns+` FROM attempt_counters WHERE tenant_id = $1 AND subject IN (`+list+`)`, args...)
+	for _, c := range rows {
+		v = worse(v, judge(ruleOf(keys, c.subject), c, tx.Now()))
+	}
+	return v, err
+}
+
+func ruleOf(keys []Key, subject string) Rule {
+	for _, k := range keys {
+		if k.subject == subject {
+			return k.rule
+		}
+	}
+	return Rule{}
+}
+
+func subjects(keys []Key, from int) (list string, args []any) {
+	marks := make([]string, len(keys))
+	for i, k := range keys {
+		marks[i] = fmt.Sprintf("$%d", from+i)
+		args = append(args, k.subject)
+	}
+	return strings.Join(marks, ", "), args
+}
+
+// Fail counts a failure for each key and says how things stand after it. One
+// statement. The keys' rows are always written in the same order, so that two
+// failures at once cannot wait for each other.
+func Fail(ctx context.Context, tx *db.Tx, keys ...Key) (Verdict, error) {
+	keys = ordered(keys)
+	sql, args := insert(tx, keys, 1)
+	rows, err := db.List(ctx, tx, scanCounter, sql+`failures = CASE WHEN attempt_counters.expires_at <= excluded.last_at THEN 1
+			WHEN attempt_counters.failures < 1000000 THEN attempt_counters.failures + 1 ELSE attempt_counters.failures END,
+		last_at = excluded.last_at, expires_at = excluded.expires_at RETURNING `+columns, args...)
+	var v Verdict
+	for _, c := range rows {
+		r := ruleOf(keys, c.subject)
+		j := judge(r, c, tx.Now())
+		j.Started = j.Blocked && c.failures == r.Free
+		v = worse(v, j)
+	}
+	return v, err
+}
+
+// Hold is Check for the transaction that decides: it takes the counters' rows, so
+// that other attempts wait for this one to be counted. Use it where the proof is
+// verified inside the transaction (a second factor), before verifying. One statement.
+func Hold(ctx context.Context, tx *db.Tx, keys ...Key) (Verdict, error) {
+	keys = ordered(keys)
+	sql, args := insert(tx, keys, 0)
+	rows, err := db.List(ctx, tx, scanCounter, sql+`failures = attempt_counters.failures RETURNING `+columns, args...)
+	var v Verdict
+	for _, c := range rows {
+		v = worse(v, judge(ruleOf(keys, c.subject), c, tx.Now()))
+	}
+	return v, err
+}
+
+// ordered sorts keys and drops repetitions.
+func ordered(keys []Key) []Key {
+	keys = slices.SortedFunc(slices.Values(keys), func(a, b Key) int { return strings.Compare(a.subject, b.subject) })
+	return slices.CompactFunc(keys, func(a, b Key) bool { return a.subject == b.subject })
+}
+
+// insert is an upsert of a counter for each key, up to what is set when it is there.
+func insert(tx *db.Tx, keys []Key, failures int) (sql string, args []any) {
+	var b strings.Builder
+	b.WriteString(`INSERT INTO attempt_counters (tenant_id, last_at, failures, subject, expires_at) VALUES `)
+	args = []any{tx.Now(), failures}
+	for i, k := range keys {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "($1, $2, $3, $%d, $%d)", 2*i+4, 2*i+5)
+		args = append(args, k.subject, tx.Now().Add(k.rule.Forget))
+	}
+	b.WriteString(` ON CONFLICT (tenant_id, subject) DO UPDATE SET `)
+	return b.String(), args
+}
+
+// Clear forgets the failures of keys: after a proof that does not depend on
+// guessing, such as a mailed link. It costs no round trip.
+func Clear(tx *db.Tx, keys ...Key) {
+	list, args := subjects(keys, 2)
+	tx.Later(`DELETE FROM attempt_counters WHERE tenant_id = $1 AND subject IN (`+list+`)`, args...)
+}
+
+// SignIn counts the attempts to sign in to one account from one browser at one
+// address. Make it with ForSignIn.
+type SignIn struct {
+	account, address, tenant Key
+	browser                  Key // the account as this browser; its row exists only once known
+}
+
+// ForSignIn returns the counters of a sign-in. user is zero for an unknown login;
+// browser is the secret of the browser's cookie, or "".
+func ForSignIn(user id.ID, login, browser string, address Key) SignIn {
+	return SignIn{
+		account: Account(user, login), address: address, tenant: Tenant(),
+		browser: Key{subject: digest("browser", accountOf(user, login), browser), rule: Rule{
+			Free: accountRule.Free, First: accountRule.First, Max: accountRule.Max, Forget: knownFor}},
+	}
+}
+
+// Check reports whether the sign-in may be tried: ask it before verifying the
+// password. One statement.
+func (s SignIn) Check(ctx context.Context, tx *db.Tx) (Verdict, error) {
+	list, args := subjects([]Key{s.account, s.address, s.tenant, s.browser}, 2)
+	rows, err := db.List(ctx, tx, scanCounter, `SELECT `+columns+` FROM attempt_counters WHERE tenant_id = $1 AND subject IN (`+list+`)`, args...)
+	if err != nil {
+		return Verdict{}, err
+	}
+	return s.verdict(rows, tx.Now()), nil
+}
+
+// verdict of the rows that there are. A known browser answers only for itself and
+// its address.
+func (s SignIn) verdict(rows []counter, now time.Time) Verdict {
+	known := slices.ContainsFunc(rows, func(c counter) bool { return c.subject == s.browser.subject && now.Before(c.expiresAt) })
+	keys := []Key{s.account, s.address, s.tenant}
+	if known {
+		keys = []Key{s.browser, s.address}
+	}
+	v := Verdict{Known: known}
+	for _, c := range rows {
+		for _, k := range keys {
+			if k.subject == c.subject {
+				v = worse(v, judge(k.rule, c, now))
+			}
+		}
+	}
+	return v
+}
+
+// Fail counts a failed sign-in. A known browser's failures do not slow down the
+// account for others, nor others' for it. Two statements at most.
+func (s SignIn) Fail(ctx context.Context, tx *db.Tx) (Verdict, error) {
+	c, err := db.List(ctx, tx, scanCounter, `UPDATE attempt_counters SET failures = CASE
+			WHEN failures > 0 AND last_at <= $4 THEN 1 WHEN failures < 1000000 THEN failures + 1 ELSE failures END, last_at = $3
+		WHERE tenant_id = $1 AND subject = $2 AND expires_at > $3 RETURNING `+columns, s.browser.subject, tx.Now(), tx.Now().Add(-accountRule.Forget))
+	if err != nil {
+		return Verdict{}, err
+	}
+	if len(c) == 0 {
+		return Fail(ctx, tx, s.account, s.address, s.tenant)
+	}
+	v, err := Fail(ctx, tx, s.address, s.tenant)
+	v = s.verdictOfKnown(v, c[0], tx.Now())
+	return v, err
+}
+
+func (s SignIn) verdictOfKnown(v Verdict, c counter, now time.Time) Verdict {
+	j := judge(s.browser.rule, c, now)
+	j.Known = true
+	j.Started = j.Blocked && c.failures == s.browser.rule.Free
+	return worse(v, j)
+}
+
+// Succeed ends a sign-in whose proof was right. When the verdict is Blocked the
+// sign-in must be refused all the same, in the words of a wrong password, and
+// Fail counted: other guesses came first. Otherwise the account's failures are
+// forgotten and the browser is known from now on. One statement.
+func (s SignIn) Succeed(ctx context.Context, tx *db.Tx) (Verdict, error) {
+	// An UPDATE that changes nothing waits for concurrent failures to commit and
+	// then sees them; a SELECT would read past them.
+	list, args := subjects([]Key{s.account, s.browser}, 2)
+	rows, err := db.List(ctx, tx, scanCounter, `UPDATE attempt_counters SET failures = failures
+		WHERE tenant_id = $1 AND subject IN (`+list+`) RETURNING `+columns, args...)
+	if err != nil {
+		return Verdict{}, err
+	}
+	v := s.verdict(rows, tx.Now())
+	if v.Blocked {
+		return v, nil
+	}
+	var browser *counter
+	for _, c := range rows {
+		switch c.subject {
+		case s.account.subject:
+			// A known browser's success must not wipe out what strangers did meanwhile:
+			// their counter goes on.
+			if !v.Known {
+				Clear(tx, s.account)
+			}
+		case s.browser.subject:
+			browser = &c
+		}
+	}
+	// Remembered once a day at most, so that an ordinary sign-in writes nothing here.
+	if browser == nil || browser.failures > 0 || browser.expiresAt.Before(tx.Now().Add(knownFor-24*time.Hour)) {
+		s.remember(tx)
+	}
+	return v, nil
+}
+
+func (s SignIn) remember(tx *db.Tx) {
+	tx.Later(`INSERT INTO attempt_counters (tenant_id, subject, failures, last_at, expires_at) VALUES ($1, $2, 0, $3, $4)
+		ON CONFLICT (tenant_id, subject) DO UPDATE SET failures = 0, last_at = excluded.last_at, expires_at = excluded.expires_at`,
+		s.browser.subject, tx.Now(), tx.Now().Add(knownFor))
+}
+
+// Forgive forgets the account's failures and knows the browser from now on: for a
+// new password by a mailed link, which proves more than a password does. It is the
+// way back in for somebody whom a stranger keeps out. No round trip.
+func (s SignIn) Forgive(tx *db.Tx) {
+	Clear(tx, s.account)
+	s.remember(tx)
+}
+
+// Purge removes at most limit expired rows of the tenant and reports whether more
+// may be left.
+func Purge(ctx context.Context, tx *db.Tx, limit int) (more bool, err error) {
+	n, err := tx.Exec(ctx, `DELETE FROM attempt_counters WHERE tenant_id = $1 AND subject IN
+		(SELECT subject FROM attempt_counters WHERE tenant_id = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`, tx.Now(), limit)
+	return n == int64(limit), err
+}
