@@ -25,7 +25,7 @@ type Operator struct {
 
 // Operator returns a client of the management API.
 func (s *Server) Operator() *Operator {
-	return &Operator{server: s, http: &http.Client{Timeout: 30 * time.Second}}
+	return &Operator{server: s, http: &http.Client{Transport: connections, Timeout: 30 * time.Second}}
 }
 
 // Token returns an access token of the platform tenant, asking for a new one a minute after the last.

@@ -20,10 +20,13 @@ type Visitor struct {
 	HTTP *http.Client
 }
 
+// connections are shared by all visitors, so that a new visitor is not a new connection.
+var connections = &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second}
+
 // NewVisitor has no cookies yet.
 func NewVisitor() *Visitor {
 	jar, _ := cookiejar.New(nil)
-	return &Visitor{HTTP: &http.Client{Jar: jar, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error {
+	return &Visitor{HTTP: &http.Client{Transport: connections, Jar: jar, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}}
 }
