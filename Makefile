@@ -87,9 +87,8 @@ generated:
 	  echo "Generated files were out of date. They have been written again; commit them:"; git status --short; exit 1; fi
 
 .PHONY: bench
-bench:
-	@mkdir -p tmp
-	$(GO) test -count=1 -timeout 45m -run "^TestMeasure$$" -v ./internal/bench -measure -output $(CURDIR)/tmp/benchmarks.md $(BENCHFLAGS)
+bench: $(NODE_READY)
+	$(GO) run ./internal/bench $(BENCHFLAGS)
 
 .PHONY: fuzz
 fuzz:

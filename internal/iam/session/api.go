@@ -1,0 +1,70 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+)
+
+// View is a session as the API shows it.
+type View struct {
+	ID         id.ID     `json:"id" format:"uuid"`
+	UserID     id.ID     `json:"user_id" format:"uuid"`
+	CreatedAt  time.Time `json:"created_at"`
+	AuthTime   time.Time `json:"auth_time" doc:"When the password was proved."`
+	LastSeenAt time.Time `json:"last_seen_at" doc:"The last visit; at most a minute behind."`
+	ExpiresAt  time.Time `json:"expires_at" doc:"When it ends if nobody comes back."`
+	AMR        []string  `json:"amr" doc:"The methods proved (RFC 8176)."`
+	ACR        string    `json:"acr" doc:"aal1: one factor; aal2: two."`
+	Address    string    `json:"address" doc:"The client address it was started from."`
+	Agent      string    `json:"agent" doc:"The browser's User-Agent."`
+}
+
+// ViewOf is s as the API shows it.
+func ViewOf(s Session) View {
+	return View{
+		ID: s.ID, UserID: s.User, CreatedAt: s.CreatedAt, AuthTime: s.AuthTime, LastSeenAt: s.LastSeen, ExpiresAt: s.Ends(),
+		AMR: s.AMR, ACR: s.ACR, Address: s.Address, Agent: s.Agent,
+	}
+}
+
+type listInput struct {
+	api.Page
+	User string `query:"user_id" format:"uuid" doc:"Only the sessions of this user."`
+}
+
+// Operations are the management operations on sessions.
+func Operations() []api.Operation {
+	return []api.Operation{
+		api.Read(api.Op{Method: "GET", Path: "/sessions", ID: "list-sessions", Action: "session.read", Tag: "Sessions",
+			Summary: "List the living sessions", Description: "Oldest first."},
+			func(ctx context.Context, tx *db.Tx, in *listInput) (page.List[View], error) {
+				r, err := in.Request()
+				if err != nil {
+					return page.List[View]{}, err
+				}
+				var user id.ID
+				if in.User != "" {
+					if user, err = id.Parse(in.User); err != nil {
+						return page.List[View]{}, ErrNotFound
+					}
+				}
+				all, err := List(ctx, tx, user, r.After, r.Fetch())
+				return page.Map(page.Of(r, all, func(s Session) id.ID { return s.ID }), ViewOf), err
+			}),
+		api.Read(api.Op{Method: "GET", Path: "/sessions/{id}", ID: "get-session", Action: "session.read", Tag: "Sessions", Summary: "Get a living session"},
+			func(ctx context.Context, tx *db.Tx, in *api.ByID) (View, error) {
+				s, err := Get(ctx, tx, in.ID)
+				return ViewOf(s), err
+			}),
+		api.Write(api.Op{Method: "DELETE", Path: "/sessions/{id}", ID: "revoke-session", Action: "session.revoke", Tag: "Sessions",
+			Summary: "End a session", Description: "The browser is signed out with its next request."},
+			func(ctx context.Context, tx *db.Tx, in *api.ByID) (api.None, error) {
+				return api.None{}, Revoke(ctx, tx, in.ID, "operator")
+			}),
+	}
+}

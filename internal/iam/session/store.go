@@ -1,0 +1,191 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+const columns = `s.id, s.user_id, s.created_at, s.auth_time, s.last_seen_at, s.expires_at, s.idle, s.amr, s.acr, s.address, s.agent`
+
+// Start begins a session and returns it with its token, which goes into the
+// browser's cookie and is stored nowhere.
+func Start(ctx context.Context, tx *db.Tx, n New) (Session, secret.String, error) {
+	now, c := tx.Now(), tx.Caller()
+	token, hash := secret.NewToken(secret.Session, tx.Tenant())
+	s := Session{
+		ID: id.New(), User: n.User, UserName: n.UserName, CreatedAt: now, AuthTime: n.AuthTime, LastSeen: now,
+		Idle: n.Idle, AMR: slices.Clone(n.AMR), ACR: n.ACR, Agent: c.Agent,
+	}
+	if c.Address.IsValid() {
+		s.Address = c.Address.String()
+	}
+	if s.AuthTime.IsZero() {
+		s.AuthTime = now
+	}
+	if s.ACR == "" {
+		s.ACR = ClassOf(s.AMR)
+	}
+	if s.Idle <= 0 {
+		s.Idle = DefaultIdle
+	}
+	if n.Max <= 0 {
+		n.Max = DefaultMax
+	}
+	s.ExpiresAt = now.Add(n.Max)
+	amr, err := json.Marshal(s.AMR)
+	if err != nil {
+		return Session{}, "", fmt.Errorf("session: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO sessions (tenant_id, id, user_id, token_hash, created_at, auth_time, last_seen_at, expires_at, idle, amr, acr, address, agent)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		s.ID, s.User, hash, s.CreatedAt, s.AuthTime, s.LastSeen, s.ExpiresAt, s.Idle.Microseconds(), string(amr), s.ACR, s.Address, s.Agent); err != nil {
+		return Session{}, "", err
+	}
+	// A few sessions that ended long ago go with it, so that none pile up.
+	tx.Later(`DELETE FROM sessions WHERE tenant_id = $1 AND id IN (
+		SELECT id FROM sessions WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT 20)`, now.Add(-keepEnded))
+	audit.Write(tx, audit.Event{
+		Action: "session.start", Target: target(s.ID, n.UserName), Outcome: audit.Success,
+		Detail: map[string]any{"user": s.User.String(), "amr": s.AMR, "acr": s.ACR},
+	})
+	return s, token, nil
+}
+
+// Find returns the living session that token opens, or ErrNone. It is one query:
+// the session, its user and its tenant are judged together.
+func Find(ctx context.Context, tx *db.Tx, token string) (Session, error) {
+	t, err := secret.ParseToken(token)
+	if err != nil || t.Kind != secret.Session || t.Tenant != tx.Tenant() {
+		return Session{}, ErrNone
+	}
+	s, err := db.One(ctx, tx, scanFound, `SELECT `+columns+`, u.email
+		FROM sessions s
+		JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
+		JOIN tenants t ON t.id = s.tenant_id
+		WHERE s.tenant_id = $1 AND s.token_hash = $2 AND s.ended_at IS NULL AND s.expires_at > $3
+		AND s.last_seen_at + s.idle > $3 AND u.status = 'active' AND t.status = 'active'`, t.Hash, tx.Now())
+	if errors.Is(err, db.ErrNoRows) {
+		return Session{}, ErrNone
+	}
+	return s, err
+}
+
+// Touch writes down a visit, at most once a minute whoever asks.
+func Touch(tx *db.Tx, session id.ID) {
+	tx.Later(`UPDATE sessions SET last_seen_at = $3 WHERE tenant_id = $1 AND id = $2 AND ended_at IS NULL AND last_seen_at <= $4`,
+		session, tx.Now(), tx.Now().Add(-touchEvery))
+}
+
+// Get returns the living session with this id, or ErrNotFound.
+func Get(ctx context.Context, tx *db.Tx, session id.ID) (Session, error) {
+	s, err := db.One(ctx, tx, scan, `SELECT `+columns+` FROM sessions s
+		WHERE s.tenant_id = $1 AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > $3 AND s.last_seen_at + s.idle > $3`, session, tx.Now())
+	if errors.Is(err, db.ErrNoRows) {
+		return Session{}, ErrNotFound
+	}
+	return s, err
+}
+
+// List returns at most limit living sessions with ids greater than after, oldest
+// first; of one user, or of all when user is zero.
+func List(ctx context.Context, tx *db.Tx, user, after id.ID, limit int) ([]Session, error) {
+	if user.IsZero() {
+		return db.List(ctx, tx, scan, `SELECT `+columns+` FROM sessions s
+			WHERE s.tenant_id = $1 AND s.id > $2 AND s.ended_at IS NULL AND s.expires_at > $3 AND s.last_seen_at + s.idle > $3
+			ORDER BY s.id LIMIT $4`, floor(after), tx.Now(), limit)
+	}
+	return db.List(ctx, tx, scan, `SELECT `+columns+` FROM sessions s
+		WHERE s.tenant_id = $1 AND s.user_id = $2 AND s.id > $3 AND s.ended_at IS NULL AND s.expires_at > $4 AND s.last_seen_at + s.idle > $4
+		ORDER BY s.id LIMIT $5`, user, floor(after), tx.Now(), limit)
+}
+
+// Revoke ends a session. It fails with ErrNotFound when it has ended already.
+// reason is for the audit log: "signout", "operator".
+func Revoke(ctx context.Context, tx *db.Tx, session id.ID, reason string) error {
+	n, err := tx.Exec(ctx, `UPDATE sessions SET ended_at = $3, end_reason = $4
+		WHERE tenant_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > $3`, session, tx.Now(), reason)
+	switch {
+	case err != nil:
+		return err
+	case n == 0:
+		return ErrNotFound
+	}
+	audit.Write(tx, audit.Event{
+		Action: "session.revoke", Target: target(session, ""), Outcome: audit.Success, Detail: map[string]any{"reason": reason},
+	})
+	return nil
+}
+
+// RevokeAll ends every session of user but the one named by except (zero: none is
+// spared) and returns how many there were.
+func RevokeAll(ctx context.Context, tx *db.Tx, user, except id.ID, reason string) (int64, error) {
+	if except.IsZero() {
+		except = nobody
+	}
+	n, err := tx.Exec(ctx, `UPDATE sessions SET ended_at = $4, end_reason = $5
+		WHERE tenant_id = $1 AND user_id = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4`, user, except, tx.Now(), reason)
+	if err != nil || n == 0 {
+		return n, err
+	}
+	audit.Write(tx, audit.Event{
+		Action: "session.revoke", Target: audit.Target{Kind: "user", ID: user.String()}, Outcome: audit.Success,
+		Detail: map[string]any{"reason": reason, "sessions": n},
+	})
+	return n, nil
+}
+
+// Actor is the person of s as an actor of further transactions.
+func (s Session) Actor(tenant id.ID) caller.Actor {
+	return caller.Actor{Kind: caller.User, ID: s.User, Tenant: tenant, Name: s.UserName, Session: s.ID}
+}
+
+// nobody is an id that no row has: the zero ID is NULL to the database, and
+// NULL compares with nothing.
+var nobody = id.ID{15: 1}
+
+func floor(after id.ID) id.ID {
+	if after.IsZero() {
+		return nobody
+	}
+	return after
+}
+
+func target(session id.ID, name string) audit.Target {
+	return audit.Target{Kind: "session", ID: session.String(), Name: name}
+}
+
+func scan(r db.Row) (Session, error) { return scanInto(r) }
+
+func scanFound(r db.Row) (Session, error) {
+	var email string
+	s, err := scanInto(r, &email)
+	s.UserName = email
+	return s, err
+}
+
+func scanInto(r db.Row, more ...any) (Session, error) {
+	var (
+		s    Session
+		idle int64
+		amr  string
+	)
+	dest := append([]any{&s.ID, &s.User, &s.CreatedAt, &s.AuthTime, &s.LastSeen, &s.ExpiresAt, &idle, &amr, &s.ACR, &s.Address, &s.Agent}, more...)
+	if err := r.Scan(dest...); err != nil {
+		return Session{}, err
+	}
+	s.Idle = time.Duration(idle) * time.Microsecond
+	if err := json.Unmarshal([]byte(amr), &s.AMR); err != nil {
+		return Session{}, fmt.Errorf("session: %s cannot be read: %w", s.ID, err)
+	}
+	return s, nil
+}
