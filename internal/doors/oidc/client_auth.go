@@ -1,0 +1,98 @@
+package oidc
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+// assertionType is the only client_assertion_type (RFC 7523 §2.2).
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// Client authentication methods, as metadata and registrations name them.
+const (
+	methodNone   = "none"
+	methodBasic  = "client_secret_basic"
+	methodPost   = "client_secret_post"
+	methodJWTKey = "private_key_jwt"
+)
+
+// presented is how a client authenticates in one request; nothing is checked yet.
+type presented struct {
+	method    string
+	clientID  string
+	secret    secret.String // methodBasic, methodPost
+	assertion string        // methodJWTKey
+}
+
+// parseClientAuth finds the one way in which a request authenticates its client. More
+// than one is an error (RFC 6749 §2.3), and so is a client_id that contradicts it.
+func parseClientAuth(r *http.Request, p params) (presented, error) {
+	var found []presented
+	basic := r.Header.Get("Authorization")
+	if basic != "" {
+		c, ok := parseBasic(basic)
+		if !ok {
+			return presented{}, invalidClient("The Authorization header must be Basic with the form-encoded client_id and client_secret (RFC 6749 §2.3.1).", true)
+		}
+		found = append(found, c)
+	}
+	if p.has("client_secret") {
+		found = append(found, presented{method: methodPost, clientID: p.get("client_id"), secret: secret.String(p.get("client_secret"))})
+	}
+	if p.has("client_assertion") || p.has("client_assertion_type") {
+		if p.get("client_assertion_type") != assertionType {
+			return presented{}, invalidRequest("client_assertion_type must be %s.", assertionType)
+		}
+		if !p.has("client_assertion") {
+			return presented{}, invalidRequest("client_assertion is missing.")
+		}
+		c := presented{method: methodJWTKey, clientID: p.get("client_id"), assertion: p.get("client_assertion")}
+		if c.clientID == "" {
+			c.clientID = jose.Peek(c.assertion).Subject // says whose keys to try, nothing more
+		}
+		found = append(found, c)
+	}
+	switch len(found) {
+	case 0:
+		found = append(found, presented{method: methodNone, clientID: p.get("client_id")})
+	case 1:
+	default:
+		return presented{}, invalidRequest("The client must authenticate in exactly one way.")
+	}
+	c := found[0]
+	if c.clientID == "" {
+		return presented{}, invalidClient("The client did not say who it is: client_id is missing.", basic != "")
+	}
+	if id := p.get("client_id"); id != "" && id != c.clientID {
+		return presented{}, invalidRequest("client_id is not the client that authenticates.")
+	}
+	return c, nil
+}
+
+// parseBasic reads HTTP Basic as OAuth has it: both halves are form-encoded before
+// they are joined (RFC 6749 §2.3.1).
+func parseBasic(header string) (presented, bool) {
+	scheme, b64, ok := strings.Cut(header, " ")
+	if !ok || !strings.EqualFold(scheme, "Basic") || len(b64) > 2*maxValue {
+		return presented{}, false
+	}
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimLeft(b64, " "))
+	if err != nil {
+		return presented{}, false
+	}
+	user, pass, ok := strings.Cut(string(raw), ":")
+	if !ok {
+		return presented{}, false
+	}
+	id, err1 := url.QueryUnescape(user)
+	sec, err2 := url.QueryUnescape(pass)
+	if err1 != nil || err2 != nil || id == "" || !printable(id) || !printable(sec) {
+		return presented{}, false
+	}
+	return presented{method: methodBasic, clientID: id, secret: secret.String(sec)}, true
+}

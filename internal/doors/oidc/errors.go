@@ -1,0 +1,125 @@
+package oidc
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+)
+
+// Error codes of RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7009 §2.2.1, and
+// OpenID Connect Core §3.1.2.6.
+const (
+	codeInvalidRequest       = "invalid_request"
+	codeInvalidClient        = "invalid_client"
+	codeInvalidGrant         = "invalid_grant"
+	codeInvalidScope         = "invalid_scope"
+	codeInvalidToken         = "invalid_token"
+	codeInsufficientScope    = "insufficient_scope"
+	codeUnauthorizedClient   = "unauthorized_client"
+	codeUnsupportedGrant     = "unsupported_grant_type"
+	codeUnsupportedResponse  = "unsupported_response_type"
+	codeAccessDenied         = "access_denied"
+	codeServerError          = "server_error"
+	codeUnavailable          = "temporarily_unavailable"
+	codeLoginRequired        = "login_required"
+	codeConsentRequired      = "consent_required"
+	codeInteractionRequired  = "interaction_required"
+	codeRequestUnsupported   = "request_not_supported"
+	codeRequestURI           = "request_uri_not_supported"
+	codeRegistration         = "registration_not_supported"
+	codeUnmetAuthentication  = "unmet_authentication_requirements"
+	descriptionServerTrouble = "Something went wrong on our side. Try again; if it stays, give the request id to your administrator."
+)
+
+// pageError is shown to the person in front of the browser, on a page of ours:
+// client or redirect URI are not known to be good, so nothing may be sent there.
+type pageError struct {
+	status int
+	code   string
+	reason string
+}
+
+func (e *pageError) Error() string { return e.code + ": " + e.reason }
+
+func onPage(code, reason string, args ...any) error {
+	return &pageError{http.StatusBadRequest, code, fmt.Sprintf(reason, args...)}
+}
+
+// redirectError is sent to a validated redirect URI (RFC 6749 §4.1.2.1).
+type redirectError struct {
+	to          target
+	code        string
+	description string
+}
+
+func (e *redirectError) Error() string { return e.code + ": " + e.description }
+
+// fail makes the error that is sent to t.
+func (t target) fail(code, description string, args ...any) error {
+	return &redirectError{t, code, fmt.Sprintf(description, args...)}
+}
+
+// apiError is answered directly, as JSON (RFC 6749 §5.2).
+type apiError struct {
+	status      int
+	code        string
+	description string
+	challenge   string // the WWW-Authenticate header, or ""
+}
+
+func (e *apiError) Error() string { return e.code + ": " + e.description }
+
+func invalidRequest(description string, args ...any) error {
+	return &apiError{status: http.StatusBadRequest, code: codeInvalidRequest, description: fmt.Sprintf(description, args...)}
+}
+
+func invalidGrant(description string) error {
+	return &apiError{status: http.StatusBadRequest, code: codeInvalidGrant, description: description}
+}
+
+// invalidClient is a failed client authentication. A client that tried Basic is
+// challenged to it (RFC 6749 §5.2).
+func invalidClient(description string, basic bool) error {
+	e := &apiError{status: http.StatusUnauthorized, code: codeInvalidClient, description: description}
+	if basic {
+		e.challenge = `Basic realm="oauth2", charset="UTF-8"`
+	}
+	return e
+}
+
+// directCode maps a kind of fault to a status and an error code of the JSON endpoints.
+// The switch is exhaustive over fault.Kinds.
+func directCode(k fault.Kind) (status int, code string) {
+	switch k {
+	case fault.Invalid, fault.NotFound, fault.Conflict:
+		return http.StatusBadRequest, codeInvalidRequest
+	case fault.Unauthenticated:
+		return http.StatusUnauthorized, codeInvalidClient
+	case fault.Denied:
+		return http.StatusForbidden, codeAccessDenied
+	case fault.Limited:
+		return http.StatusTooManyRequests, codeUnavailable
+	case fault.Unavailable:
+		return http.StatusServiceUnavailable, codeUnavailable
+	case fault.Internal:
+		return http.StatusInternalServerError, codeServerError
+	}
+	return http.StatusInternalServerError, codeServerError
+}
+
+type errorBody struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description,omitempty"`
+	RequestID   string `json:"request_id,omitempty"`
+}
+
+// jsonBody renders v; it is only called with types of this package that always can be.
+func jsonBody(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("oidc: " + err.Error())
+	}
+	return append(b, '\n')
+}
