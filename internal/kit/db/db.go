@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"strings"
+	"sync"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
 // Config says which database to open.
@@ -51,6 +53,25 @@ type DB struct {
 	gate   *gate
 	clock  clock.Clock
 	log    *slog.Logger
+
+	watchMu  sync.RWMutex
+	watchers []func(tenant id.ID)
+}
+
+// Watch registers f to be called with the tenant of every committed transaction
+// that said Changed, on the goroutine that committed it.
+func (d *DB) Watch(f func(tenant id.ID)) {
+	d.watchMu.Lock()
+	defer d.watchMu.Unlock()
+	d.watchers = append(d.watchers, f)
+}
+
+func (d *DB) changed(tenant id.ID) {
+	d.watchMu.RLock()
+	defer d.watchMu.RUnlock()
+	for _, f := range d.watchers {
+		f(tenant)
+	}
 }
 
 // Open connects to a migrated database and proves its locks: on Postgres that
@@ -102,7 +123,7 @@ func (d *DB) View(ctx context.Context, c caller.Caller, fn func(tx *Tx) error) e
 		return fmt.Errorf("db: %w: the caller names no tenant", ErrTenancy)
 	}
 	return classify(d.engine.view(ctx, func(s session) error {
-		return fn(&Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), after: new([]func())})
+		return fn(&Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), after: new([]func()), changed: d.changed})
 	}))
 }
 
@@ -119,7 +140,7 @@ func (d *DB) Update(ctx context.Context, c caller.Caller, fn func(tx *Tx) error)
 	var after []func()
 	err := d.retry(ctx, func(s session) error {
 		after = nil
-		tx := &Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), write: true, after: &after}
+		tx := &Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), write: true, after: &after, changed: d.changed}
 		return errors.Join(fn(tx), tx.pending)
 	})
 	return d.committed(err, after)
@@ -133,7 +154,7 @@ func (d *DB) System(ctx context.Context, c caller.Caller, reason string, fn func
 	err := d.retry(ctx, func(s session) error {
 		after = nil
 		var txs []*Tx
-		st := &SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: &txs, after: &after}
+		st := &SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: &txs, after: &after, changed: d.changed}
 		err := fn(st)
 		for _, tx := range txs {
 			err = errors.Join(err, tx.pending)

@@ -30,6 +30,7 @@ type Tx struct {
 	write   bool
 	pending error     // the first refusal of a Later, reported at commit
 	after   *[]func() // run once the transaction has been committed
+	changed func(tenant id.ID)
 }
 
 // Caller returns on whose behalf the transaction runs.
@@ -68,6 +69,13 @@ func (tx *Tx) Later(sql string, args ...any) {
 // goroutine that opened it: dropping cached copies, waking a worker. f is not
 // called when the transaction is rolled back.
 func (tx *Tx) AfterCommit(f func()) { *tx.after = append(*tx.after, f) }
+
+// Changed says that the transaction changes something of its tenant that is kept
+// in caches: once it has been committed, the functions given to Watch are called.
+func (tx *Tx) Changed() {
+	tenant := tx.caller.Tenant
+	tx.AfterCommit(func() { tx.changed(tenant) })
+}
 
 func (tx *Tx) admit(sql string, write bool) error {
 	if write && !tx.write {
@@ -124,13 +132,15 @@ type SystemTx struct {
 	now    time.Time
 	txs    *[]*Tx
 	after  *[]func()
+
+	changed func(tenant id.ID)
 }
 
 // For binds the same database transaction to a tenant. The caller stays who it is.
 func (st *SystemTx) For(tenant id.ID) *Tx {
 	c := st.caller
 	c.Tenant = tenant
-	tx := &Tx{s: st.s, gate: st.gate, caller: c, now: st.now, write: true, after: st.after}
+	tx := &Tx{s: st.s, gate: st.gate, caller: c, now: st.now, write: true, after: st.after, changed: st.changed}
 	*st.txs = append(*st.txs, tx)
 	return tx
 }
