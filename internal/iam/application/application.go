@@ -1,0 +1,121 @@
+package application
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Type says what sort of program an application is.
+type Type string
+
+// The types.
+const (
+	Web     Type = "web"     // on a server, can keep a secret
+	SPA     Type = "spa"     // in a browser, public
+	Native  Type = "native"  // on a device, public (RFC 8252)
+	Machine Type = "machine" // acts for itself (client credentials)
+)
+
+// Public reports whether applications of this type cannot keep a secret.
+func (t Type) Public() bool { return t == SPA || t == Native }
+
+// Status says whether an application may do anything at all.
+type Status string
+
+// The statuses.
+const (
+	Active   Status = "active"
+	Disabled Status = "disabled"
+)
+
+// AuthMethod is how an application authenticates at the token endpoint: a value of
+// token_endpoint_auth_method (RFC 7591 §2).
+type AuthMethod string
+
+// The authentication methods.
+const (
+	AuthNone  AuthMethod = "none"
+	AuthBasic AuthMethod = "client_secret_basic"
+	AuthPost  AuthMethod = "client_secret_post"
+	AuthJWT   AuthMethod = "private_key_jwt"
+)
+
+// Secret reports whether the method uses a shared secret.
+func (m AuthMethod) Secret() bool { return m == AuthBasic || m == AuthPost }
+
+// AccessToken is the form of the access tokens an application gets.
+type AccessToken string
+
+// The forms of access tokens.
+const (
+	JWT    AccessToken = "jwt"    // RFC 9068; checked without asking us
+	Opaque AccessToken = "opaque" // checked by introspection; revoked at once
+)
+
+// ScopeManage is the scope that the management API asks for. Machine applications have it
+// unless told otherwise; what they may do there is decided by their roles.
+const ScopeManage = "gatehouse:manage"
+
+// Lifetimes bound what an application holds.
+type Lifetimes struct {
+	AccessToken time.Duration // 1 minute to 1 day; default 10 minutes
+	IDToken     time.Duration // 1 minute to 1 day; default 10 minutes
+	RefreshIdle time.Duration // since its last use: 1 minute to 1 year; default 30 days
+	RefreshMax  time.Duration // since the sign-in: at least RefreshIdle, to 2 years; default 90 days
+}
+
+// defaultLifetimes are what an application gets unless told otherwise.
+var defaultLifetimes = Lifetimes{
+	AccessToken: 10 * time.Minute,
+	IDToken:     10 * time.Minute,
+	RefreshIdle: 30 * 24 * time.Hour,
+	RefreshMax:  90 * 24 * time.Hour,
+}
+
+// Application is an OAuth client. Values from a Directory are shared: do not change them.
+type Application struct {
+	ID                     id.ID
+	ClientID               string
+	Name                   string
+	Type                   Type
+	Status                 Status
+	AuthMethod             AuthMethod
+	SecretHash             []byte // SHA-256; nil where there is no secret
+	PreviousSecretHash     []byte // accepted until PreviousSecretUntil
+	PreviousSecretUntil    time.Time
+	RedirectURIs           []string
+	PostLogoutRedirectURIs []string
+	Scopes                 []string // what it may ask for, besides openid and its kin
+	AccessToken            AccessToken
+	IDTokenAlg             string          // "ES256", "RS256" or "EdDSA"
+	JWKS                   json.RawMessage // its public keys, for private_key_jwt; nil when none
+	FirstParty             bool            // the tenant's own: people are not asked for consent
+	Rotation               bool            // a refresh token is replaced at each use
+	Lifetimes              Lifetimes
+	CreatedAt              time.Time
+	UpdatedAt              time.Time
+}
+
+// CheckSecret reports whether hash is that of the application's secret, or of the one before
+// while it is still accepted at now. It takes the same time whether or not it is.
+func (a *Application) CheckSecret(hash []byte, now time.Time) bool {
+	current := len(a.SecretHash) > 0 && subtle.ConstantTimeCompare(a.SecretHash, hash) == 1
+	previous := len(a.PreviousSecretHash) > 0 && subtle.ConstantTimeCompare(a.PreviousSecretHash, hash) == 1
+	return current || previous && now.Before(a.PreviousSecretUntil)
+}
+
+func (a *Application) target() audit.Target {
+	return audit.Target{Kind: "application", ID: a.ID.String(), Name: a.Name}
+}
+
+// Faults of this package.
+var (
+	ErrNotFound      = fault.New(fault.NotFound, "application.not_found", "There is no application with this id.")
+	ErrClientIDTaken = fault.InvalidField("application.client_id_taken", "client_id", "Another application of this tenant has this client_id.")
+	ErrNoSecret      = fault.New(fault.Conflict, "application.no_secret", "This application does not authenticate by a secret. Change auth_method to client_secret_basic or client_secret_post first.")
+)

@@ -1,0 +1,301 @@
+package application_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+)
+
+var ctx = context.Background()
+
+func web(name string) application.New {
+	return application.New{Name: name, Type: application.Web, RedirectURIs: []string{"https://app.example.com/callback"}}
+}
+
+func create(t *testing.T, d *testkit.Database, c caller.Caller, n application.New) (a application.Application, s secret.String) {
+	t.Helper()
+	err := d.Update(ctx, c, func(tx *db.Tx) (err error) {
+		a, s, err = application.Create(ctx, tx, n)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, s
+}
+
+func get(t *testing.T, d *testkit.Database, c caller.Caller, app id.ID) (a application.Application, err error) {
+	t.Helper()
+	err = d.View(ctx, c, func(tx *db.Tx) (err error) {
+		a, err = application.Get(ctx, tx, app)
+		return err
+	})
+	return a, err
+}
+
+func TestCreateReadsBack(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
+		a, s := create(t, d, acme, web("  Billing "))
+		if s.IsZero() || a.Name != "Billing" || a.ClientID != a.ID.String() || a.AuthMethod != application.AuthBasic || !a.Rotation {
+			t.Errorf("created %+v with secret %v", a, !s.IsZero())
+		}
+		if !a.CheckSecret(secret.HashOf(s), d.Clock.Now()) || a.CheckSecret(secret.HashOf("x"), d.Clock.Now()) || a.CheckSecret(nil, d.Clock.Now()) {
+			t.Error("CheckSecret is wrong")
+		}
+		got, err := get(t, d, acme, a.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(a, got); diff != "" {
+			t.Error(diff)
+		}
+		if err := d.View(ctx, acme, func(tx *db.Tx) error {
+			b, err := application.ByClientID(ctx, tx, a.ClientID)
+			if err == nil && b.ID != a.ID {
+				t.Error("another application was found")
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+		if _, err := get(t, d, globex, a.ID); !errors.Is(err, application.ErrNotFound) {
+			t.Errorf("another tenant's application: %v", err)
+		}
+	})
+}
+
+func TestTypesHaveTheirSecrets(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		for typ, has := range map[application.Type]bool{application.Web: true, application.SPA: false, application.Native: false, application.Machine: true} {
+			n := web(string(typ))
+			n.Type = typ
+			if typ == application.Machine {
+				n.RedirectURIs = nil
+			}
+			a, s := create(t, d, acme, n)
+			if s.IsZero() == has || (a.SecretHash != nil) != has || (a.AuthMethod == application.AuthNone) == has {
+				t.Errorf("%s: secret %v, method %s", typ, !s.IsZero(), a.AuthMethod)
+			}
+			if manage := slices.Contains(a.Scopes, application.ScopeManage); manage != (typ == application.Machine) {
+				t.Errorf("%s: scopes %v", typ, a.Scopes)
+			}
+		}
+		given := secret.String(strings.Repeat("s", 32))
+		a, s := create(t, d, acme, application.New{ClientID: "ci", Secret: given, Name: "CI", Type: application.Machine})
+		if s != given || !a.CheckSecret(secret.HashOf(given), d.Clock.Now()) || a.ClientID != "ci" {
+			t.Error("the given client_id and secret were not taken")
+		}
+		err := d.Update(ctx, acme, func(tx *db.Tx) error {
+			_, _, err := application.Create(ctx, tx, application.New{ClientID: "ci", Name: "CI", Type: application.Machine})
+			return err
+		})
+		if !errors.Is(err, application.ErrClientIDTaken) {
+			t.Errorf("the same client_id again: %v", err)
+		}
+	})
+}
+
+func TestEveryFaultIsNamedAtOnce(t *testing.T) {
+	d := testkit.Open(t, testkit.SQLite(t))
+	acme := d.Tenant(t, "acme")
+	for name, tc := range map[string]struct {
+		n      application.New
+		fields []string
+	}{
+		"nothing":            {application.New{}, []string{"name", "type"}},
+		"web without uri":    {application.New{Name: "x", Type: application.Web}, []string{"redirect_uris"}},
+		"machine with uri":   {application.New{Name: "x", Type: application.Machine, RedirectURIs: []string{"https://a.b"}}, []string{"redirect_uris"}},
+		"machine and none":   {application.New{Name: "x", Type: application.Machine, AuthMethod: application.AuthNone}, []string{"auth_method"}},
+		"public with secret": {application.New{Name: "x", Type: application.SPA, RedirectURIs: []string{"https://a.b"}, AuthMethod: application.AuthBasic}, []string{"auth_method"}},
+		"jwt without keys":   {application.New{Name: "x", Type: application.Machine, AuthMethod: application.AuthJWT}, []string{"jwks"}},
+		"bad keys":           {application.New{Name: "x", Type: application.Machine, AuthMethod: application.AuthJWT, JWKS: json.RawMessage(`{"keys":[{}]}`)}, []string{"jwks"}},
+		"short secret":       {application.New{Name: "x", Type: application.Machine, Secret: "short"}, []string{"secret"}},
+		"everything": {application.New{ClientID: "a b", Name: "a\nb", Type: application.SPA, RedirectURIs: []string{"https://a.b", "/x", "https://a.b"}, PostLogoutRedirectURIs: []string{"javascript:alert(1)"},
+			Scopes: []string{"a b", "x", "x"}, AccessToken: "x", IDTokenAlg: "none", NoRotation: true, Lifetimes: application.Lifetimes{AccessToken: time.Second, RefreshMax: time.Hour}},
+			[]string{"name", "client_id", "redirect_uris[1]", "redirect_uris[2]", "post_logout_redirect_uris[0]", "scopes[0]", "scopes[2]", "access_token", "id_token_alg", "rotation", "access_token_seconds", "refresh_max_seconds"}},
+	} {
+		err := d.Update(ctx, acme, func(tx *db.Tx) error {
+			_, _, err := application.Create(ctx, tx, tc.n)
+			return err
+		})
+		f := fault.As(err)
+		var fields []string
+		for _, fd := range f.Fields {
+			fields = append(fields, fd.Name)
+		}
+		if diff := cmp.Diff(tc.fields, fields); diff != "" || f.Kind != fault.Invalid {
+			t.Errorf("%s: %v %s", name, err, diff)
+		}
+	}
+}
+
+func TestUpdateAndRotate(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		a, first := create(t, d, acme, web("Billing"))
+		name, basic, none := "Invoices", application.AuthPost, application.AuthNone
+		update := func(p application.Patch) (b application.Application, s secret.String, err error) {
+			err = d.Update(ctx, acme, func(tx *db.Tx) (err error) {
+				b, s, err = application.Update(ctx, tx, role.Everything(), a.ID, p)
+				return err
+			})
+			return b, s, err
+		}
+		b, s, err := update(application.Patch{Name: &name, AuthMethod: &basic})
+		if err != nil || b.Name != name || !s.IsZero() || !b.CheckSecret(secret.HashOf(first), d.Clock.Now()) {
+			t.Errorf("update: %+v %v", b, err)
+		}
+		rotate := func(keep time.Duration) (b application.Application, s secret.String, err error) {
+			err = d.Update(ctx, acme, func(tx *db.Tx) (err error) {
+				b, s, err = application.Rotate(ctx, tx, role.Everything(), a.ID, keep)
+				return err
+			})
+			return b, s, err
+		}
+		b, second, err := rotate(time.Hour)
+		now := d.Clock.Now()
+		if err != nil || !b.CheckSecret(secret.HashOf(first), now) || !b.CheckSecret(secret.HashOf(second), now) || b.CheckSecret(secret.HashOf(first), now.Add(time.Hour)) {
+			t.Errorf("rotate with overlap: %v", err)
+		}
+		b, third, err := rotate(0)
+		if err != nil || b.CheckSecret(secret.HashOf(second), now) || !b.CheckSecret(secret.HashOf(third), now) {
+			t.Errorf("rotate at once: %v", err)
+		}
+		if _, _, err := rotate(-1); fault.Of(err) != fault.Invalid {
+			t.Errorf("a negative overlap: %v", err)
+		}
+		if b, _, err = update(application.Patch{AuthMethod: &none}); err != nil || b.SecretHash != nil {
+			t.Errorf("none keeps a secret: %v", err)
+		}
+		if _, _, err := rotate(0); !errors.Is(err, application.ErrNoSecret) {
+			t.Errorf("rotating nothing: %v", err)
+		}
+		if b, s, err = update(application.Patch{AuthMethod: &basic}); err != nil || s.IsZero() || !b.CheckSecret(secret.HashOf(s), now) {
+			t.Errorf("a secret again: %v", err)
+		}
+	})
+}
+
+func TestOnlyThoseAboveManageAnApplication(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		a, _ := create(t, d, acme, application.New{Name: "Robot", Type: application.Machine})
+		if err := d.Update(ctx, acme, func(tx *db.Tx) error {
+			return role.Give(ctx, tx, role.Everything(), role.OfApplication(a.ID), role.Owner, time.Time{})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		developer := role.SetOf("application.update", "application.delete")
+		name := "Mine"
+		for what, do := range map[string]func(tx *db.Tx) error{
+			"update": func(tx *db.Tx) error {
+				_, _, err := application.Update(ctx, tx, developer, a.ID, application.Patch{Name: &name})
+				return err
+			},
+			"rotate": func(tx *db.Tx) error { _, _, err := application.Rotate(ctx, tx, developer, a.ID, 0); return err },
+			"delete": func(tx *db.Tx) error { return application.Delete(ctx, tx, developer, a.ID) },
+		} {
+			if err := d.Update(ctx, acme, do); !errors.Is(err, role.ErrOutranked) {
+				t.Errorf("%s by a developer: %v", what, err)
+			}
+		}
+		if err := d.Update(ctx, acme, func(tx *db.Tx) error { return application.Delete(ctx, tx, role.Everything(), a.ID) }); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := get(t, d, acme, a.ID); !errors.Is(err, application.ErrNotFound) {
+			t.Errorf("after deletion: %v", err)
+		}
+		if err := d.View(ctx, acme, func(tx *db.Tx) error {
+			g, err := role.GrantsOf(ctx, tx, role.OfApplication(a.ID))
+			if len(g) != 0 {
+				t.Errorf("roles outlive their application: %v", g)
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Of 16 changes at once none undoes another: each either sees the one before or is refused.
+func TestConcurrentUpdatesDoNotUndoEachOther(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		a, _ := create(t, d, acme, web("Billing"))
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		done := 0
+		for i := range 16 {
+			wg.Go(func() {
+				err := d.Update(ctx, acme, func(tx *db.Tx) error {
+					b, err := application.Get(ctx, tx, a.ID)
+					if err != nil {
+						return err
+					}
+					scopes := append(b.Scopes, "s"+string(rune('a'+i)))
+					_, _, err = application.Update(ctx, tx, role.Everything(), a.ID, application.Patch{Scopes: &scopes})
+					return err
+				})
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					done++
+				} else if fault.Of(err) != fault.Conflict {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		b, err := get(t, d, acme, a.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(b.Scopes) - len(a.Scopes); got != done || done == 0 {
+			t.Errorf("%d changes were acknowledged, %d are there", done, got)
+		}
+	})
+}
+
+func TestList(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
+		create(t, d, globex, web("theirs"))
+		for _, n := range []string{"a", "b", "c"} {
+			create(t, d, acme, web(n))
+		}
+		var names []string
+		p := page.Request{Limit: 2}
+		for range 2 {
+			var l page.List[application.Application]
+			if err := d.View(ctx, acme, func(tx *db.Tx) (err error) { l, err = application.List(ctx, tx, p); return err }); err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range l.Items {
+				names = append(names, a.Name)
+			}
+			p.After, _ = page.ParseCursor(l.NextCursor)
+		}
+		if diff := cmp.Diff([]string{"a", "b", "c"}, names); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

@@ -1,0 +1,131 @@
+package application
+
+import (
+	"net/netip"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxURIs   = 50
+	maxURILen = 2000 // bytes
+)
+
+// checkRedirectURI returns why an application of type t may not be sent to uri, or "".
+// RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1.
+func checkRedirectURI(t Type, uri string) string {
+	switch {
+	case uri == "":
+		return "A redirect URI must not be empty."
+	case len(uri) > maxURILen:
+		return "A redirect URI may have at most 2000 bytes."
+	case !plainURI(uri):
+		return "A redirect URI may contain only printable ASCII characters without spaces; percent-encode others."
+	case strings.ContainsAny(uri, "*"):
+		return "Wildcards are not accepted. Register every redirect URI in full."
+	case strings.Contains(uri, "#"):
+		return "A redirect URI must not have a fragment (#…)."
+	}
+	u, err := url.Parse(uri)
+	if err != nil || !u.IsAbs() {
+		return "A redirect URI must be absolute, such as https://app.example.com/callback."
+	}
+	if u.User != nil {
+		return "A redirect URI must not contain a user name or password."
+	}
+	switch u.Scheme {
+	case "https":
+		if u.Hostname() == "" || u.Opaque != "" {
+			return "The redirect URI lacks a host."
+		}
+		return ""
+	case "http":
+		switch {
+		case u.Hostname() == "" || u.Opaque != "":
+			return "The redirect URI lacks a host."
+		case loopback(u):
+			return ""
+		case u.Hostname() == "localhost":
+			return "Use 127.0.0.1 or [::1] instead of localhost, which may be made to point elsewhere (RFC 8252 §8.3)."
+		}
+		return "Plain http is accepted only for the loopback addresses 127.0.0.1 and [::1]. Use https."
+	}
+	if t != Native {
+		return "Use https. Only native applications may register a scheme of their own."
+	}
+	// A private-use scheme is a reversed domain name (RFC 8252 §7.1), which also keeps
+	// javascript:, data: and their kin out.
+	if !strings.Contains(u.Scheme, ".") {
+		return "A scheme of one's own must be a reversed domain name such as com.example.app:/callback (RFC 8252 §7.1)."
+	}
+	return ""
+}
+
+func plainURI(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] >= utf8.RuneSelf-1 || strings.IndexByte("\\\"<>^`{|}", s[i]) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func loopback(u *url.URL) bool {
+	a, err := netip.ParseAddr(u.Hostname())
+	return err == nil && a.IsLoopback() && a.Zone() == ""
+}
+
+// MatchesRedirect reports whether the application may be sent to uri: it equals a registered
+// one byte for byte, except that the port may differ where both are http on the same loopback
+// IP address, because a native application gets its port from the system (RFC 8252 §7.3).
+func (a *Application) MatchesRedirect(uri string) bool {
+	for _, registered := range a.RedirectURIs {
+		if registered == uri || sameButPort(registered, uri) {
+			return true
+		}
+	}
+	return false
+}
+
+// MatchesPostLogout reports whether uri is a registered post_logout_redirect_uri, byte for byte.
+func (a *Application) MatchesPostLogout(uri string) bool {
+	for _, registered := range a.PostLogoutRedirectURIs {
+		if registered == uri {
+			return true
+		}
+	}
+	return false
+}
+
+func sameButPort(registered, uri string) bool {
+	const scheme = "http://"
+	if !strings.HasPrefix(registered, scheme) || !strings.HasPrefix(uri, scheme) || !plainURI(uri) || strings.ContainsAny(uri, "#@") {
+		return false
+	}
+	u, err := url.Parse(uri)
+	if err != nil || u.User != nil || !loopback(u) {
+		return false
+	}
+	r, err := url.Parse(registered)
+	if err != nil || !loopback(r) {
+		return false
+	}
+	// Compare the text, so that two spellings of one address or path stay different.
+	return withoutPort(registered) == withoutPort(uri)
+}
+
+// withoutPort cuts the port out of "http://host:port/rest".
+func withoutPort(uri string) string {
+	host, rest := uri[len("http://"):], ""
+	if i := strings.IndexAny(host, "/?"); i >= 0 {
+		host, rest = host[:i], host[i:]
+	}
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		if host[i+1:] == "" {
+			return "" // "127.0.0.1:" has a port that is none; url.Parse lets it pass
+		}
+		host = host[:i]
+	}
+	return host + rest
+}

@@ -1,0 +1,115 @@
+package application
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCheckRedirectURI(t *testing.T) {
+	for _, tc := range []struct {
+		t   Type
+		uri string
+		ok  bool
+	}{
+		{Web, "https://app.example.com/callback", true},
+		{Web, "https://app.example.com/callback?a=b", true},
+		{Web, "https://app.example.com", true},
+		{Web, "http://127.0.0.1/callback", true},
+		{Web, "http://127.0.0.1:8080/callback", true},
+		{Web, "http://[::1]:8080/callback", true},
+		{Web, "", false},
+		{Web, "/callback", false},
+		{Web, "app.example.com/callback", false},
+		{Web, "https://app.example.com/callback#", false},
+		{Web, "https://app.example.com/callback#x", false},
+		{Web, "https://*.example.com/callback", false},
+		{Web, "https://app.example.com/*", false},
+		{Web, "https:///callback", false},
+		{Web, "https:app.example.com", false},
+		{Web, "https://user:pass@app.example.com/", false},
+		{Web, "https://app.example.com/a b", false},
+		{Web, "https://app.example.com/é", false},
+		{Web, "https://app.example.com/\x00", false},
+		{Web, "https://app.example.com\\@evil.test/", false},
+		{Web, "https://app.example.com:99999x/", false},
+		{Web, "http://app.example.com/callback", false},
+		{Web, "http://localhost/callback", false},
+		{Web, "http://127.0.0.1.evil.test/callback", false},
+		{Web, "http://192.168.1.1/callback", false},
+		{Web, "com.example.app:/callback", false},
+		{Web, "javascript:alert(1)", false},
+		{Native, "com.example.app:/callback", true},
+		{Native, "com.example.app://callback", true},
+		{Native, "javascript:alert(1)", false},
+		{Native, "data:text/html,x", false},
+		{Native, "myapp://callback", false},
+		{SPA, "com.example.app:/callback", false},
+		{Web, "https://app.example.com/" + strings.Repeat("a", 2000), false},
+	} {
+		if reason := checkRedirectURI(tc.t, tc.uri); (reason == "") != tc.ok {
+			t.Errorf("%s %q: %q, want ok %v", tc.t, tc.uri, reason, tc.ok)
+		}
+	}
+}
+
+func TestMatchesRedirect(t *testing.T) {
+	a := &Application{RedirectURIs: []string{
+		"https://app.example.com/callback", "http://127.0.0.1/cb", "http://[::1]:8080/cb?x=1", "com.example.app:/cb",
+	}}
+	for uri, want := range map[string]bool{
+		"https://app.example.com/callback":      true,
+		"https://app.example.com:443/callback":  false,
+		"https://app.example.com/callback/":     false,
+		"https://app.example.com/Callback":      false,
+		"https://APP.example.com/callback":      false,
+		"https://app.example.com/callback?x=1":  false,
+		"https://app.example.com/callback#x":    false,
+		"https://app.example.com/a/../callback": false,
+		"https://app.example.com/%63allback":    false,
+		"http://127.0.0.1/cb":                   true,
+		"http://127.0.0.1:1234/cb":              true,
+		"http://127.0.0.1:/cb":                  false,
+		"http://127.0.0.1:1234/cb/":             false,
+		"http://127.0.0.1:1234/cb?":             false,
+		"http://127.0.0.1:1234/cb#":             false,
+		"http://127.0.0.2:1234/cb":              false,
+		"http://127.0.0.1@evil.test/cb":         false,
+		"http://127.0.0.1:1@evil.test/cb":       false,
+		"http://127.0.0.1:99x/cb":               false,
+		"http://127.0.0.1.evil.test/cb":         false,
+		"https://127.0.0.1/cb":                  false,
+		"http://[::1]/cb?x=1":                   true,
+		"http://[::1]:9/cb?x=1":                 true,
+		"http://[::1]:9/cb":                     false,
+		"http://[0:0:0:0:0:0:0:1]:9/cb?x=1":     false,
+		"com.example.app:/cb":                   true,
+		"com.example.app:/cb2":                  false,
+		"":                                      false,
+	} {
+		if got := a.MatchesRedirect(uri); got != want {
+			t.Errorf("%q: %v, want %v", uri, got, want)
+		}
+	}
+}
+
+func FuzzMatchesRedirect(f *testing.F) {
+	f.Add("http://127.0.0.1:4711/cb", "http://127.0.0.1/cb")
+	f.Add("http://[::1]:1/cb?x#y", "http://[::1]/cb?x")
+	f.Add("https://a.b/\\c", "https://a.b/c")
+	f.Fuzz(func(t *testing.T, uri, registered string) {
+		if checkRedirectURI(Native, registered) != "" {
+			return
+		}
+		a := &Application{RedirectURIs: []string{registered}}
+		if !a.MatchesRedirect(uri) || uri == registered {
+			return
+		}
+		// What differs may only be the port of a loopback address, and it must be acceptable itself.
+		if reason := checkRedirectURI(Native, uri); reason != "" {
+			t.Errorf("%q matches %q but could not be registered: %s", uri, registered, reason)
+		}
+		if withoutPort(uri) != withoutPort(registered) {
+			t.Errorf("%q matches %q", uri, registered)
+		}
+	})
+}

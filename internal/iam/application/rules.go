@@ -1,0 +1,256 @@
+package application
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+// New is what an application is made from. Zero fields get their defaults.
+type New struct {
+	ClientID               string        // default: the application's id
+	Secret                 secret.String // at least 32 characters, random; default: made by us where one is needed
+	Name                   string
+	Type                   Type
+	AuthMethod             AuthMethod // default: none for public types, else client_secret_basic
+	RedirectURIs           []string
+	PostLogoutRedirectURIs []string
+	Scopes                 []string // default: gatehouse:manage for machines, else profile, email and offline_access
+	AccessToken            AccessToken
+	IDTokenAlg             string
+	JWKS                   json.RawMessage
+	FirstParty             bool
+	NoRotation             bool // keep the same refresh token at each use; for confidential applications only
+	Lifetimes              Lifetimes
+}
+
+// Patch says what to change; nil means unchanged.
+type Patch struct {
+	Name                   *string
+	Status                 *Status
+	AuthMethod             *AuthMethod
+	RedirectURIs           *[]string
+	PostLogoutRedirectURIs *[]string
+	Scopes                 *[]string
+	AccessToken            *AccessToken
+	IDTokenAlg             *string
+	JWKS                   *json.RawMessage
+	FirstParty             *bool
+	Rotation               *bool
+	Lifetimes              *Lifetimes // zero fields are unchanged
+}
+
+const (
+	maxName   = 100 // code points
+	maxScopes = 100
+	maxSecret = 256 // bytes
+	minSecret = 32  // bytes, because it is stored under a fast hash
+	maxJWKS   = 16 << 10
+)
+
+var (
+	clientIDRE = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,64}$`)
+	// A scope token of RFC 6749 §3.3, shorter, and without what URLs and shells dislike.
+	scopeRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$`)
+)
+
+// defaultScopes are what an application of people may ask for unless told otherwise.
+var defaultScopes = []string{"openid", "profile", "email", "offline_access"}
+
+func (n New) application() Application {
+	a := Application{
+		ClientID: n.ClientID, Name: n.Name, Type: n.Type, Status: Active, AuthMethod: n.AuthMethod,
+		RedirectURIs: n.RedirectURIs, PostLogoutRedirectURIs: n.PostLogoutRedirectURIs, Scopes: n.Scopes,
+		AccessToken: n.AccessToken, IDTokenAlg: n.IDTokenAlg, JWKS: n.JWKS,
+		FirstParty: n.FirstParty, Rotation: !n.NoRotation, Lifetimes: n.Lifetimes,
+	}
+	if a.AuthMethod == "" {
+		a.AuthMethod = AuthBasic
+		if a.Type.Public() {
+			a.AuthMethod = AuthNone
+		}
+	}
+	if a.Scopes == nil {
+		a.Scopes = slices.Clone(defaultScopes)
+		if a.Type == Machine {
+			a.Scopes = []string{ScopeManage}
+		}
+	}
+	if a.AccessToken == "" {
+		a.AccessToken = JWT
+	}
+	if a.IDTokenAlg == "" {
+		a.IDTokenAlg = "ES256"
+	}
+	a.Lifetimes = a.Lifetimes.over(defaultLifetimes)
+	return a
+}
+
+// over returns l with its zero fields taken from base.
+func (l Lifetimes) over(base Lifetimes) Lifetimes {
+	for _, f := range []struct{ to, from *time.Duration }{
+		{&l.AccessToken, &base.AccessToken}, {&l.IDToken, &base.IDToken}, {&l.RefreshIdle, &base.RefreshIdle}, {&l.RefreshMax, &base.RefreshMax},
+	} {
+		if *f.to == 0 {
+			*f.to = *f.from
+		}
+	}
+	return l
+}
+
+func (p Patch) apply(a *Application) {
+	set(&a.Name, p.Name)
+	set(&a.Status, p.Status)
+	set(&a.AuthMethod, p.AuthMethod)
+	set(&a.RedirectURIs, p.RedirectURIs)
+	set(&a.PostLogoutRedirectURIs, p.PostLogoutRedirectURIs)
+	set(&a.Scopes, p.Scopes)
+	set(&a.AccessToken, p.AccessToken)
+	set(&a.IDTokenAlg, p.IDTokenAlg)
+	set(&a.JWKS, p.JWKS)
+	set(&a.FirstParty, p.FirstParty)
+	set(&a.Rotation, p.Rotation)
+	if p.Lifetimes != nil {
+		a.Lifetimes = p.Lifetimes.over(a.Lifetimes)
+	}
+}
+
+func set[T any](to *T, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// check tidies a in place and says everything that is wrong with it.
+func (a *Application) check() error {
+	var wrong fault.Fields
+	if a.Name = strings.TrimSpace(a.Name); a.Name == "" {
+		wrong.Add("name", "An application needs a name. People see it when they sign in.")
+	} else if !utf8.ValidString(a.Name) || utf8.RuneCountInString(a.Name) > maxName || strings.ContainsFunc(a.Name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		wrong.Add("name", "A name has at most %d characters and no line breaks.", maxName)
+	}
+	if !clientIDRE.MatchString(a.ClientID) {
+		wrong.Add("client_id", "A client_id has 1 to 64 letters, digits, dots, hyphens, underscores or tildes.")
+	}
+	switch a.Type {
+	case Web, SPA, Native, Machine:
+	default:
+		wrong.Add("type", "The type must be one of: web, spa, native, machine.")
+		return wrong.Err("application.invalid") // the rest depends on it
+	}
+	if a.Status != Active && a.Status != Disabled {
+		wrong.Add("status", "The status must be active or disabled.")
+	}
+	a.checkAuthMethod(&wrong)
+	a.checkURIs(&wrong)
+	a.checkScopes(&wrong)
+	a.checkTokens(&wrong)
+	return wrong.Err("application.invalid")
+}
+
+func (a *Application) checkAuthMethod(wrong *fault.Fields) {
+	switch a.AuthMethod {
+	case AuthNone, AuthBasic, AuthPost, AuthJWT:
+	default:
+		wrong.Add("auth_method", "The authentication method must be one of: none, client_secret_basic, client_secret_post, private_key_jwt.")
+		return
+	}
+	switch {
+	case a.Type.Public() && a.AuthMethod != AuthNone:
+		wrong.Add("auth_method", "An application of type %s cannot keep a secret: its method is none, and it uses PKCE.", a.Type)
+	case a.Type == Machine && a.AuthMethod == AuthNone:
+		wrong.Add("auth_method", "A machine application must authenticate: by client_secret_basic, client_secret_post or private_key_jwt.")
+	}
+	if string(a.JWKS) == "null" {
+		a.JWKS = nil
+	}
+	switch {
+	case len(a.JWKS) > maxJWKS:
+		wrong.Add("jwks", "The key set is larger than %d bytes.", maxJWKS)
+	case len(a.JWKS) > 0:
+		if _, err := jose.ParseSet(a.JWKS); err != nil {
+			wrong.Add("jwks", "%s", fault.As(err).Reason)
+		}
+	case a.AuthMethod == AuthJWT:
+		wrong.Add("jwks", "For private_key_jwt the application's public keys are needed, as a JWKS (RFC 7517).")
+	}
+}
+
+func (a *Application) checkURIs(wrong *fault.Fields) {
+	for _, l := range []struct {
+		name string
+		uris *[]string
+	}{{"redirect_uris", &a.RedirectURIs}, {"post_logout_redirect_uris", &a.PostLogoutRedirectURIs}} {
+		if *l.uris == nil {
+			*l.uris = []string{}
+		}
+		if len(*l.uris) > maxURIs {
+			wrong.Add(l.name, "There may be at most %d.", maxURIs)
+			continue
+		}
+		if a.Type == Machine && len(*l.uris) > 0 {
+			wrong.Add(l.name, "A machine application has none: nobody signs in through it.")
+			continue
+		}
+		for i, uri := range *l.uris {
+			if reason := checkRedirectURI(a.Type, uri); reason != "" {
+				wrong.Add(fmt.Sprintf("%s[%d]", l.name, i), "%s", reason)
+			} else if slices.Contains((*l.uris)[:i], uri) {
+				wrong.Add(fmt.Sprintf("%s[%d]", l.name, i), "This is in the list already.")
+			}
+		}
+	}
+	if a.Type != Machine && len(a.RedirectURIs) == 0 {
+		wrong.Add("redirect_uris", "An application of type %s needs at least one redirect URI.", a.Type)
+	}
+}
+
+func (a *Application) checkScopes(wrong *fault.Fields) {
+	if a.Scopes == nil {
+		a.Scopes = []string{}
+	}
+	if len(a.Scopes) > maxScopes {
+		wrong.Add("scopes", "There may be at most %d.", maxScopes)
+		return
+	}
+	for i, s := range a.Scopes {
+		if !scopeRE.MatchString(s) {
+			wrong.Add(fmt.Sprintf("scopes[%d]", i), "A scope has 1 to 100 letters, digits, colons, dots, slashes, hyphens or underscores.")
+		} else if slices.Contains(a.Scopes[:i], s) {
+			wrong.Add(fmt.Sprintf("scopes[%d]", i), "This is in the list already.")
+		}
+	}
+}
+
+func (a *Application) checkTokens(wrong *fault.Fields) {
+	if a.AccessToken != JWT && a.AccessToken != Opaque {
+		wrong.Add("access_token", "Access tokens are jwt or opaque.")
+	}
+	switch a.IDTokenAlg {
+	case "ES256", "RS256", "EdDSA":
+	default:
+		wrong.Add("id_token_alg", "ID tokens are signed by ES256, RS256 or EdDSA.")
+	}
+	if !a.Rotation && a.AuthMethod == AuthNone {
+		wrong.Add("rotation", "Refresh tokens of a public application must be replaced at each use (RFC 9700 §4.14).")
+	}
+	const day = 24 * time.Hour
+	l := a.Lifetimes
+	bound := func(name string, d, from, to time.Duration) {
+		if d < from || d > to || d%time.Second != 0 {
+			wrong.Add(name, "This must be from %d to %d seconds.", from/time.Second, to/time.Second)
+		}
+	}
+	bound("access_token_seconds", l.AccessToken, time.Minute, day)
+	bound("id_token_seconds", l.IDToken, time.Minute, day)
+	bound("refresh_idle_seconds", l.RefreshIdle, time.Minute, 365*day)
+	bound("refresh_max_seconds", l.RefreshMax, max(time.Minute, min(l.RefreshIdle, 730*day)), 730*day)
+}

@@ -1,0 +1,248 @@
+package application
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+const columns = `id, client_id, name, type, status, auth_method, secret_hash, previous_secret_hash, previous_secret_until,
+	redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, first_party, rotation,
+	access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, created_at, updated_at`
+
+func scanApplication(row db.Row) (a Application, err error) {
+	var redirects, logouts, scopes, jwks string
+	var at, it, idle, maximum int64
+	if err := row.Scan(&a.ID, &a.ClientID, &a.Name, &a.Type, &a.Status, &a.AuthMethod, &a.SecretHash, &a.PreviousSecretHash, &a.PreviousSecretUntil,
+		&redirects, &logouts, &scopes, &a.AccessToken, &a.IDTokenAlg, &jwks, &a.FirstParty, &a.Rotation,
+		&at, &it, &idle, &maximum, &a.CreatedAt, &a.UpdatedAt); err != nil {
+		return Application{}, err
+	}
+	for _, l := range []struct {
+		text string
+		to   *[]string
+	}{{redirects, &a.RedirectURIs}, {logouts, &a.PostLogoutRedirectURIs}, {scopes, &a.Scopes}} {
+		if err := json.Unmarshal([]byte(l.text), l.to); err != nil {
+			return Application{}, fmt.Errorf("application %s: %w", a.ID, err)
+		}
+	}
+	if jwks != "" {
+		a.JWKS = json.RawMessage(jwks)
+	}
+	a.Lifetimes = Lifetimes{time.Duration(at) * time.Second, time.Duration(it) * time.Second, time.Duration(idle) * time.Second, time.Duration(maximum) * time.Second}
+	return a, nil
+}
+
+// values are the columns that can change, in the order of insert and update.
+func (a *Application) values() []any {
+	list := func(l []string) string {
+		b, _ := json.Marshal(l) // strings always marshal
+		return string(b)
+	}
+	seconds := func(d time.Duration) int64 { return int64(d / time.Second) }
+	return []any{a.Name, string(a.Status), string(a.AuthMethod), a.SecretHash, a.PreviousSecretHash, a.PreviousSecretUntil,
+		list(a.RedirectURIs), list(a.PostLogoutRedirectURIs), list(a.Scopes), string(a.AccessToken), a.IDTokenAlg, string(a.JWKS), a.FirstParty, a.Rotation,
+		seconds(a.Lifetimes.AccessToken), seconds(a.Lifetimes.IDToken), seconds(a.Lifetimes.RefreshIdle), seconds(a.Lifetimes.RefreshMax), a.UpdatedAt}
+}
+
+// Create adds an application. It returns the secret where the application has one: this is
+// the only time it can be seen. It fails with an Invalid fault that names every wrong field,
+// or with ErrClientIDTaken.
+func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, error) {
+	a := n.application()
+	a.ID = id.New()
+	if a.ClientID == "" {
+		a.ClientID = a.ID.String()
+	}
+	a.CreatedAt, a.UpdatedAt = tx.Now(), tx.Now()
+	if err := a.check(); err != nil {
+		return Application{}, "", err
+	}
+	shown := n.Secret
+	switch {
+	case !a.AuthMethod.Secret() && !shown.IsZero():
+		return Application{}, "", fault.InvalidField("application.invalid", "secret", "An application that authenticates by %s has no secret.", a.AuthMethod)
+	case !shown.IsZero() && (len(shown) < minSecret || len(shown) > maxSecret):
+		return Application{}, "", fault.InvalidField("application.invalid", "secret", "A secret of your own must be random and have %d to %d characters (openssl rand -hex 32).", minSecret, maxSecret)
+	case a.AuthMethod.Secret() && shown.IsZero():
+		shown, a.SecretHash = secret.NewToken(secret.ClientSecret, tx.Tenant())
+	case a.AuthMethod.Secret():
+		a.SecretHash = secret.HashOf(shown)
+	}
+	args := append([]any{a.ID, a.ClientID, string(a.Type), a.CreatedAt}, a.values()...)
+	_, err := tx.Exec(ctx, `INSERT INTO applications (tenant_id, id, client_id, type, created_at,
+		name, status, auth_method, secret_hash, previous_secret_hash, previous_secret_until,
+		redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, first_party, rotation,
+		access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`, args...)
+	if db.IsConflict(err, "applications", "client_id") {
+		return Application{}, "", ErrClientIDTaken
+	}
+	if err != nil {
+		return Application{}, "", err
+	}
+	audit.Write(tx, audit.Event{Action: "application.create", Target: a.target(), Detail: map[string]any{"type": a.Type, "client_id": a.ClientID}})
+	tenant.Touch(tx)
+	return a, shown, nil
+}
+
+// Get returns an application by its id, or ErrNotFound.
+func Get(ctx context.Context, tx *db.Tx, application id.ID) (Application, error) {
+	return found(db.One(ctx, tx, scanApplication, `SELECT `+columns+` FROM applications WHERE tenant_id = $1 AND id = $2`, application))
+}
+
+// ByClientID returns an application by its client_id, or ErrNotFound.
+func ByClientID(ctx context.Context, tx *db.Tx, clientID string) (Application, error) {
+	return found(db.One(ctx, tx, scanApplication, `SELECT `+columns+` FROM applications WHERE tenant_id = $1 AND client_id = $2`, clientID))
+}
+
+func found(a Application, err error) (Application, error) {
+	if errors.Is(err, db.ErrNoRows) {
+		return Application{}, ErrNotFound
+	}
+	return a, err
+}
+
+// List returns the tenant's applications in the order they were made.
+func List(ctx context.Context, tx *db.Tx, p page.Request) (page.List[Application], error) {
+	query, args := `SELECT `+columns+` FROM applications WHERE tenant_id = $1 ORDER BY id LIMIT $2`, []any{p.Fetch()}
+	if !p.After.IsZero() {
+		query, args = `SELECT `+columns+` FROM applications WHERE tenant_id = $1 AND id > $3 ORDER BY id LIMIT $2`, append(args, p.After)
+	}
+	rows, err := db.List(ctx, tx, scanApplication, query, args...)
+	if err != nil {
+		return page.List[Application]{}, err
+	}
+	return page.Of(p, rows, func(a Application) id.ID { return a.ID }), nil
+}
+
+// Update changes an application. by is what the one who changes it may do: an application that
+// may do more is out of reach (role.ErrOutranked). A change to a method with a secret makes one,
+// which is returned.
+func Update(ctx context.Context, tx *db.Tx, by role.Set, application id.ID, p Patch) (Application, secret.String, error) {
+	a, err := manage(ctx, tx, by, application)
+	if err != nil {
+		return Application{}, "", err
+	}
+	p.apply(&a)
+	if err := a.check(); err != nil {
+		return Application{}, "", err
+	}
+	var shown secret.String
+	switch {
+	case !a.AuthMethod.Secret():
+		a.SecretHash, a.PreviousSecretHash, a.PreviousSecretUntil = nil, nil, time.Time{}
+	case a.SecretHash == nil:
+		shown, a.SecretHash = secret.NewToken(secret.ClientSecret, tx.Tenant())
+	}
+	return a, shown, write(ctx, tx, &a, "application.update", p.fields())
+}
+
+// maxKeep is how long the secret before may be kept valid.
+const maxKeep = 7 * 24 * time.Hour
+
+// Rotate gives an application a new secret, which is returned and never again. The one before
+// is accepted for keep longer: 0 to 7 days.
+func Rotate(ctx context.Context, tx *db.Tx, by role.Set, application id.ID, keep time.Duration) (Application, secret.String, error) {
+	if keep < 0 || keep > maxKeep {
+		return Application{}, "", fault.InvalidField("application.invalid", "keep_seconds", "The secret before can be kept for 0 to %d seconds.", maxKeep/time.Second)
+	}
+	a, err := manage(ctx, tx, by, application)
+	if err != nil {
+		return Application{}, "", err
+	}
+	if !a.AuthMethod.Secret() {
+		return Application{}, "", ErrNoSecret
+	}
+	a.PreviousSecretHash, a.PreviousSecretUntil = nil, time.Time{}
+	if keep > 0 {
+		a.PreviousSecretHash, a.PreviousSecretUntil = a.SecretHash, tx.Now().Add(keep)
+	}
+	var shown secret.String
+	shown, a.SecretHash = secret.NewToken(secret.ClientSecret, tx.Tenant())
+	return a, shown, write(ctx, tx, &a, "application.rotate_secret", nil)
+}
+
+// Delete removes an application with all it holds: roles, consents, grants, tokens.
+func Delete(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) error {
+	a, err := manage(ctx, tx, by, application)
+	if err != nil {
+		return err
+	}
+	n, err := tx.Exec(ctx, `DELETE FROM applications WHERE tenant_id = $1 AND id = $2`, a.ID)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return ErrNotFound
+	}
+	audit.Write(tx, audit.Event{Action: "application.delete", Target: a.target()})
+	tenant.Touch(tx)
+	return nil
+}
+
+// manage reads an application that is about to be changed.
+func manage(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) (Application, error) {
+	a, err := Get(ctx, tx, application)
+	if err != nil {
+		return Application{}, err
+	}
+	return a, role.MayManage(ctx, tx, by, role.OfApplication(application))
+}
+
+func write(ctx context.Context, tx *db.Tx, a *Application, action string, fields []string) error {
+	read := a.UpdatedAt
+	// The update is of the version that was read, and every version has a time of its own:
+	// of two changes at once one is refused instead of undone.
+	if a.UpdatedAt = tx.Now(); !a.UpdatedAt.After(read) {
+		a.UpdatedAt = read.Add(time.Microsecond)
+	}
+	n, err := tx.Exec(ctx, `UPDATE applications SET name = $4, status = $5, auth_method = $6, secret_hash = $7, previous_secret_hash = $8, previous_secret_until = $9,
+		redirect_uris = $10, post_logout_redirect_uris = $11, scopes = $12, access_token = $13, id_token_alg = $14, jwks = $15, first_party = $16, rotation = $17,
+		access_token_lifetime = $18, id_token_lifetime = $19, refresh_token_idle = $20, refresh_token_max = $21, updated_at = $22
+		WHERE tenant_id = $1 AND id = $2 AND updated_at = $3`, append([]any{a.ID, read}, a.values()...)...)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return errChanged
+	}
+	detail := map[string]any{}
+	if len(fields) > 0 {
+		detail["fields"] = fields
+	}
+	audit.Write(tx, audit.Event{Action: action, Target: a.target(), Detail: detail})
+	tenant.Touch(tx)
+	return nil
+}
+
+var errChanged = fault.New(fault.Conflict, "application.changed", "Somebody changed this application at the same moment. Read it again and repeat your change.")
+
+// fields names what a patch changes, for the audit log.
+func (p Patch) fields() []string {
+	var out []string
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"name", p.Name != nil}, {"status", p.Status != nil}, {"auth_method", p.AuthMethod != nil}, {"redirect_uris", p.RedirectURIs != nil},
+		{"post_logout_redirect_uris", p.PostLogoutRedirectURIs != nil}, {"scopes", p.Scopes != nil}, {"access_token", p.AccessToken != nil},
+		{"id_token_alg", p.IDTokenAlg != nil}, {"jwks", p.JWKS != nil}, {"first_party", p.FirstParty != nil}, {"rotation", p.Rotation != nil}, {"lifetimes", p.Lifetimes != nil},
+	} {
+		if f.set {
+			out = append(out, f.name)
+		}
+	}
+	return out
+}
