@@ -3,6 +3,7 @@ package testkit
 import (
 	"context"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -67,4 +68,38 @@ func (d *Database) Tenant(t testing.TB, slug string) caller.Caller {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// Race runs fn(0) … fn(n-1) at once, with every connection they need open before
+// the first begins: without that, opening connections would make them take turns.
+func (d *Database) Race(t testing.TB, n int, fn func(i int)) {
+	t.Helper()
+	c := d.Tenant(t, "race-"+id.New().String())
+	var open, run sync.WaitGroup
+	open.Add(n)
+	for range n {
+		go func() {
+			once := sync.OnceFunc(open.Done)
+			defer once()
+			_ = d.View(context.Background(), c, func(tx *db.Tx) error {
+				_, err := db.List(context.Background(), tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) }, `SELECT slug FROM tenants WHERE id = $1`)
+				if err != nil {
+					t.Error(err)
+				}
+				once()
+				open.Wait() // hold the connection until all are open
+				return nil
+			})
+		}()
+	}
+	open.Wait()
+	start := make(chan struct{})
+	for i := range n {
+		run.Go(func() {
+			<-start
+			fn(i)
+		})
+	}
+	close(start)
+	run.Wait()
 }
