@@ -87,8 +87,9 @@ generated:
 	  echo "Generated files were out of date. They have been written again; commit them:"; git status --short; exit 1; fi
 
 .PHONY: bench
-bench: $(NODE_READY)
-	$(GO) run ./internal/bench $(BENCHFLAGS)
+bench:
+	@mkdir -p tmp
+	$(GO) test -count=1 -timeout 45m -run "^TestMeasure$$" -v ./internal/bench -measure -output $(CURDIR)/tmp/benchmarks.md $(BENCHFLAGS)
 
 .PHONY: fuzz
 fuzz:

@@ -1,0 +1,106 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/binary"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
+)
+
+var (
+	measure = flag.Bool("measure", false, "measure for real: minutes on an otherwise idle machine")
+	output  = flag.String("output", "", "file that gets the table, beside the log")
+	tenants = flag.Int("tenants", full.Tenants, "tenants in the database for the second pass")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	process.Cleanup()
+	os.Exit(code)
+}
+
+// TestMeasure prints the table of docs/benchmarks.md. Without -measure it goes the same way with a handful of requests
+// and asserts nothing about time.
+func TestMeasure(t *testing.T) {
+	sz := smoke
+	if *measure {
+		sz = full
+		sz.Tenants = *tenants
+	}
+	r, err := measureAll(t, func() string { return testkit.EmptyPostgres(t) }, sz)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table bytes.Buffer
+	r.write(&table)
+	for _, want := range []string{"client credentials", "introspection", "session check", "discovery", "JWKS", "refresh", "sign-in", "round trips", "idle memory"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("the table has no row for %s", want)
+		}
+	}
+	// This one is exact, however few the requests: three round trips are the contract of a refresh.
+	if r.Trips > 3.5 {
+		t.Errorf("a refresh takes %.2f round trips to Postgres; at most 3 are allowed", r.Trips)
+	}
+	if !*measure {
+		return
+	}
+	t.Logf("\n%s", table.String())
+	if *output != "" {
+		if err := os.WriteFile(*output, table.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestScannerCountsRoundTrips(t *testing.T) {
+	message := func(kind byte, body string) []byte {
+		b := []byte{kind}
+		b = binary.BigEndian.AppendUint32(b, uint32(len(body)+4))
+		return append(b, body...)
+	}
+	startup := binary.BigEndian.AppendUint32(nil, 12)
+	startup = append(startup, "SSSSQQQQ"...) // a body is never mistaken for a message
+	stream := bytes.Join([][]byte{
+		startup, message('Q', "BEGIN"), message('P', "SELECT 'S'"), message('B', "SSS"), message('E', ""), message('S', ""),
+		message('P', "x"), message('S', ""),
+	}, nil)
+	for chunk := 1; chunk <= len(stream); chunk++ {
+		var s scanner
+		var trips int64
+		for rest := stream; len(rest) > 0; {
+			n := min(chunk, len(rest))
+			trips += s.feed(rest[:n])
+			rest = rest[n:]
+		}
+		if trips != 3 {
+			t.Fatalf("in pieces of %d bytes: %d round trips, want 3", chunk, trips)
+		}
+	}
+}
+
+func TestCPUTimeOfThisProcess(t *testing.T) {
+	before, err := cpuTime(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Until the kernel has counted three ticks of work, however long that takes.
+	for spent := before; spent < before+30*time.Millisecond; {
+		for i := range 1_000_000 {
+			_ = i * i
+		}
+		if spent, err = cpuTime(os.Getpid()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := residentMemory(os.Getpid()); err != nil || n < 1<<20 {
+		t.Errorf("resident memory %d, %v", n, err)
+	}
+}

@@ -1,0 +1,209 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// The physical limits are measured by this same test binary, started again as a process of its own with one core, so
+// that its CPU time is read in the same way and nothing else of the test is in it.
+
+const (
+	limitEnv  = "GATEHOUSE_BENCH_LIMIT"
+	answerEnv = "GATEHOUSE_BENCH_ANSWER"
+)
+
+// recorded is an answer of the server that the bare handler gives again, byte for byte.
+type recorded struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// init turns this process into a limit when it was started as one.
+func init() {
+	limit := os.Getenv(limitEnv)
+	if limit == "" {
+		return
+	}
+	name, argument, _ := strings.Cut(limit, ":")
+	var err error
+	switch name {
+	case "bare":
+		err = serveBare(os.Getenv(answerEnv))
+	case "es256":
+		err = repeat(argument, signer())
+	case "argon2id":
+		err = repeat(argument, hasher(os.Getenv(answerEnv)))
+	default:
+		err = fmt.Errorf("unknown limit %q", name)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// serveBare answers every request as recorded in the file, with net/http's own defaults and nothing between.
+func serveBare(file string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var answer recorded
+	if err := json.Unmarshal(b, &answer); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(listener.Addr())
+	return http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		header := w.Header()
+		for name, values := range answer.Header {
+			header[name] = values
+		}
+		w.WriteHeader(answer.Status)
+		_, _ = w.Write(answer.Body)
+	}))
+}
+
+func signer() func() error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	digest := sha256.Sum256([]byte("payload"))
+	return func() error {
+		if err != nil {
+			return err
+		}
+		_, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
+		return err
+	}
+}
+
+// hasher makes argon2id hashes with the parameters of a PHC string ($argon2id$v=19$m=…,t=…,p=…$salt$hash).
+func hasher(phc string) func() error {
+	var memory, passes uint32
+	var lanes uint8
+	parts := strings.Split(phc, "$")
+	var err error
+	if len(parts) < 4 {
+		err = fmt.Errorf("not a PHC string: %q", phc)
+	} else {
+		_, err = fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &memory, &passes, &lanes)
+	}
+	return func() error {
+		if err != nil {
+			return err
+		}
+		argon2.IDKey([]byte("a password of usual length"), []byte("0123456789abcdef"), passes, memory, lanes, 32)
+		return nil
+	}
+}
+
+// repeat calls fn n times and prints the CPU nanoseconds of this process for one.
+func repeat(n string, fn func() error) error {
+	times, err := strconv.Atoi(n)
+	if err != nil {
+		return err
+	}
+	var before, after syscall.Rusage
+	if err := fn(); err != nil {
+		return err
+	}
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
+		return err
+	}
+	for range times {
+		if err := fn(); err != nil {
+			return err
+		}
+	}
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &after); err != nil {
+		return err
+	}
+	spent := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
+	fmt.Println(spent / int64(times))
+	return nil
+}
+
+func limitCommand(ctx context.Context, limit, answer string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", limitEnv+"="+limit, answerEnv+"="+answer)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd, nil
+}
+
+// costOf is the CPU time of one call of a limit, over times calls.
+func costOf(ctx context.Context, limit string, times int, argument string) (time.Duration, error) {
+	cmd, err := limitCommand(ctx, limit+":"+strconv.Itoa(times), argument)
+	if err != nil {
+		return 0, err
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", limit, err)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	return time.Duration(n), err
+}
+
+// bare starts the bare handler with a recorded answer and returns its address and process.
+func bare(t testing.TB, answer recorded) (address string, pid int, err error) {
+	// net/http sets these itself, for both.
+	for _, name := range []string{"Date", "Content-Length", "Connection"} {
+		answer.Header.Del(name)
+	}
+	encoded, err := json.Marshal(answer)
+	if err != nil {
+		return "", 0, err
+	}
+	file := t.TempDir() + "/answer.json"
+	if err := os.WriteFile(file, encoded, 0o600); err != nil {
+		return "", 0, err
+	}
+	cmd, err := limitCommand(t.Context(), "bare", file)
+	if err != nil {
+		return "", 0, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", 0, err
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return "", 0, errors.Join(errors.New("the bare handler did not start"), err)
+	}
+	return strings.TrimSpace(line), cmd.Process.Pid, nil
+}

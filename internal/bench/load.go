@@ -1,0 +1,165 @@
+package bench
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// sample is what one load did to the server.
+type sample struct {
+	Requests int
+	Elapsed  time.Duration
+	CPU      time.Duration // user and system time of the server process
+	P50, P99 time.Duration
+}
+
+func (s sample) perSecond() float64 { return float64(s.Requests) / s.Elapsed.Seconds() }
+
+// microseconds is the server's CPU time for one request.
+func (s sample) microseconds() float64 {
+	return float64(s.CPU.Microseconds()) / float64(s.Requests)
+}
+
+// load runs op total times on workers connections and reads pid's CPU time around it. Work that the server does a
+// little later for these requests (records written in batches) is waited for and counted.
+func load(pid, workers, total int, op func(worker, i int) error) (sample, error) {
+	before, err := cpuTime(pid)
+	if err != nil {
+		return sample{}, err
+	}
+	var (
+		next   atomic.Int64
+		wait   sync.WaitGroup
+		took   = make([][]time.Duration, workers)
+		failed = make([]error, workers)
+		began  = time.Now()
+	)
+	for w := range workers {
+		wait.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= total {
+					return
+				}
+				start := time.Now()
+				if err := op(w, i); err != nil {
+					failed[w] = fmt.Errorf("request %d: %w", i, err)
+					next.Store(int64(total))
+					return
+				}
+				took[w] = append(took[w], time.Since(start))
+			}
+		})
+	}
+	wait.Wait()
+	elapsed := time.Since(began)
+	if err := errors.Join(failed...); err != nil {
+		return sample{}, err
+	}
+	time.Sleep(settle)
+	after, err := cpuTime(pid)
+	if err != nil {
+		return sample{}, err
+	}
+	all := slices.Concat(took...)
+	slices.Sort(all)
+	return sample{Requests: len(all), Elapsed: elapsed, CPU: after - before, P50: all[len(all)/2], P99: all[len(all)*99/100]}, nil
+}
+
+// settle is longer than the server keeps records before it writes them.
+const settle = 300 * time.Millisecond
+
+// cpuTime is utime + stime of /proc/PID/stat, in the kernel's ticks of 10 ms.
+func cpuTime(pid int) (time.Duration, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	// The second field, the program's name in parentheses, may hold spaces; utime and stime are the 14th and 15th.
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("/proc/%d/stat: %q", pid, b)
+	}
+	var ticks int64
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
+}
+
+// residentMemory is VmRSS of /proc/PID/status, in bytes.
+func residentMemory(pid int) (int64, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("no VmRSS in /proc/PID/status")
+}
+
+// connection is one kept-alive HTTP/1.1 connection that sends prepared bytes: the generator shares the machine with
+// the server, so it should cost little.
+type connection struct {
+	address string
+	conn    net.Conn
+	reader  *bufio.Reader
+}
+
+// roundTrip sends request and returns the answer's body. Another status than want is an error.
+func (c *connection) roundTrip(request []byte, want int) ([]byte, error) {
+	if c.conn == nil {
+		conn, err := net.DialTimeout("tcp", c.address, 5*time.Second)
+		if err != nil {
+			return nil, err
+		}
+		c.conn, c.reader = conn, bufio.NewReader(conn)
+	}
+	if err := c.conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		return nil, err
+	}
+	if _, err := c.conn.Write(request); err != nil {
+		return nil, err
+	}
+	res, err := http.ReadResponse(c.reader, nil)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, err
+	}
+	if res.Close {
+		_ = c.conn.Close()
+		c.conn = nil
+	}
+	if res.StatusCode != want {
+		return nil, fmt.Errorf("status %d: %.500s", res.StatusCode, body)
+	}
+	return body, nil
+}
+
+func (c *connection) close() {
+	if c.conn != nil {
+		_ = c.conn.Close()
+	}
+}
