@@ -1,0 +1,73 @@
+package e2e
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
+)
+
+// runnable is a shell block of README.md that is marked to be run.
+var runnable = regexp.MustCompile("(?ms)^```sh run\n(.*?)^```$")
+
+// TestReadme runs the marked blocks of README.md, in one shell and in their order, with the ports changed to free ones.
+func TestReadme(t *testing.T) {
+	root := process.Root(t)
+	for _, program := range []string{"bash", "curl", "openssl", "make"} {
+		command(t, program, program)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var script strings.Builder
+	// The shell ends the server with itself, and stops at the first command that fails, as a reader would.
+	script.WriteString("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n")
+	blocks := runnable.FindAllStringSubmatch(string(text), -1)
+	if len(blocks) == 0 {
+		t.Fatal("README.md has no block marked `sh run`")
+	}
+	for _, block := range blocks {
+		script.WriteString(block[1])
+	}
+	script.WriteString("\necho; echo README-END\n")
+	ports := strings.NewReplacer("127.0.0.1:8080", freeAddress(t), "127.0.0.1:8081", freeAddress(t))
+
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", ports.Replace(script.String()))
+	cmd.Dir = root
+	cmd.WaitDelay = 10 * time.Second
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "GATEHOUSE_") && !strings.HasPrefix(entry, "TMPDIR=") {
+			cmd.Env = append(cmd.Env, entry)
+		}
+	}
+	cmd.Env = append(cmd.Env, "TMPDIR="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{`"issuer"`, `"authorization_endpoint"`, `"active":true`, `"user.create"`, "README-END"} {
+		if !strings.Contains(strings.ReplaceAll(string(out), `": `, `":`), want) {
+			t.Errorf("the output has no %s:\n%s", want, out)
+		}
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
