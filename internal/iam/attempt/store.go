@@ -146,11 +146,13 @@ type SignIn struct {
 // ForSignIn returns the counters of a sign-in. user is zero for an unknown login;
 // browser is the secret of the browser's cookie, or "".
 func ForSignIn(user id.ID, login, browser string, address Key) SignIn {
-	return SignIn{
-		account: Account(user, login), address: address, tenant: Tenant(),
-		browser: Key{subject: digest("browser", accountOf(user, login), browser), rule: Rule{
-			Free: accountRule.Free, First: accountRule.First, Max: accountRule.Max, Forget: knownFor}},
+	s := SignIn{account: Account(user, login), address: address, tenant: Tenant()}
+	s.browser.rule = accountRule
+	// Without a cookie there is no browser to know: all strangers would share it.
+	if browser != "" {
+		s.browser.subject = digest("browser", accountOf(user, login), browser)
 	}
+	return s
 }
 
 // Check reports whether the sign-in may be tried: ask it before verifying the
@@ -245,6 +247,9 @@ func (s SignIn) Succeed(ctx context.Context, tx *db.Tx) (Verdict, error) {
 }
 
 func (s SignIn) remember(tx *db.Tx) {
+	if s.browser.subject == "" {
+		return
+	}
 	tx.Later(`INSERT INTO attempt_counters (tenant_id, subject, failures, last_at, expires_at) VALUES ($1, $2, 0, $3, $4)
 		ON CONFLICT (tenant_id, subject) DO UPDATE SET failures = 0, last_at = excluded.last_at, expires_at = excluded.expires_at`,
 		s.browser.subject, tx.Now(), tx.Now().Add(knownFor))

@@ -55,7 +55,7 @@ func CheckPassword(password secret.String, rules Rules) error {
 		return refuse("Choose a password of at least %d characters.", shortest)
 	}
 	p, err := precis.OpaqueString.String(raw)
-	if err != nil {
+	if err != nil || !utf8.ValidString(raw) {
 		return refuse("The password has a character that cannot be used, such as a line break or a tab. Leave it out.")
 	}
 	switch n := utf8.RuneCountInString(p); {
