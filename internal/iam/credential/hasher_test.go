@@ -112,16 +112,23 @@ func TestHashesAreLimited(t *testing.T) {
 	}
 	waited := make(chan error, 1)
 	go func() {
-		release, err := h.enter(ctx, 64)
+		release, err := h.enter(ctx, 1)
 		if err == nil {
 			release()
 		}
 		waited <- err
 	}()
 	for h.waiting.Load() == 0 {
-		time.Sleep(time.Millisecond)
+		select {
+		case err := <-waited:
+			t.Fatalf("a third came into two slots: %v", err)
+		case <-time.After(time.Millisecond):
+		}
 	}
-	if _, err := h.enter(ctx, 64); !errors.Is(err, ErrBusy) || fault.Of(err) != fault.Limited {
+	// Whoever is refused is refused before looking at the time or the context.
+	left, leave := context.WithCancel(ctx)
+	leave()
+	if _, err := h.enter(left, 64); !errors.Is(err, ErrBusy) || fault.Of(err) != fault.Limited {
 		t.Errorf("a full queue: %v, want ErrBusy", err)
 	}
 	first()

@@ -1,0 +1,334 @@
+package attempt
+
+import (
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+)
+
+func TestDelayGrowsAndIsCapped(t *testing.T) {
+	r := Rule{Free: 5, First: time.Minute, Max: 15 * time.Minute}
+	for failures, want := range map[int]time.Duration{
+		0: 0, 4: 0, 5: time.Minute, 6: 2 * time.Minute, 7: 4 * time.Minute, 8: 8 * time.Minute,
+		9: 15 * time.Minute, 10: 15 * time.Minute, 1_000_000: 15 * time.Minute,
+	} {
+		if got := r.delay(failures); got != want {
+			t.Errorf("after %d failures: %s, want %s", failures, got, want)
+		}
+	}
+}
+
+func TestSubjects(t *testing.T) {
+	same := func(a, b string) bool { return Address(netip.MustParseAddr(a)) == Address(netip.MustParseAddr(b)) }
+	if !same("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff") {
+		t.Error("two addresses of one IPv6 /64 are counted apart")
+	}
+	if same("2001:db8:1:2::1", "2001:db8:1:3::1") || same("192.0.2.1", "192.0.2.2") {
+		t.Error("two networks are counted together")
+	}
+	if !same("192.0.2.1", "::ffff:192.0.2.1") || !same("fe80::1%eth0", "fe80::1%eth1") {
+		t.Error("one address in two forms is counted apart")
+	}
+	_ = Address(netip.Addr{}) // must not panic
+	if Account(id.ID{}, " Ada@Example.com ") != Account(id.ID{}, "ada@example.com") {
+		t.Error("case makes another account of an unknown login")
+	}
+	u := id.New()
+	if Account(u, "ada") != Account(u, "ada@example.com") {
+		t.Error("a user's two logins have two counters")
+	}
+	if Account(id.ID{}, u.String()) == Account(u, "") {
+		t.Error("a login that reads like an id is counted as that user")
+	}
+	for _, k := range []Key{Account(id.ID{}, "ada@example.com"), Address(netip.MustParseAddr("192.0.2.1"))} {
+		if strings.Contains(k.subject, "ada") || strings.Contains(k.subject, "192") {
+			t.Errorf("%s tells what it counts", k.subject)
+		}
+	}
+}
+
+var address = Address(netip.MustParseAddr("192.0.2.1"))
+
+type fixture struct {
+	*testkit.Database
+	t *testing.T
+	c caller.Caller
+}
+
+func (f *fixture) do(fn func(tx *db.Tx) (Verdict, error)) (v Verdict) {
+	f.t.Helper()
+	if err := f.Update(f.t.Context(), f.c, func(tx *db.Tx) (err error) { v, err = fn(tx); return err }); err != nil {
+		f.t.Fatal(err)
+	}
+	return v
+}
+
+func (f *fixture) check(s SignIn) Verdict {
+	f.t.Helper()
+	return f.do(func(tx *db.Tx) (Verdict, error) { return s.Check(f.t.Context(), tx) })
+}
+
+func (f *fixture) fail(s SignIn) Verdict {
+	f.t.Helper()
+	return f.do(func(tx *db.Tx) (Verdict, error) { return s.Fail(f.t.Context(), tx) })
+}
+
+func (f *fixture) succeed(s SignIn) Verdict {
+	f.t.Helper()
+	return f.do(func(tx *db.Tx) (Verdict, error) { return s.Succeed(f.t.Context(), tx) })
+}
+
+func TestSignIn(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		f := &fixture{d, t, d.Tenant(t, "acme")}
+		ada := id.New()
+		stranger := ForSignIn(ada, "ada", "stranger's browser", address)
+		home := ForSignIn(ada, "ada", "ada's browser", Address(netip.MustParseAddr("192.0.2.2")))
+
+		if v := f.succeed(home); v.Blocked || v.Known {
+			t.Fatalf("ada's first sign-in: %+v", v)
+		}
+		for i := range accountRule.Free - 1 {
+			if v := f.fail(stranger); v.Blocked {
+				t.Fatalf("failure %d: %+v", i+1, v)
+			}
+		}
+		v := f.fail(stranger)
+		if !v.Blocked || !v.Started || v.Wait(d.Clock.Now()) < time.Minute {
+			t.Fatalf("the last free failure begins the delay: %+v", v)
+		}
+		if v := f.check(stranger); !v.Blocked || v.Known {
+			t.Errorf("during the delay: %+v", v)
+		}
+		// Right, but guessed among others: it must not count.
+		if v := f.succeed(stranger); !v.Blocked {
+			t.Errorf("a right guess during the delay: %+v", v)
+		}
+		if v := f.check(stranger); !v.Blocked {
+			t.Errorf("the refused guess cleared the account: %+v", v)
+		}
+		// Whoever fails on purpose keeps out strangers, not the person.
+		if v := f.check(home); v.Blocked || !v.Known {
+			t.Errorf("the person at home during the delay: %+v", v)
+		}
+		if v := f.succeed(home); v.Blocked {
+			t.Errorf("the person at home signs in: %+v", v)
+		}
+		if v := f.check(stranger); !v.Blocked {
+			t.Errorf("the person's sign-in gave the stranger new tries: %+v", v)
+		}
+		d.Clock.Advance(time.Minute)
+		if v := f.check(stranger); v.Blocked {
+			t.Errorf("after the delay: %+v", v)
+		}
+		if v := f.fail(stranger); !v.Blocked || v.Started || v.Wait(d.Clock.Now()) < 2*time.Minute {
+			t.Errorf("the next failure doubles it: %+v", v)
+		}
+		// A restart forgets nothing: what is asked is the database.
+		again := testkit.Open(t, d.Config.DSN)
+		again.Clock.Advance(d.Clock.Now().Sub(again.Clock.Now()))
+		if v := (&fixture{again, t, f.c}).check(stranger); !v.Blocked {
+			t.Errorf("after a restart: %+v", v)
+		}
+		d.Clock.Advance(accountRule.Forget)
+		if v := f.fail(stranger); v.Blocked {
+			t.Errorf("a day later counting starts again: %+v", v)
+		}
+		// A known browser is counted too.
+		f.succeed(home)
+		for range accountRule.Free - 1 {
+			f.fail(home)
+		}
+		if v := f.fail(home); !v.Blocked || !v.Known || !v.Started {
+			t.Errorf("a known browser that fails: %+v", v)
+		}
+		if v := f.check(home); !v.Blocked {
+			t.Errorf("a known browser in its delay: %+v", v)
+		}
+		if v := f.succeed(home); !v.Blocked {
+			t.Errorf("a right guess from a known browser in its delay: %+v", v)
+		}
+		// The mailed link is the way back in, for everybody.
+		for range 2 * accountRule.Free {
+			f.fail(stranger)
+		}
+		fresh := ForSignIn(ada, "ada", "ada's new phone", Address(netip.MustParseAddr("192.0.2.3")))
+		f.do(func(tx *db.Tx) (Verdict, error) { fresh.Forgive(tx); return Verdict{}, nil })
+		for range 2 * accountRule.Free {
+			f.fail(stranger)
+		}
+		if v := f.check(fresh); v.Blocked || !v.Known {
+			t.Errorf("after a new password by mail: %+v", v)
+		}
+	})
+}
+
+// TestNoCookieIsNotKnown: browsers without a cookie have nothing to be known by.
+func TestNoCookieIsNotKnown(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		f := &fixture{d, t, d.Tenant(t, "acme")}
+		s := ForSignIn(id.New(), "ada", "", address)
+		f.succeed(s)
+		if v := f.check(s); v.Known {
+			t.Error("a browser without a cookie is known")
+		}
+		for range accountRule.Free {
+			f.fail(s)
+		}
+		if v := f.check(s); !v.Blocked {
+			t.Error("and is not slowed down")
+		}
+	})
+}
+
+// TestUnknownUsersAreCountedAlike: the answers must not tell that there is no account.
+func TestUnknownUsersAreCountedAlike(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		f := &fixture{d, t, d.Tenant(t, "acme")}
+		known, unknown := ForSignIn(id.New(), "ada@example.com", "b", address), ForSignIn(id.ID{}, "nobody@example.com", "b", address)
+		for i := range accountRule.Free + 2 {
+			if a, b := f.fail(known), f.fail(unknown); a != b {
+				t.Errorf("failure %d: %+v for a user, %+v for none", i+1, a, b)
+			}
+			if a, b := f.check(known), f.check(unknown); a != b {
+				t.Errorf("check %d: %+v for a user, %+v for none", i+1, a, b)
+			}
+		}
+	})
+}
+
+// TestManyGuessesAtOnce: guesses that were all let in before any was counted are
+// worth no more than the tries that the rule allows, even when one of them is right.
+func TestManyGuessesAtOnce(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		f := &fixture{d, t, d.Tenant(t, "acme")}
+		ada := id.New()
+		for i := range 16 {
+			s := ForSignIn(ada, "ada", "b", address)
+			if v := f.check(s); i < accountRule.Free && v.Blocked {
+				t.Fatal("blocked too early")
+			}
+			f.fail(s)
+		}
+		var in atomic.Int32
+		var all sync.WaitGroup
+		for range 16 {
+			all.Go(func() {
+				s := ForSignIn(ada, "ada", "b", address)
+				var v Verdict
+				if err := d.Update(t.Context(), f.c, func(tx *db.Tx) (err error) { v, err = s.Succeed(t.Context(), tx); return err }); err != nil {
+					t.Error(err)
+				} else if !v.Blocked {
+					in.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := in.Load(); n != 0 {
+			t.Errorf("%d right guesses came in after the tries were used up", n)
+		}
+	})
+}
+
+// TestHoldIsExact: sixteen second factors tried at once get exactly the tries that
+// the rule allows.
+func TestHoldIsExact(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		f := &fixture{d, t, d.Tenant(t, "acme")}
+		k := Factor(id.New())
+		var tried atomic.Int32
+		var all sync.WaitGroup
+		for range 16 {
+			all.Go(func() {
+				verified := false
+				err := d.Update(t.Context(), f.c, func(tx *db.Tx) error {
+					verified = false
+					v, err := Hold(t.Context(), tx, k)
+					if err != nil || v.Blocked {
+						return err
+					}
+					verified = true
+					_, err = Fail(t.Context(), tx, k)
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				} else if verified {
+					tried.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := int(tried.Load()); n != accountRule.Free {
+			t.Errorf("%d codes were tried, want %d", n, accountRule.Free)
+		}
+	})
+}
+
+func TestAddressAndTenant(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		f := &fixture{d, t, d.Tenant(t, "acme")}
+		var v Verdict
+		for range addressRule.Free { // one address tries one password on many accounts
+			v = f.fail(ForSignIn(id.New(), "", "b", address))
+		}
+		if !v.Blocked || !v.Started {
+			t.Errorf("after %d accounts from one address: %+v", addressRule.Free, v)
+		}
+		if v := f.check(ForSignIn(id.New(), "", "b", address)); !v.Blocked {
+			t.Errorf("another account from there: %+v", v)
+		}
+		if v := f.check(ForSignIn(id.New(), "", "b", Address(netip.MustParseAddr("198.51.100.1")))); v.Blocked {
+			t.Errorf("another address: %+v", v)
+		}
+		globex := &fixture{d, t, d.Tenant(t, "globex")}
+		if v := globex.check(ForSignIn(id.New(), "", "b", address)); v.Blocked {
+			t.Errorf("another tenant: %+v", v)
+		}
+		// A tenant under a distributed attack slows strangers down, not known browsers.
+		ada := ForSignIn(id.New(), "ada", "b", Address(netip.MustParseAddr("198.51.100.7")))
+		f.succeed(ada)
+		f.do(func(tx *db.Tx) (Verdict, error) {
+			_, err := tx.Exec(t.Context(), `UPDATE attempt_counters SET failures = $3, last_at = $4 WHERE tenant_id = $1 AND subject = $2`, Tenant().subject, tenantRule.Free, tx.Now())
+			return Verdict{}, err
+		})
+		if v := f.check(ForSignIn(id.New(), "", "b", Address(netip.MustParseAddr("198.51.100.2")))); !v.Blocked || v.Wait(d.Clock.Now()) > time.Minute {
+			t.Errorf("a stranger during an attack: %+v", v)
+		}
+		if v := f.check(ada); v.Blocked {
+			t.Errorf("a known browser during an attack: %+v", v)
+		}
+	})
+}
+
+func TestPurge(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		f := &fixture{d, t, d.Tenant(t, "acme")}
+		for range 7 {
+			f.fail(ForSignIn(id.New(), "", "b", address)) // an account each, one address, one tenant
+		}
+		home := ForSignIn(id.New(), "", "home", address)
+		f.succeed(home)
+		d.Clock.Advance(accountRule.Forget)
+		rounds := 0
+		for more := true; more; rounds++ {
+			f.do(func(tx *db.Tx) (v Verdict, err error) { more, err = Purge(t.Context(), tx, 4); return v, err })
+		}
+		var left []counter
+		f.do(func(tx *db.Tx) (v Verdict, err error) {
+			left, err = db.List(t.Context(), tx, scanCounter, `SELECT `+columns+` FROM attempt_counters WHERE tenant_id = $1`)
+			return v, err
+		})
+		if len(left) != 1 || left[0].subject != home.browser.subject || rounds != 3 {
+			t.Errorf("%d rows after %d rounds: %v, want only the known browser", len(left), rounds, left)
+		}
+	})
+}
