@@ -156,8 +156,14 @@ func TestTOTP(t *testing.T) {
 		f := newFixture(t, d)
 		ctx := t.Context()
 		var e, again Enrolment
-		f.update(t, func(tx *db.Tx) (err error) { e, err = f.totp.Enrol(ctx, tx, f.ada.ID, "Acme: Corp", "ada@example.com"); return err })
-		f.update(t, func(tx *db.Tx) (err error) { again, err = f.totp.Enrol(ctx, tx, f.ada.ID, "Acme: Corp", "ada@example.com"); return err })
+		f.update(t, func(tx *db.Tx) (err error) {
+			e, err = f.totp.Enrol(ctx, tx, f.ada.ID, "Acme: Corp", "ada@example.com")
+			return err
+		})
+		f.update(t, func(tx *db.Tx) (err error) {
+			again, err = f.totp.Enrol(ctx, tx, f.ada.ID, "Acme: Corp", "ada@example.com")
+			return err
+		})
 		if e != again {
 			t.Error("reloading the page gave another secret")
 		}

@@ -1,0 +1,102 @@
+package user
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestEmailKey(t *testing.T) {
+	for email, want := range map[string]string{
+		"Ada@Example.COM":                           "ada@example.com",
+		"ada+tag@example.com":                       "ada+tag@example.com",
+		"o'brien@example.com":                       "o'brien@example.com",
+		"root@localhost":                            "root@localhost",
+		"a@xn--bcher-kva.example":                   "a@xn--bcher-kva.example",
+		"":                                          "",
+		"ada":                                       "",
+		"@example.com":                              "",
+		"ada@":                                      "",
+		"ada@exam ple.com":                          "",
+		"a da@example.com":                          "",
+		"ada@example..com":                          "",
+		"ada@-example.com":                          "",
+		".ada@example.com":                          "",
+		"ada.@example.com":                          "",
+		"a..da@example.com":                         "",
+		"ada@b@example.com":                         "",
+		"\"a b\"@example.com":                       "",
+		"ada@example.com\r\nBcc: x":                 "",
+		"ada@example.com\x00":                       "",
+		"ada,bob@example.com":                       "",
+		"ada<bob@example.com>":                      "",
+		"mıke@example.com":                          "", // the dotless i that upper-cases to I
+		"ada@bücher.example":                        "",
+		strings.Repeat("a", 65) + "@example.com":    "",
+		"a@" + strings.Repeat("a", 64) + ".com":     "",
+		"a@" + strings.Repeat("a.", 200) + "com":    "",
+		strings.Repeat("a", 1<<20) + "@example.com": "",
+	} {
+		got, ok := EmailKey(email)
+		if got != want || ok != (want != "") {
+			t.Errorf("%.40q: %q %v, want %q", email, got, ok, want)
+		}
+	}
+}
+
+func TestUsernameKey(t *testing.T) {
+	for name, want := range map[string]string{
+		"Ada":                      "ada",
+		"ADA-99_x.y":               "ada-99_x.y",
+		"Zoë":                      "zoë",
+		"Zoe\u0308":                "zoë",
+		"ＡＤＡ":                      "ada", // full-width
+		"":                         "",
+		"a da":                     "",
+		"ada@example.com":          "",
+		"ada＠x":                    "",
+		"a\x00b":                   "",
+		"a\u202eb":                 "",
+		"\xff":                     "",
+		strings.Repeat("a", 65):    "",
+		strings.Repeat("a", 1<<20): "",
+	} {
+		got, ok := UsernameKey(name)
+		if got != want || ok != (want != "") {
+			t.Errorf("%.40q: %q %v, want %q", name, got, ok, want)
+		}
+	}
+}
+
+func TestTerms(t *testing.T) {
+	got := terms(User{Email: "Ada@Example.com", Username: "countess", GivenName: "Ada Åsa", FamilyName: "King-Noël"})
+	want := []string{"ada@example.com", "countess", "example.com", "ada asa king-noel", "king-noel", "ada", "asa", "king", "noel"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if n := len(terms(User{GivenName: strings.Repeat("a b c d e f g h ", 8)})); n > maxTerms {
+		t.Errorf("%d terms", n)
+	}
+}
+
+// FuzzLogin: whatever is given, the keys are stable (a key's key is itself) and
+// the two kinds of login cannot be confused.
+func FuzzLogin(f *testing.F) {
+	for _, s := range []string{"Ada@Example.com", "ada", "ＡＤＡ", "Zoe\u0308", "a@b", "\xff", "ﬁ", "ſ"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		e, okE := EmailKey(s)
+		if again, ok := EmailKey(e); okE && (!ok || again != e) {
+			t.Errorf("email %q: key %q has key %q", s, e, again)
+		}
+		u, okU := UsernameKey(s)
+		if again, ok := UsernameKey(u); okU && (!ok || again != u) {
+			t.Errorf("username %q: key %q has key %q", s, u, again)
+		}
+		if okE && okU {
+			t.Errorf("%q is both an email address and a username", s)
+		}
+		fold(s)
+	})
+}
