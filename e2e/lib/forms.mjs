@@ -55,6 +55,13 @@ class Page {
     return found && decode(found[2].replace(/<[^>]+>/g, '')).trim()
   }
 
+  /** Where the link with this id leads. */
+  link(id) {
+    const tag = [...this.html.matchAll(/<a\b([^>]*)>/g)].map(([, a]) => attributesOf(a)).find((a) => a.id === id)
+    assert.ok(tag, `no link #${id} on ${this.url.pathname}`)
+    return tag.href
+  }
+
   formWith(name) {
     return this.forms.find((form) => form.inputs.some((input) => input.name === name && input.type !== 'hidden'))
   }
@@ -134,6 +141,10 @@ export class Visitor {
       const next = this.#answer(page, { username, password, consent })
       assert.ok(next, `nothing to do on ${page.url.pathname} (${page.status}): ${page.words.slice(0, 600)}`)
       seen.push(next.name)
+      if (next.link) {
+        page = await this.open(new URL(next.link, page.url), { stopAt: redirectURI })
+        continue
+      }
       assert.ok(seen.filter((name) => name === next.name).length < 3, `asked again and again for ${next.name}: ${page.words.slice(0, 600)}`)
       page = await this.submit(page, next.form, await next.fields(), { button: next.button, stopAt: redirectURI })
     }
@@ -157,8 +168,7 @@ export class Visitor {
     }
     const name = page.formWith('username')
     if (name) return { name: 'username', form: name, fields: () => ({ username }) }
-    // A page that only tells (the recovery codes) and goes on with one button.
-    const only = page.forms.filter((form) => form.buttons.some((b) => b.type === 'submit'))
-    if (page.text('recovery-codes') && only.length > 0) return { name: 'recovery codes', form: only[0], fields: () => ({}) }
+    // A page that only tells: the recovery codes, and a link that goes on.
+    if (page.text('recovery-codes')) return { name: 'recovery codes', link: page.link('continue') }
   }
 }

@@ -39,7 +39,8 @@ test('register, sign in, authenticator app, consent, signed in, sign out', async
   t.after(async () => {
     if (!t.passed) console.error(`left at ${page.url()}:\n${(await page.locator('body').innerText().catch(() => '')).slice(0, 1500)}`)
   })
-  const submit = () => page.locator('main button[type=submit]').first().click()
+  // The button of the form that has this field: a page may also offer "Not you?".
+  const submit = (field) => page.locator(`main form:has(input[name="${field}"]:visible) button[type=submit]`).click()
   const email = 'grace@example.com'
   const password = 'one small step for a test 42'
 
@@ -50,7 +51,7 @@ test('register, sign in, authenticator app, consent, signed in, sign out', async
     const field = page.locator(`input[name="${name}"]:visible`)
     if (await field.count()) await field.first().fill(value)
   }
-  await submit()
+  await submit('email')
 
   // Registration may end at the sign-in page or go straight on; what is known is not asked again.
   const secret = page.locator('#totp-secret')
@@ -60,18 +61,18 @@ test('register, sign in, authenticator app, consent, signed in, sign out', async
     const username = page.locator('input[name="username"]:visible')
     if (await username.count()) await username.fill(email)
     await passwordField.fill(password)
-    await submit()
+    await submit('password')
   }
 
   const shown = await secret.innerText()
   await page.fill('input[name="code"]', totp(shown))
-  await submit()
+  await submit('code')
   const codes = page.locator('#recovery-codes')
   const allow = page.locator('#allow')
   await codes.or(allow).first().waitFor()
   if (await codes.count()) {
     assert.ok((await codes.innerText()).trim().split(/\s+/).length >= 8, 'too few recovery codes')
-    await submit()
+    await page.click('#continue')
   }
   await allow.click()
 
