@@ -25,6 +25,7 @@ type Cache[V any] struct {
 
 	mu    sync.RWMutex
 	drops map[id.ID]uint64 // how often a tenant was dropped; one small entry per changed tenant
+	all   uint64           // how often everything was
 }
 
 type key struct {
@@ -79,10 +80,17 @@ func (c *Cache[V]) Drop(tenant id.ID) {
 	c.drops[tenant]++
 }
 
+// DropAll makes every entry invalid: for when changes may have been missed.
+func (c *Cache[V]) DropAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all++
+}
+
 func (c *Cache[V]) dropsOf(tenant id.ID) uint64 {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.drops[tenant]
+	return c.drops[tenant] + c.all
 }
 
 func appendUint(b []byte, n uint64) []byte {

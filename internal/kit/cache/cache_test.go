@@ -28,6 +28,10 @@ func TestGetLoadsOnceUntilDropped(t *testing.T) {
 	if get(a) != 3 || get(b) != 2 {
 		t.Error("Drop reached too far or not far enough")
 	}
+	c.DropAll()
+	if get(a) != 4 || get(b) != 5 {
+		t.Error("DropAll left something")
+	}
 }
 
 func TestACopyLoadedDuringADropIsNotKept(t *testing.T) {

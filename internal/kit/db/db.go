@@ -164,6 +164,15 @@ func (d *DB) System(ctx context.Context, c caller.Caller, reason string, fn func
 	return d.committed(err, after)
 }
 
+// SystemView is System for reading: it never waits for writers, and statements see
+// what was committed when each began. For finds nothing to write in it.
+func (d *DB) SystemView(ctx context.Context, c caller.Caller, reason string, fn func(st *SystemTx) error) error {
+	d.log.DebugContext(ctx, "system view", "reason", reason, "actor", string(c.Actor.Kind), "request_id", c.RequestID)
+	return classify(d.engine.view(ctx, func(s session) error {
+		return fn(&SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: new([]*Tx), after: new([]func()), changed: d.changed, readOnly: true})
+	}))
+}
+
 func (d *DB) retry(ctx context.Context, fn func(session) error) error {
 	var err error
 	for range 5 {

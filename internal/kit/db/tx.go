@@ -133,14 +133,15 @@ type SystemTx struct {
 	txs    *[]*Tx
 	after  *[]func()
 
-	changed func(tenant id.ID)
+	changed  func(tenant id.ID)
+	readOnly bool
 }
 
 // For binds the same database transaction to a tenant. The caller stays who it is.
 func (st *SystemTx) For(tenant id.ID) *Tx {
 	c := st.caller
 	c.Tenant = tenant
-	tx := &Tx{s: st.s, gate: st.gate, caller: c, now: st.now, write: true, after: st.after, changed: st.changed}
+	tx := &Tx{s: st.s, gate: st.gate, caller: c, now: st.now, write: !st.readOnly, after: st.after, changed: st.changed}
 	*st.txs = append(*st.txs, tx)
 	return tx
 }
@@ -153,6 +154,9 @@ func (st *SystemTx) Caller() caller.Caller { return st.caller }
 
 // Exec runs a statement on system tables; args start at $1.
 func (st *SystemTx) Exec(ctx context.Context, sql string, args ...any) (int64, error) {
+	if st.readOnly {
+		return 0, fmt.Errorf("db: a SystemView may not write\n%s", sql)
+	}
 	if _, err := st.gate.check(sql, true); err != nil {
 		return 0, err
 	}
