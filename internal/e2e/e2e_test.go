@@ -30,7 +30,10 @@ func onBoth(t *testing.T, fn func(t *testing.T, cfg process.Config)) {
 func TestForeignClients(t *testing.T) {
 	root := process.Root(t)
 	node := command(t, "Node 20 or newer (Debian: apt-get install nodejs npm)", "node")
-	browser := command(t, "Chromium (Debian: apt-get install chromium)", "chromium", "chromium-browser", "google-chrome")
+	browser := os.Getenv("GATEHOUSE_TEST_CHROMIUM")
+	if browser == "" {
+		browser = command(t, "Chromium (Debian: apt-get install chromium)", "chromium", "chromium-browser", "google-chrome")
+	}
 	if _, err := os.Stat(filepath.Join(root, "e2e", "node_modules", "openid-client")); err != nil {
 		t.Fatal("the packages of e2e/package.json are not installed: run `make test`, or `npm ci` in e2e")
 	}
