@@ -1,0 +1,271 @@
+package tenant
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+const (
+	directorySize = 20_000 // tenants, and names of tenants, that are kept
+	unknownSize   = 4_096  // names that are known to be nobody's
+	pollEvery     = time.Second
+	// stale is how long a replica that cannot ask for changes goes on with what it has.
+	stale = 5 * time.Second
+)
+
+// Directory is a replica's copy of tenants. It is safe for concurrent use and bounded; the
+// database stays the only truth. It is the web.SiteResolver.
+type Directory struct {
+	db     *db.DB
+	clock  clock.Clock
+	log    *slog.Logger
+	scheme string // of the public URL, with "://"
+	host   string // of the public URL, with its port if it has one
+	port   string // ":8080", or ""
+
+	tenants *cache.Cache[*Tenant]
+	names   *lru.Cache[name, id.ID] // a slug or domain → who has it; checked against the tenant at each use
+
+	mu      sync.Mutex
+	unknown *lru.Cache[name, struct{}]
+	changes uint64 // counts the times unknown was emptied
+	version int64  // of the configuration as last polled
+	polled  time.Time
+	hooks   []func(id.ID)
+}
+
+// name is a slug, or a domain.
+type name struct {
+	domain bool
+	text   string
+}
+
+// NewDirectory returns the directory of the tenants of d, reached below public. Run Poll beside it.
+func NewDirectory(d *db.DB, public *url.URL, c clock.Clock, log *slog.Logger) *Directory {
+	dir := &Directory{db: d, clock: c, log: log, scheme: public.Scheme + "://", host: public.Host, tenants: cache.New[*Tenant](directorySize)}
+	if p := public.Port(); p != "" {
+		dir.port = ":" + p
+	}
+	var err error
+	if dir.names, err = lru.New[name, id.ID](directorySize); err == nil {
+		dir.unknown, err = lru.New[name, struct{}](unknownSize)
+	}
+	if err != nil { // only for a size below one
+		panic("tenant: " + err.Error())
+	}
+	d.Watch(dir.drop)
+	return dir
+}
+
+// Watch registers f to be called with each tenant whose configuration changed, wherever it was
+// changed; the zero id means any tenant's may have. f drops what it keeps of it. Register before
+// Poll begins.
+func (d *Directory) Watch(f func(tenant id.ID)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hooks = append(d.hooks, f)
+}
+
+// drop forgets a tenant, or all of them for the zero id.
+func (d *Directory) drop(tenant id.ID) {
+	d.mu.Lock()
+	d.changes++
+	d.unknown.Purge()
+	hooks := d.hooks
+	d.mu.Unlock()
+	if tenant.IsZero() {
+		d.tenants.DropAll()
+	} else {
+		d.tenants.Drop(tenant)
+	}
+	for _, f := range hooks {
+		f(tenant)
+	}
+}
+
+// ByID returns a tenant whatever its status, or ErrNotFound.
+func (d *Directory) ByID(ctx context.Context, tenant id.ID) (*Tenant, error) {
+	if tenant.IsZero() {
+		return nil, ErrNotFound
+	}
+	return d.tenants.Get(ctx, tenant, "", func(ctx context.Context) (*Tenant, error) {
+		var t Tenant
+		err := d.db.View(ctx, caller.Caller{Tenant: tenant, Actor: caller.Actor{Kind: caller.System, Name: "directory"}}, func(tx *db.Tx) (err error) {
+			t, err = Get(ctx, tx)
+			return err
+		})
+		return &t, err
+	})
+}
+
+// Issuer is the base of a tenant on the public host: "https://id.example.com/t/acme".
+func (d *Directory) Issuer(slug string) string { return d.scheme + d.host + "/t/" + slug }
+
+// Site returns the site of a tenant on the public host, for links that are not answers to a
+// request: in mail, in first-run messages.
+func (d *Directory) Site(t *Tenant) web.Site {
+	return web.Site{Tenant: t.ID, Slug: t.Slug, Name: t.Name, Base: d.Issuer(t.Slug), Path: "/t/" + t.Slug}
+}
+
+// BySlug implements web.SiteResolver.
+func (d *Directory) BySlug(ctx context.Context, slug string) (web.Site, error) {
+	if !ValidSlug(slug) {
+		return web.Site{}, ErrNotFound
+	}
+	t, err := d.named(ctx, name{text: slug})
+	if err != nil {
+		return web.Site{}, err
+	}
+	return d.Site(t), nil
+}
+
+// ByDomain implements web.SiteResolver. The base has the public URL's scheme and port.
+func (d *Directory) ByDomain(ctx context.Context, host string) (web.Site, error) {
+	if !validDomain(host) {
+		return web.Site{}, ErrNotFound
+	}
+	t, err := d.named(ctx, name{domain: true, text: host})
+	if err != nil {
+		return web.Site{}, err
+	}
+	return web.Site{Tenant: t.ID, Slug: t.Slug, Name: t.Name, Base: d.scheme + host + d.port}, nil
+}
+
+// named returns the active tenant that has a name. What names says is only a hint: a tenant
+// that gave the name up, or is gone, is noticed and the database asked again.
+func (d *Directory) named(ctx context.Context, n name) (*Tenant, error) {
+	for range 2 {
+		tenant, hit := d.names.Get(n)
+		if !hit {
+			var err error
+			if tenant, err = d.find(ctx, n); err != nil {
+				return nil, err
+			}
+		}
+		t, err := d.ByID(ctx, tenant)
+		if err == nil && t.has(n) && t.Status != Deleting {
+			if t.Status == Suspended {
+				return nil, ErrSuspended
+			}
+			return t, nil
+		}
+		if err != nil && err != error(ErrNotFound) {
+			return nil, err
+		}
+		d.names.Remove(n)
+		if !hit {
+			break
+		}
+	}
+	return nil, ErrNotFound
+}
+
+func (t *Tenant) has(n name) bool {
+	if !n.domain {
+		return t.Slug == n.text
+	}
+	for _, d := range t.Domains {
+		if d == n.text {
+			return true
+		}
+	}
+	return false
+}
+
+// find asks the database who has a name, unless it was nobody's since the last change.
+func (d *Directory) find(ctx context.Context, n name) (tenant id.ID, err error) {
+	d.mu.Lock()
+	_, nobody := d.unknown.Get(n)
+	changes := d.changes
+	d.mu.Unlock()
+	if nobody {
+		return id.ID{}, ErrNotFound
+	}
+	query, reason := `SELECT id FROM tenants WHERE slug = $1 AND status <> 'deleting'`, "find a tenant by its slug"
+	if n.domain {
+		query, reason = `SELECT tenant_id FROM tenant_domains WHERE domain = $1`, "find a tenant by its domain"
+	}
+	err = d.db.SystemView(ctx, caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "directory"}}, reason, func(st *db.SystemTx) (err error) {
+		tenant, err = db.SystemOne(ctx, st, scanID, query, n.text)
+		return err
+	})
+	if missing(err) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.changes == changes { // else it may be somebody's by now
+			d.unknown.Add(name{n.domain, strings.Clone(n.text)}, struct{}{})
+		}
+		return id.ID{}, ErrNotFound
+	}
+	if err == nil {
+		d.names.Add(name{n.domain, strings.Clone(n.text)}, tenant)
+	}
+	return tenant, err
+}
+
+// Poll asks once a second what has changed, one row whatever the number of tenants, until ctx
+// ends.
+func (d *Directory) Poll(ctx context.Context) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		if err := d.PollOnce(ctx); err != nil && ctx.Err() == nil {
+			d.log.Warn("configuration could not be polled; copies may be out of date", "error", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// PollOnce asks what has changed since it was last asked, and drops the copies of that. A
+// replica that could not ask for longer than it trusts its copies drops them all: meanwhile a
+// tenant may have come and gone.
+func (d *Directory) PollOnce(ctx context.Context) error {
+	d.mu.Lock()
+	last, polled := d.version, d.polled
+	d.mu.Unlock()
+	first := polled.IsZero()
+	if !first && d.clock.Now().Sub(polled) > stale {
+		d.drop(id.ID{})
+	}
+	began := d.clock.Now()
+	var version int64
+	var changed []id.ID
+	err := d.db.SystemView(ctx, caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "directory"}}, "ask which tenants' configuration has changed", func(st *db.SystemTx) (err error) {
+		if version, err = db.SystemOne(ctx, st, scanNumber, `SELECT version FROM config_clock WHERE id = 1`); err != nil || first || version == last {
+			return err
+		}
+		changed, err = db.SystemList(ctx, st, scanID, `SELECT id FROM tenants WHERE config_version > $1`, last)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.version, d.polled = version, began
+	d.mu.Unlock()
+	if first {
+		d.drop(id.ID{}) // whatever was read before the first version is known
+		return nil
+	}
+	for _, t := range changed {
+		d.drop(t)
+	}
+	return nil
+}

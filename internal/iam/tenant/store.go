@@ -1,0 +1,264 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+)
+
+const columns = `id, slug, name, status, settings, config_version, created_at, updated_at`
+
+func scanTenant(row db.Row) (t Tenant, err error) {
+	var settings string
+	if err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Status, &settings, &t.Version, &t.CreatedAt, &t.UpdatedAt); err != nil {
+		return Tenant{}, err
+	}
+	t.Domains = []string{}
+	t.Settings, err = parseSettings(settings)
+	return t, err
+}
+
+func scanID(row db.Row) (i id.ID, err error)         { return i, row.Scan(&i) }
+func scanText(row db.Row) (s string, err error)      { return s, row.Scan(&s) }
+func scanNumber(row db.Row) (n int64, err error)     { return n, row.Scan(&n) }
+func missing(err error) bool                         { return errors.Is(err, db.ErrNoRows) }
+func in(c caller.Caller, tenant id.ID) caller.Caller { c.Tenant = tenant; return c }
+
+// New is what a tenant is made from.
+type New struct {
+	Slug     string
+	Name     string
+	Settings *Settings // nil: DefaultSettings
+}
+
+// Create adds a tenant: one row, the version of the configuration and the audit event, in one
+// transaction whatever the number of tenants. Keys, roles and all else are made when first
+// needed. It fails with an Invalid fault that names every wrong field, or with ErrSlugTaken.
+func Create(ctx context.Context, st *db.SystemTx, n New) (Tenant, error) {
+	t := Tenant{ID: id.New(), Slug: n.Slug, Name: n.Name, Status: Active, Domains: []string{}, Settings: DefaultSettings(), CreatedAt: st.Now(), UpdatedAt: st.Now()}
+	if n.Settings != nil {
+		t.Settings = *n.Settings
+	}
+	var wrong fault.Fields
+	if !ValidSlug(t.Slug) {
+		wrong.Add("slug", "A slug has 1 to 63 lower-case letters, digits and hyphens, and begins and ends with a letter or digit.")
+	}
+	checkName(&t.Name, &wrong)
+	t.Settings.check("settings.", &wrong)
+	if err := wrong.Err("tenant.invalid"); err != nil {
+		return Tenant{}, err
+	}
+	inserted, err := st.Exec(ctx, `INSERT INTO tenants (id, slug, name, status, settings, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (slug) DO NOTHING`,
+		t.ID, t.Slug, t.Name, string(t.Status), t.Settings.text(), t.CreatedAt)
+	if err != nil {
+		return Tenant{}, err
+	}
+	if inserted == 0 {
+		return Tenant{}, ErrSlugTaken
+	}
+	tx := st.For(t.ID)
+	audit.Write(tx, audit.Event{Action: "tenant.create", Target: t.target()})
+	Touch(tx)
+	return t, nil
+}
+
+// EnsurePlatform makes the platform tenant where it is missing, and returns it.
+func EnsurePlatform(ctx context.Context, d *db.DB) (t Tenant, err error) {
+	c := caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "first start"}}
+	err = d.System(ctx, c, "the platform tenant exists before any other", func(st *db.SystemTx) error {
+		found, err := db.SystemOne(ctx, st, scanTenant, `SELECT `+columns+` FROM tenants WHERE slug = $1`, PlatformSlug)
+		if missing(err) {
+			found, err = Create(ctx, st, New{Slug: PlatformSlug, Name: "Platform"})
+		}
+		t = found
+		return err
+	})
+	if errors.Is(err, ErrSlugTaken) { // another replica was first
+		return EnsurePlatform(ctx, d)
+	}
+	return t, err
+}
+
+// Get returns the tenant that tx is bound to, whatever its status, or ErrNotFound.
+func Get(ctx context.Context, tx *db.Tx) (Tenant, error) {
+	t, err := db.One(ctx, tx, scanTenant, `SELECT `+columns+` FROM tenants WHERE id = $1`)
+	if missing(err) {
+		return Tenant{}, ErrNotFound
+	}
+	if err != nil {
+		return Tenant{}, err
+	}
+	t.Domains, err = db.List(ctx, tx, scanText, `SELECT domain FROM tenant_domains WHERE tenant_id = $1 ORDER BY domain`)
+	return t, err
+}
+
+// List returns tenants in the order they were made, those on their way out too.
+func List(ctx context.Context, st *db.SystemTx, p page.Request) (page.List[Tenant], error) {
+	query, args := `SELECT `+columns+` FROM tenants ORDER BY id LIMIT $1`, []any{p.Fetch()}
+	if !p.After.IsZero() {
+		query, args = `SELECT `+columns+` FROM tenants WHERE id > $2 ORDER BY id LIMIT $1`, append(args, p.After)
+	}
+	rows, err := db.SystemList(ctx, st, scanTenant, query, args...)
+	if err != nil {
+		return page.List[Tenant]{}, err
+	}
+	l := page.Of(p, rows, func(t Tenant) id.ID { return t.ID })
+	if len(l.Items) == 0 {
+		return l, nil
+	}
+	type owned struct {
+		tenant id.ID
+		domain string
+	}
+	domains, err := db.SystemList(ctx, st, func(row db.Row) (o owned, err error) { return o, row.Scan(&o.tenant, &o.domain) },
+		`SELECT tenant_id, domain FROM tenant_domains WHERE tenant_id >= $1 AND tenant_id <= $2 ORDER BY domain`, l.Items[0].ID, l.Items[len(l.Items)-1].ID)
+	if err != nil {
+		return page.List[Tenant]{}, err
+	}
+	for _, o := range domains {
+		if i := slices.IndexFunc(l.Items, func(t Tenant) bool { return t.ID == o.tenant }); i >= 0 {
+			l.Items[i].Domains = append(l.Items[i].Domains, o.domain)
+		}
+	}
+	return l, nil
+}
+
+// Patch says what to change of a tenant; nil means unchanged.
+type Patch struct {
+	Name     *string
+	Domains  *[]string // all of them: what is not listed is given up
+	Settings *SettingsPatch
+}
+
+// Update changes the tenant that tx is bound to. It fails with ErrNotFound, ErrDeleting,
+// ErrDomainTaken, or an Invalid fault that names every wrong field.
+func Update(ctx context.Context, tx *db.Tx, p Patch) (Tenant, error) {
+	t, err := Get(ctx, tx)
+	if err != nil {
+		return Tenant{}, err
+	}
+	if t.Status == Deleting {
+		return Tenant{}, ErrDeleting
+	}
+	before := slices.Clone(t.Domains)
+	var wrong fault.Fields
+	var fields []string
+	if p.Name != nil {
+		t.Name = *p.Name
+		checkName(&t.Name, &wrong)
+		fields = append(fields, "name")
+	}
+	if p.Settings != nil {
+		t.Settings = p.Settings.apply(t.Settings.View()).settings()
+		t.Settings.check("settings.", &wrong)
+		fields = append(fields, "settings")
+	}
+	if p.Domains != nil {
+		t.Domains = checkDomains(*p.Domains, &wrong)
+		fields = append(fields, "domains")
+	}
+	if err := wrong.Err("tenant.invalid"); err != nil {
+		return Tenant{}, err
+	}
+	if err := write(ctx, tx, &t); err != nil {
+		return Tenant{}, err
+	}
+	if p.Domains != nil {
+		if err := setDomains(ctx, tx, before, t.Domains); err != nil {
+			return Tenant{}, err
+		}
+	}
+	audit.Write(tx, audit.Event{Action: "tenant.update", Target: t.target(), Detail: map[string]any{"fields": fields}})
+	Touch(tx)
+	return t, nil
+}
+
+func checkDomains(domains []string, wrong *fault.Fields) []string {
+	if len(domains) > maxDomains {
+		wrong.Add("domains", "A tenant may have at most %d domains.", maxDomains)
+		return nil
+	}
+	out := slices.Sorted(slices.Values(domains))
+	for i, d := range out {
+		if !validDomain(d) {
+			wrong.Add("domains", "%.80q is not a host name in lower case such as login.example.com. Write letters beyond a to z as xn--….", d)
+		} else if i > 0 && out[i-1] == d {
+			wrong.Add("domains", "%s is in the list twice.", d)
+		}
+	}
+	return out
+}
+
+func setDomains(ctx context.Context, tx *db.Tx, before, after []string) error {
+	for _, d := range before {
+		if !slices.Contains(after, d) {
+			tx.Later(`DELETE FROM tenant_domains WHERE tenant_id = $1 AND domain = $2`, d)
+		}
+	}
+	for _, d := range after {
+		if slices.Contains(before, d) {
+			continue
+		}
+		n, err := tx.Exec(ctx, `INSERT INTO tenant_domains (tenant_id, domain, created_at) VALUES ($1, $2, $3) ON CONFLICT (domain) DO NOTHING`, d, tx.Now())
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			f := *ErrDomainTaken
+			f.Fields = []fault.Field{{Name: "domains", Reason: "Another tenant has the domain " + d + "."}}
+			return &f
+		}
+	}
+	return nil
+}
+
+// write stores what can change of t, if nobody changed it since it was read.
+func write(ctx context.Context, tx *db.Tx, t *Tenant) error {
+	read := t.UpdatedAt
+	if t.UpdatedAt = tx.Now(); !t.UpdatedAt.After(read) {
+		t.UpdatedAt = read.Add(time.Microsecond)
+	}
+	n, err := tx.Exec(ctx, `UPDATE tenants SET name = $2, status = $3, settings = $4, updated_at = $5 WHERE id = $1 AND updated_at = $6`,
+		t.Name, string(t.Status), t.Settings.text(), t.UpdatedAt, read)
+	if err == nil && n == 0 {
+		err = errChanged
+	}
+	return err
+}
+
+// SetStatus suspends or resumes the tenant that tx is bound to. It fails with ErrNotFound,
+// ErrPlatform or ErrDeleting.
+func SetStatus(ctx context.Context, tx *db.Tx, s Status) (Tenant, error) {
+	return change(ctx, tx, s, map[Status]string{Active: "tenant.resume", Suspended: "tenant.suspend"}[s])
+}
+
+func change(ctx context.Context, tx *db.Tx, s Status, action string) (Tenant, error) {
+	t, err := Get(ctx, tx)
+	switch {
+	case err != nil:
+		return Tenant{}, err
+	case t.Status == Deleting:
+		return Tenant{}, ErrDeleting
+	case t.Slug == PlatformSlug && s != Active:
+		return Tenant{}, ErrPlatform
+	case action == "":
+		return Tenant{}, fault.InvalidField("tenant.invalid", "status", "The status must be active or suspended.")
+	case t.Status == s:
+		return t, nil
+	}
+	t.Status = s
+	if err := write(ctx, tx, &t); err != nil {
+		return Tenant{}, err
+	}
+	audit.Write(tx, audit.Event{Action: action, Target: t.target()})
+	Touch(tx)
+	return t, nil
+}
