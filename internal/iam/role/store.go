@@ -24,10 +24,10 @@ func scanRole(row db.Row) (r Role, err error) {
 	return r, json.Unmarshal([]byte(actions), &r.Actions)
 }
 
-// List returns the built-in roles, then the tenant's own by name; there are at
+// List returns the built-in roles, then the tenant's own in the order they were made; there are at
 // most a hundred of those.
 func List(ctx context.Context, tx *db.Tx) ([]Role, error) {
-	own, err := db.List(ctx, tx, scanRole, `SELECT `+columns+` FROM roles WHERE tenant_id = $1 ORDER BY name`)
+	own, err := db.List(ctx, tx, scanRole, `SELECT `+columns+` FROM roles WHERE tenant_id = $1 ORDER BY id`)
 	if err != nil {
 		return nil, err
 	}

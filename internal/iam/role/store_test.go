@@ -211,7 +211,7 @@ func TestDefinitions(t *testing.T) {
 		}
 		var list []role.Role
 		f.must(func(ctx context.Context, tx *db.Tx) (err error) { list, err = role.List(ctx, tx); return err })
-		if len(list) != 105 || list[0].Name != role.Owner || !list[0].Builtin || list[5].Name != "r0" {
+		if len(list) != 105 || list[0].Name != role.Owner || !list[0].Builtin || list[5].Name != "x" {
 			t.Errorf("%d roles, from %s", len(list), list[0].Name)
 		}
 		ada := f.user("ada")

@@ -1,0 +1,136 @@
+package credential
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+// Intake takes passwords and imported hashes in the management API.
+type Intake struct {
+	Hasher *Hasher
+	// MinLength returns the length that a tenant asks for, in code points.
+	MinLength func(ctx context.Context, tenant id.ID) (int, error)
+}
+
+// Prepare checks password under the tenant's rules and hashes it, or checks hash
+// for import; with neither it returns "". It is slow.
+func (i Intake) Prepare(ctx context.Context, c caller.Caller, password secret.String, hash string, not ...string) (string, error) {
+	switch {
+	case password.IsZero() && hash == "":
+		return "", nil
+	case hash == "":
+		least, err := i.MinLength(ctx, c.Tenant)
+		if err != nil {
+			return "", err
+		}
+		if err := CheckPassword(password, Rules{MinLength: least, Not: not}); err != nil {
+			return "", err
+		}
+		return i.Hasher.Hash(ctx, password)
+	case password.IsZero():
+		return ParseHash(hash)
+	}
+	return "", fault.InvalidField("credential.password_refused", "password_hash", "Give a password or a password hash, not both.")
+}
+
+// Set stores what Prepare returned.
+func (Intake) Set(ctx context.Context, tx *db.Tx, user id.ID, phc string) error {
+	return SetPassword(ctx, tx, user, phc)
+}
+
+// Deps is what the operations need of other packages.
+type Deps struct {
+	Intake Intake
+	TOTP   TOTP
+	// MayManage fails when the user may do what the sender may not (role.Keeper).
+	MayManage func(ctx context.Context, tx *db.Tx, user id.ID) error
+	// Reset ends what depended on the credential that was taken away: sessions, and
+	// the counters of failed sign-ins.
+	Reset func(ctx context.Context, tx *db.Tx, user id.ID) error
+}
+
+// SummaryView says which credentials a user has; the credentials themselves are
+// never shown.
+type SummaryView struct {
+	Password          bool       `json:"password"`
+	PasswordChangedAt *time.Time `json:"password_changed_at,omitempty"`
+	TOTP              bool       `json:"totp" doc:"Whether an authenticator app is set up."`
+	TOTPSince         *time.Time `json:"totp_since,omitempty"`
+	RecoveryCodes     int        `json:"recovery_codes" doc:"How many are unused."`
+}
+
+type passwordInput struct {
+	api.ByID
+	Body struct {
+		Password     secret.String `json:"password,omitempty" maxLength:"1024"`
+		PasswordHash secret.String `json:"password_hash,omitempty" maxLength:"512" doc:"Instead of password: a PHC string of argon2id, bcrypt, scrypt or PBKDF2."`
+	}
+}
+
+// Operations returns the management operations on users' credentials.
+func Operations(d Deps) []api.Operation {
+	op := func(method, path, name, action, summary string) api.Op {
+		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Credentials", Summary: summary}
+	}
+	manage := func(ctx context.Context, tx *db.Tx, u id.ID) error {
+		if _, err := user.Get(ctx, tx, u); err != nil {
+			return err
+		}
+		return d.MayManage(ctx, tx, u)
+	}
+	return []api.Operation{
+		api.Read(op("GET", "/users/{id}/credentials", "get-credentials", "credential.read", "See which credentials a user has"), func(ctx context.Context, tx *db.Tx, in *api.ByID) (SummaryView, error) {
+			if _, err := user.Get(ctx, tx, in.ID); err != nil {
+				return SummaryView{}, err
+			}
+			s, err := Of(ctx, tx, in.ID)
+			v := SummaryView{Password: s.Password, TOTP: s.TOTP, RecoveryCodes: s.RecoveryCodes}
+			if s.Password {
+				v.PasswordChangedAt = &s.PasswordChangedAt
+			}
+			if s.TOTP {
+				v.TOTPSince = &s.TOTPSince
+			}
+			return v, err
+		}),
+		api.WriteAfter(op("PUT", "/users/{id}/password", "set-password", "credential.reset", "Set a user's password and end the user's sessions"),
+			func(ctx context.Context, c caller.Caller, in *passwordInput) (string, error) {
+				phc, err := d.Intake.Prepare(ctx, c, in.Body.Password, in.Body.PasswordHash.Reveal())
+				if err == nil && phc == "" {
+					err = fault.InvalidField("credential.password_refused", "password", "Give a password or a password hash.")
+				}
+				return phc, err
+			},
+			func(ctx context.Context, tx *db.Tx, in *passwordInput, phc string) (api.None, error) {
+				if err := manage(ctx, tx, in.ID); err != nil {
+					return api.None{}, err
+				}
+				if err := SetPassword(ctx, tx, in.ID, phc); err != nil {
+					return api.None{}, err
+				}
+				return api.None{}, d.Reset(ctx, tx, in.ID)
+			}),
+		api.Write(op("DELETE", "/users/{id}/totp", "remove-totp", "credential.reset", "Remove a user's authenticator app and recovery codes, and end the user's sessions"),
+			func(ctx context.Context, tx *db.Tx, in *api.ByID) (api.None, error) {
+				if err := manage(ctx, tx, in.ID); err != nil {
+					return api.None{}, err
+				}
+				removed, err := d.TOTP.Remove(ctx, tx, in.ID)
+				if err != nil {
+					return api.None{}, err
+				}
+				if !removed {
+					return api.None{}, fault.New(fault.NotFound, "credential.no_totp", "The user has no authenticator app.")
+				}
+				return api.None{}, d.Reset(ctx, tx, in.ID)
+			}),
+	}
+}

@@ -1,0 +1,212 @@
+package role
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+)
+
+// View is a role as the API shows it.
+type View struct {
+	Name        string     `json:"name" doc:"What grants refer to. It cannot be changed."`
+	Description string     `json:"description"`
+	Builtin     bool       `json:"builtin" doc:"Built-in roles are the same in every tenant and cannot be changed."`
+	Actions     []string   `json:"actions" doc:"What the role allows, sorted."`
+	CreatedAt   *time.Time `json:"created_at,omitempty" doc:"Absent for a built-in role."`
+	UpdatedAt   *time.Time `json:"updated_at,omitempty" doc:"Absent for a built-in role."`
+}
+
+func view(r Role) View {
+	v := View{Name: r.Name, Description: r.Description, Builtin: r.Builtin, Actions: slices.Sorted(slices.Values(r.Actions))}
+	if !r.Builtin {
+		v.CreatedAt, v.UpdatedAt = &r.CreatedAt, &r.UpdatedAt
+	}
+	return v
+}
+
+// GrantView is a grant as the API shows it.
+type GrantView struct {
+	Role      string     `json:"role"`
+	Until     *time.Time `json:"until,omitempty" doc:"When the grant ends. Absent: it does not."`
+	GrantedAt time.Time  `json:"granted_at"`
+}
+
+func grantView(g Grant) GrantView {
+	v := GrantView{Role: g.Role, GrantedAt: g.GrantedAt}
+	if !g.Until.IsZero() {
+		v.Until = &g.Until
+	}
+	return v
+}
+
+type byName struct {
+	Name string `path:"name" maxLength:"63" doc:"The role's name."`
+}
+
+type createInput struct {
+	Body struct {
+		Name        string   `json:"name" minLength:"1" maxLength:"63" doc:"Lower-case letters, digits and hyphens, first a letter." example:"support"`
+		Description string   `json:"description,omitempty" maxLength:"256"`
+		Actions     []string `json:"actions" minItems:"1" maxItems:"100" doc:"What the role allows: only what you may do yourself." example:"[\"user.read\"]"`
+	}
+}
+
+type patchInput struct {
+	byName
+	Body struct {
+		Description *string   `json:"description,omitempty" maxLength:"256"`
+		Actions     *[]string `json:"actions,omitempty" minItems:"1" maxItems:"100"`
+	}
+}
+
+type grantInput struct {
+	api.ByID
+	Body struct {
+		Role  string     `json:"role" minLength:"1" maxLength:"63" doc:"The name of a role whose every action you may do yourself."`
+		Until *time.Time `json:"until,omitempty" doc:"When the grant ends. Leave it out for a grant without an end."`
+	}
+}
+
+type revokeInput struct {
+	api.ByID
+	Role string `path:"role" maxLength:"63" doc:"The role's name."`
+}
+
+// Operations returns the management operations on roles and their grants.
+// application returns a NotFound fault for an application that is not there.
+func Operations(application func(ctx context.Context, tx *db.Tx, application id.ID) error) []api.Operation {
+	op := func(method, path, name, action, summary string) api.Op {
+		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Roles", Summary: summary}
+	}
+	create := op("POST", "/roles", "create-role", "role.create", "Define a role")
+	create.Status = 201
+	ops := []api.Operation{
+		api.Read(op("GET", "/roles", "list-roles", "role.read", "List roles, the built-in ones first"), list),
+		api.Read(op("GET", "/roles/{name}", "get-role", "role.read", "Get a role"), func(ctx context.Context, tx *db.Tx, in *byName) (View, error) {
+			r, err := Get(ctx, tx, in.Name)
+			return view(r), err
+		}),
+		api.Write(create, func(ctx context.Context, tx *db.Tx, in *createInput) (View, error) {
+			r, err := Create(ctx, tx, Held(ctx), Definition{Name: in.Body.Name, Description: in.Body.Description, Actions: in.Body.Actions})
+			return view(r), err
+		}),
+		api.Write(op("PATCH", "/roles/{name}", "update-role", "role.update", "Change a role of the tenant's own"), func(ctx context.Context, tx *db.Tx, in *patchInput) (View, error) {
+			var actions []string
+			if in.Body.Actions != nil {
+				actions = append([]string{}, *in.Body.Actions...)
+			}
+			r, err := Update(ctx, tx, Held(ctx), in.Name, in.Body.Description, actions)
+			return view(r), err
+		}),
+		api.Write(op("DELETE", "/roles/{name}", "delete-role", "role.delete", "Delete a role of the tenant's own, and its grants"), func(ctx context.Context, tx *db.Tx, in *byName) (api.None, error) {
+			return api.None{}, Delete(ctx, tx, Held(ctx), in.Name)
+		}),
+	}
+	ops = append(ops, grants("user", "/users/{id}/roles", func(ctx context.Context, tx *db.Tx, u id.ID) (Subject, error) {
+		_, err := user.Get(ctx, tx, u)
+		return OfUser(u), err
+	})...)
+	return append(ops, grants("application", "/applications/{id}/roles", func(ctx context.Context, tx *db.Tx, a id.ID) (Subject, error) {
+		return OfApplication(a), application(ctx, tx, a)
+	})...)
+}
+
+func list(ctx context.Context, tx *db.Tx, in *api.Page) (page.List[View], error) {
+	p, err := in.Request()
+	if err != nil {
+		return page.List[View]{}, err
+	}
+	all, err := List(ctx, tx)
+	if err != nil {
+		return page.List[View]{}, err
+	}
+	// Built-in roles have no ids; these stand for their places in a cursor, before any made one.
+	for i := range len(builtins) {
+		all[i].ID = id.ID{15: byte(i + 1)}
+	}
+	all = slices.DeleteFunc(all, func(r Role) bool { return slices.Compare(r.ID[:], p.After[:]) <= 0 })
+	return page.Map(page.Of(p, all[:min(len(all), p.Fetch())], func(r Role) id.ID { return r.ID }), view), nil
+}
+
+// grants are the operations on the grants of one sort of subject; find fails with
+// a NotFound fault when it is not there.
+func grants(noun, path string, find func(ctx context.Context, tx *db.Tx, i id.ID) (Subject, error)) []api.Operation {
+	return []api.Operation{
+		api.Read(api.Op{Method: "GET", Path: path, ID: "list-" + noun + "-roles", Action: "role.read", Tag: "Roles", Summary: "List the roles of a" + article(noun),
+			Description: "There are at most fifty, all on one page."},
+			func(ctx context.Context, tx *db.Tx, in *api.ByID) (page.List[GrantView], error) {
+				s, err := find(ctx, tx, in.ID)
+				if err != nil {
+					return page.List[GrantView]{}, err
+				}
+				all, err := GrantsOf(ctx, tx, s)
+				return page.Map(page.List[Grant]{Items: all}, grantView), err
+			}),
+		api.Write(api.Op{Method: "POST", Path: path, ID: "grant-" + noun + "-role", Action: "role.grant", Tag: "Roles", Summary: "Give a role to a" + article(noun),
+			Description: "Giving it again changes when it ends.", Status: 201},
+			func(ctx context.Context, tx *db.Tx, in *grantInput) (GrantView, error) {
+				s, err := find(ctx, tx, in.ID)
+				if err != nil {
+					return GrantView{}, err
+				}
+				g := Grant{Role: in.Body.Role, GrantedAt: tx.Now()}
+				if in.Body.Until != nil {
+					g.Until = in.Body.Until.UTC().Truncate(time.Microsecond)
+				}
+				if err := Give(ctx, tx, Held(ctx), s, g.Role, g.Until); err != nil {
+					return GrantView{}, unknownRole(err, "role")
+				}
+				return grantView(g), nil
+			}),
+		api.Write(api.Op{Method: "DELETE", Path: path + "/{role}", ID: "revoke-" + noun + "-role", Action: "role.revoke", Tag: "Roles", Summary: "Take a role from a" + article(noun)},
+			func(ctx context.Context, tx *db.Tx, in *revokeInput) (api.None, error) {
+				s, err := find(ctx, tx, in.ID)
+				if err != nil {
+					return api.None{}, err
+				}
+				return api.None{}, Take(ctx, tx, Held(ctx), s, in.Role)
+			}),
+	}
+}
+
+func article(noun string) string {
+	if noun == "application" {
+		return "n " + noun
+	}
+	return " " + noun
+}
+
+// unknownRole turns a role that is not there into a wrong field: the thing the
+// request is about does exist.
+func unknownRole(err error, field string) error {
+	if errors.Is(err, ErrNotFound) {
+		return fault.InvalidField("role.invalid", field, "There is no role with this name. GET roles lists them.")
+	}
+	return err
+}
+
+// Keeper gives iam/user's operations what they need to know of roles, on behalf
+// of the sender of the request.
+type Keeper struct{}
+
+// Give grants a role without an end to a user who is being made.
+func (Keeper) Give(ctx context.Context, tx *db.Tx, u id.ID, name string) error {
+	by := Held(ctx)
+	if !by.Allows("role.grant") {
+		return beyond("role.grant")
+	}
+	return unknownRole(Give(ctx, tx, by, OfUser(u), name, time.Time{}), "roles")
+}
+
+// MayManage fails with ErrOutranked when the user may do what the sender may not.
+func (Keeper) MayManage(ctx context.Context, tx *db.Tx, u id.ID) error {
+	return MayManage(ctx, tx, Held(ctx), OfUser(u))
+}
