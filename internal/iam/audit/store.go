@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -90,4 +91,16 @@ func scanRecord(row db.Row) (r Record, err error) {
 		&r.Target.Kind, &r.Target.ID, &r.Target.Name, &r.Address, &r.Agent, &r.RequestID, &detail)
 	r.Detail = []byte(detail)
 	return r, err
+}
+
+// MakePartitions makes the month partitions of events and access records from this
+// month on, three months ahead. SQLite has none.
+func MakePartitions(ctx context.Context, d *db.DB, c caller.Caller) error {
+	if d.Name() != "postgres" {
+		return nil
+	}
+	return d.System(ctx, c, "partitions belong to no tenant", func(st *db.SystemTx) error {
+		_, err := st.Exec(ctx, `SELECT gatehouse_make_partitions($1, 3)`, st.Now())
+		return err
+	})
 }

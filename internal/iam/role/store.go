@@ -280,3 +280,11 @@ func held(ctx context.Context, tx *db.Tx, s Subject, condition string) (Set, err
 	set.roles = names
 	return set, nil
 }
+
+// Owned reports whether an active user of the tenant, or an application, is an
+// owner without an end.
+func Owned(ctx context.Context, tx *db.Tx) (bool, error) {
+	n, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM role_grants g LEFT JOIN users u ON u.tenant_id = $1 AND u.id = g.user_id
+		WHERE g.tenant_id = $1 AND g.role = 'owner' AND g.until IS NULL AND (g.application_id IS NOT NULL OR u.status = 'active')`)
+	return n > 0, err
+}

@@ -57,8 +57,20 @@ func New(d *db.DB, seal Sealer, c clock.Clock, touch func(*db.Tx)) *Keys {
 	return &Keys{db: d, seal: seal, clock: c, touch: touch, cache: cache.New[*ring](10_000)}
 }
 
-// Drop forgets the copies of a tenant's keys.
-func (k *Keys) Drop(tenant id.ID) { k.cache.Drop(tenant) }
+// Drop forgets the copies of a tenant's keys, of all tenants' for the zero id.
+func (k *Keys) Drop(tenant id.ID) {
+	if tenant.IsZero() {
+		k.cache.DropAll()
+		return
+	}
+	k.cache.Drop(tenant)
+}
+
+// Check proves that the tenant's keys can be unsealed. It makes none.
+func (k *Keys) Check(ctx context.Context, c caller.Caller) error {
+	_, err := k.ring(ctx, c)
+	return err
+}
 
 // ring is what one tenant's keys come to; immutable.
 type ring struct {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
@@ -102,6 +103,18 @@ func (d *DB) Close() { d.engine.close() }
 
 // Ping asks the database for a sign of life.
 func (d *DB) Ping(ctx context.Context) error { return classify(d.engine.ping(ctx)) }
+
+// ServerTime is the database's own clock, to compare ours with; SQLite's is ours.
+func (d *DB) ServerTime(ctx context.Context) (t time.Time, err error) {
+	query := `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+	if d.engine.name() == "sqlite" {
+		query = `SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)`
+	}
+	err = d.engine.view(ctx, func(s session) error {
+		return s.query(ctx, id.ID{}, query, nil, func(r Row) error { return r.Scan(&t) })
+	})
+	return t, classify(err)
+}
 
 // Name is "postgres" or "sqlite".
 func (d *DB) Name() string { return d.engine.name() }
