@@ -58,6 +58,7 @@ var words = sync.OnceFunc(func() {
 // the declarations and shows at start.
 func (m *Mount) Operations(ops []Operation) []byte {
 	words()
+	names := &namer{}
 	conf := huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
@@ -70,6 +71,7 @@ func (m *Mount) Operations(ops []Operation) []byte {
 				},
 			}},
 			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", names.name),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"bearer": {Type: "http", Scheme: "bearer", Description: "An access token of this tenant, or of the platform, with the scope gatehouse:manage."},
 				},
@@ -88,6 +90,7 @@ func (m *Mount) Operations(ops []Operation) []byte {
 			panic(fmt.Sprintf("api: operation %s %s needs an id of its own and an action", op.Method, op.Path))
 		}
 		ids[op.ID] = true
+		names.operation = op.ID
 		op.bind(a, m, op.Op)
 	}
 	doc, err := json.MarshalIndent(a.OpenAPI(), "", "  ")

@@ -1,0 +1,45 @@
+package api
+
+import (
+	"path"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// namer names the types of the description. Every feature calls what it shows View
+// and what it takes createInput, so the names come from the feature's noun and the
+// operation: user.View is User, role.GrantView is RoleGrant, page.List[user.View]
+// is UserList, and the body that create-user takes is CreateUserRequest.
+type namer struct{ operation string }
+
+func (n *namer) name(t reflect.Type, hint string) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Name() == "" && t.Kind() == reflect.Struct {
+		_, field, _ := strings.Cut(hint, "InputBody") // a struct within the body follows it
+		return pascal(n.operation) + "Request" + field
+	}
+	if strings.HasSuffix(t.PkgPath(), "/kit/page") && strings.HasPrefix(t.Name(), "List[") {
+		if items, ok := t.FieldByName("Items"); ok {
+			return n.name(items.Type.Elem(), hint) + "List"
+		}
+	}
+	if part, ok := strings.CutSuffix(t.Name(), "View"); ok && t.PkgPath() != "" {
+		return pascal(path.Base(t.PkgPath())) + part
+	}
+	return huma.DefaultSchemaNamer(t, hint)
+}
+
+// pascal turns create-user into CreateUser.
+func pascal(s string) string {
+	var b strings.Builder
+	for word := range strings.SplitSeq(s, "-") {
+		if word != "" {
+			b.WriteString(strings.ToUpper(word[:1]) + word[1:])
+		}
+	}
+	return b.String()
+}
