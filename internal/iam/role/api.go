@@ -47,7 +47,8 @@ func grantView(g Grant) GrantView {
 	return v
 }
 
-type byName struct {
+// ByName is the input of an operation on one role.
+type ByName struct {
 	Name string `path:"name" maxLength:"63" doc:"The role's name."`
 }
 
@@ -60,7 +61,7 @@ type createInput struct {
 }
 
 type patchInput struct {
-	byName
+	ByName
 	Body struct {
 		Description *string   `json:"description,omitempty" maxLength:"256"`
 		Actions     *[]string `json:"actions,omitempty" minItems:"1" maxItems:"100"`
@@ -90,7 +91,7 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 	create.Status = 201
 	ops := []api.Operation{
 		api.Read(op("GET", "/roles", "list-roles", "role.read", "List roles, the built-in ones first"), list),
-		api.Read(op("GET", "/roles/{name}", "get-role", "role.read", "Get a role"), func(ctx context.Context, tx *db.Tx, in *byName) (View, error) {
+		api.Read(op("GET", "/roles/{name}", "get-role", "role.read", "Get a role"), func(ctx context.Context, tx *db.Tx, in *ByName) (View, error) {
 			r, err := Get(ctx, tx, in.Name)
 			return view(r), err
 		}),
@@ -106,7 +107,7 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 			r, err := Update(ctx, tx, Held(ctx), in.Name, in.Body.Description, actions)
 			return view(r), err
 		}),
-		api.Write(op("DELETE", "/roles/{name}", "delete-role", "role.delete", "Delete a role of the tenant's own, and its grants"), func(ctx context.Context, tx *db.Tx, in *byName) (api.None, error) {
+		api.Write(op("DELETE", "/roles/{name}", "delete-role", "role.delete", "Delete a role of the tenant's own, and its grants"), func(ctx context.Context, tx *db.Tx, in *ByName) (api.None, error) {
 			return api.None{}, Delete(ctx, tx, Held(ctx), in.Name)
 		}),
 	}
