@@ -79,6 +79,10 @@ func invalidGrant(description string) error {
 	return &apiError{status: http.StatusBadRequest, code: codeInvalidGrant, description: description}
 }
 
+func invalidScope(description string, args ...any) error {
+	return &apiError{status: http.StatusBadRequest, code: codeInvalidScope, description: fmt.Sprintf(description, args...)}
+}
+
 // invalidClient is a failed client authentication. A client that tried Basic is
 // challenged to it (RFC 6749 §5.2).
 func invalidClient(description string, basic bool) error {
@@ -107,6 +111,30 @@ func directCode(k fault.Kind) (status int, code string) {
 		return http.StatusInternalServerError, codeServerError
 	}
 	return http.StatusInternalServerError, codeServerError
+}
+
+// pageStatus maps a kind of fault to the status of an error page. The switch is
+// exhaustive over fault.Kinds.
+func pageStatus(k fault.Kind) int {
+	switch k {
+	case fault.Invalid:
+		return http.StatusBadRequest
+	case fault.Unauthenticated:
+		return http.StatusUnauthorized
+	case fault.Denied:
+		return http.StatusForbidden
+	case fault.NotFound:
+		return http.StatusNotFound
+	case fault.Conflict:
+		return http.StatusConflict
+	case fault.Limited:
+		return http.StatusTooManyRequests
+	case fault.Unavailable:
+		return http.StatusServiceUnavailable
+	case fault.Internal:
+		return http.StatusInternalServerError
+	}
+	return http.StatusInternalServerError
 }
 
 type errorBody struct {

@@ -1,0 +1,104 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+// authorizeContinue is where the sign-in pages send the browser when a flow is done.
+// Everything the answer depends on comes from the flow's row and the session; the
+// browser brings nothing but the flow's id.
+func (d *Door) authorizeContinue(w http.ResponseWriter, r *http.Request) error {
+	ctx, c := r.Context(), web.CallerOf(r)
+	flow, err := flowID(r)
+	if err != nil {
+		return err
+	}
+	browser := web.Browser(w, r)
+	var f signin.Flow
+	var s session.Session
+	err = d.DB.View(ctx, c, func(tx *db.Tx) (err error) {
+		if f, err = signin.Load(ctx, tx, flow, browser); err != nil {
+			return err
+		}
+		s, err = session.Find(ctx, tx, web.Cookie(r, session.Cookie))
+		if errors.Is(err, session.ErrNone) {
+			s, err = session.Session{}, nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	q, err := decodeRequest(f.Request)
+	if err != nil || f.Kind != signin.Authorize || q.Application != f.Application {
+		return signin.ErrGone.Because(err)
+	}
+	// What was true of the application when the flow began may not be any more.
+	app, err := d.Applications.ByID(ctx, c, f.Application)
+	if err != nil {
+		return err
+	}
+	if app.Status != application.Active || !app.MatchesRedirect(q.Target.URI) {
+		return onPage("oauth.client_changed", "The application was changed while you signed in. Go back to it and start again.")
+	}
+	err = d.finish(w, r, app, f, &q, s, browser)
+	if errors.Is(err, signin.ErrNotDone) {
+		seeOther(w, web.SiteOf(r).Local(signinPath)+"?flow="+f.ID.String())
+		return nil
+	}
+	if errors.Is(err, signin.ErrGone) {
+		return err // consumed a moment ago: there is nothing left to answer
+	}
+	return atTarget(ctx, q.Target, err)
+}
+
+// finish consumes the flow and answers the application.
+func (d *Door) finish(w http.ResponseWriter, r *http.Request, app *application.Application, f signin.Flow, q *request, s session.Session, browser string) error {
+	consume := func(ctx context.Context, tx *db.Tx) error {
+		_, err := signin.Finish(ctx, tx, f.ID, browser)
+		return err
+	}
+	refuse := func(code, description string) error {
+		err := d.DB.Update(r.Context(), web.CallerOf(r), func(tx *db.Tx) error { return consume(r.Context(), tx) })
+		if err != nil {
+			return err
+		}
+		return q.Target.fail(code, "%s", description)
+	}
+	switch {
+	case f.Denied:
+		return refuse(codeAccessDenied, "The person did not allow this.")
+	case f.Session.IsZero():
+		return signin.ErrNotDone
+	case s.ID != f.Session || s.User != f.User:
+		return refuse(codeLoginRequired, "The session that was started for this has ended already.")
+	case q.Subject != "" && q.Subject != s.User.String():
+		return refuse(codeLoginRequired, "Somebody else signed in than the request asked for.")
+	}
+	if _, ok := q.acrOf(s); !ok {
+		return refuse(codeUnmetAuthentication, "The person could not sign in as strongly as the essential acr asks for.")
+	}
+	return d.grant(w, r, app, q, s, consume)
+}
+
+// flowID reads the one parameter of the addresses that the pages return to.
+func flowID(r *http.Request) (id.ID, error) {
+	p, err := parseQuery(r.URL.RawQuery)
+	if err != nil {
+		return id.ID{}, signin.ErrGone
+	}
+	flow, err := id.Parse(p.get("flow"))
+	if err != nil {
+		return id.ID{}, signin.ErrGone
+	}
+	return flow, nil
+}

@@ -1,0 +1,141 @@
+package oidc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+// maxAssertionLife bounds how far ahead a client assertion may expire: its jti is
+// remembered that long.
+const maxAssertionLife = 10 * time.Minute
+
+// maxJTI bounds the jti of a client assertion, in bytes.
+const maxJTI = 256
+
+// authenticate finds out which client sent a form request, and reads its parameters.
+// It fails with invalid_client in the same way whether the client is unknown, switched
+// off or shows the wrong credential.
+func (d *Door) authenticate(r *http.Request) (*application.Application, params, error) {
+	form, err := web.Form(r)
+	if err != nil {
+		return nil, params{}, err
+	}
+	p, err := paramsOf(form)
+	if err != nil {
+		return nil, params{}, invalidRequest("%s", sentence(err))
+	}
+	if p.repeated != "" {
+		return nil, params{}, invalidRequest("%s was sent more than once.", p.repeated)
+	}
+	shown, err := parseClientAuth(r, p)
+	if err != nil {
+		return nil, params{}, err
+	}
+	ctx, c := r.Context(), web.CallerOf(r)
+	app, err := d.Applications.ByClientID(ctx, c, shown.clientID)
+	if err != nil && fault.Of(err) != fault.NotFound {
+		return nil, params{}, err
+	}
+	good := false
+	if err == nil && app.Status == application.Active {
+		if good, err = d.check(ctx, c, app, shown, web.SiteOf(r).Base); err != nil {
+			return nil, params{}, err
+		}
+	}
+	if !good {
+		return nil, params{}, invalidClient("The client is unknown or switched off, or its authentication is wrong.", shown.method == methodBasic)
+	}
+	return app, p, nil
+}
+
+// check reports whether a client showed what it was registered with. Basic and post
+// carry the same secret and are as good as one another; every other mixture is refused,
+// so that nobody gets round a key by leaving it out.
+func (d *Door) check(ctx context.Context, c caller.Caller, app *application.Application, shown presented, issuer string) (bool, error) {
+	switch shown.method {
+	case methodNone:
+		return app.AuthMethod == application.AuthNone, nil
+	case methodBasic, methodPost:
+		return app.AuthMethod.Secret() && app.CheckSecret(secret.HashOf(shown.secret), d.Clock.Now()), nil
+	case methodJWTKey:
+		return d.checkAssertion(ctx, c, app, shown.assertion, issuer)
+	}
+	return false, nil
+}
+
+// checkAssertion checks a private_key_jwt (RFC 7523 §3): signed by a key of the client,
+// about itself, for this issuer and nobody else, current, and never seen before.
+func (d *Door) checkAssertion(ctx context.Context, c caller.Caller, app *application.Application, assertion, issuer string) (bool, error) {
+	if app.AuthMethod != application.AuthJWT {
+		return false, nil
+	}
+	keys, err := d.keysOf(app)
+	if err != nil {
+		return false, err
+	}
+	payload, err := jose.Verify(assertion, []string{"", jose.TypeJWT, "client-authentication+jwt"}, keys.Find)
+	if err != nil {
+		return false, nil
+	}
+	var claims jose.Claims
+	if json.Unmarshal(payload, &claims) != nil {
+		return false, nil
+	}
+	now := d.Clock.Now()
+	switch {
+	case claims.Issuer != app.ClientID, claims.Subject != app.ClientID,
+		len(claims.Audience) != 1 || claims.Audience[0] != issuer,
+		!claims.Current(now), claims.Expiry.Time().Sub(now) > maxAssertionLife,
+		claims.ID == "", len(claims.ID) > maxJTI, !printable(claims.ID):
+		return false, nil
+	}
+	first := false
+	err = d.DB.Update(ctx, c, func(tx *db.Tx) (err error) {
+		first, err = grant.UseJTI(ctx, tx, app.ClientID, claims.ID, claims.Expiry.Time())
+		return err
+	})
+	return first, err
+}
+
+// A client's key set is parsed once for as long as the application stays as it is.
+type keySetKey struct {
+	app     id.ID
+	updated time.Time
+}
+
+func (d *Door) keysOf(app *application.Application) (jose.Set, error) {
+	key := keySetKey{app.ID, app.UpdatedAt}
+	if s, ok := d.clients.Get(key); ok {
+		return s, nil
+	}
+	set, err := jose.ParseSet(app.JWKS)
+	if err != nil {
+		return nil, errors.Join(errors.New("oidc: a stored key set cannot be read"), err)
+	}
+	d.clients.Add(key, set)
+	return set, nil
+}
+
+// actorOf is the application as an actor of its own.
+func actorOf(c caller.Caller, app *application.Application) caller.Caller {
+	return c.As(caller.Actor{Kind: caller.Application, ID: app.ID, Tenant: c.Tenant, Name: app.Name})
+}
+
+// sentence makes a description of an error.
+func sentence(err error) string {
+	s := err.Error()
+	return string(s[0]-'a'+'A') + s[1:] + "."
+}

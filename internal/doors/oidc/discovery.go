@@ -1,0 +1,110 @@
+package oidc
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+// metadata is the provider's description of itself: OpenID Connect Discovery §3,
+// RFC 8414 §2, RFC 9207 §3, RP-Initiated Logout §2.1.
+type metadata struct {
+	Issuer                string           `json:"issuer"`
+	Authorization         string           `json:"authorization_endpoint"`
+	Token                 string           `json:"token_endpoint"`
+	Userinfo              string           `json:"userinfo_endpoint"`
+	JWKS                  string           `json:"jwks_uri"`
+	Introspection         string           `json:"introspection_endpoint"`
+	Revocation            string           `json:"revocation_endpoint"`
+	EndSession            string           `json:"end_session_endpoint"`
+	Scopes                []string         `json:"scopes_supported"`
+	ResponseTypes         []string         `json:"response_types_supported"`
+	ResponseModes         []string         `json:"response_modes_supported"`
+	GrantTypes            []string         `json:"grant_types_supported"`
+	ACRValues             []string         `json:"acr_values_supported"`
+	SubjectTypes          []string         `json:"subject_types_supported"`
+	IDTokenAlgs           []jose.Algorithm `json:"id_token_signing_alg_values_supported"`
+	TokenAuth             []string         `json:"token_endpoint_auth_methods_supported"`
+	TokenAuthAlgs         []jose.Algorithm `json:"token_endpoint_auth_signing_alg_values_supported"`
+	IntrospectionAuth     []string         `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectionAuthAlgs []jose.Algorithm `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	RevocationAuth        []string         `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationAuthAlgs    []jose.Algorithm `json:"revocation_endpoint_auth_signing_alg_values_supported"`
+	ClaimTypes            []string         `json:"claim_types_supported"`
+	Claims                []string         `json:"claims_supported"`
+	ClaimsParameter       bool             `json:"claims_parameter_supported"`
+	RequestParameter      bool             `json:"request_parameter_supported"`
+	RequestURIParameter   bool             `json:"request_uri_parameter_supported"`
+	PromptValues          []string         `json:"prompt_values_supported"`
+	ChallengeMethods      []string         `json:"code_challenge_methods_supported"`
+	IssParameter          bool             `json:"authorization_response_iss_parameter_supported"`
+	UILocales             []string         `json:"ui_locales_supported"`
+	BackchannelLogout     bool             `json:"backchannel_logout_supported"`
+	FrontchannelLogout    bool             `json:"frontchannel_logout_supported"`
+}
+
+// describe returns the metadata of an issuer.
+func describe(issuer string) metadata {
+	confidential := []string{methodBasic, methodPost, methodJWTKey}
+	anyone := append([]string{methodNone}, confidential...)
+	return metadata{
+		Issuer:        issuer,
+		Authorization: issuer + "/oauth2/authorize", Token: issuer + "/oauth2/token", Userinfo: issuer + "/oauth2/userinfo",
+		JWKS: issuer + "/oauth2/jwks", Introspection: issuer + "/oauth2/introspect", Revocation: issuer + "/oauth2/revoke",
+		EndSession:        issuer + "/oauth2/logout",
+		Scopes:            []string{scopeOpenID, scopeProfile, scopeEmail, scopeOffline},
+		ResponseTypes:     []string{"code"},
+		ResponseModes:     []string{modeQuery, modeFormPost},
+		GrantTypes:        []string{grantCode, grantRefresh, grantClient},
+		ACRValues:         []string{session.OneFactor, session.TwoFactors},
+		SubjectTypes:      []string{"public"},
+		IDTokenAlgs:       jose.Signing,
+		TokenAuth:         anyone,
+		TokenAuthAlgs:     jose.Verifying,
+		IntrospectionAuth: confidential, IntrospectionAuthAlgs: jose.Verifying,
+		RevocationAuth: anyone, RevocationAuthAlgs: jose.Verifying,
+		ClaimTypes:       []string{"normal"},
+		Claims:           append([]string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"}, userClaimNames...),
+		ClaimsParameter:  true,
+		PromptValues:     []string{"none", "login", "consent", "select_account"},
+		ChallengeMethods: []string{"S256"},
+		IssParameter:     true,
+		UILocales:        []string{"en", "de"},
+	}
+}
+
+// discovery answers both well-known addresses with the same bytes.
+func (d *Door) discovery(w http.ResponseWriter, r *http.Request) error {
+	issuer := web.SiteOf(r).Base
+	body, ok := d.metadata.Get(issuer)
+	if !ok {
+		body = jsonBody(describe(issuer))
+		d.metadata.Add(issuer, body)
+	}
+	writePublic(w, body)
+	return nil
+}
+
+// jwks answers the tenant's public keys (RFC 7517 §5).
+func (d *Door) jwks(w http.ResponseWriter, r *http.Request) error {
+	body, _, err := d.Keys.JWKS(r.Context(), web.CallerOf(r))
+	if err != nil {
+		return err
+	}
+	writePublic(w, body)
+	return nil
+}
+
+// writePublic answers with what is the same for everybody and may be kept for a while:
+// less than the time a next key is published before it signs.
+func writePublic(w http.ResponseWriter, body []byte) {
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	h["Cache-Control"] = cacheable
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	allowOrigins(h)
+	_, _ = w.Write(body)
+}

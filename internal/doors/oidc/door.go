@@ -1,0 +1,203 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+// Applications finds applications without asking the database each time;
+// application.Directory is one. Both methods answer application.ErrNotFound.
+type Applications interface {
+	ByClientID(ctx context.Context, c caller.Caller, clientID string) (*application.Application, error)
+	ByID(ctx context.Context, c caller.Caller, app id.ID) (*application.Application, error)
+}
+
+// Deps is what the door works with. All fields are required but Refuse.
+type Deps struct {
+	DB           *db.DB
+	Applications Applications
+	Keys         *signingkey.Keys
+	Ring         grant.Deriver
+	Records      *audit.Recorder
+	Clock        clock.Clock
+	// RequiresMFA says whether a tenant wants two factors from everybody.
+	RequiresMFA func(ctx context.Context, tenant id.ID) (bool, error)
+	// Refuse shows an error page; nil for web.WriteRefusal.
+	Refuse func(http.ResponseWriter, *http.Request, web.Refusal)
+}
+
+// Door answers the endpoints. It is safe for concurrent use.
+type Door struct {
+	Deps
+	verifier *grant.Verifier
+	metadata *lru.Cache[string, []byte] // issuer → rendered metadata
+	clients  *lru.Cache[keySetKey, jose.Set]
+}
+
+// cacheSize bounds what is kept rendered or parsed: a few kilobytes an entry.
+const cacheSize = 4096
+
+// New returns the door.
+func New(d Deps) *Door {
+	if d.Refuse == nil {
+		d.Refuse = web.WriteRefusal
+	}
+	metadata, err := lru.New[string, []byte](cacheSize)
+	if err != nil { // only a size below one
+		panic(err)
+	}
+	clients, err := lru.New[keySetKey, jose.Set](cacheSize)
+	if err != nil {
+		panic(err)
+	}
+	return &Door{Deps: d, verifier: &grant.Verifier{DB: d.DB, Keys: d.Keys}, metadata: metadata, clients: clients}
+}
+
+// Register adds the door's patterns to the mux of a tenant's base. kit/web brings both
+// well-known forms here: the appended one of OpenID Connect Discovery §4 and the
+// inserted one of RFC 8414 §3.1.
+func (d *Door) Register(mux *http.ServeMux) {
+	mux.HandleFunc("GET /.well-known/openid-configuration", d.direct(d.discovery))
+	mux.HandleFunc("GET /.well-known/oauth-authorization-server", d.direct(d.discovery))
+	mux.HandleFunc("GET /oauth2/jwks", d.direct(d.jwks))
+
+	mux.HandleFunc("GET /oauth2/authorize", d.browser(d.authorize))
+	mux.HandleFunc("POST /oauth2/authorize", d.browser(d.authorizePost))
+	mux.HandleFunc("GET /oauth2/authorize/continue", d.browser(d.authorizeContinue))
+	mux.HandleFunc("GET /oauth2/logout", d.browser(d.logout))
+	mux.HandleFunc("POST /oauth2/logout", d.browser(d.logoutPost))
+	mux.HandleFunc("GET /oauth2/logout/continue", d.browser(d.logoutContinue))
+
+	mux.HandleFunc("POST /oauth2/token", d.direct(d.token))
+	mux.HandleFunc("GET /oauth2/userinfo", d.direct(d.userinfo))
+	mux.HandleFunc("POST /oauth2/userinfo", d.direct(d.userinfo))
+	mux.HandleFunc("POST /oauth2/introspect", d.direct(d.introspect))
+	mux.HandleFunc("POST /oauth2/revoke", d.direct(d.revoke))
+
+	for _, path := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server",
+		"/oauth2/jwks", "/oauth2/token", "/oauth2/userinfo", "/oauth2/revoke"} {
+		mux.HandleFunc("OPTIONS "+path, preflight)
+	}
+}
+
+// Header values that are the same for every answer are shared; net/http only reads them.
+var (
+	anyOrigin = []string{"*"}
+	exposed   = []string{"WWW-Authenticate"}
+	jsonType  = []string{"application/json"}
+	noStore   = []string{"no-store"}
+	noCache   = []string{"no-cache"}
+	cacheable = []string{"public, max-age=300"}
+)
+
+// allowOrigins lets scripts of any origin read the answer. The endpoints that do so look
+// at no cookie, so there is nothing to ride on; authorize never does (RFC 9700 §2.6).
+func allowOrigins(h http.Header) {
+	h["Access-Control-Allow-Origin"] = anyOrigin
+	h["Access-Control-Expose-Headers"] = exposed
+}
+
+func preflight(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	allowOrigins(h)
+	h.Set("Access-Control-Allow-Methods", "GET, POST")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+	h.Set("Access-Control-Max-Age", "7200")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// writeJSON answers with a body that nobody may keep (RFC 6749 §5.1).
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	h["Cache-Control"] = noStore
+	h["Pragma"] = noCache
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// direct makes an endpoint that programs call: its errors are JSON.
+func (d *Door) direct(fn func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := fn(w, r)
+		if err == nil {
+			return
+		}
+		e, ok := errors.AsType[*apiError](err)
+		if !ok {
+			f := fault.As(err)
+			status, code := directCode(f.Kind)
+			e = &apiError{status: status, code: code, description: f.Reason}
+			if status >= http.StatusInternalServerError {
+				web.NoteError(r.Context(), err)
+			}
+		}
+		if e.challenge != "" {
+			w.Header().Set("WWW-Authenticate", e.challenge)
+		}
+		writeJSON(w, e.status, jsonBody(errorBody{e.code, e.description, web.RequestIDOf(r.Context())}))
+	}
+}
+
+// browser makes an endpoint that people are sent to: its errors are pages, or go to the
+// redirect URI once that is known to be good.
+func (d *Door) browser(fn func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := fn(w, r)
+		if err == nil {
+			return
+		}
+		if e, ok := errors.AsType[*redirectError](err); ok {
+			e.to.send(w, web.SiteOf(r).Base, map[string]string{"error": e.code, "error_description": e.description})
+			return
+		}
+		if e, ok := errors.AsType[*pageError](err); ok {
+			d.Refuse(w, r, web.Refusal{Status: e.status, Code: e.code, Reason: e.reason})
+			return
+		}
+		f := fault.As(err)
+		if f.Kind == fault.Internal || f.Kind == fault.Unavailable {
+			web.NoteError(r.Context(), err)
+		}
+		d.Refuse(w, r, web.Refusal{Status: pageStatus(f.Kind), Code: f.Code, Reason: f.Reason})
+	}
+}
+
+// atTarget turns an error that is not the request's into one for t: after client and
+// redirect URI are known to be good, everything goes there (RFC 6749 §4.1.2.1).
+func atTarget(ctx context.Context, t target, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*redirectError](err); ok {
+		return err
+	}
+	f := fault.As(err)
+	switch f.Kind {
+	case fault.Limited, fault.Unavailable:
+		web.NoteError(ctx, err)
+		return t.fail(codeUnavailable, "%s", f.Reason)
+	case fault.Invalid:
+		return t.fail(codeInvalidRequest, "%s", f.Reason)
+	default:
+		web.NoteError(ctx, err)
+		return t.fail(codeServerError, "%s", descriptionServerTrouble)
+	}
+}

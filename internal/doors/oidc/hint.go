@@ -1,0 +1,41 @@
+package oidc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+)
+
+// hint is what an id_token_hint tells: about whom, and to whom it was issued.
+type hint struct {
+	Subject  string
+	Session  string
+	Audience jose.Audience
+}
+
+// errHint is returned for a text that is not an ID token of ours.
+var errHint = errors.New("not an ID token of this issuer")
+
+// readHint checks the signature and the issuer of an id_token_hint. An expired one is
+// as good as any: it says who was meant, it proves nothing (OpenID Connect Core
+// §3.1.2.1, RP-Initiated Logout §2).
+func (d *Door) readHint(ctx context.Context, c caller.Caller, issuer, token string) (hint, error) {
+	payload, err := d.Keys.Verify(ctx, c, token, []string{jose.TypeJWT})
+	if errors.Is(err, jose.ErrToken) {
+		return hint{}, errHint
+	}
+	if err != nil {
+		return hint{}, err
+	}
+	var claims struct {
+		jose.Claims
+		Session string `json:"sid"`
+	}
+	if err := json.Unmarshal(payload, &claims); err != nil || claims.Issuer != issuer || claims.Subject == "" {
+		return hint{}, errHint
+	}
+	return hint{claims.Subject, claims.Session, claims.Audience}, nil
+}

@@ -1,0 +1,113 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+// introspection is the answer of RFC 7662 §2.2. For a token that is not active, not
+// known or not for the caller's eyes, nothing but active=false is said.
+type introspection struct {
+	Active    bool          `json:"active"`
+	Scope     string        `json:"scope,omitempty"`
+	ClientID  string        `json:"client_id,omitempty"`
+	Username  string        `json:"username,omitempty"`
+	TokenType string        `json:"token_type,omitempty"`
+	Expiry    jose.Time     `json:"exp,omitempty"`
+	IssuedAt  jose.Time     `json:"iat,omitempty"`
+	Subject   string        `json:"sub,omitempty"`
+	Audience  jose.Audience `json:"aud,omitempty"`
+	Issuer    string        `json:"iss,omitempty"`
+	ID        string        `json:"jti,omitempty"`
+	AuthTime  jose.Time     `json:"auth_time,omitempty"`
+	ACR       string        `json:"acr,omitempty"`
+	AMR       []string      `json:"amr,omitempty"`
+	SessionID string        `json:"sid,omitempty"`
+}
+
+var inactive = jsonBody(introspection{})
+
+// introspect tells a confidential client about a token. Who may know what: an
+// application about its own tokens; a machine application, as the resource server that
+// it is, about every access token of its tenant, whose audience is the tenant. A web
+// application is not told about another's.
+func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
+	app, p, err := d.authenticate(r)
+	if err != nil {
+		return err
+	}
+	if app.AuthMethod == application.AuthNone {
+		return invalidClient("Only clients that authenticate may introspect tokens.", false)
+	}
+	token := p.get("token")
+	if token == "" {
+		return invalidRequest("token is missing.")
+	}
+	ctx, c := r.Context(), web.CallerOf(r)
+	issuer := web.SiteOf(r).Base
+	body := inactive
+	t, refresh, err := d.look(ctx, c, issuer, token)
+	switch {
+	case errors.Is(err, grant.ErrToken):
+	case err != nil:
+		return err
+	case t.Application == app.ID || !refresh && app.Type == application.Machine:
+		if body, err = d.describeToken(ctx, c, issuer, t, refresh); err != nil {
+			return err
+		}
+	}
+	d.Records.Record(actorOf(c, app), audit.Access{Action: "token.introspect",
+		Target: audit.Target{Kind: "token", ID: t.ID}, Detail: map[string]any{"active": len(body) != len(inactive)}})
+	writeJSON(w, http.StatusOK, body)
+	return nil
+}
+
+// look finds an active token of any kind; token_type_hint is not needed, because a
+// token says itself what it is.
+func (d *Door) look(ctx context.Context, c caller.Caller, issuer, token string) (t grant.Token, refresh bool, err error) {
+	if parsed, perr := secret.ParseToken(token); perr == nil && parsed.Kind == secret.RefreshToken {
+		err = d.DB.View(ctx, c, func(tx *db.Tx) (err error) {
+			t, err = grant.Refresh(ctx, tx, token)
+			return err
+		})
+		return t, true, err
+	}
+	t, err = d.verifier.Verify(ctx, c, issuer, token)
+	return t, false, err
+}
+
+func (d *Door) describeToken(ctx context.Context, c caller.Caller, issuer string, t grant.Token, refresh bool) ([]byte, error) {
+	of, err := d.Applications.ByID(ctx, c, t.Application)
+	if fault.Of(err) == fault.NotFound || err == nil && of.Status != application.Active {
+		return inactive, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := introspection{
+		Active: true, Scope: joinScopes(t.Scopes), ClientID: of.ClientID, Username: t.UserName, TokenType: "Bearer",
+		Expiry: jose.At(t.ExpiresAt), IssuedAt: jose.At(t.IssuedAt), Subject: of.ID.String(), Audience: t.Audience,
+		Issuer: issuer, ID: t.ID, ACR: t.ACR, AMR: t.AMR, SessionID: t.Session.String(),
+	}
+	if refresh {
+		out.TokenType = ""
+	}
+	if !t.User.IsZero() {
+		out.Subject = t.User.String()
+	}
+	if t.AuthTime.Unix() > 0 {
+		out.AuthTime = jose.At(t.AuthTime)
+	}
+	return jsonBody(out), nil
+}

@@ -1,0 +1,234 @@
+package oidc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+// Where the pages door takes over.
+const (
+	signoutPath        = "/signout"
+	signedOutPath      = "/signedout"
+	logoutContinuePath = "/oauth2/logout/continue"
+)
+
+// ending is a validated logout request (RP-Initiated Logout §2). It is stored in the
+// flow when the person has to confirm.
+type ending struct {
+	Return string   `json:"return,omitempty"` // a registered post_logout_redirect_uri with its state, or ""
+	Name   string   `json:"name,omitempty"`   // the application's, for the page
+	App    id.ID    `json:"app"`
+	Locale []string `json:"locale,omitempty"`
+	hint   hint
+	hinted bool
+}
+
+// logout answers a logout request by GET.
+func (d *Door) logout(w http.ResponseWriter, r *http.Request) error {
+	p, err := parseQuery(r.URL.RawQuery)
+	if err != nil {
+		return onPage("oauth.malformed", "The application sent a request that cannot be read: %v.", err)
+	}
+	return d.logoutWith(w, r, p)
+}
+
+// logoutPost answers one by POST: like authorizePost, by asking the browser to come
+// again with its cookies.
+func (d *Door) logoutPost(w http.ResponseWriter, r *http.Request) error {
+	form, err := web.Form(r)
+	if err != nil {
+		return err
+	}
+	if q := form.Encode(); len(q) <= maxRepeatedQuery {
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		seeOther(w, web.SiteOf(r).Local("/oauth2/logout")+"?"+q)
+		return nil
+	}
+	p, err := paramsOf(form)
+	if err != nil {
+		return onPage("oauth.malformed", "The application sent a request that cannot be read: %v.", err)
+	}
+	return d.logoutWith(w, r, p)
+}
+
+func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) error {
+	ctx, c := r.Context(), web.CallerOf(r)
+	e, err := d.parseLogout(ctx, c, web.SiteOf(r).Base, p)
+	if err != nil {
+		return err
+	}
+	var s session.Session
+	err = d.DB.View(ctx, c, func(tx *db.Tx) (err error) {
+		s, err = session.Find(ctx, tx, web.Cookie(r, session.Cookie))
+		return err
+	})
+	switch {
+	case errors.Is(err, session.ErrNone):
+		return d.ended(w, r, e) // nobody is signed in: there is nothing to confirm
+	case err != nil:
+		return err
+	case e.hinted && (e.hint.Session == s.ID.String() || e.hint.Session == "" && e.hint.Subject == s.User.String()):
+		// The hint names this very session: the application that asks is one the person
+		// signed in to with it.
+		if err := d.end(ctx, c, s); err != nil {
+			return err
+		}
+		return d.ended(w, r, e)
+	}
+	b, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	n := signin.New{
+		Kind: signin.SignOut, Browser: web.Browser(w, r), Application: e.App, Request: b, ReturnTo: logoutContinuePath,
+		Locales: e.Locale, PostLogoutName: e.Name,
+		Credit: &signin.Credit{Session: s.ID, User: s.User, AMR: s.AMR, AuthTime: s.AuthTime},
+	}
+	var f signin.Flow
+	err = d.DB.Update(ctx, c, func(tx *db.Tx) (err error) {
+		f, err = signin.Begin(ctx, tx, n)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	seeOther(w, web.SiteOf(r).Local(signoutPath)+"?flow="+f.ID.String())
+	return nil
+}
+
+// parseLogout validates a logout request. Its errors are pages: a redirect URI that is
+// not known to be good is never followed (RP-Initiated Logout §3).
+func (d *Door) parseLogout(ctx context.Context, c caller.Caller, issuer string, p params) (ending, error) {
+	var e ending
+	if p.repeated != "" {
+		return e, onPage("oauth.repeated", "The application sent %s more than once. Tell whoever runs it.", p.repeated)
+	}
+	clientID := p.get("client_id")
+	if token := p.get("id_token_hint"); token != "" {
+		h, err := d.readHint(ctx, c, issuer, token)
+		if err != nil && !errors.Is(err, errHint) {
+			return e, err
+		}
+		if err == nil { // a hint that is none is as if it had not been sent: the person is asked
+			if clientID != "" && !slices.Contains(h.Audience, clientID) {
+				return e, onPage("oauth.hint_mismatch", "The application asked to sign out with somebody else's ID token. Tell whoever runs it.")
+			}
+			if clientID == "" && len(h.Audience) == 1 {
+				clientID = h.Audience[0]
+			}
+			e.hint, e.hinted = h, true
+		}
+	}
+	var err error
+	if e.Locale, err = words(p.get("ui_locales"), maxLocales); err != nil {
+		return e, onPage("oauth.malformed", "The application sent too many ui_locales. Tell whoever runs it.")
+	}
+	var app *application.Application
+	if clientID != "" {
+		app, err = d.Applications.ByClientID(ctx, c, clientID)
+		if err != nil && fault.Of(err) != fault.NotFound {
+			return e, err
+		}
+		if err != nil || app.Status != application.Active {
+			app = nil
+		} else {
+			e.App, e.Name = app.ID, app.Name
+		}
+	}
+	uri := p.get("post_logout_redirect_uri")
+	if uri == "" {
+		return e, nil
+	}
+	if app == nil || !app.MatchesPostLogout(uri) {
+		return e, onPage("oauth.post_logout_redirect_uri_unknown", "The address that the application wants to return to after signing out is not registered for it. You are still signed in. Tell whoever runs the application.")
+	}
+	e.Return = uri
+	if state := p.get("state"); state != "" {
+		sep := "?"
+		if strings.Contains(uri, "?") {
+			sep = "&"
+		}
+		e.Return += sep + url.Values{"state": {state}}.Encode()
+	}
+	return e, nil
+}
+
+// end ends the session; one that has ended meanwhile is no error.
+func (d *Door) end(ctx context.Context, c caller.Caller, s session.Session) error {
+	err := d.DB.Update(ctx, c.As(s.Actor(c.Tenant)), func(tx *db.Tx) error { return session.Revoke(ctx, tx, s.ID, "signout") })
+	if errors.Is(err, session.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// ended sends the browser, signed out by now, to where the application wants it, or to
+// our own page.
+func (d *Door) ended(w http.ResponseWriter, r *http.Request, e ending) error {
+	web.ClearCookie(w, r, session.Cookie)
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	to := e.Return
+	if to == "" {
+		to = web.SiteOf(r).Local(signedOutPath)
+	}
+	seeOther(w, to)
+	return nil
+}
+
+// logoutContinue is where the page sends the browser that asked the person.
+func (d *Door) logoutContinue(w http.ResponseWriter, r *http.Request) error {
+	ctx, c := r.Context(), web.CallerOf(r)
+	flow, err := flowID(r)
+	if err != nil {
+		return err
+	}
+	browser := web.Browser(w, r)
+	var f signin.Flow
+	err = d.DB.Update(ctx, c, func(tx *db.Tx) (err error) {
+		if f, err = signin.Finish(ctx, tx, flow, browser); err != nil {
+			return err
+		}
+		if f.Kind != signin.SignOut {
+			return signin.ErrGone // rolled back: another kind of flow is not ours to consume
+		}
+		if f.Denied || f.Session.IsZero() {
+			return nil
+		}
+		// Usually the page has ended it; that is no error.
+		if err = session.Revoke(ctx, tx, f.Session, "signout"); errors.Is(err, session.ErrNotFound) {
+			err = nil
+		}
+		return err
+	})
+	if errors.Is(err, signin.ErrNotDone) {
+		seeOther(w, web.SiteOf(r).Local(signoutPath)+"?flow="+flow.String())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var e ending
+	if err := json.Unmarshal(f.Request, &e); err != nil {
+		return err
+	}
+	if f.Denied { // the person stays signed in, and the application is not told that they did not
+		seeOther(w, web.SiteOf(r).Local("/account"))
+		return nil
+	}
+	return d.ended(w, r, e)
+}

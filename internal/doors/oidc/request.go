@@ -1,0 +1,334 @@
+package oidc
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Scopes that every application may ask for, and that of OpenID Connect Core §11.
+const (
+	scopeOpenID  = "openid"
+	scopeProfile = "profile"
+	scopeEmail   = "email"
+	scopeOffline = "offline_access"
+)
+
+// request is a validated authorization request. It is stored in the sign-in flow as it
+// is, so nothing of it is taken from the browser a second time.
+type request struct {
+	Application id.ID         `json:"application"`
+	Target      target        `json:"target"`
+	Scopes      []string      `json:"scopes"`
+	Nonce       string        `json:"nonce,omitempty"`
+	Challenge   string        `json:"challenge,omitempty"` // S256, or "" where a confidential client sent none
+	None        bool          `json:"none,omitempty"`      // prompt=none: show no page
+	Login       bool          `json:"login,omitempty"`     // prompt=login or select_account
+	Consent     bool          `json:"consent,omitempty"`   // prompt=consent
+	MaxAge      *int64        `json:"max_age,omitempty"`   // seconds; zero is not absent
+	LoginHint   string        `json:"login_hint,omitempty"`
+	Locales     []string      `json:"locales,omitempty"`
+	Claims      claimsRequest `json:"claims"`
+	RequireMFA  bool          `json:"require_mfa,omitempty"` // by acr_values or the claims parameter
+	ACR         []string      `json:"acr,omitempty"`         // essential: one of these, or the request fails
+	Subject     string        `json:"subject,omitempty"`     // who it must be, by id_token_hint or the claims parameter
+}
+
+// Limits on the lists of a request.
+const (
+	maxScopes  = 50
+	maxPrompts = 8
+	maxACR     = 16
+	maxLocales = 16
+	maxMaxAge  = 10 * 365 * 24 * 3600 // seconds; more is as good as no limit
+)
+
+// checkTarget finds the client and checks its redirect URI. Until it has succeeded
+// nothing may be redirected, so its errors are pages (RFC 6749 §4.1.2.1).
+func (d *Door) checkTarget(ctx context.Context, c caller.Caller, p params) (*application.Application, target, error) {
+	if p.repeated == "client_id" || p.repeated == "redirect_uri" {
+		return nil, target{}, onPage("oauth.repeated", "The application sent %s more than once. Tell whoever runs it.", p.repeated)
+	}
+	clientID, uri := p.get("client_id"), p.get("redirect_uri")
+	if clientID == "" {
+		return nil, target{}, onPage("oauth.client_id_missing", "The application did not say which one it is: client_id is missing. Tell whoever runs it.")
+	}
+	app, err := d.Applications.ByClientID(ctx, c, clientID)
+	if fault.Of(err) == fault.NotFound {
+		return nil, target{}, onPage("oauth.client_unknown", "No application with this client_id is registered here. Tell whoever runs the application.")
+	}
+	if err != nil {
+		return nil, target{}, err
+	}
+	switch {
+	case app.Status != application.Active:
+		return nil, target{}, onPage("oauth.client_disabled", "This application has been switched off by an administrator.")
+	case uri == "":
+		return nil, target{}, onPage("oauth.redirect_uri_missing", "The application did not say where to return to: redirect_uri is missing. Tell whoever runs it.")
+	case !app.MatchesRedirect(uri):
+		return nil, target{}, onPage("oauth.redirect_uri_unknown", "The address that the application wants to return to is not registered for it: redirect_uri must equal a registered one to the letter. Tell whoever runs it.")
+	}
+	t := target{URI: uri, Mode: modeQuery, State: p.get("state")}
+	switch p.get("response_mode") {
+	case modeFormPost:
+		t.Mode = modeFormPost
+	case "":
+		if answersInFragment(p.get("response_type")) {
+			t.Mode = modeFragment
+		}
+	}
+	return app, t, nil
+}
+
+// answersInFragment reports whether the default mode of a response type, none of ours,
+// is the fragment (Multiple Response Types §5): there the client will look for the error.
+func answersInFragment(responseType string) bool {
+	return slices.ContainsFunc(strings.Fields(responseType), func(s string) bool { return s == "token" || s == "id_token" })
+}
+
+// parseRequest validates the parameters of an authorization request. All of its
+// errors go to t. id_token_hint is left to the caller: its keys are in the database.
+func parseRequest(p params, app *application.Application, t target) (request, error) {
+	q := request{Application: app.ID, Target: t, Nonce: p.get("nonce"), LoginHint: p.get("login_hint")}
+	for _, check := range []func(*request, params, *application.Application) error{
+		checkForm, checkScope, checkChallenge, checkPrompt, checkClaims,
+	} {
+		if err := check(&q, p, app); err != nil {
+			return request{}, err
+		}
+	}
+	return q, nil
+}
+
+func checkForm(q *request, p params, app *application.Application) error {
+	t := q.Target
+	switch {
+	case p.repeated != "":
+		return t.fail(codeInvalidRequest, "%s was sent more than once.", p.repeated)
+	case p.has("request"):
+		return t.fail(codeRequestUnsupported, "Request objects are not supported; send plain parameters.")
+	case p.has("request_uri"):
+		return t.fail(codeRequestURI, "request_uri is not supported; send plain parameters.")
+	case p.has("registration"):
+		return t.fail(codeRegistration, "The registration parameter is not supported; applications are registered beforehand.")
+	case !p.has("response_type"):
+		return t.fail(codeInvalidRequest, "response_type is missing; it must be code.")
+	case p.get("response_type") != "code":
+		return t.fail(codeUnsupportedResponse, "The only supported response_type is code.")
+	case app.Type == application.Machine:
+		return t.fail(codeUnauthorizedClient, "A machine application acts for itself; nobody signs in to it.")
+	}
+	switch p.get("response_mode") {
+	case "", modeQuery, modeFormPost:
+	default:
+		return t.fail(codeInvalidRequest, "response_mode must be query or form_post.")
+	}
+	locales, err := words(p.get("ui_locales"), maxLocales)
+	if err != nil {
+		return t.fail(codeInvalidRequest, "ui_locales has more than %d entries.", maxLocales)
+	}
+	q.Locales = locales
+	return nil
+}
+
+// checkScope narrows the scopes to what the application may have; values that mean
+// nothing here are ignored (OpenID Connect Core §3.1.2.1).
+func checkScope(q *request, p params, app *application.Application) error {
+	asked, err := words(p.get("scope"), maxScopes)
+	if err != nil {
+		return q.Target.fail(codeInvalidScope, "scope has more than %d entries.", maxScopes)
+	}
+	if q.Scopes = allowedScopes(app, asked); len(q.Scopes) == 0 {
+		return q.Target.fail(codeInvalidScope, "scope names nothing that this application may ask for.")
+	}
+	return nil
+}
+
+// allowedScopes returns those of asked that app may have, in the order asked.
+func allowedScopes(app *application.Application, asked []string) []string {
+	out := []string{}
+	for _, s := range asked {
+		if s == scopeOpenID || slices.Contains(app.Scopes, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// checkChallenge wants PKCE with S256 (RFC 7636, RFC 9700 §2.1.1): from every public
+// client, and from confidential ones unless they use OpenID Connect, whose ID token
+// ties the code to the sign-in.
+func checkChallenge(q *request, p params, app *application.Application) error {
+	t, challenge, method := q.Target, p.get("code_challenge"), p.get("code_challenge_method")
+	switch {
+	case challenge == "" && method != "":
+		return t.fail(codeInvalidRequest, "code_challenge_method was sent without code_challenge.")
+	case challenge == "" && (app.AuthMethod == application.AuthNone || !slices.Contains(q.Scopes, scopeOpenID)):
+		return t.fail(codeInvalidRequest, "code_challenge is missing; PKCE with S256 is required (RFC 7636).")
+	case challenge == "":
+		return nil
+	case method != "S256":
+		return t.fail(codeInvalidRequest, "code_challenge_method must be S256; without it the method would be plain, which is not supported.")
+	case !validChallenge(challenge):
+		return t.fail(codeInvalidRequest, "code_challenge must be the base64url of a SHA-256, %d characters.", challengeLen)
+	}
+	q.Challenge = challenge
+	return nil
+}
+
+func checkPrompt(q *request, p params, _ *application.Application) error {
+	t := q.Target
+	prompts, err := words(p.get("prompt"), maxPrompts)
+	if err != nil {
+		return t.fail(codeInvalidRequest, "prompt has too many values.")
+	}
+	for _, s := range prompts {
+		switch s {
+		case "none":
+			q.None = true
+		case "login", "select_account":
+			q.Login = true
+		case "consent":
+			q.Consent = true
+		default:
+			return t.fail(codeInvalidRequest, "prompt may be none, login, consent and select_account.")
+		}
+	}
+	if q.None && len(prompts) > 1 {
+		return t.fail(codeInvalidRequest, "prompt=none cannot be combined with other values.")
+	}
+	if s := p.get("max_age"); s != "" {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n < 0 {
+			return t.fail(codeInvalidRequest, "max_age must be a number of seconds.")
+		}
+		n = min(n, maxMaxAge)
+		q.MaxAge = &n
+	}
+	return nil
+}
+
+// checkClaims reads the claims parameter and acr_values. acr_values is a wish: it
+// makes us ask for more, and whoever cannot give more is let through with less. An
+// essential acr is not: unmet, the request fails (OpenID Connect Core §5.5.1.1).
+func checkClaims(q *request, p params, _ *application.Application) error {
+	t := q.Target
+	var err error
+	if q.Claims, err = parseClaims(p.get("claims")); err != nil {
+		return t.fail(codeInvalidRequest, "%s", err)
+	}
+	sub, ok := q.Claims.subject()
+	if !ok {
+		return t.fail(codeInvalidRequest, "The claims parameter asks for a sub that nobody can have.")
+	}
+	q.Subject = sub
+	wished, err := words(p.get("acr_values"), maxACR)
+	if err != nil {
+		return t.fail(codeInvalidRequest, "acr_values has more than %d entries.", maxACR)
+	}
+	if w, asked := q.Claims.IDToken["acr"]; asked {
+		values := w.strings()
+		if w.Essential && len(values) > 0 {
+			if q.ACR = known(values); len(q.ACR) == 0 {
+				return t.fail(codeUnmetAuthentication, "None of the essential acr values can be met here; there are %s and %s.", session.OneFactor, session.TwoFactors)
+			}
+			q.RequireMFA = !slices.Contains(q.ACR, session.OneFactor)
+			return nil
+		}
+		wished = append(wished, values...)
+	}
+	if k := known(wished); len(k) > 0 && k[0] == session.TwoFactors {
+		q.RequireMFA = true
+	}
+	return nil
+}
+
+// known returns those of values that are classes of ours.
+func known(values []string) []string {
+	return slices.DeleteFunc(slices.Clone(values), func(s string) bool { return s != session.OneFactor && s != session.TwoFactors })
+}
+
+// maxAge is MaxAge as a duration; nil stays nil.
+func (q *request) maxAge() *time.Duration {
+	if q.MaxAge == nil {
+		return nil
+	}
+	d := time.Duration(*q.MaxAge) * time.Second
+	return &d
+}
+
+// consentScopes are the scopes that a person must allow: none of a first-party
+// application.
+func (q *request) consentScopes(app *application.Application) []string {
+	if app.FirstParty {
+		return nil
+	}
+	return q.Scopes
+}
+
+// acrOf says which class to report of a session: its own, unless the request
+// insists on classes that it is not one of but more than.
+func (q *request) acrOf(s session.Session) (acr string, ok bool) {
+	if len(q.ACR) == 0 || slices.Contains(q.ACR, s.ACR) {
+		return s.ACR, true
+	}
+	if s.ACR == session.TwoFactors && slices.Contains(q.ACR, session.OneFactor) {
+		return session.OneFactor, true
+	}
+	return "", false
+}
+
+// situation is what decide has to know besides the request.
+type situation struct {
+	session   *session.Session // the browser's, nil without one
+	consented []string         // what its user has allowed the application before
+	ask       []string         // what must be allowed
+	twoFactor bool             // the tenant wants two factors from everybody
+	now       time.Time
+}
+
+// decide returns "" when the request can be answered at once, else the error code
+// that it gets if no page may be shown. It is pure.
+func (q *request) decide(s situation) string {
+	switch {
+	case s.session == nil, !signin.Fresh(s.session.AuthTime, s.now, q.Login, q.maxAge()):
+		return codeLoginRequired
+	case q.Subject != "" && q.Subject != s.session.User.String():
+		return codeLoginRequired
+	case (q.RequireMFA || s.twoFactor) && s.session.ACR != session.TwoFactors:
+		return codeLoginRequired
+	case q.Consent && len(s.ask) > 0:
+		return codeConsentRequired
+	}
+	for _, scope := range s.ask {
+		if !slices.Contains(s.consented, scope) {
+			return codeConsentRequired
+		}
+	}
+	return ""
+}
+
+// encode is what the sign-in flow keeps of the request.
+func (q *request) encode() []byte {
+	b, err := json.Marshal(q)
+	if err != nil { // texts, numbers and lists only
+		panic("oidc: " + err.Error())
+	}
+	return b
+}
+
+func decodeRequest(b []byte) (request, error) {
+	var q request
+	err := json.Unmarshal(b, &q)
+	return q, err
+}
