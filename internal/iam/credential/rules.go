@@ -39,43 +39,80 @@ var commonSet = sync.OnceValue(func() map[string]struct{} {
 	return set
 })
 
-// CheckPassword returns nil when password may be used under rules, else an Invalid
-// fault about the field "password" that says why not.
-func CheckPassword(password secret.String, rules Rules) error {
-	refuse := func(format string, args ...any) error {
-		return fault.InvalidField("credential.password_refused", "password", format, args...)
-	}
+// Weakness says why a password may not be used, for doors that say it in the
+// reader's language.
+type Weakness string
+
+// The weaknesses; Good is none.
+const (
+	Good       Weakness = ""
+	Empty      Weakness = "empty"
+	TooShort   Weakness = "too-short" // fewer code points than Rules.Shortest
+	TooLong    Weakness = "too-long"  // more code points than MaxPasswordLength
+	Unusable   Weakness = "unusable"  // a character that RFC 8265 OpaqueString refuses
+	SameAsName Weakness = "same"      // the account's email address or a name
+	Guessable  Weakness = "guessable" // common, or one or two characters over and over
+)
+
+// Shortest is the least length of a password under r, in code points.
+func (r Rules) Shortest() int { return max(r.MinLength, MinPasswordLength) }
+
+// Judge returns why password may not be used under rules, or Good.
+func Judge(password secret.String, rules Rules) Weakness {
 	raw := password.Reveal()
-	shortest := max(rules.MinLength, MinPasswordLength)
 	// Bytes first: nothing below runs over a text that is longer than any password.
 	if len(raw) > MaxPasswordLength*utf8.UTFMax {
-		return refuse("The password is longer than %d characters. Choose a shorter one.", MaxPasswordLength)
+		return TooLong
 	}
 	if raw == "" {
-		return refuse("Choose a password of at least %d characters.", shortest)
+		return Empty
 	}
 	p, err := precis.OpaqueString.String(raw)
 	if err != nil || !utf8.ValidString(raw) {
-		return refuse("The password has a character that cannot be used, such as a line break or a tab. Leave it out.")
+		return Unusable
 	}
 	switch n := utf8.RuneCountInString(p); {
-	case n < shortest:
-		return refuse("The password is too short. Use at least %d characters; several words work well.", shortest)
+	case n < rules.Shortest():
+		return TooShort
 	case n > MaxPasswordLength:
-		return refuse("The password is longer than %d characters. Choose a shorter one.", MaxPasswordLength)
+		return TooLong
 	}
 	folded := strings.ToLower(p)
 	for _, not := range rules.Not {
 		not = strings.ToLower(strings.TrimSpace(not))
 		local, _, _ := strings.Cut(not, "@")
 		if not != "" && (folded == not || folded == local) {
-			return refuse("The password is the same as the email address or name. Choose one that others cannot guess.")
+			return SameAsName
 		}
 	}
 	if _, listed := commonSet()[folded]; listed || repeats(folded) {
-		return refuse("This password is among the first that attackers try. Choose another; several unrelated words work well.")
+		return Guessable
 	}
-	return nil
+	return Good
+}
+
+// CheckPassword returns nil when password may be used under rules, else an Invalid
+// fault about the field "password" that says why not.
+func CheckPassword(password secret.String, rules Rules) error {
+	refuse := func(format string, args ...any) error {
+		return fault.InvalidField("credential.password_refused", "password", format, args...)
+	}
+	switch Judge(password, rules) {
+	case Good:
+		return nil
+	case Empty:
+		return refuse("Choose a password of at least %d characters.", rules.Shortest())
+	case TooShort:
+		return refuse("The password is too short. Use at least %d characters; several words work well.", rules.Shortest())
+	case TooLong:
+		return refuse("The password is longer than %d characters. Choose a shorter one.", MaxPasswordLength)
+	case SameAsName:
+		return refuse("The password is the same as the email address or name. Choose one that others cannot guess.")
+	case Guessable:
+		return refuse("This password is among the first that attackers try. Choose another; several unrelated words work well.")
+	default:
+		return refuse("The password has a character that cannot be used, such as a line break or a tab. Leave it out.")
+	}
 }
 
 // repeats reports whether s is one or two characters over and over.
