@@ -19,8 +19,10 @@ func (n *namer) name(t reflect.Type, hint string) string {
 		t = t.Elem()
 	}
 	if t.Name() == "" && t.Kind() == reflect.Struct {
-		_, field, _ := strings.Cut(hint, "InputBody") // a struct within the body follows it
-		return pascal(n.operation) + "Request" + field
+		if strings.HasSuffix(hint, "Body") {
+			return pascal(n.operation) + "Request"
+		}
+		return pascal(n.operation) + "Request" + strings.TrimSuffix(hint, "Struct") // a struct within the body
 	}
 	if strings.HasSuffix(t.PkgPath(), "/kit/page") && strings.HasPrefix(t.Name(), "List[") {
 		if items, ok := t.FieldByName("Items"); ok {
