@@ -98,7 +98,7 @@ test('refresh keeps the subject and the time of authentication', async () => {
 })
 
 test('client credentials, introspection and revocation', async () => {
-  const application = await register({ type: 'machine', redirect_uris: undefined, access_token_format: 'opaque' })
+  const application = await register({ type: 'machine', redirect_uris: undefined, access_token: 'opaque' })
   const { client, authentication } = application
   const granted = await oauth.clientCredentialsGrantRequest(as, client, authentication, {}, plainHTTP)
   const { access_token: token } = await oauth.processClientCredentialsResponse(as, client, granted)

@@ -96,7 +96,7 @@ test('code with PKCE, ID token, userinfo, single sign-on and sign-out', async ()
 })
 
 test('a code is redeemed once, and its replay ends what it gave', async () => {
-  const { config } = await configure(web, oidc.ClientSecretPost)
+  const { config } = await configure({ ...web, auth_method: 'client_secret_post' }, oidc.ClientSecretPost)
   const { tokens, redeem } = await signIn(config)
   await refused(redeem(), 'invalid_grant')
   await refused(oidc.refreshTokenGrant(config, tokens.refresh_token), 'invalid_grant')
@@ -149,7 +149,7 @@ test('a public client has PKCE instead of a secret', async () => {
 })
 
 test('introspection and revocation of opaque tokens', async () => {
-  const { config } = await configure({ ...web, access_token_format: 'opaque' }, oidc.ClientSecretBasic)
+  const { config } = await configure({ ...web, access_token: 'opaque' }, oidc.ClientSecretBasic)
   const { tokens } = await signIn(config)
   assert.match(tokens.access_token, /^gh_at_/)
   const live = await oidc.tokenIntrospection(config, tokens.access_token)
@@ -163,8 +163,8 @@ test('introspection and revocation of opaque tokens', async () => {
 })
 
 test('one application cannot revoke or read the tokens of another', async () => {
-  const one = await configure({ ...web, access_token_format: 'opaque' }, oidc.ClientSecretBasic)
-  const two = await configure({ ...web, access_token_format: 'opaque' }, oidc.ClientSecretBasic)
+  const one = await configure({ ...web, access_token: 'opaque' }, oidc.ClientSecretBasic)
+  const two = await configure({ ...web, access_token: 'opaque' }, oidc.ClientSecretBasic)
   const { tokens } = await signIn(one.config)
   assert.equal((await oidc.tokenIntrospection(two.config, tokens.access_token)).active, false)
   await oidc.tokenRevocation(two.config, tokens.refresh_token).catch(() => {})

@@ -56,7 +56,7 @@ func newScene(t testing.TB, server *process.Server) (*scene, error) {
 		fields map[string]any
 	}{
 		{&s.machine, map[string]any{"name": "machine", "type": "machine"}},
-		{&s.opaque, map[string]any{"name": "opaque", "type": "machine", "access_token_format": "opaque"}},
+		{&s.opaque, map[string]any{"name": "opaque", "type": "machine", "access_token": "opaque"}},
 		{&s.web, map[string]any{"name": "web", "type": "web", "redirect_uris": []string{redirectURI}, "first_party": true}},
 	} {
 		var created createdApplication

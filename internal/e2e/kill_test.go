@@ -79,7 +79,7 @@ func newKillWorld(t *testing.T, server *process.Server) *killWorld {
 	}
 	var web, machine created
 	w.operator.MustCall(t, "POST", "acme", "/applications", map[string]any{"name": "web", "type": "web", "redirect_uris": []string{killRedirect}, "first_party": true}, &web)
-	w.operator.MustCall(t, "POST", "acme", "/applications", map[string]any{"name": "machine", "type": "machine", "access_token_format": "opaque"}, &machine)
+	w.operator.MustCall(t, "POST", "acme", "/applications", map[string]any{"name": "machine", "type": "machine", "access_token": "opaque"}, &machine)
 	w.operator.MustCall(t, "POST", "acme", "/users", map[string]any{"email": w.email, "password": killPassword}, nil)
 	w.web = process.Application{Issuer: tenant.Issuer, ClientID: web.ID, Secret: web.Secret, RedirectURI: killRedirect}
 	w.machine = process.Application{Issuer: tenant.Issuer, ClientID: machine.ID, Secret: machine.Secret}
