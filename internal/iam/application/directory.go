@@ -12,56 +12,47 @@ import (
 // directorySize is how many applications a replica keeps copies of.
 const directorySize = 50_000
 
-// Directory is a replica's copy of applications. It is safe for concurrent use and
-// bounded; the database stays the only truth.
+// Directory is a replica's copy of applications. It is safe for concurrent use. Give Drop to
+// tenant.Directory.Watch, else a change on another replica is never seen.
 type Directory struct {
 	db   *db.DB
 	apps *cache.Cache[*Application]
 }
 
-// NewDirectory returns the directory of the applications of all tenants. Its Drop
-// is to be called with each tenant whose configuration changed.
+// NewDirectory returns the directory of the applications of d.
 func NewDirectory(d *db.DB) *Directory {
-	return &Directory{db: d, apps: cache.New[*Application](directorySize)}
+	dir := &Directory{db: d, apps: cache.New[*Application](directorySize)}
+	d.Watch(dir.Drop)
+	return dir
 }
 
-// Drop forgets the copies of a tenant's applications, of all tenants' for the zero id.
-func (d *Directory) Drop(tenant id.ID) {
-	if tenant.IsZero() {
-		d.apps.DropAll()
-		return
-	}
-	d.apps.Drop(tenant)
-}
+// Drop forgets a tenant's applications; those of all tenants for the zero id.
+func (d *Directory) Drop(tenant id.ID) { d.apps.Drop(tenant) }
 
-// ByClientID returns the application of the caller's tenant, whatever its status,
-// or ErrNotFound. What is returned is shared and must not be changed.
+// ByClientID returns an application of the caller's tenant, or ErrNotFound.
 func (d *Directory) ByClientID(ctx context.Context, c caller.Caller, clientID string) (*Application, error) {
 	if !clientIDRE.MatchString(clientID) {
 		return nil, ErrNotFound
 	}
-	return d.get(ctx, c, "client "+clientID, func(ctx context.Context, tx *db.Tx) (Application, error) {
-		return ByClientID(ctx, tx, clientID)
-	})
+	return d.get(ctx, c, clientID, func(ctx context.Context, tx *db.Tx) (Application, error) { return ByClientID(ctx, tx, clientID) })
 }
 
-// ByID is ByClientID for the application's id.
+// ByID returns an application of the caller's tenant, or ErrNotFound.
 func (d *Directory) ByID(ctx context.Context, c caller.Caller, application id.ID) (*Application, error) {
-	return d.get(ctx, c, "id "+application.String(), func(ctx context.Context, tx *db.Tx) (Application, error) {
-		return Get(ctx, tx, application)
-	})
+	if application.IsZero() {
+		return nil, ErrNotFound
+	}
+	// A NUL keeps ids apart from client_ids, which have none.
+	return d.get(ctx, c, "\x00"+string(application[:]), func(ctx context.Context, tx *db.Tx) (Application, error) { return Get(ctx, tx, application) })
 }
 
-func (d *Directory) get(ctx context.Context, c caller.Caller, name string, find func(context.Context, *db.Tx) (Application, error)) (*Application, error) {
-	return d.apps.Get(ctx, c.Tenant, name, func(ctx context.Context) (*Application, error) {
+func (d *Directory) get(ctx context.Context, c caller.Caller, key string, load func(context.Context, *db.Tx) (Application, error)) (*Application, error) {
+	return d.apps.Get(ctx, c.Tenant, key, func(ctx context.Context) (*Application, error) {
 		var a Application
 		err := d.db.View(ctx, c, func(tx *db.Tx) (err error) {
-			a, err = find(ctx, tx)
+			a, err = load(ctx, tx)
 			return err
 		})
-		if err != nil {
-			return nil, err
-		}
-		return &a, nil
+		return &a, err
 	})
 }

@@ -60,7 +60,7 @@ func (e *Eraser) Run(ctx context.Context, c caller.Caller, payload []byte) error
 	if err := json.Unmarshal(payload, &del); err != nil {
 		return fmt.Errorf("payload: %w", err)
 	}
-	victim := in(c, del.Tenant)
+	victim := within(c, del.Tenant)
 	tables, err := e.DB.Tables(ctx)
 	if err != nil {
 		return err

@@ -86,11 +86,7 @@ func (d *Directory) drop(tenant id.ID) {
 	d.unknown.Purge()
 	hooks := d.hooks
 	d.mu.Unlock()
-	if tenant.IsZero() {
-		d.tenants.DropAll()
-	} else {
-		d.tenants.Drop(tenant)
-	}
+	d.tenants.Drop(tenant)
 	for _, f := range hooks {
 		f(tenant)
 	}

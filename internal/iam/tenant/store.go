@@ -26,11 +26,17 @@ func scanTenant(row db.Row) (t Tenant, err error) {
 	return t, err
 }
 
-func scanID(row db.Row) (i id.ID, err error)         { return i, row.Scan(&i) }
-func scanText(row db.Row) (s string, err error)      { return s, row.Scan(&s) }
-func scanNumber(row db.Row) (n int64, err error)     { return n, row.Scan(&n) }
-func missing(err error) bool                         { return errors.Is(err, db.ErrNoRows) }
-func in(c caller.Caller, tenant id.ID) caller.Caller { c.Tenant = tenant; return c }
+func scanID(row db.Row) (i id.ID, err error)     { return i, row.Scan(&i) }
+func scanText(row db.Row) (s string, err error)  { return s, row.Scan(&s) }
+func scanNumber(row db.Row) (n int64, err error) { return n, row.Scan(&n) }
+
+// within returns c for another tenant than its own.
+func within(c caller.Caller, tenant id.ID) caller.Caller {
+	c.Tenant = tenant
+	return c
+}
+
+func missing(err error) bool { return errors.Is(err, db.ErrNoRows) }
 
 // New is what a tenant is made from.
 type New struct {
@@ -237,8 +243,10 @@ func write(ctx context.Context, tx *db.Tx, t *Tenant) error {
 // SetStatus suspends or resumes the tenant that tx is bound to. It fails with ErrNotFound,
 // ErrPlatform or ErrDeleting.
 func SetStatus(ctx context.Context, tx *db.Tx, s Status) (Tenant, error) {
-	return change(ctx, tx, s, map[Status]string{Active: "tenant.resume", Suspended: "tenant.suspend"}[s])
+	return change(ctx, tx, s, statusAction[s])
 }
+
+var statusAction = map[Status]string{Active: "tenant.resume", Suspended: "tenant.suspend"}
 
 func change(ctx context.Context, tx *db.Tx, s Status, action string) (Tenant, error) {
 	t, err := Get(ctx, tx)

@@ -73,18 +73,16 @@ func (c *Cache[V]) Get(ctx context.Context, tenant id.ID, name string, load func
 	return v.(V), nil
 }
 
-// Drop makes every entry of a tenant invalid.
+// Drop makes every entry of a tenant invalid; with the zero id, every entry of all
+// tenants: for when changes may have been missed.
 func (c *Cache[V]) Drop(tenant id.ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if tenant.IsZero() {
+		c.all++
+		return
+	}
 	c.drops[tenant]++
-}
-
-// DropAll makes every entry invalid: for when changes may have been missed.
-func (c *Cache[V]) DropAll() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.all++
 }
 
 func (c *Cache[V]) dropsOf(tenant id.ID) uint64 {

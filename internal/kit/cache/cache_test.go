@@ -28,9 +28,9 @@ func TestGetLoadsOnceUntilDropped(t *testing.T) {
 	if get(a) != 3 || get(b) != 2 {
 		t.Error("Drop reached too far or not far enough")
 	}
-	c.DropAll()
+	c.Drop(id.ID{})
 	if get(a) != 4 || get(b) != 5 {
-		t.Error("DropAll left something")
+		t.Error("Drop of all left something")
 	}
 }
 

@@ -1,0 +1,196 @@
+package application
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+// View is an application as the API shows it.
+type View struct {
+	ID                     id.ID          `json:"id" format:"uuid"`
+	ClientID               string         `json:"client_id" doc:"What the application calls itself in OAuth. Never changes."`
+	ClientSecret           string         `json:"client_secret,omitempty" doc:"Shown only in the answer that made it. Keep it: we store a hash."`
+	Name                   string         `json:"name"`
+	Type                   string         `json:"type" enum:"web,spa,native,machine"`
+	Status                 string         `json:"status" enum:"active,disabled"`
+	AuthMethod             string         `json:"auth_method" enum:"none,client_secret_basic,client_secret_post,private_key_jwt"`
+	RedirectURIs           []string       `json:"redirect_uris"`
+	PostLogoutRedirectURIs []string       `json:"post_logout_redirect_uris"`
+	Scopes                 []string       `json:"scopes"`
+	AccessToken            string         `json:"access_token" enum:"jwt,opaque"`
+	IDTokenAlg             string         `json:"id_token_alg" enum:"ES256,RS256,EdDSA"`
+	JWKS                   map[string]any `json:"jwks,omitempty" doc:"The application's public keys."`
+	FirstParty             bool           `json:"first_party"`
+	Rotation               bool           `json:"rotation"`
+	AccessTokenSeconds     int64          `json:"access_token_seconds"`
+	IDTokenSeconds         int64          `json:"id_token_seconds"`
+	RefreshIdleSeconds     int64          `json:"refresh_idle_seconds"`
+	RefreshMaxSeconds      int64          `json:"refresh_max_seconds"`
+	PreviousSecretUntil    *time.Time     `json:"previous_secret_until,omitempty" doc:"Until when the secret before is still accepted."`
+	CreatedAt              time.Time      `json:"created_at"`
+	UpdatedAt              time.Time      `json:"updated_at"`
+}
+
+func view(a Application, shown secret.String) View {
+	seconds := func(d time.Duration) int64 { return int64(d / time.Second) }
+	v := View{
+		ID: a.ID, ClientID: a.ClientID, ClientSecret: shown.Reveal(), Name: a.Name, Type: string(a.Type), Status: string(a.Status), AuthMethod: string(a.AuthMethod),
+		RedirectURIs: a.RedirectURIs, PostLogoutRedirectURIs: a.PostLogoutRedirectURIs, Scopes: a.Scopes,
+		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, FirstParty: a.FirstParty, Rotation: a.Rotation,
+		AccessTokenSeconds: seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
+		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
+		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
+	}
+	if a.PreviousSecretHash != nil {
+		v.PreviousSecretUntil = &a.PreviousSecretUntil
+	}
+	if len(a.JWKS) > 0 {
+		_ = json.Unmarshal(a.JWKS, &v.JWKS) // it was parsed when it was stored
+	}
+	return v
+}
+
+func hidden(a Application) View { return view(a, "") }
+
+type createInput struct {
+	Body struct {
+		Name                   string         `json:"name" minLength:"1" maxLength:"100" doc:"People see it when they sign in." example:"Billing"`
+		Type                   string         `json:"type" enum:"web,spa,native,machine" doc:"web: on a server; spa: in a browser; native: on a device; machine: acts for itself."`
+		RedirectURIs           []string       `json:"redirect_uris,omitempty" maxItems:"50" doc:"Where people may be sent after sign-in; absolute, https, compared byte by byte. Loopback IP addresses may use http and any port; native applications may use a private-use scheme." example:"[\"https://billing.example.com/callback\"]"`
+		PostLogoutRedirectURIs []string       `json:"post_logout_redirect_uris,omitempty" maxItems:"50" doc:"Where people may be sent after sign-out."`
+		AuthMethod             string         `json:"auth_method,omitempty" enum:"none,client_secret_basic,client_secret_post,private_key_jwt" doc:"Default: none for spa and native, else client_secret_basic."`
+		Scopes                 []string       `json:"scopes,omitempty" maxItems:"100" doc:"What it may ask for. Default: gatehouse:manage for a machine; openid, profile, email and offline_access for others."`
+		AccessToken            string         `json:"access_token,omitempty" enum:"jwt,opaque" doc:"jwt (default) can be checked without asking; opaque is revoked at once."`
+		IDTokenAlg             string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"Default ES256."`
+		JWKS                   map[string]any `json:"jwks,omitempty" doc:"Public keys (RFC 7517), for private_key_jwt."`
+		FirstParty             bool           `json:"first_party,omitempty" doc:"The tenant's own: people are not asked for consent."`
+		Rotation               *bool          `json:"rotation,omitempty" doc:"Replace a refresh token at each use. Default true; false only for confidential applications."`
+		AccessTokenSeconds     int64          `json:"access_token_seconds,omitempty" minimum:"60" maximum:"86400" doc:"Default 600."`
+		IDTokenSeconds         int64          `json:"id_token_seconds,omitempty" minimum:"60" maximum:"86400" doc:"Default 600."`
+		RefreshIdleSeconds     int64          `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000" doc:"Since its last use. Default 2592000."`
+		RefreshMaxSeconds      int64          `json:"refresh_max_seconds,omitempty" minimum:"60" maximum:"63072000" doc:"Since the sign-in. Default 7776000."`
+	}
+}
+
+type patchInput struct {
+	api.ByID
+	Body struct {
+		Name                   *string         `json:"name,omitempty" minLength:"1" maxLength:"100"`
+		Status                 *string         `json:"status,omitempty" enum:"active,disabled" doc:"A disabled application gets no tokens, and those it has stop counting here."`
+		RedirectURIs           *[]string       `json:"redirect_uris,omitempty" maxItems:"50"`
+		PostLogoutRedirectURIs *[]string       `json:"post_logout_redirect_uris,omitempty" maxItems:"50"`
+		AuthMethod             *string         `json:"auth_method,omitempty" enum:"none,client_secret_basic,client_secret_post,private_key_jwt" doc:"A change to a method with a secret makes one and shows it."`
+		Scopes                 *[]string       `json:"scopes,omitempty" maxItems:"100"`
+		AccessToken            *string         `json:"access_token,omitempty" enum:"jwt,opaque"`
+		IDTokenAlg             *string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA"`
+		JWKS                   *map[string]any `json:"jwks,omitempty"`
+		FirstParty             *bool           `json:"first_party,omitempty"`
+		Rotation               *bool           `json:"rotation,omitempty"`
+		AccessTokenSeconds     int64           `json:"access_token_seconds,omitempty" minimum:"60" maximum:"86400"`
+		IDTokenSeconds         int64           `json:"id_token_seconds,omitempty" minimum:"60" maximum:"86400"`
+		RefreshIdleSeconds     int64           `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000"`
+		RefreshMaxSeconds      int64           `json:"refresh_max_seconds,omitempty" minimum:"60" maximum:"63072000"`
+	}
+}
+
+type rotateInput struct {
+	api.ByID
+	Body struct {
+		KeepSeconds int64 `json:"keep_seconds,omitempty" minimum:"0" maximum:"604800" doc:"How long the secret before is still accepted. Default 0: not at all."`
+	}
+}
+
+// Operations are the management operations on applications.
+func Operations() []api.Operation {
+	op := func(method, path, name, action, summary string) api.Op {
+		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Applications", Summary: summary}
+	}
+	created := op("POST", "/applications", "create-application", "application.create", "Add an application")
+	created.Status = 201
+	created.Description = "The answer holds the client_secret, where the application has one, for this one time."
+	return []api.Operation{
+		api.Read(op("GET", "/applications", "list-applications", "application.read", "List applications"),
+			func(ctx context.Context, tx *db.Tx, in *api.Page) (page.List[View], error) {
+				r, err := in.Request()
+				if err != nil {
+					return page.List[View]{}, err
+				}
+				l, err := List(ctx, tx, r)
+				return page.Map(l, hidden), err
+			}),
+		api.Read(op("GET", "/applications/{id}", "get-application", "application.read", "Get an application"),
+			func(ctx context.Context, tx *db.Tx, in *api.ByID) (View, error) {
+				a, err := Get(ctx, tx, in.ID)
+				return hidden(a), err
+			}),
+		api.Write(created, func(ctx context.Context, tx *db.Tx, in *createInput) (View, error) {
+			a, shown, err := Create(ctx, tx, in.application())
+			return view(a, shown), err
+		}),
+		api.Write(op("PATCH", "/applications/{id}", "update-application", "application.update", "Change an application"),
+			func(ctx context.Context, tx *db.Tx, in *patchInput) (View, error) {
+				a, shown, err := Update(ctx, tx, role.Held(ctx), in.ID, in.patch())
+				return view(a, shown), err
+			}),
+		api.Write(op("POST", "/applications/{id}/secret", "rotate-application-secret", "application.update", "Give an application a new secret"),
+			func(ctx context.Context, tx *db.Tx, in *rotateInput) (View, error) {
+				a, shown, err := Rotate(ctx, tx, role.Held(ctx), in.ID, time.Duration(in.Body.KeepSeconds)*time.Second)
+				return view(a, shown), err
+			}),
+		api.Write(op("DELETE", "/applications/{id}", "delete-application", "application.delete", "Delete an application with all it holds"),
+			func(ctx context.Context, tx *db.Tx, in *api.ByID) (api.None, error) {
+				return api.None{}, Delete(ctx, tx, role.Held(ctx), in.ID)
+			}),
+	}
+}
+
+func (in *createInput) application() New {
+	b := &in.Body
+	return New{
+		Name: b.Name, Type: Type(b.Type), RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, AuthMethod: AuthMethod(b.AuthMethod),
+		Scopes: b.Scopes, AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS), FirstParty: b.FirstParty,
+		NoRotation: b.Rotation != nil && !*b.Rotation,
+		Lifetimes:  lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds),
+	}
+}
+
+func (in *patchInput) patch() Patch {
+	b := &in.Body
+	p := Patch{
+		Name: b.Name, Status: (*Status)(b.Status), AuthMethod: (*AuthMethod)(b.AuthMethod), RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs,
+		Scopes: b.Scopes, AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, FirstParty: b.FirstParty, Rotation: b.Rotation,
+	}
+	if b.JWKS != nil {
+		set := keySet(*b.JWKS)
+		p.JWKS = &set
+	}
+	if l := lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds); l != (Lifetimes{}) {
+		p.Lifetimes = &l
+	}
+	return p
+}
+
+func lifetimes(access, idToken, idle, maximum int64) Lifetimes {
+	return Lifetimes{time.Duration(access) * time.Second, time.Duration(idToken) * time.Second, time.Duration(idle) * time.Second, time.Duration(maximum) * time.Second}
+}
+
+// keySet is the text of a JWKS that came as an object; nil for an empty one.
+func keySet(set map[string]any) json.RawMessage {
+	if len(set) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(set); err != nil { // it came from JSON
+		return nil
+	}
+	return bytes.TrimSpace(b.Bytes())
+}

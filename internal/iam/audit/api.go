@@ -1,0 +1,93 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+)
+
+// View is an audit event as the API shows it.
+type View struct {
+	ID        id.ID          `json:"id" format:"uuid"`
+	At        time.Time      `json:"at"`
+	Action    string         `json:"action" example:"user.create"`
+	Outcome   string         `json:"outcome" enum:"success,refused,failed"`
+	Actor     ActorView      `json:"actor"`
+	Target    TargetView     `json:"target"`
+	Address   string         `json:"address,omitempty" doc:"The client address."`
+	Agent     string         `json:"agent,omitempty" doc:"The User-Agent."`
+	RequestID string         `json:"request_id,omitempty" doc:"Ties the event to the answer and the server's log."`
+	Detail    map[string]any `json:"detail,omitempty"`
+}
+
+// ActorView is who acted.
+type ActorView struct {
+	Kind     string `json:"kind" enum:"anonymous,user,application,system"`
+	ID       string `json:"id,omitempty"`
+	Name     string `json:"name,omitempty"`
+	TenantID string `json:"tenant_id,omitempty" doc:"The actor's own tenant: another one for a platform operator."`
+	Via      string `json:"via,omitempty" doc:"The application through which a user acted."`
+}
+
+// TargetView is what it was done to.
+type TargetView struct {
+	Kind string `json:"kind,omitempty"`
+	ID   string `json:"id,omitempty"`
+	Name string `json:"name,omitempty"`
+}
+
+func view(r Record) View {
+	v := View{
+		ID: r.ID, At: r.At, Action: r.Action, Outcome: string(r.Outcome),
+		Actor:   ActorView{Kind: string(r.Actor.Kind), ID: r.Actor.ID.String(), Name: r.Actor.Name, TenantID: r.Actor.Tenant.String(), Via: r.Actor.Via.String()},
+		Target:  TargetView{Kind: r.Target.Kind, ID: r.Target.ID, Name: r.Target.Name},
+		Address: r.Address, Agent: r.Agent, RequestID: r.RequestID,
+	}
+	_ = json.Unmarshal(r.Detail, &v.Detail) // written by us
+	return v
+}
+
+type listInput struct {
+	api.Page
+	Action  string    `query:"action" maxLength:"100" doc:"An action (user.create), or a noun and a dot (user.) for all its actions."`
+	Actor   string    `query:"actor" format:"uuid" doc:"The id of the user or application that acted."`
+	Target  string    `query:"target" maxLength:"256" doc:"The id of what it was done to."`
+	Outcome string    `query:"outcome" enum:"success,refused,failed"`
+	From    time.Time `query:"from" doc:"The earliest time, inclusive."`
+	To      time.Time `query:"to" doc:"The latest time, exclusive."`
+}
+
+// Operations are the management operations on audit events: they can only be read.
+func Operations() []api.Operation {
+	return []api.Operation{
+		api.Read(api.Op{Method: "GET", Path: "/audit-events", ID: "list-audit-events", Action: "audit.read", Tag: "Audit", Summary: "List audit events, newest first"},
+			func(ctx context.Context, tx *db.Tx, in *listInput) (page.List[View], error) {
+				f := Filter{Action: in.Action, Outcome: Outcome(in.Outcome), TargetID: in.Target, From: in.From, To: in.To}
+				r, err := in.Request()
+				if err == nil && in.Actor != "" {
+					if f.Actor, err = id.Parse(in.Actor); err != nil {
+						err = fault.InvalidField("request.invalid", "actor", "This must be the id of a user or application.")
+					}
+				}
+				if err != nil {
+					return page.List[View]{}, err
+				}
+				l, err := List(ctx, tx, f, r)
+				return page.Map(l, view), err
+			}),
+		api.Read(api.Op{Method: "GET", Path: "/audit-events/{id}", ID: "get-audit-event", Action: "audit.read", Tag: "Audit", Summary: "Get an audit event"},
+			func(ctx context.Context, tx *db.Tx, in *api.ByID) (View, error) {
+				r, err := Get(ctx, tx, in.ID)
+				if err != nil {
+					return View{}, err
+				}
+				return view(r), nil
+			}),
+	}
+}

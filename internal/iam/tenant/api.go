@@ -1,0 +1,168 @@
+package tenant
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+)
+
+// View is a tenant as the API shows it.
+type View struct {
+	ID        id.ID        `json:"id" format:"uuid"`
+	Slug      string       `json:"slug" doc:"Part of the issuer. Never changes."`
+	Name      string       `json:"name"`
+	Status    string       `json:"status" enum:"active,suspended,deleting"`
+	Issuer    string       `json:"issuer" doc:"The tenant's base on the public host. It is reached, with another issuer, by each of its domains too."`
+	Domains   []string     `json:"domains"`
+	Settings  SettingsView `json:"settings"`
+	CreatedAt time.Time    `json:"created_at"`
+	UpdatedAt time.Time    `json:"updated_at"`
+}
+
+type createInput struct {
+	Body struct {
+		Slug     string         `json:"slug" minLength:"1" maxLength:"63" doc:"Lower-case letters, digits and inner hyphens. It becomes part of the issuer and never changes." example:"acme"`
+		Name     string         `json:"name" minLength:"1" maxLength:"100" doc:"People see it when they sign in." example:"Acme"`
+		Settings *SettingsPatch `json:"settings,omitempty" doc:"What differs from the defaults."`
+	}
+}
+
+type patchInput struct {
+	api.ByID
+	Body struct {
+		Name     *string        `json:"name,omitempty" minLength:"1" maxLength:"100"`
+		Status   *string        `json:"status,omitempty" enum:"active,suspended" doc:"suspended: nobody signs in and no token counts, at once. Needs the action tenant.suspend."`
+		Domains  *[]string      `json:"domains,omitempty" maxItems:"20" doc:"All of the tenant's own domains; what is not listed is given up." example:"[\"login.acme.com\"]"`
+		Settings *SettingsPatch `json:"settings,omitempty"`
+	}
+}
+
+type settingsInput struct {
+	Body SettingsPatch
+}
+
+// Deps are what the operations need besides a transaction.
+type Deps struct {
+	Directory *Directory
+	Queue     *job.Queue
+	// Allows reports whether the caller of an operation may do a further action than the one
+	// the operation is guarded by. iam/role plugs it in through the door: this package stands
+	// before it.
+	Allows func(ctx context.Context, action string) error
+}
+
+func (d Deps) view(t Tenant) View {
+	return View{ID: t.ID, Slug: t.Slug, Name: t.Name, Status: string(t.Status), Issuer: d.Directory.Issuer(t.Slug), Domains: t.Domains, Settings: t.Settings.View(), CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt}
+}
+
+// Operations are the management operations on tenants, which only the platform has, and on a
+// tenant's own settings.
+func Operations(d Deps) []api.Operation {
+	op := func(method, path, name, action, summary string) api.Op {
+		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Tenants", Summary: summary, Platform: true}
+	}
+	created := op("POST", "/tenants", "create-tenant", "tenant.create", "Add a tenant")
+	created.Status = 201
+	deleted := op("DELETE", "/tenants/{id}", "delete-tenant", "tenant.delete", "Delete a tenant with everything in it")
+	deleted.Status = 202
+	deleted.Description = "The tenant is not found from now on. Its rows are erased in batches; the platform's audit log says when it is complete. There is no way back."
+	own := func(method, name, action, summary string) api.Op {
+		return api.Op{Method: method, Path: "/settings", ID: name, Action: action, Tag: "Settings", Summary: summary}
+	}
+	return []api.Operation{
+		api.Call(op("GET", "/tenants", "list-tenants", "tenant.read", "List tenants"),
+			func(ctx context.Context, database *db.DB, c caller.Caller, in *api.Page) (l page.List[View], err error) {
+				r, err := in.Request()
+				if err != nil {
+					return l, err
+				}
+				err = database.SystemView(ctx, c, "the platform lists tenants", func(st *db.SystemTx) error {
+					tenants, err := List(ctx, st, r)
+					l = page.Map(tenants, d.view)
+					return err
+				})
+				return l, err
+			}),
+		api.Call(op("GET", "/tenants/{id}", "get-tenant", "tenant.read", "Get a tenant"),
+			func(ctx context.Context, database *db.DB, c caller.Caller, in *api.ByID) (v View, err error) {
+				err = database.View(ctx, within(c, in.ID), func(tx *db.Tx) error {
+					t, err := Get(ctx, tx)
+					v = d.view(t)
+					return err
+				})
+				return v, err
+			}),
+		api.Call(created, d.create),
+		api.Call(op("PATCH", "/tenants/{id}", "update-tenant", "tenant.update", "Change, suspend or resume a tenant"), d.patch),
+		api.Call(deleted, func(ctx context.Context, database *db.DB, c caller.Caller, in *api.ByID) (v View, err error) {
+			err = database.System(ctx, c, "the platform deletes a tenant", func(st *db.SystemTx) error {
+				t, err := Delete(ctx, st, d.Queue, c.Tenant, in.ID)
+				v = d.view(t)
+				return err
+			})
+			return v, err
+		}),
+		api.Read(own("GET", "get-settings", "settings.read", "Get the tenant's settings"),
+			func(ctx context.Context, tx *db.Tx, _ *struct{}) (SettingsView, error) {
+				t, err := Get(ctx, tx)
+				return t.Settings.View(), err
+			}),
+		api.Write(own("PATCH", "update-settings", "settings.update", "Change the tenant's settings"),
+			func(ctx context.Context, tx *db.Tx, in *settingsInput) (SettingsView, error) {
+				t, err := Update(ctx, tx, Patch{Settings: &in.Body})
+				return t.Settings.View(), err
+			}),
+	}
+}
+
+func (d Deps) create(ctx context.Context, database *db.DB, c caller.Caller, in *createInput) (v View, err error) {
+	n := New{Slug: in.Body.Slug, Name: in.Body.Name}
+	if in.Body.Settings != nil {
+		s := in.Body.Settings.apply(DefaultSettings().View()).settings()
+		n.Settings = &s
+	}
+	err = database.System(ctx, c, "the platform adds a tenant", func(st *db.SystemTx) error {
+		t, err := Create(ctx, st, n)
+		if err != nil {
+			return err
+		}
+		audit.Write(st.For(c.Tenant), audit.Event{Action: "tenant.create", Target: t.target()})
+		v = d.view(t)
+		return nil
+	})
+	return v, err
+}
+
+func (d Deps) patch(ctx context.Context, database *db.DB, c caller.Caller, in *patchInput) (v View, err error) {
+	b := &in.Body
+	if b.Status != nil {
+		if err := d.Allows(ctx, "tenant.suspend"); err != nil {
+			return v, err
+		}
+	}
+	err = database.System(ctx, c, "the platform changes a tenant", func(st *db.SystemTx) error {
+		tx, at := st.For(in.ID), st.For(c.Tenant)
+		t, err := Get(ctx, tx)
+		if err == nil && (b.Name != nil || b.Domains != nil || b.Settings != nil) {
+			if t, err = Update(ctx, tx, Patch{Name: b.Name, Domains: b.Domains, Settings: b.Settings}); err == nil && in.ID != c.Tenant {
+				audit.Write(at, audit.Event{Action: "tenant.update", Target: t.target()})
+			}
+		}
+		if err == nil && b.Status != nil {
+			before := t.Status
+			if t, err = SetStatus(ctx, tx, Status(*b.Status)); err == nil && t.Status != before {
+				audit.Write(at, audit.Event{Action: statusAction[t.Status], Target: t.target()})
+			}
+		}
+		v = d.view(t)
+		return err
+	})
+	return v, err
+}
