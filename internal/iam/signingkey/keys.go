@@ -59,10 +59,6 @@ func New(d *db.DB, seal Sealer, c clock.Clock, touch func(*db.Tx)) *Keys {
 
 // Drop forgets the copies of a tenant's keys, of all tenants' for the zero id.
 func (k *Keys) Drop(tenant id.ID) {
-	if tenant.IsZero() {
-		k.cache.DropAll()
-		return
-	}
 	k.cache.Drop(tenant)
 }
 
