@@ -100,7 +100,11 @@ type Error []string
 
 // Error implements error.
 func (e Error) Error() string {
-	return fmt.Sprintf("configuration: %d faults:\n  %s", len(e), strings.Join(e, "\n  "))
+	head := "a fault"
+	if len(e) > 1 {
+		head = fmt.Sprintf("%d faults", len(e))
+	}
+	return fmt.Sprintf("%s in the configuration:\n  %s", head, strings.Join(e, "\n  "))
 }
 
 // setting is one field of Flags.

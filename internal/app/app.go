@@ -1,0 +1,82 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+// App is Gatehouse without its listeners: every part, made once.
+type App struct {
+	Config       *config.Config
+	Log          *slog.Logger
+	Clock        clock.Clock
+	DB           *db.DB
+	Ring         *secret.KeyRing
+	Development  bool // the ring is the data directory's own
+	Queue        *job.Queue
+	Records      *audit.Recorder
+	Tenants      *tenant.Directory
+	Applications *application.Directory
+	Keys         *signingkey.Keys
+	Tokens       *grant.Verifier
+	Hasher       *credential.Hasher
+	TOTP         credential.TOTP
+	Platform     tenant.Tenant
+}
+
+// Open brings the schema up to date and makes the parts. Close it when done.
+func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, error) {
+	keyRing, development, err := ring(cfg)
+	if err != nil {
+		return nil, err
+	}
+	d, err := migrated(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	platform, err := tenant.EnsurePlatform(ctx, d)
+	if err != nil {
+		d.Close()
+		return nil, fmt.Errorf("platform tenant: %w", err)
+	}
+	c := clock.System{}
+	keys := signingkey.New(d, keyRing, c, tenant.Touch)
+	tenants := tenant.NewDirectory(d, cfg.PublicURL, c, log)
+	applications := application.NewDirectory(d)
+	tenants.Watch(keys.Drop)
+	tenants.Watch(applications.Drop)
+	return &App{
+		Config: cfg, Log: log, Clock: c, DB: d, Ring: keyRing, Development: development,
+		Queue:        job.NewQueue(keyRing),
+		Records:      audit.NewRecorder(d, c, log),
+		Tenants:      tenants,
+		Applications: applications,
+		Keys:         keys,
+		Tokens:       &grant.Verifier{DB: d, Keys: keys},
+		Hasher:       credential.NewHasher(credential.HasherConfig{}),
+		TOTP:         credential.TOTP{Keys: keyRing},
+		Platform:     platform,
+	}, nil
+}
+
+// url is the address of a path below a tenant's base, for people.
+func (a *App) url(slug, path string) string { return a.Tenants.Issuer(slug) + path }
+
+// Close writes what is queued and closes the database.
+func (a *App) Close() {
+	a.Records.Close()
+	a.DB.Close()
+}

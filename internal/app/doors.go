@@ -1,0 +1,66 @@
+package app
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
+	"github.com/gatehouse-iam/gatehouse/internal/doors/oidc"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// doors is what every tenant's base offers.
+func (a *App) doors() *http.ServeMux {
+	mux := http.NewServeMux()
+	oidc.New(oidc.Deps{
+		DB: a.DB, Applications: a.Applications, Keys: a.Keys, Ring: a.Ring, Records: a.Records, Clock: a.Clock,
+		RequiresMFA: a.requiresMFA,
+	}).Register(mux)
+	admin.Mount(mux, &admin.Gate{DB: a.DB, Tokens: a.Tokens, Platform: a.Tenants.Site(&a.Platform)}, a.operations()...)
+	return mux
+}
+
+func (a *App) requiresMFA(ctx context.Context, t id.ID) (bool, error) {
+	found, err := a.Tenants.ByID(ctx, t)
+	if err != nil {
+		return false, err
+	}
+	return found.Settings.MFA == tenant.MFARequired, nil
+}
+
+// operations is the management API, feature by feature.
+func (a *App) operations() [][]api.Operation {
+	intake := credential.Intake{Hasher: a.Hasher, MinLength: func(ctx context.Context, t id.ID) (int, error) {
+		found, err := a.Tenants.ByID(ctx, t)
+		if err != nil {
+			return 0, err
+		}
+		return found.Settings.PasswordMinLength, nil
+	}}
+	return [][]api.Operation{
+		user.Operations(role.Keeper{}, intake),
+		role.Operations(func(ctx context.Context, tx *db.Tx, app id.ID) error {
+			_, err := application.Get(ctx, tx, app)
+			return err
+		}),
+		credential.Operations(credential.Deps{Intake: intake, TOTP: a.TOTP, MayManage: role.Keeper{}.MayManage, Reset: func(ctx context.Context, tx *db.Tx, u id.ID) error {
+			if _, err := session.RevokeAll(ctx, tx, u, id.ID{}, "credential reset"); err != nil {
+				return err
+			}
+			grant.RevokeOfUser(tx, u, "credential reset")
+			attempt.Clear(tx, attempt.Account(u, ""))
+			return nil
+		}}),
+		session.Operations(),
+	}
+}

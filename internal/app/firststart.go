@@ -1,0 +1,128 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+// system is the caller of what Gatehouse does by itself in a tenant.
+func system(t id.ID, name string) caller.Caller {
+	return caller.Caller{Tenant: t, Actor: caller.Actor{Kind: caller.System, Name: name}}
+}
+
+// operator is the caller of a command in the tenant with this slug.
+func (a *App) operator(ctx context.Context, slug string) (caller.Caller, error) {
+	t, err := a.Tenants.BySlug(ctx, slug)
+	if err != nil {
+		return caller.Caller{}, err
+	}
+	return system(t.Tenant, "command line"), nil
+}
+
+// firstStart makes the first owner and the first machine application of the
+// platform tenant where configuration names them and they are missing. Where
+// nobody owns the platform yet it returns a one-time link that makes the first
+// owner. Several replicas may start at once: each thing is made by one of them.
+func (a *App) firstStart(ctx context.Context) (setup string, err error) {
+	c := system(a.Platform.ID, "first start")
+	owned := false
+	if err := a.DB.View(ctx, c, func(tx *db.Tx) (err error) {
+		owned, err = role.Owned(ctx, tx)
+		return err
+	}); err != nil {
+		return "", err
+	}
+	if a.Config.AdminEmail != "" && !owned {
+		if err := a.makeOwner(ctx, c, a.Config.AdminEmail, a.Config.AdminPassword); err != nil && !errors.Is(err, user.ErrEmailTaken) {
+			return "", fmt.Errorf("first owner: %w", err)
+		}
+		a.Log.Info("made the first owner", "email", a.Config.AdminEmail)
+		owned = true
+	}
+	machine, err := a.firstClient(ctx, c)
+	if err != nil {
+		return "", fmt.Errorf("first machine application: %w", err)
+	}
+	if owned || machine {
+		return "", nil
+	}
+	err = a.DB.Update(ctx, c, func(tx *db.Tx) error {
+		token, err := credential.NewLink(ctx, tx, credential.Setup, user.User{})
+		setup = a.url(a.Platform.Slug, "/setup?token="+token.Reveal())
+		return err
+	})
+	return setup, err
+}
+
+// firstClient makes the configured machine application, and reports whether there
+// is one.
+func (a *App) firstClient(ctx context.Context, c caller.Caller) (bool, error) {
+	if a.Config.AdminClientID == "" {
+		return false, nil
+	}
+	made := false
+	err := a.DB.Update(ctx, c, func(tx *db.Tx) error {
+		made = false
+		app, err := application.ByClientID(ctx, tx, a.Config.AdminClientID)
+		if err == nil {
+			if !app.CheckSecret(secret.HashOf(a.Config.AdminClientSecret), tx.Now()) {
+				a.Log.Warn("the machine application of GATEHOUSE_ADMIN_CLIENT_ID exists with another secret, which was left as it is; `gatehouse admin make-client` makes a new one", "client_id", app.ClientID)
+			}
+			return nil
+		}
+		if !errors.Is(err, application.ErrNotFound) {
+			return err
+		}
+		made = true
+		_, _, err = makeClient(ctx, tx, application.New{ClientID: a.Config.AdminClientID, Secret: a.Config.AdminClientSecret, Name: "Operator"}, role.Owner)
+		return err
+	})
+	if errors.Is(err, application.ErrClientIDTaken) { // another replica was first
+		return true, nil
+	}
+	if err == nil && made {
+		a.Log.Info("made the first machine application", "client_id", a.Config.AdminClientID)
+	}
+	return true, err
+}
+
+// makeOwner makes a user with the role owner in the caller's tenant. Hashing
+// comes before the transaction.
+func (a *App) makeOwner(ctx context.Context, c caller.Caller, email string, password secret.String) error {
+	phc, err := a.newPassword(ctx, email, password)
+	if err != nil {
+		return err
+	}
+	return a.DB.Update(ctx, c, func(tx *db.Tx) error {
+		u, err := user.Create(ctx, tx, user.New{Email: email, EmailVerified: true})
+		if err != nil {
+			return err
+		}
+		if err := credential.SetPassword(ctx, tx, u.ID, phc); err != nil {
+			return err
+		}
+		return role.Give(ctx, tx, role.Everything(), role.OfUser(u.ID), role.Owner, time.Time{})
+	})
+}
+
+// makeClient makes a machine application that holds a role, and returns its secret,
+// which can be seen only now.
+func makeClient(ctx context.Context, tx *db.Tx, n application.New, roleName string) (application.Application, secret.String, error) {
+	n.Type = application.Machine
+	app, shown, err := application.Create(ctx, tx, n)
+	if err != nil {
+		return app, "", err
+	}
+	return app, shown, role.Give(ctx, tx, role.Everything(), role.OfApplication(app.ID), roleName, time.Time{})
+}

@@ -1,0 +1,56 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/migrations"
+)
+
+// database is how kit/db is to open the configured database.
+func database(cfg *config.Config, log *slog.Logger) db.Config {
+	return db.Config{
+		DSN: cfg.DSN(), OwnerDSN: cfg.MigrateDatabase.Reveal(), SystemTables: migrations.SystemTables,
+		Postgres: migrations.Postgres, SQLite: migrations.SQLite,
+		Clock: clock.System{}, Log: log, MaxConns: cfg.DatabaseConnections,
+	}
+}
+
+type migrateCommand struct {
+	config.Flags `embed:""`
+}
+
+// Run brings the schema up to date and says what it did.
+func (c *migrateCommand) Run(e *env) error {
+	cfg, log, err := e.load(c.Flags)
+	if err != nil {
+		return err
+	}
+	n, err := db.Migrate(e.ctx, database(cfg, log))
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		fmt.Fprintln(e.out, "The schema is up to date.")
+		return nil
+	}
+	fmt.Fprintf(e.out, "Took %d steps; the schema is up to date.\n", n)
+	return nil
+}
+
+// migrated opens the database after bringing its schema up to date.
+func migrated(ctx context.Context, cfg *config.Config, log *slog.Logger) (*db.DB, error) {
+	dbc := database(cfg, log)
+	n, err := db.Migrate(ctx, dbc)
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 {
+		log.Info("schema migrated", "steps", n)
+	}
+	return db.Open(ctx, dbc)
+}

@@ -1,0 +1,136 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/mail"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+type serveCommand struct {
+	config.Flags `embed:""`
+}
+
+// Run serves until it is told to stop, then lets running requests and jobs end.
+func (c *serveCommand) Run(e *env) error {
+	cfg, log, err := e.load(c.Flags)
+	if err != nil {
+		return err
+	}
+	a, err := Open(e.ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	setup, err := a.firstStart(e.ctx)
+	if err != nil {
+		return err
+	}
+	return a.serve(e.ctx, func(public string) {
+		fmt.Fprintf(e.out, "Gatehouse serves %s on %s, database %s.\n", cfg.PublicURL, public, a.DB.Name())
+		if a.Development {
+			fmt.Fprintf(e.out, "Secrets are sealed with the development key in %s.\n", cfg.Data)
+		}
+		if setup != "" {
+			fmt.Fprintf(e.out, "Nobody owns the platform yet. Make the first owner here, once, within a day:\n  %s\n", setup)
+		}
+	})
+}
+
+// serve runs the listeners and everything that works beside them until ctx ends
+// or one of them fails. ready is called once both listeners are open.
+func (a *App) serve(ctx context.Context, ready func(public string)) error {
+	runner, keeper, err := a.jobs()
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "gatehouse_access_records_written_total", Help: "Access records stored."}, func() float64 { return float64(a.Records.Written()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "gatehouse_access_records_dropped_total", Help: "Access records lost to a full queue or a refusing database."}, func() float64 { return float64(a.Records.Dropped()) }))
+
+	public := &web.Server{Name: "public", Address: a.Config.Listen, Handler: a.handler(registry), CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Log: a.Log, Clock: a.Clock}
+	ops := &web.Server{Name: "ops", Address: a.Config.OpsListen, Handler: web.OpsHandler(a.Log, registry, a.DB.Ping), Log: a.Log, Clock: a.Clock}
+	for _, s := range []*web.Server{public, ops} {
+		if err := s.Listen(); err != nil {
+			return err
+		}
+	}
+	if err := a.Tenants.PollOnce(ctx); err != nil {
+		return err
+	}
+	if err := keeper.schedule(ctx); err != nil {
+		return err
+	}
+	ready(public.Addr().String())
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var wg sync.WaitGroup
+	var errs [2]error
+	for i, s := range []*web.Server{public, ops} {
+		wg.Go(func() {
+			defer stop() // one listener without the other is no server
+			errs[i] = s.Serve(ctx)
+		})
+	}
+	wg.Go(func() { a.Tenants.Poll(ctx) })
+	wg.Go(func() { runner.Run(ctx) })
+	wg.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// jobs is every kind of job there is.
+func (a *App) jobs() (*job.Runner, *housekeeper, error) {
+	sender, err := a.sender()
+	if err != nil {
+		return nil, nil, err
+	}
+	keeper := &housekeeper{app: a}
+	runner := job.NewRunner(a.DB, a.Queue, a.Clock, a.Log)
+	runner.Handle(mail.JobKind, mail.Handle(sender))
+	runner.Handle(tenant.DeleteJob, (&tenant.Eraser{DB: a.DB, Clock: a.Clock}).Run)
+	runner.Handle(housekeepingJob, keeper.run)
+	return runner, keeper, nil
+}
+
+func (a *App) sender() (mail.Sender, error) {
+	if a.Config.SMTP == nil {
+		return mail.Printer{Log: a.Log}, nil
+	}
+	return mail.NewSMTP(a.Config.SMTP, a.Config.MailFrom, nil)
+}
+
+// perAddress is how many requests a second, and how many at once, one address may
+// send before it is told to wait. It stops floods; guessing is iam/attempt's.
+const (
+	perAddress      = 200
+	perAddressBurst = 1000
+)
+
+// handler is everything public: kit/web around the doors.
+func (a *App) handler(registry prometheus.Registerer) http.Handler {
+	h := &web.Handler{
+		Sites: a.Tenants, PublicURL: a.Config.PublicURL,
+		Tenant: a.doors(), Root: http.NewServeMux(),
+		Proxies: web.Proxies{Trusted: a.Config.TrustedProxies},
+		Metrics: web.NewMetrics(registry), Log: a.Log, Clock: a.Clock,
+	}
+	if !a.Config.Local() {
+		h.Limiter = web.NewLimiter(a.Clock, perAddress, perAddressBurst)
+	}
+	h.Root.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/t/"+tenant.PlatformSlug+"/account/", http.StatusSeeOther)
+	})
+	return h.Ready()
+}

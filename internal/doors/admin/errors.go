@@ -1,0 +1,34 @@
+package admin
+
+import (
+	"net/http"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+)
+
+// answer maps every kind of fault to its HTTP status, and adds the challenge of
+// RFC 6750 §3 where a token was missing, not good or not enough.
+func answer(f *fault.Fault) (int, http.Header) {
+	switch f.Kind {
+	case fault.Invalid:
+		return http.StatusBadRequest, nil
+	case fault.Unauthenticated:
+		return http.StatusUnauthorized, http.Header{"Www-Authenticate": {`Bearer error="invalid_token", scope="` + Scope + `"`}}
+	case fault.Denied:
+		if f.Code == errScope.Code {
+			return http.StatusForbidden, http.Header{"Www-Authenticate": {`Bearer error="insufficient_scope", scope="` + Scope + `"`}}
+		}
+		return http.StatusForbidden, nil
+	case fault.NotFound:
+		return http.StatusNotFound, nil
+	case fault.Conflict:
+		return http.StatusConflict, nil
+	case fault.Limited:
+		return http.StatusTooManyRequests, http.Header{"Retry-After": {"1"}}
+	case fault.Unavailable:
+		return http.StatusServiceUnavailable, http.Header{"Retry-After": {"1"}}
+	case fault.Internal:
+		return http.StatusInternalServerError, nil
+	}
+	return http.StatusInternalServerError, nil
+}
