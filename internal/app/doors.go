@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/doors/oidc"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
@@ -16,17 +17,19 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
 // doors is what every tenant's base offers.
 func (a *App) doors() *http.ServeMux {
 	mux := http.NewServeMux()
+	gate := &admin.Gate{DB: a.DB, Tokens: a.Tokens, Platform: a.Tenants.Site(&a.Platform)}
 	oidc.New(oidc.Deps{
 		DB: a.DB, Applications: a.Applications, Keys: a.Keys, Ring: a.Ring, Records: a.Records, Clock: a.Clock,
 		RequiresMFA: a.requiresMFA,
 	}).Register(mux)
-	admin.Mount(mux, &admin.Gate{DB: a.DB, Tokens: a.Tokens, Platform: a.Tenants.Site(&a.Platform)}, a.operations()...)
+	admin.Mount(mux, gate, a.operations()...)
 	return mux
 }
 
@@ -47,7 +50,14 @@ func (a *App) operations() [][]api.Operation {
 		}
 		return found.Settings.PasswordMinLength, nil
 	}}
+	allows := func(ctx context.Context, action string) error {
+		if !role.Held(ctx).Allows(action) {
+			return fault.New(fault.Denied, "action.denied", "None of your roles allows %s.", action)
+		}
+		return nil
+	}
 	return [][]api.Operation{
+		tenant.Operations(tenant.Deps{Directory: a.Tenants, Queue: a.Queue, Allows: allows}),
 		user.Operations(role.Keeper{}, intake),
 		role.Operations(func(ctx context.Context, tx *db.Tx, app id.ID) error {
 			_, err := application.Get(ctx, tx, app)
@@ -61,6 +71,8 @@ func (a *App) operations() [][]api.Operation {
 			attempt.Clear(tx, attempt.Account(u, ""))
 			return nil
 		}}),
+		application.Operations(),
 		session.Operations(),
+		audit.Operations(),
 	}
 }
