@@ -1,0 +1,34 @@
+package app
+
+import (
+	"flag"
+	"net/http"
+	"os"
+	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
+)
+
+var write = flag.Bool("write", false, "write docs/openapi.json instead of comparing it")
+
+const openAPIFile = "../../docs/openapi.json"
+
+// TestOpenAPIIsCurrent keeps docs/openapi.json, which clients are generated from,
+// the same as what the server says of itself.
+func TestOpenAPIIsCurrent(t *testing.T) {
+	w := open(t, "")
+	got := w.do(must(http.NewRequest("GET", w.url+"/t/platform"+admin.Prefix+"/openapi.json", nil))).body
+	if *write {
+		if err := os.WriteFile(openAPIFile, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(openAPIFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Error("docs/openapi.json is out of date: run `make generate`")
+	}
+}

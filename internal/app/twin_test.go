@@ -1,0 +1,294 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+var noTime time.Time
+
+// described reads the operations from the description that the server itself gives.
+type described struct {
+	id, method, path, action string
+	platform                 bool
+}
+
+func operationsOf(t *testing.T, doc []byte) (out []described) {
+	t.Helper()
+	var d struct {
+		Paths map[string]map[string]struct {
+			ID       string `json:"operationId"`
+			Action   string `json:"x-action"`
+			Platform bool   `json:"x-platform-only"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(doc, &d); err != nil {
+		t.Fatal(err)
+	}
+	for path, methods := range d.Paths {
+		for method, op := range methods {
+			out = append(out, described{op.ID, strings.ToUpper(method), path, op.Action, op.Platform})
+		}
+	}
+	slices.SortFunc(out, func(a, b described) int { return strings.Compare(a.path+a.method, b.path+b.method) })
+	if len(out) < 20 {
+		t.Fatalf("only %d operations are described", len(out))
+	}
+	return out
+}
+
+var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
+
+// twin is one of two tenants that hold the same things.
+type twin struct {
+	slug, client, secret string
+	paths                map[string]string // path with placeholders → path with this tenant's ids
+	ids                  []string
+}
+
+// bodies are accepted requests for every operation on one thing that has a body.
+var bodies = map[string]any{
+	"PATCH /users/{id}":                     map[string]any{"given_name": "Changed"},
+	"PUT /users/{id}/password":              map[string]any{"password": "a stapler that is red"},
+	"POST /users/{id}/roles":                map[string]any{"role": "auditor"},
+	"POST /applications/{id}/roles":         map[string]any{"role": "auditor"},
+	"PATCH /applications/{id}":              map[string]any{"name": "Changed"},
+	"POST /applications/{id}/secret":        map[string]any{},
+	"PATCH /roles/{name}":                   map[string]any{"description": "changed"},
+	"POST /applications/{id}/rotate-secret": map[string]any{},
+}
+
+func (w *world) twin(operator, slug string) *twin {
+	w.t.Helper()
+	w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": slug, "name": strings.ToUpper(slug)})
+	t := &twin{slug: slug, paths: map[string]string{}}
+	t.client, t.secret = w.machine(slug, role.Owner, application.Opaque)
+	token := w.token(slug, t.client, t.secret)
+	user := w.must(token, "POST", slug, "/users", map[string]any{"email": "ada@" + slug + ".example", "password": "a stapler that is red", "roles": []string{"auditor"}})["id"].(string)
+	app := w.must(token, "POST", slug, "/applications", map[string]any{"name": "Reports", "type": "machine"})["id"].(string)
+	w.must(token, "POST", slug, "/applications/"+app+"/roles", map[string]any{"role": "auditor"})
+	w.must(token, "POST", slug, "/roles", map[string]any{"name": "support-" + slug, "actions": []string{"user.read"}})
+	event := w.must(token, "GET", slug, "/audit-events?limit=1", nil)["items"].([]any)[0].(map[string]any)["id"].(string)
+	by, err := w.operator(context.Background(), slug)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	uid, _ := id.Parse(user)
+	var sid id.ID
+	err = w.DB.Update(context.Background(), by, func(tx *db.Tx) error {
+		s, _, err := session.Start(context.Background(), tx, session.New{User: uid, AMR: []string{"pwd"}})
+		sid = s.ID
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for noun, things := range map[string]string{"users": user, "applications": app, "sessions": sid.String(), "audit-events": event, "roles": "support-" + slug} {
+		t.paths[noun] = things
+		t.ids = append(t.ids, things)
+	}
+	return t
+}
+
+// concrete fills a path with the tenant's own ids.
+func (t *twin) concrete(tt *testing.T, path string) string {
+	noun := strings.Split(strings.TrimPrefix(path, "/"), "/")[0]
+	thing, ok := t.paths[noun]
+	if !ok {
+		tt.Fatalf("%s: this test has no %s of a tenant; add one to twin()", path, noun)
+	}
+	first := true
+	return placeholder.ReplaceAllStringFunc(path, func(string) string {
+		if first {
+			first = false
+			return thing
+		}
+		return "auditor" // the second placeholder is a role of the first thing
+	})
+}
+
+// Lock five: every operation, called by tenant B with tenant A's ids, finds nothing.
+func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		operator := w.operatorToken()
+		a, b := w.twin(operator, "acme"), w.twin(operator, "globex")
+		tokenA, tokenB := w.token(a.slug, a.client, a.secret), w.token(b.slug, b.client, b.secret)
+		doc := w.do(must(http.NewRequest("GET", w.url+"/t/acme/api/v1/openapi.json", nil))).body
+		ops := operationsOf(t, doc)
+		tried := 0
+		for _, op := range ops {
+			name := op.method + " " + op.path
+			if op.platform {
+				if got := w.call(tokenA, op.method, a.slug, placeholder.ReplaceAllString(op.path, id.New().String()), nil); got.status != 404 {
+					t.Errorf("%s under a tenant's own base: %d, want 404", name, got.status)
+				}
+				continue
+			}
+			if !strings.Contains(op.path, "{") {
+				if op.method == "GET" {
+					got := w.call(tokenB, "GET", b.slug, op.path+"?limit=200", nil)
+					for _, thing := range a.ids {
+						if strings.Contains(string(got.body), thing) {
+							t.Errorf("%s of tenant B shows %s of tenant A", name, thing)
+						}
+					}
+				}
+				continue
+			}
+			body := bodies[name]
+			if got := w.call(tokenB, op.method, b.slug, a.concrete(t, op.path), body); got.status != 404 {
+				t.Errorf("%s by tenant B with tenant A's ids: %d %s, want 404", name, got.status, got.body)
+			}
+			if got := w.call(tokenA, op.method, b.slug, b.concrete(t, op.path), body); got.status != 401 {
+				t.Errorf("%s under tenant B's base with tenant A's token: %d %s, want 401", name, got.status, got.body)
+			}
+			tried++
+		}
+		if tried < 15 {
+			t.Errorf("only %d operations on one thing were tried", tried)
+		}
+		// Positive control: the same requests by their own tenant find everything. Those
+		// that end something come last.
+		slices.SortStableFunc(ops, func(x, y described) int { return destroys(x) - destroys(y) })
+		for _, op := range ops {
+			if op.platform || !strings.Contains(op.path, "{") {
+				continue
+			}
+			if op.path == "/users/{id}/totp" {
+				continue // nobody here has an authenticator app, so its absence says nothing
+			}
+			name := op.method + " " + op.path
+			if got := w.call(tokenA, op.method, a.slug, a.concrete(t, op.path), bodies[name]); got.status < 200 || got.status > 299 {
+				t.Errorf("%s by its own tenant: %d %s; without this the test above proves nothing", name, got.status, got.body)
+			}
+		}
+	})
+}
+
+func destroys(op described) int {
+	switch {
+	case strings.HasPrefix(op.path, "/sessions") && op.method == "DELETE":
+		return 1
+	case op.method != "DELETE" && !strings.HasSuffix(op.path, "/password"): // a new password ends sessions
+		return 0
+	case strings.Count(op.path, "{") == 2:
+		return 2
+	}
+	return 3
+}
+
+// The same for the protocol: tokens, codes and cookies of one tenant are nothing in another.
+func TestNoProtocolEndpointTakesAnotherTenantsTokens(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		operator := w.operatorToken()
+		a, b := w.twin(operator, "acme"), w.twin(operator, "globex")
+		token := w.token(a.slug, a.client, a.secret)
+		jwtClient, jwtSecret := w.machine("acme", role.Owner, application.JWT)
+		jwt := w.token("acme", jwtClient, jwtSecret)
+		for kind, tok := range map[string]string{"opaque": token, "JWT": jwt} {
+			if got := w.form(b.slug, "/oauth2/introspect", b.client, b.secret, url.Values{"token": {tok}}); got.json(t)["active"] != false {
+				t.Errorf("%s: introspected by another tenant: %s", kind, got.body)
+			}
+			w.form(b.slug, "/oauth2/revoke", b.client, b.secret, url.Values{"token": {tok}})
+			if got := w.call(tok, "GET", a.slug, "/users", nil); got.status != 200 {
+				t.Errorf("%s: another tenant revoked it: %d", kind, got.status)
+			}
+			if got := w.call(tok, "GET", "platform", "/tenants", nil); got.status != 401 {
+				t.Errorf("%s of a tenant at the platform: %d, want 401", kind, got.status)
+			}
+		}
+		if got := w.form(b.slug, "/oauth2/token", a.client, a.secret, url.Values{"grant_type": {"client_credentials"}}); got.status != 401 {
+			t.Errorf("tenant A's client at tenant B: %d %s", got.status, got.body)
+		}
+	})
+}
+
+// A platform operator acts under a tenant's base, and the tenant's audit log says so.
+func TestAnOperatorUnderATenantIsAuditedThere(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		operator := w.operatorToken()
+		w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
+		w.must(operator, "POST", "acme", "/users", map[string]any{"email": "ada@acme.example"})
+		client, secret := w.machine("acme", role.Owner, application.JWT)
+		l := w.must(w.token("acme", client, secret), "GET", "acme", "/audit-events?action=user.create", nil)
+		e := l["items"].([]any)[0].(map[string]any)
+		actor := e["actor"].(map[string]any)
+		if actor["tenant_id"] != w.Platform.ID.String() || actor["kind"] != "application" || actor["name"] != "Operator" {
+			t.Errorf("actor %v, want the platform's operator", actor)
+		}
+	})
+}
+
+// Without the scope, with a role that lacks the action, or with no role: 403 or 401, never more.
+func TestTheGate(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		operator := w.operatorToken()
+		w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
+		client, secret := w.machine("acme", "", application.JWT)
+		roleless := w.token("acme", client, secret)
+		client, secret = w.machine("acme", role.Auditor, application.JWT)
+		auditor := w.token("acme", client, secret)
+		for name, c := range map[string]struct {
+			token, method, path string
+			body                any
+			status              int
+			code                string
+		}{
+			"no token":            {"", "GET", "/users", nil, 401, "token.invalid"},
+			"nonsense":            {"nonsense", "GET", "/users", nil, 401, "token.invalid"},
+			"no role":             {roleless, "GET", "/users", nil, 403, "action.denied"},
+			"a role that may":     {auditor, "GET", "/users", nil, 200, ""},
+			"a role that may not": {auditor, "POST", "/users", map[string]any{"email": "x@example.com"}, 403, "action.denied"},
+			"no such operation":   {auditor, "GET", "/nothing", nil, 404, ""},
+		} {
+			got := w.call(c.token, c.method, "acme", c.path, c.body)
+			if got.status != c.status {
+				t.Errorf("%s: %d %s, want %d", name, got.status, got.body, c.status)
+				continue
+			}
+			if c.code != "" && got.json(t)["code"] != c.code {
+				t.Errorf("%s: code %v, want %s", name, got.json(t)["code"], c.code)
+			}
+			if c.status == 401 && got.header.Get("Www-Authenticate") == "" {
+				t.Errorf("%s: no challenge", name)
+			}
+		}
+	})
+}
+
+// Every operation is guarded by an action that roles know, and every action of the
+// tenant's own nouns guards something.
+func TestEveryOperationHasAnAction(t *testing.T) {
+	w := open(t, "")
+	doc := w.do(must(http.NewRequest("GET", w.url+"/t/platform"+admin.Prefix+"/openapi.json", nil))).body
+	for _, op := range operationsOf(t, doc) {
+		if !role.Known(op.action) {
+			t.Errorf("%s %s: its action %q is not in role.Actions", op.method, op.path, op.action)
+		}
+		if op.id == "" {
+			t.Errorf("%s %s has no operationId", op.method, op.path)
+		}
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(fmt.Sprint(err))
+	}
+	return v
+}
