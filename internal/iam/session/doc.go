@@ -6,8 +6,8 @@
 //     is true now; nothing is cached.
 //   - It ends at ExpiresAt, after Idle without a visit, or when it is revoked,
 //     whichever comes first. An ended session never comes back.
-//   - A sign-in always starts a new session with a new token; a token that was in
-//     the browser before is never promoted.
+//   - A sign-in always makes a new token; one that was in the browser before is
+//     never promoted.
 //
 // It never authenticates anybody and sets no cookie; that is doors/pages.
 package session

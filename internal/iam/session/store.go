@@ -61,6 +61,48 @@ func Start(ctx context.Context, tx *db.Tx, n New) (Session, secret.String, error
 	return s, token, nil
 }
 
+// Renew is Start for somebody who proves again who they are in a browser where they
+// are signed in: the session stays, so that what applications hold of it lives on,
+// under a new token; the old one is dead. It fails with ErrNotFound when session is
+// not a living one of n.User.
+func Renew(ctx context.Context, tx *db.Tx, session id.ID, n New) (Session, secret.String, error) {
+	s, err := Get(ctx, tx, session)
+	if err != nil {
+		return Session{}, "", err
+	}
+	token, hash := secret.NewToken(secret.Session, tx.Tenant())
+	now := tx.Now()
+	s.UserName, s.AMR, s.ACR, s.AuthTime, s.LastSeen = n.UserName, slices.Clone(n.AMR), n.ACR, n.AuthTime, now
+	if s.AuthTime.IsZero() {
+		s.AuthTime = now
+	}
+	if s.ACR == "" {
+		s.ACR = ClassOf(s.AMR)
+	}
+	if n.Max <= 0 {
+		n.Max = DefaultMax
+	}
+	s.ExpiresAt = now.Add(n.Max)
+	amr, err := json.Marshal(s.AMR)
+	if err != nil {
+		return Session{}, "", fmt.Errorf("session: %w", err)
+	}
+	rows, err := tx.Exec(ctx, `UPDATE sessions SET token_hash = $4, auth_time = $5, amr = $6, acr = $7, last_seen_at = $8, expires_at = $9
+		WHERE tenant_id = $1 AND id = $2 AND user_id = $3 AND ended_at IS NULL AND expires_at > $8`,
+		s.ID, n.User, hash, s.AuthTime, string(amr), s.ACR, now, s.ExpiresAt)
+	switch {
+	case err != nil:
+		return Session{}, "", err
+	case rows == 0:
+		return Session{}, "", ErrNotFound
+	}
+	audit.Write(tx, audit.Event{
+		Action: "session.renew", Target: target(s.ID, n.UserName), Outcome: audit.Success,
+		Detail: map[string]any{"user": s.User.String(), "amr": s.AMR, "acr": s.ACR},
+	})
+	return s, token, nil
+}
+
 // Find returns the living session that token opens, or ErrNone. It is one query:
 // the session, its user and its tenant are judged together.
 func Find(ctx context.Context, tx *db.Tx, token string) (Session, error) {

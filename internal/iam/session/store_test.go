@@ -236,3 +236,36 @@ func TestEndedSessionsAreForgotten(t *testing.T) {
 		}
 	})
 }
+
+func TestRenew(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		c := d.Tenant(t, "acme")
+		a, b := newUser(t, d, c, "a@acme.example"), newUser(t, d, c, "b@acme.example")
+		s, old := start(t, d, c, session.New{User: a.ID, AMR: []string{"pwd"}, Max: time.Hour})
+		d.Clock.Advance(30 * time.Minute)
+		var token secret.String
+		renew := func(u id.ID) error {
+			return d.Update(ctx, c, func(tx *db.Tx) (err error) {
+				_, token, err = session.Renew(ctx, tx, s.ID, session.New{User: u, AMR: []string{"pwd", "otp"}, Max: time.Hour})
+				return err
+			})
+		}
+		if err := renew(b.ID); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("another user takes the session over: %v", err)
+		}
+		if err := renew(a.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := find(t, d, c, old.Reveal()); err == nil {
+			t.Error("the old token still opens the session")
+		}
+		got, err := find(t, d, c, token.Reveal())
+		if err != nil || got.ID != s.ID || got.ACR != session.TwoFactors || !got.AuthTime.Equal(d.Clock.Now()) || !got.ExpiresAt.Equal(d.Clock.Now().Add(time.Hour)) {
+			t.Errorf("renewed: %+v, %v", got, err)
+		}
+		update(t, d, c, func(tx *db.Tx) error { return session.Revoke(ctx, tx, s.ID, "test") })
+		if err := renew(a.ID); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("an ended session comes back: %v", err)
+		}
+	})
+}
