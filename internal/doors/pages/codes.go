@@ -1,0 +1,58 @@
+package pages
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"image/png"
+	"strings"
+
+	"github.com/pquerna/otp"
+)
+
+// qrImage is the otpauth address as a QR code, in a data URL: nothing about a
+// secret is ever fetched from anywhere.
+func qrImage(address string) (template.URL, error) {
+	key, err := otp.NewKeyFromURL(address)
+	if err != nil {
+		return "", fmt.Errorf("pages: otpauth address: %w", err)
+	}
+	img, err := key.Image(368, 368) // twice the size shown, for dense screens
+	if err != nil {
+		return "", fmt.Errorf("pages: QR code: %w", err)
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		return "", fmt.Errorf("pages: QR code: %w", err)
+	}
+	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes())), nil
+}
+
+// grouped is a key in groups of four, as people read it aloud.
+func grouped(s string) string {
+	var b strings.Builder
+	for i, r := range s {
+		if i > 0 && i%4 == 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// codesFile is a text file with the recovery codes, in a data URL.
+func codesFile(tenant, person string, codes []string) template.URL {
+	text := tenant + "\n" + person + "\n\n" + strings.Join(codes, "\n") + "\n"
+	return template.URL("data:text/plain;charset=utf-8;base64," + base64.StdEncoding.EncodeToString([]byte(text)))
+}
+
+// tabs are the account pages; current is "home", "password", "totp" or "sessions".
+func tabs(base, current string) []tab {
+	return []tab{
+		{base + "/account", say("account.tab_home"), current == "home"},
+		{base + "/account/password", say("account.tab_password"), current == "password"},
+		{base + "/account/authenticator", say("account.tab_totp"), current == "totp"},
+		{base + "/account/sessions", say("account.tab_sessions"), current == "sessions"},
+	}
+}

@@ -1,0 +1,289 @@
+package pages
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+// Tenants knows the settings of tenants; iam/tenant's Directory does.
+type Tenants interface {
+	ByID(ctx context.Context, tenant id.ID) (*tenant.Tenant, error)
+}
+
+// Applications knows applications by their id; iam/application's Directory does.
+type Applications interface {
+	ByID(ctx context.Context, c caller.Caller, application id.ID) (*application.Application, error)
+}
+
+// Deps are what the door works with; all are required.
+type Deps struct {
+	DB           *db.DB
+	Tenants      Tenants
+	Applications Applications
+	Hasher       *credential.Hasher
+	TOTP         credential.TOTP
+	Queue        *job.Queue
+}
+
+// Door serves the pages. It is safe for concurrent use.
+type Door struct {
+	Deps
+	renderer *renderer
+}
+
+// New makes the door; it fails when the embedded templates or words cannot be read.
+func New(d Deps) (*Door, error) {
+	r, err := newRenderer()
+	if err != nil {
+		return nil, err
+	}
+	return &Door{Deps: d, renderer: r}, nil
+}
+
+// Register puts the pages on the mux of a tenant's base.
+func (d *Door) Register(mux *http.ServeMux) {
+	mux.HandleFunc("GET "+stylesheetPath, serveStylesheet)
+	for pattern, h := range map[string]handler{
+		"GET /signin":                        d.showSignIn,
+		"POST /signin/password":              d.signInPassword,
+		"POST /signin/totp":                  d.signInTOTP,
+		"GET /signin/recovery":               d.showRecovery,
+		"POST /signin/recovery":              d.signInRecovery,
+		"POST /signin/enrol":                 d.signInEnrol,
+		"POST /signin/consent":               d.signInConsent,
+		"POST /signin/forget":                d.signInForget,
+		"GET /register":                      d.showRegister,
+		"POST /register":                     d.register,
+		"GET /register/sent":                 d.showRegistered,
+		"POST /register/again":               d.registerAgain,
+		"GET /confirm":                       d.showConfirm,
+		"POST /confirm":                      d.confirm,
+		"GET /forgotten":                     d.showForgotten,
+		"POST /forgotten":                    d.forgotten,
+		"GET /forgotten/sent":                d.showForgottenSent,
+		"GET /reset":                         d.showReset,
+		"POST /reset":                        d.reset,
+		"GET /setup":                         d.showSetup,
+		"POST /setup":                        d.setup,
+		"GET /signout":                       d.showSignOut,
+		"POST /signout":                      d.signOut,
+		"GET /signedout":                     d.showSignedOut,
+		"GET /account":                       d.showAccount,
+		"GET /account/password":              d.showPassword,
+		"POST /account/password":             d.changePassword,
+		"GET /account/authenticator":         d.showAuthenticator,
+		"POST /account/authenticator":        d.confirmAuthenticator,
+		"POST /account/authenticator/codes":  d.newRecoveryCodes,
+		"POST /account/authenticator/remove": d.removeAuthenticator,
+		"GET /account/sessions":              d.showSessions,
+		"POST /account/sessions/revoke":      d.revokeSession,
+		"POST /account/signout":              d.signOut,
+	} {
+		mux.HandleFunc(pattern, d.handle(h))
+	}
+	mux.HandleFunc("GET /account/session", d.serveSession)
+	// Everything else below the pages' own paths is a page that says so.
+	for _, pattern := range []string{"GET /{$}", "GET /account/{$}", "GET /signin/{rest...}", "GET /account/{rest...}"} {
+		mux.HandleFunc(pattern, d.handle(d.showNothing))
+	}
+}
+
+// Jobs registers the handlers of the jobs that the pages enqueue.
+func (d *Door) Jobs(r *job.Runner) { r.Handle(resetMailJob, d.mailReset) }
+
+type handler func(v *visit) error
+
+// visit is one request to a page.
+type visit struct {
+	w       http.ResponseWriter
+	r       *http.Request
+	site    web.Site
+	caller  caller.Caller
+	tenant  *tenant.Tenant
+	browser string
+	form    url.Values // of a POST
+	look    look
+	words   *words
+}
+
+func (v *visit) ctx() context.Context { return v.r.Context() }
+
+// handle prepares a visit for h and turns what h returns into a page.
+func (d *Door) handle(h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v := &visit{w: w, r: r, site: web.SiteOf(r), caller: web.CallerOf(r)}
+		v.choose(d, nil)
+		err := d.prepare(v)
+		if err == nil {
+			err = h(v)
+		}
+		if err != nil {
+			d.fail(v, err)
+		}
+	}
+}
+
+func (d *Door) prepare(v *visit) (err error) {
+	if v.tenant, err = d.Tenants.ByID(v.ctx(), v.site.Tenant); err != nil {
+		return err
+	}
+	v.choose(d, v.tenant)
+	if v.r.Method == http.MethodPost {
+		if v.form, err = web.Form(v.r); err != nil {
+			return err
+		}
+	}
+	v.browser = web.Browser(v.w, v.r)
+	return nil
+}
+
+// keepChoice is how long a browser remembers the language and appearance chosen.
+const keepChoice = 365 * 24 * time.Hour
+
+// choose decides language and appearance: what the person chose here, then what
+// the browser and the tenant say.
+func (v *visit) choose(d *Door, t *tenant.Tenant) {
+	l := look{Site: v.site, Theme: web.Cookie(v.r, "theme")}
+	fallback := ""
+	if t != nil {
+		l.Accent, l.Logo, fallback = t.Settings.Accent, t.Settings.LogoURL, t.Settings.Locale
+	}
+	chosen := web.Cookie(v.r, "lang")
+	if v.r.Method == http.MethodGet || v.r.Method == http.MethodHead {
+		l.Here = v.r.URL
+		q := v.r.URL.Query()
+		if c := q.Get("lang"); localeNames[c] != "" {
+			chosen = c
+			web.SetCookie(v.w, v.r, "lang", c, keepChoice)
+		}
+		switch c := q.Get("theme"); c {
+		case "light", "dark":
+			l.Theme = c
+			web.SetCookie(v.w, v.r, "theme", c, keepChoice)
+		case "auto":
+			l.Theme = ""
+			web.ClearCookie(v.w, v.r, "theme")
+		}
+	}
+	if l.Theme != "light" && l.Theme != "dark" {
+		l.Theme = ""
+	}
+	l.Locale = chooseLocale(fallback, chosen, v.r.Header.Get("Accept-Language"))
+	v.look, v.words = l, d.renderer.words[l.Locale]
+}
+
+// speak takes an application's wish for a language (ui_locales), unless the person
+// has chosen one here.
+func (v *visit) speak(d *Door, wishes []string) {
+	if len(wishes) == 0 || web.Cookie(v.r, "lang") != "" || v.r.Method == http.MethodGet && v.r.URL.Query().Get("lang") != "" {
+		return
+	}
+	v.look.Locale = chooseLocale(v.look.Locale, wishes...)
+	v.words = d.renderer.words[v.look.Locale]
+}
+
+func (d *Door) render(v *visit, status int, p page) error {
+	return d.renderer.render(v.w, status, v.look, p)
+}
+
+// refused answers a form that is shown again with what is wrong with it.
+const refused = http.StatusUnprocessableEntity
+
+// statusOf is the status of a form page: 200 when it is shown for the first time.
+func statusOf(problems []problem) int {
+	if len(problems) > 0 {
+		return refused
+	}
+	return http.StatusOK
+}
+
+// redirect sends the browser to a path below the tenant's base.
+func (v *visit) redirect(path string) error {
+	v.w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(v.w, v.r, v.site.Local(path), http.StatusSeeOther)
+	return nil
+}
+
+// typed returns a field as people type it: without white space around it, at most
+// limit characters long and without control characters; otherwise the problem.
+func (v *visit) typed(name string, limit int) (string, *problem) {
+	s := strings.TrimSpace(v.form.Get(name))
+	if utf8.RuneCountInString(s) > limit {
+		return "", &problem{name, say("problem.too_long", "Count", limit)}
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", &problem{name, say("problem.characters")}
+	}
+	return s, nil
+}
+
+// param is a parameter of the address, or of the form that was posted.
+func (v *visit) param(name string) string {
+	if v.form != nil {
+		return v.form.Get(name)
+	}
+	return v.r.URL.Query().Get(name)
+}
+
+// signedIn returns the browser's session and a caller that acts as its person.
+func (d *Door) signedIn(v *visit) (session.Session, error) {
+	return d.sessionOf(v.r)
+}
+
+func (d *Door) sessionOf(r *http.Request) (s session.Session, err error) {
+	token := web.Cookie(r, session.Cookie)
+	if token == "" {
+		return session.Session{}, session.ErrNone
+	}
+	c := web.CallerOf(r)
+	var stale bool
+	if err = d.DB.View(r.Context(), c, func(tx *db.Tx) (err error) {
+		s, err = session.Find(r.Context(), tx, token)
+		stale = err == nil && s.Stale(tx.Now())
+		return err
+	}); err != nil {
+		return session.Session{}, err
+	}
+	if stale {
+		err = d.DB.Update(r.Context(), c, func(tx *db.Tx) error {
+			session.Touch(tx, s.ID)
+			return nil
+		})
+	}
+	return s, err
+}
+
+// address counts what comes from the visitor's network.
+func (v *visit) address() attempt.Key { return attempt.Address(v.caller.Address) }
+
+// flowID is the flow that a page or form says it belongs to; zero when it names none.
+func (v *visit) flowID() id.ID {
+	f, err := id.Parse(v.param("flow"))
+	if err != nil {
+		return id.ID{}
+	}
+	return f
+}
+
+// waiting says how long to wait after too many tries.
+func waiting(d time.Duration) message {
+	if d < time.Minute {
+		return say("wait.seconds", "Count", int(max(d/time.Second, 1)))
+	}
+	return say("wait.minutes", "Count", int((d+time.Minute-1)/time.Minute))
+}

@@ -1,0 +1,323 @@
+package pages
+
+import (
+	"encoding/base64"
+	"html/template"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/browser"
+)
+
+// specimen is one page in one state.
+type specimen struct {
+	name string
+	page page
+}
+
+// specimens are all pages, in every state that looks different. The hostile
+// strings in them prove the escaping.
+func specimens(t testing.TB) []specimen {
+	t.Helper()
+	const flow, person = "0190c0de-0000-7000-8000-000000000001", "ada@acme.example"
+	bad := func(f *frame, ps []problem, fields ...*field) { tell(f, ps, fields...) }
+	base := func(title message) frame { return frame{Title: title, Flow: flow} }
+	known := func(title message) frame { f := base(title); f.Person = person; return f }
+
+	signIn := &signInPage{frame: base(say("signin.title")), Application: "Acme Billing", Register: true, Username: usernameField(""), Password: passwordField()}
+	tell(&signIn.frame, nil, &signIn.Username, &signIn.Password)
+	hint := &signInPage{frame: frame{Title: say("signin.title")}, Username: usernameField(person), Password: passwordField()}
+	tell(&hint.frame, nil, &hint.Username, &hint.Password)
+	wrong := &signInPage{frame: base(say("signin.title")), Application: "Acme Billing", Register: true, Username: usernameField(person), Password: passwordField()}
+	bad(&wrong.frame, []problem{{Text: say("problem.credentials")}}, &wrong.Username, &wrong.Password)
+	empty := &signInPage{frame: base(say("signin.title")), Application: `<script>alert("x")</script>`, Username: usernameField(""), Password: passwordField()}
+	bad(&empty.frame, []problem{{"username", say("problem.username_missing")}, {"password", say("problem.password_missing")}}, &empty.Username, &empty.Password)
+	again := &signInPage{frame: known(say("signin.title")), Application: "Acme Billing", Again: true, Username: usernameField(person), Password: passwordField()}
+	tell(&again.frame, nil, &again.Username, &again.Password)
+
+	code := &totpPage{frame: known(say("totp.title")), Code: codeField()}
+	tell(&code.frame, nil, &code.Code)
+	codeBad := &totpPage{frame: known(say("totp.title")), Code: codeField()}
+	bad(&codeBad.frame, []problem{{"code", say("problem.code_wrong")}}, &codeBad.Code)
+	recovery := &recoveryPage{frame: known(say("recovery.title")), Code: recoveryCodeField()}
+	tell(&recovery.frame, nil, &recovery.Code)
+
+	key, err := totp.Generate(totp.GenerateOpts{Issuer: "Acme", AccountName: person})
+	if err != nil {
+		t.Fatal(err)
+	}
+	qr, err := qrImage(key.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	enrol := &enrolPage{frame: known(say("enrol.title")), Action: "/t/acme/signin/enrol", QR: qr, Secret: grouped(key.Secret()), Code: codeField()}
+	tell(&enrol.frame, nil, &enrol.Code)
+	enrolAccount := &enrolPage{frame: frame{Title: say("enrol.title"), Tabs: tabs("/t/acme", "totp")}, Action: "/t/acme/account/authenticator", Cancel: "/t/acme/account", QR: qr, Secret: grouped(key.Secret()), Code: codeField()}
+	bad(&enrolAccount.frame, []problem{{"code", say("problem.enrol_wrong")}}, &enrolAccount.Code)
+
+	codes := []string{"k7mf-29qd-x3vt", "p4wz-8hjc-m6rn", "t2yb-5gkd-q9xs", "v8fn-3cmp-w7hz", "r6jt-4bxq-k2dy", "m9sv-7wgh-c5pf", "d3kz-6nqt-y8jb", "h5xc-2rvm-f4wg", "b7pd-9tks-j3nq", "w2hy-8zfv-g6cx"}
+	codesCard := &codesPage{frame: base(say("codes.title")), Codes: codes, Continue: "/t/acme/signin?flow=" + flow, File: "acme-recovery-codes.txt", Download: codesFile("Acme", person, codes)}
+	codesWide := &codesPage{frame: frame{Title: say("codes.title"), Tabs: tabs("/t/acme", "totp")}, Codes: codes, Continue: "/t/acme/account", File: "acme-recovery-codes.txt", Download: codesFile("Acme", person, codes)}
+
+	register := &registerPage{frame: base(say("register.page")), Email: emailField(""), GivenName: givenNameField(""), FamilyName: familyNameField(""), Password: newPasswordField(say("field.choose_password"), 12)}
+	tell(&register.frame, nil, &register.Email)
+	registerBad := &registerPage{frame: base(say("register.page")), Email: emailField(`"><b>x`), GivenName: givenNameField("Ada"), FamilyName: familyNameField(""), Password: newPasswordField(say("field.choose_password"), 12)}
+	bad(&registerBad.frame, []problem{{"email", say("problem.email_form")}, {"family_name", say("problem.name_missing")}, {"password", say("problem.password_short", "Count", 12)}},
+		&registerBad.Email, &registerBad.GivenName, &registerBad.FamilyName, &registerBad.Password)
+
+	mailedConfirm := &mailedPage{frame: base(say("mailed.title")), Heading: say("mailed.title"), Lead: "mailed.confirm", Address: person, Again: "/t/acme/register/again", Back: "/t/acme/register", BackLabel: say("mailed.other_address")}
+	mailedReset := &mailedPage{frame: base(say("mailed.title")), Heading: say("mailed.title"), Lead: "mailed.reset", Address: `<img src=x>@acme.example`, Back: "/t/acme/signin", BackLabel: say("action.back_to_signin")}
+	confirm := &confirmPage{frame: frame{Title: say("confirm.title")}, Token: "gh_ml", Address: person, AskPassword: true, Password: passwordField()}
+	pwHint := say("confirm.password_hint")
+	confirm.Password.Hint = &pwHint
+	tell(&confirm.frame, nil, &confirm.Password)
+	forgotten := &forgottenPage{frame: base(say("forgotten.title")), Email: emailField("")}
+	tell(&forgotten.frame, nil, &forgotten.Email)
+	reset := &resetPage{frame: frame{Title: say("reset.title"), Person: person}, Token: "gh_ml", Password: newPasswordField(say("field.new_password"), 12)}
+	tell(&reset.frame, nil, &reset.Password)
+
+	consent := &consentPage{frame: known(say("consent.page")), Application: "Acme Billing", Scopes: []message{say("scope.openid"), say("scope.profile"), say("scope.email"), say("scope.offline_access"), say("scope.other", "Scope", "invoices:read")}}
+	setup := &setupPage{frame: frame{Title: say("setup.title")}, Token: "gh_su", Email: emailField(""), GivenName: givenNameField(""), FamilyName: familyNameField(""), Password: newPasswordField(say("field.choose_password"), 12)}
+	tell(&setup.frame, nil, &setup.Email)
+
+	confirmed := say("account.confirmed")
+	off := say("account.off")
+	account := &accountPage{frame: frame{Title: say("account.title"), Tabs: tabs("/t/acme", "home"), Notice: &notice{Tone: "good", Text: say("account.password_done")}}, GivenName: "Ada", HasTOTP: true,
+		Facts:        []fact{{Label: say("account.name"), Value: "Ada Lovelace"}, {Label: say("account.email"), Value: person, Tag: &confirmed}, {Label: say("account.username"), Value: "ada"}},
+		PasswordNote: say("account.password_changed", "Ago", say("time.days", "Count", 12)), TOTPNote: say("account.codes_left", "Count", 1), SessionNote: say("account.session_count", "Count", 3)}
+	accountOff := &accountPage{frame: frame{Title: say("account.title"), Tabs: tabs("/t/acme", "home")},
+		Facts:        []fact{{Label: say("account.email"), Value: "a.very.long.address.that.somebody.really.has@department.of.long.names.acme.example", Tag: &off, Off: true}},
+		PasswordNote: say("account.password_none"), TOTPNote: say("account.totp_why"), SessionNote: say("account.session_count", "Count", 1)}
+	row := func(browser, system, seen string, n int, current bool) sessionRow {
+		return sessionRow{ID: flow, Device: say("sessions.device", "Browser", browser, "System", system), Seen: say("sessions.active", "Ago", say(seen, "Count", n)), Address: "192.0.2.17", Started: "2026-03-01 09:12 UTC", StartedAt: "2026-03-01T09:12:00Z", Current: current}
+	}
+	sessions := &sessionsPage{frame: frame{Title: say("sessions.title"), Tabs: tabs("/t/acme", "sessions")}, Others: true,
+		Sessions: []sessionRow{row("Firefox", "Linux", "time.now", 0, true), row("Safari", "iPhone", "time.hours", 3, false), row("Chrome", "Windows", "time.days", 5, false)}}
+	password := &passwordPage{frame: frame{Title: say("password.title"), Person: person, Tabs: tabs("/t/acme", "password")}, Current: currentPasswordField(), Password: newPasswordField(say("field.new_password"), 12)}
+	tell(&password.frame, nil, &password.Current, &password.Password)
+
+	return []specimen{
+		{"signin", signIn}, {"signin-hint", hint}, {"signin-wrong", wrong}, {"signin-empty", empty}, {"signin-again", again},
+		{"totp", code}, {"totp-wrong", codeBad}, {"recovery", recovery}, {"enrol", enrol}, {"enrol-account", enrolAccount},
+		{"codes", codesCard}, {"codes-account", codesWide}, {"register", register}, {"register-wrong", registerBad},
+		{"mailed-confirm", mailedConfirm}, {"mailed-reset", mailedReset}, {"confirm", confirm}, {"forgotten", forgotten}, {"reset", reset},
+		{"consent", consent}, {"signout", &signOutPage{frame: known(say("signout.page")), Application: "Acme Billing"}},
+		{"signout-plain", &signOutPage{frame: frame{Title: say("signout.page"), Person: person}}},
+		{"signedout", &signedOutPage{frame{Title: say("signedout.title")}}}, {"setup", setup},
+		{"error", &errorPage{frame: frame{Title: say("error.page")}, Heading: say("error.internal"), Text: say("error.internal_text"), RequestID: "k3j5m2x7q4w6a2bz"}},
+		{"error-gone", &errorPage{frame: frame{Title: say("error.gone")}, Heading: say("error.gone"), Text: say("error.gone_text"), Href: "/t/acme/account", Action: say("error.to_account")}},
+		{"account", account}, {"account-plain", accountOff}, {"sessions", sessions}, {"password", password},
+		{"authenticator", &authenticatorPage{frame: frame{Title: say("authenticator.title"), Tabs: tabs("/t/acme", "totp")}, CodesNote: say("account.codes_left", "Count", 8)}},
+		{"authenticator-required", &authenticatorPage{frame: frame{Title: say("authenticator.title"), Tabs: tabs("/t/acme", "totp")}, CodesNote: say("account.codes_left", "Count", 0), Required: true}},
+	}
+}
+
+func specimenLook(t testing.TB, locale, name string) look {
+	t.Helper()
+	here, err := url.Parse("/" + locale + "/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return look{Site: web.Site{Name: "Acme", Slug: "acme", Base: "http://127.0.0.1/t/acme", Path: "/t/acme"}, Locale: locale, Accent: "#2f55d4", Here: here}
+}
+
+var (
+	tagRE      = regexp.MustCompile(`(?s)<svg.*?</svg>|<style>.*?</style>|<[^>]*>`)
+	messageRE  = regexp.MustCompile(`\b[a-z]+\.[a-z_]+\b`)
+	inlineRE   = regexp.MustCompile(`(?i)\son[a-z]+=|javascript:|\sstyle=`)
+	sourceOfRE = regexp.MustCompile(`<h1>[^<]*\S`)
+)
+
+func TestEveryPageRendersInEveryLanguage(t *testing.T) {
+	r, err := newRenderer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rendered := map[string]bool{}
+	for _, locale := range locales {
+		for _, s := range specimens(t) {
+			t.Run(locale+"/"+s.name, func(t *testing.T) {
+				w := httptest.NewRecorder()
+				if err := r.render(w, http.StatusOK, specimenLook(t, locale, s.name), s.page); err != nil {
+					t.Fatal(err)
+				}
+				rendered[s.page.template()] = true
+				body := w.Body.String()
+				if !strings.HasSuffix(strings.TrimSpace(body), "</html>") {
+					t.Error("the page is not whole")
+				}
+				if n := strings.Count(body, "<main"); n != 1 {
+					t.Errorf("%d <main>, want 1", n)
+				}
+				if n := strings.Count(body, "<h1>"); n != 1 {
+					t.Errorf("%d <h1>, want 1", n)
+				}
+				if strings.Contains(body, "<script") || inlineRE.MatchString(body) {
+					t.Error("the page holds a script or an inline style")
+				}
+				if strings.Contains(body, "<img src=x>") || strings.Contains(body, `"><b>x`) {
+					t.Error("a value is not escaped")
+				}
+				text := tagRE.ReplaceAllString(body, " ")
+				for _, m := range messageRE.FindAllString(text, -1) {
+					if _, ok := englishIDs(t)[m]; ok {
+						t.Errorf("the message %q is shown by its id", m)
+					}
+				}
+				if strings.Contains(text, "<no value>") {
+					t.Error("an argument of a message is missing")
+				}
+				if n := len(body) + len(stylesheet); n > 30<<10 && !strings.HasPrefix(s.name, "enrol") {
+					t.Errorf("page and style sheet are %d bytes, want at most 30 KiB", n)
+				}
+			})
+		}
+	}
+	for name := range r.pages["en"] {
+		if !rendered[name] {
+			t.Errorf("templates/%s.html has no specimen", name)
+		}
+	}
+}
+
+// TestPagesInABrowser looks at every page in Chromium: on a desktop and on a
+// phone, light and dark. With GATEHOUSE_TEST_SCREENSHOTS set to a directory it
+// leaves a picture of each there.
+func TestPagesInABrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("drives a browser")
+	}
+	r, err := newRenderer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]page{}
+	for _, s := range specimens(t) {
+		all[s.name] = s.page
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /t/acme"+stylesheetPath, serveStylesheet)
+	mux.HandleFunc("GET /{locale}/{name}", func(w http.ResponseWriter, req *http.Request) {
+		if err := r.render(w, http.StatusOK, specimenLook(t, req.PathValue("locale"), req.PathValue("name")), all[req.PathValue("name")]); err != nil {
+			t.Error(err)
+		}
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	pictures := os.Getenv("GATEHOUSE_TEST_SCREENSHOTS")
+	b := browser.Start(t)
+	for _, view := range []struct {
+		name, locale string
+		options      browser.Options
+	}{
+		{"desktop-light", "en", browser.Options{Width: 1280, Height: 900}},
+		{"phone-dark", "en", browser.Options{Width: 390, Height: 844, Dark: true}},
+		{"desktop-dark", "de", browser.Options{Width: 1280, Height: 900, Dark: true}},
+		{"phone-light", "de", browser.Options{Width: 390, Height: 844}},
+		{"narrow", "de", browser.Options{Width: 320, Height: 640}},
+	} {
+		p := b.Page(view.options)
+		for _, s := range specimens(t) {
+			p.Goto(server.URL + "/" + view.locale + "/" + s.name)
+			for _, v := range p.Axe() {
+				t.Errorf("%s %s: axe: %s (%s)\n  %s", view.name, s.name, v.Help, v.ID, strings.Join(v.Nodes, "\n  "))
+			}
+			if n := p.Overflow(); n > 0 {
+				t.Errorf("%s %s: %d pixels wider than the window", view.name, s.name, n)
+			}
+			if f := s.page.base(); f.Failed() && p.Focused() != "problem" {
+				t.Errorf("%s %s: the focus is on %q, want the summary", view.name, s.name, p.Focused())
+			}
+			if pictures != "" {
+				p.Screenshot(filepath.Join(pictures, view.name+"-"+s.name+".png"))
+			}
+		}
+		console, foreign := p.Seen()
+		for _, m := range console {
+			t.Errorf("%s: console: %s", view.name, m)
+		}
+		if len(foreign) > 0 {
+			t.Errorf("%s: requests to other hosts: %v", view.name, foreign)
+		}
+		p.Close()
+	}
+}
+
+func TestAccentsCanBeRead(t *testing.T) {
+	for _, accent := range []string{"#2f55d4", "#ffffff", "#000000", "#ffe100", "#808080", "#767676", "#ff0000", "#00ff00", "#e05a00", "#c0ffee", "#1d2127", "nonsense", "#12345", "#gggggg", "red;}body{display:none"} {
+		p := paletteOf(accent)
+		for _, c := range []struct {
+			what  string
+			a, b  rgb
+			least float64
+		}{
+			{"text on the button", p.OnAccent, p.Accent, textContrast},
+			{"text on the button under the pointer", p.OnAccent, p.Hover, textContrast},
+			{"link on light", p.Ink, lightSurface, textContrast},
+			{"link in a light well", p.Ink, lightWell, textContrast},
+			{"link on dark", p.InkDark, darkSurface, textContrast},
+			{"button's edge on light", p.Edge, lightSurface, edgeContrast},
+			{"button's edge on dark", p.EdgeDark, darkSurface, edgeContrast},
+		} {
+			if got := contrast(c.a, c.b); got < c.least {
+				t.Errorf("%s: %s: %s on %s is %.2f:1, want %.1f:1", accent, c.what, c.a, c.b, got, c.least)
+			}
+		}
+		if s := string(p.sheet().HTML); strings.Contains(s, "display") {
+			t.Errorf("%s reaches the style sheet: %s", accent, s)
+		}
+	}
+}
+
+func TestPolicyNamesOnlyOrigins(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://app.example/callback?x=1":   "https://app.example",
+		"http://127.0.0.1:9000/cb":           "http://127.0.0.1:*",
+		"http://[::1]:9000/cb":               "http:",
+		"com.example.app:/cb":                "com.example.app:",
+		"https://evil.example; script-src *": "",
+		"/relative":                          "",
+		"":                                   "",
+	} {
+		if got := origin(address); got != want {
+			t.Errorf("origin(%q) = %q, want %q", address, got, want)
+		}
+	}
+}
+
+func TestAgo(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	w, err := newWords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d, want := range map[time.Duration][2]string{
+		time.Second:     {"just now", "gerade eben"},
+		5 * time.Minute: {"5 minutes ago", "vor 5 Minuten"},
+		time.Hour:       {"1 hour ago", "vor 1 Stunde"},
+		72 * time.Hour:  {"3 days ago", "vor 3 Tagen"},
+	} {
+		if en, de := w["en"].text(ago(now, now.Add(-d))), w["de"].text(ago(now, now.Add(-d))); en != want[0] || de != want[1] {
+			t.Errorf("%s: %q, %q", d, en, de)
+		}
+	}
+}
+
+func TestRecoveryCodesFile(t *testing.T) {
+	u := string(codesFile("Acme", "ada", []string{"aaaa-bbbb"}))
+	body, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(u, "data:text/plain;charset=utf-8;base64,"))
+	if err != nil || !strings.Contains(string(body), "aaaa-bbbb") {
+		t.Errorf("the file is %q, %v", u, err)
+	}
+	_ = template.URL(u)
+}

@@ -1,0 +1,278 @@
+package pages
+
+import (
+	"html/template"
+	"time"
+)
+
+// frame is what every page has, whatever it is about. render fills in what
+// follows from the request; handlers set the rest.
+type frame struct {
+	Title  message
+	Notice *notice
+	Flow   string // id of the sign-in this page belongs to
+	Person string // the account that is shown with "Not you?"
+	Tabs   []tab  // set on account pages only
+
+	// Filled in by render.
+	Brand      brand
+	Lang       string
+	Theme      string // "light", "dark" or "" for what the device says
+	Base       string // prefix of the tenant's links
+	Stylesheet string
+	Colours    template.HTML
+	Languages  []choice
+	Themes     []choice
+}
+
+func (f *frame) base() *frame { return f }
+
+// Query carries the flow to a page that is reached by a link.
+func (f *frame) Query() string {
+	if f.Flow == "" {
+		return ""
+	}
+	return "?flow=" + f.Flow
+}
+
+// Failed reports whether the page says that something went wrong.
+func (f *frame) Failed() bool { return f.Notice != nil && f.Notice.Failed }
+
+// page is one of the structs below.
+type page interface {
+	base() *frame
+	// template is the name of the page's file without its extension.
+	template() string
+}
+
+// brand is the tenant as its pages show it.
+type brand struct {
+	Name    string
+	Initial string
+	Logo    string       // an https address, or ""
+	Icon    template.URL // the initial on the accent colour, as a data URL
+}
+
+// notice is the summary above a form: what happened, and what to do.
+type notice struct {
+	Failed bool   // takes the focus and is announced
+	Tone   string // "bad", "good" or ""
+	Text   message
+	Fields []fieldProblem
+}
+
+type fieldProblem struct {
+	Name string
+	Text message
+}
+
+type choice struct {
+	Value, Name, Href string
+	Label             message
+	Current           bool
+}
+
+type tab struct {
+	Href    string
+	Label   message
+	Current bool
+}
+
+// field is one labelled input.
+type field struct {
+	Name         string
+	Label        message
+	Hint         *message
+	Error        *message
+	Type         string
+	Value        string
+	Autocomplete string
+	InputMode    string
+	Class        string
+	MaxLength    int
+	Plain        bool // no capitals, no spelling: names of accounts and codes
+	Optional     bool
+	Focus        bool
+}
+
+// DescribedBy names what a screen reader reads with the field.
+func (f field) DescribedBy() string {
+	s := ""
+	if f.Error != nil {
+		s = f.Name + "-error"
+	}
+	if f.Hint != nil {
+		if s != "" {
+			s += " "
+		}
+		s += f.Name + "-hint"
+	}
+	return s
+}
+
+type signInPage struct {
+	frame
+	Application string // "" when going to the account pages
+	Again       bool   // already signed in; asked to prove it once more
+	Username    field
+	Password    field
+	Register    bool
+}
+
+type totpPage struct {
+	frame
+	Code field
+}
+
+type recoveryPage struct {
+	frame
+	Code field
+}
+
+type enrolPage struct {
+	frame
+	Action string
+	Cancel string
+	QR     template.URL
+	Secret string
+	Code   field
+}
+
+type codesPage struct {
+	frame
+	Codes    []string
+	Continue string
+	File     string
+	Download template.URL
+}
+
+type registerPage struct {
+	frame
+	Email, GivenName, FamilyName, Password field
+}
+
+// mailedPage says that a mail is on its way, in words that are the same whether
+// one was sent or not.
+type mailedPage struct {
+	frame
+	Heading   message
+	Lead      string // message id with markup, argument Address
+	Address   string
+	Again     string // where to ask for another one, or ""
+	Back      string
+	BackLabel message
+}
+
+type confirmPage struct {
+	frame
+	Token       string
+	Address     string
+	AskPassword bool // the link was opened in another browser than the one that registered
+	Password    field
+}
+
+type forgottenPage struct {
+	frame
+	Email field
+}
+
+type resetPage struct {
+	frame
+	Token    string
+	Password field
+}
+
+type consentPage struct {
+	frame
+	Application string
+	Scopes      []message
+}
+
+type signOutPage struct {
+	frame
+	Application string
+}
+
+type signedOutPage struct{ frame }
+
+type setupPage struct {
+	frame
+	Token                                  string
+	Email, GivenName, FamilyName, Password field
+}
+
+type errorPage struct {
+	frame
+	Heading   message
+	Text      message
+	Href      string
+	Action    message
+	RequestID string
+}
+
+type accountPage struct {
+	frame
+	GivenName    string
+	Facts        []fact
+	HasTOTP      bool
+	PasswordNote message
+	TOTPNote     message
+	SessionNote  message
+}
+
+type fact struct {
+	Label message
+	Value string
+	Tag   *message
+	Off   bool
+}
+
+type sessionsPage struct {
+	frame
+	Sessions []sessionRow
+	Others   bool
+}
+
+type sessionRow struct {
+	ID        string
+	Device    message
+	Seen      message
+	Address   string
+	Started   string // UTC, to the minute
+	StartedAt string // RFC 3339
+	Current   bool
+}
+
+type passwordPage struct {
+	frame
+	Current, Password field
+}
+
+type authenticatorPage struct {
+	frame
+	CodesNote message
+	Required  bool // the tenant wants two factors from everybody
+}
+
+func (*signInPage) template() string        { return "signin" }
+func (*totpPage) template() string          { return "totp" }
+func (*recoveryPage) template() string      { return "recovery" }
+func (*enrolPage) template() string         { return "enrol" }
+func (*codesPage) template() string         { return "codes" }
+func (*registerPage) template() string      { return "register" }
+func (*mailedPage) template() string        { return "mailed" }
+func (*confirmPage) template() string       { return "confirm" }
+func (*forgottenPage) template() string     { return "forgotten" }
+func (*resetPage) template() string         { return "reset" }
+func (*consentPage) template() string       { return "consent" }
+func (*signOutPage) template() string       { return "signout" }
+func (*signedOutPage) template() string     { return "signedout" }
+func (*setupPage) template() string         { return "setup" }
+func (*errorPage) template() string         { return "error" }
+func (*accountPage) template() string       { return "account" }
+func (*sessionsPage) template() string      { return "sessions" }
+func (*passwordPage) template() string      { return "password" }
+func (*authenticatorPage) template() string { return "authenticator" }
+
+// utcMinute is how a moment is shown where it is evidence.
+func utcMinute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

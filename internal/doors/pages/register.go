@@ -1,0 +1,292 @@
+package pages
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+var errNoRegistration = fault.New(fault.NotFound, "register.closed", "This tenant does not take registrations.")
+
+// person is what somebody who makes an account says of themselves.
+type person struct {
+	email, given, family string
+	password             secret.String
+}
+
+// person reads and checks the fields of a new account.
+func (v *visit) person(least int) (p person, problems []problem) {
+	note := func(wrong *problem) {
+		if wrong != nil {
+			problems = append(problems, *wrong)
+		}
+	}
+	var wrong *problem
+	p.email, wrong = v.typed("email", maxUsername)
+	if wrong == nil {
+		wrong = checkEmail(p.email)
+	}
+	note(wrong)
+	for _, f := range []struct {
+		name string
+		to   *string
+	}{{"given_name", &p.given}, {"family_name", &p.family}} {
+		if *f.to, wrong = v.typed(f.name, maxName); wrong == nil && *f.to == "" {
+			wrong = &problem{f.name, say("problem.name_missing")}
+		}
+		note(wrong)
+	}
+	p.password = secret.String(v.form.Get("password"))
+	note(checkNewPassword(p.password, least, p.email, p.given, p.family))
+	return p, problems
+}
+
+func checkEmail(email string) *problem {
+	if email == "" {
+		return &problem{"email", say("problem.email_missing")}
+	}
+	if _, ok := user.EmailKey(email); !ok {
+		return &problem{"email", say("problem.email_form")}
+	}
+	return nil
+}
+
+// checkNewPassword judges a password that is being chosen; not are the words it may not be.
+func checkNewPassword(password secret.String, least int, not ...string) *problem {
+	switch credential.Judge(password, credential.Rules{MinLength: least, Not: not}) {
+	case credential.Empty:
+		return &problem{"password", say("problem.new_missing")}
+	case credential.TooShort:
+		return &problem{"password", say("problem.password_short", "Count", max(least, credential.MinPasswordLength))}
+	case credential.TooLong:
+		return &problem{"password", say("problem.too_long", "Count", credential.MaxPasswordLength)}
+	case credential.Unusable:
+		return &problem{"password", say("problem.characters")}
+	case credential.SameAsName:
+		return &problem{"password", say("problem.password_name")}
+	case credential.Guessable:
+		return &problem{"password", say("problem.password_common")}
+	case credential.Good:
+	}
+	return nil
+}
+
+// showRegister shows the form for a new account, where the tenant takes strangers.
+func (d *Door) showRegister(v *visit) error {
+	if !v.tenant.Settings.Registration {
+		return errNoRegistration
+	}
+	s, err := d.withFlow(v, "/register")
+	if err != nil || s == nil {
+		return err
+	}
+	return d.registerPage(v, s, http.StatusOK, person{email: s.flow.LoginHint}, nil)
+}
+
+func (d *Door) registerPage(v *visit, s *state, status int, who person, problems []problem) error {
+	if s.next() != signin.AskPassword {
+		return d.arrive(v, s)
+	}
+	v.speak(d, s.flow.Locales)
+	if _, err := d.applicationOf(v, s.flow); err != nil {
+		return err
+	}
+	p := &registerPage{
+		frame: frame{Title: say("register.page"), Flow: s.flow.ID.String()}, Email: emailField(who.email),
+		GivenName: givenNameField(who.given), FamilyName: familyNameField(who.family),
+		Password: newPasswordField(say("field.choose_password"), v.tenant.Settings.PasswordMinLength),
+	}
+	tell(&p.frame, problems, &p.Email, &p.GivenName, &p.FamilyName, &p.Password)
+	return d.render(v, status, p)
+}
+
+// register makes an account. An address that has one already gets the same answer,
+// after the same hash: its owner is told by mail. Where the tenant confirms no
+// addresses, somebody new is signed in at once, and so the difference shows; such a
+// tenant has chosen it.
+func (d *Door) register(v *visit) error {
+	if !v.tenant.Settings.Registration {
+		return errNoRegistration
+	}
+	s, err := d.look(v, v.flowID())
+	if err != nil {
+		return err
+	}
+	who, problems := v.person(v.tenant.Settings.PasswordMinLength)
+	if len(problems) > 0 {
+		return d.registerPage(v, s, refused, who, problems)
+	}
+	if s.next() != signin.AskPassword {
+		return d.arrive(v, s)
+	}
+	wait, err := d.count(v, attempt.Register(v.caller.Address))
+	if err != nil {
+		return err
+	}
+	if wait > 0 {
+		return d.registerPage(v, s, v.limited(wait), who, []problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
+	}
+	phc, err := d.Hasher.Hash(v.ctx(), who.password)
+	if errors.Is(err, credential.ErrBusy) {
+		return d.registerPage(v, s, http.StatusServiceUnavailable, who, []problem{{Text: say("problem.busy")}})
+	}
+	if err != nil {
+		return err
+	}
+	var mailed bool
+	enter := func(ctx context.Context, tx *db.Tx, s *state) ([]problem, error) {
+		mailed, err = d.enter(ctx, tx, v, s, who, phc)
+		return nil, err
+	}
+	s, _, err = d.move(v, s.flow.ID, signin.AskPassword, enter)
+	if errors.Is(err, user.ErrEmailTaken) { // somebody registered it at the same moment: now it exists
+		s, _, err = d.move(v, v.flowID(), signin.AskPassword, enter)
+	}
+	switch {
+	case errors.Is(err, signin.ErrStale):
+		return v.redirect("/signin?flow=" + v.flowID().String())
+	case err != nil:
+		return err
+	case mailed:
+		return v.redirect("/register/sent?flow=" + s.flow.ID.String())
+	}
+	return d.arrive(v, s)
+}
+
+// enter makes the account and reports whether the next step is in the mail.
+func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *state, who person, phc string) (mailed bool, err error) {
+	s.flow.LoginHint, s.flow.Registered = who.email, s.flow.User // nobody yet
+	is, err := user.ByLogin(ctx, tx, who.email)
+	switch {
+	case err == nil:
+		v.mail(d, tx, is.Email, mailAccountExists, "/signin")
+		return true, nil
+	case fault.Of(err) != fault.NotFound:
+		return false, err
+	}
+	status := user.Active
+	if v.tenant.Settings.VerifyEmail {
+		status = user.Invited
+	}
+	u, err := user.Create(ctx, tx, user.New{Email: who.email, GivenName: who.given, FamilyName: who.family, Locale: v.look.Locale, Status: status})
+	if err != nil {
+		return false, err
+	}
+	if err := credential.SetPassword(ctx, tx, u.ID, phc); err != nil {
+		return false, err
+	}
+	if status == user.Active {
+		s.flow.Prove(u.ID, signin.Password, tx.Now())
+		return false, nil
+	}
+	s.flow.Registered = u.ID
+	return true, d.mailConfirm(ctx, tx, v, s, u)
+}
+
+func (d *Door) mailConfirm(ctx context.Context, tx *db.Tx, v *visit, s *state, u user.User) error {
+	token, err := credential.NewLink(ctx, tx, credential.Verify, u)
+	if err != nil {
+		return err
+	}
+	return v.mail(d, tx, u.Email, mailConfirmAddress, "/confirm?token="+token.Reveal()+"&flow="+s.flow.ID.String())
+}
+
+// count notes something that a stranger can make us do, and says how long to wait
+// when it was too often.
+func (d *Door) count(v *visit, keys ...attempt.Key) (wait time.Duration, err error) {
+	err = d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
+		verdict, err := attempt.Hold(v.ctx(), tx, keys...)
+		if err != nil {
+			return err
+		}
+		if wait = verdict.Wait(tx.Now()); wait > 0 {
+			return nil
+		}
+		_, err = attempt.Fail(v.ctx(), tx, keys...)
+		return err
+	})
+	return wait, err
+}
+
+// showRegistered says that a mail is on its way, whether the account is new or not.
+func (d *Door) showRegistered(v *visit) error {
+	s, err := d.look(v, v.flowID())
+	if err != nil {
+		return err
+	}
+	if s.next() != signin.AskPassword {
+		return d.arrive(v, s)
+	}
+	v.speak(d, s.flow.Locales)
+	return d.render(v, http.StatusOK, d.confirmMailed(v, s))
+}
+
+func (d *Door) confirmMailed(v *visit, s *state) *mailedPage {
+	address := s.flow.LoginHint
+	if !s.user.ID.IsZero() {
+		address = s.user.Email
+	}
+	p := &mailedPage{
+		frame: frame{Title: say("mailed.title"), Flow: s.flow.ID.String()}, Heading: say("mailed.title"), Lead: sayConfirmMailed, Address: address,
+		Again: v.site.Local("/register/again"), Back: v.site.Local("/register?flow=" + s.flow.ID.String()), BackLabel: say("mailed.other_address"),
+	}
+	if !v.tenant.Settings.Registration || !s.user.ID.IsZero() {
+		p.Back, p.BackLabel = v.site.Local("/signin"), say("action.back_to_signin")
+	}
+	if v.param("done") == "again" {
+		p.Notice = &notice{Tone: "good", Text: say(notices["again"])}
+	}
+	return p
+}
+
+const sayConfirmMailed = "mailed.confirm"
+
+// registerAgain sends the link once more: to whoever has registered in this flow,
+// or has proved the password of an account that is not confirmed.
+func (d *Door) registerAgain(v *visit) error {
+	s, err := d.look(v, v.flowID())
+	if err != nil {
+		return err
+	}
+	back := "/register/sent?flow="
+	if s.next() == signin.AskEmail {
+		back = "/signin?flow="
+	}
+	wait, err := d.count(v, attempt.Mail(s.flow.LoginHint), attempt.Register(v.caller.Address))
+	if err != nil {
+		return err
+	}
+	if wait > 0 {
+		v.limited(wait)
+		return errTooMany
+	}
+	who := s.flow.Registered
+	if s.next() == signin.AskEmail {
+		who = s.user.ID
+	}
+	err = d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
+		u, err := user.Get(v.ctx(), tx, who)
+		if fault.Of(err) == fault.NotFound && err != nil || err == nil && u.Status != user.Invited {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return d.mailConfirm(v.ctx(), tx, v, s, u)
+	})
+	if err != nil {
+		return err
+	}
+	return v.redirect(back + s.flow.ID.String() + "&done=again")
+}
+
+var errTooMany = fault.New(fault.Limited, "page.too_many", "Too many tries. Wait a few minutes, then try again.")

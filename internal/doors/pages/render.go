@@ -1,0 +1,193 @@
+package pages
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed assets/pages.css
+var stylesheet []byte
+
+// stylesheetPath carries the hash of its content, so that it can be cached for
+// ever; renderer.serveStylesheet answers it.
+var stylesheetPath = func() string {
+	sum := sha256.Sum256(stylesheet)
+	return "/assets/pages-" + hex.EncodeToString(sum[:6]) + ".css"
+}()
+
+// renderer turns page structs into HTML. It is immutable after newRenderer.
+type renderer struct {
+	words map[string]*words
+	pages map[string]map[string]*template.Template // locale → page → template
+}
+
+func newRenderer() (*renderer, error) {
+	w, err := newWords()
+	if err != nil {
+		return nil, err
+	}
+	r := &renderer{words: w, pages: map[string]map[string]*template.Template{}}
+	files, err := fs.Glob(templateFiles, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	for locale, w := range w {
+		layout, err := template.New("layout").Funcs(w.funcs()).Option("missingkey=error").ParseFS(templateFiles, "templates/layout.html")
+		if err != nil {
+			return nil, fmt.Errorf("pages: %w", err)
+		}
+		r.pages[locale] = map[string]*template.Template{}
+		for _, f := range files {
+			name := strings.TrimSuffix(strings.TrimPrefix(f, "templates/"), ".html")
+			if name == "layout" {
+				continue
+			}
+			t, err := template.Must(layout.Clone()).ParseFS(templateFiles, f)
+			if err != nil {
+				return nil, fmt.Errorf("pages: %w", err)
+			}
+			r.pages[locale][name] = t.Lookup(name + ".html")
+		}
+	}
+	return r, nil
+}
+
+// look is how a page is to look for one reader of one tenant.
+type look struct {
+	Site    web.Site
+	Accent  string // "#rrggbb"
+	Logo    string // https address
+	Locale  string
+	Theme   string
+	Here    *url.URL // the page's own address for the links to other languages; nil where it has none
+	Targets []string // origins or schemes that a form may lead to besides our own
+}
+
+// render writes p in one piece with its headers: the page is made before the
+// first byte is sent, so a template that fails cannot leave half a page.
+func (r *renderer) render(w http.ResponseWriter, status int, l look, p page) error {
+	f := p.base()
+	colours := paletteOf(l.Accent).sheet()
+	f.Lang, f.Theme, f.Base, f.Stylesheet, f.Colours = l.Locale, l.Theme, l.Site.Path, l.Site.Local(stylesheetPath), colours.HTML
+	f.Brand = brandOf(l)
+	f.Languages, f.Themes = choices(l)
+	t := r.pages[l.Locale][p.template()]
+	if t == nil {
+		return fmt.Errorf("pages: no template %q in %q", p.template(), l.Locale)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, p); err != nil {
+		return fmt.Errorf("pages: %w", err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Language", l.Locale)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", policy(l, colours))
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Vary", "Accept-Language, Cookie")
+	w.WriteHeader(status)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// policy lets through our style sheet, the tenant's colours by their hash, the
+// tenant's logo, and nothing that runs. Browsers hold form-action against the
+// redirects after a form too, so the application that the form leads to at the
+// end is named; that list comes from its registration, never from a request.
+func policy(l look, colours sheet) string {
+	img := "img-src 'self' data:"
+	if o := origin(l.Logo); o != "" {
+		img += " " + o
+	}
+	return "default-src 'none'; style-src 'self' " + colours.Source + "; " + img +
+		"; form-action " + strings.Join(append([]string{"'self'"}, l.Targets...), " ") +
+		"; base-uri 'none'; frame-ancestors 'none'"
+}
+
+// origin returns the source expression for an address, or "" for one that cannot
+// stand in a policy.
+func origin(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme == "" || strings.ContainsAny(address, " ;,'\"\\") {
+		return ""
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return u.Scheme + ":" // an application's own scheme (RFC 8252 §7.1)
+	}
+	host := u.Hostname()
+	if host == "127.0.0.1" || host == "::1" {
+		if host == "::1" { // CSP has no IPv6 hosts
+			return u.Scheme + ":"
+		}
+		return u.Scheme + "://127.0.0.1:*" // the port varies (RFC 8252 §7.3)
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+func brandOf(l look) brand {
+	b := brand{Name: l.Site.Name}
+	if strings.HasPrefix(l.Logo, "https://") && origin(l.Logo) != "" {
+		b.Logo = l.Logo
+	}
+	if r, _ := utf8.DecodeRuneInString(strings.TrimSpace(b.Name)); r != utf8.RuneError {
+		b.Initial = string(unicode.ToUpper(r))
+	}
+	p := paletteOf(l.Accent)
+	svg := fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="%s"/><text x="16" y="22" text-anchor="middle" font-family="system-ui,sans-serif" font-weight="600" font-size="18" fill="%s">%s</text></svg>`,
+		p.Accent, p.OnAccent, html.EscapeString(b.Initial))
+	b.Icon = template.URL("data:image/svg+xml," + url.PathEscape(svg))
+	return b
+}
+
+// choices are the links to the same page in another language or appearance. A
+// page that answers a form has no address to come back to, and so has none.
+func choices(l look) (languages, themes []choice) {
+	if l.Here == nil {
+		return nil, nil
+	}
+	link := func(name, value string) string {
+		q := l.Here.Query()
+		q.Del("lang")
+		q.Del("theme")
+		q.Set(name, value)
+		return l.Site.Local(l.Here.Path) + "?" + q.Encode()
+	}
+	for _, c := range locales {
+		languages = append(languages, choice{Value: c, Name: localeNames[c], Href: link("lang", c), Current: c == l.Locale})
+	}
+	for _, c := range []string{"auto", "light", "dark"} {
+		themes = append(themes, choice{
+			Value: c, Label: say("foot." + c), Href: link("theme", c), Current: c == l.Theme || c == "auto" && l.Theme == "",
+		})
+	}
+	return languages, themes
+}
+
+// serveStylesheet answers stylesheetPath.
+func serveStylesheet(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/css; charset=utf-8")
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(stylesheet) // the reader has gone; nothing is left to say
+}

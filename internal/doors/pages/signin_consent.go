@@ -1,0 +1,61 @@
+package pages
+
+import (
+	"context"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+)
+
+func consentStep(s *state, a *application.Application, problems []problem) *consentPage {
+	p := &consentPage{frame: known(s, say("consent.page")), Application: nameOf(a)}
+	for _, scope := range s.flow.ConsentScopes {
+		p.Scopes = append(p.Scopes, scopeWords(scope))
+	}
+	tell(&p.frame, problems)
+	return p
+}
+
+// scopeWords says what a scope lets an application do.
+func scopeWords(scope string) message {
+	switch scope {
+	case "openid":
+		return say("scope.openid")
+	case "profile":
+		return say("scope.profile")
+	case "email":
+		return say("scope.email")
+	case "phone":
+		return say("scope.phone")
+	case "address":
+		return say("scope.address")
+	case "offline_access":
+		return say("scope.offline_access")
+	case application.ScopeManage:
+		return say("scope.manage")
+	}
+	return say("scope.other", "Scope", scope)
+}
+
+// signInConsent takes the answer to what the application asks for.
+func (d *Door) signInConsent(v *visit) error {
+	decision := v.form.Get("decision")
+	if decision != "allow" && decision != "deny" {
+		return d.showStep(v, signin.AskConsent, refused, []problem{{Text: say("problem.decision")}})
+	}
+	return d.step(v, signin.AskConsent, func(ctx context.Context, tx *db.Tx, s *state) ([]problem, error) {
+		if decision == "deny" {
+			s.flow.Denied = true
+			audit.Write(tx, audit.Event{
+				Action: "consent.refuse", Target: audit.Target{Kind: "application", ID: s.flow.Application.String()}, Outcome: audit.Refused,
+				Detail: map[string]any{"user": s.user.ID.String()},
+			})
+			return nil, nil
+		}
+		s.flow.Consented = true
+		return nil, grant.Consent(ctx, tx, s.user.ID, s.flow.Application, s.flow.ConsentScopes)
+	}, func(_ *state, problems []problem) error { return d.showStep(v, signin.AskConsent, refused, problems) })
+}

@@ -1,0 +1,150 @@
+package pages
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func idsOf(t testing.TB, locale string) map[string]any {
+	t.Helper()
+	b, err := localeFiles.ReadFile("locales/active." + locale + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]any{}
+	if err := json.Unmarshal(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func englishIDs(t testing.TB) map[string]any { return idsOf(t, "en") }
+
+var (
+	usedInGo        = regexp.MustCompile(`say\("([a-z_]+\.[a-z_]+)"`)
+	usedInTemplates = regexp.MustCompile(`\bth? "([a-z_]+\.[a-z_]+)"`)
+	argument        = regexp.MustCompile(`\{\{\.([A-Za-z]+)\}\}`)
+)
+
+// TestWords: every language has the same messages with the same arguments, every
+// message that is used exists, and none lies about unused.
+func TestWords(t *testing.T) {
+	english := englishIDs(t)
+	for _, locale := range locales[1:] {
+		other := idsOf(t, locale)
+		for id, en := range english {
+			v, ok := other[id]
+			if !ok {
+				t.Errorf("%s lacks %q", locale, id)
+				continue
+			}
+			if a, b := argumentsOf(en), argumentsOf(v); a != b {
+				t.Errorf("%s: %q takes %s, in English %s", locale, id, b, a)
+			}
+		}
+		for id := range other {
+			if _, ok := english[id]; !ok {
+				t.Errorf("only %s has %q", locale, id)
+			}
+		}
+	}
+	used := map[string]bool{}
+	collect := func(re *regexp.Regexp, text string) {
+		for _, m := range re.FindAllStringSubmatch(text, -1) {
+			for _, id := range m[1:] {
+				if id != "" {
+					used[id] = true
+				}
+			}
+		}
+	}
+	literal := regexp.MustCompile(`"([a-z]+\.[a-z_]+)"`)  // an id that is held in a variable or a table first
+	for _, c := range []string{"auto", "light", "dark"} { // say("foot." + c)
+		used["foot."+c] = true
+	}
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
+			continue
+		}
+		b, err := os.ReadFile(e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		collect(usedInGo, string(b))
+		for _, m := range literal.FindAllStringSubmatch(string(b), -1) {
+			if _, ok := english[m[1]]; ok {
+				used[m[1]] = true
+			}
+		}
+	}
+	files, err := fs.Glob(templateFiles, "templates/*.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := templateFiles.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		collect(usedInTemplates, string(b))
+	}
+	for id := range used {
+		if _, ok := english[id]; !ok {
+			t.Errorf("%q is used but does not exist", id)
+		}
+	}
+	for id := range english {
+		if !used[id] {
+			t.Errorf("%q is not used", id)
+		}
+	}
+}
+
+func argumentsOf(v any) string {
+	set := map[string]bool{}
+	b, _ := json.Marshal(v)
+	for _, m := range argument.FindAllStringSubmatch(string(b), -1) {
+		set[m[1]] = true
+	}
+	names := []string{}
+	for _, n := range []string{"Address", "Ago", "Application", "Browser", "Count", "Device", "Name", "Scope", "System", "Tenant", "Wait"} {
+		if set[n] {
+			names = append(names, n)
+			delete(set, n)
+		}
+	}
+	for n := range set {
+		names = append(names, n)
+	}
+	return strings.Join(names, " ")
+}
+
+func TestChooseLocale(t *testing.T) {
+	tests := []struct {
+		fallback string
+		wishes   []string
+		want     string
+	}{
+		{"", nil, "en"},
+		{"de", nil, "de"},
+		{"xx", []string{"fr"}, "en"},
+		{"de", []string{"fr", "en-GB"}, "en"},
+		{"en", []string{"", "de-AT,de;q=0.9,en;q=0.8"}, "de"},
+		{"en", []string{"de", "en"}, "de"},
+		{"en", []string{strings.Repeat("de,", 400)}, "en"},
+		{"en", []string{";;;\x00"}, "en"},
+	}
+	for _, tt := range tests {
+		if got := chooseLocale(tt.fallback, tt.wishes...); got != tt.want {
+			t.Errorf("chooseLocale(%q, %q) = %q, want %q", tt.fallback, tt.wishes, got, tt.want)
+		}
+	}
+}
