@@ -133,3 +133,13 @@ func goodOrNone(l Link, err error) (Link, error) {
 	}
 	return l, err
 }
+
+// Purge removes at most 500 expired links of the tenant and reports whether more
+// may be left. A used link stays until it would have expired: nothing needs it,
+// but its row says when it was used.
+func Purge(ctx context.Context, tx *db.Tx) (more bool, err error) {
+	const batch = 500
+	n, err := tx.Exec(ctx, `DELETE FROM mailed_links WHERE tenant_id = $1 AND id IN
+		(SELECT id FROM mailed_links WHERE tenant_id = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`, tx.Now(), batch)
+	return n == batch, err
+}

@@ -393,3 +393,31 @@ func TestLinks(t *testing.T) {
 		})
 	})
 }
+
+func TestPurge(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		f := newFixture(t, d)
+		ctx := t.Context()
+		var kept secret.String
+		f.update(t, func(tx *db.Tx) (err error) {
+			if _, err = NewLink(ctx, tx, Reset, f.ada); err == nil {
+				kept, err = NewLink(ctx, tx, Invite, f.ada)
+			}
+			return err
+		})
+		f.Clock.Advance(LinkLife[Reset])
+		f.update(t, func(tx *db.Tx) error {
+			if more, err := Purge(ctx, tx); more || err != nil {
+				t.Errorf("%v %v", more, err)
+			}
+			if _, err := FindLink(ctx, tx, kept.Reveal()); err != nil {
+				t.Errorf("a good link was purged: %v", err)
+			}
+			n, err := tx.Exec(ctx, `UPDATE mailed_links SET used_at = used_at WHERE tenant_id = $1`)
+			if n != 1 {
+				t.Errorf("%d links left, want one", n)
+			}
+			return err
+		})
+	})
+}
