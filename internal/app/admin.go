@@ -50,7 +50,7 @@ func (c *resetOwnerCommand) Run(e *env) error {
 	}
 	fmt.Fprintf(e.out, "%s is an active owner of %s, signed out everywhere, without an authenticator app.\n", c.Email, c.Tenant)
 	if made {
-		fmt.Fprintf(e.out, "Password: %s\nChange it after signing in at %s\n", password.Reveal(), a.url(c.Tenant, "/account/"))
+		fmt.Fprintf(e.out, "Password: %s\nChange it after signing in at %s\n", password.Reveal(), a.url(c.Tenant, "/account"))
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func (c *demoCommand) Run(e *env) error {
 `, "tenant", "who", "where")
 	for _, t := range append([]demoTenant{{tenant.New{Slug: tenant.PlatformSlug}, []demoUser{{"olga@platform.example", "", "", ""}}}}, demoTenants()...) {
 		for _, u := range t.users {
-			fmt.Fprintf(e.out, "  %-10s %-24s %s\n", t.Slug, u.email, a.url(t.Slug, "/account/"))
+			fmt.Fprintf(e.out, "  %-10s %-24s %s\n", t.Slug, u.email, a.url(t.Slug, "/account"))
 		}
 	}
 	fmt.Fprintf(e.out, `

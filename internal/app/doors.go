@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
 	"github.com/gatehouse-iam/gatehouse/internal/doors/oidc"
+	"github.com/gatehouse-iam/gatehouse/internal/doors/pages"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
@@ -22,12 +23,13 @@ import (
 )
 
 // doors is what every tenant's base offers.
-func (a *App) doors() *http.ServeMux {
+func (a *App) doors(hosted *pages.Door) *http.ServeMux {
 	mux := http.NewServeMux()
+	hosted.Register(mux)
 	gate := &admin.Gate{DB: a.DB, Tokens: a.Tokens, Platform: a.Tenants.Site(&a.Platform)}
 	oidc.New(oidc.Deps{
 		DB: a.DB, Applications: a.Applications, Keys: a.Keys, Ring: a.Ring, Records: a.Records, Clock: a.Clock,
-		RequiresMFA: a.requiresMFA,
+		RequiresMFA: a.requiresMFA, Refuse: hosted.Refuse,
 	}).Register(mux)
 	admin.Mount(mux, gate, a.operations()...)
 	return mux

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
@@ -78,6 +79,7 @@ func (h *housekeeper) tenant(ctx context.Context, c caller.Caller) error {
 	errs := []error{h.app.Keys.RotateDue(ctx, c)}
 	for _, purge := range []func(ctx context.Context, tx *db.Tx) (bool, error){
 		grant.Purge,
+		credential.Purge,
 		func(ctx context.Context, tx *db.Tx) (bool, error) { return attempt.Purge(ctx, tx, purgeRows) },
 	} {
 		for more := true; more; {

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/gatehouse-iam/gatehouse/internal/doors/pages"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
@@ -50,7 +51,11 @@ func (c *serveCommand) Run(e *env) error {
 // serve runs the listeners and everything that works beside them until ctx ends
 // or one of them fails. ready is called once both listeners are open.
 func (a *App) serve(ctx context.Context, ready func(public string)) error {
-	runner, keeper, err := a.jobs()
+	hosted, err := a.pages()
+	if err != nil {
+		return err
+	}
+	runner, keeper, err := a.jobs(hosted)
 	if err != nil {
 		return err
 	}
@@ -59,7 +64,7 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "gatehouse_access_records_written_total", Help: "Access records stored."}, func() float64 { return float64(a.Records.Written()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "gatehouse_access_records_dropped_total", Help: "Access records lost to a full queue or a refusing database."}, func() float64 { return float64(a.Records.Dropped()) }))
 
-	public := &web.Server{Name: "public", Address: a.Config.Listen, Handler: a.handler(registry), CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Log: a.Log, Clock: a.Clock}
+	public := &web.Server{Name: "public", Address: a.Config.Listen, Handler: a.handler(hosted, registry), CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Log: a.Log, Clock: a.Clock}
 	ops := &web.Server{Name: "ops", Address: a.Config.OpsListen, Handler: web.OpsHandler(a.Log, registry, a.DB.Ping), Log: a.Log, Clock: a.Clock}
 	for _, s := range []*web.Server{public, ops} {
 		if err := s.Listen(); err != nil {
@@ -90,8 +95,12 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	return errors.Join(errs[:]...)
 }
 
+func (a *App) pages() (*pages.Door, error) {
+	return pages.New(pages.Deps{DB: a.DB, Tenants: a.Tenants, Applications: a.Applications, Hasher: a.Hasher, TOTP: a.TOTP, Queue: a.Queue})
+}
+
 // jobs is every kind of job there is.
-func (a *App) jobs() (*job.Runner, *housekeeper, error) {
+func (a *App) jobs(hosted *pages.Door) (*job.Runner, *housekeeper, error) {
 	sender, err := a.sender()
 	if err != nil {
 		return nil, nil, err
@@ -101,6 +110,7 @@ func (a *App) jobs() (*job.Runner, *housekeeper, error) {
 	runner.Handle(mail.JobKind, mail.Handle(sender))
 	runner.Handle(tenant.DeleteJob, (&tenant.Eraser{DB: a.DB, Clock: a.Clock}).Run)
 	runner.Handle(housekeepingJob, keeper.run)
+	hosted.Jobs(runner)
 	return runner, keeper, nil
 }
 
@@ -119,10 +129,10 @@ const (
 )
 
 // handler is everything public: kit/web around the doors.
-func (a *App) handler(registry prometheus.Registerer) http.Handler {
+func (a *App) handler(hosted *pages.Door, registry prometheus.Registerer) http.Handler {
 	h := &web.Handler{
 		Sites: a.Tenants, PublicURL: a.Config.PublicURL,
-		Tenant: a.doors(), Root: http.NewServeMux(),
+		Tenant: a.doors(hosted), Root: http.NewServeMux(),
 		Proxies: web.Proxies{Trusted: a.Config.TrustedProxies},
 		Metrics: web.NewMetrics(registry), Log: a.Log, Clock: a.Clock,
 	}
@@ -130,7 +140,7 @@ func (a *App) handler(registry prometheus.Registerer) http.Handler {
 		h.Limiter = web.NewLimiter(a.Clock, perAddress, perAddressBurst)
 	}
 	h.Root.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "/t/"+tenant.PlatformSlug+"/account/", http.StatusSeeOther)
+		http.Redirect(w, r, "/t/"+tenant.PlatformSlug+"/account", http.StatusSeeOther)
 	})
 	return h.Ready()
 }

@@ -61,7 +61,11 @@ func open(t *testing.T, dsn string, environ ...string) *world {
 	if _, err := a.firstStart(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	srv.Config.Handler = a.handler(prometheus.NewRegistry())
+	hosted, err := a.pages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Config.Handler = a.handler(hosted, prometheus.NewRegistry())
 	srv.Start()
 	return &world{App: a, t: t, url: srv.URL}
 }
