@@ -40,7 +40,10 @@ async function signIn(config, parameters = {}, visitor = new Visitor()) {
   return { tokens: await redeem(), redeem, seen, visitor, url }
 }
 
-const refused = (promise, code) => assert.rejects(promise, (error) => error.error === code || assert.fail(`want ${code}, got ${error.error ?? error}`))
+// A client that tried HTTP Basic is answered with a challenge too (RFC 6749 §5.2), which openid-client reports instead of the body.
+const challenged = (error, code) => code === 'invalid_client' && error.code === 'OAUTH_WWW_AUTHENTICATE_CHALLENGE' && error.status === 401
+
+const refused = (promise, code) => assert.rejects(promise, (error) => error.error === code || challenged(error, code) || assert.fail(`want ${code}, got ${error.error ?? error}`))
 
 const web = { type: 'web', redirect_uris: [redirectURI], post_logout_redirect_uris: ['http://127.0.0.1:9/signedout'] }
 
