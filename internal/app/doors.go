@@ -70,7 +70,7 @@ func (a *App) operations() [][]api.Operation {
 				return err
 			}
 			grant.RevokeOfUser(tx, u, "credential reset")
-			attempt.Clear(tx, attempt.Account(u, ""))
+			attempt.Clear(tx, attempt.Account(u, ""), attempt.Factor(u))
 			return nil
 		}}),
 		application.Operations(),

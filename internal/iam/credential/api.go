@@ -80,11 +80,12 @@ func Operations(d Deps) []api.Operation {
 	op := func(method, path, name, action, summary string) api.Op {
 		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Credentials", Summary: summary}
 	}
-	manage := func(ctx context.Context, tx *db.Tx, u id.ID) error {
-		if _, err := user.Get(ctx, tx, u); err != nil {
-			return err
+	manage := func(ctx context.Context, tx *db.Tx, i id.ID) (user.User, error) {
+		u, err := user.Get(ctx, tx, i)
+		if err != nil {
+			return u, err
 		}
-		return d.MayManage(ctx, tx, u)
+		return u, d.MayManage(ctx, tx, i)
 	}
 	return []api.Operation{
 		api.Read(op("GET", "/users/{id}/credentials", "get-credentials", "credential.read", "See which credentials a user has"), func(ctx context.Context, tx *db.Tx, in *api.ByID) (SummaryView, error) {
@@ -110,8 +111,15 @@ func Operations(d Deps) []api.Operation {
 				return phc, err
 			},
 			func(ctx context.Context, tx *db.Tx, in *passwordInput, phc string) (api.None, error) {
-				if err := manage(ctx, tx, in.ID); err != nil {
+				u, err := manage(ctx, tx, in.ID)
+				if err != nil {
 					return api.None{}, err
+				}
+				// The length was checked before hashing; whose password it is, is known only here.
+				if !in.Body.Password.IsZero() {
+					if err := CheckPassword(in.Body.Password, Rules{Not: []string{u.Email, u.Username, u.GivenName, u.FamilyName}}); err != nil {
+						return api.None{}, err
+					}
 				}
 				if err := SetPassword(ctx, tx, in.ID, phc); err != nil {
 					return api.None{}, err
@@ -120,7 +128,7 @@ func Operations(d Deps) []api.Operation {
 			}),
 		api.Write(op("DELETE", "/users/{id}/totp", "remove-totp", "credential.reset", "Remove a user's authenticator app and recovery codes, and end the user's sessions"),
 			func(ctx context.Context, tx *db.Tx, in *api.ByID) (api.None, error) {
-				if err := manage(ctx, tx, in.ID); err != nil {
+				if _, err := manage(ctx, tx, in.ID); err != nil {
 					return api.None{}, err
 				}
 				removed, err := d.TOTP.Remove(ctx, tx, in.ID)

@@ -159,6 +159,8 @@ func TestUsersAPI(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 		k.call(400, "PATCH", path, `{}`)
+		k.call(400, "PUT", path+"/password", `{}`)
+		k.call(400, "PUT", path+"/password", `{"password":"ADA@example.com"}`)
 		k.call(200, "PATCH", path, `{"status":"active"}`)
 		k.call(204, "DELETE", path, "")
 		k.call(404, "DELETE", path, "")
