@@ -31,8 +31,17 @@ func (d *Door) post(tx *db.Tx, locale, tenant, to string, l letter, link string)
 	plain := []string{text(l.text), link, text(l.small)}
 	markup := fmt.Sprintf(`<!doctype html><html lang="%s"><body style="font:16px/1.5 system-ui,sans-serif;max-width:560px;margin:24px auto;padding:0 16px"><p>%s</p><p><a href="%s">%s</a></p><p style="color:#59616d;font-size:14px">%s</p></body></html>`,
 		w.locale, html.EscapeString(plain[0]), html.EscapeString(link), html.EscapeString(text(l.action)), html.EscapeString(plain[2]))
-	if err := mail.Enqueue(d.Queue, tx, mail.Message{To: to, FromName: tenant, Subject: text(l.subject), Text: strings.Join(plain, "\n\n") + "\n", HTML: markup}); err != nil {
+	if err := mail.Enqueue(d.Queue, tx, mail.Message{To: to, FromName: tenant, Subject: line(text(l.subject)), Text: strings.Join(plain, "\n\n") + "\n", HTML: markup}); err != nil {
 		return fmt.Errorf("pages: mail: %w", err)
 	}
 	return nil
+}
+
+// line cuts a subject to what a header takes: an address and a name can be long.
+func line(s string) string {
+	const limit = 150
+	if r := []rune(s); len(r) > limit {
+		return string(r[:limit-1]) + "…"
+	}
+	return s
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/mail"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
@@ -54,7 +55,7 @@ func checkEmail(email string) *problem {
 	if email == "" {
 		return &problem{"email", say("problem.email_missing")}
 	}
-	if _, ok := user.EmailKey(email); !ok {
+	if _, ok := user.EmailKey(email); !ok || (mail.Message{To: email, Subject: "-", Text: "-"}).Check() != nil {
 		return &problem{"email", say("problem.email_form")}
 	}
 	return nil
@@ -128,7 +129,7 @@ func (d *Door) register(v *visit) error {
 	if s.next() != signin.AskPassword {
 		return d.arrive(v, s)
 	}
-	wait, err := d.count(v, attempt.Register(v.caller.Address))
+	wait, err := d.count(v, attempt.Register(v.caller.Address), attempt.Mail(who.email))
 	if err != nil {
 		return err
 	}
@@ -168,8 +169,7 @@ func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *state, who per
 	is, err := user.ByLogin(ctx, tx, who.email)
 	switch {
 	case err == nil:
-		v.mail(d, tx, is.Email, mailAccountExists, "/signin")
-		return true, nil
+		return true, v.mail(d, tx, is.Email, mailAccountExists, "/signin")
 	case fault.Of(err) != fault.NotFound:
 		return false, err
 	}

@@ -1,0 +1,375 @@
+package pages_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+func TestSignInWithPassword(t *testing.T) {
+	both(t, nil, func(t *testing.T, h *house) {
+		h.person("ada@acme.example")
+		g := h.guest()
+		form := g.get("/account")
+		says(t, form, 200, "Sign in to your account")
+		if g.session() != nil {
+			t.Error("a session before the sign-in")
+		}
+		// Same words, same status, for an unknown account and a wrong password.
+		wrong := g.fill(form, "username", "ada@acme.example", "password", "not the password")
+		unknown := g.fill(form, "username", "bob@acme.example", "password", "not the password")
+		says(t, wrong, 422, "The account or the password is not right.")
+		if unknown.status != wrong.status || strings.ReplaceAll(unknown.body, "bob@", "ada@") != wrong.body {
+			t.Errorf("an unknown account is told apart:\n%s\n%s", wrong.text(), unknown.text())
+		}
+		says(t, g.fill(form, "username", "", "password", ""), 422, "Enter your email or username. Enter your password.")
+
+		// A token that is in the browser before is never promoted.
+		g.setCookie("session", "planted")
+		says(t, g.fill(form, "username", " ADA@acme.example ", "password", password), 200, "Hello, Ada")
+		if s := g.session(); s == nil || s["acr"] != "aal1" {
+			t.Errorf("the session is %v", s)
+		}
+		if c := g.cookie("session"); !strings.HasPrefix(c, "gh_ss_") {
+			t.Errorf("the session cookie is %q", c)
+		}
+		// A session needs no second sign-in; the flow is finished.
+		says(t, g.get("/signin"), 200, "Hello, Ada")
+		says(t, g.get(form.path), 404, "This sign-in is over")
+
+		before := g.cookie("session")
+		says(t, g.fillForm(g.get("/account"), "/account/signout"), 200, "You are signed out")
+		if g.session() != nil {
+			t.Error("signed out, but there is a session")
+		}
+		g.setCookie("session", before)
+		if g.session() != nil {
+			t.Error("the old token opens a session after signing out")
+		}
+	})
+}
+
+func TestSignInIsRefusedToWhoIsNotActive(t *testing.T) {
+	both(t, nil, func(t *testing.T, h *house) {
+		u := h.person("ada@acme.example")
+		g, other := h.guest(), h.guest()
+		other.signIn("ada@acme.example")
+		if err := h.Update(ctx, h.c, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, u.ID, user.Deactivated); return err }); err != nil {
+			t.Fatal(err)
+		}
+		says(t, g.signIn("ada@acme.example"), 422, "The account or the password is not right.")
+		if other.session() != nil {
+			t.Error("the session of a deactivated user lives on")
+		}
+	})
+}
+
+func TestTooManyTries(t *testing.T) {
+	both(t, nil, func(t *testing.T, h *house) {
+		h.person("ada@acme.example")
+		for _, login := range []string{"ada@acme.example", "nobody@acme.example"} {
+			g := h.guest()
+			form := g.get("/signin")
+			for range 5 {
+				says(t, g.fill(form, "username", login, "password", "wrong"), 422, "is not right")
+			}
+			a := g.fill(form, "username", login, "password", password)
+			says(t, a, 429, "Too many tries. Wait")
+			if a.header.Get("Retry-After") == "" {
+				t.Error("no Retry-After")
+			}
+		}
+		h.Clock.Advance(2 * time.Minute)
+		says(t, h.guest().signIn("ada@acme.example"), 200, "Hello")
+	})
+}
+
+func TestSecondFactor(t *testing.T) {
+	both(t, func(s *tenant.Settings) { s.MFA = tenant.MFARequired }, func(t *testing.T, h *house) {
+		h.person("ada@acme.example")
+		g := h.guest()
+		enrol := g.signIn("ada@acme.example")
+		says(t, enrol, 200, "Set up an authenticator app")
+		if g.session() != nil {
+			t.Fatal("a session before the second factor")
+		}
+		key := find(t, secretRE, enrol)
+		says(t, g.fill(enrol, "code", "12345"), 422, "The code has 6 digits.")
+		again := g.fill(enrol, "code", "000000")
+		says(t, again, 422, "This code does not fit the key.")
+		if find(t, secretRE, again) != key {
+			t.Error("the key changes with a wrong code")
+		}
+		codes := g.fill(enrol, "code", h.code(key))
+		says(t, codes, 200, "Save your recovery codes")
+		recovery := codesRE.FindAllStringSubmatch(codes.body, -1)
+		if len(recovery) != credentialCodes {
+			t.Fatalf("%d recovery codes", len(recovery))
+		}
+		if s := g.session(); s == nil || s["acr"] != "aal2" {
+			t.Errorf("the session is %v, want two factors", s)
+		}
+		says(t, g.get("/account"), 200, "10 recovery codes left")
+
+		// The code that enrolled is used up; the next one is good once.
+		next := h.guest()
+		ask := next.signIn("ada@acme.example")
+		says(t, ask, 200, "Enter the code from your app")
+		says(t, next.fill(ask, "code", h.code(key)), 422, "This code is not right or was used already.")
+		h.Clock.Advance(31 * time.Second)
+		says(t, next.fill(ask, "code", h.code(key)), 200, "Hello")
+
+		lost := h.guest()
+		ask = lost.get("/signin/recovery?" + strings.SplitN(lost.signIn("ada@acme.example").path, "?", 2)[1])
+		says(t, ask, 200, "Use a recovery code")
+		says(t, lost.fill(ask, "code", "aaaaa-bbbbb"), 422, "This recovery code is not right")
+		says(t, lost.fill(ask, "code", strings.ToUpper(recovery[3][1])), 200, "Hello")
+		again = h.guest().signIn("ada@acme.example")
+		twice := h.guest()
+		ask = twice.get("/signin/recovery?" + strings.SplitN(twice.signIn("ada@acme.example").path, "?", 2)[1])
+		says(t, twice.fill(ask, "code", recovery[3][1]), 422, "This recovery code is not right or was used already.")
+		if twice.session() != nil || !strings.Contains(again.text(), "Enter the code") {
+			t.Error("a used recovery code signs in")
+		}
+		// Guessing is limited, and right codes no longer count then.
+		for range 4 {
+			twice.fill(ask, "code", "aaaaa-bbbbb")
+		}
+		h.Clock.Advance(40 * time.Second)
+		says(t, twice.fill(ask, "code", recovery[4][1]), 429, "Too many tries.")
+	})
+}
+
+const credentialCodes = 10
+
+// No page skips a step: whoever has proved the password only cannot reach what
+// comes after, by whatever address.
+func TestStepsCannotBeSkipped(t *testing.T) {
+	both(t, func(s *tenant.Settings) { s.MFA = tenant.MFARequired }, func(t *testing.T, h *house) {
+		h.person("ada@acme.example")
+		g := h.guest()
+		flow := g.signIn("ada@acme.example").path
+		q, _ := url.ParseQuery(strings.SplitN(flow, "?", 2)[1])
+		f := url.Values{"flow": {q.Get("flow")}}
+		with := func(pairs ...string) url.Values {
+			v := url.Values{"flow": f["flow"]}
+			for i := 0; i+1 < len(pairs); i += 2 {
+				v.Set(pairs[i], pairs[i+1])
+			}
+			return v
+		}
+		for path, form := range map[string]url.Values{
+			"/signin/totp": with("code", "123456"), "/signin/recovery": with("code", "aaaaa-bbbbb"), "/signin/consent": with("decision", "allow"),
+			"/signin/password": with("username", "ada@acme.example", "password", password), "/signout": f,
+		} {
+			g.post(path, form)
+			if g.session() != nil {
+				t.Fatalf("%s ends in a session", path)
+			}
+		}
+		for _, path := range []string{"/account", "/account/authenticator", "/account/sessions", "/account/password"} {
+			if a := g.get(path); strings.HasPrefix(a.path, path) {
+				t.Errorf("%s is shown", path)
+			}
+		}
+		if _, err := h.finish(q.Get("flow"), g.cookie("browser")); err == nil {
+			t.Error("the flow can be finished")
+		}
+	})
+}
+
+func (h *house) finish(flow, browser string) (f signin.Flow, err error) {
+	i, err := id.Parse(flow)
+	if err != nil {
+		return f, err
+	}
+	err = h.Update(ctx, h.c, func(tx *db.Tx) (err error) {
+		f, err = signin.Finish(ctx, tx, i, browser)
+		return err
+	})
+	return f, err
+}
+
+// authorize begins a flow for an application in g's browser, as doors/oidc does.
+func (g *guest) authorize(a application.Application, change func(*signin.New)) string {
+	g.h.t.Helper()
+	if g.cookie("browser") == "" {
+		g.get("/signedout")
+	}
+	n := signin.New{Kind: signin.Authorize, Browser: g.cookie("browser"), Application: a.ID, ReturnTo: "/oauth2/authorize/continue", ConsentScopes: []string{"openid", "email", "invoices:read"}}
+	if change != nil {
+		change(&n)
+	}
+	var f signin.Flow
+	if err := g.h.Update(ctx, g.h.c, func(tx *db.Tx) (err error) {
+		f, err = signin.Begin(ctx, tx, n)
+		return err
+	}); err != nil {
+		g.h.t.Fatal(err)
+	}
+	return f.ID.String()
+}
+
+func (h *house) application() (a application.Application) {
+	h.t.Helper()
+	if err := h.Update(ctx, h.c, func(tx *db.Tx) (err error) {
+		a, _, err = application.Create(ctx, tx, application.New{
+			Name: "Acme Billing", Type: application.Web, RedirectURIs: []string{"https://billing.example/callback"}, Scopes: []string{"email", "invoices:read"},
+		})
+		return err
+	}); err != nil {
+		h.t.Fatal(err)
+	}
+	return a
+}
+
+func TestConsent(t *testing.T) {
+	both(t, nil, func(t *testing.T, h *house) {
+		u := h.person("ada@acme.example")
+		app := h.application()
+		g := h.guest()
+		flow := g.authorize(app, func(n *signin.New) { n.LoginHint = "ada@acme.example" })
+		form := g.get("/signin?flow=" + flow)
+		says(t, form, 200, "Sign in to Acme Billing")
+		if !strings.Contains(form.body, `value="ada@acme.example"`) {
+			t.Error("login_hint is not prefilled")
+		}
+		if csp := form.header.Get("Content-Security-Policy"); !strings.Contains(csp, "form-action 'self' https://billing.example;") {
+			t.Errorf("the policy is %s", csp)
+		}
+		ask := g.fill(form, "username", "ada@acme.example", "password", password)
+		says(t, ask, 200, "Allow Acme Billing to use your account?")
+		says(t, ask, 200, "See your email address")
+		says(t, ask, 200, "Use “invoices:read”")
+		if _, err := h.finish(flow, g.cookie("browser")); err == nil {
+			t.Error("finished without consent")
+		}
+		says(t, g.fillForm(ask, "/signin/consent", "decision", "perhaps"), 422, "Choose whether to allow this.")
+		done := g.fillForm(ask, "/signin/consent", "decision", "allow")
+		if want := h.url + "/oauth2/authorize/continue?flow=" + flow; done.location != want {
+			t.Errorf("goes to %q, want %q", done.location, want)
+		}
+		f, err := h.finish(flow, g.cookie("browser"))
+		if err != nil || f.User != u.ID || f.Denied || f.Session.IsZero() {
+			t.Errorf("finished as %+v, %v", f, err)
+		}
+
+		// Allowed once: not asked again. Denied: back with a no.
+		h.Clock.Advance(time.Minute)
+		credit := func(n *signin.New) {
+			n.Credit = &signin.Credit{Session: f.Session, User: f.User, AMR: f.AMR, AuthTime: f.AuthTime}
+		}
+		flow = g.authorize(app, credit)
+		if a := g.get("/signin?flow=" + flow); a.location == "" {
+			t.Errorf("asked again: %s", a.text())
+		}
+		flow = g.authorize(app, func(n *signin.New) { credit(n); n.ForceConsent = true })
+		ask = g.get("/signin?flow=" + flow)
+		says(t, ask, 200, "Allow Acme Billing")
+		if a := g.fillForm(ask, "/signin/consent", "decision", "deny"); a.location == "" {
+			t.Errorf("denied, but: %s", a.text())
+		}
+		if f, err := h.finish(flow, g.cookie("browser")); err != nil || !f.Denied {
+			t.Errorf("finished as %+v, %v", f, err)
+		}
+
+		// prompt=login: the session proves nothing, but says who it is. "Not you?" starts over.
+		flow = g.authorize(app, func(n *signin.New) { credit(n); n.Reauthenticate = true })
+		ask = g.get("/signin?flow=" + flow)
+		says(t, ask, 200, "ada@acme.example Not you?")
+		token := g.cookie("session")
+		if a := g.fill(ask, "password", password); a.location == "" {
+			t.Errorf("not done: %s", a.text())
+		}
+		if g.cookie("session") == token {
+			t.Error("the session's token is not new")
+		}
+		g2 := g.session()
+		if g2 == nil || g2["id"] != f.Session.String() {
+			t.Error("the session did not go on under a new token")
+		}
+		flow = g.authorize(app, func(n *signin.New) { credit(n); n.Reauthenticate = true })
+		says(t, g.fillForm(g.get("/signin?flow="+flow), "/signin/forget"), 200, "Email or username")
+	})
+}
+
+// Somebody else signs in in the same browser: the session before ends.
+func TestAnotherPersonInTheSameBrowser(t *testing.T) {
+	both(t, nil, func(t *testing.T, h *house) {
+		h.person("ada@acme.example")
+		bob := h.person("bob@acme.example")
+		g := h.guest()
+		g.signIn("ada@acme.example")
+		adas := g.cookie("session")
+		app := h.application()
+		flow := g.authorize(app, func(n *signin.New) { n.Reauthenticate, n.ConsentScopes = true, nil })
+		g.fill(g.get("/signin?flow="+flow), "username", "bob@acme.example", "password", password)
+		if s := g.session(); s == nil || s["user_id"] != bob.ID.String() {
+			t.Errorf("the session is %v, want Bob's", s)
+		}
+		g.setCookie("session", adas)
+		if g.session() != nil {
+			t.Error("Ada's session lives on in Bob's browser")
+		}
+	})
+}
+
+func TestSignOutForAnApplication(t *testing.T) {
+	both(t, nil, func(t *testing.T, h *house) {
+		h.person("ada@acme.example")
+		app := h.application()
+		g := h.guest()
+		g.signIn("ada@acme.example")
+		flow := g.authorize(app, func(n *signin.New) {
+			n.Kind, n.ReturnTo, n.ConsentScopes = signin.SignOut, "/oauth2/logout/continue", nil
+		})
+		ask := g.get("/signout?flow=" + flow)
+		says(t, ask, 200, "Acme Billing asks to sign you out")
+		if g.session() == nil {
+			t.Error("signed out without a confirmation")
+		}
+		if a := g.fillForm(ask, "/signout"); a.location != h.url+"/oauth2/logout/continue?flow="+flow {
+			t.Errorf("goes to %q", a.location)
+		}
+		if g.session() != nil {
+			t.Error("confirmed, but still signed in")
+		}
+		if f, err := h.finish(flow, g.cookie("browser")); err != nil || !f.SignedOut {
+			t.Errorf("finished as %+v, %v", f, err)
+		}
+	})
+}
+
+func TestFlowsBelongToTheirBrowser(t *testing.T) {
+	both(t, nil, func(t *testing.T, h *house) {
+		h.person("ada@acme.example")
+		g, thief := h.guest(), h.guest()
+		path := g.get("/account").path
+		says(t, thief.get(path), 404, "This sign-in is over")
+		flow := strings.TrimPrefix(path, "/signin?flow=")
+		for _, p := range posts {
+			if a := thief.post(p, url.Values{"flow": {flow}, "username": {"ada@acme.example"}, "password": {password}, "code": {"123456"}, "decision": {"allow"}, "email": {"a@b.example"}}); a.status == http.StatusOK && !strings.HasPrefix(a.path, "/signin?flow=") && !strings.HasPrefix(a.path, "/signedout") {
+				t.Errorf("%s with another browser's flow answers %d at %s: %s", p, a.status, a.path, a.text())
+			}
+		}
+		if thief.session() != nil {
+			t.Error("the flow of another browser signs in")
+		}
+	})
+}
+
+// posts are all forms.
+var posts = []string{
+	"/signin/password", "/signin/totp", "/signin/recovery", "/signin/enrol", "/signin/consent", "/signin/forget", "/register", "/register/again",
+	"/confirm", "/forgotten", "/reset", "/setup", "/signout", "/account/password", "/account/authenticator", "/account/authenticator/codes",
+	"/account/authenticator/remove", "/account/sessions/revoke", "/account/signout",
+}
