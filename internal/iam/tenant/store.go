@@ -95,6 +95,9 @@ func EnsurePlatform(ctx context.Context, d *db.DB) (t Tenant, err error) {
 
 // Get returns the tenant that tx is bound to, whatever its status, or ErrNotFound.
 func Get(ctx context.Context, tx *db.Tx) (Tenant, error) {
+	if tx.Tenant().IsZero() { // an id of zeros, from a path
+		return Tenant{}, ErrNotFound
+	}
 	t, err := db.One(ctx, tx, scanTenant, `SELECT `+columns+` FROM tenants WHERE id = $1`)
 	if missing(err) {
 		return Tenant{}, ErrNotFound

@@ -1,0 +1,151 @@
+package app
+
+import (
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Whatever is sent to any operation by somebody who may do everything: a 4xx with a code and a
+// sentence, never a 500, and nothing is changed by it.
+func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		operator := w.operatorToken()
+		acme := w.twin(operator, "acme")
+		client, secret := w.machine("acme", role.Owner, application.JWT)
+		token := w.token("acme", client, secret)
+		before := w.rows("acme")
+		doc := w.do(must(http.NewRequest("GET", w.url+"/t/acme"+admin.Prefix+"/openapi.json", nil))).body
+		tried := 0
+		for _, op := range operationsOf(t, doc) {
+			slug, bearer := "acme", token
+			path := op.path
+			switch {
+			case op.platform:
+				slug, bearer = "platform", operator
+				path = strings.ReplaceAll(path, "{id}", id.New().String())
+			case strings.Contains(path, "{"):
+				path = acme.concrete(t, path)
+			}
+			base := w.url + "/t/" + slug + admin.Prefix
+			check := func(what, target, contentType, body string) {
+				t.Helper()
+				var in io.Reader
+				if body != "" {
+					in = strings.NewReader(body)
+				}
+				r, err := http.NewRequest(op.method, target, in)
+				if err != nil {
+					t.Fatalf("%s: %v", what, err)
+				}
+				r.Header.Set("Authorization", "Bearer "+bearer)
+				if contentType != "" {
+					r.Header.Set("Content-Type", contentType)
+				}
+				got := w.do(r)
+				tried++
+				if got.status < 400 || got.status > 499 {
+					t.Errorf("%s %s, %s: %d %.300s, want 4xx", op.method, op.path, what, got.status, got.body)
+					return
+				}
+				p := got.json(t)
+				detail, _ := p["detail"].(string)
+				if code, _ := p["code"].(string); !stableCode.MatchString(code) || !strings.HasSuffix(detail, ".") {
+					t.Errorf("%s %s, %s: no code and sentence in %s", op.method, op.path, what, got.body)
+				}
+				if strings.Contains(string(got.body), ".go:") || strings.Contains(string(got.body), "SQL") || strings.Contains(string(got.body), "pq:") {
+					t.Errorf("%s %s, %s: insides are shown: %s", op.method, op.path, what, got.body)
+				}
+			}
+			check("an unknown parameter", base+path+"?surprise=1", "", "")
+			check("bad percent-encoding", base+path+"?limit=%zz", "", "")
+			check("a NUL in the query", base+path+"?cursor=%00", "", "")
+			check("bad UTF-8 in the query", base+path+"?cursor=%ff", "", "")
+			if strings.Contains(op.path, "{id}") {
+				for _, bad := range []string{"x", "00000000-0000-0000-0000-000000000000", "%00", "%ff", "..%2f..", strings.Repeat("a", 3000), "'%20OR%201=1--"} {
+					check("the id "+bad[:min(len(bad), 20)], base+strings.ReplaceAll(strings.ReplaceAll(op.path, "{id}", bad), "{role}", "auditor"), "application/json", "{}")
+				}
+			}
+			if op.method == "POST" || op.method == "PATCH" || op.method == "PUT" {
+				for what, body := range map[string]string{
+					"no JSON": "{", "a list": "[]", "a text": `"x"`, "null": "null", "a number": "1", "deep": strings.Repeat("[", 20_000), "two values": "{}{}",
+					"an unknown field": `{"surprise":1}`, "a NUL": `{"surprise":"\u0000"}`, "bad UTF-8": "{\"surprise\":\"\xff\"}", "a huge body": `{"surprise":"` + strings.Repeat("x", 2<<20) + `"}`,
+				} {
+					check(what, base+path, "application/json", body)
+				}
+				check("a form", base+path, "application/x-www-form-urlencoded", "name=x")
+				check("text", base+path, "text/plain", "{}")
+				check("a broken content type", base+path, ";;;", `{"surprise":1}`)
+			}
+			if op.method == "GET" && !strings.Contains(op.path, "{") && strings.Contains(string(doc), "cursor") {
+				for _, q := range []string{"limit=0", "limit=201", "limit=-1", "limit=1e9", "limit=x", "limit=1&limit=2", "cursor=x", "cursor=" + strings.Repeat("A", 300)} {
+					check(q, base+path+"?"+q, "", "")
+				}
+			}
+		}
+		if tried < 200 {
+			t.Errorf("only %d requests were tried", tried)
+		}
+		for table, n := range w.rows("acme") {
+			if table != "access_records" && n != before[table] { // those are written later, by the recorder
+				t.Errorf("%s has %d rows after refused requests, had %d", table, n, before[table])
+			}
+		}
+	})
+}
+
+var stableCode = regexp.MustCompile(`^[a-z_]+\.[a-z_]+$`)
+
+// Fields of every kind with values that are text but not sense: a 4xx that names the field.
+func TestBadFieldsAreNamed(t *testing.T) {
+	w := open(t, "")
+	operator := w.operatorToken()
+	w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
+	long := strings.Repeat("x", 5000)
+	for _, c := range []struct {
+		tenant, path string
+		body         map[string]any
+		field        string
+	}{
+		{"platform", "/tenants", map[string]any{"slug": "Not A Slug", "name": "x"}, "slug"},
+		{"platform", "/tenants", map[string]any{"slug": "x", "name": long}, "name"},
+		{"platform", "/tenants", map[string]any{"slug": "x", "name": "a\nb"}, "name"},
+		{"platform", "/tenants", map[string]any{"slug": "x", "name": "x", "settings": map[string]any{"accent": "red"}}, "settings.accent"},
+		{"platform", "/tenants", map[string]any{"slug": "x", "name": "x", "settings": map[string]any{"logo_url": "javascript:alert(1)"}}, "settings.logo_url"},
+		{"acme", "/users", map[string]any{"email": "nobody"}, "email"},
+		{"acme", "/users", map[string]any{"email": long + "@example.com"}, "email"},
+		{"acme", "/users", map[string]any{"email": "a@example.com", "given_name": long}, "given_name"},
+		{"acme", "/users", map[string]any{"email": "a@example.com", "password": "short"}, "password"},
+		{"acme", "/users", map[string]any{"email": "a@example.com", "roles": []string{"no-such-role"}}, "roles"},
+		{"acme", "/roles", map[string]any{"name": "Not A Name", "actions": []string{"user.read"}}, "name"},
+		{"acme", "/roles", map[string]any{"name": "x", "actions": []string{"fly"}}, "actions"},
+		{"acme", "/applications", map[string]any{"name": "x", "type": "toaster"}, "type"},
+		{"acme", "/applications", map[string]any{"name": "x", "type": "web"}, "redirect_uris"},
+		{"acme", "/applications", map[string]any{"name": "x", "type": "web", "redirect_uris": []string{"https://a.example/#x"}}, "redirect_uris[0]"},
+		{"acme", "/applications", map[string]any{"name": "x", "type": "web", "redirect_uris": []string{"https://a.example/", "http://a.example/"}}, "redirect_uris[1]"},
+		{"acme", "/applications", map[string]any{"name": "x", "type": "spa", "redirect_uris": []string{"com.example:/x"}}, "redirect_uris[0]"},
+		{"acme", "/applications", map[string]any{"name": "x", "type": "machine", "jwks": map[string]any{"keys": 1}, "auth_method": "private_key_jwt"}, "jwks"},
+	} {
+		got := w.call(operator, "POST", c.tenant, c.path, c.body)
+		if got.status != 400 {
+			t.Errorf("POST %s with a bad %s: %d %.300s, want 400", c.path, c.field, got.status, got.body)
+			continue
+		}
+		named := false
+		list, _ := got.json(t)["errors"].([]any)
+		for _, e := range list {
+			name, _ := e.(map[string]any)["name"].(string)
+			named = named || name == c.field || strings.HasPrefix(name, c.field+"[")
+		}
+		if !named {
+			t.Errorf("POST %s: %s is not named in %s", c.path, c.field, got.body)
+		}
+	}
+}

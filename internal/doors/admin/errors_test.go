@@ -1,0 +1,76 @@
+package admin
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+)
+
+// Every kind of fault has a case of its own in the one switch, and a status of its own.
+func TestEveryKindOfFaultIsMapped(t *testing.T) {
+	seen := map[int]fault.Kind{}
+	for _, k := range fault.Kinds {
+		status, _ := answer(fault.New(k, "x.y", "Reason."))
+		if status < 400 || status >= 500 && k != fault.Internal && k != fault.Unavailable {
+			t.Errorf("%s: status %d", k, status)
+		}
+		if other, ok := seen[status]; ok {
+			t.Errorf("%s and %s share the status %d", k, other, status)
+		}
+		seen[status] = k
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), "errors.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := 0
+	ast.Inspect(f, func(n ast.Node) bool {
+		if c, ok := n.(*ast.CaseClause); ok {
+			cases += len(c.List)
+			if c.List == nil {
+				t.Error("the switch has a default, which would hide a new kind")
+			}
+		}
+		return true
+	})
+	if cases != len(fault.Kinds) {
+		t.Errorf("the switch has %d cases, there are %d kinds", cases, len(fault.Kinds))
+	}
+}
+
+func TestChallenges(t *testing.T) {
+	for f, want := range map[*fault.Fault]string{
+		grant.ErrToken: `Bearer error="invalid_token", scope="gatehouse:manage"`,
+		errScope:       `Bearer error="insufficient_scope", scope="gatehouse:manage"`,
+		fault.New(fault.Denied, "action.denied", "No."): "",
+	} {
+		if _, h := answer(f); h.Get("WWW-Authenticate") != want {
+			t.Errorf("%s: %q, want %q", f.Code, h.Get("WWW-Authenticate"), want)
+		}
+	}
+}
+
+func TestBearerOf(t *testing.T) {
+	for value, want := range map[string]string{
+		"Bearer abc": "abc", "bearer abc": "abc", "Bearer": "", "Bearer ": "", "Basic abc": "", "": "", "abc": "",
+	} {
+		r := &http.Request{Header: http.Header{"Authorization": {value}}}
+		if got, err := bearerOf(r); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q %v", value, got, err)
+		}
+	}
+	if _, err := bearerOf(&http.Request{Header: http.Header{"Authorization": {"Bearer a", "Bearer b"}}}); err == nil {
+		t.Error("two tokens were taken")
+	}
+}
+
+func FuzzIssuerOf(f *testing.F) {
+	f.Add("e30.eyJpc3MiOiJodHRwOi8vYSJ9.x")
+	f.Add("..")
+	f.Fuzz(func(t *testing.T, jwt string) { issuerOf(jwt) })
+}
