@@ -1,3 +1,4 @@
+// Package internal holds the one test that reads the whole tree: the architecture.
 package internal
 
 import (

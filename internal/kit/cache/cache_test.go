@@ -21,7 +21,7 @@ func TestGetLoadsOnceUntilDropped(t *testing.T) {
 		}
 		return v
 	}
-	if get(a) != 1 || get(a) != 1 || get(b) != 2 {
+	if first, again, other := get(a), get(a), get(b); first != 1 || again != 1 || other != 2 {
 		t.Error("a copy was not kept, or shared between tenants")
 	}
 	c.Drop(a)

@@ -25,13 +25,13 @@ func TestPostgresSchemaIsTenantKeyed(t *testing.T) {
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	type table struct {
-		name                    string
-		protected               bool
-		policy, firstKey        string
-		grantsOnPartitions      int
-		foreignKeys, crossing   int
-		referencesTenants       bool
-		appOwns, appMayTruncate bool
+		name                  string
+		protected             bool
+		policy, firstKey      string
+		grantsOnPartitions    int
+		foreignKeys, crossing int
+		referencesTenants     bool
+		appMayTruncate        bool
 	}
 	rows, err := conn.Query(ctx, `
 		SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity,

@@ -34,7 +34,7 @@ type again struct{ after time.Duration }
 
 func (a again) Error() string { return fmt.Sprintf("again after %s", a.after) }
 
-// Again, returned by a handler, runs the job once more after d; it counts as no
+// Again is what a handler returns to be run once more after d; it counts as no
 // failure. Long work does a part at a time this way, and periodic work repeats.
 func Again(d time.Duration) error { return again{d} }
 
