@@ -92,11 +92,9 @@ type exchange struct {
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := h.Clock.Now()
-	ctx, cancel := context.WithTimeout(r.Context(), h.Limits.Time)
-	defer cancel()
-
 	x := &exchange{url: *r.URL}
-	x.scope.Context = ctx
+	x.deadline = deadline{Context: r.Context(), at: time.Now().Add(h.Limits.Time)} // the machine's clock: it is waited for
+	defer x.deadline.end()
 	x.caller.Actor.Kind = caller.Anonymous
 	x.caller.Address, x.scheme = h.Proxies.Client(r)
 	x.caller.Agent = agentOf(r)
@@ -203,7 +201,7 @@ func (h *Handler) sameOrigin(r *http.Request) error {
 func (h *Handler) locate(x *exchange, r *http.Request) (*http.ServeMux, error) {
 	if r.Host != h.PublicURL.Host {
 		if host := domainOf(r.Host); host != "" && host != h.PublicURL.Hostname() {
-			site, err := h.Sites.ByDomain(x.Context, host)
+			site, err := h.Sites.ByDomain(r.Context(), host)
 			if err == nil {
 				x.site, x.caller.Tenant = site, site.Tenant
 				return h.Tenant, nil
@@ -226,7 +224,7 @@ func (h *Handler) locate(x *exchange, r *http.Request) (*http.ServeMux, error) {
 		}
 		r.URL.RawPath = rawRest
 	}
-	site, err := h.Sites.BySlug(x.Context, slug)
+	site, err := h.Sites.BySlug(r.Context(), slug)
 	if err != nil {
 		return nil, err
 	}
