@@ -140,7 +140,7 @@ func (a *App) handler(hosted *pages.Door, registry prometheus.Registerer) http.H
 	h := &web.Handler{
 		Sites: a.Tenants, PublicURL: a.Config.PublicURL,
 		Tenant: a.doors(hosted), Root: http.NewServeMux(),
-		Proxies: web.Proxies{Trusted: a.Config.TrustedProxies},
+		Proxies: web.Proxies{Trusted: a.Config.TrustedProxies, Forwarded: a.Config.Forwarded},
 		Metrics: web.NewMetrics(registry), Log: a.Log, Clock: a.Clock,
 	}
 	if !a.Config.Local() {

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -35,6 +36,7 @@ type Flags struct {
 	OpsListen      string `name:"ops-listen" placeholder:"HOST:PORT" fallback:"127.0.0.1:8081" help:"Listener of /livez, /readyz and /metrics. Default 127.0.0.1:8081."`
 	PublicURL      string `name:"public-url" placeholder:"URL" help:"Where people reach the public listener, without a path. Issuers begin with it. Default: the listener's address."`
 	TrustedProxies string `name:"trusted-proxies" placeholder:"CIDR,…" help:"Proxies that are believed about client address and scheme. Default: none."`
+	ProxyHeader    string `name:"proxy-header" placeholder:"NAME" fallback:"x-forwarded" help:"What those proxies write: x-forwarded (X-Forwarded-For and -Proto) or forwarded (RFC 7239). Default x-forwarded; the other is never read."`
 	TLSCert        string `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM) of the public listener; read again when it changes."`
 	TLSKey         string `name:"tls-key" placeholder:"FILE" help:"Private key (PEM) of the certificate."`
 
@@ -63,6 +65,7 @@ type Config struct {
 	Listen, OpsListen   string
 	PublicURL           *url.URL // scheme and host only
 	TrustedProxies      []netip.Prefix
+	Forwarded           bool // the proxies write Forwarded instead of X-Forwarded-For and -Proto
 	TLSCert, TLSKey     string
 	Data                string
 	Database            secret.String // DSN of Postgres, or ""
@@ -166,13 +169,14 @@ func (l *loader) get(name string) *setting {
 	panic("config: no setting " + name)
 }
 
-// notSettings are GATEHOUSE_ variables that others read.
-var notSettings = []string{"GATEHOUSE_TEST_", "GATEHOUSE_TESTKIT_"}
+// notSettings are GATEHOUSE_ variables that others read or make: tests, and Kubernetes,
+// which gives every pod the addresses of each service whose name begins like ours.
+var notSettings = regexp.MustCompile(`^GATEHOUSE_(TEST_.*|TESTKIT_.*|(.+_)?SERVICE_(HOST|PORT)(_.+)?|(.+_)?PORT(_[0-9]+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
 
 func (l *loader) environment(environ []string) {
 	for _, kv := range environ {
 		key, value, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(key, "GATEHOUSE_") || slices.ContainsFunc(notSettings, func(p string) bool { return strings.HasPrefix(key, p) }) {
+		if !strings.HasPrefix(key, "GATEHOUSE_") || notSettings.MatchString(key) {
 			continue
 		}
 		name, isFile := strings.CutSuffix(key, "_FILE")

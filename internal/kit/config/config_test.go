@@ -24,11 +24,13 @@ func TestPrecedence(t *testing.T) {
 	write(t, pw, "correct horse battery staple\n")
 	c, err := Load(Flags{Config: file, Listen: "127.0.0.1:9"}, []string{
 		"GATEHOUSE_LISTEN=127.0.0.1:8", "GATEHOUSE_OPS_LISTEN=127.0.0.1:7", "PATH=/bin",
-		"GATEHOUSE_ADMIN_EMAIL=ada@example.com", "GATEHOUSE_ADMIN_PASSWORD_FILE=" + pw, "GATEHOUSE_TEST_POSTGRES=x"})
+		"GATEHOUSE_ADMIN_EMAIL=ada@example.com", "GATEHOUSE_ADMIN_PASSWORD_FILE=" + pw, "GATEHOUSE_TEST_POSTGRES=x", "GATEHOUSE_PROXY_HEADER=forwarded",
+		// what Kubernetes makes of a service named gatehouse
+		"GATEHOUSE_PORT=tcp://10.0.0.1:8080", "GATEHOUSE_PORT_8080_TCP_ADDR=10.0.0.1", "GATEHOUSE_SERVICE_HOST=10.0.0.1", "GATEHOUSE_SERVICE_PORT_HTTP=80", "GATEHOUSE_DB_SERVICE_PORT=5432"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Listen != "127.0.0.1:9" || c.OpsListen != "127.0.0.1:7" || c.Data != "/file" || c.DatabaseConnections != 7 || len(c.TrustedProxies) != 2 {
+	if c.Listen != "127.0.0.1:9" || c.OpsListen != "127.0.0.1:7" || c.Data != "/file" || c.DatabaseConnections != 7 || len(c.TrustedProxies) != 2 || !c.Forwarded {
 		t.Errorf("%+v", c)
 	}
 	if c.AdminPassword.Reveal() != "correct horse battery staple" {
@@ -75,6 +77,26 @@ func TestProductionRefusesDevelopmentDefaults(t *testing.T) {
 	}
 	if _, err := Load(Flags{PublicURL: "http://localhost:8080"}, nil); err != nil {
 		t.Errorf("this machine: %v", err)
+	}
+}
+
+func TestTheSchemeMustBeKeptBySomebody(t *testing.T) {
+	cert := filepath.Join(t.TempDir(), "x.pem")
+	write(t, cert, "x")
+	const ring = "k1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	for name, c := range map[string]struct {
+		flags Flags
+		ok    bool
+	}{
+		"https and nothing that speaks it": {Flags{PublicURL: "https://id.example.com", Keys: ring}, false},
+		"the same on this machine":         {Flags{PublicURL: "https://localhost"}, false},
+		"https behind a proxy":             {Flags{PublicURL: "https://id.example.com", Keys: ring, TrustedProxies: "10.0.0.1"}, true},
+		"https of our own":                 {Flags{PublicURL: "https://id.example.com", Keys: ring, TLSCert: cert, TLSKey: cert}, true},
+		"a certificate for nothing":        {Flags{PublicURL: "http://localhost", TLSCert: cert, TLSKey: cert}, false},
+	} {
+		if _, err := Load(c.flags, nil); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

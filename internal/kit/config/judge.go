@@ -36,6 +36,7 @@ func (l *loader) judge() *Config {
 	}
 	c.PublicURL = l.publicURL(c)
 	l.proxies(c)
+	l.encryption(c)
 	if c.MigrateDatabase != "" && c.Database == "" {
 		l.fault("migrate-database is set and database is not: name the database to serve from")
 	}
@@ -61,6 +62,18 @@ func (l *loader) judge() *Config {
 	}
 	l.production(c)
 	return c
+}
+
+// encryption refuses a public URL whose scheme nothing here or in front can keep:
+// every request would be refused.
+func (l *loader) encryption(c *Config) {
+	switch {
+	case c.PublicURL == nil:
+	case c.PublicURL.Scheme == "https" && c.TLSCert == "" && len(c.TrustedProxies) == 0 && l.get("trusted-proxies").value == "":
+		l.fault("public-url %s is https, but nothing speaks TLS: give tls-cert and tls-key, or name the proxy that ends TLS in trusted-proxies", c.PublicURL)
+	case c.PublicURL.Scheme == "http" && c.TLSCert != "":
+		l.fault("public-url %s is plain HTTP although tls-cert is set: begin it with https://", c.PublicURL)
+	}
 }
 
 // production refuses what is fine on a laptop and a hole elsewhere.
@@ -139,6 +152,13 @@ func (l *loader) publicURL(c *Config) *url.URL {
 }
 
 func (l *loader) proxies(c *Config) {
+	switch h := l.get("proxy-header"); h.value {
+	case "x-forwarded":
+	case "forwarded":
+		c.Forwarded = true
+	default:
+		l.fault("proxy-header (%s) must be x-forwarded or forwarded, not %q", h.from, h.value)
+	}
 	s := l.get("trusted-proxies")
 	for part := range strings.SplitSeq(s.value, ",") {
 		part = strings.TrimSpace(part)
