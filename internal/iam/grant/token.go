@@ -67,7 +67,7 @@ func NewOpaque(tx *db.Tx, g Grant, application id.ID, scopes []string, audience 
 var ErrToken = fault.New(fault.Unauthenticated, "token.invalid", "The access token is missing, expired, revoked or not one of this tenant. Get a new one and try again.")
 
 // Verifier finds out whether an access token is good, exactly: revocation, the
-// user's and the tenant's status and the session are asked of the database every
+// user's, the application's and the tenant's status and the session are asked of the database every
 // time. It is safe for concurrent use.
 type Verifier struct {
 	DB   *db.DB
@@ -101,6 +101,7 @@ func (v *Verifier) opaque(ctx context.Context, c caller.Caller, hash []byte) (t 
 			g.user_id, coalesce(u.email, ''), g.session_id, coalesce(g.claims, ''), g.auth_time, coalesce(g.amr, ''), coalesce(g.acr, '')
 			FROM access_tokens a
 			JOIN tenants t ON t.id = a.tenant_id AND t.status = 'active'
+			JOIN applications ap ON ap.tenant_id = a.tenant_id AND ap.id = a.application_id AND ap.status = 'active'
 			LEFT JOIN grants g ON g.tenant_id = a.tenant_id AND g.id = a.grant_id
 			LEFT JOIN users u ON u.tenant_id = g.tenant_id AND u.id = g.user_id
 			LEFT JOIN sessions s ON s.tenant_id = g.tenant_id AND s.id = g.session_id
@@ -146,13 +147,15 @@ func (v *Verifier) jwt(ctx context.Context, c caller.Caller, issuer, bearer stri
 		}
 		if grant.IsZero() {
 			_, err := db.One(ctx, tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) },
-				`SELECT 1 FROM tenants t WHERE t.id = $1 AND t.status = 'active'
-				AND NOT EXISTS (SELECT 1 FROM used_jtis j WHERE j.tenant_id = $1 AND j.issuer = '' AND j.jti = $2)`, cl.ID)
+				`SELECT 1 FROM applications ap JOIN tenants t ON t.id = ap.tenant_id
+				WHERE ap.tenant_id = $1 AND ap.id = $3 AND ap.status = 'active' AND t.status = 'active'
+				AND NOT EXISTS (SELECT 1 FROM used_jtis j WHERE j.tenant_id = $1 AND j.issuer = '' AND j.jti = $2)`, cl.ID, t.Application)
 			return err
 		}
 		_, err := db.One(ctx, tx, func(r db.Row) (struct{}, error) {
 			return struct{}{}, r.Scan(&t.Grant, &t.User, &t.UserName, &t.Session, &t.Claims)
 		}, `SELECT g.id, g.user_id, u.email, g.session_id, g.claims FROM grants g`+livingJoins+`
+			JOIN applications ap ON ap.tenant_id = g.tenant_id AND ap.id = g.application_id AND ap.status = 'active'
 			WHERE g.tenant_id = $1 AND g.id = $3 AND g.application_id = $5 AND `+living+`
 			AND NOT EXISTS (SELECT 1 FROM used_jtis j WHERE j.tenant_id = $1 AND j.issuer = '' AND j.jti = $4)`, tx.Now(), grant, cl.ID, t.Application)
 		return err
