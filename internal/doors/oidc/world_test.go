@@ -6,17 +6,14 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -445,12 +442,6 @@ func (w *world) actions() (out []string) {
 	}
 	return out
 }
-
-var (
-	_ = errors.Is
-	_ = slices.Contains[[]string]
-	_ = time.Second
-)
 
 type dbTx = db.Tx
 

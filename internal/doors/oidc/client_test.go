@@ -1,0 +1,227 @@
+package oidc_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+func TestClientAuthentication(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.client(application.New{Type: application.Machine, Name: "Robot"})
+		grant := []string{"grant_type", "client_credentials"}
+		mustTokens(t, c.post("/oauth2/token", grant...))
+		// Basic and post carry the same secret.
+		plain := *c
+		plain.AuthMethod = "by hand"
+		mustTokens(t, plain.post("/oauth2/token", append(grant, "client_id", c.ClientID, "client_secret", c.secret.Reveal())...))
+		for name, kv := range map[string][]string{
+			"no secret":     {"client_id", c.ClientID},
+			"wrong secret":  {"client_id", c.ClientID, "client_secret", "wrong"},
+			"unknown":       {"client_id", "nobody", "client_secret", c.secret.Reveal()},
+			"no client":     {"client_secret", c.secret.Reveal()},
+			"strange id":    {"client_id", "a\"b", "client_secret", c.secret.Reveal()},
+			"jwt for basic": {"client_id", c.ClientID, "client_assertion_type", assertionType, "client_assertion", "e30.e30.e30"},
+		} {
+			refusedWith(t, name, plain.post("/oauth2/token", append(grant, kv...)...), 401, "invalid_client")
+		}
+		// exactly one method
+		refusedWith(t, "two methods", c.post("/oauth2/token", append(grant, "client_secret", c.secret.Reveal())...), 400, "invalid_request")
+		refusedWith(t, "another client_id", c.post("/oauth2/token", append(grant, "client_id", "x")...), 400, "invalid_request")
+		wrong := *c
+		wrong.secret = "wrong"
+		a := wrong.post("/oauth2/token", grant...)
+		refusedWith(t, "wrong Basic", a, 401, "invalid_client")
+		if !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Basic") {
+			t.Errorf("WWW-Authenticate: %q", a.Header.Get("WWW-Authenticate"))
+		}
+		w.disable(c)
+		refusedWith(t, "disabled", c.post("/oauth2/token", grant...), 401, "invalid_client")
+	})
+}
+
+// RFC 7523 §3: audience = issuer, jti used once per tenant.
+func TestPrivateKeyJWT(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		for _, alg := range []jose.Algorithm{jose.ES256, jose.EdDSA} {
+			key, err := jose.Generate(alg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			jwks, err := jose.Set{key.Public()}.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := w.client(application.New{Type: application.Machine, Name: "Robot", AuthMethod: application.AuthJWT, JWKS: jwks})
+			n := 0
+			sign := func(key *jose.PrivateKey, typ string, change func(map[string]any)) string {
+				n++
+				now := w.Clock.Now()
+				claims := map[string]any{"iss": c.ClientID, "sub": c.ClientID, "aud": w.issuer, "jti": fmt.Sprint("j", n),
+					"iat": now.Unix(), "exp": now.Add(time.Minute).Unix()}
+				if change != nil {
+					change(claims)
+				}
+				s, err := jose.NewSigner(key, typ)
+				if err != nil {
+					t.Fatal(err)
+				}
+				tok, err := s.Sign(claims)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return tok
+			}
+			post := func(assertion string, kv ...string) answer {
+				return c.post("/oauth2/token", append([]string{"grant_type", "client_credentials", "client_assertion_type", assertionType, "client_assertion", assertion}, kv...)...)
+			}
+			set := func(name string, v any) func(map[string]any) {
+				return func(m map[string]any) {
+					if m[name] = v; v == nil {
+						delete(m, name)
+					}
+				}
+			}
+			good := sign(key, "JWT", nil)
+			mustTokens(t, post(good))
+			refusedWith(t, "jti again", post(good), 401, "invalid_client")
+			mustTokens(t, post(sign(key, "client-authentication+jwt", nil), "client_id", c.ClientID))
+			mustTokens(t, post(sign(key, "JWT", set("aud", []string{w.issuer}))))
+			mustTokens(t, post(sign(key, "JWT", set("iat", w.Clock.Now().Add(10*time.Second).Unix()))))
+			now := w.Clock.Now()
+			strange, err := jose.Generate(alg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, bad := range map[string]string{
+				"another key":          sign(strange, "JWT", nil),
+				"type":                 sign(key, "at+jwt", nil),
+				"token endpoint":       sign(key, "JWT", set("aud", w.issuer+"/oauth2/token")),
+				"two audiences":        sign(key, "JWT", set("aud", []string{w.issuer, "https://other.example"})),
+				"another tenant":       sign(key, "JWT", set("aud", w.origin+"/t/globex")),
+				"no audience":          sign(key, "JWT", set("aud", nil)),
+				"another issuer":       sign(key, "JWT", set("iss", "x")),
+				"another subject":      sign(key, "JWT", func(m map[string]any) { m["sub"] = "x" }),
+				"no jti":               sign(key, "JWT", set("jti", nil)),
+				"no exp":               sign(key, "JWT", set("exp", nil)),
+				"expired":              sign(key, "JWT", set("exp", now.Unix())),
+				"lives too long":       sign(key, "JWT", set("exp", now.Add(time.Hour).Unix())),
+				"iat 61 s ahead":       sign(key, "JWT", set("iat", now.Add(61*time.Second).Unix())),
+				"nbf 61 s ahead":       sign(key, "JWT", set("nbf", now.Add(61*time.Second).Unix())),
+				"jti with a NUL":       sign(key, "JWT", set("jti", "a\x00")),
+				"jti, long":            sign(key, "JWT", set("jti", strings.Repeat("j", 300))),
+				"nonsense":             "nonsense",
+				"claims that are none": sign(key, "JWT", set("exp", "soon")),
+			} {
+				refusedWith(t, name, post(bad, "client_id", c.ClientID), 401, "invalid_client")
+			}
+			refusedWith(t, "no assertion", c.post("/oauth2/token", "grant_type", "client_credentials", "client_id", c.ClientID), 401, "invalid_client")
+			refusedWith(t, "a secret instead", c.post("/oauth2/token", "grant_type", "client_credentials", "client_id", c.ClientID, "client_secret", "x"), 401, "invalid_client")
+
+			once := sign(key, "JWT", nil)
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			status := map[int]int{}
+			for range 16 {
+				wg.Go(func() {
+					a := post(once)
+					mu.Lock()
+					status[a.StatusCode]++
+					mu.Unlock()
+				})
+			}
+			wg.Wait()
+			if status[200] != 1 || status[401] != 15 {
+				t.Errorf("of 16 with one jti: %v", status)
+			}
+		}
+	})
+}
+
+func TestClientCredentials(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		for _, form := range []application.AccessToken{application.JWT, application.Opaque} {
+			c := w.client(application.New{Type: application.Machine, Name: "Robot", Scopes: []string{"a:read", "a:write"}, AccessToken: form})
+			got := mustTokens(t, c.post("/oauth2/token", "grant_type", "client_credentials"))
+			if got.Scope != "a:read a:write" || got.Refresh != "" || got.ID != "" || got.Expires != 600 {
+				t.Errorf("%s: %+v", form, got)
+			}
+			if form == application.JWT {
+				at, _ := w.claims(t, got.Access, "at+jwt")
+				if at["sub"] != c.ID.String() || at["client_id"] != c.ClientID || at["aud"] != w.issuer {
+					t.Errorf("%v", at)
+				}
+			}
+			if got := mustTokens(t, c.post("/oauth2/token", "grant_type", "client_credentials", "scope", "a:write")); got.Scope != "a:write" {
+				t.Errorf("narrowed: %+v", got)
+			}
+			refusedWith(t, "more scope", c.post("/oauth2/token", "grant_type", "client_credentials", "scope", "a:read b:read"), 400, "invalid_scope")
+			refusedWith(t, "openid", c.post("/oauth2/token", "grant_type", "client_credentials", "scope", "openid"), 400, "invalid_scope")
+			refusedWith(t, "a machine at userinfo", w.userinfo(got.Access), 401, "invalid_token")
+		}
+		web := w.client(application.New{})
+		refusedWith(t, "a web application", web.post("/oauth2/token", "grant_type", "client_credentials"), 400, "unauthorized_client")
+		spa := w.client(application.New{Type: application.SPA})
+		refusedWith(t, "a public one", spa.post("/oauth2/token", "grant_type", "client_credentials"), 400, "unauthorized_client")
+	})
+}
+
+// RFC 6749 §3.2: what is no form, or sends a parameter twice, is refused.
+func TestTokenRequestsThatCannotBeRead(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.client(application.New{Type: application.Machine, Name: "Robot"})
+		send := func(method, contentType, body string) answer {
+			r, err := http.NewRequest(method, w.issuer+"/oauth2/token", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if contentType != "" {
+				r.Header.Set("Content-Type", contentType)
+			}
+			r.SetBasicAuth(c.ClientID, c.secret.Reveal())
+			return w.browser().do(r)
+		}
+		const form = "application/x-www-form-urlencoded"
+		for name, a := range map[string]answer{
+			"JSON":            send("POST", "application/json", `{"grant_type":"client_credentials"}`),
+			"no type":         send("POST", "", "grant_type=client_credentials"),
+			"twice":           send("POST", form, "grant_type=client_credentials&grant_type=client_credentials"),
+			"not decodable":   send("POST", form, "grant_type=%zz"),
+			"not UTF-8":       send("POST", form, "grant_type=%ff"),
+			"NUL":             send("POST", form, "grant_type=%00"),
+			"too many":        send("POST", form, "grant_type=client_credentials"+strings.Repeat("&a=1", 100)),
+			"too long":        send("POST", form, "grant_type=client_credentials&a="+strings.Repeat("x", 1<<16)),
+			"empty":           send("POST", form, ""),
+			"larger than any": send("POST", form, strings.Repeat("x", 2<<20)),
+		} {
+			refusedWith(t, name, a, 400, "invalid_request")
+		}
+		if a := send("GET", "", ""); a.StatusCode != http.StatusMethodNotAllowed {
+			t.Errorf("GET: %d", a.StatusCode)
+		}
+		// Parameters of the query are not looked at: secrets would be in logs.
+		r, _ := http.NewRequest("POST", w.issuer+"/oauth2/token?"+url.Values{"grant_type": {"client_credentials"}, "client_id": {c.ClientID}, "client_secret": {c.secret.Reveal()}}.Encode(), strings.NewReader(""))
+		r.Header.Set("Content-Type", form)
+		refusedWith(t, "in the query", w.browser().do(r), 401, "invalid_client")
+	})
+}
+
+// A secret that only looks like one of ours opens nothing.
+func TestForgedClientSecret(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.client(application.New{Type: application.Machine, Name: "Robot"})
+		other, _ := secret.NewToken(secret.ClientSecret, w.c.Tenant)
+		c.secret = other
+		refusedWith(t, "a secret of the right form", c.post("/oauth2/token", "grant_type", "client_credentials"), 401, "invalid_client")
+	})
+}
