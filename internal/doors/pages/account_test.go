@@ -47,6 +47,11 @@ func TestRegister(t *testing.T) {
 		ask := elsewhere.get(link)
 		says(t, elsewhere.fill(ask, "password", "something else entirely"), 422, "This is not the password of this account.")
 		says(t, elsewhere.fill(ask), 422, "Enter your password.")
+		// Nor does a flow of that browser's own stand in for the password.
+		own := strings.TrimPrefix(elsewhere.get("/forgotten").path, "/forgotten")
+		token, _, _ := strings.Cut(link, "&")
+		says(t, elsewhere.get(token+"&"+own[1:]), 200, "The one you chose when you registered.")
+		says(t, elsewhere.post("/confirm", url.Values{"token": {strings.TrimPrefix(token, "/confirm?token=")}, "flow": {own[len("?flow="):]}}), 422, "Enter your password.")
 		if elsewhere.session() != nil {
 			t.Fatal("a link alone signs in")
 		}

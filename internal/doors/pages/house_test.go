@@ -48,6 +48,7 @@ type house struct {
 	runner *job.Runner
 	hasher *credential.Hasher
 	totp   credential.TOTP
+	client string // where the application's answer goes
 
 	mu   sync.Mutex
 	mail []mail.Message
@@ -105,7 +106,7 @@ func build(t *testing.T, d *testkit.Database, change func(*tenant.Settings)) *ho
 	door.Register(mux)
 	// The door that begins flows for applications would answer here.
 	mux.HandleFunc("GET /oauth2/authorize/continue", func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "http://127.0.0.1:"+public.Port()+"/elsewhere", http.StatusSeeOther)
+		http.Redirect(w, r, h.client, http.StatusSeeOther)
 	})
 	server.Config.Handler = (&web.Handler{
 		Sites: tenants, PublicURL: public, Tenant: mux, Metrics: web.NewMetrics(prometheus.NewRegistry()), Log: log, Clock: d.Clock, Refuse: door.Refuse,
