@@ -24,8 +24,8 @@ const maxSessions = 100
 const recent = 10 * time.Minute
 
 // account runs h for the person who is signed in; anybody else is asked to sign in
-// first and comes back to path. maxAge, when not zero, is how old the sign-in may be.
-func (d *Door) account(v *visit, path string, maxAge time.Duration, h func(s session.Session) error) error {
+// first and comes back to path.
+func (d *Door) account(v *visit, path string, h func(s session.Session) error) error {
 	s, err := d.signedIn(v)
 	if errors.Is(err, session.ErrNone) {
 		return d.detour(v, signin.New{ReturnTo: path})
@@ -33,19 +33,27 @@ func (d *Door) account(v *visit, path string, maxAge time.Duration, h func(s ses
 	if err != nil {
 		return err
 	}
-	if maxAge > 0 {
-		fresh := false
-		if err := d.DB.View(v.ctx(), v.caller, func(tx *db.Tx) error {
-			fresh = signin.Fresh(s.AuthTime, tx.Now(), false, &maxAge)
-			return nil
+	return h(s)
+}
+
+// guarded is account for what changes how one signs in: the proof must be recent,
+// and have both factors where the account has two. A session of before the second
+// one was set up is not enough to take it away again.
+func (d *Door) guarded(v *visit, path string, h func(s session.Session) error) error {
+	return d.account(v, path, func(s session.Session) error {
+		enough, maxAge := false, recent
+		if err := d.DB.View(v.ctx(), v.as(s), func(tx *db.Tx) error {
+			has, err := credential.Of(v.ctx(), tx, s.User)
+			enough = signin.Fresh(s.AuthTime, tx.Now(), false, &maxAge) && (!has.TOTP || s.ACR == session.TwoFactors)
+			return err
 		}); err != nil {
 			return err
 		}
-		if !fresh {
+		if !enough {
 			return d.detour(v, signin.New{ReturnTo: path, MaxAge: &maxAge, Credit: &signin.Credit{Session: s.ID, User: s.User, AMR: s.AMR, AuthTime: s.AuthTime}})
 		}
-	}
-	return h(s)
+		return h(s)
+	})
 }
 
 func (d *Door) detour(v *visit, n signin.New) error {
@@ -66,7 +74,7 @@ func (v *visit) noticeOf() *notice {
 
 // showAccount is the home of the account pages: who one is and how one signs in.
 func (d *Door) showAccount(v *visit) error {
-	return d.account(v, "/account", 0, func(s session.Session) error {
+	return d.account(v, "/account", func(s session.Session) error {
 		var (
 			u   user.User
 			has credential.Summary
@@ -119,7 +127,7 @@ func (d *Door) showAccount(v *visit) error {
 
 // showSessions lists where the person is signed in.
 func (d *Door) showSessions(v *visit) error {
-	return d.account(v, "/account/sessions", 0, func(s session.Session) error {
+	return d.account(v, "/account/sessions", func(s session.Session) error {
 		var (
 			all []session.Session
 			now time.Time
@@ -149,7 +157,7 @@ func (d *Door) showSessions(v *visit) error {
 
 // revokeSession signs out one of the person's other browsers, or all of them.
 func (d *Door) revokeSession(v *visit) error {
-	return d.account(v, "/account/sessions", 0, func(s session.Session) error {
+	return d.account(v, "/account/sessions", func(s session.Session) error {
 		which := v.form.Get("session")
 		err := d.DB.Update(v.ctx(), v.as(s), func(tx *db.Tx) error {
 			if which == "others" {

@@ -14,7 +14,7 @@ import (
 
 // showPassword asks for the current and the new password.
 func (d *Door) showPassword(v *visit) error {
-	return d.account(v, "/account/password", 0, func(s session.Session) error {
+	return d.account(v, "/account/password", func(s session.Session) error {
 		return d.passwordPage(v, s, http.StatusOK, nil)
 	})
 }
@@ -31,7 +31,7 @@ func (d *Door) passwordPage(v *visit, s session.Session, status int, problems []
 // changePassword sets a new password: other browsers are signed out, and this
 // one's session goes on under a new token.
 func (d *Door) changePassword(v *visit) error {
-	return d.account(v, "/account/password", 0, func(s session.Session) error {
+	return d.account(v, "/account/password", func(s session.Session) error {
 		current, next := secret.String(v.form.Get("current_password")), secret.String(v.form.Get("password"))
 		var u user.User
 		if err := d.DB.View(v.ctx(), v.as(s), func(tx *db.Tx) (err error) {

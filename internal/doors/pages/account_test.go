@@ -272,6 +272,40 @@ func TestAuthenticatorPages(t *testing.T) {
 	})
 }
 
+// TestTheSecondFactorGuardsItself: neither a key that was seen elsewhere nor a
+// session of before the app was set up is worth anything afterwards.
+func TestTheSecondFactorGuardsItself(t *testing.T) {
+	both(t, nil, func(t *testing.T, h *house) {
+		h.person("ada@acme.example")
+		thief, g := h.guest(), h.guest()
+		thief.signIn("ada@acme.example")
+		g.signIn("ada@acme.example")
+		early := thief.get("/account/authenticator")
+		seen := find(t, secretRE, early)
+		form := g.get("/account/authenticator")
+		key := find(t, secretRE, form)
+		if seen == key {
+			t.Fatal("a key that another browser has seen is set up")
+		}
+		says(t, thief.fillForm(early, "/account/authenticator", "code", h.code(seen)), 422, "This key has been replaced.")
+		form = g.get("/account/authenticator") // the thief's page has replaced it
+		key = find(t, secretRE, form)
+		token := g.cookie("session")
+		says(t, g.fillForm(form, "/account/authenticator", "code", h.code(key)), 200, "Save your recovery codes")
+		if g.cookie("session") == token {
+			t.Error("the session has two factors now under its old token")
+		}
+		if s := g.session(); s["acr"] != "aal2" {
+			t.Errorf("the session that set the app up is %v", s)
+		}
+		says(t, g.get("/account/authenticator"), 200, "Your authenticator app is on.")
+		for _, p := range []string{"/account/authenticator/remove", "/account/authenticator/codes"} {
+			says(t, thief.post(p, nil), 200, "Enter the code from your app")
+		}
+		says(t, g.get("/account/authenticator"), 200, "10 recovery codes left")
+	})
+}
+
 func TestLanguageAndAppearance(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		g := h.guest()

@@ -3,26 +3,30 @@ package pages
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 const authenticatorPath = "/account/authenticator"
 
-// enrolment begins, or takes up again, the set-up of an authenticator app.
-func (d *Door) enrolment(v *visit, who id.ID, login string, problems []problem) (*enrolPage, error) {
+// enrolment begins, or takes up again, the set-up of an authenticator app in the
+// flow or session at.
+func (d *Door) enrolment(v *visit, who, at id.ID, login string, problems []problem) (*enrolPage, error) {
 	var e credential.Enrolment
 	if err := d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) (err error) {
-		e, err = d.TOTP.Enrol(v.ctx(), tx, who, v.site.Name, login)
+		e, err = d.TOTP.Enrol(v.ctx(), tx, who, at, v.site.Name, login)
 		return err
 	}); err != nil {
 		return nil, err
@@ -38,13 +42,13 @@ func (d *Door) enrolment(v *visit, who id.ID, login string, problems []problem) 
 
 // showAuthenticator shows the authenticator app, or how to set one up.
 func (d *Door) showAuthenticator(v *visit) error {
-	return d.account(v, authenticatorPath, recent, func(s session.Session) error {
+	return d.guarded(v, authenticatorPath, func(s session.Session) error {
 		return d.authenticator(v, s, http.StatusOK, nil)
 	})
 }
 
 func (d *Door) authenticator(v *visit, s session.Session, status int, problems []problem) error {
-	p, err := d.enrolment(v, s.User, s.UserName, problems)
+	p, err := d.enrolment(v, s.User, s.ID, s.UserName, problems)
 	if err == nil {
 		p.Tabs, p.Action, p.Cancel = tabs(v.site.Path, "totp"), v.site.Local(authenticatorPath), v.site.Local("/account")
 		return d.render(v, status, p)
@@ -68,7 +72,7 @@ func (d *Door) authenticator(v *visit, s session.Session, status int, problems [
 // confirmAuthenticator takes the first code of the app and answers with the
 // recovery codes, which are shown this once.
 func (d *Door) confirmAuthenticator(v *visit) error {
-	return d.account(v, authenticatorPath, recent, func(s session.Session) error {
+	return d.guarded(v, authenticatorPath, func(s session.Session) error {
 		code, problems := v.code()
 		if len(problems) > 0 {
 			return d.authenticator(v, s, refused, problems)
@@ -76,10 +80,12 @@ func (d *Door) confirmAuthenticator(v *visit) error {
 		var (
 			out   credential.Outcome
 			codes []secret.String
+			token secret.String
 			wait  time.Duration
 		)
+		set := v.tenant.Settings
 		err := d.DB.Update(v.ctx(), v.as(s), func(tx *db.Tx) error {
-			codes = nil
+			codes, token = nil, ""
 			verdict, err := attempt.Hold(v.ctx(), tx, attempt.Factor(s.User))
 			if err != nil {
 				return err
@@ -87,11 +93,18 @@ func (d *Door) confirmAuthenticator(v *visit) error {
 			if wait = verdict.Wait(tx.Now()); wait > 0 {
 				return nil
 			}
-			if out, err = d.TOTP.Confirm(v.ctx(), tx, s.User, code); err != nil {
+			if out, err = d.TOTP.Confirm(v.ctx(), tx, s.User, s.ID, code); err != nil {
 				return err
 			}
-			if out != credential.Accepted {
+			if out == credential.Wrong {
 				_, err = attempt.Fail(v.ctx(), tx, attempt.Factor(s.User))
+			}
+			if err != nil || out != credential.Accepted {
+				return err
+			}
+			// The session has two factors from here on; one that is raised gets a new token.
+			n := session.New{User: s.User, UserName: s.UserName, AMR: twoFactors(s.AMR), AuthTime: s.AuthTime, Max: set.SessionMax}
+			if _, token, err = session.Renew(v.ctx(), tx, s.ID, n); err != nil {
 				return err
 			}
 			codes, err = credential.NewRecoveryCodes(v.ctx(), tx, s.User)
@@ -102,11 +115,23 @@ func (d *Door) confirmAuthenticator(v *visit) error {
 			return err
 		case wait > 0:
 			return d.authenticator(v, s, v.limited(wait), []problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
+		case out == credential.Replaced, out == credential.Missing:
+			return d.authenticator(v, s, refused, []problem{{"code", say("problem.enrol_again")}})
 		case codes == nil:
 			return d.authenticator(v, s, refused, []problem{{"code", say("problem.enrol_wrong")}})
 		}
+		web.SetCookie(v.w, v.r, session.Cookie, token.Reveal(), set.SessionMax)
 		return d.showNewCodes(v, s, codes)
 	})
+}
+
+// twoFactors are the methods of a session that has proved a one-time code as well.
+func twoFactors(amr []string) []string {
+	f := signin.Flow{AMR: amr}
+	if !slices.Contains(amr, signin.OTP) {
+		f.AMR = append(slices.Clone(amr), signin.OTP)
+	}
+	return f.Methods()
 }
 
 func (d *Door) showNewCodes(v *visit, s session.Session, codes []secret.String) error {
@@ -117,7 +142,7 @@ func (d *Door) showNewCodes(v *visit, s session.Session, codes []secret.String) 
 
 // newRecoveryCodes replaces the recovery codes.
 func (d *Door) newRecoveryCodes(v *visit) error {
-	return d.account(v, authenticatorPath, recent, func(s session.Session) error {
+	return d.guarded(v, authenticatorPath, func(s session.Session) error {
 		var codes []secret.String
 		err := d.DB.Update(v.ctx(), v.as(s), func(tx *db.Tx) error {
 			has, err := credential.Of(v.ctx(), tx, s.User)
@@ -139,7 +164,7 @@ func (d *Door) newRecoveryCodes(v *visit) error {
 
 // removeAuthenticator takes the app away, with its recovery codes.
 func (d *Door) removeAuthenticator(v *visit) error {
-	return d.account(v, authenticatorPath, recent, func(s session.Session) error {
+	return d.guarded(v, authenticatorPath, func(s session.Session) error {
 		err := d.DB.Update(v.ctx(), v.as(s), func(tx *db.Tx) error {
 			_, err := d.TOTP.Remove(v.ctx(), tx, s.User)
 			return err

@@ -69,6 +69,9 @@ func (d *Door) second(ctx context.Context, tx *db.Tx, v *visit, s *state, method
 		attempt.Clear(tx, keys[0])
 		return nil, 0, nil
 	}
+	if out == credential.Replaced { // no guess: another tab or browser began anew
+		return []problem{{"code", say("problem.enrol_again")}}, 0, nil
+	}
 	if verdict, err = attempt.Fail(ctx, tx, keys...); err != nil {
 		return nil, 0, err
 	}
@@ -168,7 +171,7 @@ func (d *Door) signInRecovery(v *visit) error {
 
 // showEnrolStep asks somebody who needs a second factor to set one up.
 func (d *Door) showEnrolStep(v *visit, s *state, status int, problems []problem) error {
-	p, err := d.enrolment(v, s.user.ID, s.user.Login(), problems)
+	p, err := d.enrolment(v, s.user.ID, s.flow.ID, s.user.Login(), problems)
 	if errors.Is(err, credential.ErrTOTPEnrolled) {
 		return v.redirect("/signin?flow=" + s.flow.ID.String())
 	}
@@ -193,7 +196,7 @@ func (d *Door) signInEnrol(v *visit) error {
 	s, problems, err := d.move(v, v.flowID(), signin.EnrolTOTP, func(ctx context.Context, tx *db.Tx, s *state) (problems []problem, err error) {
 		codes = nil
 		problems, wait, err = d.second(ctx, tx, v, s, "enrol", "problem.enrol_wrong", func() (credential.Outcome, error) {
-			return d.TOTP.Confirm(ctx, tx, s.user.ID, code)
+			return d.TOTP.Confirm(ctx, tx, s.user.ID, s.flow.ID, code)
 		})
 		if err != nil || len(problems) > 0 {
 			return problems, err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -86,25 +85,18 @@ func (f *fixture) wantAction(t *testing.T, action string, n int) {
 func (f *fixture) oneWinner(t *testing.T, use func(ctx context.Context, tx *db.Tx) (won bool, err error)) {
 	t.Helper()
 	var winners atomic.Int32
-	var all sync.WaitGroup
-	start := make(chan struct{})
-	for range 16 {
-		all.Go(func() {
-			<-start
-			var won bool
-			err := f.Update(t.Context(), f.c, func(tx *db.Tx) (err error) {
-				won, err = use(t.Context(), tx)
-				return err
-			})
-			if err != nil {
-				t.Error(err)
-			} else if won {
-				winners.Add(1)
-			}
+	f.Race(t, 16, func(int) {
+		var won bool
+		err := f.Update(t.Context(), f.c, func(tx *db.Tx) (err error) {
+			won, err = use(t.Context(), tx)
+			return err
 		})
-	}
-	close(start)
-	all.Wait()
+		if err != nil {
+			t.Error(err)
+		} else if won {
+			winners.Add(1)
+		}
+	})
 	if n := winners.Load(); n != 1 {
 		t.Errorf("%d of 16 won, want exactly one", n)
 	}
@@ -151,17 +143,63 @@ func TestPassword(t *testing.T) {
 	})
 }
 
+// here is the flow or session in which an app is set up.
+var here = id.New()
+
+// TestEnrolmentBelongsToItsPlace: who has looked at a key in another place, with a
+// stolen password, must not share it with the person who confirms.
+func TestEnrolmentBelongsToItsPlace(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		f := newFixture(t, d)
+		ctx := t.Context()
+		enrol := func(at id.ID) (key string) {
+			f.update(t, func(tx *db.Tx) error {
+				e, err := f.totp.Enrol(ctx, tx, f.ada.ID, at, "Acme", "ada")
+				key = strings.ReplaceAll(e.Secret.Reveal(), " ", "")
+				return err
+			})
+			return key
+		}
+		confirm := func(at id.ID, key string) (out Outcome) {
+			code, err := totp.GenerateCode(key, f.Clock.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.update(t, func(tx *db.Tx) (err error) { out, err = f.totp.Confirm(ctx, tx, f.ada.ID, at, code); return err })
+			return out
+		}
+		thief := id.New()
+		seen := enrol(thief)
+		shown := enrol(here)
+		if seen == shown {
+			t.Fatal("the same key was shown in two places")
+		}
+		if out := confirm(thief, seen); out != Replaced {
+			t.Errorf("the key that was replaced: %v", out)
+		}
+		if out := confirm(thief, shown); out != Replaced {
+			t.Errorf("the key from elsewhere: %v", out)
+		}
+		if out := confirm(here, shown); out != Accepted {
+			t.Errorf("the key of this place: %v", out)
+		}
+		if out := confirm(here, shown); out != Missing {
+			t.Errorf("confirming what is confirmed: %v", out)
+		}
+	})
+}
+
 func TestTOTP(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := newFixture(t, d)
 		ctx := t.Context()
 		var e, again Enrolment
 		f.update(t, func(tx *db.Tx) (err error) {
-			e, err = f.totp.Enrol(ctx, tx, f.ada.ID, "Acme: Corp", "ada@example.com")
+			e, err = f.totp.Enrol(ctx, tx, f.ada.ID, here, "Acme: Corp", "ada@example.com")
 			return err
 		})
 		f.update(t, func(tx *db.Tx) (err error) {
-			again, err = f.totp.Enrol(ctx, tx, f.ada.ID, "Acme: Corp", "ada@example.com")
+			again, err = f.totp.Enrol(ctx, tx, f.ada.ID, here, "Acme: Corp", "ada@example.com")
 			return err
 		})
 		if e != again {
@@ -193,11 +231,14 @@ func TestTOTP(t *testing.T) {
 				t.Errorf("%s: %v, want %v", what, got, want)
 			}
 		}
+		confirm := func(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outcome, error) {
+			return f.totp.Confirm(ctx, tx, user, here, code)
+		}
 		now := f.Clock.Now()
 		want("an app that was not confirmed", use(f.totp.Use, code(now)), Missing)
-		want("confirming with a wrong code", use(f.totp.Confirm, "000000"), Wrong)
-		want("confirming", use(f.totp.Confirm, code(now)), Accepted)
-		want("confirming twice", use(f.totp.Confirm, code(now.Add(30*time.Second))), Missing)
+		want("confirming with a wrong code", use(confirm, "000000"), Wrong)
+		want("confirming", use(confirm, code(now)), Accepted)
+		want("confirming twice", use(confirm, code(now.Add(30*time.Second))), Missing)
 		want("the code it was confirmed with", use(f.totp.Use, code(now)), Replayed)
 		want("the step before that", use(f.totp.Use, code(now.Add(-30*time.Second))), Replayed)
 		want("the next step", use(f.totp.Use, " "+code(now.Add(30 * time.Second))[:3]+" "+code(now.Add(30 * time.Second))[3:]), Accepted)
@@ -211,7 +252,7 @@ func TestTOTP(t *testing.T) {
 		want("one step behind", use(f.totp.Use, code(now.Add(-30*time.Second))), Accepted)
 		want("the current step after it", use(f.totp.Use, code(now)), Accepted)
 		if err := f.Update(ctx, f.c, func(tx *db.Tx) error {
-			_, err := f.totp.Enrol(ctx, tx, f.ada.ID, "Acme", "ada")
+			_, err := f.totp.Enrol(ctx, tx, f.ada.ID, here, "Acme", "ada")
 			return err
 		}); !errors.Is(err, ErrTOTPEnrolled) {
 			t.Errorf("enrolling over a confirmed app: %v", err)
@@ -246,11 +287,11 @@ func TestTOTPOneWinner(t *testing.T) {
 		f := newFixture(t, d)
 		ctx := t.Context()
 		var e Enrolment
-		f.update(t, func(tx *db.Tx) (err error) { e, err = f.totp.Enrol(ctx, tx, f.ada.ID, "Acme", "ada"); return err })
+		f.update(t, func(tx *db.Tx) (err error) { e, err = f.totp.Enrol(ctx, tx, f.ada.ID, here, "Acme", "ada"); return err })
 		key := strings.ReplaceAll(e.Secret.Reveal(), " ", "")
 		first, _ := totp.GenerateCode(key, f.Clock.Now())
 		f.oneWinner(t, func(ctx context.Context, tx *db.Tx) (bool, error) {
-			out, err := f.totp.Confirm(ctx, tx, f.ada.ID, first)
+			out, err := f.totp.Confirm(ctx, tx, f.ada.ID, here, first)
 			return out == Accepted, err
 		})
 		f.Clock.Advance(time.Minute)

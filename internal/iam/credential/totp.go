@@ -38,11 +38,12 @@ const (
 	Accepted                // right, and used up by this
 	Replayed                // right, but used before
 	Missing                 // the user has no such credential
+	Replaced                // the key that was shown is not the one being set up any more
 )
 
 // String returns the outcome as the audit log shows it.
 func (o Outcome) String() string {
-	return [...]string{"wrong", "accepted", "replayed", "missing"}[o]
+	return [...]string{"wrong", "accepted", "replayed", "missing", "replaced"}[o]
 }
 
 // ErrTOTPEnrolled says that there is an authenticator app already.
@@ -60,11 +61,15 @@ type Enrolment struct {
 }
 
 // Enrol begins or resumes setting up an authenticator app: issuer and account are
-// what the app will show. Until Confirm it does not count, and asking again
-// returns the same secret, so that a reloaded page stays true. It fails with
-// ErrTOTPEnrolled and ErrUserNotFound.
-func (t TOTP) Enrol(ctx context.Context, tx *db.Tx, user id.ID, issuer, account string) (Enrolment, error) {
-	sealed, err := t.Keys.Seal(tx.Tenant(), purposeOf(user), randomBytes(totpSecret))
+// what the app will show, and at is the flow or session in whose pages it happens.
+// Until Confirm it does not count, and asking again in the same place returns the
+// same secret, so that a reloaded page stays true. Elsewhere there is a new secret
+// and the earlier one is void: nobody confirms a key that somebody else, who knew
+// the password too, has looked at before. It fails with ErrTOTPEnrolled and
+// ErrUserNotFound.
+func (t TOTP) Enrol(ctx context.Context, tx *db.Tx, user, at id.ID, issuer, account string) (Enrolment, error) {
+	fresh := randomBytes(totpSecret)
+	sealed, err := t.Keys.Seal(tx.Tenant(), pendingOf(user, at), fresh)
 	if err != nil {
 		return Enrolment{}, err
 	}
@@ -81,15 +86,28 @@ func (t TOTP) Enrol(ctx context.Context, tx *db.Tx, user id.ID, issuer, account 
 	if !f.confirmedAt.IsZero() {
 		return Enrolment{}, ErrTOTPEnrolled
 	}
-	key, err := t.Keys.Open(tx.Tenant(), purposeOf(user), f.sealed)
-	if err != nil {
-		return Enrolment{}, fmt.Errorf("TOTP secret of user %s: %w", user, err)
+	key, err := t.Keys.Open(tx.Tenant(), pendingOf(user, at), f.sealed)
+	if err != nil { // begun elsewhere
+		key = fresh
+		n, err := tx.Exec(ctx, `UPDATE totp_factors SET secret = $3, last_step = 0, created_at = $4
+			WHERE tenant_id = $1 AND user_id = $2 AND confirmed_at IS NULL`, user, sealed, tx.Now())
+		if err != nil {
+			return Enrolment{}, err
+		}
+		if n != 1 {
+			return Enrolment{}, ErrTOTPEnrolled
+		}
 	}
 	return enrolment(key, issuer, account), nil
 }
 
 // purposeOf binds a sealed secret to its user, so that it opens in no other row.
 func purposeOf(user id.ID) string { return totpPurpose + ":" + user.String() }
+
+// pendingOf binds a secret that is not confirmed yet to the place where it was shown too.
+func pendingOf(user, at id.ID) string {
+	return totpPurpose + "-pending:" + user.String() + ":" + at.String()
+}
 
 func enrolment(key []byte, issuer, account string) Enrolment {
 	b32 := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(key)
@@ -115,28 +133,48 @@ func scanFactor(r db.Row) (f factor, err error) {
 	return f, err
 }
 
-// Confirm ends the enrolment with a first code from the app, which is used up.
-func (t TOTP) Confirm(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outcome, error) {
-	out, err := t.use(ctx, tx, user, code, false)
-	if err == nil && out == Accepted {
-		audit.Write(tx, audit.Event{Action: "totp.enrol", Target: target(user)})
+// Confirm ends the enrolment with a first code from the app, which is used up. at
+// is the place that Enrol was told; with another one the outcome is Replaced.
+func (t TOTP) Confirm(ctx context.Context, tx *db.Tx, user, at id.ID, code string) (Outcome, error) {
+	f, out, err := factorOf(ctx, tx, user, false)
+	if err != nil || out != Accepted {
+		return out, err
 	}
-	return out, err
+	key, err := t.Keys.Open(tx.Tenant(), pendingOf(user, at), f.sealed)
+	if errors.Is(err, secret.ErrOpen) {
+		return Replaced, nil
+	}
+	if err != nil {
+		return Wrong, fmt.Errorf("TOTP secret of user %s: %w", user, err)
+	}
+	step, ok, err := matchStep(key, code, tx.Now())
+	if err != nil || !ok {
+		return Wrong, err
+	}
+	sealed, err := t.Keys.Seal(tx.Tenant(), purposeOf(user), key)
+	if err != nil {
+		return Wrong, err
+	}
+	// The one statement that decides: of several confirmations one finds it pending,
+	// and with the very secret that the code fits.
+	n, err := tx.Exec(ctx, `UPDATE totp_factors SET secret = $5, last_step = $3, confirmed_at = $4
+		WHERE tenant_id = $1 AND user_id = $2 AND confirmed_at IS NULL AND secret = $6`, user, step, tx.Now(), sealed, f.sealed)
+	if err != nil {
+		return Wrong, err
+	}
+	if n != 1 {
+		return Replaced, nil
+	}
+	audit.Write(tx, audit.Event{Action: "totp.enrol", Target: target(user)})
+	return Accepted, nil
 }
 
 // Use checks a code of a confirmed app and uses its step up: of several uses of
 // one code exactly one is Accepted. Counting failures is the caller's (iam/attempt).
 func (t TOTP) Use(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outcome, error) {
-	return t.use(ctx, tx, user, code, true)
-}
-
-func (t TOTP) use(ctx context.Context, tx *db.Tx, user id.ID, code string, confirmed bool) (Outcome, error) {
-	f, err := db.One(ctx, tx, scanFactor, `SELECT secret, last_step, confirmed_at FROM totp_factors WHERE tenant_id = $1 AND user_id = $2`, user)
-	if errors.Is(err, db.ErrNoRows) || err == nil && f.confirmedAt.IsZero() == confirmed {
-		return Missing, nil
-	}
-	if err != nil {
-		return Wrong, err
+	f, out, err := factorOf(ctx, tx, user, true)
+	if err != nil || out != Accepted {
+		return out, err
 	}
 	key, err := t.Keys.Open(tx.Tenant(), purposeOf(user), f.sealed)
 	if err != nil {
@@ -147,8 +185,7 @@ func (t TOTP) use(ctx context.Context, tx *db.Tx, user id.ID, code string, confi
 		return Wrong, err
 	}
 	// The one statement that decides: steps only go up.
-	n, err := tx.Exec(ctx, `UPDATE totp_factors SET last_step = $3, confirmed_at = COALESCE(confirmed_at, $4)
-		WHERE tenant_id = $1 AND user_id = $2 AND last_step < $3`, user, step, tx.Now())
+	n, err := tx.Exec(ctx, `UPDATE totp_factors SET last_step = $3 WHERE tenant_id = $1 AND user_id = $2 AND last_step < $3`, user, step)
 	if err != nil {
 		return Wrong, err
 	}
@@ -156,6 +193,19 @@ func (t TOTP) use(ctx context.Context, tx *db.Tx, user id.ID, code string, confi
 		return Replayed, nil
 	}
 	return Accepted, nil
+}
+
+// factorOf reads the user's app; it is Missing when there is none that is
+// confirmed, or pending, as wanted.
+func factorOf(ctx context.Context, tx *db.Tx, user id.ID, confirmed bool) (factor, Outcome, error) {
+	f, err := db.One(ctx, tx, scanFactor, `SELECT secret, last_step, confirmed_at FROM totp_factors WHERE tenant_id = $1 AND user_id = $2`, user)
+	switch {
+	case errors.Is(err, db.ErrNoRows) || err == nil && f.confirmedAt.IsZero() == confirmed:
+		return factor{}, Missing, nil
+	case err != nil:
+		return factor{}, Wrong, err
+	}
+	return f, Accepted, nil
 }
 
 // matchStep returns the time step whose code was given, within the accepted skew.
