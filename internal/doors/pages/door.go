@@ -204,14 +204,6 @@ func (d *Door) render(v *visit, status int, p page) error {
 // refused answers a form that is shown again with what is wrong with it.
 const refused = http.StatusUnprocessableEntity
 
-// statusOf is the status of a form page: 200 when it is shown for the first time.
-func statusOf(problems []problem) int {
-	if len(problems) > 0 {
-		return refused
-	}
-	return http.StatusOK
-}
-
 // redirect sends the browser to a path below the tenant's base.
 func (v *visit) redirect(path string) error {
 	v.w.Header().Set("Cache-Control", "no-store")
