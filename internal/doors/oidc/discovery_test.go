@@ -1,0 +1,201 @@
+package oidc_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+)
+
+// With path issuers RFC 8414 inserts the well-known segment after the host, OpenID
+// Connect appends it: both are served, with the same bytes.
+func TestDiscovery(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		b := w.browser()
+		appended := b.get(w.issuer + "/.well-known/openid-configuration")
+		inserted := b.get(w.origin + "/.well-known/oauth-authorization-server/t/acme")
+		if appended.StatusCode != 200 || inserted.StatusCode != 200 || appended.body != inserted.body {
+			t.Fatalf("%d %s\n%d %s", appended.StatusCode, appended.body, inserted.StatusCode, inserted.body)
+		}
+		m := appended.json(t)
+		if m["issuer"] != w.issuer || m["authorization_response_iss_parameter_supported"] != true || m["request_parameter_supported"] != false {
+			t.Errorf("%s", appended.body)
+		}
+		if got := m["code_challenge_methods_supported"].([]any); len(got) != 1 || got[0] != "S256" {
+			t.Errorf("PKCE methods: %v", got)
+		}
+		// Every endpoint it names is there.
+		for name, v := range m {
+			address, ok := v.(string)
+			if !ok || !strings.HasSuffix(name, "_endpoint") && name != "jwks_uri" {
+				continue
+			}
+			if !strings.HasPrefix(address, w.issuer+"/") {
+				t.Errorf("%s: %s is not below the issuer", name, address)
+			}
+			if a := b.get(address); a.StatusCode == http.StatusNotFound {
+				t.Errorf("%s: nothing at %s", name, address)
+			}
+		}
+		for _, missing := range []string{"/.well-known/openid-configuration", "/t/nobody/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t/nobody"} {
+			if a := b.get(w.origin + missing); a.StatusCode != http.StatusNotFound {
+				t.Errorf("%s: %d", missing, a.StatusCode)
+			}
+		}
+	})
+}
+
+func TestKeySet(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		a := w.browser().get(w.issuer + "/oauth2/jwks")
+		set, err := jose.ParseSet([]byte(a.body))
+		if err != nil || len(set) != 2 {
+			t.Fatalf("%d %s %v, want the current and the next key", a.StatusCode, a.body, err)
+		}
+		c := w.client(application.New{})
+		before := c.signedIn(t, w.user)
+		if _, err := w.keys.Rotate(ctx, w.c, jose.ES256); err != nil {
+			t.Fatal(err)
+		}
+		// The key that signs now was known before; the one before is still published.
+		after := c.signedIn(t, w.user)
+		if _, err := jose.Verify(after.ID, []string{jose.TypeJWT}, set.Find); err != nil {
+			t.Errorf("who kept the key set cannot check a token signed after the rotation: %v", err)
+		}
+		w.claims(t, before.ID, jose.TypeJWT)
+		if s := w.userinfo(before.Access).StatusCode; s != 200 {
+			t.Errorf("a token of the retired key: %d", s)
+		}
+	})
+}
+
+// RFC 6749 §5.1, RFC 9700 §2.6: no-store where tokens are; CORS on token, userinfo,
+// discovery and JWKS, never on authorize.
+func TestHeaders(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.client(application.New{})
+		got := c.signedIn(t, w.user)
+		_, challenge := pkce()
+		b := w.browser()
+		b.signIn(w.user)
+		for name, tt := range map[string]struct {
+			a     answer
+			cors  bool
+			store bool
+		}{
+			"token":          {c.refresh(got.Refresh), true, false},
+			"token error":    {c.post("/oauth2/token"), true, false},
+			"userinfo":       {w.userinfo(got.Access), true, false},
+			"userinfo error": {w.userinfo("x"), true, false},
+			"introspection":  {c.post("/oauth2/introspect", "token", "x"), false, false},
+			"revocation":     {c.post("/oauth2/revoke", "token", "x"), true, false},
+			"discovery":      {b.get(w.issuer + "/.well-known/openid-configuration"), true, true},
+			"jwks":           {b.get(w.issuer + "/oauth2/jwks"), true, true},
+			"authorize":      {b.get(c.authorizeURL(challenge)), false, false},
+			"authorize form": {b.get(c.authorizeURL(challenge, "response_mode", "form_post")), false, false},
+			"authorize page": {b.get(c.authorizeURL(challenge, "client_id", "x")), false, false},
+			"continue":       {b.get(w.issuer + "/oauth2/authorize/continue"), false, false},
+			"logout":         {b.get(w.issuer + "/oauth2/logout"), false, false},
+		} {
+			origin, cache := tt.a.Header.Get("Access-Control-Allow-Origin"), tt.a.Header.Get("Cache-Control")
+			if (origin == "*") != tt.cors || tt.a.Header.Get("Access-Control-Allow-Credentials") != "" {
+				t.Errorf("%s: Access-Control-Allow-Origin %q", name, origin)
+			}
+			if (cache != "no-store") != tt.store {
+				t.Errorf("%s: Cache-Control %q", name, cache)
+			}
+			if strings.Contains(name, "authorize") && tt.a.Header.Get("Location") != "" && tt.a.Header.Get("Referrer-Policy") != "no-referrer" {
+				t.Errorf("%s: Referrer-Policy %q", name, tt.a.Header.Get("Referrer-Policy"))
+			}
+		}
+		for path, allowed := range map[string]bool{"/oauth2/token": true, "/oauth2/userinfo": true, "/oauth2/revoke": true, "/oauth2/jwks": true, "/oauth2/authorize": false, "/oauth2/introspect": false, "/oauth2/logout": false} {
+			r, err := http.NewRequest(http.MethodOptions, w.issuer+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Origin", "https://app.example.com")
+			r.Header.Set("Access-Control-Request-Method", "POST")
+			if a := b.do(r); (a.StatusCode == http.StatusNoContent) != allowed || (a.Header.Get("Access-Control-Allow-Origin") == "*") != allowed {
+				t.Errorf("preflight of %s: %d", path, a.StatusCode)
+			}
+		}
+	})
+}
+
+// server answers requests without a network, for benchmarks.
+func server(b *testing.B) (w *world, do func(r *http.Request) int) {
+	d := testkit.Open(b, testkit.Postgres(b))
+	w = newWorld(b, d)
+	return w, func(r *http.Request) int {
+		rec := httptest.NewRecorder()
+		w.server.Config.Handler.ServeHTTP(rec, r)
+		return rec.Code
+	}
+}
+
+func (c *client) request(path, body string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, c.w.issuer+path, strings.NewReader(body))
+	r.RequestURI = ""
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(c.ClientID, c.secret.Reveal())
+	return r
+}
+
+func BenchmarkDiscovery(b *testing.B) {
+	w, do := server(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if s := do(httptest.NewRequest(http.MethodGet, w.issuer+"/.well-known/openid-configuration", nil)); s != 200 {
+			b.Fatal(s)
+		}
+	}
+}
+
+func BenchmarkKeySet(b *testing.B) {
+	w, do := server(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if s := do(httptest.NewRequest(http.MethodGet, w.issuer+"/oauth2/jwks", nil)); s != 200 {
+			b.Fatal(s)
+		}
+	}
+}
+
+func BenchmarkClientCredentials(b *testing.B) {
+	w, do := server(b)
+	c := w.client(application.New{Type: application.Machine, Name: "Robot"})
+	b.ReportAllocs()
+	for b.Loop() {
+		if s := do(c.request("/oauth2/token", "grant_type=client_credentials")); s != 200 {
+			b.Fatal(s)
+		}
+	}
+}
+
+func BenchmarkIntrospection(b *testing.B) {
+	w, do := server(b)
+	c := w.client(application.New{Type: application.Machine, Name: "Robot", AccessToken: application.Opaque})
+	got := mustTokens(b, c.post("/oauth2/token", "grant_type", "client_credentials"))
+	b.ReportAllocs()
+	for b.Loop() {
+		if s := do(c.request("/oauth2/introspect", "token="+got.Access)); s != 200 {
+			b.Fatal(s)
+		}
+	}
+}
+
+func BenchmarkRefresh(b *testing.B) {
+	w, _ := server(b)
+	c := w.client(application.New{})
+	got := c.signedIn(b, w.user)
+	b.ReportAllocs()
+	for b.Loop() {
+		rec := httptest.NewRecorder()
+		w.server.Config.Handler.ServeHTTP(rec, c.request("/oauth2/token", "grant_type=refresh_token&refresh_token="+got.Refresh))
+		got = mustTokens(b, answer{&http.Response{StatusCode: rec.Code}, rec.Body.String()})
+	}
+}

@@ -1,0 +1,154 @@
+package oidc_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+)
+
+const afterLogout = "https://app.example.com/bye"
+
+func (w *world) logoutURL(kv ...string) string {
+	v := url.Values{}
+	for i := 0; i < len(kv); i += 2 {
+		v.Set(kv[i], kv[i+1])
+	}
+	return w.issuer + "/oauth2/logout?" + v.Encode()
+}
+
+func (w *world) sessionLives(s session.Session) bool {
+	w.t.Helper()
+	err := w.View(ctx, w.c, func(tx *db.Tx) error {
+		_, err := session.Get(ctx, tx, s.ID)
+		return err
+	})
+	return err == nil
+}
+
+// hinted signs u in at c and returns the browser, its session and an ID token of it.
+func (c *client) hinted(t testing.TB) (*browser, session.Session, string) {
+	t.Helper()
+	b := c.w.browser()
+	s := b.signIn(c.w.user)
+	verifier, challenge := pkce()
+	q := c.w.response(t, b.get(c.authorizeURL(challenge)))
+	return b, s, c.redeem(t, q.Get("code"), verifier).ID
+}
+
+// RP-Initiated Logout §2, §3: a valid hint about this session ends it; an expired one too.
+func TestLogoutWithHint(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.client(application.New{PostLogoutRedirectURIs: []string{afterLogout, afterLogout + "?x=1"}})
+		for to, want := range map[string]string{afterLogout: afterLogout + "?state=a+b", afterLogout + "?x=1": afterLogout + "?x=1&state=a+b"} {
+			b, s, hint := c.hinted(t)
+			w.Clock.Advance(time.Hour)
+			a := b.get(w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri", to, "state", "a b"))
+			if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != want {
+				t.Errorf("%d %s, want %s", a.StatusCode, a.Header.Get("Location"), want)
+			}
+			if w.sessionLives(s) || b.cookie("session") != "" {
+				t.Error("the session was not ended")
+			}
+			// Again: nobody is signed in any more, and the application gets its answer.
+			if a := b.get(w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri", to)); a.Header.Get("Location") != to {
+				t.Errorf("again: %d %s", a.StatusCode, a.Header.Get("Location"))
+			}
+		}
+		b, _, hint := c.hinted(t)
+		if a := b.get(w.logoutURL("id_token_hint", hint)); a.Header.Get("Location") != "/t/acme/signedout" {
+			t.Errorf("without an address: %d %s", a.StatusCode, a.Header.Get("Location"))
+		}
+		// By POST: the browser comes again with its cookies.
+		b, s, hint := c.hinted(t)
+		r, err := http.NewRequest(http.MethodPost, w.issuer+"/oauth2/logout", strings.NewReader(url.Values{"id_token_hint": {hint}}.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if a := b.get(w.origin + b.do(r).Header.Get("Location")); a.StatusCode != http.StatusSeeOther || w.sessionLives(s) {
+			t.Errorf("POST: %d, session lives: %v", a.StatusCode, w.sessionLives(s))
+		}
+	})
+}
+
+// Logout without a valid hint asks for confirmation.
+func TestLogoutAsks(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.client(application.New{PostLogoutRedirectURIs: []string{afterLogout}})
+		_, _, elsewhere := c.hinted(t) // the same person, in another browser's session
+		for name, kv := range map[string][]string{
+			"no hint":           {"client_id", c.ClientID, "post_logout_redirect_uri", afterLogout, "state", "s"},
+			"nonsense":          {"id_token_hint", "x", "client_id", c.ClientID, "post_logout_redirect_uri", afterLogout, "state", "s"},
+			"another session's": {"id_token_hint", elsewhere, "post_logout_redirect_uri", afterLogout, "state", "s"},
+		} {
+			b, s, _ := c.hinted(t)
+			a := b.get(w.logoutURL(kv...))
+			loc := a.Header.Get("Location")
+			if a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(loc, "/t/acme/signout?flow=") || !w.sessionLives(s) {
+				t.Fatalf("%s: %d %s, session lives: %v", name, a.StatusCode, loc, w.sessionLives(s))
+			}
+			f := b.flow(loc)
+			if f.Kind != signin.SignOut || f.Session != s.ID || f.PostLogoutName != c.Name {
+				t.Errorf("%s: %+v", name, f)
+			}
+			again := w.issuer + "/oauth2/logout/continue?flow=" + f.ID.String()
+			if a := b.get(again); a.Header.Get("Location") != loc || !w.sessionLives(s) {
+				t.Errorf("%s, not confirmed: %d %s", name, a.StatusCode, a.Header.Get("Location"))
+			}
+			w.update(func(tx *dbTx) error { f.SignedOut = true; return signin.Save(ctx, tx, &f, signin.Policy{}) })
+			if a := w.browser().get(again); a.StatusCode != http.StatusNotFound || !w.sessionLives(s) {
+				t.Errorf("%s, another browser: %d", name, a.StatusCode)
+			}
+			if a := b.get(again); a.Header.Get("Location") != afterLogout+"?state=s" || w.sessionLives(s) || b.cookie("session") != "" {
+				t.Errorf("%s, confirmed: %d %s", name, a.StatusCode, a.Header.Get("Location"))
+			}
+			if a := b.get(again); a.StatusCode != http.StatusNotFound {
+				t.Errorf("%s, twice: %d", name, a.StatusCode)
+			}
+		}
+		// A sign-in flow is no sign-out flow, and stays what it was.
+		b := w.browser()
+		_, challenge := pkce()
+		done := b.complete(toSignIn(t, b.get(c.authorizeURL(challenge))), w.user, true)
+		if a := b.get(strings.Replace(done, "authorize", "logout", 1)); a.StatusCode != http.StatusNotFound {
+			t.Errorf("a sign-in flow: %d", a.StatusCode)
+		}
+		if q := w.response(t, b.get(done)); q.Get("code") == "" {
+			t.Errorf("the sign-in flow was consumed: %v", q)
+		}
+	})
+}
+
+// §3: never redirect to what is not registered; the person stays signed in.
+func TestLogoutRefuses(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.client(application.New{PostLogoutRedirectURIs: []string{afterLogout}})
+		other := w.client(application.New{Name: "Other"})
+		b, s, hint := c.hinted(t)
+		for name, address := range map[string]string{
+			"another address":           w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri", "https://evil.example"),
+			"longer":                    w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri", afterLogout+"/x"),
+			"a redirect_uri":            w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri", redirectURI),
+			"of nobody":                 w.logoutURL("post_logout_redirect_uri", afterLogout),
+			"of an unknown client":      w.logoutURL("client_id", "x", "post_logout_redirect_uri", afterLogout),
+			"of another client":         w.logoutURL("client_id", other.ClientID, "post_logout_redirect_uri", afterLogout),
+			"hint of another client":    w.logoutURL("client_id", other.ClientID, "id_token_hint", hint),
+			"twice":                     w.logoutURL("id_token_hint", hint) + "&post_logout_redirect_uri=" + url.QueryEscape(afterLogout) + "&post_logout_redirect_uri=x",
+			"not decodable":             w.logoutURL("id_token_hint", hint) + "&x=%ff",
+			"continue without a flow":   w.issuer + "/oauth2/logout/continue",
+			"continue with an unknown":  w.issuer + "/oauth2/logout/continue?flow=" + w.user.ID.String(),
+			"continue with two of them": w.issuer + "/oauth2/logout/continue?flow=a&flow=b",
+		} {
+			if a := b.get(address); a.StatusCode < 400 || a.StatusCode > 499 || a.Header.Get("Location") != "" || !w.sessionLives(s) {
+				t.Errorf("%s: %d %s, session lives: %v", name, a.StatusCode, a.Header.Get("Location"), w.sessionLives(s))
+			}
+		}
+	})
+}
