@@ -30,8 +30,8 @@ func TestNonsenseIsRefusedInWords(t *testing.T) {
 				if p == "/account/signout" || p == "/signout" {
 					continue // they would end the session of the others
 				}
+				flow := strings.TrimPrefix(g.get("/forgotten").path, "/forgotten?flow=")
 				for _, value := range values {
-					flow := strings.TrimPrefix(g.get("/forgotten").path, "/forgotten?flow=")
 					form := url.Values{}
 					for _, f := range fields {
 						form.Set(f, value)

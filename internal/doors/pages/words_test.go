@@ -2,11 +2,15 @@ package pages
 
 import (
 	"encoding/json"
+	"errors"
 	"io/fs"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
 func idsOf(t testing.TB, locale string) map[string]any {
@@ -146,5 +150,35 @@ func TestChooseLocale(t *testing.T) {
 		if got := chooseLocale(tt.fallback, tt.wishes...); got != tt.want {
 			t.Errorf("chooseLocale(%q, %q) = %q, want %q", tt.fallback, tt.wishes, got, tt.want)
 		}
+	}
+}
+
+// Every kind of fault has a status of its own and a page that renders.
+func TestEveryFaultHasAPage(t *testing.T) {
+	r, err := newRenderer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[int]fault.Kind{}
+	for _, k := range fault.Kinds {
+		status, p := errorOf(fault.New(k, "x.y", "A sentence."))
+		if other, ok := seen[status]; ok {
+			t.Errorf("%s and %s are both %d", k, other, status)
+		}
+		seen[status] = k
+		if p.Heading.ID == "" {
+			t.Errorf("%s has no heading", k)
+		}
+		if kindOfStatus(status) != k {
+			t.Errorf("%d is %s, want %s", status, kindOfStatus(status), k)
+		}
+		for _, l := range locales {
+			if err := r.render(httptest.NewRecorder(), status, specimenLook(t, l, "x"), p); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, p := errorOf(errors.New("connection to 10.0.0.1 refused")); strings.Contains(r.words["en"].text(p.Text), "10.0.0.1") {
+		t.Error("the cause of an internal error is shown")
 	}
 }
