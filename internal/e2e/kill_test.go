@@ -98,7 +98,7 @@ func newKillWorld(t *testing.T, server *process.Server) *killWorld {
 func (w *killWorld) run(t *testing.T, acks int64) {
 	t.Helper()
 	w.killed.Store(false)
-	enough := w.acks.Load() + acks
+	enough, sessions := w.acks.Load()+acks, w.sessions()+2
 	var wait sync.WaitGroup
 	worker := func(act func(i int) error) {
 		wait.Go(func() {
@@ -123,13 +123,19 @@ func (w *killWorld) run(t *testing.T, acks int64) {
 	worker(w.signIn)
 
 	deadline := time.Now().Add(time.Minute)
-	for w.acks.Load() < enough && !t.Failed() && time.Now().Before(deadline) {
+	for (w.acks.Load() < enough || w.sessions() < sessions) && !t.Failed() && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
 	w.killed.Store(true)
 	w.server.Kill()
 	wait.Wait()
+}
+
+func (w *killWorld) sessions() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.cookies)
 }
 
 func (w *killWorld) createUser(int) error {
