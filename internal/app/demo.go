@@ -41,6 +41,7 @@ func demoTenants() []demoTenant {
 	acme.MFA, acme.Registration, acme.VerifyEmail, acme.Accent = tenant.MFARequired, true, false, "#0f766e"
 	globex.Locale, globex.Accent = "de", "#7c3aed"
 	return []demoTenant{
+		{tenant.New{Slug: tenant.PlatformSlug}, []demoUser{{"olga@platform.example", "Olga", "Operator", role.Owner}}},
 		{tenant.New{Slug: "acme", Name: "Acme", Settings: &acme}, []demoUser{
 			{"ada@acme.example", "Ada", "Lovelace", role.Owner}, {"grace@acme.example", "Grace", "Hopper", ""}}},
 		{tenant.New{Slug: "globex", Name: "Globex", Settings: &globex}, []demoUser{
@@ -61,15 +62,13 @@ func (c *demoCommand) Run(e *env) error {
 		return errDemoPublic
 	}
 	fmt.Fprintln(e.out, "Seeding the demo…")
-	for _, t := range append([]demoTenant{{tenant.New{Slug: tenant.PlatformSlug}, []demoUser{{"olga@platform.example", "Olga", "Operator", role.Owner}}}}, demoTenants()...) {
+	for _, t := range demoTenants() {
 		if err := a.seed(e.ctx, t, c.Application); err != nil {
 			return fmt.Errorf("tenant %s: %w", t.Slug, err)
 		}
 	}
-	fmt.Fprintf(e.out, `
-  %-10s %-24s %s
-`, "tenant", "who", "where")
-	for _, t := range append([]demoTenant{{tenant.New{Slug: tenant.PlatformSlug}, []demoUser{{"olga@platform.example", "", "", ""}}}}, demoTenants()...) {
+	fmt.Fprintf(e.out, "\n  %-10s %-24s %s\n", "tenant", "who", "where")
+	for _, t := range demoTenants() {
 		for _, u := range t.users {
 			fmt.Fprintf(e.out, "  %-10s %-24s %s\n", t.Slug, u.email, a.url(t.Slug, "/account"))
 		}
