@@ -152,3 +152,80 @@ func TestLogoutRefuses(t *testing.T) {
 		}
 	})
 }
+
+// tokensIn gets tokens in a browser that is signed in already.
+func (c *client) tokensIn(t testing.TB, b *browser, kv ...string) tokens {
+	t.Helper()
+	verifier, challenge := pkce()
+	q := c.w.response(t, b.get(c.authorizeURL(challenge, kv...)))
+	return c.redeem(t, q.Get("code"), verifier)
+}
+
+// signedInStill asks, as an application would, whether the browser has a session.
+func (b *browser) signedInStill(t testing.TB, c *client) bool {
+	t.Helper()
+	_, challenge := pkce()
+	return b.w.response(t, b.get(c.authorizeURL(challenge, "prompt", "none"))).Get("code") != ""
+}
+
+// toSignOut checks that the person is asked and returns where.
+func toSignOut(t testing.TB, what string, a answer) string {
+	t.Helper()
+	loc := a.Header.Get("Location")
+	if a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(loc, "/t/acme/signout?flow=") {
+		t.Fatalf("%s: the person is not asked: %d %s %.300s", what, a.StatusCode, loc, a.body)
+	}
+	return loc
+}
+
+// What signs nobody out without asking: else any page could. And the person may say no.
+func TestLogoutHintsThatAreNone(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.client(application.New{PostLogoutRedirectURIs: []string{afterLogout}})
+		off := w.client(application.New{Name: "Off", PostLogoutRedirectURIs: []string{afterLogout}})
+		grace := w.person("grace@example.com", "Grace", "Hopper")
+		b := w.browser()
+		b.signIn(w.user)
+		own, offHint := c.tokensIn(t, b), off.tokensIn(t, b).ID
+		for name, hint := range map[string]string{
+			"a cut signature": own.ID[:len(own.ID)-4],
+			"an access token": own.Access,
+			"somebody else's": c.signedIn(t, grace).ID,
+			"another of hers": c.signedIn(t, w.user).ID,
+			"a refresh token": own.Refresh,
+			"no token at all": "",
+		} {
+			toSignOut(t, name, b.get(w.logoutURL("id_token_hint", hint)))
+			if !b.signedInStill(t, c) {
+				t.Fatalf("%s: signed out without being asked", name)
+			}
+		}
+		f := b.flow(toSignOut(t, "no hint", b.get(w.logoutURL("client_id", c.ClientID, "post_logout_redirect_uri", afterLogout))))
+		// It is no sign-in.
+		w.update(func(tx *dbTx) error { g := f; g.Denied = true; return signin.Save(ctx, tx, &g, signin.Policy{}) })
+		if a := b.get(w.issuer + "/oauth2/authorize/continue?flow=" + f.ID.String()); a.StatusCode != http.StatusNotFound {
+			t.Errorf("a sign-out at authorize: %d %s", a.StatusCode, a.Header.Get("Location"))
+		}
+		// The person said no: the application is not told.
+		if a := b.get(w.origin + "/t/acme" + f.Return()); a.Header.Get("Location") != "/t/acme/account" || !b.signedInStill(t, c) {
+			t.Errorf("refused by the person: %d %s", a.StatusCode, a.Header.Get("Location"))
+		}
+		// An application that was switched off gets nobody back.
+		w.disable(off)
+		for _, who := range []*browser{b, w.browser()} {
+			if a := who.get(w.logoutURL("id_token_hint", offHint, "post_logout_redirect_uri", afterLogout)); a.StatusCode != http.StatusBadRequest || a.Header.Get("Location") != "" {
+				t.Errorf("switched off: %d %s", a.StatusCode, a.Header.Get("Location"))
+			}
+		}
+		if !b.signedInStill(t, c) {
+			t.Error("a refused request signed out")
+		}
+		// Signing out ends what is not offline.
+		online := c.tokensIn(t, b, "scope", "openid")
+		if a := b.get(w.logoutURL("id_token_hint", online.ID)); a.Header.Get("Location") != "/t/acme/signedout" || b.signedInStill(t, c) {
+			t.Errorf("%d %s", a.StatusCode, a.Header.Get("Location"))
+		}
+		refusedWith(t, "online", c.refresh(online.Refresh), 400, "invalid_grant")
+		refusedWith(t, "online", w.userinfo(online.Access), 401, "invalid_token")
+	})
+}
