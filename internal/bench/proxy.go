@@ -12,7 +12,7 @@ import (
 
 // proxy passes Postgres connections on and counts round trips: how often the client asks the server to answer
 // everything sent so far. That is a Sync of the extended protocol, which ends each batch, or a simple Query
-// (PostgreSQL documentation, "Message Flow").
+// (PostgreSQL documentation, "Message Flow"). Preparing a statement, which happens once per connection, is left out.
 type proxy struct {
 	listener net.Listener
 	trips    atomic.Int64
@@ -87,9 +87,10 @@ func (p *proxy) count(to io.Writer, from io.Reader) error {
 // scanner follows the frontend's messages: the first has a length and no type, every other a type byte and a length
 // that counts itself.
 type scanner struct {
-	started bool
-	head    []byte // type and length gathered so far
-	skip    int    // bytes of the current message's body still to come
+	started  bool
+	head     []byte // type and length gathered so far
+	skip     int    // bytes of the current message's body still to come
+	prepares bool   // since the last Sync
 }
 
 // feed returns how many round trips end in these bytes.
@@ -108,8 +109,14 @@ func (s *scanner) feed(b []byte) (trips int64) {
 			s.skip = int(binary.BigEndian.Uint32(s.head)) - 4
 			s.started, s.head = true, s.head[:0]
 		case s.started && len(s.head) == 5:
-			if s.head[0] == 'S' || s.head[0] == 'Q' {
-				trips++
+			switch s.head[0] {
+			case 'P': // a statement is prepared, once per connection
+				s.prepares = true
+			case 'S', 'Q':
+				if !s.prepares {
+					trips++
+				}
+				s.prepares = false
 			}
 			s.skip = int(binary.BigEndian.Uint32(s.head[1:])) - 4
 			s.head = s.head[:0]

@@ -61,19 +61,26 @@ func (r *Runner) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
-			tick := time.NewTicker(pollEvery)
-			defer tick.Stop()
 			for {
-				for ctx.Err() == nil && r.Work(ctx) {
-				}
 				select {
 				case <-ctx.Done():
 					return
-				case <-tick.C:
 				case <-r.queue.wake:
+				}
+				for ctx.Err() == nil && r.Work(ctx) {
 				}
 			}
 		})
+	}
+	// One poll a second for all workers; a worker that finds work wakes the next one.
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		r.queue.hint()
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
 	}
 	wg.Wait()
 }
@@ -90,6 +97,7 @@ func (r *Runner) Work(ctx context.Context) bool {
 	if !ok {
 		return false
 	}
+	r.queue.hint()
 	// A shutdown lets the running job end; it does not begin another.
 	work := context.WithoutCancel(ctx)
 	var jobs []waiting
@@ -111,13 +119,17 @@ func (r *Runner) Work(ctx context.Context) bool {
 func (r *Runner) claim(ctx context.Context) (c caller.Caller, ok bool, err error) {
 	c.Actor = caller.Actor{Kind: caller.System, Name: "job"}
 	now := r.clock.Now().UnixMicro()
-	err = r.db.System(ctx, c, "find a tenant with due jobs", func(st *db.SystemTx) error {
-		ok = false
-		due, err := db.SystemList(ctx, st, func(row db.Row) (t id.ID, err error) { return t, row.Scan(&t) },
+	var due []id.ID
+	err = r.db.SystemView(ctx, c, "find tenants with due jobs", func(st *db.SystemTx) (err error) {
+		due, err = db.SystemList(ctx, st, func(row db.Row) (t id.ID, err error) { return t, row.Scan(&t) },
 			`SELECT tenant_id FROM job_tenants WHERE due_at <= $1 AND lease_until <= $1 ORDER BY due_at LIMIT 8`, now)
-		if err != nil {
-			return err
-		}
+		return err
+	})
+	if err != nil || len(due) == 0 {
+		return c, false, err
+	}
+	err = r.db.System(ctx, c, "lease a tenant's due jobs", func(st *db.SystemTx) error {
+		ok = false
 		for _, t := range due {
 			n, err := st.Exec(ctx, `UPDATE job_tenants SET lease_until = $2, lease_owner = $3 WHERE tenant_id = $1 AND due_at <= $4 AND lease_until <= $4`,
 				t, now+lease.Microseconds(), r.owner, now)
