@@ -55,6 +55,7 @@ func TestCheckRedirectURI(t *testing.T) {
 func TestMatchesRedirect(t *testing.T) {
 	a := &Application{RedirectURIs: []string{
 		"https://app.example.com/callback", "http://127.0.0.1/cb", "http://[::1]:8080/cb?x=1", "com.example.app:/cb",
+		"http://app.example.com/cb", // could not be registered; its port would be fixed all the same
 	}}
 	for uri, want := range map[string]bool{
 		"https://app.example.com/callback":      true,
@@ -82,6 +83,7 @@ func TestMatchesRedirect(t *testing.T) {
 		"http://[::1]:9/cb?x=1":                 true,
 		"http://[::1]:9/cb":                     false,
 		"http://[0:0:0:0:0:0:0:1]:9/cb?x=1":     false,
+		"http://app.example.com:81/cb":          false,
 		"com.example.app:/cb":                   true,
 		"com.example.app:/cb2":                  false,
 		"":                                      false,

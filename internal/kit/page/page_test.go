@@ -27,6 +27,7 @@ func TestParse(t *testing.T) {
 		{"9999999999999999999999", "", Request{}, []string{"limit"}},
 		{"", Cursor(last) + "A", Request{}, []string{"cursor"}},
 		{"", Cursor(id.ID{}), Request{}, []string{"cursor"}},
+		{"", "Ag" + Cursor(last)[2:], Request{}, []string{"cursor"}}, // another version
 		{"", "\x00", Request{}, []string{"cursor"}},
 	} {
 		got, err := Parse(tc.limit, tc.cursor)
