@@ -80,6 +80,9 @@ func (d *Door) changePassword(v *visit) error {
 			if _, err := session.RevokeAll(v.ctx(), tx, u.ID, s.ID, "password.change"); err != nil {
 				return err
 			}
+			if err := d.report(v, tx, u, passwordChanged); err != nil {
+				return err
+			}
 			_, token, err = session.Renew(v.ctx(), tx, s.ID, session.New{User: u.ID, UserName: u.Login(), AMR: s.AMR, ACR: s.ACR, AuthTime: s.AuthTime, Max: set.SessionMax})
 			return err
 		})

@@ -107,8 +107,10 @@ func (d *Door) confirmAuthenticator(v *visit) error {
 			if _, token, err = session.Renew(v.ctx(), tx, s.ID, n); err != nil {
 				return err
 			}
-			codes, err = credential.NewRecoveryCodes(v.ctx(), tx, s.User)
-			return err
+			if codes, err = credential.NewRecoveryCodes(v.ctx(), tx, s.User); err != nil {
+				return err
+			}
+			return d.reportOn(v, tx, s.User, totpEnrolled)
 		})
 		switch {
 		case err != nil:
@@ -152,8 +154,10 @@ func (d *Door) newRecoveryCodes(v *visit) error {
 			if !has.TOTP {
 				return fault.New(fault.Conflict, "credential.no_totp", "Recovery codes stand in for an authenticator app. Set one up first.")
 			}
-			codes, err = credential.NewRecoveryCodes(v.ctx(), tx, s.User)
-			return err
+			if codes, err = credential.NewRecoveryCodes(v.ctx(), tx, s.User); err != nil {
+				return err
+			}
+			return d.reportOn(v, tx, s.User, codesRenewed)
 		})
 		if err != nil {
 			return err
@@ -166,8 +170,10 @@ func (d *Door) newRecoveryCodes(v *visit) error {
 func (d *Door) removeAuthenticator(v *visit) error {
 	return d.guarded(v, authenticatorPath, func(s session.Session) error {
 		err := d.DB.Update(v.ctx(), v.as(s), func(tx *db.Tx) error {
-			_, err := d.TOTP.Remove(v.ctx(), tx, s.User)
-			return err
+			if removed, err := d.TOTP.Remove(v.ctx(), tx, s.User); err != nil || !removed {
+				return err
+			}
+			return d.reportOn(v, tx, s.User, totpRemoved)
 		})
 		if err != nil {
 			return err

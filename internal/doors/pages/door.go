@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
@@ -44,6 +45,7 @@ type Deps struct {
 type Door struct {
 	Deps
 	renderer *renderer
+	letters  *letters
 }
 
 // New makes the door; it fails when the embedded templates or words cannot be read.
@@ -52,7 +54,11 @@ func New(d Deps) (*Door, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Door{Deps: d, renderer: r}, nil
+	l, err := newLetters(r.words)
+	if err != nil {
+		return nil, err
+	}
+	return &Door{Deps: d, renderer: r, letters: l}, nil
 }
 
 // Register puts the pages on the mux of a tenant's base.
@@ -218,7 +224,7 @@ func (v *visit) typed(name string, limit int) (string, *problem) {
 	if utf8.RuneCountInString(s) > limit {
 		return "", &problem{name, say("problem.too_long", "Count", limit)}
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }) {
 		return "", &problem{name, say("problem.characters")}
 	}
 	return s, nil

@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
@@ -26,10 +27,9 @@ import (
 const resetMailJob = "pages.reset_mail"
 
 type resetMail struct {
-	Email  string `json:"email"`
-	Locale string `json:"locale"`
-	Base   string `json:"base"` // the tenant's base, for the link
-	Name   string `json:"name"` // the tenant's name
+	Email string     `json:"email"`
+	Flow  id.ID      `json:"flow"` // where the person goes on afterwards, in the same browser
+	Head  letterhead `json:"head"`
 }
 
 // showForgotten asks for the address of the account.
@@ -80,7 +80,8 @@ func (d *Door) forgotten(v *visit) error {
 		if err := signin.Save(v.ctx(), tx, &s.flow, s.policy); err != nil {
 			return err
 		}
-		return d.Queue.Enqueue(tx, job.New{Kind: resetMailJob, Payload: resetMail{Email: email, Locale: v.look.Locale, Base: v.site.Base, Name: v.site.Name}})
+		audit.Write(tx, audit.Event{Action: "password.forget", Target: audit.Target{Kind: "user", Name: email}})
+		return d.Queue.Enqueue(tx, job.New{Kind: resetMailJob, Payload: resetMail{Email: email, Flow: s.flow.ID, Head: v.letterhead()}})
 	})
 	if err != nil && !errors.Is(err, signin.ErrStale) {
 		return err
@@ -121,7 +122,7 @@ func (d *Door) mailReset(ctx context.Context, c caller.Caller, payload []byte) e
 		if err != nil {
 			return err
 		}
-		return d.post(tx, m.Locale, m.Name, u.Email, mailResetLink, m.Base+"/reset?token="+token.Reveal())
+		return d.post(tx, m.Head, u, resetLetter(m.Head, u, "/reset?token="+token.Reveal()+"&flow="+m.Flow.String()))
 	})
 }
 
@@ -150,7 +151,7 @@ func (d *Door) showReset(v *visit) error {
 }
 
 func (d *Door) resetPage(v *visit, u user.User, status int, problems []problem) error {
-	p := &resetPage{frame: frame{Title: say("reset.title"), Person: u.Login()}, Token: v.param("token"), Password: newPasswordField(say("field.new_password"), v.tenant.Settings.PasswordMinLength)}
+	p := &resetPage{frame: frame{Title: say("reset.title"), Person: u.Login()}, Token: v.param("token"), Resume: v.flowID().String(), Password: newPasswordField(say("field.new_password"), v.tenant.Settings.PasswordMinLength)}
 	tell(&p.frame, problems, &p.Password)
 	v.look.Here = nil // the address holds a token: it is not repeated in links
 	return d.render(v, status, p)
@@ -174,6 +175,10 @@ func (d *Door) reset(v *visit) error {
 	if err != nil {
 		return err
 	}
+	var (
+		earlier id.ID
+		resumed bool
+	)
 	s, err := d.begin(v, signin.New{LoginHint: u.Login()}, func(ctx context.Context, tx *db.Tx, _ *state) error {
 		used, err := credential.UseLink(ctx, tx, l.Kind, v.form.Get("token"))
 		if err != nil {
@@ -187,11 +192,35 @@ func (d *Door) reset(v *visit) error {
 		}
 		grant.RevokeOfUser(tx, used.User, "password.reset")
 		attempt.ForSignIn(used.User, u.Login(), v.browser, v.address()).Forgive(tx)
-		_, err = session.RevokeAll(ctx, tx, used.User, id.ID{}, "password.reset")
+		if _, err = session.RevokeAll(ctx, tx, used.User, id.ID{}, "password.reset"); err != nil {
+			return err
+		}
+		if err := d.report(v, tx, u, passwordChanged); err != nil {
+			return err
+		}
+		earlier, resumed, err = d.resume(ctx, tx, v, u)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return v.redirect("/signin?flow=" + s.flow.ID.String() + "&done=reset")
+	flow := s.flow.ID
+	if resumed {
+		flow = earlier
+	}
+	return v.redirect("/signin?flow=" + flow.String() + "&done=reset")
+}
+
+// resume returns the flow in which the new password was asked for, now with the
+// account's name, if this is its browser and it still waits for a password.
+func (d *Door) resume(ctx context.Context, tx *db.Tx, v *visit, u user.User) (flow id.ID, ok bool, err error) {
+	s, err := d.load(ctx, tx, v, v.flowID())
+	if errors.Is(err, signin.ErrGone) {
+		return id.ID{}, false, nil
+	}
+	if err != nil || s.next() != signin.AskPassword {
+		return id.ID{}, false, err
+	}
+	s.flow.LoginHint = u.Login()
+	return s.flow.ID, true, signin.Save(ctx, tx, &s.flow, s.policy)
 }

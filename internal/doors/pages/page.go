@@ -179,6 +179,7 @@ type forgottenPage struct {
 type resetPage struct {
 	frame
 	Token    string
+	Resume   string // id of the flow to go on with
 	Password field
 }
 

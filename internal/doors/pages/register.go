@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/mail"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
@@ -165,11 +166,21 @@ func (d *Door) register(v *visit) error {
 
 // enter makes the account and reports whether the next step is in the mail.
 func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *state, who person, phc string) (mailed bool, err error) {
-	s.flow.LoginHint, s.flow.Registered = who.email, s.flow.User // nobody yet
+	before := s.flow.Registered
+	s.flow.LoginHint, s.flow.Registered = who.email, id.ID{}
 	is, err := user.ByLogin(ctx, tx, who.email)
 	switch {
+	case err == nil && is.ID == before && is.Status == user.Invited:
+		// The form once more from the browser that made the account, which nobody has
+		// confirmed yet: what was typed last counts.
+		if err := credential.SetPassword(ctx, tx, is.ID, phc); err != nil {
+			return false, err
+		}
+		s.flow.Registered = is.ID
+		return true, d.mailConfirm(ctx, tx, v, s, is)
 	case err == nil:
-		return true, v.mail(d, tx, is.Email, mailAccountExists, "/signin")
+		h := v.letterhead()
+		return true, d.post(tx, h, is, existsLetter(h, is, "/signin"))
 	case fault.Of(err) != fault.NotFound:
 		return false, err
 	}
@@ -197,7 +208,8 @@ func (d *Door) mailConfirm(ctx context.Context, tx *db.Tx, v *visit, s *state, u
 	if err != nil {
 		return err
 	}
-	return v.mail(d, tx, u.Email, mailConfirmAddress, "/confirm?token="+token.Reveal()+"&flow="+s.flow.ID.String())
+	h := v.letterhead()
+	return d.post(tx, h, u, confirmLetter(h, u, "/confirm?token="+token.Reveal()+"&flow="+s.flow.ID.String()))
 }
 
 // count notes something that a stranger can make us do, and says how long to wait
@@ -257,21 +269,18 @@ func (d *Door) registerAgain(v *visit) error {
 	if err != nil {
 		return err
 	}
-	back := "/register/sent?flow="
+	back, who, address := "/register/sent?flow=", s.flow.Registered, s.flow.LoginHint
 	if s.next() == signin.AskEmail {
-		back = "/signin?flow="
+		back, who, address = "/signin?flow=", s.user.ID, s.user.Email
 	}
-	wait, err := d.count(v, attempt.Mail(s.flow.LoginHint), attempt.Register(v.caller.Address))
+	// What is counted is where the mail goes, not what a flow was begun with.
+	wait, err := d.count(v, attempt.Mail(address), attempt.Register(v.caller.Address))
 	if err != nil {
 		return err
 	}
 	if wait > 0 {
 		v.limited(wait)
 		return errTooMany
-	}
-	who := s.flow.Registered
-	if s.next() == signin.AskEmail {
-		who = s.user.ID
 	}
 	err = d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
 		u, err := user.Get(v.ctx(), tx, who)

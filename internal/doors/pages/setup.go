@@ -20,13 +20,26 @@ var errSetupGone = fault.New(fault.NotFound, "setup.gone", "This set-up link was
 func (d *Door) findSetup(v *visit) error {
 	err := d.DB.View(v.ctx(), v.caller, func(tx *db.Tx) error {
 		l, err := credential.FindLink(v.ctx(), tx, v.param("token"))
-		if err == nil && l.Kind != credential.Setup {
+		if err != nil {
+			return err
+		}
+		if l.Kind != credential.Setup {
 			return credential.ErrNoLink
 		}
-		return err
+		return unowned(v.ctx(), tx)
 	})
 	if errors.Is(err, credential.ErrNoLink) {
 		return errSetupGone
+	}
+	return err
+}
+
+// unowned fails where somebody has become an owner by another way since the link
+// was printed: it makes the first owner and no other.
+func unowned(ctx context.Context, tx *db.Tx) error {
+	owned, err := role.Owned(ctx, tx)
+	if err == nil && owned {
+		return credential.ErrNoLink
 	}
 	return err
 }
@@ -66,6 +79,9 @@ func (d *Door) setup(v *visit) error {
 	}
 	s, err := d.begin(v, signin.New{}, func(ctx context.Context, tx *db.Tx, s *state) error {
 		if _, err := credential.UseLink(ctx, tx, credential.Setup, v.form.Get("token")); err != nil {
+			return err
+		}
+		if err := unowned(ctx, tx); err != nil {
 			return err
 		}
 		u, err := user.Create(ctx, tx, user.New{Email: who.email, EmailVerified: true, GivenName: who.given, FamilyName: who.family, Locale: v.look.Locale, Status: user.Active})

@@ -205,7 +205,7 @@ func (d *Door) signInEnrol(v *visit) error {
 			return nil, err
 		}
 		s.flow.Prove(s.user.ID, signin.OTP, tx.Now())
-		return nil, nil
+		return nil, d.report(v, tx, s.user, totpEnrolled)
 	})
 	switch {
 	case errors.Is(err, signin.ErrStale):

@@ -100,6 +100,13 @@ func TestWords(t *testing.T) {
 		}
 		collect(usedInTemplates, string(b))
 	}
+	for _, f := range []string{"mails/letter.txt", "mails/letter.html"} {
+		b, err := letterFiles.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		collect(usedInTemplates, string(b))
+	}
 	for id := range used {
 		if _, ok := english[id]; !ok {
 			t.Errorf("%q is used but does not exist", id)
