@@ -3,6 +3,8 @@ package oidc
 import (
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 )
 
 // claimsRequest is the claims parameter (OpenID Connect Core §5.5): what is wanted in
@@ -81,6 +83,44 @@ func (w claimWish) strings() []string {
 			out = append(out, s)
 		}
 	}
+	return out
+}
+
+// scopeOfClaim says which scope a claim about the person belongs to.
+var scopeOfClaim = func() map[string]string {
+	m := map[string]string{}
+	for scope, names := range scopeClaims {
+		for _, name := range names {
+			m[name] = scope
+		}
+	}
+	return m
+}()
+
+// within returns c without the claims about the person whose scope is not allowed: the
+// parameter is another way to ask for what scopes stand for (Core §5.5), no way round them.
+func (c claimsRequest) within(allowed []string) claimsRequest {
+	for _, half := range []map[string]claimWish{c.IDToken, c.Userinfo} {
+		maps.DeleteFunc(half, func(name string, _ claimWish) bool {
+			scope, about := scopeOfClaim[name]
+			return about && !slices.Contains(allowed, scope)
+		})
+	}
+	return c
+}
+
+// scopes returns the scopes that the claims about the person belong to, sorted: who
+// asks for a claim needs the same consent as who asks for its scope.
+func (c claimsRequest) scopes() []string {
+	var out []string
+	for _, half := range []map[string]claimWish{c.IDToken, c.Userinfo} {
+		for name := range half {
+			if scope := scopeOfClaim[name]; scope != "" && !slices.Contains(out, scope) {
+				out = append(out, scope)
+			}
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 

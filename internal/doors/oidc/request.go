@@ -221,12 +221,13 @@ func checkPrompt(q *request, p params, _ *application.Application) error {
 // checkClaims reads the claims parameter and acr_values. acr_values is a wish: it
 // makes us ask for more, and whoever cannot give more is let through with less. An
 // essential acr is not: unmet, the request fails (OpenID Connect Core §5.5.1.1).
-func checkClaims(q *request, p params, _ *application.Application) error {
+func checkClaims(q *request, p params, app *application.Application) error {
 	t := q.Target
 	var err error
 	if q.Claims, err = parseClaims(p.get("claims")); err != nil {
 		return t.fail(codeInvalidRequest, "%s", err)
 	}
+	q.Claims = q.Claims.within(app.Scopes)
 	sub, ok := q.Claims.subject()
 	if !ok {
 		return t.fail(codeInvalidRequest, "The claims parameter asks for a sub that nobody can have.")
@@ -267,13 +268,19 @@ func (q *request) maxAge() *time.Duration {
 	return &d
 }
 
-// consentScopes are the scopes that a person must allow: none of a first-party
-// application.
+// consentScopes are the scopes that a person must allow, those of single claims
+// among them: none of a first-party application.
 func (q *request) consentScopes(app *application.Application) []string {
 	if app.FirstParty {
 		return nil
 	}
-	return q.Scopes
+	out := slices.Clone(q.Scopes)
+	for _, s := range q.Claims.scopes() {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // acrOf says which class to report of a session: its own, unless the request

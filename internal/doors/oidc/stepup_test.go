@@ -2,6 +2,7 @@ package oidc_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +102,38 @@ func TestClaimsParameter(t *testing.T) {
 		}
 		if q := w.response(t, b.get(c.authorizeURL(challenge, "prompt", "none", "claims", sub("somebody")))); q.Get("error") != "login_required" {
 			t.Errorf("another sub: %v", q)
+		}
+	})
+}
+
+// The claims parameter is no way round scopes: what the application may not have it does
+// not get, and the person is asked for the rest as if it had asked for the scope.
+func TestClaimsNeedTheirScope(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.client(application.New{Type: application.Web, Name: "Third party", Scopes: []string{"email"}})
+		const wish = `{"id_token":{"given_name":null,"email":null},"userinfo":{"family_name":{"essential":true},"email":null}}`
+		verifier, challenge := pkce()
+		b := w.browser()
+		// The person has allowed openid before, and nothing else.
+		b.complete(toSignIn(t, b.get(c.authorizeURL(challenge, "scope", "openid"))), w.user, true)
+		if q := w.response(t, b.get(c.authorizeURL(challenge, "scope", "openid", "prompt", "none"))); q.Get("code") == "" {
+			t.Fatalf("openid alone: %v", q)
+		}
+		if q := w.response(t, b.get(c.authorizeURL(challenge, "scope", "openid", "prompt", "none", "claims", wish))); q.Get("error") != "consent_required" {
+			t.Errorf("claims without consent: %v", q)
+		}
+		at := toSignIn(t, b.get(c.authorizeURL(challenge, "scope", "openid", "claims", wish)))
+		if f := b.flow(at); strings.Join(f.ConsentScopes, " ") != "openid email" {
+			t.Errorf("the person is asked for %q", f.ConsentScopes)
+		}
+		got := c.redeem(t, w.response(t, b.get(b.complete(at, w.user, true))).Get("code"), verifier)
+		id, _ := w.claims(t, got.ID, "JWT")
+		info := w.userinfo(got.Access).json(t)
+		if id["email"] != "ada@example.com" || info["email"] != "ada@example.com" {
+			t.Errorf("allowed, but not there: %v %v", id, info)
+		}
+		if id["given_name"] != nil || info["family_name"] != nil {
+			t.Errorf("claims of a scope that the application may not have: %v %v", id, info)
 		}
 	})
 }
