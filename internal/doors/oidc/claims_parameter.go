@@ -25,7 +25,7 @@ type claimWish struct {
 const maxClaims = 64
 
 var errClaims = errors.New("claims must be a JSON object with the members id_token and userinfo, " +
-	"each an object of claim names with null or {essential, value, values} (OpenID Connect Core §5.5)")
+	"each an object of claim names with null or {essential, value, values} (OpenID Connect Core, section 5.5)")
 
 // parseClaims reads the claims parameter. Members that are not understood are
 // ignored, as the specification asks for.

@@ -37,7 +37,7 @@ func parseClientAuth(r *http.Request, p params) (presented, error) {
 	if basic != "" {
 		c, ok := parseBasic(basic)
 		if !ok {
-			return presented{}, invalidClient("The Authorization header must be Basic with the form-encoded client_id and client_secret (RFC 6749 §2.3.1).", true)
+			return presented{}, invalidClient("The Authorization header must be Basic with the form-encoded client_id and client_secret (RFC 6749, section 2.3.1).", true)
 		}
 		found = append(found, c)
 	}

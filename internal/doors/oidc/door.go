@@ -152,7 +152,7 @@ func (d *Door) direct(fn func(http.ResponseWriter, *http.Request) error) http.Ha
 		if e.challenge != "" {
 			w.Header().Set("WWW-Authenticate", e.challenge)
 		}
-		writeJSON(w, e.status, jsonBody(errorBody{e.code, e.description, web.RequestIDOf(r.Context())}))
+		writeJSON(w, e.status, jsonBody(errorBody{e.code, plainText(e.description), web.RequestIDOf(r.Context())}))
 	}
 }
 

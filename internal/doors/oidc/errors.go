@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
@@ -58,7 +59,7 @@ func (e *redirectError) Error() string { return e.code + ": " + e.description }
 
 // fail makes the error that is sent to t.
 func (t target) fail(code, description string, args ...any) error {
-	return &redirectError{t, code, fmt.Sprintf(description, args...)}
+	return &redirectError{t, code, plainText(fmt.Sprintf(description, args...))}
 }
 
 // apiError is answered directly, as JSON (RFC 6749 §5.2).
@@ -135,6 +136,20 @@ func pageStatus(k fault.Kind) int {
 		return http.StatusInternalServerError
 	}
 	return http.StatusInternalServerError
+}
+
+// plainText makes s fit for error_description, which is printable ASCII without quotes and
+// backslashes (RFC 6749 §4.1.2.1, §5.2): some of it is the request's own words.
+func plainText(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '"':
+			return '\''
+		case r < ' ', r > '~', r == '\\':
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 type errorBody struct {

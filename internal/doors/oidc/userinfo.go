@@ -106,7 +106,7 @@ func bearerOf(r *http.Request) (string, error) {
 // noToken answers a request without a token: it gets no error code (RFC 6750 §3.1).
 func noToken() error {
 	return &apiError{status: http.StatusUnauthorized, code: codeInvalidToken,
-		description: "Send an access token: Authorization: Bearer …", challenge: "Bearer"}
+		description: "Send an access token in the header: Authorization: Bearer, a space, and the token.", challenge: "Bearer"}
 }
 
 func tokenTwice(description string) error {

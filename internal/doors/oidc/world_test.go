@@ -314,6 +314,9 @@ func (w *world) response(t testing.TB, a answer) url.Values {
 	if q.Get("iss") != w.issuer {
 		t.Errorf("iss = %q, want %q", q.Get("iss"), w.issuer)
 	}
+	if d := q.Get("error_description"); !describing(d) {
+		t.Errorf("error_description %q is not of RFC 6749 §4.1.2.1", d)
+	}
 	if got := a.Header.Get("Cache-Control"); got != "no-store" {
 		t.Errorf("Cache-Control of the authorization response is %q", got)
 	}
@@ -399,9 +402,18 @@ func refusedWith(t testing.TB, what string, a answer, status int, code string) {
 		t.Errorf("%s: %d %s, want %d %s", what, a.StatusCode, a.body, status, code)
 		return
 	}
-	if got := a.json(t)["error"]; got != code {
+	m := a.json(t)
+	if got := m["error"]; got != code {
 		t.Errorf("%s: error %q, want %q (%s)", what, got, code, a.body)
 	}
+	if d, _ := m["error_description"].(string); d == "" || !describing(d) {
+		t.Errorf("%s: error_description %q is not of RFC 6749 §5.2", what, d)
+	}
+}
+
+// describing reports whether s has only the characters of an error_description.
+func describing(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' })
 }
 
 // claims checks a token against the published keys and returns its claims and header.
