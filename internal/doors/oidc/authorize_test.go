@@ -94,6 +94,12 @@ func TestErrorsAtTheApplication(t *testing.T) {
 				t.Errorf("%s: %v, want %s", name, q, tt.code)
 			}
 		}
+		// What comes back of the request's own words cannot be taken for anything else.
+		for _, name := range []string{`"><script>`, "a\nb", "ä\\"} {
+			if q := w.response(t, b.get(c.authorizeURL(challenge)+"&"+url.QueryEscape(name)+"=1&"+url.QueryEscape(name)+"=2")); q.Get("error") != "invalid_request" {
+				t.Errorf("%q twice: %v", name, q)
+			}
+		}
 		// A repeated parameter: the application is told, but not with a state that may not be its own.
 		q := w.response(t, b.get(c.authorizeURL(challenge)+"&nonce=other"))
 		if q.Get("error") != "invalid_request" || q.Get("state") != "s t&te" {
@@ -112,6 +118,11 @@ func TestErrorsAtTheApplication(t *testing.T) {
 			t.Errorf("form_post has the policy %q", csp)
 		}
 		// The answers of other response types come in the fragment, and so do their errors.
+		for _, kv := range [][]string{{"response_mode", "fragment"}, {"response_mode", "fragment", "scope", ""}} {
+			if loc := b.get(c.authorizeURL(challenge, kv...)).Header.Get("Location"); !strings.HasPrefix(loc, redirectURI+"#") || !strings.Contains(loc, "error=invalid_request") {
+				t.Errorf("%v: %s", kv, loc)
+			}
+		}
 		a = b.get(c.authorizeURL(challenge, "response_type", "id_token token"))
 		if loc := a.Header.Get("Location"); !strings.HasPrefix(loc, redirectURI+"#") || !strings.Contains(loc, "error=unsupported_response_type") {
 			t.Errorf("implicit: %s", loc)

@@ -82,6 +82,8 @@ func (d *Door) checkTarget(ctx context.Context, c caller.Caller, p params) (*app
 	switch p.get("response_mode") {
 	case modeFormPost:
 		t.Mode = modeFormPost
+	case modeFragment: // refused by checkForm, in the fragment, where the client will look
+		t.Mode = modeFragment
 	case "":
 		if answersInFragment(p.get("response_type")) {
 			t.Mode = modeFragment
