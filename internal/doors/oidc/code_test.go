@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 )
 
 func TestCodeFlow(t *testing.T) {
@@ -166,6 +167,32 @@ func TestRefresh(t *testing.T) {
 		}
 		refusedWith(t, "nothing", c.refresh(""), 400, "invalid_request")
 		refusedWith(t, "an access token", c.refresh(got.Access), 400, "invalid_grant")
+	})
+}
+
+// A scope that the application may not have any more is in no token of older grants.
+func TestScopesThatWereTaken(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		for _, form := range []application.AccessToken{application.JWT, application.Opaque} {
+			c := w.client(application.New{Scopes: []string{"email", "profile"}, AccessToken: form})
+			got := c.signedIn(t, w.user, "scope", "openid email profile")
+			code, verifier := c.code(t, w.user, "scope", "openid email profile")
+			w.update(func(tx *dbTx) error {
+				_, _, err := application.Update(ctx, tx, role.Everything(), c.ID, application.Patch{Scopes: &[]string{"profile"}})
+				return err
+			})
+			if next := c.redeem(t, code, verifier); next.Scope != "openid profile" {
+				t.Errorf("%s, code: %q", form, next.Scope)
+			}
+			refusedWith(t, "asked for by name", c.refresh(got.Refresh, "scope", "email"), 400, "invalid_scope")
+			next := mustTokens(t, c.refresh(got.Refresh))
+			if next.Scope != "openid profile" {
+				t.Errorf("%s, refresh: %q", form, next.Scope)
+			}
+			if info := w.userinfo(next.Access).json(t); info["email"] != nil || info["given_name"] != "Ada" {
+				t.Errorf("%s: %v", form, info)
+			}
+		}
 	})
 }
 

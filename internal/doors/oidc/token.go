@@ -210,7 +210,7 @@ func (d *Door) codeToken(r *http.Request, app *application.Application, p params
 		if err != nil || outcome != grant.Accepted {
 			return err
 		}
-		a.store(tx, g, g.Scopes)
+		a.store(tx, g, allowedScopes(app, g.Scopes))
 		refresh = grant.NewRefresh(tx, d.Ring, g, app.Lifetimes.RefreshIdle)
 		return ids.read(r.Context(), tx, g)
 	})
@@ -260,10 +260,11 @@ func (d *Door) refreshToken(r *http.Request, app *application.Application, p par
 		if err != nil || outcome != grant.Accepted {
 			return err
 		}
-		scopes := g.Scopes
+		// What an administrator took from the application since, no refresh brings back.
+		scopes := allowedScopes(app, g.Scopes)
 		if len(asked) > 0 {
 			for _, s := range asked {
-				if !slices.Contains(g.Scopes, s) {
+				if !slices.Contains(scopes, s) {
 					// An error, so that the rotation is rolled back: nothing was given.
 					return invalidScope("The scope %q was not granted; a refresh can only narrow the scope.", s)
 				}
