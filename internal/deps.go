@@ -1,0 +1,14 @@
+// Package internal pins the modules of the policy engine.
+package internal
+
+// What the policy engine is built on, pinned before its first importer.
+import (
+	_ "github.com/cerbos/cerbos-sdk-go/cerbos"
+	_ "github.com/cerbos/cerbos/api/genpb/cerbos/svc/v1"
+	_ "github.com/cerbos/cerbos/private/check"
+	_ "github.com/cerbos/cerbos/private/plan"
+	_ "github.com/cerbos/cerbos/private/ruletable"
+	_ "github.com/cerbos/cerbos/private/ruletable/compile"
+	_ "github.com/cerbos/cerbos/private/verify"
+	_ "google.golang.org/grpc"
+)
