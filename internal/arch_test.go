@@ -18,8 +18,8 @@ const module = "github.com/gatehouse-iam/gatehouse/"
 // The floors, top to bottom, and the order of packages on the two lower ones: a
 // package imports only what stands before it. docs/ARCHITECTURE.md draws this.
 var (
-	kitOrder = []string{"id", "clock", "fault", "caller", "cache", "secret", "db", "job", "page", "web", "api", "mail", "config", "jose"}
-	iamOrder = []string{"audit", "tenant", "user", "role", "credential", "attempt", "application", "session", "signingkey", "grant", "policy", "signin"}
+	kitOrder = []string{"id", "clock", "fault", "caller", "cache", "secret", "db", "batch", "job", "page", "web", "api", "mail", "config", "jose"}
+	iamOrder = []string{"audit", "tenant", "user", "role", "credential", "attempt", "application", "session", "signingkey", "grant", "policy", "decision", "signin"}
 )
 
 // onlyIn names packages that one place alone may import, and why.
@@ -37,7 +37,7 @@ var onlyIn = map[string]struct {
 var makesCallers = map[string]string{
 	"internal/kit/web":    "a request's caller",
 	"internal/kit/job":    "a job's caller",
-	"internal/iam/audit":  "the recorder's own, which only ever binds the callers it was given",
+	"internal/kit/batch":  "the recorder's own, which only ever binds the tenants it was given",
 	"internal/iam/tenant": "the poller of changed configuration and the deletion job, for which no request stands",
 	"internal/app":        "first start and the command line",
 }

@@ -7,8 +7,8 @@
 //
 // Access records (a machine token issued, a token introspected, a decision
 // answered) change nothing and are written in batches by a Recorder. A crash
-// loses at most what waits in its queue: QueueSize records, or those of the last
-// FlushEvery.
+// loses at most what waits in its queue: batch.QueueSize records, or those of the last
+// batch.FlushEvery.
 //
 // It never holds a secret, and it never decides anything.
 package audit

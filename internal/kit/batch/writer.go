@@ -1,0 +1,212 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Bounds of a Writer.
+const (
+	QueueSize  = 8192                  // records that may wait
+	QueueBytes = 64 << 20              // their bytes, as Put was told
+	FlushEvery = 40 * time.Millisecond // how long a record waits at most before it is sent
+	flushSize  = 1000                  // records in one transaction
+)
+
+// Table says where records of type T go.
+type Table[T any] struct {
+	Name    string   // for people: "access records"
+	Into    string   // the tenant table
+	Columns []string // besides tenant_id
+	// Rows returns the values of the records' columns, record by record. It runs before the
+	// transaction, so it may be slow. Records it cannot write it leaves out and says why in
+	// its error; they are counted as lost.
+	Rows func(ctx context.Context, c caller.Caller, records []T) ([]any, error)
+}
+
+type queued[T any] struct {
+	tenant id.ID
+	bytes  int
+	record T
+}
+
+// Writer writes records in batches. It is safe for concurrent use.
+type Writer[T any] struct {
+	db      *db.DB
+	log     *slog.Logger
+	table   Table[T]
+	inserts map[int]string
+	queue   chan queued[T]
+	bytes   atomic.Int64
+	dropped atomic.Int64
+	written atomic.Int64
+	done    chan struct{}
+	once    sync.Once
+	closing chan struct{}
+}
+
+// New starts a writer; Close ends it.
+func New[T any](d *db.DB, log *slog.Logger, t Table[T]) *Writer[T] {
+	w := &Writer[T]{db: d, log: log, table: t, inserts: inserts(t.Into, t.Columns), queue: make(chan queued[T], QueueSize),
+		done: make(chan struct{}), closing: make(chan struct{})}
+	go w.run()
+	return w
+}
+
+// Put queues a record of a tenant and never waits: when the queue is full the record is
+// dropped and counted. bytes is about what the record keeps in memory; zero where all
+// records are small.
+func (w *Writer[T]) Put(tenant id.ID, record T, bytes int) {
+	if bytes > 0 && w.bytes.Add(int64(bytes)) > QueueBytes {
+		w.bytes.Add(int64(-bytes))
+		w.dropped.Add(1)
+		return
+	}
+	select {
+	case w.queue <- queued[T]{tenant, bytes, record}:
+	default:
+		w.bytes.Add(int64(-bytes))
+		w.dropped.Add(1)
+	}
+}
+
+// Dropped returns how many records were lost since start, to a full queue or a database
+// that refused them.
+func (w *Writer[T]) Dropped() int64 { return w.dropped.Load() }
+
+// Written returns how many records were stored since start.
+func (w *Writer[T]) Written() int64 { return w.written.Load() }
+
+// Close writes what is queued and ends the writer. Nothing may be put after.
+func (w *Writer[T]) Close() {
+	w.once.Do(func() { close(w.closing) })
+	<-w.done
+}
+
+func (w *Writer[T]) run() {
+	defer close(w.done)
+	timer := time.NewTimer(FlushEvery)
+	defer timer.Stop()
+	for {
+		var batch []queued[T]
+		select {
+		case q := <-w.queue:
+			batch = append(batch, q)
+		case <-w.closing:
+			for batch = w.drain(nil); len(batch) > 0; batch = w.drain(nil) {
+				w.flush(batch)
+			}
+			return
+		}
+		timer.Reset(FlushEvery)
+		select {
+		case <-timer.C:
+		case <-w.closing:
+		}
+		w.flush(w.drain(batch))
+	}
+}
+
+// drain takes what is queued, up to flushSize.
+func (w *Writer[T]) drain(batch []queued[T]) []queued[T] {
+	for len(batch) < flushSize {
+		select {
+		case q := <-w.queue:
+			batch = append(batch, q)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// flush writes a batch in one transaction. If that fails (a tenant was deleted
+// meanwhile, say) each tenant is tried alone, so that one cannot spoil another.
+func (w *Writer[T]) flush(batch []queued[T]) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	byTenant := map[id.ID][]T{}
+	for _, q := range batch {
+		byTenant[q.tenant] = append(byTenant[q.tenant], q.record)
+		w.bytes.Add(int64(-q.bytes))
+	}
+	rows := map[id.ID][]any{}
+	for tenant, records := range byTenant {
+		values, err := w.table.Rows(ctx, recorder(tenant), records)
+		if n := len(values) / len(w.table.Columns); n < len(records) {
+			w.lost(tenant, len(records)-n, err)
+		}
+		rows[tenant] = values
+	}
+	if err := w.write(ctx, rows); err == nil {
+		return
+	}
+	for tenant, values := range rows {
+		if err := w.write(ctx, map[id.ID][]any{tenant: values}); err != nil {
+			w.lost(tenant, len(values)/len(w.table.Columns), err)
+		}
+	}
+}
+
+func (w *Writer[T]) lost(tenant id.ID, n int, err error) {
+	w.dropped.Add(int64(n))
+	w.log.Error(w.table.Name+" lost", "count", n, "tenant", tenant, "error", err)
+}
+
+func recorder(tenant id.ID) caller.Caller {
+	return caller.Caller{Tenant: tenant, Actor: caller.Actor{Kind: caller.System, Name: "recorder"}}
+}
+
+// write inserts every tenant's rows in one transaction, or none.
+func (w *Writer[T]) write(ctx context.Context, rows map[id.ID][]any) error {
+	var n int64
+	err := w.db.System(ctx, recorder(id.ID{}), "write the "+w.table.Name+" of several tenants in one round trip", func(st *db.SystemTx) error {
+		n = 0
+		for tenant, values := range rows {
+			tx := st.For(tenant)
+			for _, size := range chunks {
+				for cells := size * len(w.table.Columns); len(values) >= cells; values = values[cells:] {
+					tx.Later(w.inserts[size], values[:cells]...)
+					n += int64(size)
+				}
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		w.written.Add(n)
+	}
+	return err
+}
+
+// chunks are the sizes of the insert statements: few, so that each is prepared once.
+var chunks = []int{100, 10, 1}
+
+func inserts(into string, columns []string) map[int]string {
+	out := map[int]string{}
+	for _, rows := range chunks {
+		var b strings.Builder
+		fmt.Fprintf(&b, "INSERT INTO %s (tenant_id, %s) VALUES ", into, strings.Join(columns, ", "))
+		for i := range rows {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			b.WriteString("($1")
+			for p := range columns {
+				fmt.Fprintf(&b, ", $%d", 2+len(columns)*i+p)
+			}
+			b.WriteString(")")
+		}
+		out[rows] = b.String()
+	}
+	return out
+}
