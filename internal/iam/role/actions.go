@@ -3,7 +3,6 @@ package role
 import (
 	"maps"
 	"slices"
-	"strings"
 )
 
 // Action is one thing the management API can be asked to do.
@@ -110,37 +109,14 @@ const (
 	Auditor     = "auditor"
 )
 
-// builtins in the order of the golden table.
+// builtins in the order of the golden table. What each may do is said by the
+// policies in policies/; builtin.go is their answer.
 var builtins = []Role{
-	{Name: Owner, Builtin: true, Description: "Everything, including what cannot be undone.",
-		Actions: pick(func(string) bool { return true })},
-	{Name: Admin, Builtin: true, Description: "Everything but deleting tenants and rotating keys.",
-		Actions: pick(func(a string) bool { return a != "tenant.delete" && a != "key.rotate" })},
-	{Name: UserManager, Builtin: true, Description: "Users, their credentials, sessions and roles.",
-		Actions: pick(func(a string) bool {
-			return of(a, "user", "credential", "session", "grant") || a == "role.read" || a == "role.grant" || a == "role.revoke"
-		})},
-	{Name: Developer, Builtin: true, Description: "Applications.",
-		Actions: pick(func(a string) bool {
-			return of(a, "application") || a == "role.read" || a == "settings.read" || a == "key.read"
-		})},
-	{Name: Auditor, Builtin: true, Description: "Sees everything, changes nothing.",
-		Actions: pick(func(a string) bool { return strings.HasSuffix(a, ".read") })},
-}
-
-func pick(want func(string) bool) []string {
-	var out []string
-	for _, a := range Actions {
-		if want(a.Name) {
-			out = append(out, a.Name)
-		}
-	}
-	return out
-}
-
-func of(action string, nouns ...string) bool {
-	noun, _, _ := strings.Cut(action, ".")
-	return slices.Contains(nouns, noun)
+	{Name: Owner, Builtin: true, Description: "Everything, including what cannot be undone.", Actions: builtinActions[Owner]},
+	{Name: Admin, Builtin: true, Description: "Everything but deleting tenants and rotating keys.", Actions: builtinActions[Admin]},
+	{Name: UserManager, Builtin: true, Description: "Users, their credentials, sessions and roles.", Actions: builtinActions[UserManager]},
+	{Name: Developer, Builtin: true, Description: "Applications.", Actions: builtinActions[Developer]},
+	{Name: Auditor, Builtin: true, Description: "Sees everything, changes nothing.", Actions: builtinActions[Auditor]},
 }
 
 // Builtins returns the built-in roles.

@@ -1,5 +1,6 @@
 // Package role owns what may be done in the management API and by whom: the
-// catalogue of actions, the built-in roles (code), a tenant's own roles (rows) and
+// catalogue of actions, the built-in roles (policies/ says what they allow, builtin.go
+// is its answer), a tenant's own roles (rows) and
 // the grants of both to users and applications.
 //
 // Invariants:
@@ -12,5 +13,5 @@
 //   - Only unexpired grants of active users count, and they are read from the
 //     database every time.
 //
-// docs/roles.md is the golden table of built-in role × action; a test keeps it true.
+// docs/roles.md is the golden table of built-in role × action; a test in policies/ keeps it true.
 package role
