@@ -36,6 +36,8 @@ func scopeWords(scope string) message {
 		return say("scope.offline_access")
 	case application.ScopeManage:
 		return say("scope.manage")
+	case application.ScopeDecide:
+		return say("scope.decide")
 	}
 	return say("scope.other", "Scope", scope)
 }

@@ -31,6 +31,7 @@ type View struct {
 	JWKS                   map[string]any `json:"jwks,omitempty" doc:"The application's public keys."`
 	FirstParty             bool           `json:"first_party"`
 	Rotation               bool           `json:"rotation"`
+	PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"Only machine applications have it."`
 	AccessTokenSeconds     int64          `json:"access_token_seconds"`
 	IDTokenSeconds         int64          `json:"id_token_seconds"`
 	RefreshIdleSeconds     int64          `json:"refresh_idle_seconds"`
@@ -49,6 +50,9 @@ func view(a Application, shown secret.String) View {
 		AccessTokenSeconds: seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
 		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
+	}
+	if a.Type == Machine {
+		v.PrincipalMode = string(a.PrincipalMode)
 	}
 	if a.PreviousSecretHash != nil {
 		v.PreviousSecretUntil = &a.PreviousSecretUntil
@@ -74,6 +78,7 @@ type createInput struct {
 		JWKS                   map[string]any `json:"jwks,omitempty" doc:"Public keys (RFC 7517), for private_key_jwt."`
 		FirstParty             bool           `json:"first_party,omitempty" doc:"The tenant's own: people are not asked for consent."`
 		Rotation               *bool          `json:"rotation,omitempty" doc:"Replace a refresh token at each use. Default true; false only for confidential applications."`
+		PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"Whom decisions believe about the principal that a machine application asks about: the request (asserted, default), or the directory."`
 		AccessTokenSeconds     int64          `json:"access_token_seconds,omitempty" minimum:"60" maximum:"86400" doc:"Default 600."`
 		IDTokenSeconds         int64          `json:"id_token_seconds,omitempty" minimum:"60" maximum:"86400" doc:"Default 600."`
 		RefreshIdleSeconds     int64          `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000" doc:"Since its last use. Default 2592000."`
@@ -95,6 +100,7 @@ type patchInput struct {
 		JWKS                   *map[string]any `json:"jwks,omitempty"`
 		FirstParty             *bool           `json:"first_party,omitempty"`
 		Rotation               *bool           `json:"rotation,omitempty"`
+		PrincipalMode          *string         `json:"principal_mode,omitempty" enum:"asserted,directory"`
 		AccessTokenSeconds     int64           `json:"access_token_seconds,omitempty" minimum:"60" maximum:"86400"`
 		IDTokenSeconds         int64           `json:"id_token_seconds,omitempty" minimum:"60" maximum:"86400"`
 		RefreshIdleSeconds     int64           `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000"`
@@ -158,8 +164,8 @@ func (in *createInput) application() New {
 	return New{
 		Name: b.Name, Type: Type(b.Type), RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, AuthMethod: AuthMethod(b.AuthMethod),
 		Scopes: b.Scopes, AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS), FirstParty: b.FirstParty,
-		NoRotation: b.Rotation != nil && !*b.Rotation,
-		Lifetimes:  lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds),
+		NoRotation: b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
+		Lifetimes: lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds),
 	}
 }
 
@@ -168,6 +174,7 @@ func (in *patchInput) patch() Patch {
 	p := Patch{
 		Name: b.Name, Status: (*Status)(b.Status), AuthMethod: (*AuthMethod)(b.AuthMethod), RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs,
 		Scopes: b.Scopes, AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, FirstParty: b.FirstParty, Rotation: b.Rotation,
+		PrincipalMode: (*PrincipalMode)(b.PrincipalMode),
 	}
 	if b.JWKS != nil {
 		set := keySet(*b.JWKS)

@@ -61,6 +61,20 @@ const (
 // unless told otherwise; what they may do there is decided by their roles.
 const ScopeManage = "gatehouse:manage"
 
+// ScopeDecide is the scope that the decision APIs ask for. A machine application that has it
+// may ask about any principal; a user's token that has it may ask about that user.
+const ScopeDecide = "gatehouse:decide"
+
+// PrincipalMode says whom a machine application's requests for decisions are believed about
+// their principal. A user's token is always answered from the directory.
+type PrincipalMode string
+
+// The principal modes.
+const (
+	Asserted      PrincipalMode = "asserted"  // the request says roles and attributes, as with a plain Cerbos server
+	FromDirectory PrincipalMode = "directory" // the request names the principal; the rest comes from the directory
+)
+
 // Lifetimes bound what an application holds.
 type Lifetimes struct {
 	AccessToken time.Duration // 1 minute to 1 day; default 10 minutes
@@ -96,6 +110,7 @@ type Application struct {
 	JWKS                   json.RawMessage // its public keys, for private_key_jwt; nil when none
 	FirstParty             bool            // the tenant's own: people are not asked for consent
 	Rotation               bool            // a refresh token is replaced at each use
+	PrincipalMode          PrincipalMode   // FromDirectory only for machines
 	Lifetimes              Lifetimes
 	CreatedAt              time.Time
 	UpdatedAt              time.Time

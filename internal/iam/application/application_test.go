@@ -130,6 +130,8 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 		"jwt without keys":   {application.New{Name: "x", Type: application.Machine, AuthMethod: application.AuthJWT}, []string{"jwks"}},
 		"bad keys":           {application.New{Name: "x", Type: application.Machine, AuthMethod: application.AuthJWT, JWKS: json.RawMessage(`{"keys":[{}]}`)}, []string{"jwks"}},
 		"short secret":       {application.New{Name: "x", Type: application.Machine, Secret: "short"}, []string{"secret"}},
+		"web from directory": {application.New{Name: "x", Type: application.Web, RedirectURIs: []string{"https://a.b"}, PrincipalMode: application.FromDirectory}, []string{"principal_mode"}},
+		"unknown mode":       {application.New{Name: "x", Type: application.Machine, PrincipalMode: "trusted"}, []string{"principal_mode"}},
 		"everything": {application.New{ClientID: "a b", Name: "a\nb", Type: application.SPA, RedirectURIs: []string{"https://a.b", "/x", "https://a.b"}, PostLogoutRedirectURIs: []string{"javascript:alert(1)"},
 			Scopes: []string{"a b", "x", "x"}, AccessToken: "x", IDTokenAlg: "none", NoRotation: true, Lifetimes: application.Lifetimes{AccessToken: time.Second, RefreshMax: time.Hour}},
 			[]string{"name", "client_id", "redirect_uris[1]", "redirect_uris[2]", "post_logout_redirect_uris[0]", "scopes[0]", "scopes[2]", "access_token", "id_token_alg", "rotation", "access_token_seconds", "refresh_max_seconds"}},
@@ -192,6 +194,26 @@ func TestUpdateAndRotate(t *testing.T) {
 		}
 		if b, s, err = update(application.Patch{AuthMethod: &basic}); err != nil || s.IsZero() || !b.CheckSecret(secret.HashOf(s), now) {
 			t.Errorf("a secret again: %v", err)
+		}
+	})
+}
+
+func TestAMachineSaysWhomDecisionsBelieve(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		plain, _ := create(t, d, acme, application.New{Name: "Reports", Type: application.Machine, Scopes: []string{application.ScopeDecide}})
+		if plain.PrincipalMode != application.Asserted {
+			t.Errorf("unless told otherwise the mode is %s", plain.PrincipalMode)
+		}
+		mode := application.FromDirectory
+		if err := d.Update(ctx, acme, func(tx *db.Tx) error {
+			_, _, err := application.Update(ctx, tx, role.Everything(), plain.ID, application.Patch{PrincipalMode: &mode})
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := get(t, d, acme, plain.ID); err != nil || got.PrincipalMode != mode {
+			t.Errorf("read back: %s %v", got.PrincipalMode, err)
 		}
 	})
 }

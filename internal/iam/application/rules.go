@@ -28,7 +28,8 @@ type New struct {
 	IDTokenAlg             string
 	JWKS                   json.RawMessage
 	FirstParty             bool
-	NoRotation             bool // keep the same refresh token at each use; for confidential applications only
+	NoRotation             bool          // keep the same refresh token at each use; for confidential applications only
+	PrincipalMode          PrincipalMode // default: Asserted
 	Lifetimes              Lifetimes
 }
 
@@ -45,6 +46,7 @@ type Patch struct {
 	JWKS                   *json.RawMessage
 	FirstParty             *bool
 	Rotation               *bool
+	PrincipalMode          *PrincipalMode
 	Lifetimes              *Lifetimes // zero fields are unchanged
 }
 
@@ -70,7 +72,7 @@ func (n New) application() Application {
 		ClientID: n.ClientID, Name: n.Name, Type: n.Type, Status: Active, AuthMethod: n.AuthMethod,
 		RedirectURIs: n.RedirectURIs, PostLogoutRedirectURIs: n.PostLogoutRedirectURIs, Scopes: n.Scopes,
 		AccessToken: n.AccessToken, IDTokenAlg: n.IDTokenAlg, JWKS: n.JWKS,
-		FirstParty: n.FirstParty, Rotation: !n.NoRotation, Lifetimes: n.Lifetimes,
+		FirstParty: n.FirstParty, Rotation: !n.NoRotation, PrincipalMode: n.PrincipalMode, Lifetimes: n.Lifetimes,
 	}
 	if a.AuthMethod == "" {
 		a.AuthMethod = AuthBasic
@@ -89,6 +91,9 @@ func (n New) application() Application {
 	}
 	if a.IDTokenAlg == "" {
 		a.IDTokenAlg = "ES256"
+	}
+	if a.PrincipalMode == "" {
+		a.PrincipalMode = Asserted
 	}
 	a.Lifetimes = a.Lifetimes.over(defaultLifetimes)
 	return a
@@ -118,6 +123,7 @@ func (p Patch) apply(a *Application) {
 	set(&a.JWKS, p.JWKS)
 	set(&a.FirstParty, p.FirstParty)
 	set(&a.Rotation, p.Rotation)
+	set(&a.PrincipalMode, p.PrincipalMode)
 	if p.Lifetimes != nil {
 		a.Lifetimes = p.Lifetimes.over(a.Lifetimes)
 	}
@@ -153,6 +159,12 @@ func (a *Application) check() error {
 	a.checkURIs(&wrong)
 	a.checkScopes(&wrong)
 	a.checkTokens(&wrong)
+	switch {
+	case a.PrincipalMode != Asserted && a.PrincipalMode != FromDirectory:
+		wrong.Add("principal_mode", "The principal mode must be asserted or directory.")
+	case a.PrincipalMode == FromDirectory && a.Type != Machine:
+		wrong.Add("principal_mode", "Only machine applications ask about others: for the users of an application of type %s the directory always decides.", a.Type)
+	}
 	return wrong.Err("application.invalid")
 }
 

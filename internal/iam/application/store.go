@@ -18,14 +18,14 @@ import (
 )
 
 const columns = `id, client_id, name, type, status, auth_method, secret_hash, previous_secret_hash, previous_secret_until,
-	redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, first_party, rotation,
+	redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, first_party, rotation, principal_mode,
 	access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, created_at, updated_at`
 
 func scanApplication(row db.Row) (a Application, err error) {
 	var redirects, logouts, scopes, jwks string
 	var at, it, idle, maximum int64
 	if err := row.Scan(&a.ID, &a.ClientID, &a.Name, &a.Type, &a.Status, &a.AuthMethod, &a.SecretHash, &a.PreviousSecretHash, &a.PreviousSecretUntil,
-		&redirects, &logouts, &scopes, &a.AccessToken, &a.IDTokenAlg, &jwks, &a.FirstParty, &a.Rotation,
+		&redirects, &logouts, &scopes, &a.AccessToken, &a.IDTokenAlg, &jwks, &a.FirstParty, &a.Rotation, &a.PrincipalMode,
 		&at, &it, &idle, &maximum, &a.CreatedAt, &a.UpdatedAt); err != nil {
 		return Application{}, err
 	}
@@ -52,7 +52,7 @@ func (a *Application) values() []any {
 	}
 	seconds := func(d time.Duration) int64 { return int64(d / time.Second) }
 	return []any{a.Name, string(a.Status), string(a.AuthMethod), a.SecretHash, a.PreviousSecretHash, a.PreviousSecretUntil,
-		list(a.RedirectURIs), list(a.PostLogoutRedirectURIs), list(a.Scopes), string(a.AccessToken), a.IDTokenAlg, string(a.JWKS), a.FirstParty, a.Rotation,
+		list(a.RedirectURIs), list(a.PostLogoutRedirectURIs), list(a.Scopes), string(a.AccessToken), a.IDTokenAlg, string(a.JWKS), a.FirstParty, a.Rotation, string(a.PrincipalMode),
 		seconds(a.Lifetimes.AccessToken), seconds(a.Lifetimes.IDToken), seconds(a.Lifetimes.RefreshIdle), seconds(a.Lifetimes.RefreshMax), a.UpdatedAt}
 }
 
@@ -83,9 +83,9 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, 
 	args := append([]any{a.ID, a.ClientID, string(a.Type), a.CreatedAt}, a.values()...)
 	_, err := tx.Exec(ctx, `INSERT INTO applications (tenant_id, id, client_id, type, created_at,
 		name, status, auth_method, secret_hash, previous_secret_hash, previous_secret_until,
-		redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, first_party, rotation,
+		redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, first_party, rotation, principal_mode,
 		access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`, args...)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)`, args...)
 	if db.IsConflict(err, "applications", "client_id") {
 		return Application{}, "", ErrClientIDTaken
 	}
@@ -209,8 +209,8 @@ func write(ctx context.Context, tx *db.Tx, a *Application, action string, fields
 		a.UpdatedAt = read.Add(time.Microsecond)
 	}
 	n, err := tx.Exec(ctx, `UPDATE applications SET name = $4, status = $5, auth_method = $6, secret_hash = $7, previous_secret_hash = $8, previous_secret_until = $9,
-		redirect_uris = $10, post_logout_redirect_uris = $11, scopes = $12, access_token = $13, id_token_alg = $14, jwks = $15, first_party = $16, rotation = $17,
-		access_token_lifetime = $18, id_token_lifetime = $19, refresh_token_idle = $20, refresh_token_max = $21, updated_at = $22
+		redirect_uris = $10, post_logout_redirect_uris = $11, scopes = $12, access_token = $13, id_token_alg = $14, jwks = $15, first_party = $16, rotation = $17, principal_mode = $18,
+		access_token_lifetime = $19, id_token_lifetime = $20, refresh_token_idle = $21, refresh_token_max = $22, updated_at = $23
 		WHERE tenant_id = $1 AND id = $2 AND updated_at = $3`, append([]any{a.ID, read}, a.values()...)...)
 	if err != nil {
 		return err
@@ -238,7 +238,7 @@ func (p Patch) fields() []string {
 	}{
 		{"name", p.Name != nil}, {"status", p.Status != nil}, {"auth_method", p.AuthMethod != nil}, {"redirect_uris", p.RedirectURIs != nil},
 		{"post_logout_redirect_uris", p.PostLogoutRedirectURIs != nil}, {"scopes", p.Scopes != nil}, {"access_token", p.AccessToken != nil},
-		{"id_token_alg", p.IDTokenAlg != nil}, {"jwks", p.JWKS != nil}, {"first_party", p.FirstParty != nil}, {"rotation", p.Rotation != nil}, {"lifetimes", p.Lifetimes != nil},
+		{"id_token_alg", p.IDTokenAlg != nil}, {"jwks", p.JWKS != nil}, {"first_party", p.FirstParty != nil}, {"rotation", p.Rotation != nil}, {"principal_mode", p.PrincipalMode != nil}, {"lifetimes", p.Lifetimes != nil},
 	} {
 		if f.set {
 			out = append(out, f.name)
