@@ -279,6 +279,63 @@ func TestWritersShareAndDoNotDisturbOneAnother(t *testing.T) {
 	})
 }
 
+// SQLite answers an interrupted statement by rolling back the whole transaction, in
+// which the group's other writers stand too: whoever goes away is not interrupted.
+func TestWhoGoesAwayDoesNotInterruptTheGroup(t *testing.T) {
+	d := testkit.Open(t, testkit.SQLite(t))
+	ctx, acme := t.Context(), d.Tenant(t, "acme")
+	insert := func(row id.ID) error {
+		return d.Update(ctx, acme, func(tx *db.Tx) error {
+			_, err := tx.Exec(ctx, insertJob, row, "k", nil, []byte{}, tx.Now())
+			return err
+		})
+	}
+	if err := d.Update(ctx, acme, func(tx *db.Tx) error {
+		for range 200 {
+			tx.Later(insertJob, id.New(), "k", nil, []byte{}, tx.Now())
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	begun, leave := make(chan struct{}), make(chan struct{})
+	first, neighbour := id.New(), id.New()
+	wg.Go(func() { // opens the group and holds it until the others have queued
+		if err := d.Update(ctx, acme, func(tx *db.Tx) error {
+			close(begun)
+			<-leave
+			_, err := tx.Exec(ctx, insertJob, first, "k", nil, []byte{}, tx.Now())
+			return err
+		}); err != nil {
+			t.Errorf("the group's first writer: %v", err)
+		}
+	})
+	<-begun
+	wg.Go(func() {
+		if err := insert(neighbour); err != nil {
+			t.Errorf("the neighbour: %v", err)
+		}
+	})
+	wg.Go(func() {
+		gone, goAway := context.WithCancel(ctx)
+		_ = d.Update(gone, acme, func(tx *db.Tx) error {
+			time.AfterFunc(10*time.Millisecond, goAway)
+			_, err := tx.Exec(gone, `UPDATE jobs SET attempts = (SELECT count(*) FROM jobs a, jobs b, jobs c
+				WHERE a.tenant_id = $1 AND b.tenant_id = $1 AND c.tenant_id = $1) WHERE tenant_id = $1 AND id = $2`, first)
+			return err
+		})
+	})
+	time.Sleep(20 * time.Millisecond) // both wait in the queue by now; if not, the test is easier, never wrong
+	close(leave)
+	wg.Wait()
+	for name, row := range map[string]id.ID{"first": first, "neighbour": neighbour} {
+		if countFor(t, d, acme, row) != 1 {
+			t.Errorf("the %s writer's acknowledged row is gone", name)
+		}
+	}
+}
+
 func TestPostgresRefusesToServeWithARoleThatCouldBypass(t *testing.T) {
 	d := testkit.Open(t, testkit.Postgres(t))
 	cfg := d.Config
