@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 )
 
 // RFC 6749 §4.1.2.1: never redirect before client and redirect_uri are valid.
@@ -247,6 +248,28 @@ func TestFlowIsFinishedOnce(t *testing.T) {
 		wg.Wait()
 		if codes != 1 {
 			t.Errorf("of 16 finishers %d got a code", codes)
+		}
+	})
+}
+
+// A finished flow of another kind gives no code, even if all else in it would do.
+func TestOnlyAnAuthorizeFlowGivesACode(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.client(application.New{})
+		_, challenge := pkce()
+		b := w.browser()
+		done := b.complete(toSignIn(t, b.get(c.authorizeURL(challenge))), w.user, true)
+		if err := w.Update(t.Context(), w.c, func(tx *db.Tx) error {
+			n, err := tx.Exec(t.Context(), `UPDATE signin_flows SET state = replace(state, '"kind":"authorize"', '"kind":"signout"') WHERE tenant_id = $1`)
+			if err == nil && n != 1 {
+				t.Errorf("%d flows, want 1", n)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if a := b.get(done); a.StatusCode != http.StatusNotFound {
+			t.Errorf("a sign-out's flow answers %d %s", a.StatusCode, a.Header.Get("Location"))
 		}
 	})
 }
