@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
@@ -28,6 +29,7 @@ type App struct {
 	Development  bool // the ring is the data directory's own
 	Queue        *job.Queue
 	Records      *audit.Recorder
+	Decisions    *decision.Recorder
 	Tenants      *tenant.Directory
 	Applications *application.Directory
 	Keys         *signingkey.Keys
@@ -58,10 +60,13 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 	applications := application.NewDirectory(d)
 	tenants.Watch(keys.Drop)
 	tenants.Watch(applications.Drop)
+	decisions := decision.NewRecorder(d, keyRing, log)
+	tenants.Watch(decisions.Drop)
 	return &App{
 		Config: cfg, Log: log, Clock: c, DB: d, Ring: keyRing, Development: development,
 		Queue:        job.NewQueue(keyRing),
 		Records:      audit.NewRecorder(d, c, log),
+		Decisions:    decisions,
 		Tenants:      tenants,
 		Applications: applications,
 		Keys:         keys,
@@ -78,5 +83,6 @@ func (a *App) url(slug, path string) string { return a.Tenants.Issuer(slug) + pa
 // Close writes what is queued and closes the database.
 func (a *App) Close() {
 	a.Records.Close()
+	a.Decisions.Close()
 	a.DB.Close()
 }

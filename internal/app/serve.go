@@ -68,8 +68,10 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "gatehouse_access_records_written_total", Help: "Access records stored."}, func() float64 { return float64(a.Records.Written()) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "gatehouse_access_records_dropped_total", Help: "Access records lost to a full queue or a refusing database."}, func() float64 { return float64(a.Records.Dropped()) }))
+		counter("gatehouse_access_records_written_total", "Access records stored.", a.Records.Written),
+		counter("gatehouse_access_records_dropped_total", "Access records lost to a full queue or a refusing database.", a.Records.Dropped),
+		counter("gatehouse_decision_records_written_total", "Decision records stored.", a.Decisions.Written),
+		counter("gatehouse_decision_records_dropped_total", "Decision records lost to a full queue or a refusing database.", a.Decisions.Dropped))
 
 	public := &web.Server{Name: "public", Address: a.Config.Listen, Handler: a.handler(hosted, registry), CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Log: a.Log, Clock: a.Clock}
 	ops := &web.Server{Name: "ops", Address: a.Config.OpsListen, Handler: web.OpsHandler(a.Log, registry, a.DB.Ping), Log: a.Log, Clock: a.Clock}
@@ -100,6 +102,10 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	wg.Go(func() { runner.Run(ctx) })
 	wg.Wait()
 	return errors.Join(errs[:]...)
+}
+
+func counter(name, help string, value func() int64) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
 }
 
 func (a *App) pages() (*pages.Door, error) {

@@ -1,0 +1,142 @@
+package decision
+
+import (
+	"hash/fnv"
+	"time"
+
+	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Kind says which question was answered.
+type Kind string
+
+// The kinds. Their order is part of what is stored.
+const (
+	Check      Kind = "check"      // Cerbos CheckResources
+	Plan       Kind = "plan"       // Cerbos PlanResources
+	Evaluation Kind = "evaluation" // AuthZEN evaluation, evaluations and searches
+	SignIn     Kind = "signin"     // gatehouse:signin
+	Admin      Kind = "admin"      // our own management API
+)
+
+var kinds = []Kind{"", Check, Plan, Evaluation, SignIn, Admin}
+
+// How the principal of a decision came about: an application's principal_mode.
+const (
+	Asserted  = "asserted"  // as the application said
+	Directory = "directory" // roles and attributes are ours
+)
+
+// Decision is one answer of the engine. Its messages belong to the Recorder from Record on;
+// they may be shared, but nobody may change them any more.
+type Decision struct {
+	ID       id.ID // the call id of the answer; a version 7 UUID of the answer's time
+	Kind     Kind
+	Mode     string // Asserted, Directory, or "" where there is no such choice
+	Reason   string // why all was denied without asking a policy: a code such as "principal.suspended"
+	Revision int64  // that answered; 0 is the base policies alone
+	Took     time.Duration
+	Size     int // bytes of the request as it came: what waiting for the database keeps in memory
+
+	// Of a Check and all else but a Plan. Outputs[i] answers Inputs[i].
+	Inputs  []*enginev1.CheckInput
+	Outputs []*enginev1.CheckOutput
+
+	// Of a Plan.
+	PlanInput  *enginev1.PlanResourcesInput
+	PlanOutput *enginev1.PlanResourcesOutput
+}
+
+// Record is a decision as it is stored. Its Outputs have effects, policies, scopes and derived
+// roles only.
+type Record struct {
+	Decision
+	At        time.Time // microseconds, from the ID
+	Actor     caller.Actor
+	RequestID string // ties the record to the answer and the server's log
+	Redacted  []Mark // what the tenant's rule took away
+	Oversized bool   // the input was too large to keep: it has no attributes
+
+	shown []int // the inputs that a list's filter is about; nil for all
+}
+
+// Mark says that a rule changed an input.
+type Mark struct {
+	Input int    // index of the input; -1 for the principal and auxData, which all share
+	Path  string // of the rule
+}
+
+// ErrNotFound is the fault for a record that is not there.
+var ErrNotFound = fault.New(fault.NotFound, "decision.not_found", "There is no decision with this id. Records are kept as long as the tenant's retention says.")
+
+// application returns the application that asked; zero where none did.
+func application(a caller.Actor) id.ID {
+	if a.Kind == caller.Application {
+		return a.ID
+	}
+	return a.Via
+}
+
+// principal returns who was asked about.
+func (d *Decision) principal() *enginev1.Principal {
+	if d.PlanInput != nil {
+		return d.PlanInput.GetPrincipal()
+	}
+	if len(d.Inputs) > 0 {
+		return d.Inputs[0].GetPrincipal()
+	}
+	return nil
+}
+
+// key stands for an id of any length in a column. Two ids may share one, so whoever finds rows
+// by it compares what they hold.
+func key(s string) int64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s))
+	return int64(h.Sum64())
+}
+
+// several is the resource key of a record that is about no or many resources.
+const several = int64(0)
+
+func (d *Decision) resourceKey() int64 {
+	if len(d.Inputs) != 1 {
+		return several
+	}
+	return key(d.Inputs[0].GetResource().GetId())
+}
+
+// The bits of effects.
+const (
+	someAllowed     = 1
+	someDenied      = 2
+	someConditional = 4 // a plan with a condition
+)
+
+func (d *Decision) effects() (bits int) {
+	for _, o := range d.Outputs {
+		for _, a := range o.GetActions() {
+			if a.GetEffect() == effectv1.Effect_EFFECT_ALLOW {
+				bits |= someAllowed
+			} else {
+				bits |= someDenied
+			}
+		}
+	}
+	if d.PlanOutput != nil {
+		switch d.PlanOutput.GetFilter().GetKind() {
+		case enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED:
+			bits |= someAllowed
+		case enginev1.PlanResourcesFilter_KIND_CONDITIONAL:
+			bits |= someConditional
+		default:
+			bits |= someDenied
+		}
+	}
+	return bits
+}

@@ -1,0 +1,105 @@
+package decision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/batch"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+const (
+	settingsSize = 50_000  // tenants whose settings a replica keeps copies of
+	maxBody      = 1 << 20 // bytes of a stored record; a larger one loses its attributes
+	hashPurpose  = "decision redaction"
+)
+
+// Recorder stores decisions in batches. It is safe for concurrent use.
+type Recorder struct {
+	*batch.Writer[recorded]
+	settings settingsOf
+	ring     *secret.KeyRing
+}
+
+type recorded struct {
+	Decision
+	actor     caller.Actor
+	requestID string
+}
+
+// NewRecorder starts a recorder; Close ends it. Hashes of redacted values are keyed by the ring.
+func NewRecorder(d *db.DB, ring *secret.KeyRing, log *slog.Logger) *Recorder {
+	r := &Recorder{settings: settingsOf{d, cache.New[[]rule](settingsSize)}, ring: ring}
+	d.Watch(r.Drop)
+	r.Writer = batch.New(d, log, batch.Table[recorded]{
+		Name: "decision records", Into: "decisions",
+		Columns: []string{"id", "principal", "resource", "application_id", "revision", "effects", "body"},
+		Rows:    r.rows,
+	})
+	return r
+}
+
+// Record queues a decision and never waits: when the queue is full, or holds too much, the
+// decision is dropped and counted. Redaction and marshalling are the writer's, not the caller's.
+func (r *Recorder) Record(c caller.Caller, d Decision) {
+	r.Put(c.Tenant, recorded{d, c.Actor, c.RequestID}, d.Size)
+}
+
+func (r *Recorder) rows(ctx context.Context, c caller.Caller, records []recorded) ([]any, error) {
+	rules, err := r.settings.rules(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("the redaction rule cannot be read: %w", err)
+	}
+	hash := func(b []byte) string {
+		sum, _ := r.ring.MAC(r.ring.Current(), c.Tenant, hashPurpose, b) // the ring has its current key
+		return hashText(r.ring.Current(), sum)
+	}
+	values := make([]any, 0, 7*len(records))
+	var wrong error
+	for _, d := range records {
+		rec := Record{Decision: d.Decision, Actor: d.actor, RequestID: d.requestID}
+		if rec.Actor.Tenant == c.Tenant {
+			rec.Actor.Tenant = id.ID{}
+		}
+		if rec.ID.IsZero() {
+			wrong = errors.Join(wrong, errors.New("a decision without an id"))
+			continue
+		}
+		rec.trim()
+		rec.redact(rules, hash)
+		body, err := rec.encode()
+		if len(body) > maxBody {
+			rec.strip()
+			body, err = rec.encode()
+		}
+		if err == nil && len(body) > maxBody { // names alone
+			err = fmt.Errorf("a record of %d bytes", len(body))
+		}
+		if err != nil {
+			wrong = errors.Join(wrong, err)
+			continue
+		}
+		values = append(values, rec.ID, key(rec.principal().GetId()), rec.resourceKey(), application(rec.Actor), rec.Revision, rec.effects(), body)
+	}
+	return values, wrong
+}
+
+// trim leaves of the outputs what is stored.
+func (r *Record) trim() {
+	outputs := make([]*enginev1.CheckOutput, len(r.Outputs))
+	for i, o := range r.Outputs {
+		outputs[i] = &enginev1.CheckOutput{Actions: o.GetActions(), EffectiveDerivedRoles: o.GetEffectiveDerivedRoles()}
+	}
+	r.Outputs = outputs
+	if r.PlanOutput != nil {
+		r.PlanOutput = &enginev1.PlanResourcesOutput{Filter: r.PlanOutput.GetFilter()}
+	}
+}

@@ -1,0 +1,142 @@
+package decision_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+)
+
+var ctx = context.Background()
+
+func recorder(t testing.TB, d *testkit.Database) *decision.Recorder {
+	t.Helper()
+	ring, err := secret.ParseKeyRing(secret.NewKey("k1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decision.NewRecorder(d.DB, ring, slog.New(slog.DiscardHandler))
+}
+
+func value(t testing.TB, v any) *structpb.Value {
+	t.Helper()
+	x, err := structpb.NewValue(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func attr(t testing.TB, m map[string]any) map[string]*structpb.Value {
+	t.Helper()
+	return value(t, m).GetStructValue().GetFields()
+}
+
+// asked is a check of one action on documents, all of which are decided the same.
+func asked(t testing.TB, d *testkit.Database, principal, action string, effect effectv1.Effect, documents ...string) decision.Decision {
+	t.Helper()
+	p := &enginev1.Principal{Id: principal, Roles: []string{"employee"}, Attr: attr(t, map[string]any{"email": principal + "@acme.example", "team": map[string]any{"name": "red", "lead": "zoe"}})}
+	x := decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Check, Mode: decision.Asserted, Revision: 3, Took: 1500 * time.Microsecond}
+	for _, doc := range documents {
+		x.Inputs = append(x.Inputs, &enginev1.CheckInput{RequestId: "r1", Principal: p, Actions: []string{action},
+			Resource: &enginev1.Resource{Kind: "document", Id: doc, Attr: attr(t, map[string]any{"owner": "zoe", "pages": 7, "readers": []any{map[string]any{"name": "ida"}, "x"}})},
+			AuxData:  nil})
+		x.Outputs = append(x.Outputs, &enginev1.CheckOutput{RequestId: "r1", ResourceId: doc, EffectiveDerivedRoles: []string{"member"},
+			Actions: map[string]*enginev1.CheckOutput_ActionEffect{action: {Effect: effect, Policy: "resource.document.vdefault"}},
+			Outputs: []*enginev1.OutputEntry{{Src: "s", Val: value(t, "secret")}}})
+	}
+	return x
+}
+
+func list(t testing.TB, d *testkit.Database, c caller.Caller, f decision.Filter, p page.Request) (l page.List[decision.Record]) {
+	t.Helper()
+	if err := d.View(ctx, c, func(tx *db.Tx) (err error) { l, err = decision.List(ctx, tx, f, p); return err }); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestARecordIsWhatWasDecided(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
+		app := id.New()
+		c := acme.As(caller.Actor{Kind: caller.Application, ID: app, Tenant: acme.Tenant, Name: "Shop"})
+		c.RequestID = "req-1"
+		r := recorder(t, d)
+		one := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_DENY, "d1", "d2")
+		r.Record(c, one)
+		r.Close()
+		var got decision.Record
+		get := func(c caller.Caller) error {
+			return d.View(ctx, c, func(tx *db.Tx) (err error) { got, err = decision.Get(ctx, tx, one.ID); return err })
+		}
+		if err := get(acme); err != nil {
+			t.Fatal(err)
+		}
+		want := decision.Record{Decision: one, At: one.ID.Time(), RequestID: "req-1", Actor: caller.Actor{Kind: caller.Application, ID: app, Name: "Shop"}}
+		for i, o := range want.Outputs {
+			want.Outputs[i] = &enginev1.CheckOutput{Actions: o.Actions, EffectiveDerivedRoles: o.EffectiveDerivedRoles}
+		}
+		opts := cmp.Options{protocmp.Transform(), cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".shown" }, cmp.Ignore())}
+		if diff := cmp.Diff(want, got, opts); diff != "" {
+			t.Error(diff)
+		}
+		if err := get(globex); err != decision.ErrNotFound {
+			t.Errorf("another tenant: %v", err)
+		}
+	})
+}
+
+func TestTheRecorderCountsWhatItLoses(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		r := recorder(t, d)
+		for i := range 123 {
+			r.Record(acme, asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, fmt.Sprint(i)))
+		}
+		r.Record(caller.Caller{Tenant: id.New()}, asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "x")) // no such tenant
+		nameless := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "x")
+		nameless.ID = id.ID{}
+		r.Record(acme, nameless)
+		broken := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "x\xff") // protobuf refuses it
+		r.Record(acme, broken)
+		huge := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "x")
+		huge.Size = 1 << 30
+		r.Record(acme, huge)
+		r.Close()
+		if r.Written() != 123 || r.Dropped() != 4 {
+			t.Errorf("written %d, dropped %d", r.Written(), r.Dropped())
+		}
+	})
+}
+
+func TestAnOversizedRecordKeepsItsNames(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		r := recorder(t, d)
+		x := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "d1")
+		x.Inputs[0].Resource.Attr["text"] = value(t, strings.Repeat("x", 2<<20))
+		r.Record(acme, x)
+		r.Close()
+		l := list(t, d, acme, decision.Filter{ResourceID: "d1"}, page.First())
+		if len(l.Items) != 1 || !l.Items[0].Oversized || len(l.Items[0].Inputs[0].Resource.Attr)+len(l.Items[0].Inputs[0].Principal.Attr) != 0 {
+			t.Errorf("%v", l)
+		}
+	})
+}

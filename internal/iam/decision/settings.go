@@ -1,0 +1,112 @@
+package decision
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Bounds of Settings.
+const (
+	DefaultRetention = 30 * 24 * time.Hour
+	maxRetentionDays = 400
+	maxRules         = 50
+)
+
+// Settings are what a tenant decides about its records.
+type Settings struct {
+	RetentionDays int    `json:"retention_days" minimum:"1" maximum:"400" doc:"How many days decision and access records are kept."`
+	Redaction     []Rule `json:"redaction" maxItems:"50" doc:"Attributes that are not stored as they are. It counts for decisions from now on, within a second."`
+}
+
+// Retention is how long records are kept.
+func (s Settings) Retention() time.Duration { return time.Duration(s.RetentionDays) * 24 * time.Hour }
+
+// DefaultSettings are those of a tenant that never changed them.
+func DefaultSettings() Settings {
+	return Settings{RetentionDays: int(DefaultRetention / (24 * time.Hour)), Redaction: []Rule{}}
+}
+
+func (s Settings) check() error {
+	var wrong fault.Fields
+	if s.RetentionDays < 1 || s.RetentionDays > maxRetentionDays {
+		wrong.Add("retention_days", "This must be from 1 to %d days.", maxRetentionDays)
+	}
+	if len(s.Redaction) > maxRules {
+		wrong.Add("redaction", "A tenant may have at most %d redaction rules.", maxRules)
+	} else {
+		for i, r := range s.Redaction {
+			if _, err := r.compile(); err != nil {
+				wrong.Add(fmt.Sprintf("redaction[%d]", i), "%s", err.Error())
+			}
+		}
+	}
+	return wrong.Err("decision_settings.invalid")
+}
+
+// ReadSettings returns the tenant's settings.
+func ReadSettings(ctx context.Context, tx *db.Tx) (Settings, error) {
+	text, err := db.One(ctx, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) }, `SELECT settings FROM decision_settings WHERE tenant_id = $1`)
+	if errors.Is(err, db.ErrNoRows) {
+		return DefaultSettings(), nil
+	}
+	s := DefaultSettings()
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &s)
+	}
+	if err != nil {
+		return Settings{}, fmt.Errorf("decision settings: %w", err)
+	}
+	return s, nil
+}
+
+// WriteSettings replaces the tenant's settings. It fails with an Invalid fault that names every
+// wrong field.
+func WriteSettings(tx *db.Tx, s Settings) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	tx.Later(`INSERT INTO decision_settings (tenant_id, settings, updated_at) VALUES ($1, $2, $3)
+		ON CONFLICT (tenant_id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at`, string(text), tx.Now())
+	audit.Write(tx, audit.Event{Action: "settings.update", Target: audit.Target{Kind: "decision-settings"},
+		Detail: map[string]any{"retention_days": s.RetentionDays, "redaction_rules": len(s.Redaction)}})
+	tenant.Touch(tx)
+	return nil
+}
+
+// settingsOf is a replica's copy of the tenants' settings, their rules compiled.
+type settingsOf struct {
+	db     *db.DB
+	copies *cache.Cache[[]rule]
+}
+
+func (s settingsOf) rules(ctx context.Context, c caller.Caller) ([]rule, error) {
+	return s.copies.Get(ctx, c.Tenant, "", func(ctx context.Context) (rules []rule, err error) {
+		var now Settings
+		if err := s.db.View(ctx, c, func(tx *db.Tx) (err error) {
+			now, err = ReadSettings(ctx, tx)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+		return compile(now.Redaction)
+	})
+}
+
+// Drop forgets a tenant's settings; those of all tenants for the zero id. Give it to
+// tenant.Directory.Watch, else a change on another replica is never seen.
+func (r *Recorder) Drop(tenant id.ID) { r.settings.copies.Drop(tenant) }

@@ -1,0 +1,186 @@
+package decision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+)
+
+const columns = `id, revision, body`
+
+func scanRecord(row db.Row) (r Record, err error) {
+	var body []byte
+	if err := row.Scan(&r.ID, &r.Revision, &body); err != nil {
+		return Record{}, err
+	}
+	r.At = r.ID.Time()
+	if err := r.decode(body); err != nil {
+		return Record{}, fmt.Errorf("decision %s: %w", r.ID, err)
+	}
+	return r, nil
+}
+
+// Get returns a record, or ErrNotFound.
+func Get(ctx context.Context, tx *db.Tx, decision id.ID) (Record, error) {
+	r, err := db.One(ctx, tx, scanRecord, `SELECT `+columns+` FROM decisions WHERE tenant_id = $1 AND id = $2`, decision)
+	if errors.Is(err, db.ErrNoRows) {
+		return Record{}, ErrNotFound
+	}
+	return r, err
+}
+
+// Filter narrows a list of decisions; zero fields do not.
+type Filter struct {
+	Principal    string // id
+	ResourceKind string
+	ResourceID   string
+	Action       string
+	Effect       effectv1.Effect // of Action, or of any
+	Application  id.ID
+	Revision     *int64
+	Kind         Kind
+	From, To     time.Time // From inclusive, To exclusive
+}
+
+// Bounds of what one page may cost: a filter on what has no column reads records that it does
+// not show.
+const (
+	scanRows = 200    // records of one statement
+	maxScan  = 10_000 // records read for one page
+)
+
+// List returns decisions, newest first, with the results that the filter is about only: of a
+// batch, those resources. A page may hold fewer than its limit, or nothing, and still have a
+// next one: then what was searched so far held no more.
+func List(ctx context.Context, tx *db.Tx, f Filter, p page.Request) (page.List[Record], error) {
+	l := page.List[Record]{Items: []Record{}}
+	for read, after := 0, p.After; ; {
+		rows, err := f.scan(ctx, tx, after, scanRows)
+		if err != nil {
+			return l, err
+		}
+		for _, r := range rows {
+			read, after = read+1, r.ID
+			if f.keep(&r) {
+				l.Items = append(l.Items, r)
+			}
+			if len(l.Items) == p.Limit || read == maxScan {
+				l.NextCursor = page.Cursor(after)
+				return l, nil
+			}
+		}
+		if len(rows) < scanRows {
+			return l, nil
+		}
+	}
+}
+
+// scan reads the records after one (zero: the newest) that the columns cannot rule out.
+func (f Filter) scan(ctx context.Context, tx *db.Tx, after id.ID, limit int) ([]Record, error) {
+	var b strings.Builder
+	args := []any{limit}
+	b.WriteString(`SELECT ` + columns + ` FROM decisions WHERE tenant_id = $1`)
+	and := func(condition string, value any) {
+		args = append(args, value)
+		fmt.Fprintf(&b, " AND "+condition, len(args)+1)
+	}
+	if f.Principal != "" {
+		and("principal = $%d", key(f.Principal))
+	}
+	if !f.Application.IsZero() {
+		and("application_id = $%d", f.Application)
+	}
+	if f.Revision != nil {
+		and("revision = $%d", *f.Revision)
+	}
+	switch f.Effect {
+	case effectv1.Effect_EFFECT_ALLOW:
+		and("(effects & $%d) <> 0", someAllowed)
+	case effectv1.Effect_EFFECT_DENY:
+		and("(effects & $%d) <> 0", someDenied)
+	}
+	if !f.From.IsZero() {
+		and("id >= $%d", first(f.From))
+	}
+	if !f.To.IsZero() {
+		and("id < $%d", first(f.To))
+	}
+	if !after.IsZero() {
+		and("id < $%d", after)
+	}
+	const order = ` ORDER BY id DESC LIMIT $2`
+	query := b.String() + order
+	if f.ResourceID != "" { // its own records and those of batches, each in the order of an index
+		args = append(args, key(f.ResourceID), several)
+		query = fmt.Sprintf(`SELECT `+columns+` FROM (SELECT * FROM (%s AND resource = $%d%s) AS one UNION ALL SELECT * FROM (%s AND resource = $%d%s) AS many) AS both_kinds`+order,
+			b.String(), len(args), order, b.String(), len(args)+1, order)
+	}
+	return db.List(ctx, tx, scanRecord, query, args...)
+}
+
+// first is the least id of a time.
+func first(t time.Time) (i id.ID) {
+	at := id.At(t)
+	copy(i[:8], at[:8])
+	return i
+}
+
+// keep reports whether the filter is about r, and leaves of its results those it is about.
+func (f Filter) keep(r *Record) bool {
+	if f.Principal != "" && r.principal().GetId() != f.Principal || f.Kind != "" && r.Kind != f.Kind {
+		return false
+	}
+	if r.PlanInput != nil {
+		return f.ResourceID == "" && (f.ResourceKind == "" || r.PlanInput.GetResource().GetKind() == f.ResourceKind) &&
+			(f.Action == "" || slices.Contains(planActions(r.PlanInput), f.Action))
+	}
+	if f.ResourceKind == "" && f.ResourceID == "" && f.Action == "" && f.Effect == 0 {
+		return true
+	}
+	r.shown = []int{}
+	for i, in := range r.Inputs {
+		if f.ResourceKind != "" && in.GetResource().GetKind() != f.ResourceKind || f.ResourceID != "" && in.GetResource().GetId() != f.ResourceID {
+			continue
+		}
+		for action, a := range r.effectsOf(i) {
+			if (f.Action == "" || f.Action == action) && (f.Effect == 0 || f.Effect == a.GetEffect()) {
+				r.shown = append(r.shown, i)
+				break
+			}
+		}
+	}
+	return len(r.shown) > 0
+}
+
+// effectsOf returns action → effect of the input i.
+func (r *Record) effectsOf(i int) map[string]*enginev1.CheckOutput_ActionEffect {
+	if i >= len(r.Outputs) {
+		return nil
+	}
+	return r.Outputs[i].GetActions()
+}
+
+func planActions(in *enginev1.PlanResourcesInput) []string {
+	if a := in.GetAction(); a != "" { //nolint:staticcheck // action is how older clients ask
+		return append([]string{a}, in.GetActions()...)
+	}
+	return in.GetActions()
+}
+
+// Purge deletes up to limit records that are older than the tenant's retention and reports
+// whether there may be more.
+func Purge(ctx context.Context, tx *db.Tx, retention time.Duration, limit int) (bool, error) {
+	n, err := tx.Exec(ctx, `DELETE FROM decisions WHERE tenant_id = $1 AND id IN (SELECT id FROM decisions WHERE tenant_id = $1 AND id < $2 ORDER BY id LIMIT $3)`,
+		first(tx.Now().Add(-retention)), limit)
+	return n == int64(limit), err
+}
