@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -31,6 +34,7 @@ type world struct {
 	app      id.ID
 	ring     *secret.KeyRing
 	verifier *grant.Verifier
+	known    *grant.Known
 }
 
 func both(t *testing.T, fn func(t *testing.T, w *world)) {
@@ -41,6 +45,7 @@ func both(t *testing.T, fn func(t *testing.T, w *world)) {
 		}
 		w := &world{Database: d, t: t, c: d.Tenant(t, "acme"), ring: ring, app: id.New()}
 		w.verifier = &grant.Verifier{DB: d.DB, Keys: signingkey.New(d.DB, ring, d.Clock, func(*db.Tx) {})}
+		w.known = grant.NewKnown(w.verifier, d.Clock)
 		w.application(w.app)
 		w.update(func(ctx context.Context, tx *db.Tx) error {
 			u, err := user.Create(ctx, tx, user.New{Email: "ada@example.com"})
@@ -120,13 +125,23 @@ func (w *world) opaque(g grant.Grant) secret.String {
 	return tok
 }
 
+// good asks both verifiers, the one that remembers twice: they agree.
 func (w *world) good(token string) bool {
 	w.t.Helper()
-	_, err := w.verifier.Verify(context.Background(), w.c, issuer, token)
-	if err != nil && !errors.Is(err, grant.ErrToken) {
-		w.t.Fatal(err)
+	ask := func(verify func(context.Context, caller.Caller, string, string) (grant.Token, error)) bool {
+		_, err := verify(context.Background(), w.c, issuer, token)
+		if err != nil && !errors.Is(err, grant.ErrToken) {
+			w.t.Fatal(err)
+		}
+		return err == nil
 	}
-	return err == nil
+	good := ask(w.verifier.Verify)
+	for range 2 {
+		if ask(w.known.Verify) != good {
+			w.t.Errorf("good = %v, but not for the verifier that remembers", good)
+		}
+	}
+	return good
 }
 
 func (w *world) events(action string) int {
@@ -358,6 +373,80 @@ func TestAccessEndsWithWhatItRestsOn(t *testing.T) {
 		}
 	})
 }
+
+// What a machine's JWT rests on is remembered, and forgotten the moment it ends.
+func TestAMachinesTokenEndsAtOnce(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		ctx := context.Background()
+		var app application.Application
+		w.update(func(ctx context.Context, tx *db.Tx) (err error) {
+			app, _, err = application.Create(ctx, tx, application.New{Name: "Reports", Type: application.Machine})
+			return err
+		})
+		token := func() (string, grant.Token) {
+			s, err := w.verifier.Keys.Signer(ctx, w.c, jose.ES256, jose.TypeAccessToken)
+			if err != nil {
+				t.Fatal(err)
+			}
+			now := w.Clock.Now()
+			text, err := s.Sign(grant.AccessClaims{Claims: jose.Claims{Issuer: issuer, Subject: app.ID.String(), ID: id.New().String(), IssuedAt: jose.At(now), Expiry: jose.At(now.Add(5 * time.Minute))}, Application: app.ID.String()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !w.good(text) {
+				t.Fatal("not good to begin with")
+			}
+			found, err := w.known.Verify(ctx, w.c, issuer, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return text, found
+		}
+		status := func(s application.Status) {
+			w.update(func(ctx context.Context, tx *db.Tx) error {
+				_, _, err := application.Update(ctx, tx, role.Everything(), app.ID, application.Patch{Status: &s})
+				return err
+			})
+		}
+		kept, _ := token()
+		text, found := token()
+		w.update(func(_ context.Context, tx *db.Tx) error { grant.RevokeJWT(tx, found, app.ID); return nil })
+		if w.good(text) || !w.good(kept) {
+			t.Error("revoked: it must end alone and at once")
+		}
+		status(application.Disabled)
+		if w.good(kept) {
+			t.Error("its application was disabled")
+		}
+		status(application.Active)
+		set := func(s tenant.Status) {
+			w.update(func(ctx context.Context, tx *db.Tx) error { _, err := tenant.SetStatus(ctx, tx, s); return err })
+		}
+		set(tenant.Suspended)
+		if w.good(kept) {
+			t.Error("its tenant was suspended")
+		}
+		set(tenant.Active)
+		if !w.good(kept) {
+			t.Fatal("all is well again")
+		}
+		for what, err := range map[string]error{
+			"another issuer": second(w.known.Verify(ctx, w.c, issuer+"x", kept)),
+			"another tenant": second(w.known.Verify(ctx, w.Tenant(t, "globex"), issuer, kept)),
+			"a longer token": second(w.known.Verify(ctx, w.c, issuer, kept+"x")),
+		} {
+			if !errors.Is(err, grant.ErrToken) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		w.Clock.Advance(5*time.Minute + time.Second)
+		if w.good(kept) {
+			t.Error("it has expired")
+		}
+	})
+}
+
+func second[T any](_ T, err error) error { return err }
 
 func TestRevocationReachesOnlyTheCallersOwn(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {

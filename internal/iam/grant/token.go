@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -117,53 +118,80 @@ func (v *Verifier) opaque(ctx context.Context, c caller.Caller, hash []byte) (t 
 }
 
 func (v *Verifier) jwt(ctx context.Context, c caller.Caller, issuer, bearer string) (Token, error) {
-	payload, err := v.Keys.Verify(ctx, c, bearer, []string{jose.TypeAccessToken})
-	if errors.Is(err, jose.ErrToken) {
-		return Token{}, ErrToken.Because(err)
-	}
+	cl, err := v.claims(ctx, c, bearer)
 	if err != nil {
 		return Token{}, err
 	}
-	var cl AccessClaims
-	if err := json.Unmarshal(payload, &cl); err != nil {
-		return Token{}, ErrToken.Because(err)
-	}
-	t := Token{
-		ID: cl.ID, Scopes: split(cl.Scope), Audience: cl.Audience, AuthTime: cl.AuthTime.Time(), AMR: cl.AMR, ACR: cl.ACR,
-		IssuedAt: cl.IssuedAt.Time(), ExpiresAt: cl.Expiry.Time(), JWT: true,
-	}
-	if t.Application, err = id.Parse(cl.Application); err != nil || cl.Issuer != issuer {
+	if cl.issuer != issuer {
 		return Token{}, ErrToken
 	}
-	var grant id.ID
+	err = v.DB.View(ctx, c, func(tx *db.Tx) error {
+		if !cl.registered.Current(tx.Now()) {
+			return ErrToken
+		}
+		return cl.stands(ctx, tx)
+	})
+	return cl.Token, err
+}
+
+// claimed is what a JWT says whose signature is the tenant's. That the token still counts is
+// not known before stands has said so.
+type claimed struct {
+	Token
+	registered jose.Claims
+	issuer     string
+	grant      id.ID // zero for a machine application's own
+}
+
+// claims verifies a JWT's signature and reads it.
+func (v *Verifier) claims(ctx context.Context, c caller.Caller, bearer string) (claimed, error) {
+	payload, err := v.Keys.Verify(ctx, c, bearer, []string{jose.TypeAccessToken})
+	if errors.Is(err, jose.ErrToken) {
+		return claimed{}, ErrToken.Because(err)
+	}
+	if err != nil {
+		return claimed{}, err
+	}
+	var cl AccessClaims
+	if err := json.Unmarshal(payload, &cl); err != nil {
+		return claimed{}, ErrToken.Because(err)
+	}
+	out := claimed{registered: cl.Claims, issuer: cl.Issuer, Token: Token{
+		ID: cl.ID, Scopes: split(cl.Scope), Audience: cl.Audience, AuthTime: cl.AuthTime.Time(), AMR: cl.AMR, ACR: cl.ACR,
+		IssuedAt: cl.IssuedAt.Time(), ExpiresAt: cl.Expiry.Time(), JWT: true,
+	}}
+	if out.Application, err = id.Parse(cl.Application); err != nil {
+		return claimed{}, ErrToken
+	}
 	if cl.GrantID != "" {
-		if grant, err = id.Parse(cl.GrantID); err != nil {
-			return Token{}, ErrToken
+		if out.grant, err = id.Parse(cl.GrantID); err != nil {
+			return claimed{}, ErrToken
 		}
 	}
-	err = v.DB.View(ctx, c, func(tx *db.Tx) error {
-		if !cl.Current(tx.Now()) {
-			return db.ErrNoRows
-		}
-		if grant.IsZero() {
-			_, err := db.One(ctx, tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) },
-				`SELECT 1 FROM applications ap JOIN tenants t ON t.id = ap.tenant_id
-				WHERE ap.tenant_id = $1 AND ap.id = $3 AND ap.status = 'active' AND t.status = 'active'
-				AND NOT EXISTS (SELECT 1 FROM used_jtis j WHERE j.tenant_id = $1 AND j.issuer = '' AND j.jti = $2)`, cl.ID, t.Application)
-			return err
-		}
-		_, err := db.One(ctx, tx, func(r db.Row) (struct{}, error) {
-			return struct{}{}, r.Scan(&t.Grant, &t.User, &t.UserName, &t.Session, &t.Claims)
+	return out, nil
+}
+
+// stands asks whether everything the token rests on still counts, and reads what the token
+// says of its user. It fails with ErrToken when it does not.
+func (cl *claimed) stands(ctx context.Context, tx *db.Tx) error {
+	var err error
+	if cl.grant.IsZero() {
+		_, err = db.One(ctx, tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) },
+			`SELECT 1 FROM applications ap JOIN tenants t ON t.id = ap.tenant_id
+			WHERE ap.tenant_id = $1 AND ap.id = $3 AND ap.status = 'active' AND t.status = 'active'
+			AND NOT EXISTS (SELECT 1 FROM used_jtis j WHERE j.tenant_id = $1 AND j.issuer = '' AND j.jti = $2)`, cl.ID, cl.Application)
+	} else {
+		_, err = db.One(ctx, tx, func(r db.Row) (struct{}, error) {
+			return struct{}{}, r.Scan(&cl.Grant, &cl.User, &cl.UserName, &cl.Session, &cl.Claims)
 		}, `SELECT g.id, g.user_id, u.email, g.session_id, g.claims FROM grants g`+livingJoins+`
 			JOIN applications ap ON ap.tenant_id = g.tenant_id AND ap.id = g.application_id AND ap.status = 'active'
 			WHERE g.tenant_id = $1 AND g.id = $3 AND g.application_id = $5 AND `+living+`
-			AND NOT EXISTS (SELECT 1 FROM used_jtis j WHERE j.tenant_id = $1 AND j.issuer = '' AND j.jti = $4)`, tx.Now(), grant, cl.ID, t.Application)
-		return err
-	})
-	if errors.Is(err, db.ErrNoRows) {
-		return Token{}, ErrToken
+			AND NOT EXISTS (SELECT 1 FROM used_jtis j WHERE j.tenant_id = $1 AND j.issuer = '' AND j.jti = $4)`, tx.Now(), cl.grant, cl.ID, cl.Application)
 	}
-	return t, err
+	if errors.Is(err, db.ErrNoRows) {
+		return ErrToken
+	}
+	return err
 }
 
 // UseJTI notes a JWT id of an issuer (a client authenticating by private_key_jwt)
@@ -204,10 +232,15 @@ func RevokeToken(ctx context.Context, tx *db.Tx, token string, application id.ID
 
 // RevokeJWT makes a JWT access token of the application count no longer at our
 // own doors. Who checks signatures alone cannot know; that is what the short
-// lifetime of JWTs is for.
+// lifetime of JWTs is for. One without a grant is remembered by replicas (Known), so they
+// are told.
 func RevokeJWT(tx *db.Tx, t Token, application id.ID) {
-	if t.Application == application {
-		tx.Later(`INSERT INTO used_jtis (tenant_id, issuer, jti, expires_at) VALUES ($1, '', $2, $3) ON CONFLICT (tenant_id, issuer, jti) DO NOTHING`, t.ID, t.ExpiresAt)
+	if t.Application != application {
+		return
+	}
+	tx.Later(`INSERT INTO used_jtis (tenant_id, issuer, jti, expires_at) VALUES ($1, '', $2, $3) ON CONFLICT (tenant_id, issuer, jti) DO NOTHING`, t.ID, t.ExpiresAt)
+	if t.Grant.IsZero() {
+		tenant.Touch(tx)
 	}
 }
 

@@ -169,6 +169,37 @@ func (d *Directory) named(ctx context.Context, n name) (*Tenant, error) {
 	return nil, ErrNotFound
 }
 
+// ByIssuer finds the active tenant whose base is issuer: "https://id.example.com/t/acme", or a
+// domain of its own. It fails as BySlug and ByDomain do.
+func (d *Directory) ByIssuer(ctx context.Context, issuer string) (web.Site, error) {
+	rest, ok := strings.CutPrefix(issuer, d.scheme)
+	if !ok {
+		return web.Site{}, ErrNotFound
+	}
+	if slug, ok := strings.CutPrefix(rest, d.host+"/t/"); ok {
+		return d.BySlug(ctx, slug)
+	}
+	host, ok := strings.CutSuffix(rest, d.port)
+	if !ok {
+		return web.Site{}, ErrNotFound
+	}
+	return d.ByDomain(ctx, host)
+}
+
+// Active returns the site of a tenant on the public host, or ErrNotFound, or ErrSuspended.
+func (d *Directory) Active(ctx context.Context, tenant id.ID) (web.Site, error) {
+	t, err := d.ByID(ctx, tenant)
+	switch {
+	case err != nil:
+		return web.Site{}, err
+	case t.Status == Suspended:
+		return web.Site{}, ErrSuspended
+	case t.Status != Active:
+		return web.Site{}, ErrNotFound
+	}
+	return d.Site(t), nil
+}
+
 func (t *Tenant) has(n name) bool {
 	if !n.domain {
 		return t.Slug == n.text

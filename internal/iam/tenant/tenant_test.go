@@ -194,6 +194,16 @@ func TestDirectory(t *testing.T) {
 		if err != nil || s.Tenant != x.ID || s.Base != "http://id.test:8080/t/acme" || s.Path != "/t/acme" {
 			t.Errorf("right after it was made: %+v %v", s, err)
 		}
+		for _, issuer := range []string{"http://id.test:8080/t/acme", "https://id.test:8080/t/acme", "http://id.test/t/acme", "http://login.acme.test:8080", "http://id.test:8080", "", "http://"} {
+			s, err := here.ByIssuer(ctx, issuer)
+			if issuer == "http://id.test:8080/t/acme" {
+				if err != nil || s.Base != issuer {
+					t.Errorf("%s: %+v %v", issuer, s, err)
+				}
+			} else if !errors.Is(err, tenant.ErrNotFound) {
+				t.Errorf("%q: %+v %v", issuer, s, err)
+			}
+		}
 		if _, err := here.ByDomain(ctx, "login.acme.test"); !errors.Is(err, tenant.ErrNotFound) {
 			t.Errorf("%v", err)
 		}
@@ -204,6 +214,9 @@ func TestDirectory(t *testing.T) {
 		if s, err = here.ByDomain(ctx, "login.acme.test"); err != nil || s.Base != "http://login.acme.test:8080" || s.Path != "" {
 			t.Errorf("%+v %v", s, err)
 		}
+		if again, err := here.ByIssuer(ctx, s.Base); err != nil || again != s {
+			t.Errorf("by its domain's issuer: %+v %v", again, err)
+		}
 		set := func(st tenant.Status) {
 			t.Helper()
 			if err := d.Update(ctx, acme, func(tx *db.Tx) error { _, err := tenant.SetStatus(ctx, tx, st); return err }); err != nil {
@@ -211,7 +224,8 @@ func TestDirectory(t *testing.T) {
 			}
 		}
 		set(tenant.Suspended)
-		for what, err := range map[string]error{"slug": second(here.BySlug(ctx, "acme")), "domain": second(here.ByDomain(ctx, "login.acme.test"))} {
+		for what, err := range map[string]error{"slug": second(here.BySlug(ctx, "acme")), "domain": second(here.ByDomain(ctx, "login.acme.test")),
+			"issuer": second(here.ByIssuer(ctx, "http://id.test:8080/t/acme")), "id": second(here.Active(ctx, x.ID))} {
 			if !errors.Is(err, tenant.ErrSuspended) {
 				t.Errorf("suspended, by %s: %v", what, err)
 			}
