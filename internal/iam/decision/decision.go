@@ -7,6 +7,7 @@ import (
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -26,20 +27,14 @@ const (
 
 var kinds = []Kind{"", Check, Plan, Evaluation, SignIn, Admin}
 
-// How the principal of a decision came about: an application's principal_mode.
-const (
-	Asserted  = "asserted"  // as the application said
-	Directory = "directory" // roles and attributes are ours
-)
-
 // Decision is one answer of the engine. Its messages belong to the Recorder from Record on;
 // they may be shared, but nobody may change them any more.
 type Decision struct {
 	ID       id.ID // the call id of the answer; a version 7 UUID of the answer's time
 	Kind     Kind
-	Mode     string // Asserted, Directory, or "" where there is no such choice
-	Reason   string // why all was denied without asking a policy: a code such as "principal.suspended"
-	Revision int64  // that answered; 0 is the base policies alone
+	Mode     application.PrincipalMode // "" where there is no such choice
+	Reason   string                    // why all was denied without asking a policy: a code such as "principal.suspended"
+	Revision int64                     // that answered; 0 is the base policies alone
 	Took     time.Duration
 	Size     int // bytes of the request as it came: what waiting for the database keeps in memory
 
@@ -74,8 +69,8 @@ type Mark struct {
 // ErrNotFound is the fault for a record that is not there.
 var ErrNotFound = fault.New(fault.NotFound, "decision.not_found", "There is no decision with this id. Records are kept as long as the tenant's retention says.")
 
-// application returns the application that asked; zero where none did.
-func application(a caller.Actor) id.ID {
+// askedBy returns the application that asked; zero where none did.
+func askedBy(a caller.Actor) id.ID {
 	if a.Kind == caller.Application {
 		return a.ID
 	}

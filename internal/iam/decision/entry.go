@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
@@ -39,7 +40,7 @@ const (
 func (r *Record) encode() ([]byte, error) {
 	w := writer{b: make([]byte, 0, 512)}
 	w.number(fieldKind, uint64(slices.Index(kinds, r.Kind)))
-	w.text(fieldMode, r.Mode)
+	w.text(fieldMode, string(r.Mode))
 	w.text(fieldReason, r.Reason)
 	w.number(fieldTook, uint64(max(0, r.Took.Microseconds())))
 	w.text(fieldActorKind, string(r.Actor.Kind))
@@ -113,7 +114,7 @@ func (r *Record) field(num protowire.Number, number uint64, value []byte) error 
 			r.Kind = kinds[number]
 		}
 	case fieldMode:
-		r.Mode = string(value)
+		r.Mode = application.PrincipalMode(value)
 	case fieldReason:
 		r.Reason = string(value)
 	case fieldTook:

@@ -87,7 +87,7 @@ func (r *Recorder) rows(ctx context.Context, c caller.Caller, records []recorded
 			wrong = errors.Join(wrong, err)
 			continue
 		}
-		values = append(values, rec.ID, key(rec.principal().GetId()), rec.resourceKey(), application(rec.Actor), rec.Revision, rec.effects(), body)
+		values = append(values, rec.ID, key(rec.principal().GetId()), rec.resourceKey(), askedBy(rec.Actor), rec.Revision, rec.effects(), body)
 	}
 	return values, wrong
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -52,7 +53,7 @@ func attr(t testing.TB, m map[string]any) map[string]*structpb.Value {
 func asked(t testing.TB, d *testkit.Database, principal, action string, effect effectv1.Effect, documents ...string) decision.Decision {
 	t.Helper()
 	p := &enginev1.Principal{Id: principal, Roles: []string{"employee"}, Attr: attr(t, map[string]any{"email": principal + "@acme.example", "team": map[string]any{"name": "red", "lead": "zoe"}})}
-	x := decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Check, Mode: decision.Asserted, Revision: 3, Took: 1500 * time.Microsecond}
+	x := decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Check, Mode: application.Asserted, Revision: 3, Took: 1500 * time.Microsecond}
 	for _, doc := range documents {
 		x.Inputs = append(x.Inputs, &enginev1.CheckInput{RequestId: "r1", Principal: p, Actions: []string{action},
 			Resource: &enginev1.Resource{Kind: "document", Id: doc, Attr: attr(t, map[string]any{"owner": "zoe", "pages": 7, "readers": []any{map[string]any{"name": "ida"}, "x"}})},
