@@ -27,10 +27,15 @@ var onlyIn = map[string]struct {
 	places []string
 	reason string
 }{
-	"github.com/go-jose/go-jose/v4": {[]string{"internal/kit/jose"}, "algorithm allow-lists and typ checks live in one place"},
-	"database/sql":                  {[]string{"internal/kit/db"}, "the only way to SQL is a transaction of kit/db"},
-	"github.com/jackc/pgx/v5":       {[]string{"internal/kit/db", "internal/testkit"}, "the only way to SQL is a transaction of kit/db"},
-	"modernc.org/sqlite":            {[]string{"internal/kit/db"}, "the only way to SQL is a transaction of kit/db"},
+	"github.com/go-jose/go-jose/v4":      {[]string{"internal/kit/jose"}, "algorithm allow-lists and typ checks live in one place"},
+	"database/sql":                       {[]string{"internal/kit/db"}, "the only way to SQL is a transaction of kit/db"},
+	"github.com/jackc/pgx/v5":            {[]string{"internal/kit/db", "internal/testkit"}, "the only way to SQL is a transaction of kit/db"},
+	"modernc.org/sqlite":                 {[]string{"internal/kit/db"}, "the only way to SQL is a transaction of kit/db"},
+	"github.com/cerbos/cerbos/private":   {[]string{"internal/iam/policy"}, "Cerbos promises no stability there, so one package has to follow it"},
+	"github.com/cerbos/cloud-api":        {[]string{"internal/iam/policy"}, "it configures the engine"},
+	"github.com/cerbos/cerbos-sdk-go":    {[]string{"internal/iam/policy", "internal/bench", "internal/parity"}, "it asks a remote engine"},
+	"github.com/google/cel-go":           {[]string{"internal/iam/policy"}, "conditions are the engine's"},
+	"github.com/cerbos/cerbos/api/genpb": {[]string{"internal/iam/policy", "internal/iam/principal", "internal/iam/decision", "internal/iam/signin", "internal/doors/pdp", "internal/doors/admin", "internal/bench", "internal/parity", "internal/testkit"}, "the engine's messages are for those who ask it"},
 }
 
 // makesCallers names who may say on whose behalf a transaction runs.

@@ -5,10 +5,6 @@ package internal
 import (
 	_ "github.com/cerbos/cerbos-sdk-go/cerbos"
 	_ "github.com/cerbos/cerbos/api/genpb/cerbos/svc/v1"
-	_ "github.com/cerbos/cerbos/private/check"
 	_ "github.com/cerbos/cerbos/private/plan"
-	_ "github.com/cerbos/cerbos/private/ruletable"
-	_ "github.com/cerbos/cerbos/private/ruletable/compile"
-	_ "github.com/cerbos/cerbos/private/verify"
 	_ "google.golang.org/grpc"
 )
