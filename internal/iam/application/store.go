@@ -189,6 +189,7 @@ func Delete(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) erro
 	}
 	audit.Write(tx, audit.Event{Action: "application.delete", Target: a.target()})
 	tenant.Touch(tx)
+	tenant.PrincipalsChanged(tx)
 	return nil
 }
 
@@ -224,6 +225,7 @@ func write(ctx context.Context, tx *db.Tx, a *Application, action string, fields
 	}
 	audit.Write(tx, audit.Event{Action: action, Target: a.target(), Detail: detail})
 	tenant.Touch(tx)
+	tenant.PrincipalsChanged(tx)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -127,6 +128,7 @@ func Update(ctx context.Context, tx *db.Tx, by Set, name string, description *st
 	r.Description, r.Actions, r.UpdatedAt = d.Description, d.Actions, tx.Now()
 	text, _ := json.Marshal(r.Actions)
 	tx.Later(`UPDATE roles SET description = $3, actions = $4, updated_at = $5 WHERE tenant_id = $1 AND id = $2`, r.ID, r.Description, string(text), r.UpdatedAt)
+	tenant.PrincipalsChanged(tx)
 	audit.Write(tx, audit.Event{Action: "role.update", Target: r.target(), Detail: map[string]any{"before": before, "after": r.Actions}})
 	return r, nil
 }
@@ -145,6 +147,7 @@ func Delete(ctx context.Context, tx *db.Tx, by Set, name string) error {
 		return err
 	}
 	tx.Later(`DELETE FROM roles WHERE tenant_id = $1 AND id = $2`, r.ID)
+	tenant.PrincipalsChanged(tx)
 	audit.Write(tx, audit.Event{Action: "role.delete", Target: r.target(), Detail: map[string]any{"grants": n, "actions": r.Actions}})
 	return nil
 }
@@ -190,6 +193,7 @@ func Give(ctx context.Context, tx *db.Tx, by Set, to Subject, name string, until
 	if !until.IsZero() {
 		detail["until"] = until.UTC().Format(time.RFC3339)
 	}
+	tenant.PrincipalsChanged(tx)
 	audit.Write(tx, audit.Event{Action: "role.grant", Target: to.target(), Detail: detail})
 	return nil
 }
@@ -216,6 +220,7 @@ func Take(ctx context.Context, tx *db.Tx, by Set, from Subject, name string) err
 	if n == 0 {
 		return ErrNotGranted
 	}
+	tenant.PrincipalsChanged(tx)
 	audit.Write(tx, audit.Event{Action: "role.revoke", Target: from.target(), Detail: map[string]any{"role": r.Name}})
 	return nil
 }

@@ -11,5 +11,6 @@
 //   - The platform tenant can be neither suspended nor deleted.
 //
 // Replicas keep copies of tenants in a Directory. Whoever changes something that replicas
-// keep copies of calls Touch in the same transaction.
+// keep copies of calls Touch in the same transaction. Whoever changes what a principal is
+// calls PrincipalsChanged, which replicas ask for at every answer (Versions).
 package tenant

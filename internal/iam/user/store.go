@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -196,6 +197,7 @@ func Update(ctx context.Context, tx *db.Tx, user id.ID, p Patch) (User, error) {
 		tx.Later(`DELETE FROM user_terms WHERE tenant_id = $1 AND user_id = $2`, u.ID)
 		insertTerms(tx, u.ID, n.terms)
 	}
+	tenant.PrincipalsChanged(tx)
 	audit.Write(tx, audit.Event{Action: "user.update", Target: u.Target(), Detail: map[string]any{"changed": changed}})
 	return u, nil
 }
@@ -247,6 +249,7 @@ func SetStatus(ctx context.Context, tx *db.Tx, user id.ID, to Status) (User, err
 	from := u.Status
 	u.Status, u.UpdatedAt = to, tx.Now()
 	tx.Later(`UPDATE users SET status = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2`, user, to, u.UpdatedAt)
+	tenant.PrincipalsChanged(tx)
 	audit.Write(tx, audit.Event{Action: action, Target: u.Target(), Detail: map[string]any{"from": from, "to": to}})
 	return u, nil
 }
@@ -264,6 +267,7 @@ func VerifyEmail(ctx context.Context, tx *db.Tx, user id.ID, emailKey string) er
 	}
 	if !u.EmailVerified {
 		tx.Later(`UPDATE users SET email_verified = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2`, user, true, tx.Now())
+		tenant.PrincipalsChanged(tx)
 		audit.Write(tx, audit.Event{Action: "user.verify_email", Target: u.Target()})
 	}
 	if u.Status == Invited {
@@ -288,6 +292,7 @@ func Delete(ctx context.Context, tx *db.Tx, user id.ID) error {
 	if err != nil {
 		return err
 	}
+	tenant.PrincipalsChanged(tx)
 	audit.Write(tx, audit.Event{Action: "user.delete", Target: u.Target()})
 	return nil
 }

@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -154,7 +153,7 @@ func (d *DB) Update(ctx context.Context, c caller.Caller, fn func(tx *Tx) error)
 	err := d.retry(ctx, func(s session) error {
 		after = nil
 		tx := &Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), write: true, after: &after, changed: d.changed}
-		return errors.Join(fn(tx), tx.pending)
+		return tx.finish(fn(tx))
 	})
 	return d.committed(err, after)
 }
@@ -170,7 +169,7 @@ func (d *DB) System(ctx context.Context, c caller.Caller, reason string, fn func
 		st := &SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: &txs, after: &after, changed: d.changed}
 		err := fn(st)
 		for _, tx := range txs {
-			err = errors.Join(err, tx.pending)
+			err = tx.finish(err)
 		}
 		return err
 	})

@@ -215,6 +215,54 @@ func countFor(t *testing.T, d *testkit.Database, c caller.Caller, i id.ID) (n in
 	return n
 }
 
+// What is put off to COMMIT comes after everything else, once, and not at all when the
+// transaction fails.
+func TestAtCommitComesLastAndOnce(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ctx := context.Background()
+		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
+		const count = `UPDATE tenants SET config_version = config_version + 1 + (SELECT count(*) FROM jobs WHERE tenant_id = $1) WHERE id = $1`
+		counted := func(c caller.Caller) (n int64) {
+			if err := d.View(ctx, c, func(tx *db.Tx) (err error) {
+				n, err = db.One(ctx, tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) }, `SELECT config_version FROM tenants WHERE id = $1`)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if err := d.Update(ctx, acme, func(tx *db.Tx) error {
+			tx.AtCommit(count)
+			tx.AtCommit(count)
+			_, err := tx.Exec(ctx, insertJob, id.New(), "a", nil, []byte{}, tx.Now())
+			tx.Later(insertJob, id.New(), "a", nil, []byte{}, tx.Now())
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if n := counted(acme); n != 3 {
+			t.Errorf("counted %d, want once and after both inserts: 3", n)
+		}
+		boom := errors.New("boom")
+		for name, fn := range map[string]func(tx *db.Tx) error{
+			"a failure": func(tx *db.Tx) error { tx.AtCommit(count); return boom },
+			"a refusal": func(tx *db.Tx) error { tx.AtCommit(`DELETE FROM jobs WHERE kind = $1`); tx.AtCommit(count); return nil },
+			"an error":  func(tx *db.Tx) error { tx.AtCommit(`UPDATE tenants SET slug = NULL WHERE id = $1`); tx.AtCommit(count); return nil },
+		} {
+			if err := d.Update(ctx, acme, fn); err == nil || counted(acme) != 3 {
+				t.Errorf("after %s: %d, %v", name, counted(acme), err)
+			}
+		}
+		if err := d.System(ctx, acme, "test", func(st *db.SystemTx) error {
+			st.For(acme.Tenant).AtCommit(count)
+			st.For(globex.Tenant).AtCommit(count)
+			return nil
+		}); err != nil || counted(acme) != 6 || counted(globex) != 1 {
+			t.Errorf("over tenants: %d and %d, want 6 and 1: %v", counted(acme), counted(globex), err)
+		}
+	})
+}
+
 func TestSystemBindsEachTenantInTurn(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		ctx := context.Background()

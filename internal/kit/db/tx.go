@@ -2,7 +2,9 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -29,6 +31,7 @@ type Tx struct {
 	now     time.Time
 	write   bool
 	pending error     // the first refusal of a Later, reported at commit
+	last    []string  // what AtCommit put off
 	after   *[]func() // run once the transaction has been committed
 	changed func(tenant id.ID)
 }
@@ -63,6 +66,28 @@ func (tx *Tx) Later(sql string, args ...any) {
 		return
 	}
 	tx.s.later(tx.caller.Tenant, sql, args)
+}
+
+// AtCommit puts a write off until right before COMMIT: it is sent with it, after
+// everything else, and once, however often it is said. What all transactions of a
+// tenant write (a counter) is written this way: its row is then locked for the
+// shortest time, and last, so that no two transactions can wait for one another.
+// The statement has no arguments but $1, the tenant.
+func (tx *Tx) AtCommit(sql string) {
+	if !slices.Contains(tx.last, sql) {
+		tx.last = append(tx.last, sql)
+	}
+}
+
+// finish sends what AtCommit put off, unless the transaction has failed.
+func (tx *Tx) finish(err error) error {
+	if err != nil {
+		return errors.Join(err, tx.pending)
+	}
+	for _, sql := range tx.last {
+		tx.Later(sql)
+	}
+	return tx.pending
 }
 
 // AfterCommit registers f to run once the transaction has been committed, on the

@@ -1,0 +1,149 @@
+package tenant
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// PrincipalsChanged says that tx changes what a principal of its tenant is: a user's status,
+// fields or attributes, an application, a group, who is in it, a role, who has it. Every such
+// change must say so; copies of principals are good for one version. It costs no round trip,
+// and its lock on the tenant's row lasts as long as the COMMIT.
+func PrincipalsChanged(tx *db.Tx) {
+	tx.AtCommit(`UPDATE tenants SET principals_version = principals_version + 1 WHERE id = $1`)
+}
+
+// Version is how far a tenant's principals have come.
+type Version struct {
+	Principals int64 // moves with every commit that said PrincipalsChanged
+	Active     bool  // the tenant is neither suspended nor about to be deleted
+}
+
+// Versions reads versions, exactly and cheaply: an answer is never older than its question, and
+// all who ask while a read is under way, of whatever tenant, share the next one. So there is at
+// most one read at a time, and the more questions there are the less one costs. It is safe for
+// concurrent use.
+type Versions struct {
+	db   *db.DB
+	turn sync.Mutex // held by the read under way
+
+	mu   sync.Mutex
+	next *reading // has not begun: who joins it is answered by what is true from now on
+}
+
+type reading struct {
+	tenants  map[id.ID]struct{}
+	versions map[id.ID]Version
+	err      error
+	done     chan struct{}
+}
+
+const (
+	// readWidth is how many tenants one statement asks for; fewer are padded, so that there are
+	// two statements to prepare and not hundreds.
+	readWidth = 32
+	// readTimeout bounds one read: those who wait for it must not wait for a dead connection.
+	readTimeout = 5 * time.Second
+)
+
+// NewVersions returns the versions of the tenants of d.
+func NewVersions(d *db.DB) *Versions { return &Versions{db: d} }
+
+// Read returns the tenant's version as it was at some moment after Read was called, or
+// ErrNotFound.
+func (v *Versions) Read(ctx context.Context, tenant id.ID) (Version, error) {
+	v.mu.Lock()
+	r, first := v.next, v.next == nil
+	if first {
+		r = &reading{tenants: map[id.ID]struct{}{}, done: make(chan struct{})}
+		v.next = r
+	}
+	r.tenants[tenant] = struct{}{}
+	v.mu.Unlock()
+	if first {
+		v.run(ctx, r)
+	} else {
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return Version{}, ctx.Err()
+		}
+	}
+	if r.err != nil {
+		return Version{}, r.err
+	}
+	found, ok := r.versions[tenant]
+	if !ok {
+		return Version{}, ErrNotFound
+	}
+	return found, nil
+}
+
+// run waits for the read under way to end, closes r to newcomers and only then begins. Its
+// context is not the first one's: the others have not gone away with them.
+func (v *Versions) run(ctx context.Context, r *reading) {
+	defer close(r.done)
+	v.turn.Lock()
+	defer v.turn.Unlock()
+	v.mu.Lock()
+	v.next = nil
+	v.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+	defer cancel()
+	r.err = fmt.Errorf("versions: the read did not end") // what is seen if it panics
+	r.versions, r.err = v.read(ctx, r.tenants)
+}
+
+func (v *Versions) read(ctx context.Context, tenants map[id.ID]struct{}) (map[id.ID]Version, error) {
+	ids := make([]any, 0, readWidth)
+	for t := range tenants {
+		ids = append(ids, t)
+	}
+	out := make(map[id.ID]Version, len(ids))
+	err := v.db.SystemView(ctx, reader, "read how far the principals of tenants have come", func(st *db.SystemTx) error {
+		for chunk := range slices.Chunk(ids, readWidth) {
+			query := readOne
+			if len(chunk) > 1 {
+				query = readMany
+				for len(chunk) < readWidth {
+					chunk = append(slices.Clip(chunk), chunk[0])
+				}
+			}
+			_, err := db.SystemList(ctx, st, func(row db.Row) (struct{}, error) {
+				var tenant id.ID
+				var found Version
+				err := row.Scan(&tenant, &found.Principals, &found.Active)
+				out[tenant] = found
+				return struct{}{}, err
+			}, query, chunk...)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+var reader = caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "versions"}}
+
+var readOne, readMany = reads(1), reads(readWidth)
+
+func reads(n int) string {
+	var list strings.Builder
+	for i := range n {
+		if i > 0 {
+			list.WriteString(", ")
+		}
+		fmt.Fprintf(&list, "$%d", i+1)
+	}
+	return `SELECT id, principals_version, status = 'active' FROM tenants WHERE id IN (` + list.String() + `)`
+}

@@ -1,0 +1,101 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+)
+
+func advance(t *testing.T, d *testkit.Database, c caller.Caller) {
+	t.Helper()
+	if err := d.Update(t.Context(), c, func(tx *db.Tx) error { PrincipalsChanged(tx); return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestVersions(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		v := NewVersions(d.DB)
+		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
+		want := func(c caller.Caller, want Version) {
+			t.Helper()
+			if got, err := v.Read(t.Context(), c.Tenant); err != nil || got != want {
+				t.Errorf("%+v, want %+v: %v", got, want, err)
+			}
+		}
+		want(acme, Version{0, true})
+		advance(t, d, acme)
+		advance(t, d, acme)
+		want(acme, Version{2, true})
+		want(globex, Version{0, true})
+		if err := d.Update(t.Context(), acme, func(tx *db.Tx) error {
+			_, err := tx.Exec(t.Context(), `UPDATE tenants SET status = 'suspended' WHERE id = $1`)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		want(acme, Version{2, false})
+		if _, err := v.Read(t.Context(), id.New()); !errors.Is(err, ErrNotFound) {
+			t.Errorf("a tenant that does not exist: %v", err)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := v.Read(gone, globex.Tenant); err != nil {
+			t.Errorf("who begins a read ends it for the others, gone or not: %v", err)
+		}
+	})
+}
+
+// Those who ask while a read is under way share the next one, of however many tenants, and its
+// answer is not older than their question.
+func TestReadsAreSharedAndFresh(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		v := NewVersions(d.DB)
+		var tenants []caller.Caller
+		for i := range 2*readWidth + 3 {
+			tenants = append(tenants, d.Tenant(t, fmt.Sprintf("t%d", i)))
+		}
+		v.turn.Lock() // a read is under way
+		var all sync.WaitGroup
+		var before *reading
+		for i, c := range tenants {
+			all.Go(func() {
+				got, err := v.Read(t.Context(), c.Tenant)
+				if err != nil || got.Principals != 1 || !got.Active {
+					t.Errorf("%d: %+v, want what was committed before the read began: %v", i, got, err)
+				}
+			})
+		}
+		for joined := 0; joined < len(tenants); time.Sleep(time.Millisecond) {
+			v.mu.Lock()
+			if before = v.next; before != nil {
+				joined = len(before.tenants)
+			}
+			v.mu.Unlock()
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := v.Read(gone, tenants[0].Tenant); !errors.Is(err, context.Canceled) {
+			t.Errorf("who has gone away waits: %v", err)
+		}
+		for _, c := range tenants {
+			advance(t, d, c) // after the question, before the read
+		}
+		v.turn.Unlock()
+		all.Wait()
+		if before.err != nil || len(before.versions) != len(tenants) {
+			t.Errorf("one read had %d of %d tenants: %v", len(before.versions), len(tenants), before.err)
+		}
+		if v.next != nil {
+			t.Error("a read that has ended can still be joined")
+		}
+	})
+}
