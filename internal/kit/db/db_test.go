@@ -247,7 +247,11 @@ func TestAtCommitComesLastAndOnce(t *testing.T) {
 		for name, fn := range map[string]func(tx *db.Tx) error{
 			"a failure": func(tx *db.Tx) error { tx.AtCommit(count); return boom },
 			"a refusal": func(tx *db.Tx) error { tx.AtCommit(`DELETE FROM jobs WHERE kind = $1`); tx.AtCommit(count); return nil },
-			"an error":  func(tx *db.Tx) error { tx.AtCommit(`UPDATE tenants SET slug = NULL WHERE id = $1`); tx.AtCommit(count); return nil },
+			"an error": func(tx *db.Tx) error {
+				tx.AtCommit(`UPDATE tenants SET slug = NULL WHERE id = $1`)
+				tx.AtCommit(count)
+				return nil
+			},
 		} {
 			if err := d.Update(ctx, acme, fn); err == nil || counted(acme) != 3 {
 				t.Errorf("after %s: %d, %v", name, counted(acme), err)
