@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // Gate decides whether the sender of a request may do an operation; the door that mounts
@@ -93,6 +94,13 @@ func (m *Mount) Operations(ops []Operation) []byte {
 		names.operation = op.ID
 		op.bind(a, m, op.Op)
 	}
+	// The mux's {path...}, which may contain slashes, is {path} in OpenAPI.
+	for path, item := range a.OpenAPI().Paths {
+		if plain := strings.ReplaceAll(path, "...}", "}"); plain != path {
+			delete(a.OpenAPI().Paths, path)
+			a.OpenAPI().Paths[plain] = item
+		}
+	}
 	doc, err := json.MarshalIndent(a.OpenAPI(), "", "  ")
 	if err != nil {
 		panic(fmt.Sprintf("api: describe the operations: %v", err))
@@ -118,6 +126,10 @@ func register[I, O any](a huma.API, m *Mount, op Op, fn func(context.Context, *I
 	if op.Method != http.MethodGet {
 		errs = append(errs, http.StatusConflict)
 	}
+	var largest int64
+	if op.Body > 0 {
+		largest = op.Body + 1 // huma refuses what reaches its limit
+	}
 	huma.Register(a, huma.Operation{
 		OperationID:   op.ID,
 		Method:        op.Method,
@@ -129,6 +141,7 @@ func register[I, O any](a huma.API, m *Mount, op Op, fn func(context.Context, *I
 		Errors:        errs,
 		Extensions:    extensions,
 		Middlewares:   huma.Middlewares{m.admit(op)},
+		MaxBodyBytes:  largest,
 	}, func(ctx context.Context, in *I) (*O, error) {
 		out, err := fn(ctx, in)
 		if err != nil {
@@ -149,6 +162,9 @@ func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
 		if err != nil {
 			m.problem(r.Context(), err).write(w)
 			return
+		}
+		if op.Body > 0 {
+			web.AllowBody(r, op.Body+1)
 		}
 		next(huma.WithContext(hc, context.WithValue(ctx, callerKey{}, c)))
 	}

@@ -1,8 +1,10 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -100,6 +102,58 @@ func fixture(t *testing.T) (http.Handler, []byte) {
 			}),
 	})
 	return mux, doc
+}
+
+type putPicture struct {
+	Path    string `path:"path"`
+	RawBody []byte `contentType:"application/octet-stream"`
+}
+
+// Bodies and answers that are no JSON, at paths that contain slashes.
+func TestBytesInAndOut(t *testing.T) {
+	mux := http.NewServeMux()
+	m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "Pictures", Gate: open{}, Answer: func(f *fault.Fault) (int, http.Header) { return 422, nil }}
+	kept := map[string][]byte{}
+	doc := m.Operations([]api.Operation{
+		api.Call(api.Op{Method: "PUT", Path: "/pictures/{path...}", ID: "put-picture", Action: "picture.update", Tag: "Pictures", Summary: "Put a picture", Body: 8},
+			func(_ context.Context, _ *db.DB, _ caller.Caller, in *putPicture) (api.None, error) {
+				if len(in.RawBody) == 1 {
+					wrong := fault.InvalidField("picture.invalid", in.Path, "This is no picture.")
+					wrong.Fields[0].File, wrong.Fields[0].Line = true, 3
+					return api.None{}, wrong
+				}
+				kept[in.Path] = bytes.Clone(in.RawBody)
+				return api.None{}, nil
+			}),
+		api.Call(api.Op{Method: "GET", Path: "/pictures/{path...}", ID: "get-picture", Action: "picture.read", Tag: "Pictures", Summary: "Get a picture"},
+			func(_ context.Context, _ *db.DB, _ caller.Caller, in *struct {
+				Path string `path:"path"`
+			}) (api.File, error) {
+				return api.File{ContentType: "image/png", Name: "a.png", ETag: "7", Content: kept[in.Path]}, nil
+			}),
+	})
+	if !strings.Contains(string(doc), `"/pictures/{path}"`) || strings.Contains(string(doc), "...") {
+		t.Errorf("the description names paths as the mux does: %s", doc)
+	}
+	body := "\x00\xff\x0012345"
+	for _, ct := range []string{"application/octet-stream", "application/x-www-form-urlencoded", ""} {
+		if r, p := do(t, mux, "PUT", "/api/v1/pictures/a/b.png", body, "Content-Type", ct); r.StatusCode != 204 {
+			t.Errorf("PUT as %q: %d %+v", ct, r.StatusCode, p)
+		}
+	}
+	if r, p := do(t, mux, "PUT", "/api/v1/pictures/a/b.png", body+"6"); r.StatusCode != 413 {
+		t.Errorf("one byte more than the limit: %d %+v", r.StatusCode, p)
+	}
+	r, _ := do(t, mux, "GET", "/api/v1/pictures/a/b.png", "")
+	got, _ := io.ReadAll(r.Body)
+	if string(got) != body || r.Header.Get("Content-Type") != "image/png" || r.Header.Get("ETag") != `"7"` || r.Header.Get("Content-Disposition") != "attachment; filename=a.png" {
+		t.Errorf("GET: %q %v", got, r.Header)
+	}
+	_, p := do(t, mux, "PUT", "/api/v1/pictures/c.png", "x")
+	want := []api.FieldError{{Name: "c.png", Reason: "This is no picture.", File: "c.png", Line: 3, Message: "This is no picture."}}
+	if diff := cmp.Diff(want, p.Errors); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func do(t *testing.T, h http.Handler, method, target, body string, header ...string) (*http.Response, api.Problem) {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"mime"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -23,6 +24,9 @@ type Op struct {
 	Description string // more, where the summary does not say it all; Markdown
 	Status      int    // of success; 0 means 200, or 204 when the output is None
 	Platform    bool   // exists only in the platform tenant
+	// Body is how many bytes a body may have whose input has a RawBody; 0 means what
+	// kit/web allows every request. It is read into memory as a whole.
+	Body int64
 }
 
 // Operation is an Op with the function that does it.
@@ -33,6 +37,36 @@ type Operation struct {
 
 // None is the output of an operation that answers nothing (204).
 type None struct{}
+
+// File is the output of an operation that answers bytes instead of JSON.
+type File struct {
+	ContentType string // "application/zip"
+	Name        string // under which a browser saves it; "" to show it
+	ETag        string // without quotes, "" for none
+	Content     []byte
+}
+
+// file is how huma wants a File.
+type file struct {
+	ContentType string `header:"Content-Type"`
+	Disposition string `header:"Content-Disposition"`
+	ETag        string `header:"ETag"`
+	Body        []byte
+}
+
+func (f File) answer() *file {
+	a := &file{ContentType: f.ContentType, Body: f.Content}
+	if f.Name != "" {
+		a.Disposition = mime.FormatMediaType("attachment", map[string]string{"filename": f.Name})
+	}
+	if f.ETag != "" {
+		a.ETag = `"` + f.ETag + `"`
+	}
+	if a.Body == nil {
+		a.Body = []byte{} // huma takes nil for no answer
+	}
+	return a
+}
 
 // Page is the part of an input that pages a list. Embed it.
 type Page struct {
@@ -110,6 +144,16 @@ func Call[I, O any](op Op, fn func(ctx context.Context, d *db.DB, c caller.Calle
 			register(a, m, op, func(ctx context.Context, in *I) (*struct{}, error) {
 				_, err := fn(ctx, m.DB, callerOf(ctx), in)
 				return nil, err
+			})
+			return
+		}
+		if _, ok := any(out).(File); ok {
+			register(a, m, op, func(ctx context.Context, in *I) (*file, error) {
+				out, err := fn(ctx, m.DB, callerOf(ctx), in)
+				if err != nil {
+					return nil, err
+				}
+				return any(out).(File).answer(), nil
 			})
 			return
 		}

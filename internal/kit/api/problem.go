@@ -29,6 +29,11 @@ type Problem struct {
 type FieldError struct {
 	Name   string `json:"name" doc:"The field or parameter, as the request wrote it." example:"redirect_uris[0]"`
 	Reason string `json:"reason" doc:"What is wrong and what is accepted."`
+
+	File    string `json:"file,omitempty" doc:"The file that is wrong, where it is one."`
+	Line    int    `json:"line,omitempty" doc:"Where in the file, from 1."`
+	Column  int    `json:"column,omitempty" doc:"Where in the line, from 1."`
+	Message string `json:"message,omitempty" doc:"What is wrong with the file; the same as reason."`
 }
 
 // Error implements error.
@@ -53,7 +58,11 @@ func (m *Mount) problem(ctx context.Context, err error) *Problem {
 	p := newProblem(ctx, status, f.Code, f.Reason)
 	p.header = header
 	for _, fd := range f.Fields {
-		p.Errors = append(p.Errors, FieldError{fd.Name, fd.Reason})
+		e := FieldError{Name: fd.Name, Reason: fd.Reason}
+		if fd.File {
+			e.File, e.Line, e.Column, e.Message = fd.Name, fd.Line, fd.Column, fd.Reason
+		}
+		p.Errors = append(p.Errors, e)
 	}
 	return p
 }
@@ -86,7 +95,7 @@ func fromHuma(ctx context.Context, status int, msg string, errs []error) *Proble
 		p.Code, p.Detail = "request.content_type", "The request must be JSON: Content-Type application/json."
 	case http.StatusBadRequest:
 		if len(errs) == 0 {
-			p.Detail = "The request needs a JSON body."
+			p.Detail = "The request needs a body."
 		}
 	default:
 		// huma answers 500 when the body breaks off; whatever else it may be was
@@ -159,7 +168,7 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 	msg := d.Message
 	if rest, ok := strings.CutPrefix(msg, "expected required property "); ok {
 		child, _, _ := strings.Cut(rest, " to be present")
-		return FieldError{join(child), "This field is required."}
+		return FieldError{Name: join(child), Reason: "This field is required."}
 	}
 	known := map[string]string{
 		"unexpected property":     "There is no such field here.",
@@ -172,32 +181,32 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 		"expected object":         "This must be an object.",
 	}
 	if s, ok := known[msg]; ok {
-		return FieldError{name, s}
+		return FieldError{Name: name, Reason: s}
 	}
 	msg, _, _ = strings.Cut(msg, ": ") // what follows repeats the value or is Go's own wording
 	switch {
 	case strings.HasPrefix(msg, "expected value to be one of"):
 		_, list, _ := strings.Cut(d.Message, `"`)
-		return FieldError{name, "This must be one of: " + strings.TrimSuffix(list, `"`) + "."}
+		return FieldError{Name: name, Reason: "This must be one of: " + strings.TrimSuffix(list, `"`) + "."}
 	case strings.Contains(msg, "RFC 4122 uuid"), msg == "not a UUID":
-		return FieldError{name, "This must be an id as we gave it: 36 characters such as 018f3a52-7c1e-7b7a-9d5e-0f6a1c2b3d4e."}
+		return FieldError{Name: name, Reason: "This must be an id as we gave it: 36 characters such as 018f3a52-7c1e-7b7a-9d5e-0f6a1c2b3d4e."}
 	case strings.Contains(msg, "RFC 3339"):
-		return FieldError{name, "This must be a time such as 2026-01-31T12:00:00Z."}
+		return FieldError{Name: name, Reason: "This must be a time such as 2026-01-31T12:00:00Z."}
 	case strings.HasPrefix(msg, "expected length <="):
-		return FieldError{name, "This is too long: at most " + strings.TrimPrefix(msg, "expected length <= ") + " characters."}
+		return FieldError{Name: name, Reason: "This is too long: at most " + strings.TrimPrefix(msg, "expected length <= ") + " characters."}
 	case strings.HasPrefix(msg, "expected length >="):
-		return FieldError{name, "This is too short: at least " + strings.TrimPrefix(msg, "expected length >= ") + " characters."}
+		return FieldError{Name: name, Reason: "This is too short: at least " + strings.TrimPrefix(msg, "expected length >= ") + " characters."}
 	case strings.HasPrefix(msg, "expected array length <="):
-		return FieldError{name, "There are too many: at most " + strings.TrimPrefix(msg, "expected array length <= ") + "."}
+		return FieldError{Name: name, Reason: "There are too many: at most " + strings.TrimPrefix(msg, "expected array length <= ") + "."}
 	case strings.HasPrefix(msg, "expected array length >="):
-		return FieldError{name, "There are too few: at least " + strings.TrimPrefix(msg, "expected array length >= ") + "."}
+		return FieldError{Name: name, Reason: "There are too few: at least " + strings.TrimPrefix(msg, "expected array length >= ") + "."}
 	case strings.HasPrefix(msg, "expected number <="):
-		return FieldError{name, "This must be at most " + strings.TrimPrefix(msg, "expected number <= ") + "."}
+		return FieldError{Name: name, Reason: "This must be at most " + strings.TrimPrefix(msg, "expected number <= ") + "."}
 	case strings.HasPrefix(msg, "expected number >="):
-		return FieldError{name, "This must be at least " + strings.TrimPrefix(msg, "expected number >= ") + "."}
+		return FieldError{Name: name, Reason: "This must be at least " + strings.TrimPrefix(msg, "expected number >= ") + "."}
 	}
 	if msg == "" {
 		msg = "this is not valid"
 	}
-	return FieldError{name, strings.ToUpper(msg[:1]) + strings.TrimSuffix(msg[1:], ".") + "."}
+	return FieldError{Name: name, Reason: strings.ToUpper(msg[:1]) + strings.TrimSuffix(msg[1:], ".") + "."}
 }

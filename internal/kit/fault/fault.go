@@ -57,6 +57,10 @@ func (k Kind) String() string {
 type Field struct {
 	Name   string // as the caller wrote it: "email", "redirect_uris[0]"
 	Reason string // a sentence: what is wrong and what is accepted
+	// File says that Name is the path of a file; Line and Column, from 1, say where in
+	// it, 0 where that is not known.
+	File         bool
+	Line, Column int
 }
 
 // Fault is an error with a kind, a stable code and a sentence.

@@ -103,6 +103,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.URL = &x.url
 	if r.Body != nil && r.Body != http.NoBody {
 		// The server's own writer: MaxBytesReader tells it to close the connection.
+		x.body, x.writer = r.Body, w
 		r.Body = http.MaxBytesReader(w, r.Body, h.Limits.Body)
 	}
 	x.rec = recorder{ResponseWriter: w, refuse: h.Refuse}

@@ -448,3 +448,24 @@ type discard struct{ h http.Header }
 func (d *discard) Header() http.Header         { return d.h }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discard) WriteHeader(int)             {}
+
+// A door may allow one address more than the others get, and less.
+func TestADoorMayChangeTheLimitOfABody(t *testing.T) {
+	f := newFixture(t)
+	f.Limits.Body = 10
+	for path, limit := range map[string]int64{"/api/plain": 10, "/api/large": 100, "/api/small": 5} {
+		f.Tenant.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+			if path != "/api/plain" {
+				AllowBody(r, limit)
+			}
+			if _, err := io.ReadAll(r.Body); err != nil {
+				w.WriteHeader(http.StatusRequestEntityTooLarge)
+			}
+		})
+		for n, want := range map[int64]int{limit: 200, limit + 1: 413} {
+			if w := f.do("POST", "/t/acme"+path, func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(strings.Repeat("x", int(n)))) }); w.Code != want {
+				t.Errorf("%s: %d bytes: %d, want %d", path, n, w.Code, want)
+			}
+		}
+	}
+}

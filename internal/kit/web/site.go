@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -52,6 +53,9 @@ type scope struct {
 	scheme  string // "http" or "https" as the client used it
 	browser string // memo of Browser, "" until asked
 	err     error  // what NoteError was told, for the log line
+
+	body   io.ReadCloser       // the request's body without its limit, for AllowBody
+	writer http.ResponseWriter // the server's own
 }
 
 type scopeKey struct{}
