@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
@@ -76,5 +77,6 @@ func (a *App) operations() [][]api.Operation {
 		application.Operations(),
 		session.Operations(),
 		audit.Operations(),
+		decision.Operations(),
 	}
 }

@@ -12,8 +12,11 @@ import (
 	"testing"
 	"time"
 
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+
 	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -98,7 +101,16 @@ func (w *world) twin(operator, slug string) *twin {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for noun, things := range map[string]string{"users": user, "applications": app, "sessions": sid.String(), "audit-events": event, "roles": "support-" + slug} {
+	answer := decision.Decision{ID: id.New(), Kind: decision.Check,
+		Inputs: []*enginev1.CheckInput{{Principal: &enginev1.Principal{Id: "ada@" + slug, Roles: []string{"user"}}, Resource: &enginev1.Resource{Kind: "document", Id: "d1"}, Actions: []string{"read"}}}}
+	w.Decisions.Record(by, answer)
+	for range 500 { // it is written a moment after
+		if w.call(token, "GET", slug, "/decisions/"+answer.ID.String(), nil).status == 200 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	for noun, things := range map[string]string{"decisions": answer.ID.String(), "users": user, "applications": app, "sessions": sid.String(), "audit-events": event, "roles": "support-" + slug} {
 		t.paths[noun] = things
 		t.ids = append(t.ids, things)
 	}

@@ -73,6 +73,9 @@ func ReadSettings(ctx context.Context, tx *db.Tx) (Settings, error) {
 // WriteSettings replaces the tenant's settings. It fails with an Invalid fault that names every
 // wrong field.
 func WriteSettings(tx *db.Tx, s Settings) error {
+	if s.Redaction == nil {
+		s.Redaction = []Rule{}
+	}
 	if err := s.check(); err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ var Actions = []Action{
 	{"key.read", "See signing keys."},
 	{"key.rotate", "Rotate signing keys."},
 	{"audit.read", "Read the audit log."},
+	{"decision.read", "Read decision records and have them explained."},
 	{"tenant.read", "See tenants (platform only)."},
 	{"tenant.create", "Add tenants (platform only)."},
 	{"tenant.update", "Rename and configure tenants (platform only)."},

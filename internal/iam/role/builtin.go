@@ -30,6 +30,7 @@ var builtinActions = map[string][]string{
 		"key.read",
 		"key.rotate",
 		"audit.read",
+		"decision.read",
 		"tenant.read",
 		"tenant.create",
 		"tenant.update",
@@ -61,6 +62,7 @@ var builtinActions = map[string][]string{
 		"settings.update",
 		"key.read",
 		"audit.read",
+		"decision.read",
 		"tenant.read",
 		"tenant.create",
 		"tenant.update",
@@ -89,6 +91,7 @@ var builtinActions = map[string][]string{
 		"application.delete",
 		"settings.read",
 		"key.read",
+		"decision.read",
 	},
 	"auditor": {
 		"user.read",
@@ -100,6 +103,7 @@ var builtinActions = map[string][]string{
 		"settings.read",
 		"key.read",
 		"audit.read",
+		"decision.read",
 		"tenant.read",
 	},
 }
