@@ -8,8 +8,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
-
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -25,12 +25,16 @@ const (
 	purgeRows         = 500
 )
 
-// housekeeper deletes what has expired, rotates keys that are due and makes next
-// month's partitions, tenant after tenant. It is one job of the platform, so one
-// replica does it at a time; each run does a part and remembers where it stopped.
+// housekeeper deletes what has expired, rotates keys that are due, makes next month's
+// partitions and drops those that no tenant keeps any more, tenant after tenant. It is
+// one job of the platform, so one replica does it at a time; each run does a part and
+// remembers where it stopped.
 type housekeeper struct {
 	app  *App
 	next id.ID // the last tenant done; zero at the beginning of a round
+
+	longest time.Duration // retention of a tenant seen in this round
+	unsure  bool          // a tenant's retention could not be read in this round
 }
 
 // schedule makes sure that the job is there.
@@ -44,6 +48,7 @@ func (h *housekeeper) schedule(ctx context.Context) error {
 func (h *housekeeper) run(ctx context.Context, c caller.Caller, _ []byte) error {
 	end := h.app.Clock.Now().Add(housekeepingTime)
 	if h.next.IsZero() {
+		h.longest, h.unsure = 0, false
 		if err := audit.MakePartitions(ctx, h.app.DB, c); err != nil {
 			return err
 		}
@@ -59,8 +64,14 @@ func (h *housekeeper) run(ctx context.Context, c caller.Caller, _ []byte) error 
 		}
 		for _, t := range tenants.Items {
 			if t.Status != tenant.Deleting {
-				if err := h.tenant(ctx, system(t.ID, "housekeeping")); err != nil {
+				by := system(t.ID, "housekeeping")
+				err := h.tenant(ctx, by)
+				done, rerr := h.records(ctx, by, end)
+				if err := errors.Join(err, rerr); err != nil {
 					h.app.Log.Error("housekeeping", "tenant", t.ID, "error", err)
+				}
+				if !done {
+					return job.Again(0)
 				}
 			}
 			h.next = t.ID
@@ -70,6 +81,12 @@ func (h *housekeeper) run(ctx context.Context, c caller.Caller, _ []byte) error 
 		}
 		if tenants.NextCursor == "" {
 			h.next = id.ID{}
+			if !h.unsure {
+				// A day to spare, for retentions that were raised during the round.
+				if err := audit.DropPartitions(ctx, h.app.DB, c, h.app.Clock.Now().Add(-h.longest-24*time.Hour)); err != nil {
+					return err
+				}
+			}
 			return job.Again(housekeepingEvery)
 		}
 	}
@@ -94,4 +111,32 @@ func (h *housekeeper) tenant(ctx context.Context, c caller.Caller) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// records deletes the tenant's decision and access records that are older than its retention,
+// batch by batch. done is false when the time ended before them.
+func (h *housekeeper) records(ctx context.Context, c caller.Caller, end time.Time) (done bool, err error) {
+	var settings decision.Settings
+	if err := h.app.DB.View(ctx, c, func(tx *db.Tx) (err error) {
+		settings, err = decision.ReadSettings(ctx, tx)
+		return err
+	}); err != nil {
+		h.unsure = true
+		return true, err
+	}
+	h.longest = max(h.longest, settings.Retention())
+	for _, purge := range []func(context.Context, *db.Tx, time.Duration, int) (bool, error){decision.Purge, audit.PurgeAccess} {
+		for more := true; more; {
+			if h.app.Clock.Now().After(end) {
+				return false, nil
+			}
+			if err := h.app.DB.Update(ctx, c, func(tx *db.Tx) (err error) {
+				more, err = purge(ctx, tx, settings.Retention(), purgeRows)
+				return err
+			}); err != nil {
+				return true, err
+			}
+		}
+	}
+	return true, nil
 }

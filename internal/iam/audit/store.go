@@ -93,8 +93,28 @@ func scanRecord(row db.Row) (r Record, err error) {
 	return r, err
 }
 
-// MakePartitions makes the month partitions of events and access records from this
-// month on, three months ahead. SQLite has none.
+// PurgeAccess deletes up to limit access records that are older than the retention and
+// reports whether there may be more.
+func PurgeAccess(ctx context.Context, tx *db.Tx, retention time.Duration, limit int) (bool, error) {
+	n, err := tx.Exec(ctx, `DELETE FROM access_records WHERE tenant_id = $1 AND (at, id) IN (SELECT at, id FROM access_records WHERE tenant_id = $1 AND at < $2 ORDER BY at LIMIT $3)`,
+		tx.Now().Add(-retention), limit)
+	return n == int64(limit), err
+}
+
+// DropPartitions drops the month partitions of access and decision records that ended before
+// a time; a partition that is in use at the moment is left for the next time. SQLite has none.
+func DropPartitions(ctx context.Context, d *db.DB, c caller.Caller, before time.Time) error {
+	if d.Name() != "postgres" {
+		return nil
+	}
+	return d.System(ctx, c, "partitions belong to no tenant", func(st *db.SystemTx) error {
+		_, err := st.Exec(ctx, `SELECT gatehouse_drop_partitions($1)`, before)
+		return err
+	})
+}
+
+// MakePartitions makes the month partitions of events, access records and decision records
+// from this month on, three months ahead. SQLite has none.
 func MakePartitions(ctx context.Context, d *db.DB, c caller.Caller) error {
 	if d.Name() != "postgres" {
 		return nil

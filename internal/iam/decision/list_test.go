@@ -10,6 +10,7 @@ import (
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -158,4 +159,45 @@ func TestOldRecordsAreDeleted(t *testing.T) {
 			t.Errorf("the neighbour has %d left", n)
 		}
 	})
+}
+
+// A month that no tenant keeps any more goes as a whole; audit events stay.
+func TestExpiredPartitionsAreDropped(t *testing.T) {
+	d := testkit.Open(t, testkit.Postgres(t))
+	acme := d.Tenant(t, "acme")
+	if err := audit.MakePartitions(ctx, d.DB, acme); err != nil { // January to March 2026
+		t.Fatal(err)
+	}
+	r := recorder(t, d)
+	for range 3 {
+		r.Record(acme, asked(t, d, "ada", "read", allow, "d1"))
+		d.Clock.Advance(31 * 24 * time.Hour)
+	}
+	r.Close()
+	partitions := func() (names []string) {
+		if err := d.SystemView(ctx, acme, "test", func(st *db.SystemTx) (err error) {
+			names, err = db.SystemList(ctx, st, func(r db.Row) (s string, err error) { return s, r.Scan(&s) },
+				`SELECT c.relname::text FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid WHERE c.relkind = 'r' AND c.relname LIKE '%_2026_0_' ORDER BY 1`)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	if err := audit.DropPartitions(ctx, d.DB, acme, time.Date(2026, 2, 28, 23, 59, 59, 0, time.UTC)); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"access_records_2026_02", "access_records_2026_03", "audit_events_2026_01", "audit_events_2026_02", "audit_events_2026_03", "decisions_2026_02", "decisions_2026_03"}
+	if got := partitions(); !slices.Equal(got, want) {
+		t.Errorf("after January: %v", got)
+	}
+	if n := len(list(t, d, acme, decision.Filter{}, page.First()).Items); n != 2 {
+		t.Errorf("%d records left", n)
+	}
+	if err := audit.DropPartitions(ctx, d.DB, acme, time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)); err != nil {
+		t.Fatal(err)
+	}
+	if got := partitions(); slices.Contains(got, "decisions_2026_02") || !slices.Contains(got, "audit_events_2026_02") {
+		t.Errorf("after February: %v", got)
+	}
 }

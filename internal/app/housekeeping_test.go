@@ -1,0 +1,62 @@
+package app
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
+)
+
+// Housekeeping deletes what is older than each tenant's retention, and nothing younger.
+func TestHousekeepingKeepsEachTenantsRetention(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		ctx := context.Background()
+		operator := w.operatorToken()
+		for slug, days := range map[string]int{"acme": 7, "globex": 90} {
+			w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": slug, "name": slug})
+			client, secret := w.machine(slug, role.Owner, "jwt")
+			w.must(w.token(slug, client, secret), "PUT", slug, "/decision-settings", map[string]any{"retention_days": days, "redaction": []any{}})
+			by, err := w.operator(ctx, slug)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, age := range []int{1, 6, 8, 60, 100} {
+				at := w.Clock.Now().Add(-time.Duration(age) * 24 * time.Hour)
+				w.Decisions.Record(by, decision.Decision{ID: id.At(at), Kind: decision.Check,
+					Inputs: []*enginev1.CheckInput{{Principal: &enginev1.Principal{Id: "ada"}, Resource: &enginev1.Resource{Kind: "document", Id: "d1"}, Actions: []string{"read"}}}})
+				if err := w.DB.Update(ctx, by, func(tx *db.Tx) error {
+					tx.Later(`INSERT INTO access_records (tenant_id, at, id, action, actor_kind) VALUES ($1, $2, $3, 'token.issue', 'system')`, at, id.At(at))
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for range 500 {
+			if w.Decisions.Written() == 10 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		keeper := &housekeeper{app: w.App}
+		if err := keeper.run(ctx, system(w.Platform.ID, "test"), nil); err == nil || err.Error() != job.Again(housekeepingEvery).Error() {
+			t.Fatalf("a round ended with %v", err)
+		}
+		for slug, want := range map[string]int64{"acme": 2, "globex": 4} {
+			rows := w.rows(slug)
+			if rows["decisions"] != want {
+				t.Errorf("%s has %d decision records, want %d", slug, rows["decisions"], want)
+			}
+			if got := rows["access_records"]; got < want || got > want+1 { // the token of above is one more
+				t.Errorf("%s has %d access records, want %d and that of the token", slug, got, want)
+			}
+		}
+	})
+}
