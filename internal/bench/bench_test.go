@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"flag"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -17,10 +18,13 @@ var (
 	measure = flag.Bool("measure", false, "measure for real: minutes on an otherwise idle machine")
 	output  = flag.String("output", "", "file that gets the table, beside the log")
 	tenants = flag.Int("tenants", full.Tenants, "tenants in the database for the second pass")
+	only    = flag.String("only", "", "measure just the rows whose name matches this regular expression, on Postgres, and write no table")
+	built   = flag.String("binary", "", "a built gatehouse to measure instead of this source's")
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	prebuilt = *built
 	code := m.Run()
 	process.Cleanup()
 	os.Exit(code)
@@ -33,6 +37,16 @@ func TestMeasure(t *testing.T) {
 	if *measure {
 		sz = full
 		sz.Tenants = *tenants
+	}
+	if *only != "" {
+		wanted, err := regexp.Compile(*only)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := measureOnly(t, testkit.EmptyPostgres(t), sz, wanted); err != nil {
+			t.Fatal(err)
+		}
+		return
 	}
 	r, err := measureAll(t, func() string { return testkit.EmptyPostgres(t) }, sz)
 	if err != nil {

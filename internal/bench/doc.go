@@ -6,5 +6,7 @@
 //
 // runs TestMeasure with -measure and prints the table of docs/benchmarks.md. An
 // ordinary test run does the same with a handful of requests, to see that it works;
-// it asserts nothing about time.
+// it asserts nothing about time. Who works on one row measures that alone:
+//
+//	make bench BENCHFLAGS="-only introspection"
 package bench

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -66,8 +67,11 @@ type row struct {
 	sample
 }
 
-// measureRows drives every row against the scene, each after a warm-up, and keeps the cheapest of the repetitions.
-func measureRows(t testing.TB, s *scene, l limits, sz size) ([]row, error) {
+// everyRow matches the name of every row.
+var everyRow = regexp.MustCompile("")
+
+// measureRows drives the wanted rows against the scene, each after a warm-up, and keeps the cheapest of the repetitions.
+func measureRows(t testing.TB, s *scene, l limits, sz size, wanted *regexp.Regexp) ([]row, error) {
 	form := url.Values{"grant_type": {"client_credentials"}}
 	cookie, err := s.session()
 	if err != nil {
@@ -119,6 +123,9 @@ func measureRows(t testing.TB, s *scene, l limits, sz size) ([]row, error) {
 	}
 	var rows []row
 	for _, line := range lines {
+		if !wanted.MatchString(line.Name) {
+			continue
+		}
 		began := time.Now()
 		r := line.row
 		if line.bare != nil {
@@ -145,7 +152,7 @@ func measureRows(t testing.TB, s *scene, l limits, sz size) ([]row, error) {
 		if r.sample, err = repeated(s.server.PID(), line.requests, op, sz); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Name, err)
 		}
-		t.Logf("%-42s %8.0f µs CPU  %8.0f/s  (%.1f s)", r.Name, r.microseconds(), r.perSecond(), time.Since(began).Seconds())
+		t.Logf("%-42s %8.0f µs CPU  %8.0f/s  floor %6.0f  (%.1f s)", r.Name, r.microseconds(), r.perSecond(), r.Floor, time.Since(began).Seconds())
 		rows = append(rows, r)
 	}
 	return rows, nil
@@ -237,9 +244,12 @@ func startTime(t testing.TB, sz size) (time.Duration, error) {
 	return all[len(all)/2], nil
 }
 
+// prebuilt is the gatehouse that is measured; empty builds this source's.
+var prebuilt string
+
 // serverConfig is how every server here is started: one core, no limit per address, quiet.
 func serverConfig(dsn string) process.Config {
-	return process.Config{Database: dsn, Env: []string{"GOMAXPROCS=1"}}
+	return process.Config{Database: dsn, Env: []string{"GOMAXPROCS=1"}, Binary: prebuilt}
 }
 
 // addTenants creates tenants through the API until there are n more, and returns the server's CPU time for one of the

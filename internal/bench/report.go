@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -51,7 +52,7 @@ func measureAll(t testing.TB, newDSN func() string, sz size) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Few, err = measureRows(t, s, r.Limits, sz); err != nil {
+	if r.Few, err = measureRows(t, s, r.Limits, sz, everyRow); err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	if r.FirstTenant, r.LastTenant, err = addTenants(s, sz.Tenants); err != nil {
@@ -62,7 +63,7 @@ func measureAll(t testing.TB, newDSN func() string, sz size) (*report, error) {
 	if r.IdleMany, err = idle(server); err != nil {
 		return nil, err
 	}
-	if r.Many, err = measureRows(t, s, r.Limits, sz); err != nil {
+	if r.Many, err = measureRows(t, s, r.Limits, sz, everyRow); err != nil {
 		return nil, fmt.Errorf("postgres, %d tenants: %w", sz.Tenants, err)
 	}
 	server.Kill()
@@ -78,12 +79,27 @@ func measureAll(t testing.TB, newDSN func() string, sz size) (*report, error) {
 	if s, err = newScene(t, server); err != nil {
 		return nil, err
 	}
-	if r.Embedded, err = measureRows(t, s, r.Limits, sz); err != nil {
+	if r.Embedded, err = measureRows(t, s, r.Limits, sz, everyRow); err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
 	server.Kill()
 	r.Start, err = startTime(t, sz)
 	return r, err
+}
+
+// measureOnly logs some of the rows: for whoever works on one.
+func measureOnly(t testing.TB, dsn string, sz size, wanted *regexp.Regexp) error {
+	l, err := measureLimits(t, sz)
+	if err != nil {
+		return fmt.Errorf("limits: %w", err)
+	}
+	t.Logf("one ES256 signature %s, one argon2id hash %s of CPU", l.ES256, l.Argon2id)
+	s, err := newScene(t, process.Start(t, serverConfig(dsn)))
+	if err != nil {
+		return err
+	}
+	_, err = measureRows(t, s, l, sz, wanted)
+	return err
 }
 
 // verdict says in words, not by colour, whether a budget was kept.
