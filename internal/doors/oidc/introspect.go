@@ -76,7 +76,7 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 // look finds an active token of any kind; token_type_hint is not needed, because a
 // token says itself what it is.
 func (d *Door) look(ctx context.Context, c caller.Caller, issuer, token string) (t grant.Token, refresh bool, err error) {
-	if parsed, perr := secret.ParseToken(token); perr == nil && parsed.Kind == secret.RefreshToken {
+	if secret.HasKind(token, secret.RefreshToken) {
 		err = d.DB.View(ctx, c, func(tx *db.Tx) (err error) {
 			t, err = grant.Refresh(ctx, tx, token)
 			return err

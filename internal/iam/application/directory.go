@@ -31,7 +31,7 @@ func (d *Directory) Drop(tenant id.ID) { d.apps.Drop(tenant) }
 
 // ByClientID returns an application of the caller's tenant, or ErrNotFound.
 func (d *Directory) ByClientID(ctx context.Context, c caller.Caller, clientID string) (*Application, error) {
-	if !clientIDRE.MatchString(clientID) {
+	if !validClientID(clientID) {
 		return nil, ErrNotFound
 	}
 	return d.get(ctx, c, clientID, func(ctx context.Context, tx *db.Tx) (Application, error) { return ByClientID(ctx, tx, clientID) })

@@ -58,11 +58,21 @@ const (
 	maxJWKS   = 16 << 10
 )
 
-var (
-	clientIDRE = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,64}$`)
-	// A scope token of RFC 6749 §3.3, shorter, and without what URLs and shells dislike.
-	scopeRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$`)
-)
+// A scope token of RFC 6749 §3.3, shorter, and without what URLs and shells dislike.
+var scopeRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$`)
+
+// validClientID reports whether s has the form of a client_id: 1 to 64 of the characters that no
+// URL escapes (RFC 3986 §2.3).
+func validClientID(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '~', c == '-':
+		default:
+			return false
+		}
+	}
+	return 1 <= len(s) && len(s) <= 64
+}
 
 // defaultScopes are what an application of people may ask for unless told otherwise.
 var defaultScopes = []string{"openid", "profile", "email", "offline_access"}
@@ -143,7 +153,7 @@ func (a *Application) check() error {
 	} else if !utf8.ValidString(a.Name) || utf8.RuneCountInString(a.Name) > maxName || strings.ContainsFunc(a.Name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		wrong.Add("name", "A name has at most %d characters and no line breaks.", maxName)
 	}
-	if !clientIDRE.MatchString(a.ClientID) {
+	if !validClientID(a.ClientID) {
 		wrong.Add("client_id", "A client_id has 1 to 64 letters, digits, dots, hyphens, underscores or tildes.")
 	}
 	switch a.Type {

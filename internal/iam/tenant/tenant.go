@@ -1,7 +1,6 @@
 package tenant
 
 import (
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -58,14 +57,19 @@ const (
 	maxDomains = 20
 )
 
-var (
-	slugRE  = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
-	labelRE = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
-)
-
 // ValidSlug reports whether s has the form of a slug: 1 to 63 lower-case letters, digits and
-// inner hyphens, as in a host name.
-func ValidSlug(s string) bool { return slugRE.MatchString(s) }
+// inner hyphens, as a label of a host name. Every request asks.
+func ValidSlug(s string) bool {
+	if len(s) < 1 || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
 
 // checkName tidies a name and notes what is wrong with it.
 func checkName(name *string, wrong *fault.Fields) {
@@ -85,7 +89,7 @@ func validDomain(s string) bool {
 		return false
 	}
 	for _, l := range labels {
-		if !labelRE.MatchString(l) {
+		if !ValidSlug(l) {
 			return false
 		}
 	}

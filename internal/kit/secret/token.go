@@ -105,6 +105,9 @@ func ParseToken(s string) (Token, error) {
 	return t, nil
 }
 
+// HasKind reports whether s begins as tokens of a kind do; only ParseToken says that it is one.
+func HasKind(s, kind string) bool { return len(s) == TokenLen && s[:3] == "gh_" && s[3:5] == kind }
+
 // decode reads exactly len(dst) bytes in their one canonical form: base32 leaves
 // bits over at the end that must be zero.
 func decode(dst []byte, s string) bool {
