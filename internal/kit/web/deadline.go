@@ -25,6 +25,10 @@ func (d *deadline) wait() context.Context {
 	return d.timed
 }
 
+// AfterFunc lets package context hang on to the end without a goroutine of its own for each
+// wait; see context.AfterFunc.
+func (d *deadline) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(d.wait(), f) }
+
 // Done implements context.Context.
 func (d *deadline) Done() <-chan struct{} { return d.wait().Done() }
 

@@ -23,6 +23,16 @@ func TestDeadline(t *testing.T) {
 		}
 		d.end()
 
+		called := make(chan struct{})
+		d = &deadline{Context: t.Context(), at: time.Now().Add(time.Second)}
+		context.AfterFunc(d, func() { close(called) })
+		if stop := context.AfterFunc(d, func() { t.Error("called though stopped") }); !stop() {
+			t.Error("stopped too late")
+		}
+		time.Sleep(time.Second)
+		<-called
+		d.end()
+
 		unasked := &deadline{Context: t.Context(), at: time.Now().Add(time.Hour)}
 		unasked.end()
 		if unasked.Err() == nil {
