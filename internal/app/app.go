@@ -17,12 +17,14 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // App is Gatehouse without its listeners: every part, made once.
 type App struct {
 	Config       *config.Config
 	Log          *slog.Logger
+	Lines        *web.Lines // gathers the requests' log lines; nil for none but Log
 	Clock        clock.Clock
 	DB           *db.DB
 	Ring         *secret.KeyRing

@@ -40,6 +40,8 @@ func (c *serveCommand) Run(e *env) error {
 		return err
 	}
 	defer a.Close()
+	a.Lines = web.NewLines(e.err, cfg.LogFormat == "json")
+	defer a.Lines.Close()
 	setup, err := a.firstStart(e.ctx)
 	if err != nil {
 		return err
@@ -147,7 +149,7 @@ func (a *App) handler(hosted *pages.Door, registry prometheus.Registerer) http.H
 		Sites: a.Tenants, PublicURL: a.Config.PublicURL,
 		Tenant: a.doors(hosted), Root: http.NewServeMux(),
 		Proxies: web.Proxies{Trusted: a.Config.TrustedProxies, Forwarded: a.Config.Forwarded},
-		Metrics: web.NewMetrics(registry), Log: a.Log, Clock: a.Clock,
+		Metrics: web.NewMetrics(registry), Log: a.Log, Lines: a.Lines, Clock: a.Clock,
 	}
 	if !a.Config.Local() {
 		h.Limiter = web.NewLimiter(a.Clock, perAddress, perAddressBurst)

@@ -60,6 +60,7 @@ type Handler struct {
 	Limiter   *Limiter // per address; nil for none
 	Metrics   *Metrics
 	Log       *slog.Logger
+	Lines     *Lines // gathers the log lines of requests that went well; nil: they go to Log too
 	Clock     clock.Clock
 	// Refuse writes refusals; nil for WriteRefusal.
 	Refuse func(http.ResponseWriter, *http.Request, Refusal)
@@ -309,6 +310,13 @@ func (h *Handler) record(x *exchange, r *http.Request, start time.Time) {
 		level = slog.LevelError
 	}
 	if !h.Log.Enabled(x.Context, level) {
+		return
+	}
+	if h.Lines != nil && level == slog.LevelInfo && x.err == nil {
+		h.Lines.add(line{
+			at: start.Add(took), route: route, method: methodLabel(r.Method), status: status, took: took, bytes: x.rec.bytes,
+			tenant: x.site.Slug, address: x.caller.Address, requestID: x.caller.RequestID,
+		})
 		return
 	}
 	attrs := [...]slog.Attr{
