@@ -34,7 +34,7 @@ SELECT gatehouse_protect('decision_settings');
 CREATE TABLE policy_replays (
     tenant_id     uuid   NOT NULL REFERENCES tenants (id),
     id            uuid   NOT NULL,
-    draft_version bigint NOT NULL,
+    draft_version uuid   NOT NULL,
     digest        text   NOT NULL,
     report        bytea  NOT NULL,
     created_at    bigint NOT NULL,

@@ -25,7 +25,7 @@ CREATE TABLE decision_settings (
 CREATE TABLE policy_replays (
     tenant_id     BLOB    NOT NULL REFERENCES tenants (id),
     id            BLOB    NOT NULL,
-    draft_version INTEGER NOT NULL,
+    draft_version BLOB    NOT NULL,
     digest        TEXT    NOT NULL,
     report        BLOB    NOT NULL,
     created_at    INTEGER NOT NULL,

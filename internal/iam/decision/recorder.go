@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	settingsSize = 50_000  // tenants whose settings a replica keeps copies of
-	maxBody      = 1 << 20 // bytes of a stored record; a larger one loses its attributes
+	settingsSize = 50_000    // tenants whose settings a replica keeps copies of
+	maxBody      = 256 << 10 // bytes of a stored record; a larger one loses its attributes
 	hashPurpose  = "decision redaction"
 )
 

@@ -132,7 +132,7 @@ func TestAnOversizedRecordKeepsItsNames(t *testing.T) {
 		acme := d.Tenant(t, "acme")
 		r := recorder(t, d)
 		x := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "d1")
-		x.Inputs[0].Resource.Attr["text"] = value(t, strings.Repeat("x", 2<<20))
+		x.Inputs[0].Resource.Attr["text"] = value(t, strings.Repeat("x", 300<<10))
 		r.Record(acme, x)
 		r.Close()
 		l := list(t, d, acme, decision.Filter{ResourceID: "d1"}, page.First())

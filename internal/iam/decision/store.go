@@ -55,7 +55,7 @@ type Filter struct {
 // Bounds of what one page may cost: a filter on what has no column reads records that it does
 // not show.
 const (
-	scanRows = 200    // records of one statement
+	scanRows = 100    // records of one statement
 	maxScan  = 10_000 // records read for one page
 )
 

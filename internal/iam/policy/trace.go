@@ -46,6 +46,7 @@ type Value struct {
 	Path   string `json:"path" doc:"As in the request: request.resource.attr.owner."`
 	Value  any    `json:"value"`
 	Absent bool   `json:"absent,omitempty" doc:"There was no such attribute."`
+	Source string `json:"source,omitempty" enum:"body,directory,token,request" doc:"Where it came from: the body of the request, the directory, a token, or what the request added about a principal of the directory."`
 }
 
 // Explain answers the input by the files and says how.

@@ -1,0 +1,106 @@
+package decision
+
+import (
+	"context"
+	"strings"
+
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/principal"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Explained is how an answer about one resource came about.
+type Explained struct {
+	DecisionID id.ID      `json:"decision_id" format:"uuid"`
+	Revision   int64      `json:"revision" doc:"The policy revision that answered, and that was asked again; 0 is the base policies alone."`
+	Result     ResultView `json:"result" doc:"The answer that was given."`
+	Reason     string     `json:"reason,omitempty" doc:"Why everything was denied without asking a policy. Then there is nothing else to explain."`
+	Same       bool       `json:"same" doc:"Asking again gave the same effects. Where it did not, a note says why that may be."`
+	Notes      []string   `json:"notes,omitempty" doc:"What keeps the explanation from being exact."`
+	policy.Explanation
+}
+
+var errNotAResource = fault.InvalidField("request.invalid", "index", "The decision has no resource with this index.")
+
+// ErrPlan is the fault for explaining a plan: its answer is a condition, not an effect.
+var ErrPlan = fault.New(fault.Conflict, "decision.plan", "This decision is a plan: its answer is a condition on resources, and there is no effect to explain. Check one resource, and have that explained.")
+
+// Explain asks again about the resource with the given index, by the files of the record's
+// revision and today's settings, and says how the answer comes about.
+func Explain(ctx context.Context, r Record, index int, files policy.Files, s policy.Settings) (Explained, error) {
+	if r.PlanInput != nil {
+		return Explained{}, ErrPlan
+	}
+	if index < 0 || index >= len(r.Inputs) {
+		return Explained{}, errNotAResource
+	}
+	in := r.Inputs[index]
+	x := Explained{DecisionID: r.ID, Revision: r.Revision, Result: r.view(true).Results[index], Reason: r.Reason,
+		Explanation: policy.Explanation{Actions: []policy.ActionExplanation{}, Steps: []policy.Step{}}}
+	for _, m := range r.Redacted {
+		if m.Input == -1 || m.Input == index {
+			x.Notes = append(x.Notes, "The tenant's redaction rule took "+m.Path+", so a condition that looks at it may come out otherwise here.")
+		}
+	}
+	if r.Oversized {
+		x.Notes = append(x.Notes, "The input was too large to keep and has no attributes here, so conditions may come out otherwise.")
+	}
+	if r.Reason != "" {
+		x.Same = true
+		return x, nil
+	}
+	how, err := policy.Explain(ctx, files, s, in)
+	if err != nil {
+		return Explained{}, err
+	}
+	x.Explanation, x.Same = how, true
+	for _, a := range how.Actions {
+		x.Same = x.Same && r.effectsOf(index)[a.Action].GetEffect().String() == a.Effect
+	}
+	if !x.Same && len(x.Notes) == 0 {
+		x.Notes = append(x.Notes, "Asking again gave another answer. The policy looks at the time, or the tenant's settings of the engine have changed since.")
+	}
+	for i := range x.Steps {
+		for j, v := range x.Steps[i].Values {
+			x.Steps[i].Values[j].Source = source(r.Mode, in, v.Path)
+		}
+	}
+	return x, nil
+}
+
+// Where a value comes from.
+const (
+	fromBody      = "body"      // of the request, as it came
+	fromRequest   = "request"   // what the request added about a principal of the directory
+	fromDirectory = "directory" // ours
+	fromToken     = "token"     // the access token of the request, or the JWT of its auxData
+)
+
+// source says where the value at a path of the input comes from.
+func source(mode application.PrincipalMode, in *enginev1.CheckInput, path string) string {
+	path = strings.TrimPrefix(path, "request.")
+	switch {
+	case strings.HasPrefix(path, "aux_data"), strings.HasPrefix(path, "auxData"):
+		return fromToken
+	case !strings.HasPrefix(path, "principal"):
+		if policy.Reserved(in.GetResource().GetKind()) {
+			return fromDirectory
+		}
+		return fromBody
+	case mode == application.Asserted:
+		return fromBody
+	}
+	if attr, ok := strings.CutPrefix(path, "principal.attr."); ok {
+		name, _, _ := strings.Cut(attr, ".")
+		return principal.Source(name)
+	}
+	switch path {
+	case "principal.policy_version", "principal.policyVersion", "principal.scope":
+		return fromRequest
+	}
+	return fromDirectory
+}

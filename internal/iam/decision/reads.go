@@ -1,0 +1,53 @@
+package decision
+
+import (
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+)
+
+var (
+	// partRE finds the words that lead to attributes, wholeRE those of them that a name follows.
+	partRE  = regexp.MustCompile(`\b(?:attr|jwts?|claims|aux_?[dD]ata)\b`)
+	namedRE = regexp.MustCompile(`\b(?:attr|jwts?|claims|aux_?[dD]ata)\b\s*(?:\.\s*[A-Za-z_]|\[\s*["'])`)
+)
+
+// mayRead returns what tells whether policies may look at the attribute that a redaction rule
+// took away. It reads their text and errs to the safe side: a policy that has the attribute's
+// name anywhere may read it, and so may one that uses attributes other than by their names.
+func mayRead(files policy.Files, s policy.Settings) func(rulePath string) bool {
+	var texts []string
+	whole := false
+	for name, content := range files {
+		if isTest(name) {
+			continue
+		}
+		text := string(content)
+		texts = append(texts, text)
+		whole = whole || strings.Contains(text, `\`) || len(partRE.FindAllString(text, -1)) != len(namedRE.FindAllString(text, -1)) ||
+			s.SchemaEnforcement == policy.SchemaReject && strings.HasPrefix(name, "_schemas/")
+	}
+	return func(rulePath string) bool {
+		if whole {
+			return true
+		}
+		r, err := Rule{Path: rulePath, How: Drop}.compile()
+		if err != nil || r.names[0] == "*" {
+			return true
+		}
+		for _, text := range texts {
+			if strings.Contains(text, r.names[0]) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// isTest reports whether a file of a Cerbos directory is a test suite or its data.
+func isTest(name string) bool {
+	base := strings.TrimSuffix(path.Base(name), path.Ext(name))
+	return strings.HasSuffix(base, "_test") || strings.HasPrefix(name, "testdata/") || strings.Contains(name, "/testdata/")
+}

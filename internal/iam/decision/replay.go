@@ -1,0 +1,234 @@
+package decision
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Bounds of a replay.
+const (
+	replayDays    = 7 // of a replay that names no beginning
+	replayRecords = 10_000
+	maxReplay     = 200_000
+	replayTime    = 20 * time.Second
+	maxFlips      = 2000 // groups; a draft that flips more is stopped there
+)
+
+// Report is what a draft would have answered instead.
+type Report struct {
+	ID           id.ID     `json:"id" format:"uuid"`
+	At           time.Time `json:"at"`
+	DraftVersion string    `json:"draft_version" doc:"The version of the draft that was replayed."`
+	From         time.Time `json:"from"`
+	To           time.Time `json:"to"`
+
+	Complete bool      `json:"complete" doc:"Every record of the period was looked at."`
+	Stopped  string    `json:"stopped,omitempty" enum:"records,time,flips" doc:"Which limit ended the replay before that."`
+	Until    time.Time `json:"until" doc:"How far back it came. Where it is not complete, another replay with this as its to goes on from here."`
+
+	Records      int           `json:"records" doc:"Records looked at, the newest first."`
+	Replayed     int           `json:"replayed" doc:"Records that the draft answered anew."`
+	Unaffected   int           `json:"unaffected" doc:"Records that no draft can change: of kinds that belong to Gatehouse, or whose principal was refused before a policy was asked."`
+	Unreplayable []UnableView  `json:"unreplayable" doc:"Records that cannot be answered anew, by reason."`
+	Answers      int           `json:"answers" doc:"Answers compared: one for each action on each resource."`
+	NewAllows    []Flip        `json:"new_allows" doc:"What was denied and would be allowed."`
+	NewDenies    []Flip        `json:"new_denies" doc:"What was allowed and would be denied."`
+	ChangedPlans []Flip        `json:"changed_plans" doc:"Plans whose condition would be another one."`
+	Acknowledge  string        `json:"acknowledge,omitempty" doc:"Give this as acknowledged to publish the draft, to say that the new ALLOWs of all its replays are meant."`
+	digest       string        // of NewAllows; "" where there are none
+	took         time.Duration // not stored
+}
+
+// UnableView counts records that could not be replayed.
+type UnableView struct {
+	Reason  string `json:"reason" example:"redacted: principal.attr.email"`
+	Records int    `json:"records"`
+}
+
+// Flip is an answer that would be another one: of a principal, a resource and an action, as
+// often as it was given.
+type Flip struct {
+	Principal    string    `json:"principal"`
+	ResourceKind string    `json:"resource_kind"`
+	ResourceID   string    `json:"resource_id,omitempty" doc:"Absent for a plan."`
+	Action       string    `json:"action"`
+	Before       string    `json:"before" example:"EFFECT_DENY"`
+	After        string    `json:"after" example:"EFFECT_ALLOW"`
+	Policy       string    `json:"policy,omitempty" doc:"The policy of the draft that would decide."`
+	Times        int       `json:"times"`
+	First        time.Time `json:"first"`
+	Last         time.Time `json:"last"`
+	Decision     id.ID     `json:"decision_id" format:"uuid" doc:"The last such decision."`
+}
+
+type flipped struct{ principal, kind, resource, action, before, after string }
+
+// replay collects what a draft answers otherwise.
+type replay struct {
+	draft  *policy.Evaluator
+	reads  func(path string) bool // whether the draft may look at a redacted attribute
+	report Report
+	flips  map[flipped]*Flip
+	unable map[string]int
+}
+
+// record replays one record.
+func (p *replay) record(ctx context.Context, r *Record) error {
+	p.report.Records++
+	p.report.Until = r.At
+	why, err := p.answer(ctx, r)
+	switch {
+	case err != nil:
+		return err
+	case why == unaffected:
+		p.report.Unaffected++
+	case why != "":
+		p.unable[why]++
+	default:
+		p.report.Replayed++
+	}
+	return nil
+}
+
+const unaffected = "unaffected"
+
+// answer compares the draft's answer with the recorded one. why says why it could not.
+func (p *replay) answer(ctx context.Context, r *Record) (why string, err error) {
+	switch {
+	case r.Reason != "" || r.Kind == SignIn || r.Kind == Admin:
+		return unaffected, nil
+	case r.Oversized:
+		return "oversized", nil
+	}
+	for _, m := range r.Redacted {
+		if p.reads(m.Path) {
+			return "redacted: " + m.Path, nil
+		}
+	}
+	if r.PlanInput != nil {
+		return p.plan(ctx, r)
+	}
+	var in []*enginev1.CheckInput
+	var before []*enginev1.CheckOutput
+	for i, input := range r.Inputs {
+		if i < len(r.Outputs) && !policy.Reserved(input.GetResource().GetKind()) {
+			in, before = append(in, input), append(before, r.Outputs[i])
+		}
+	}
+	if len(in) == 0 {
+		return unaffected, nil
+	}
+	after, _, err := p.draft.Check(ctx, in)
+	if err != nil {
+		return "the draft cannot answer", ctx.Err()
+	}
+	for i, input := range in {
+		for action, was := range before[i].GetActions() {
+			p.report.Answers++
+			now := after[i].GetActions()[action]
+			if now.GetEffect() != was.GetEffect() {
+				p.flip(r, flipped{input.GetPrincipal().GetId(), input.GetResource().GetKind(), input.GetResource().GetId(), action, was.GetEffect().String(), effect(now).String()}, now.GetPolicy())
+			}
+		}
+	}
+	return "", nil
+}
+
+// effect is a's; what was not answered is denied.
+func effect(a *enginev1.CheckOutput_ActionEffect) effectv1.Effect {
+	if a == nil {
+		return effectv1.Effect_EFFECT_DENY
+	}
+	return a.GetEffect()
+}
+
+func (p *replay) plan(ctx context.Context, r *Record) (why string, err error) {
+	if policy.Reserved(r.PlanInput.GetResource().GetKind()) {
+		return unaffected, nil
+	}
+	after, _, err := p.draft.Plan(ctx, r.PlanInput)
+	if err != nil {
+		return "the draft cannot answer", ctx.Err()
+	}
+	p.report.Answers++
+	was, now := r.PlanOutput.GetFilter(), after.GetFilter()
+	// A redacted record has the kind of its filter only.
+	if was.GetKind() != now.GetKind() || was.GetCondition() != nil && !proto.Equal(was.GetCondition(), now.GetCondition()) {
+		p.flip(r, flipped{r.PlanInput.GetPrincipal().GetId(), r.PlanInput.GetResource().GetKind(), "", strings.Join(planActions(r.PlanInput), ","), was.GetKind().String(), now.GetKind().String()}, "")
+	}
+	return "", nil
+}
+
+func (p *replay) flip(r *Record, f flipped, by string) {
+	x := p.flips[f]
+	if x == nil { // the newest comes first
+		x = &Flip{Principal: f.principal, ResourceKind: f.kind, ResourceID: f.resource, Action: f.action, Before: f.before, After: f.after, Policy: by, Last: r.At, Decision: r.ID}
+		p.flips[f] = x
+	}
+	x.Times++
+	x.First = r.At
+}
+
+// allows orders effects and filters by how much they allow.
+var allows = map[string]int{
+	effectv1.Effect_EFFECT_ALLOW.String():                     2,
+	enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED.String(): 2,
+	enginev1.PlanResourcesFilter_KIND_CONDITIONAL.String():    1,
+	enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED.String():  0,
+	effectv1.Effect_EFFECT_DENY.String():                      0,
+	effectv1.Effect_EFFECT_NO_MATCH.String():                  0,
+	enginev1.PlanResourcesFilter_KIND_UNSPECIFIED.String():    0,
+}
+
+// finish sorts what was found into the report.
+func (p *replay) finish() Report {
+	r := p.report
+	r.NewAllows, r.NewDenies, r.ChangedPlans, r.Unreplayable = []Flip{}, []Flip{}, []Flip{}, []UnableView{}
+	for f, x := range p.flips {
+		switch before, after := allows[f.before], allows[f.after]; {
+		case after > before:
+			r.NewAllows = append(r.NewAllows, *x)
+		case after < before:
+			r.NewDenies = append(r.NewDenies, *x)
+		default:
+			r.ChangedPlans = append(r.ChangedPlans, *x)
+		}
+	}
+	for _, flips := range [][]Flip{r.NewAllows, r.NewDenies, r.ChangedPlans} {
+		slices.SortFunc(flips, func(a, b Flip) int {
+			return cmp.Or(strings.Compare(a.Principal, b.Principal), strings.Compare(a.ResourceKind, b.ResourceKind), strings.Compare(a.ResourceID, b.ResourceID),
+				strings.Compare(a.Action, b.Action), strings.Compare(a.Before, b.Before), strings.Compare(a.After, b.After))
+		})
+	}
+	for _, why := range slices.Sorted(maps.Keys(p.unable)) {
+		r.Unreplayable = append(r.Unreplayable, UnableView{why, p.unable[why]})
+	}
+	r.digest = digest(r.NewAllows)
+	return r
+}
+
+// digest stands for a set of new ALLOWs, however often each was asked.
+func digest(flips []Flip) string {
+	if len(flips) == 0 {
+		return ""
+	}
+	h := sha256.New()
+	for _, f := range flips {
+		fmt.Fprintf(h, "%q %q %q %q %s\n", f.Principal, f.ResourceKind, f.ResourceID, f.Action, f.After)
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}

@@ -1,0 +1,202 @@
+package decision_test
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+)
+
+// documents is a policy on documents: rules of employees.
+func documents(rules ...string) policy.Files {
+	text := "apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: document\n  version: default\n  rules:\n"
+	for _, r := range rules {
+		action, condition, _ := strings.Cut(r, " if ")
+		text += "    - {actions: [" + action + "], effect: EFFECT_ALLOW, roles: [employee]"
+		if condition != "" {
+			text += fmt.Sprintf(", condition: {match: {expr: %q}}", condition)
+		}
+		text += "}\n"
+	}
+	return policy.Files{"document.yaml": []byte(text)}
+}
+
+func evaluator(t testing.TB, files policy.Files) *policy.Evaluator {
+	t.Helper()
+	table, err := policy.Compile(ctx, files, policy.DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := (&policy.InProcess{}).Draft(table, policy.DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// decided asks the policies and returns the record of it, as the doors make one.
+func decided(t testing.TB, d *testkit.Database, e *policy.Evaluator, principal, action string, docs ...string) decision.Decision {
+	t.Helper()
+	x := asked(t, d, principal, action, effectv1.Effect_EFFECT_UNSPECIFIED, docs...)
+	out, _, err := e.Check(ctx, x.Inputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Outputs = out
+	return x
+}
+
+func replayed(t testing.TB, d *testkit.Database, c caller.Caller, files policy.Files, p decision.Period) decision.Report {
+	t.Helper()
+	if p.Records == 0 {
+		p.Records = 1000
+	}
+	r, err := decision.Replay(ctx, d.DB, c, evaluator(t, files), files, policy.DefaultSettings(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func flips(fs []decision.Flip) string {
+	var out []string
+	for _, f := range fs {
+		out = append(out, fmt.Sprintf("%s %s %s:%s %dx", f.Principal, f.Action, f.ResourceKind, f.ResourceID, f.Times))
+	}
+	return strings.Join(out, ", ")
+}
+
+func TestReplayShowsWhatADraftWouldFlip(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
+		now := evaluator(t, documents("read", "write if R.attr.owner == P.id"))
+		r := recorder(t, d)
+		start := d.Clock.Now()
+		record := func(c caller.Caller, x decision.Decision) {
+			d.Clock.Advance(time.Minute)
+			x.ID = id.At(d.Clock.Now())
+			r.Record(c, x)
+		}
+		record(acme, decided(t, d, now, "ada", "read", "d1", "d2")) // would be denied
+		record(acme, decided(t, d, now, "ada", "read", "d1"))       // again
+		record(acme, decided(t, d, now, "ada", "write", "d1"))      // denied, would be allowed
+		record(acme, decided(t, d, now, "zoe", "write", "d1"))      // allowed, and stays so
+		record(globex, decided(t, d, now, "ida", "write", "d1"))    // a neighbour's
+		refused := asked(t, d, "max", "write", deny, "d1")
+		refused.Reason = "deactivated" // no policy was asked
+		record(acme, refused)
+		reserved := asked(t, d, "ada", "write", deny, "u1")
+		reserved.Inputs[0].Resource.Kind = "gatehouse:user"
+		record(acme, reserved)
+		huge := asked(t, d, "ada", "write", deny, "d9")
+		huge.Inputs[0].Resource.Attr["text"] = value(t, strings.Repeat("x", 300<<10))
+		record(acme, huge)
+		r.Close()
+
+		p := decision.Period{From: start, To: d.Clock.Now().Add(time.Hour)}
+		got := replayed(t, d, acme, documents("write"), p)
+		if a, b := flips(got.NewAllows), flips(got.NewDenies); a != "ada write document:d1 1x" || b != "ada read document:d1 2x, ada read document:d2 1x" {
+			t.Errorf("new allows %q, new denies %q", a, b)
+		}
+		if got.Records != 7 || got.Replayed != 4 || got.Answers != 5 || got.Unaffected != 2 || len(got.Unreplayable) != 1 || got.Unreplayable[0] != (decision.UnableView{Reason: "oversized", Records: 1}) || !got.Complete || got.Stopped != "" {
+			t.Errorf("%+v", got)
+		}
+		if f := got.NewDenies[0]; f.Before != "EFFECT_ALLOW" || f.After != "EFFECT_DENY" || !f.First.Equal(start.Add(time.Minute)) || !f.Last.Equal(start.Add(2*time.Minute)) {
+			t.Errorf("%+v", f)
+		}
+		if same := replayed(t, d, acme, documents("read", "write if R.attr.owner == P.id"), p); len(same.NewAllows)+len(same.NewDenies) != 0 {
+			t.Errorf("the same policies flip %v %v", same.NewAllows, same.NewDenies)
+		}
+
+		// In parts: each goes on where the one before stopped.
+		p.Records = 2
+		seen, rounds := 0, 0
+		for ; rounds < 10; rounds++ {
+			part := replayed(t, d, acme, documents("write"), p)
+			if seen += part.Records; part.Complete {
+				break
+			}
+			if part.Stopped != "records" {
+				t.Errorf("stopped by %q", part.Stopped)
+			}
+			p.To = part.Until
+		}
+		if seen != 7 || rounds != 3 {
+			t.Errorf("%d records in %d parts", seen, rounds+1)
+		}
+	})
+}
+
+// What redaction took makes a record unreplayable only where the draft may look at it.
+func TestReplayCountsWhatRedactionTook(t *testing.T) {
+	d := testkit.Open(t, testkit.SQLite(t))
+	acme := d.Tenant(t, "acme")
+	if err := setSettings(d, acme, decision.Settings{RetentionDays: 30, Redaction: []decision.Rule{{Path: "principal.attr.email", How: decision.Hash}}}); err != nil {
+		t.Fatal(err)
+	}
+	start := d.Clock.Now()
+	r := recorder(t, d)
+	r.Record(acme, decided(t, d, evaluator(t, documents("read")), "ada", "read", "d1"))
+	r.Close()
+	p := decision.Period{From: start, To: start.Add(time.Hour)}
+	suite := policy.Files{"document_test.yaml": []byte("# email \\")}
+	for condition, want := range map[string]string{
+		"R.attr.owner == P.id":               "",
+		"P.attr.team.name == 'red'":          "",
+		"P.attr.email == 'ada@acme.example'": "redacted",
+		"P.attr['email'] == ''":              "redacted",
+		"P.attr[R.attr.owner] == ''":         "redacted",
+		"P.attr == R.attr":                   "redacted",
+		"size(P.attr) > 1":                   "redacted",
+		`P.attr.team.name == "\u0072ed"`:     "redacted",
+	} {
+		files := documents("read if " + condition)
+		maps.Copy(files, suite)
+		delete(files, "document_test.yaml") // the compiler wants it whole; only its text matters
+		e := evaluator(t, files)
+		maps.Copy(files, suite)
+		got, err := decision.Replay(ctx, d.DB, acme, e, files, policy.DefaultSettings(), decision.Period{From: p.From, To: p.To, Records: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == "" && (got.Replayed != 1 || len(got.Unreplayable) != 0) || want != "" && (got.Replayed != 0 || len(got.Unreplayable) != 1 || got.Unreplayable[0].Reason != "redacted: principal.attr.email") {
+			t.Errorf("%s: %+v", condition, got)
+		}
+	}
+}
+
+func TestReplayComparesPlans(t *testing.T) {
+	d := testkit.Open(t, testkit.SQLite(t))
+	acme := d.Tenant(t, "acme")
+	start := d.Clock.Now()
+	r := recorder(t, d)
+	plan := func(e *policy.Evaluator, principal string) {
+		x := decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Plan, PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"},
+			Principal: asked(t, d, principal, "read", deny, "d1").Inputs[0].Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document"}}}
+		out, _, err := e.Plan(ctx, x.PlanInput)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.PlanOutput = out
+		r.Record(acme, x)
+	}
+	plan(evaluator(t, documents("write")), "none")
+	plan(evaluator(t, documents("read if R.attr.owner == P.id")), "own")
+	plan(evaluator(t, documents("read if R.attr.public == true")), "public")
+	plan(evaluator(t, documents("read")), "all")
+	r.Close()
+	got := replayed(t, d, acme, documents("read if R.attr.owner == P.id"), decision.Period{From: start, To: start.Add(time.Hour)})
+	if a, b, c := flips(got.NewAllows), flips(got.NewDenies), flips(got.ChangedPlans); a != "none read document: 1x" || b != "all read document: 1x" || c != "public read document: 1x" {
+		t.Errorf("%q %q %q", a, b, c)
+	}
+}

@@ -1,0 +1,150 @@
+package decision
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// maxReplays is how many replays of one version of a draft are kept: all of them count when
+// it is published.
+const maxReplays = 100
+
+var (
+	errNoReplay       = fault.New(fault.NotFound, "policy.no_replay", "This version of the draft has not been replayed. Replay it first.")
+	errManyReplays    = fault.New(fault.Limited, "policy.many_replays", "This version of the draft has been replayed %d times. Change it or publish it.", maxReplays)
+	errUnacknowledged = fault.New(fault.Conflict, "policy.unacknowledged", "Replaying this draft found decisions that were denied and would be allowed, and this request does not acknowledge them. Look at them in the replay, and publish with its acknowledge as acknowledged if they are meant.")
+	errPeriod         = fault.InvalidField("request.invalid", "from", "The period must begin before it ends.")
+)
+
+// Period says which records a replay is about.
+type Period struct {
+	From, To time.Time // From inclusive, To exclusive
+	Records  int       // at most
+}
+
+// Replay answers the records of a period anew by a draft, the newest first, until it has seen
+// them all or met a limit.
+func Replay(ctx context.Context, d *db.DB, c caller.Caller, draft *policy.Evaluator, files policy.Files, s policy.Settings, p Period) (Report, error) {
+	run := replay{draft: draft, reads: mayRead(files, s), flips: map[flipped]*Flip{}, unable: map[string]int{}}
+	run.report = Report{ID: id.New(), From: p.From, To: p.To, Until: p.To}
+	limited, cancel := context.WithTimeout(ctx, replayTime)
+	defer cancel()
+	f := Filter{From: p.From, To: p.To}
+	for after := (id.ID{}); ; {
+		var rows []Record
+		err := d.View(limited, c, func(tx *db.Tx) (err error) {
+			run.report.At = tx.Now()
+			rows, err = f.scan(limited, tx, after, scanRows)
+			return err
+		})
+		for i := 0; err == nil && i < len(rows); i++ {
+			switch {
+			case run.report.Records == p.Records:
+				run.report.Stopped = "records"
+			case len(run.flips) >= maxFlips:
+				run.report.Stopped = "flips"
+			}
+			if run.report.Stopped != "" {
+				return run.finish(), nil
+			}
+			after = rows[i].ID
+			err = run.record(limited, &rows[i])
+		}
+		switch {
+		case ctx.Err() != nil:
+			return Report{}, ctx.Err()
+		case limited.Err() != nil:
+			run.report.Stopped = "time"
+			return run.finish(), nil
+		case err != nil:
+			return Report{}, err
+		case len(rows) < scanRows:
+			run.report.Complete, run.report.Until = true, p.From
+			return run.finish(), nil
+		}
+	}
+}
+
+// keepReplay stores a report and completes it with what acknowledges all replays of the draft's
+// version. Those of other versions go: they are of drafts that are no more.
+func keepReplay(ctx context.Context, tx *db.Tx, version id.ID, r *Report) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM policy_replays WHERE tenant_id = $1 AND (draft_version <> $2 OR digest = $3)`, version, r.digest); err != nil {
+		return err
+	}
+	found, err := digests(ctx, tx, version)
+	if err != nil {
+		return err
+	}
+	if len(found) >= maxReplays {
+		return errManyReplays
+	}
+	r.DraftVersion, r.Acknowledge = version.String(), together(append(found, r.digest))
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	tx.Later(`INSERT INTO policy_replays (tenant_id, id, draft_version, digest, report, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		r.ID, version, r.digest, text, tx.Now())
+	audit.Write(tx, audit.Event{Action: "policy.replay", Target: audit.Target{Kind: "policy", ID: "draft", Name: "draft"}, Detail: map[string]any{
+		"records": r.Records, "replayed": r.Replayed, "new_allows": len(r.NewAllows), "new_denies": len(r.NewDenies), "complete": r.Complete}})
+	return nil
+}
+
+// lastReplay returns the newest report of a draft's version.
+func lastReplay(ctx context.Context, tx *db.Tx, version id.ID) (r Report, err error) {
+	text, err := db.One(ctx, tx, func(row db.Row) (b []byte, err error) { return b, row.Scan(&b) },
+		`SELECT report FROM policy_replays WHERE tenant_id = $1 AND draft_version = $2 ORDER BY id DESC LIMIT 1`, version)
+	if errors.Is(err, db.ErrNoRows) {
+		return Report{}, errNoReplay
+	}
+	if err != nil {
+		return Report{}, err
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		return Report{}, fmt.Errorf("replay: %w", err)
+	}
+	return r, nil
+}
+
+// digests are those of all replays of a draft's version, "" among them where one found nothing.
+func digests(ctx context.Context, tx *db.Tx, version id.ID) ([]string, error) {
+	return db.List(ctx, tx, func(row db.Row) (s string, err error) { return s, row.Scan(&s) },
+		fmt.Sprintf(`SELECT digest FROM policy_replays WHERE tenant_id = $1 AND draft_version = $2 LIMIT %d`, maxReplays), version)
+}
+
+// together is what acknowledges several replays: the digest of one, or a digest of them all.
+func together(found []string) string {
+	found = slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(found))), func(s string) bool { return s == "" })
+	if len(found) < 2 {
+		return strings.Join(found, "")
+	}
+	sum := sha256.Sum256([]byte(strings.Join(found, "\n")))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// Acknowledged refuses to publish a version of a draft whose replays found new ALLOWs that the
+// request does not acknowledge. It fails with a Conflict fault.
+func Acknowledged(ctx context.Context, tx *db.Tx, version id.ID, acknowledged string) error {
+	found, err := digests(ctx, tx, version)
+	if err != nil {
+		return err
+	}
+	if wanted := together(found); wanted != "" && wanted != acknowledged {
+		return errUnacknowledged
+	}
+	return nil
+}
