@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
@@ -62,6 +63,7 @@ func (a *App) operations() [][]api.Operation {
 	return [][]api.Operation{
 		tenant.Operations(tenant.Deps{Directory: a.Tenants, Queue: a.Queue, Allows: allows}),
 		user.Operations(role.Keeper{}, intake),
+		group.Operations(role.Keeper{}),
 		role.Operations(func(ctx context.Context, tx *db.Tx, app id.ID) error {
 			_, err := application.Get(ctx, tx, app)
 			return err

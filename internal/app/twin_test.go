@@ -72,6 +72,8 @@ var bodies = map[string]any{
 	"POST /applications/{id}/roles":         map[string]any{"role": "auditor"},
 	"PATCH /applications/{id}":              map[string]any{"name": "Changed"},
 	"POST /applications/{id}/secret":        map[string]any{},
+	"POST /groups/{id}/roles":               map[string]any{"role": "auditor"},
+	"PATCH /groups/{id}":                    map[string]any{"description": "changed"},
 	"PATCH /roles/{name}":                   map[string]any{"description": "changed"},
 	"POST /applications/{id}/rotate-secret": map[string]any{},
 }
@@ -86,6 +88,9 @@ func (w *world) twin(operator, slug string) *twin {
 	app := w.must(token, "POST", slug, "/applications", map[string]any{"name": "Reports", "type": "machine"})["id"].(string)
 	w.must(token, "POST", slug, "/applications/"+app+"/roles", map[string]any{"role": "auditor"})
 	w.must(token, "POST", slug, "/roles", map[string]any{"name": "support-" + slug, "actions": []string{"user.read"}})
+	group := w.must(token, "POST", slug, "/groups", map[string]any{"name": "Finance of " + slug})["id"].(string)
+	w.must(token, "POST", slug, "/groups/"+group+"/members", map[string]any{"user_id": user})
+	w.must(token, "POST", slug, "/groups/"+group+"/roles", map[string]any{"role": "auditor"})
 	event := w.must(token, "GET", slug, "/audit-events?limit=1", nil)["items"].([]any)[0].(map[string]any)["id"].(string)
 	by, err := w.operator(context.Background(), slug)
 	if err != nil {
@@ -110,7 +115,7 @@ func (w *world) twin(operator, slug string) *twin {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	for noun, things := range map[string]string{"decisions": answer.ID.String(), "users": user, "applications": app, "sessions": sid.String(), "audit-events": event, "roles": "support-" + slug} {
+	for noun, things := range map[string]string{"decisions": answer.ID.String(), "users": user, "applications": app, "sessions": sid.String(), "audit-events": event, "roles": "support-" + slug, "groups": group} {
 		t.paths[noun] = things
 		t.ids = append(t.ids, things)
 	}
@@ -125,13 +130,24 @@ func (t *twin) concrete(tt *testing.T, path string) string {
 		tt.Fatalf("%s: this test has no %s of a tenant; add one to twin()", path, noun)
 	}
 	first := true
-	return placeholder.ReplaceAllStringFunc(path, func(string) string {
-		if first {
+	return placeholder.ReplaceAllStringFunc(path, func(name string) string {
+		switch {
+		case first:
 			first = false
 			return thing
+		case name == "{user}":
+			return t.paths["users"]
 		}
 		return "auditor" // the second placeholder is a role of the first thing
 	})
+}
+
+// body is an accepted request for an operation on one of the tenant's things.
+func (t *twin) body(operation string) any {
+	if operation == "POST /groups/{id}/members" {
+		return map[string]any{"user_id": t.paths["users"]}
+	}
+	return bodies[operation]
 }
 
 // Lock five: every operation, called by tenant B with tenant A's ids, finds nothing.
@@ -162,17 +178,20 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 				}
 				continue
 			}
-			body := bodies[name]
-			if got := w.call(tokenB, op.method, b.slug, a.concrete(t, op.path), body); got.status != 404 {
+			if got := w.call(tokenB, op.method, b.slug, a.concrete(t, op.path), a.body(name)); got.status != 404 {
 				t.Errorf("%s by tenant B with tenant A's ids: %d %s, want 404", name, got.status, got.body)
 			}
-			if got := w.call(tokenA, op.method, b.slug, b.concrete(t, op.path), body); got.status != 401 {
+			if got := w.call(tokenA, op.method, b.slug, b.concrete(t, op.path), b.body(name)); got.status != 401 {
 				t.Errorf("%s under tenant B's base with tenant A's token: %d %s, want 401", name, got.status, got.body)
 			}
 			tried++
 		}
 		if tried < 15 {
 			t.Errorf("only %d operations on one thing were tried", tried)
+		}
+		// A thing of one's own does not take another tenant's into it.
+		if got := w.call(tokenB, "POST", b.slug, "/groups/"+b.paths["groups"]+"/members", a.body("POST /groups/{id}/members")); got.status != 404 {
+			t.Errorf("tenant A's user in tenant B's group: %d %s, want 404", got.status, got.body)
 		}
 		// Positive control: the same requests by their own tenant find everything. Those
 		// that end something come last.
@@ -185,7 +204,7 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 				continue // nobody here has an authenticator app, so its absence says nothing
 			}
 			name := op.method + " " + op.path
-			if got := w.call(tokenA, op.method, a.slug, a.concrete(t, op.path), bodies[name]); got.status < 200 || got.status > 299 {
+			if got := w.call(tokenA, op.method, a.slug, a.concrete(t, op.path), a.body(name)); got.status < 200 || got.status > 299 {
 				t.Errorf("%s by its own tenant: %d %s; without this the test above proves nothing", name, got.status, got.body)
 			}
 		}

@@ -18,6 +18,11 @@ var Actions = []Action{
 	{"user.create", "Add users."},
 	{"user.update", "Change users and their status."},
 	{"user.delete", "Delete users."},
+	{"group.read", "See groups and who is in them."},
+	{"group.create", "Add groups."},
+	{"group.update", "Change groups."},
+	{"group.delete", "Delete groups."},
+	{"group.member", "Put users into groups and take them out."},
 	{"credential.read", "See which credentials a user has."},
 	{"credential.reset", "Set a password, remove an authenticator app, send a reset link."},
 	{"role.read", "See roles and who has them."},
@@ -115,7 +120,7 @@ const (
 var builtins = []Role{
 	{Name: Owner, Builtin: true, Description: "Everything, including what cannot be undone.", Actions: builtinActions[Owner]},
 	{Name: Admin, Builtin: true, Description: "Everything but deleting tenants and rotating keys.", Actions: builtinActions[Admin]},
-	{Name: UserManager, Builtin: true, Description: "Users, their credentials, sessions and roles.", Actions: builtinActions[UserManager]},
+	{Name: UserManager, Builtin: true, Description: "Users, their groups, credentials, sessions and roles.", Actions: builtinActions[UserManager]},
 	{Name: Developer, Builtin: true, Description: "Applications.", Actions: builtinActions[Developer]},
 	{Name: Auditor, Builtin: true, Description: "Sees everything, changes nothing.", Actions: builtinActions[Auditor]},
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -25,7 +26,7 @@ type View struct {
 }
 
 func view(r Role) View {
-	v := View{Name: r.Name, Description: r.Description, Builtin: r.Builtin, Actions: slices.Sorted(slices.Values(r.Actions))}
+	v := View{Name: r.Name, Description: r.Description, Builtin: r.Builtin, Actions: append([]string{}, slices.Sorted(slices.Values(r.Actions))...)}
 	if !r.Builtin {
 		v.CreatedAt, v.UpdatedAt = &r.CreatedAt, &r.UpdatedAt
 	}
@@ -56,7 +57,7 @@ type createInput struct {
 	Body struct {
 		Name        string   `json:"name" minLength:"1" maxLength:"63" doc:"Lower-case letters, digits and hyphens, first a letter." example:"support"`
 		Description string   `json:"description,omitempty" maxLength:"256"`
-		Actions     []string `json:"actions" minItems:"1" maxItems:"100" doc:"What the role allows: only what you may do yourself." example:"[\"user.read\"]"`
+		Actions     []string `json:"actions" maxItems:"100" doc:"What the role allows here: only what you may do yourself. A role with none counts in the tenant's own policies." example:"[\"user.read\"]"`
 	}
 }
 
@@ -64,7 +65,7 @@ type patchInput struct {
 	ByName
 	Body struct {
 		Description *string   `json:"description,omitempty" maxLength:"256"`
-		Actions     *[]string `json:"actions,omitempty" minItems:"1" maxItems:"100"`
+		Actions     *[]string `json:"actions,omitempty" maxItems:"100"`
 	}
 }
 
@@ -114,6 +115,10 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 	ops = append(ops, grants("user", "/users/{id}/roles", func(ctx context.Context, tx *db.Tx, u id.ID) (Subject, error) {
 		_, err := user.Get(ctx, tx, u)
 		return OfUser(u), err
+	})...)
+	ops = append(ops, grants("group", "/groups/{id}/roles", func(ctx context.Context, tx *db.Tx, g id.ID) (Subject, error) {
+		_, err := group.Get(ctx, tx, g)
+		return OfGroup(g), err
 	})...)
 	return append(ops, grants("application", "/applications/{id}/roles", func(ctx context.Context, tx *db.Tx, a id.ID) (Subject, error) {
 		return OfApplication(a), application(ctx, tx, a)
@@ -194,8 +199,8 @@ func unknownRole(err error, field string) error {
 	return err
 }
 
-// Keeper gives iam/user's operations what they need to know of roles, on behalf
-// of the sender of the request.
+// Keeper gives the operations of iam/user and iam/group what they need to know of
+// roles, on behalf of the sender of the request.
 type Keeper struct{}
 
 // Give grants a role without an end to a user who is being made.
@@ -210,4 +215,20 @@ func (Keeper) Give(ctx context.Context, tx *db.Tx, u id.ID, name string) error {
 // MayManage fails with ErrOutranked when the user may do what the sender may not.
 func (Keeper) MayManage(ctx context.Context, tx *db.Tx, u id.ID) error {
 	return MayManage(ctx, tx, Held(ctx), OfUser(u))
+}
+
+// MayFill fails with ErrBeyond unless the sender may give every role of the group: who puts a
+// user into it does.
+func (Keeper) MayFill(ctx context.Context, tx *db.Tx, g id.ID) error {
+	return mayPassOn(ctx, tx, Held(ctx), g, "role.grant")
+}
+
+// MayEmpty fails with ErrBeyond unless the sender may take every role of the group.
+func (Keeper) MayEmpty(ctx context.Context, tx *db.Tx, g id.ID) error {
+	return mayPassOn(ctx, tx, Held(ctx), g, "role.revoke")
+}
+
+// MayRename fails with ErrOutranked when the group's roles allow what the sender may not.
+func (Keeper) MayRename(ctx context.Context, tx *db.Tx, g id.ID) error {
+	return MayManage(ctx, tx, Held(ctx), OfGroup(g))
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Role is a named set of actions.
+// Role is a named set of actions. One without actions counts only in the tenant's
+// own policies.
 type Role struct {
 	ID          id.ID  // zero for a built-in role
 	Name        string // stable: what grants refer to
@@ -29,10 +30,11 @@ func (r Role) target() audit.Target {
 	return audit.Target{Kind: "role", ID: r.Name, Name: r.Name}
 }
 
-// Subject is whom a role is granted to: exactly one of the two is set.
+// Subject is whom a role is granted to: exactly one of the three is set.
 type Subject struct {
 	User        id.ID
 	Application id.ID
+	Group       id.ID // the role is its members' as long as they are in it
 }
 
 // OfUser is the subject for a user.
@@ -41,16 +43,25 @@ func OfUser(user id.ID) Subject { return Subject{User: user} }
 // OfApplication is the subject for an application.
 func OfApplication(application id.ID) Subject { return Subject{Application: application} }
 
+// OfGroup is the subject for a group.
+func OfGroup(group id.ID) Subject { return Subject{Group: group} }
+
 func (s Subject) id() id.ID {
-	if !s.User.IsZero() {
+	switch {
+	case !s.User.IsZero():
 		return s.User
+	case !s.Group.IsZero():
+		return s.Group
 	}
 	return s.Application
 }
 
 func (s Subject) target() audit.Target {
-	if !s.User.IsZero() {
+	switch {
+	case !s.User.IsZero():
 		return audit.Target{Kind: "user", ID: s.User.String()}
+	case !s.Group.IsZero():
+		return audit.Target{Kind: "group", ID: s.Group.String()}
 	}
 	return audit.Target{Kind: "application", ID: s.Application.String()}
 }
@@ -72,13 +83,13 @@ const (
 // Faults of this package.
 var (
 	ErrNotFound    = fault.New(fault.NotFound, "role.not_found", "There is no role with this name.")
-	ErrNotGranted  = fault.New(fault.NotFound, "role.not_granted", "The role is not granted to this user or application.")
+	ErrNotGranted  = fault.New(fault.NotFound, "role.not_granted", "The role is not granted to this user, group or application.")
 	ErrNameTaken   = fault.New(fault.Conflict, "role.name_taken", "There is a role with this name already.")
 	ErrBuiltin     = fault.New(fault.Conflict, "role.builtin", "A built-in role cannot be changed. Define a role of your own.")
 	ErrBeyond      = fault.New(fault.Denied, "role.beyond_own", "You cannot give or take what you do not hold yourself.")
-	ErrOutranked   = fault.New(fault.Denied, "role.outranked", "This user or application may do things that you may not, so you cannot change it.")
+	ErrOutranked   = fault.New(fault.Denied, "role.outranked", "This user, group or application may do things that you may not, so you cannot change it.")
 	ErrTooMany     = fault.New(fault.Limited, "role.too_many", "There are too many roles. Delete one first.")
-	errNoSubject   = fault.New(fault.NotFound, "role.subject_not_found", "There is no such user or application.")
+	errNoSubject   = fault.New(fault.NotFound, "role.subject_not_found", "There is no such user, group or application.")
 	errUntilIsPast = fault.InvalidField("role.invalid", "until", "The end of the grant must lie in the future.")
 )
 
@@ -103,17 +114,29 @@ func (d *Definition) check() error {
 	if !utf8.ValidString(d.Description) || utf8.RuneCountInString(d.Description) > maxDescription || strings.ContainsFunc(d.Description, func(r rune) bool { return r < ' ' }) {
 		wrong.Add("description", "A description has at most %d characters and no line breaks.", maxDescription)
 	}
-	d.Actions = slices.Compact(slices.Sorted(slices.Values(d.Actions)))
+	d.Actions = append([]string{}, d.Actions...)
+	slices.Sort(d.Actions)
+	d.Actions = slices.Compact(d.Actions)
 	for _, a := range d.Actions {
 		if !Known(a) {
 			wrong.Add("actions", "%.64q is not an action. GET roles shows all of them under owner.", a)
 			break
 		}
 	}
-	if len(d.Actions) == 0 {
-		wrong.Add("actions", "A role needs at least one action.")
-	}
 	return wrong.Err("role.invalid")
+}
+
+// passOn fails with ErrBeyond unless one who holds s may give or take the role: they
+// hold its every action. What a role without actions is worth is known to the
+// tenant's policies only, so they hold the role itself or may change what it is.
+func (s Set) passOn(r Role) error {
+	if m := s.missing(r.set()); m != "" {
+		return beyond(m)
+	}
+	if len(r.Actions) == 0 && !s.Allows("role.update") && !slices.Contains(s.roles, r.Name) {
+		return fault.New(ErrBeyond.Kind, ErrBeyond.Code, "You cannot give or take what you do not hold yourself: the role %s.", r.Name)
+	}
+	return nil
 }
 
 // beyond is ErrBeyond with the action that is missing.

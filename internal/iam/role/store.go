@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -139,8 +140,8 @@ func Delete(ctx context.Context, tx *db.Tx, by Set, name string) error {
 	if err != nil {
 		return err
 	}
-	if m := by.missing(r.set()); m != "" {
-		return beyond(m)
+	if err := by.passOn(r); err != nil {
+		return err
 	}
 	n, err := tx.Exec(ctx, `DELETE FROM role_grants WHERE tenant_id = $1 AND role = $2`, r.Name)
 	if err != nil {
@@ -164,11 +165,18 @@ func Give(ctx context.Context, tx *db.Tx, by Set, to Subject, name string, until
 	if err != nil {
 		return err
 	}
-	if m := by.missing(r.set()); m != "" {
-		return beyond(m)
+	if err := by.passOn(r); err != nil {
+		return err
 	}
-	if r.Name == Owner && !until.IsZero() && !to.User.IsZero() {
-		if err := user.KeepOwner(ctx, tx, to.User); err != nil {
+	if r.Name == Owner && !until.IsZero() {
+		return user.KeepOwner(ctx, tx, func() error { return give(ctx, tx, to, r, until) })
+	}
+	return give(ctx, tx, to, r, until)
+}
+
+func give(ctx context.Context, tx *db.Tx, to Subject, r Role, until time.Time) error {
+	if !to.Group.IsZero() {
+		if _, err := group.Hold(ctx, tx, to.Group); err != nil {
 			return err
 		}
 	}
@@ -179,10 +187,10 @@ func Give(ctx context.Context, tx *db.Tx, by Set, to Subject, name string, until
 	if n >= maxGrants {
 		return ErrTooMany
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO role_grants (tenant_id, subject_id, role, role_id, user_id, application_id, until, granted_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+	_, err = tx.Exec(ctx, `INSERT INTO role_grants (tenant_id, subject_id, role, role_id, user_id, application_id, group_id, until, granted_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (tenant_id, subject_id, role) DO UPDATE SET until = excluded.until, granted_at = excluded.granted_at`,
-		to.id(), r.Name, r.ID, to.User, to.Application, until, tx.Now())
+		to.id(), r.Name, r.ID, to.User, to.Application, to.Group, until, tx.Now())
 	if db.IsForeignKey(err) {
 		return errNoSubject
 	}
@@ -205,14 +213,16 @@ func Take(ctx context.Context, tx *db.Tx, by Set, from Subject, name string) err
 	if err != nil {
 		return err
 	}
-	if m := by.missing(r.set()); m != "" {
-		return beyond(m)
+	if err := by.passOn(r); err != nil {
+		return err
 	}
-	if r.Name == Owner && !from.User.IsZero() {
-		if err := user.KeepOwner(ctx, tx, from.User); err != nil {
-			return err
-		}
+	if r.Name == Owner {
+		return user.KeepOwner(ctx, tx, func() error { return take(ctx, tx, from, r) })
 	}
+	return take(ctx, tx, from, r)
+}
+
+func take(ctx context.Context, tx *db.Tx, from Subject, r Role) error {
 	n, err := tx.Exec(ctx, `DELETE FROM role_grants WHERE tenant_id = $1 AND subject_id = $2 AND role = $3`, from.id(), r.Name)
 	if err != nil {
 		return err
@@ -234,13 +244,14 @@ func GrantsOf(ctx context.Context, tx *db.Tx, s Subject) ([]Grant, error) {
 }
 
 // ActionsOf returns what a subject may do at this moment: the union of its
-// unexpired roles, nothing for a user who is not active. One query.
+// unexpired roles and of its groups', nothing for a user who is not active. One query.
 func ActionsOf(ctx context.Context, tx *db.Tx, s Subject) (Set, error) {
 	active := ""
 	if !s.User.IsZero() {
 		active = ` AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = $1 AND u.id = $2 AND u.status = 'active')`
 	}
-	return held(ctx, tx, s, active)
+	roles, err := held(ctx, tx, s, active)
+	return setOf(roles), err
 }
 
 // MayManage fails with ErrOutranked when the subject may do what by does not
@@ -248,18 +259,44 @@ func ActionsOf(ctx context.Context, tx *db.Tx, s Subject) (Set, error) {
 // such an application's secret, could become it. The roles of a user who is
 // locked for the moment count too.
 func MayManage(ctx context.Context, tx *db.Tx, by Set, s Subject) error {
-	has, err := held(ctx, tx, s, "")
+	roles, err := held(ctx, tx, s, "")
 	if err != nil {
 		return err
 	}
-	if !by.Covers(has) {
+	if !by.Covers(setOf(roles)) {
 		return ErrOutranked
 	}
 	return nil
 }
 
-func held(ctx context.Context, tx *db.Tx, s Subject, condition string) (Set, error) {
-	roles, err := db.List(ctx, tx, func(row db.Row) (r Role, err error) {
+// mayPassOn fails with ErrBeyond unless by may do action (role.grant, role.revoke) with every
+// role of the group. The group is held (group.Hold), so that it gets no other meanwhile.
+func mayPassOn(ctx context.Context, tx *db.Tx, by Set, g id.ID, action string) error {
+	roles, err := held(ctx, tx, OfGroup(g), "")
+	if err != nil || len(roles) == 0 {
+		return err
+	}
+	if !by.Allows(action) {
+		return beyond(action)
+	}
+	for _, r := range roles {
+		if err := by.passOn(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// held returns the subject's unexpired roles by name, those of a user's groups too.
+func held(ctx context.Context, tx *db.Tx, s Subject, condition string) ([]Role, error) {
+	const of = ` LEFT JOIN roles r ON r.tenant_id = $1 AND r.id = g.role_id WHERE `
+	const lasting = ` AND (g.until IS NULL OR g.until > $3)`
+	query := `SELECT g.role, COALESCE(r.actions, '[]') FROM role_grants g` + of + `g.tenant_id = $1 AND g.subject_id = $2` + lasting + condition
+	if !s.User.IsZero() {
+		query += ` UNION SELECT g.role, COALESCE(r.actions, '[]') FROM group_members m JOIN role_grants g ON g.tenant_id = $1 AND g.subject_id = m.group_id` +
+			of + `m.tenant_id = $1 AND m.user_id = $2` + lasting + condition
+	}
+	return db.List(ctx, tx, func(row db.Row) (r Role, err error) {
 		var actions string
 		if err := row.Scan(&r.Name, &actions); err != nil {
 			return Role{}, err
@@ -271,11 +308,10 @@ func held(ctx context.Context, tx *db.Tx, s Subject, condition string) (Set, err
 			return Role{}, fmt.Errorf("actions of role %s: %w", r.Name, err)
 		}
 		return r, nil
-	}, `SELECT g.role, COALESCE(r.actions, '[]') FROM role_grants g LEFT JOIN roles r ON r.tenant_id = $1 AND r.id = g.role_id
-		WHERE g.tenant_id = $1 AND g.subject_id = $2 AND (g.until IS NULL OR g.until > $3)`+condition+` ORDER BY g.role`, s.id(), tx.Now())
-	if err != nil {
-		return Set{}, err
-	}
+	}, query+` ORDER BY 1`, s.id(), tx.Now())
+}
+
+func setOf(roles []Role) Set {
 	var names, actions []string
 	for _, r := range roles {
 		names = append(names, r.Name)
@@ -283,13 +319,15 @@ func held(ctx context.Context, tx *db.Tx, s Subject, condition string) (Set, err
 	}
 	set := SetOf(actions...)
 	set.roles = names
-	return set, nil
+	return set
 }
 
-// Owned reports whether an active user of the tenant, or an application, is an
-// owner without an end.
+// Owned reports whether an active user of the tenant, by a grant of their own or of one of
+// their groups, or an application is an owner without an end.
 func Owned(ctx context.Context, tx *db.Tx) (bool, error) {
-	n, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM role_grants g LEFT JOIN users u ON u.tenant_id = $1 AND u.id = g.user_id
+	n, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM role_grants g
+		LEFT JOIN group_members m ON m.tenant_id = $1 AND m.group_id = g.group_id
+		LEFT JOIN users u ON u.tenant_id = $1 AND u.id = COALESCE(g.user_id, m.user_id)
 		WHERE g.tenant_id = $1 AND g.role = 'owner' AND g.until IS NULL AND (g.application_id IS NOT NULL OR u.status = 'active')`)
 	return n > 0, err
 }

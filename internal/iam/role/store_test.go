@@ -187,7 +187,7 @@ func TestDefinitions(t *testing.T) {
 			return f.try(func(ctx context.Context, tx *db.Tx) error { _, err := role.Create(ctx, tx, all, d); return err })
 		}
 		for _, d := range []role.Definition{
-			{}, {Name: "x"}, {Name: "Upper", Actions: []string{"user.read"}}, {Name: "owner", Actions: []string{"user.read"}},
+			{}, {Name: "Upper", Actions: []string{"user.read"}}, {Name: "owner", Actions: []string{"user.read"}},
 			{Name: "x", Actions: []string{"user.read", "no.such"}}, {Name: "x", Actions: []string{"user.read"}, Description: "a\nb"},
 			{Name: "x y", Actions: []string{"user.read"}}, {Name: "../x", Actions: []string{"user.read"}},
 		} {

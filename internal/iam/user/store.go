@@ -232,12 +232,18 @@ func changes(a, b User) []string {
 // It fails with ErrNotFound, ErrStatus where the move does not exist, and
 // ErrLastOwner. From its commit on, sessions and grants of a user who is not
 // active count no more.
-func SetStatus(ctx context.Context, tx *db.Tx, user id.ID, to Status) (User, error) {
-	if to != Active {
-		if err := KeepOwner(ctx, tx, user); err != nil {
-			return User{}, err
-		}
+func SetStatus(ctx context.Context, tx *db.Tx, user id.ID, to Status) (u User, err error) {
+	if to == Active {
+		return move(ctx, tx, user, to)
 	}
+	err = KeepOwner(ctx, tx, func() (err error) {
+		u, err = move(ctx, tx, user, to)
+		return err
+	})
+	return u, err
+}
+
+func move(ctx context.Context, tx *db.Tx, user id.ID, to Status) (User, error) {
 	u, err := hold(ctx, tx, user)
 	if err != nil || u.Status == to {
 		return u, err
@@ -282,41 +288,58 @@ func SignedIn(tx *db.Tx, user id.ID) {
 }
 
 // Delete removes a user and everything that exists only through it: credentials,
-// role grants, sessions, grants. What the audit log says of it stays. It fails
-// with ErrNotFound and ErrLastOwner.
+// role grants, places in groups, sessions, grants. What the audit log says of it
+// stays. It fails with ErrNotFound and ErrLastOwner.
 func Delete(ctx context.Context, tx *db.Tx, user id.ID) error {
-	if err := KeepOwner(ctx, tx, user); err != nil {
-		return err
-	}
-	u, err := found(db.One(ctx, tx, scanUser, `DELETE FROM users WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, user))
-	if err != nil {
-		return err
-	}
-	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: "user.delete", Target: u.Target()})
-	return nil
+	return KeepOwner(ctx, tx, func() error {
+		u, err := found(db.One(ctx, tx, scanUser, `DELETE FROM users WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, user))
+		if err != nil {
+			return err
+		}
+		tenant.PrincipalsChanged(tx)
+		audit.Write(tx, audit.Event{Action: "user.delete", Target: u.Target()})
+		return nil
+	})
 }
 
-// KeepOwner fails with ErrLastOwner when the user is the only active one of the
-// tenant who is an owner without an end. It is called before whatever makes the
-// user stop being that; the row it writes makes all such changes of a tenant run
-// one after the other, so that two owners cannot remove each other.
-func KeepOwner(ctx context.Context, tx *db.Tx, leaving id.ID) error {
+// KeepOwner makes a change after which somebody may be an owner no longer: of a
+// user, a role grant or a group. It fails with ErrLastOwner when the tenant had an
+// active user who is an owner without an end before the change, and has none after
+// it. The row it writes makes all such changes of a tenant run one after the
+// other, so that two owners cannot remove each other.
+func KeepOwner(ctx context.Context, tx *db.Tx, change func() error) error {
 	_, err := tx.Exec(ctx, `INSERT INTO owner_locks (tenant_id, taken_at) VALUES ($1, $2)
 		ON CONFLICT (tenant_id) DO UPDATE SET taken_at = excluded.taken_at`, tx.Now())
 	if err != nil {
 		return err
 	}
-	owners, err := db.List(ctx, tx, scanID,
-		`SELECT u.id FROM role_grants g JOIN users u ON u.tenant_id = $1 AND u.id = g.user_id
-		WHERE g.tenant_id = $1 AND g.role = 'owner' AND g.until IS NULL AND u.status = 'active' LIMIT 2`)
+	before, err := hasOwner(ctx, tx)
 	if err != nil {
 		return err
 	}
-	if len(owners) == 1 && owners[0] == leaving {
+	if err := change(); err != nil || !before {
+		return err
+	}
+	after, err := hasOwner(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if !after {
 		return ErrLastOwner
 	}
 	return nil
+}
+
+// hasOwner reports whether an active user is an owner without an end, by a grant
+// of their own or of one of their groups.
+func hasOwner(ctx context.Context, tx *db.Tx) (bool, error) {
+	owners, err := db.List(ctx, tx, scanID,
+		`SELECT u.id FROM role_grants g JOIN users u ON u.tenant_id = $1 AND u.id = g.user_id
+		WHERE g.tenant_id = $1 AND g.role = 'owner' AND g.until IS NULL AND u.status = 'active'
+		UNION ALL SELECT u.id FROM role_grants g JOIN group_members m ON m.tenant_id = $1 AND m.group_id = g.group_id
+		JOIN users u ON u.tenant_id = $1 AND u.id = m.user_id
+		WHERE g.tenant_id = $1 AND g.role = 'owner' AND g.until IS NULL AND u.status = 'active' LIMIT 1`)
+	return len(owners) > 0, err
 }
 
 func scanID(r db.Row) (i id.ID, err error) {

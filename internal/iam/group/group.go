@@ -1,0 +1,127 @@
+package group
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Group is a set of users under a name.
+type Group struct {
+	ID          id.ID
+	Name        string // what policies and people call it
+	Description string
+	Attributes  map[string]any // the tenant's own, JSON; policies see them
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+func (g Group) target() audit.Target {
+	return audit.Target{Kind: "group", ID: g.ID.String(), Name: g.Name}
+}
+
+// Member is a user in a group.
+type Member struct {
+	User    id.ID
+	Login   string // email address or username
+	Name    string
+	Status  user.Status
+	AddedAt time.Time
+}
+
+// New is what a group is made from.
+type New struct {
+	Name        string
+	Description string
+	Attributes  map[string]any
+}
+
+// Patch changes a group; nil fields stay as they are.
+type Patch struct {
+	Name        *string
+	Description *string
+	Attributes  *map[string]any // replaces all of them
+}
+
+// Roles is what this package needs of iam/role; role.Keeper is it. Each method acts for the
+// sender of the request that ctx belongs to, and fails with a Denied fault where the group's
+// roles give what the sender does not hold.
+type Roles interface {
+	MayFill(ctx context.Context, tx *db.Tx, group id.ID) error   // give them to somebody
+	MayEmpty(ctx context.Context, tx *db.Tx, group id.ID) error  // take them from somebody
+	MayRename(ctx context.Context, tx *db.Tx, group id.ID) error // change what the group is called
+}
+
+// Limits. What a user's groups bring along is part of every decision about them.
+const (
+	maxGroups      = 10_000 // of a tenant
+	maxOfUser      = 100    // groups of one user
+	maxName        = 128    // code points
+	maxDescription = 256    // code points
+	maxAttributes  = 2 << 10
+)
+
+// Faults of this package.
+var (
+	ErrNotFound  = fault.New(fault.NotFound, "group.not_found", "There is no group with this id.")
+	ErrNotMember = fault.New(fault.NotFound, "group.not_member", "This user is not in the group.")
+	ErrNameTaken = fault.New(fault.Conflict, "group.name_taken", "Another group of this tenant has this name.")
+	ErrTooMany   = fault.New(fault.Limited, "group.too_many", "The tenant has as many groups as it can have (%d). Delete one first.", maxGroups)
+	ErrTooManyOf = fault.New(fault.Limited, "group.too_many_of_user", "The user is in as many groups as a user can be (%d). Take them out of one first.", maxOfUser)
+)
+
+// nameKey is the form of a name that is unique in a tenant.
+func nameKey(name string) string { return cases.Fold().String(norm.NFKC.String(name)) }
+
+// check cleans g in place, says everything that is wrong with it, and returns its attributes
+// as they are stored.
+func (g *Group) check() (attributes string, err error) {
+	var wrong fault.Fields
+	for _, f := range []struct {
+		field string
+		value *string
+		limit int
+		least int
+	}{{"name", &g.Name, maxName, 1}, {"description", &g.Description, maxDescription, 0}} {
+		if !utf8.ValidString(*f.value) || len(*f.value) > f.limit*utf8.UTFMax {
+			wrong.Add(f.field, "This has at most %d characters.", f.limit)
+			continue
+		}
+		*f.value = strings.TrimSpace(norm.NFC.String(*f.value))
+		switch n := utf8.RuneCountInString(*f.value); {
+		case n < f.least:
+			wrong.Add(f.field, "A group needs a name.")
+		case n > f.limit || strings.ContainsFunc(*f.value, unprintable):
+			wrong.Add(f.field, "This has at most %d characters and no line breaks.", f.limit)
+		}
+	}
+	if g.Attributes == nil {
+		g.Attributes = map[string]any{}
+	}
+	text, err := json.Marshal(g.Attributes)
+	switch {
+	case err != nil:
+		wrong.Add("attributes", "The attributes are not JSON.")
+	case len(text) > maxAttributes:
+		wrong.Add("attributes", "The attributes are larger than %d bytes.", maxAttributes)
+	case bytes.Contains(text, []byte(`\u0000`)):
+		wrong.Add("attributes", "The attributes contain a NUL character.")
+	}
+	return string(text), wrong.Err("group.invalid")
+}
+
+// unprintable finds what would let one name look like another, or break a line.
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }

@@ -1,0 +1,273 @@
+package group
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+)
+
+const columns = `id, name, description, attributes, created_at, updated_at`
+
+func scanGroup(row db.Row) (g Group, err error) {
+	var attributes string
+	if err := row.Scan(&g.ID, &g.Name, &g.Description, &attributes, &g.CreatedAt, &g.UpdatedAt); err != nil {
+		return Group{}, err
+	}
+	if err := json.Unmarshal([]byte(attributes), &g.Attributes); err != nil {
+		return Group{}, fmt.Errorf("attributes of group %s: %w", g.ID, err)
+	}
+	return g, nil
+}
+
+func scanCount(row db.Row) (n int64, err error) {
+	err = row.Scan(&n)
+	return n, err
+}
+
+func found(g Group, err error) (Group, error) {
+	if errors.Is(err, db.ErrNoRows) {
+		return Group{}, ErrNotFound
+	}
+	return g, err
+}
+
+func idOf(g Group) id.ID { return g.ID }
+
+// Create adds a group without members. It fails with an Invalid fault that names every wrong
+// field, with ErrNameTaken or with ErrTooMany.
+func Create(ctx context.Context, tx *db.Tx, n New) (Group, error) {
+	g := Group{ID: id.New(), Name: n.Name, Description: n.Description, Attributes: n.Attributes, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
+	attributes, err := g.check()
+	if err != nil {
+		return Group{}, err
+	}
+	count, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM groups WHERE tenant_id = $1`)
+	if err != nil {
+		return Group{}, err
+	}
+	if count >= maxGroups {
+		return Group{}, ErrTooMany
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO groups (tenant_id, id, name, name_key, description, attributes, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`, g.ID, g.Name, nameKey(g.Name), g.Description, attributes, g.CreatedAt)
+	if db.IsConflict(err, "groups", "name_key") {
+		return Group{}, ErrNameTaken
+	}
+	if err != nil {
+		return Group{}, err
+	}
+	audit.Write(tx, audit.Event{Action: "group.create", Target: g.target()})
+	return g, nil
+}
+
+// Get returns a group, or ErrNotFound.
+func Get(ctx context.Context, tx *db.Tx, group id.ID) (Group, error) {
+	return found(db.One(ctx, tx, scanGroup, `SELECT `+columns+` FROM groups WHERE tenant_id = $1 AND id = $2`, group))
+}
+
+// List returns groups in the order they were made; with search only those whose name begins
+// with it, in any case.
+func List(ctx context.Context, tx *db.Tx, search string, p page.Request) (page.List[Group], error) {
+	query, args := `SELECT `+columns+` FROM groups WHERE tenant_id = $1`, []any{p.Fetch()}
+	arg := func(v any) string {
+		args = append(args, v)
+		return fmt.Sprintf("$%d", len(args)+1)
+	}
+	if prefix := nameKey(strings.ToValidUTF8(strings.TrimSpace(search), "")); prefix != "" {
+		// A prefix as a range in byte order; U+10FFFF sorts after every other character.
+		query += ` AND name_key >= ` + arg(prefix) + ` AND name_key < ` + arg(prefix+"\U0010FFFF")
+	}
+	if !p.After.IsZero() {
+		query += ` AND id > ` + arg(p.After)
+	}
+	groups, err := db.List(ctx, tx, scanGroup, query+` ORDER BY id LIMIT $2`, args...)
+	if err != nil {
+		return page.List[Group]{}, err
+	}
+	return page.Of(p, groups, idOf), nil
+}
+
+// Hold reads a group for changing it, its members or its roles: its row is locked until the
+// transaction ends, so that nobody joins a group while it is given a role, unseen by both.
+func Hold(ctx context.Context, tx *db.Tx, group id.ID) (Group, error) {
+	return found(db.One(ctx, tx, scanGroup, `UPDATE groups SET updated_at = updated_at WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, group))
+}
+
+// Update changes a group's fields. It fails like Create, with ErrNotFound, and as roles says.
+func Update(ctx context.Context, tx *db.Tx, roles Roles, group id.ID, p Patch) (Group, error) {
+	old, err := Hold(ctx, tx, group)
+	if err != nil {
+		return Group{}, err
+	}
+	if err := roles.MayRename(ctx, tx, group); err != nil {
+		return Group{}, err
+	}
+	g := old
+	set(&g.Name, p.Name)
+	set(&g.Description, p.Description)
+	set(&g.Attributes, p.Attributes)
+	attributes, err := g.check()
+	if err != nil {
+		return Group{}, err
+	}
+	before, _ := json.Marshal(old.Attributes) // read from JSON
+	var changed []string
+	for _, f := range []struct {
+		name    string
+		differs bool
+	}{{"name", g.Name != old.Name}, {"description", g.Description != old.Description}, {"attributes", string(before) != attributes}} {
+		if f.differs {
+			changed = append(changed, f.name)
+		}
+	}
+	if len(changed) == 0 {
+		return old, nil
+	}
+	g.UpdatedAt = tx.Now()
+	_, err = tx.Exec(ctx, `UPDATE groups SET name = $3, name_key = $4, description = $5, attributes = $6, updated_at = $7 WHERE tenant_id = $1 AND id = $2`,
+		g.ID, g.Name, nameKey(g.Name), g.Description, attributes, g.UpdatedAt)
+	if db.IsConflict(err, "groups", "name_key") {
+		return Group{}, ErrNameTaken
+	}
+	if err != nil {
+		return Group{}, err
+	}
+	tenant.PrincipalsChanged(tx)
+	audit.Write(tx, audit.Event{Action: "group.update", Target: g.target(), Detail: map[string]any{"changed": changed}})
+	return g, nil
+}
+
+func set[T any](dst, src *T) {
+	if src != nil {
+		*dst = *src
+	}
+}
+
+// Delete removes a group; its members stay. It fails with ErrNotFound, as roles says, and with
+// user.ErrLastOwner where the tenant's last owner is one through this group.
+func Delete(ctx context.Context, tx *db.Tx, roles Roles, group id.ID) error {
+	return user.KeepOwner(ctx, tx, func() error {
+		g, err := Hold(ctx, tx, group)
+		if err != nil {
+			return err
+		}
+		if err := roles.MayEmpty(ctx, tx, group); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM groups WHERE tenant_id = $1 AND id = $2`, group); err != nil {
+			return err
+		}
+		tenant.PrincipalsChanged(tx)
+		audit.Write(tx, audit.Event{Action: "group.delete", Target: g.target()})
+		return nil
+	})
+}
+
+// AddMember puts a user into a group; who is in it already stays. It fails with ErrNotFound,
+// user.ErrNotFound, ErrTooManyOf, and as roles says.
+func AddMember(ctx context.Context, tx *db.Tx, roles Roles, group, member id.ID) error {
+	g, err := Hold(ctx, tx, group)
+	if err != nil {
+		return err
+	}
+	u, err := user.Get(ctx, tx, member)
+	if err != nil {
+		return err
+	}
+	if err := roles.MayFill(ctx, tx, group); err != nil {
+		return err
+	}
+	count, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM group_members WHERE tenant_id = $1 AND user_id = $2 AND group_id <> $3`, member, group)
+	if err != nil {
+		return err
+	}
+	if count >= maxOfUser {
+		return ErrTooManyOf
+	}
+	n, err := tx.Exec(ctx, `INSERT INTO group_members (tenant_id, group_id, user_id, added_at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (tenant_id, group_id, user_id) DO NOTHING`, group, member, tx.Now())
+	if db.IsForeignKey(err) {
+		return user.ErrNotFound // deleted meanwhile
+	}
+	if err != nil || n == 0 {
+		return err
+	}
+	tenant.PrincipalsChanged(tx)
+	audit.Write(tx, audit.Event{Action: "group.add_member", Target: g.target(), Detail: map[string]any{"user": member.String(), "login": u.Login()}})
+	return nil
+}
+
+// RemoveMember takes a user out of a group. It fails with ErrNotFound, ErrNotMember, as roles
+// says, and with user.ErrLastOwner.
+func RemoveMember(ctx context.Context, tx *db.Tx, roles Roles, group, member id.ID) error {
+	return user.KeepOwner(ctx, tx, func() error {
+		g, err := Hold(ctx, tx, group)
+		if err != nil {
+			return err
+		}
+		if err := roles.MayEmpty(ctx, tx, group); err != nil {
+			return err
+		}
+		n, err := tx.Exec(ctx, `DELETE FROM group_members WHERE tenant_id = $1 AND group_id = $2 AND user_id = $3`, group, member)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return ErrNotMember
+		}
+		tenant.PrincipalsChanged(tx)
+		audit.Write(tx, audit.Event{Action: "group.remove_member", Target: g.target(), Detail: map[string]any{"user": member.String()}})
+		return nil
+	})
+}
+
+// Members returns who is in a group, in the order the users were made. It fails with
+// ErrNotFound.
+func Members(ctx context.Context, tx *db.Tx, group id.ID, p page.Request) (page.List[Member], error) {
+	if _, err := Get(ctx, tx, group); err != nil {
+		return page.List[Member]{}, err
+	}
+	query, args := `SELECT u.id, u.email, u.username, u.given_name, u.family_name, u.status, m.added_at
+		FROM group_members m JOIN users u ON u.tenant_id = $1 AND u.id = m.user_id
+		WHERE m.tenant_id = $1 AND m.group_id = $2`, []any{group, p.Fetch()}
+	if !p.After.IsZero() {
+		query, args = query+` AND m.user_id > $4`, append(args, p.After)
+	}
+	members, err := db.List(ctx, tx, func(row db.Row) (m Member, err error) {
+		var u user.User
+		err = row.Scan(&m.User, &u.Email, &u.Username, &u.GivenName, &u.FamilyName, &m.Status, &m.AddedAt)
+		m.Login, m.Name = u.Login(), u.Name()
+		return m, err
+	}, query+` ORDER BY m.user_id LIMIT $3`, args...)
+	if err != nil {
+		return page.List[Member]{}, err
+	}
+	return page.Of(p, members, func(m Member) id.ID { return m.User }), nil
+}
+
+// OfUser returns the groups a user is in, in the order the groups were made. It fails with
+// user.ErrNotFound.
+func OfUser(ctx context.Context, tx *db.Tx, member id.ID, p page.Request) (page.List[Group], error) {
+	if _, err := user.Get(ctx, tx, member); err != nil {
+		return page.List[Group]{}, err
+	}
+	query, args := `SELECT `+columns+` FROM group_members m JOIN groups g ON g.tenant_id = $1 AND g.id = m.group_id
+		WHERE m.tenant_id = $1 AND m.user_id = $2`, []any{member, p.Fetch()}
+	if !p.After.IsZero() {
+		query, args = query+` AND m.group_id > $4`, append(args, p.After)
+	}
+	groups, err := db.List(ctx, tx, scanGroup, query+` ORDER BY m.group_id LIMIT $3`, args...)
+	if err != nil {
+		return page.List[Group]{}, err
+	}
+	return page.Of(p, groups, idOf), nil
+}
