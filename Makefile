@@ -38,6 +38,12 @@ bin/gatehouse:
 bin/webapp:
 	@$(GO) build -trimpath -o $@ ./examples/webapp
 
+# The real Cerbos that tests and benchmarks compare with, from a module of its own. The first build takes minutes.
+CERBOS := github.com/cerbos/cerbos
+.PHONY: bin/cerbos
+bin/cerbos:
+	@cd e2e/cerbos && $(GO) build -trimpath -ldflags "-s -w -X $(CERBOS)/internal/util.Version=$$($(GO) list -m -f '{{slice .Version 1}}' $(CERBOS))" -o ../../$@ $(CERBOS)/cmd/cerbos
+
 .PHONY: run
 run: build
 	@exec ./scripts/run
@@ -49,7 +55,7 @@ dev:
 # ---- proving ------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(NODE_READY)
+test: $(NODE_READY) bin/cerbos
 	$(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(TESTFLAGS) $(PACKAGES)
 
 # In this order: what fails fast first, and the tests last, so that a log ends in what they said.
@@ -73,6 +79,7 @@ lint:
 .PHONY: tidy
 tidy:
 	$(GO) mod tidy -diff
+	cd e2e/cerbos && $(GO) mod tidy -diff
 
 .PHONY: generate
 generate:

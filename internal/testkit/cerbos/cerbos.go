@@ -1,0 +1,205 @@
+// Package cerbos runs a real Cerbos server and compiler, of the version that go.mod
+// names, for tests that compare with it. The program is built from the module e2e/cerbos,
+// whose only purpose is that none of its dependencies are ours; without the race
+// detector, because it is measured as its users run it. What is started ends with the test.
+package cerbos
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
+)
+
+// Version is the release that e2e/cerbos builds, as the server says it.
+const Version = "0.55.0"
+
+var build struct {
+	sync.Once
+	path string
+	err  error
+}
+
+// Build returns the path of the cerbos program, bin/cerbos, built when it is not there or
+// not up to date. The first build on a machine takes minutes, every other one a second.
+func Build(t testing.TB) string {
+	t.Helper()
+	root := process.Root(t)
+	build.Do(func() {
+		build.path = filepath.Join(root, "bin", "cerbos")
+		build.err = compile(root, build.path)
+	})
+	if build.err != nil {
+		t.Fatal(build.err)
+	}
+	return build.path
+}
+
+func compile(root, path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	// Test processes of several packages may want it at once: one builds, the others then find it up to date.
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
+	cmd := exec.Command("make", "--no-print-directory", "bin/cerbos")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("make bin/cerbos: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// Compile runs `cerbos compile` on a directory of policies, with their tests, and returns
+// what it printed.
+func Compile(t testing.TB, directory string) (string, error) {
+	t.Helper()
+	cmd := exec.Command(Build(t), "compile", "--color=never", directory)
+	cmd.Env = append(os.Environ(), "CERBOS_NO_TELEMETRY=1")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// Config says how the server is started.
+type Config struct {
+	Policies string         // directory with the policies, which the server reads once
+	Settings map[string]any // more sections of Cerbos' configuration file, such as "engine"
+	Env      []string       // more environment, such as GOMAXPROCS=1
+}
+
+// Server is a running Cerbos.
+type Server struct {
+	HTTP string // base, such as http://127.0.0.1:40123
+	GRPC string // address, such as 127.0.0.1:40124
+	// Ready is the time from starting the process to its first healthy answer.
+	Ready time.Duration
+
+	cmd  *exec.Cmd
+	gone chan error
+	log  string
+}
+
+// readyWithin bounds the start: a thousand policies compiled on a loaded machine.
+const readyWithin = 5 * time.Minute
+
+// Start runs `cerbos server` and returns when it answers.
+func Start(t testing.TB, cfg Config) *Server {
+	t.Helper()
+	program := Build(t)
+	// A port found free may be taken by another process before the server has it: then once more with others.
+	for attempt := 1; ; attempt++ {
+		s, err := start(t, program, cfg)
+		if err == nil {
+			return s
+		}
+		if attempt == 3 || !errors.Is(err, errEnded) {
+			t.Fatalf("cerbos server: %v", err)
+		}
+	}
+}
+
+var errEnded = errors.New("the process ended before it was ready")
+
+func start(t testing.TB, program string, cfg Config) (*Server, error) {
+	dir := t.TempDir()
+	http, grpc := freeAddress(t), freeAddress(t)
+	s := &Server{HTTP: "http://" + http, GRPC: grpc, log: filepath.Join(dir, "server.log"), gone: make(chan error, 1)}
+	config := map[string]any{
+		"server":    map[string]any{"httpListenAddr": http, "grpcListenAddr": grpc},
+		"storage":   map[string]any{"driver": "disk", "disk": map[string]any{"directory": cfg.Policies, "watchForChanges": false}},
+		"telemetry": map[string]any{"disabled": true},
+	}
+	for section, value := range cfg.Settings {
+		config[section] = value
+	}
+	text, err := json.Marshal(config) // JSON is YAML
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "cerbos.yaml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return nil, err
+	}
+	out, err := os.Create(s.log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = out.Close() }()
+	s.cmd = exec.Command(program, "server", "--config", file, "--log-level", "error")
+	s.cmd.Dir = dir
+	s.cmd.Env = append(append(os.Environ(), "CERBOS_NO_TELEMETRY=1"), cfg.Env...)
+	s.cmd.Stdout, s.cmd.Stderr = out, out
+	// It dies with this process, however this process dies.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	began := time.Now()
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { s.gone <- s.cmd.Wait(); close(s.gone) }()
+	t.Cleanup(s.Kill)
+	return s, s.wait(began)
+}
+
+func (s *Server) wait(began time.Time) error {
+	client := &http.Client{Timeout: 5 * time.Second}
+	for time.Since(began) < readyWithin {
+		select {
+		case err := <-s.gone:
+			return fmt.Errorf("%w: %w\n%s", errEnded, err, s.Log())
+		default:
+		}
+		if res, err := client.Get(s.HTTP + "/_cerbos/health"); err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				s.Ready = time.Since(began)
+				return nil
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return fmt.Errorf("not ready within %s\n%s", readyWithin, s.Log())
+}
+
+// PID is the process's number.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Kill ends the process and waits until it is gone.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.gone
+}
+
+// Log is the end of what the process wrote.
+func (s *Server) Log() string {
+	b, err := os.ReadFile(s.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b[max(0, len(b)-6000):])
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
