@@ -2,9 +2,11 @@ package policy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
 	"github.com/cerbos/cerbos/private/compile"
@@ -37,11 +39,28 @@ func compileTable(ctx context.Context, files Files) ([]byte, error) {
 	if err != nil {
 		return nil, Problems{{Message: err.Error()}}
 	}
+	addSchemas(rt, files)
 	table, err := proto.MarshalOptions{Deterministic: true}.Marshal(rt)
 	if err != nil {
 		return nil, fmt.Errorf("write a compiled rule table: %w", err)
 	}
 	return table, nil
+}
+
+// schemas is where a Cerbos directory keeps its JSON schemas.
+const schemas = "_schemas/"
+
+// addSchemas puts every schema into the table. Cerbos' compiler puts in only those that a policy names, not those
+// that such a schema refers to ($ref), and an evaluator has no other place to look for them.
+func addSchemas(rt *runtimev1.RuleTable, files Files) {
+	if len(rt.GetJsonSchemas()) == 0 {
+		return
+	}
+	for name, content := range files {
+		if path, ok := strings.CutPrefix(name, schemas); ok && json.Valid(content) {
+			rt.JsonSchemas["cerbos:///"+path] = &runtimev1.RuleTable_JSONSchema{Content: content}
+		}
+	}
 }
 
 // readFiles reads a whole directory.
