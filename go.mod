@@ -3,6 +3,7 @@ module github.com/gatehouse-iam/gatehouse
 go 1.26.4
 
 require (
+	buf.build/go/protovalidate v1.2.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/cerbos/cerbos v0.55.0
 	github.com/cerbos/cerbos-sdk-go v0.4.2
@@ -35,7 +36,6 @@ require (
 
 require (
 	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.11-20260709200747-435963d16310.1 // indirect
-	buf.build/go/protovalidate v1.2.0 // indirect
 	cel.dev/expr v0.25.2 // indirect
 	connectrpc.com/connect v1.20.0 // indirect
 	connectrpc.com/otelconnect v0.9.0 // indirect

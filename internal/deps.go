@@ -4,7 +4,5 @@ package internal
 // What the policy engine is built on, pinned before its first importer.
 import (
 	_ "github.com/cerbos/cerbos-sdk-go/cerbos"
-	_ "github.com/cerbos/cerbos/api/genpb/cerbos/svc/v1"
 	_ "github.com/cerbos/cerbos/private/plan"
-	_ "google.golang.org/grpc"
 )

@@ -5,19 +5,24 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/principal"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+	"github.com/gatehouse-iam/gatehouse/policies"
 )
 
 // App is Gatehouse without its listeners: every part, made once.
@@ -39,6 +44,7 @@ type App struct {
 	Hasher       *credential.Hasher
 	TOTP         credential.TOTP
 	Platform     tenant.Tenant
+	PDP          *pdp.Door
 }
 
 // Open brings the schema up to date and makes the parts. Close it when done.
@@ -64,6 +70,17 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 	tenants.Watch(applications.Drop)
 	decisions := decision.NewRecorder(d, keyRing, log)
 	tenants.Watch(decisions.Drop)
+	tokens := &grant.Verifier{DB: d, Keys: keys}
+	known := grant.NewKnown(tokens, c)
+	tenants.Watch(known.Drop)
+	engine := policy.NewInProcess(unpublished{}, policies.Files)
+	tenants.Watch(engine.Drop)
+	decide := pdp.New(pdp.Deps{
+		Tokens: known, Sites: tenants, Applications: applications, Engine: engine,
+		Principals: principal.New(d, tenant.NewVersions(d), c), Recorder: decisions, Clock: c,
+		KeySets: func(context.Context, caller.Caller) ([]policy.KeySet, error) { return nil, nil },
+	})
+	tenants.Watch(decide.Drop)
 	return &App{
 		Config: cfg, Log: log, Clock: c, DB: d, Ring: keyRing, Development: development,
 		Queue:        job.NewQueue(keyRing),
@@ -72,10 +89,11 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 		Tenants:      tenants,
 		Applications: applications,
 		Keys:         keys,
-		Tokens:       &grant.Verifier{DB: d, Keys: keys},
+		Tokens:       tokens,
 		Hasher:       credential.NewHasher(credential.HasherConfig{}),
 		TOTP:         credential.TOTP{Keys: keyRing},
 		Platform:     platform,
+		PDP:          decide,
 	}, nil
 }
 

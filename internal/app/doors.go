@@ -33,6 +33,7 @@ func (a *App) doors(hosted *pages.Door) *http.ServeMux {
 		DB: a.DB, Applications: a.Applications, Keys: a.Keys, Ring: a.Ring, Records: a.Records, Clock: a.Clock,
 		RequiresMFA: a.requiresMFA, Refuse: hosted.Refuse,
 	}).Register(mux)
+	a.PDP.Register(mux)
 	admin.Mount(mux, gate, a.operations()...)
 	return mux
 }

@@ -75,9 +75,17 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 		counter("gatehouse_decision_records_written_total", "Decision records stored.", a.Decisions.Written),
 		counter("gatehouse_decision_records_dropped_total", "Decision records lost to a full queue or a refusing database.", a.Decisions.Dropped))
 
-	public := &web.Server{Name: "public", Address: a.Config.Listen, Handler: a.handler(hosted, registry), CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Log: a.Log, Clock: a.Clock}
+	metrics := web.NewMetrics(registry)
+	limiter, asking := a.limiter(perAddress, perAddressBurst), a.limiter(perAsker, perAskerBurst)
+	public := &web.Server{Name: "public", Address: a.Config.Listen, Handler: a.handler(hosted, metrics, limiter, asking), CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Log: a.Log, Clock: a.Clock}
 	ops := &web.Server{Name: "ops", Address: a.Config.OpsListen, Handler: web.OpsHandler(a.Log, registry, a.DB.Ping), Log: a.Log, Clock: a.Clock}
-	for _, s := range []*web.Server{public, ops} {
+	calls := &web.RPC{
+		Address: a.Config.GRPCListen, CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Secure: a.Config.PublicURL.Scheme == "https",
+		Proxies: a.proxies(), Limiter: asking, Metrics: metrics, Log: a.Log, Lines: a.Lines, Clock: a.Clock,
+	}
+	a.PDP.Serve(calls)
+	listeners := []listener{public, ops, calls}
+	for _, s := range listeners {
 		if err := s.Listen(); err != nil {
 			return err
 		}
@@ -93,8 +101,8 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
-	var errs [2]error
-	for i, s := range []*web.Server{public, ops} {
+	errs := make([]error, len(listeners))
+	for i, s := range listeners {
 		wg.Go(func() {
 			defer stop() // one listener without the other is no server
 			errs[i] = s.Serve(ctx)
@@ -103,7 +111,13 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	wg.Go(func() { a.Tenants.Poll(ctx) })
 	wg.Go(func() { runner.Run(ctx) })
 	wg.Wait()
-	return errors.Join(errs[:]...)
+	return errors.Join(errs...)
+}
+
+// listener is web.Server or web.RPC.
+type listener interface {
+	Listen() error
+	Serve(ctx context.Context) error
 }
 
 func counter(name, help string, value func() int64) prometheus.Collector {
@@ -143,19 +157,34 @@ const (
 	perAddressBurst = 1000
 )
 
+// perAsker and its burst are the same for decisions, which an application's server asks for at
+// every step of its own.
+const (
+	perAsker      = 10_000
+	perAskerBurst = 20_000
+)
+
 // handler is everything public: kit/web around the doors.
-func (a *App) handler(hosted *pages.Door, registry prometheus.Registerer) http.Handler {
+func (a *App) handler(hosted *pages.Door, metrics *web.Metrics, limiter, asking *web.Limiter) http.Handler {
 	h := &web.Handler{
 		Sites: a.Tenants, PublicURL: a.Config.PublicURL,
 		Tenant: a.doors(hosted), Root: http.NewServeMux(),
-		Proxies: web.Proxies{Trusted: a.Config.TrustedProxies, Forwarded: a.Config.Forwarded},
-		Metrics: web.NewMetrics(registry), Log: a.Log, Lines: a.Lines, Clock: a.Clock,
-	}
-	if !a.Config.Local() {
-		h.Limiter = web.NewLimiter(a.Clock, perAddress, perAddressBurst)
+		Proxies: a.proxies(), Limiter: limiter, Asking: asking, Metrics: metrics, Log: a.Log, Lines: a.Lines, Clock: a.Clock,
 	}
 	h.Root.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/t/"+tenant.PlatformSlug+"/account", http.StatusSeeOther)
 	})
 	return h.Ready()
+}
+
+// limiter bounds each address; nil where only this machine can reach us.
+func (a *App) limiter(perSecond float64, burst int) *web.Limiter {
+	if a.Config.Local() {
+		return nil
+	}
+	return web.NewLimiter(a.Clock, perSecond, burst)
+}
+
+func (a *App) proxies() web.Proxies {
+	return web.Proxies{Trusted: a.Config.TrustedProxies, Forwarded: a.Config.Forwarded}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
@@ -65,7 +66,7 @@ func open(t *testing.T, dsn string, environ ...string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.Config.Handler = a.handler(hosted, prometheus.NewRegistry())
+	srv.Config.Handler = a.handler(hosted, web.NewMetrics(prometheus.NewRegistry()), nil, nil)
 	srv.Start()
 	return &world{App: a, t: t, url: srv.URL}
 }

@@ -34,6 +34,7 @@ type Flags struct {
 
 	Listen         string `name:"listen" placeholder:"HOST:PORT" fallback:"127.0.0.1:8080" help:"Public listener. Default 127.0.0.1:8080."`
 	OpsListen      string `name:"ops-listen" placeholder:"HOST:PORT" fallback:"127.0.0.1:8081" help:"Listener of /livez, /readyz and /metrics. Default 127.0.0.1:8081."`
+	GRPCListen     string `name:"grpc-listen" placeholder:"HOST:PORT" fallback:"127.0.0.1:8082" help:"Listener of the decision API over gRPC, which speaks TLS when the public one does. Default 127.0.0.1:8082."`
 	PublicURL      string `name:"public-url" placeholder:"URL" help:"Where people reach the public listener, without a path. Issuers begin with it. Default: the listener's address."`
 	TrustedProxies string `name:"trusted-proxies" placeholder:"CIDR,…" help:"Proxies that are believed about client address and scheme. Default: none."`
 	ProxyHeader    string `name:"proxy-header" placeholder:"NAME" fallback:"x-forwarded" help:"What those proxies write: x-forwarded (X-Forwarded-For and -Proto) or forwarded (RFC 7239). Default x-forwarded; the other is never read."`
@@ -63,6 +64,7 @@ type Flags struct {
 // Config is the configuration, judged.
 type Config struct {
 	Listen, OpsListen   string
+	GRPCListen          string
 	PublicURL           *url.URL // scheme and host only
 	TrustedProxies      []netip.Prefix
 	Forwarded           bool // the proxies write Forwarded instead of X-Forwarded-For and -Proto

@@ -20,7 +20,7 @@ const minSecret = 32
 // judge turns text into values; every fault names the setting and where it came from.
 func (l *loader) judge() *Config {
 	c := &Config{
-		Listen: l.address("listen"), OpsListen: l.address("ops-listen"),
+		Listen: l.address("listen"), OpsListen: l.address("ops-listen"), GRPCListen: l.address("grpc-listen"),
 		TLSCert: l.readable("tls-cert"), TLSKey: l.readable("tls-key"),
 		Data:     l.get("data").value,
 		Database: l.postgres("database"), MigrateDatabase: l.postgres("migrate-database"),
@@ -33,6 +33,9 @@ func (l *loader) judge() *Config {
 	}
 	if c.Listen != "" && c.Listen == c.OpsListen && !strings.HasSuffix(c.Listen, ":0") {
 		l.fault("listen and ops-listen are the same address; health and metrics must not be public")
+	}
+	if c.GRPCListen != "" && (c.GRPCListen == c.Listen || c.GRPCListen == c.OpsListen) && !strings.HasSuffix(c.GRPCListen, ":0") {
+		l.fault("grpc-listen is the address of another listener; give it a port of its own")
 	}
 	c.PublicURL = l.publicURL(c)
 	l.proxies(c)

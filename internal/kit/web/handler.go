@@ -58,6 +58,7 @@ type Handler struct {
 	Proxies   Proxies
 	Limits    Limits
 	Limiter   *Limiter // per address; nil for none
+	Asking    *Limiter // instead of Limiter for the decision APIs, which programs call at every step; nil for none
 	Metrics   *Metrics
 	Log       *slog.Logger
 	Lines     *Lines // gathers the log lines of requests that went well; nil: they go to Log too
@@ -151,8 +152,12 @@ func (h *Handler) admit(x *exchange, r *http.Request, concurrent int64) (*http.S
 	if concurrent > h.Limits.Concurrent {
 		return nil, Refusal{Status: http.StatusServiceUnavailable, Code: "request.busy", Reason: "The server has too much to do right now. Try again in a moment.", RetryAfter: time.Second}
 	}
-	if h.Limiter != nil {
-		if ok, retry := h.Limiter.Allow(x.caller.Address); !ok {
+	limiter := h.Limiter
+	if asksForDecision(r.URL.Path) {
+		limiter = h.Asking
+	}
+	if limiter != nil {
+		if ok, retry := limiter.Allow(x.caller.Address); !ok {
 			h.Metrics.limited.Inc()
 			return nil, Refusal{Status: http.StatusTooManyRequests, Code: "request.limited", Reason: "Too many requests came from your address. Wait a moment and try again.", RetryAfter: retry}
 		}
@@ -184,6 +189,14 @@ func (h *Handler) admit(x *exchange, r *http.Request, concurrent int64) (*http.S
 		return refuse(http.StatusForbidden, "request.cross_origin", "This request came from a page of another site. Open the page here and try again.")
 	}
 	return mux, Refusal{}
+}
+
+// asksForDecision reports whether a path, which still has its tenant, is the decision APIs'.
+func asksForDecision(path string) bool {
+	if _, rest, ok := cutSlug(path); ok {
+		path = rest
+	}
+	return strings.HasPrefix(path, "/api/check") || strings.HasPrefix(path, "/api/plan/") || strings.HasPrefix(path, "/access/v1/")
 }
 
 // sameOrigin protects forms from being sent by other sites' pages.

@@ -13,6 +13,7 @@ type Metrics struct {
 	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
 	limited  prometheus.Counter
+	calls    *prometheus.HistogramVec
 }
 
 // NewMetrics makes the request metrics and registers them.
@@ -31,8 +32,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "gatehouse_http_requests_limited_total",
 			Help: "Requests refused because their address sent too many.",
 		}),
+		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "gatehouse_grpc_call_duration_seconds",
+			Help:    "Time from a gRPC call's headers to its answer.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route", "code"}),
 	}
-	reg.MustRegister(m.duration, m.inFlight, m.limited)
+	reg.MustRegister(m.duration, m.inFlight, m.limited, m.calls)
 	return m
 }
 

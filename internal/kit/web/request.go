@@ -30,8 +30,9 @@ const maxAgent = 256
 
 // agentOf returns the User-Agent cut to maxAgent bytes of valid UTF-8 without
 // control characters, so that it can be stored and logged.
-func agentOf(r *http.Request) string {
-	a := r.UserAgent()
+func agentOf(r *http.Request) string { return cleanAgent(r.UserAgent()) }
+
+func cleanAgent(a string) string {
 	if len(a) > maxAgent {
 		a = a[:maxAgent]
 	}

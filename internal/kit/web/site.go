@@ -53,6 +53,7 @@ type scope struct {
 	scheme  string // "http" or "https" as the client used it
 	browser string // memo of Browser, "" until asked
 	err     error  // what NoteError was told, for the log line
+	size    int    // of a gRPC call's message
 
 	body   io.ReadCloser       // the request's body without its limit, for AllowBody
 	writer http.ResponseWriter // the server's own

@@ -29,15 +29,16 @@ type Config struct {
 
 // Server is a running gatehouse.
 type Server struct {
-	URL string // public base, such as http://127.0.0.1:40123
-	Ops string // base of the ops listener
+	URL  string // public base, such as http://127.0.0.1:40123
+	Ops  string // base of the ops listener
+	GRPC string // address of the decision API over gRPC
 	// Client and Secret are the platform tenant's machine application with the role owner.
 	Client, Secret string
 	// Ready is the time from starting the process to its first ready answer.
 	Ready time.Duration
 
 	cfg    Config
-	listen [2]string
+	listen [3]string
 	cmd    *exec.Cmd
 	log    string
 	gone   chan error
@@ -67,7 +68,7 @@ func Start(t testing.TB, cfg Config) *Server {
 	})
 	// A port found free may be taken by another process before the server has it: then once more with others.
 	for attempt := 1; ; attempt++ {
-		s.listen = [2]string{freeAddress(t), freeAddress(t)}
+		s.listen = [3]string{freeAddress(t), freeAddress(t), freeAddress(t)}
 		err := s.start()
 		if err == nil {
 			return s
@@ -88,8 +89,8 @@ func (s *Server) Restart(t testing.TB) {
 }
 
 func (s *Server) start() error {
-	s.URL, s.Ops = "http://"+s.listen[0], "http://"+s.listen[1]
-	args := []string{"serve", "--listen", s.listen[0], "--ops-listen", s.listen[1], "--data", s.cfg.Data}
+	s.URL, s.Ops, s.GRPC = "http://"+s.listen[0], "http://"+s.listen[1], s.listen[2]
+	args := []string{"serve", "--listen", s.listen[0], "--ops-listen", s.listen[1], "--grpc-listen", s.listen[2], "--data", s.cfg.Data}
 	if s.cfg.Database != "" {
 		args = append(args, "--database", s.cfg.Database)
 	}

@@ -1,0 +1,92 @@
+package pdp
+
+import (
+	"context"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	authzenv1 "github.com/cerbos/cerbos/api/genpb/authzen/authorization/v1"
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	svcv1 "github.com/cerbos/cerbos/api/genpb/cerbos/svc/v1"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/principal"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+// Tokens finds out whether an access token is good; grant.Known does.
+type Tokens interface {
+	Verify(ctx context.Context, c caller.Caller, issuer, bearer string) (grant.Token, error)
+}
+
+// Sites finds a tenant by what its token says; tenant.Directory does. Both methods fail as
+// web.SiteResolver's do.
+type Sites interface {
+	ByIssuer(ctx context.Context, issuer string) (web.Site, error)
+	Active(ctx context.Context, tenant id.ID) (web.Site, error)
+}
+
+// Applications finds applications without asking the database each time;
+// application.Directory does.
+type Applications interface {
+	ByID(ctx context.Context, c caller.Caller, app id.ID) (*application.Application, error)
+}
+
+// Principals makes the principal of a question; principal.Resolver does.
+type Principals interface {
+	Resolve(ctx context.Context, c caller.Caller, ask principal.Ask) (*enginev1.Principal, principal.Outcome, error)
+}
+
+// Recorder keeps decisions and never waits; decision.Recorder does.
+type Recorder interface {
+	Record(c caller.Caller, d decision.Decision)
+}
+
+// KeySets returns a tenant's key sets for the JWT of auxData.
+type KeySets func(ctx context.Context, c caller.Caller) ([]policy.KeySet, error)
+
+// Deps is what the door works with. All fields are required.
+type Deps struct {
+	Tokens       Tokens
+	Sites        Sites
+	Applications Applications
+	Engine       policy.Engine
+	Principals   Principals
+	Recorder     Recorder
+	KeySets      KeySets
+	Clock        clock.Clock
+}
+
+// Door answers questions. It is safe for concurrent use. Give Drop to tenant.Directory.Watch.
+type Door struct {
+	Deps
+	homes *lru.Cache[[32]byte, string] // digest of a JWT → its issuer, as it says itself
+	jwts  *jwts
+}
+
+// homesSize is how many tokens' issuers are remembered: a few megabytes.
+const homesSize = 20_000
+
+// New returns the door.
+func New(d Deps) *Door {
+	homes, err := lru.New[[32]byte, string](homesSize)
+	if err != nil { // only a size below one
+		panic(err)
+	}
+	return &Door{Deps: d, homes: homes, jwts: newJWTs(d.KeySets, d.Clock)}
+}
+
+// Drop forgets a tenant's key sets; those of all tenants for the zero id.
+func (d *Door) Drop(tenant id.ID) { d.jwts.drop(tenant) }
+
+// Serve registers the gRPC services.
+func (d *Door) Serve(s *web.RPC) {
+	s.Register(&svcv1.CerbosService_ServiceDesc, cerbosService{d: d}, d.admitCall)
+	s.Register(&authzenv1.AuthorizationService_ServiceDesc, authzenService{d: d}, d.admitCall)
+}

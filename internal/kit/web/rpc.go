@@ -1,0 +1,295 @@
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	_ "google.golang.org/grpc/encoding/gzip" // a client may compress; a message's limit holds for what it unpacks to
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+)
+
+// RPC is a gRPC listener, and what Handler is for HTTP: everything between it and the doors.
+// It answers grpc.health.v1 and reflection itself, to anybody. Make it as a struct literal,
+// then Register, then Listen, then Serve.
+type RPC struct {
+	Address  string // "127.0.0.1:8082"
+	CertFile string // PEM; with KeyFile makes the listener speak TLS
+	KeyFile  string
+	// Secure refuses calls that came in clear: the tokens they carry are good for a public
+	// URL that is https. A trusted proxy may say that it ended TLS.
+	Secure  bool
+	Proxies Proxies
+	Limits  Limits // Body bounds a message; Path and Query are of no use here
+	Limiter *Limiter
+	Metrics *Metrics
+	Log     *slog.Logger
+	Lines   *Lines // as of Handler
+	Clock   clock.Clock
+	Drain   time.Duration // default 20 s, as of Server
+
+	services []service
+	listener net.Listener
+	server   *grpc.Server
+	health   *health.Server
+	inFlight atomic.Int64
+}
+
+// Admit authenticates a call before its message is read. The context it returns is the
+// method's. Its error is a status.
+type Admit func(ctx context.Context, bearer []string) (context.Context, error)
+
+type service struct {
+	desc  *grpc.ServiceDesc
+	impl  any
+	admit Admit
+}
+
+// Register adds a service of unary methods. Only before Listen.
+func (s *RPC) Register(desc *grpc.ServiceDesc, impl any, admit Admit) {
+	s.services = append(s.services, service{desc, impl, admit})
+}
+
+// Listen binds the address and reads the certificate.
+func (s *RPC) Listen() error {
+	s.Limits = s.Limits.withDefaults()
+	options := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(codec{}),
+		grpc.MaxRecvMsgSize(int(s.Limits.Body)),
+		grpc.MaxConcurrentStreams(1000),
+		grpc.MaxHeaderListSize(32 << 10),
+		grpc.ConnectionTimeout(10 * time.Second),
+		// Connections are renewed now and then, so that calls spread over new replicas.
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle: 15 * time.Minute, MaxConnectionAge: 10 * time.Minute, MaxConnectionAgeGrace: time.Minute,
+			Time: 2 * time.Minute, Timeout: 20 * time.Second,
+		}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	}
+	if s.Limiter != nil {
+		options = append(options, grpc.InTapHandle(s.limit))
+	}
+	if s.CertFile != "" {
+		cert, err := newCertificate(s.CertFile, s.KeyFile, s.Clock, s.Log)
+		if err != nil {
+			return err
+		}
+		options = append(options, grpc.Creds(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get})))
+	}
+	l, err := net.Listen("tcp", s.Address)
+	if err != nil {
+		return fmt.Errorf("listen for gRPC calls: %w", err)
+	}
+	s.listener, s.server, s.health = l, grpc.NewServer(options...), health.NewServer()
+	for _, sv := range s.services {
+		s.server.RegisterService(s.guarded(sv), sv.impl)
+		s.health.SetServingStatus(sv.desc.ServiceName, healthpb.HealthCheckResponse_SERVING)
+	}
+	healthpb.RegisterHealthServer(s.server, s.health)
+	reflection.Register(s.server)
+	return nil
+}
+
+// Addr is the bound address. Only after Listen.
+func (s *RPC) Addr() net.Addr { return s.listener.Addr() }
+
+// Serve answers calls until ctx ends; then it says so to health checks, takes no new calls, lets
+// those in flight end within Drain and returns nil. Only after Listen.
+func (s *RPC) Serve(ctx context.Context) error {
+	failed := make(chan error, 1)
+	go func() { failed <- s.server.Serve(s.listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve gRPC calls: %w", err)
+	case <-ctx.Done():
+	}
+	drain := s.Drain
+	if drain == 0 {
+		drain = 20 * time.Second
+	}
+	s.health.Shutdown()
+	cut := time.AfterFunc(drain, func() {
+		s.Log.Warn("calls were cut off at shutdown", "listener", "grpc")
+		s.server.Stop()
+	})
+	defer cut.Stop()
+	s.server.GracefulStop()
+	return nil
+}
+
+// limit refuses an address that calls too often, before anything is done for it.
+func (s *RPC) limit(ctx context.Context, info *tap.Info) (context.Context, error) {
+	address, _ := s.client(ctx)
+	if ok, _ := s.Limiter.Allow(address); !ok {
+		s.Metrics.limited.Inc()
+		return ctx, status.Error(codes.ResourceExhausted, "Too many calls came from your address. Wait a moment and try again.")
+	}
+	return ctx, nil
+}
+
+// client returns the address and the scheme that the client used.
+func (s *RPC) client(ctx context.Context) (netip.Addr, string) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return netip.Addr{}, "http"
+	}
+	scheme := "http"
+	if p.AuthInfo != nil && p.AuthInfo.AuthType() == "tls" {
+		scheme = "https"
+	}
+	if len(s.Proxies.Trusted) > 0 {
+		r := &http.Request{RemoteAddr: p.Addr.String(), Header: http.Header{}}
+		for _, name := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Proto"} {
+			r.Header[name] = metadata.ValueFromIncomingContext(ctx, name)
+		}
+		if scheme == "https" {
+			r.TLS = &tls.ConnectionState{}
+		}
+		return s.Proxies.Client(r)
+	}
+	if a, ok := p.Addr.(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap().WithZone(""), scheme
+	}
+	return netip.Addr{}, scheme
+}
+
+// guarded is a service whose methods go through call. Registered like this, a method's message
+// is not even read before its caller is known.
+func (s *RPC) guarded(sv service) *grpc.ServiceDesc {
+	desc := *sv.desc
+	desc.Methods = make([]grpc.MethodDesc, len(sv.desc.Methods))
+	for i, m := range sv.desc.Methods {
+		route, handler := "/"+desc.ServiceName+"/"+m.MethodName, m.Handler
+		desc.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName, Handler: func(impl any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+			return s.call(ctx, route, sv.admit, func(ctx context.Context, x *scope) (any, error) {
+				return handler(impl, ctx, func(m any) error { return x.read(m, dec) }, nil)
+			})
+		}}
+	}
+	return &desc
+}
+
+// read takes the call's message up.
+func (s *scope) read(m any, dec func(any) error) error {
+	in := message{to: m}
+	if err := dec(&in); err != nil {
+		return status.Error(codes.InvalidArgument, "The message is not one of this method: "+in.reason)
+	}
+	s.size = in.size
+	return nil
+}
+
+// call is one call from its headers to its answer and its log line.
+func (s *RPC) call(ctx context.Context, route string, admit Admit, method func(context.Context, *scope) (any, error)) (answer any, err error) {
+	start := s.Clock.Now()
+	x := &scope{deadline: deadline{Context: ctx, at: time.Now().Add(s.Limits.Time)}}
+	defer x.deadline.end()
+	x.caller.Actor.Kind = caller.Anonymous
+	x.caller.Address, x.scheme = s.client(ctx)
+	x.caller.Agent = cleanAgent(first(metadata.ValueFromIncomingContext(ctx, "user-agent")))
+	x.caller.RequestID = newRequestID()
+	_ = grpc.SetHeader(ctx, metadata.MD{"x-request-id": {x.caller.RequestID}})
+	n := s.inFlight.Add(1)
+	defer func() {
+		s.inFlight.Add(-1)
+		if p := recover(); p != nil {
+			x.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			answer, err = nil, status.Error(codes.Internal, "Something went wrong on our side. Try again; if it stays, give the request id to your administrator.")
+		}
+		s.record(x, route, status.Code(err), start)
+	}()
+	switch {
+	case n > s.Limits.Concurrent:
+		return nil, status.Error(codes.Unavailable, "The server has too much to do right now. Try again in a moment.")
+	case s.Secure && x.scheme != "https":
+		return nil, status.Error(codes.FailedPrecondition, "This server is called over TLS only. If a proxy in front of it ends TLS, the proxy's address must be named in GATEHOUSE_TRUSTED_PROXIES and it must send X-Forwarded-Proto.")
+	}
+	inside, err := admit(x, metadata.ValueFromIncomingContext(ctx, "authorization"))
+	if err != nil {
+		return nil, err
+	}
+	return method(inside, x)
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// record writes the metrics and the one log line of a call. It is that of a request, with the
+// status that gRPC has (0 is OK) and the bytes of the call's message.
+func (s *RPC) record(x *scope, route string, code codes.Code, start time.Time) {
+	took := s.Clock.Now().Sub(start)
+	s.Metrics.calls.WithLabelValues(route, code.String()).Observe(took.Seconds())
+	level := slog.LevelInfo
+	if code == codes.Internal || code == codes.Unknown {
+		level = slog.LevelError
+	}
+	if !s.Log.Enabled(x.Context, level) {
+		return
+	}
+	if s.Lines != nil && level == slog.LevelInfo && x.err == nil {
+		s.Lines.add(line{
+			at: start.Add(took), route: route, method: "gRPC", status: int(code), took: took, bytes: int64(x.size),
+			tenant: x.site.Slug, address: x.caller.Address, requestID: x.caller.RequestID,
+		})
+		return
+	}
+	attrs := [...]slog.Attr{
+		slog.String("route", route),
+		slog.String("method", "gRPC"),
+		slog.Int("status", int(code)),
+		slog.Duration("took", took),
+		slog.Int("bytes", x.size),
+		slog.String("tenant", x.site.Slug),
+		slog.String("address", x.caller.Address.String()),
+		slog.String("request_id", x.caller.RequestID),
+		{},
+	}
+	n := len(attrs) - 1
+	if x.err != nil {
+		attrs[n] = slog.String("error", x.err.Error())
+		n++
+	}
+	s.Log.LogAttrs(x.Context, level, "request", attrs[:n]...)
+}
+
+// Enter notes whose tenant's call it is, which its token said, and returns its anonymous caller.
+func Enter(ctx context.Context, site Site) caller.Caller {
+	x := scopeOf(ctx)
+	x.site, x.caller.Tenant = site, site.Tenant
+	return x.caller
+}
+
+// CallSize returns the size of the call's message as it came, in bytes.
+func CallSize(ctx context.Context) int {
+	if x := scopeOf(ctx); x != nil {
+		return x.size
+	}
+	return 0
+}
+
+var errNoMessage = errors.New("not a protobuf message")
