@@ -298,6 +298,24 @@ func TestRefreshIsBoundAndExpires(t *testing.T) {
 		if same, o := w.refresh(rt, w.app, grant.Rotation{Keep: true}); o != grant.Accepted || same != rt {
 			t.Errorf("without rotation: %s, same %v", o, same == rt)
 		}
+		// A refusal that passes leaves the token as it was.
+		status := func(to string) {
+			w.update(func(ctx context.Context, tx *db.Tx) error {
+				_, err := tx.Exec(ctx, `UPDATE users SET status = $2 WHERE tenant_id = $1`, to)
+				return err
+			})
+		}
+		status("deactivated")
+		if _, o := w.refresh(rt, w.app, rotate); o != grant.Unknown {
+			t.Errorf("a deactivated user's: %s", o)
+		}
+		status("active")
+		w.Clock.Advance(grant.Grace + time.Second)
+		next, o := w.refresh(rt, w.app, rotate)
+		if o != grant.Accepted {
+			t.Errorf("after the refusals: %s", o)
+		}
+		rt = next
 		w.Clock.Advance(time.Hour)
 		if _, o := w.refresh(rt, w.app, rotate); o != grant.Expired {
 			t.Errorf("after its idle time: %s", o)

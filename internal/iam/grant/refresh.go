@@ -53,11 +53,20 @@ type Rotation struct {
 // successor was used, is Replayed: somebody has a copy, so the family is revoked
 // (RFC 9700 §4.14.2).
 //
-// It is three round trips: look, decide, commit.
+// It is two round trips: decide and look, commit.
 func RotateRefresh(ctx context.Context, tx *db.Tx, ring Deriver, token string, application id.ID, r Rotation) (Grant, secret.String, Outcome, error) {
 	hash, ok := hashOf(tx, token, secret.RefreshToken)
 	if !ok {
 		return Grant{}, "", Unknown, nil
+	}
+	now := tx.Now()
+	var won int64
+	if !r.Keep {
+		// The one statement that decides: of any number of redeemers one changes a row. It asks for
+		// all that a rotation needs, so that a refusal leaves the token as it was.
+		tx.LaterCount(&won, `UPDATE refresh_tokens SET rotated_at = $2 WHERE tenant_id = $1 AND token_hash = $3 AND rotated_at IS NULL AND expires_at > $2
+			AND EXISTS (SELECT 1 FROM grants g`+livingJoins+` WHERE g.tenant_id = $1 AND g.id = refresh_tokens.grant_id AND g.application_id = $4 AND `+living+`)`,
+			now, hash, application)
 	}
 	st, err := findRefresh(ctx, tx, hash)
 	if errors.Is(err, db.ErrNoRows) {
@@ -66,40 +75,35 @@ func RotateRefresh(ctx context.Context, tx *db.Tx, ring Deriver, token string, a
 	if err != nil {
 		return Grant{}, "", "", err
 	}
-	now := tx.Now()
-	switch {
-	case st.g.Application != application:
+	if st.g.Application != application {
 		audit.Write(tx, refused("token.refuse", st.g.ID, "a refresh token was shown by another application"))
 		return Grant{}, "", Unknown, nil
-	case !st.living:
-		return Grant{}, "", Unknown, nil
-	case !now.Before(st.expires):
-		return Grant{}, "", Expired, nil
-	case st.rotated.IsZero() && r.Keep:
-		return st.g, secret.String(token), Accepted, nil
+	}
+	if won == 0 {
+		switch {
+		case !st.living:
+			return Grant{}, "", Unknown, nil
+		case !now.Before(st.expires):
+			return Grant{}, "", Expired, nil
+		case st.rotated.IsZero() && r.Keep:
+			return st.g, secret.String(token), Accepted, nil
+		case st.rotated.IsZero(): // what it rests on came back between the two statements; the next try finds it
+			return Grant{}, "", Unknown, nil
+		}
 	}
 	bits, err := ring.MAC(st.keyID, tx.Tenant(), refreshPurpose, []byte(token))
 	if err != nil {
 		return Grant{}, "", "", err
 	}
 	successor, successorHash := secret.TokenFrom(secret.RefreshToken, tx.Tenant(), bits)
-
-	if st.rotated.IsZero() {
-		// The one statement that decides: of any number of redeemers one changes a row.
-		n, err := tx.Exec(ctx, `UPDATE refresh_tokens SET rotated_at = $3 WHERE tenant_id = $1 AND token_hash = $2 AND rotated_at IS NULL`, hash, now)
-		if err != nil {
-			return Grant{}, "", "", err
+	if won == 1 {
+		insertRefresh(tx, st.g, successorHash, hash, ring.Current(), r.Lifetime)
+		if !st.living { // it ended between the two statements
+			return Grant{}, "", Unknown, nil
 		}
-		if n == 1 {
-			insertRefresh(tx, st.g, successorHash, hash, ring.Current(), r.Lifetime)
-			return st.g, successor, Accepted, nil
-		}
-		// Another redeemer was faster by a moment; look at what it left.
-		if st, err = findRefresh(ctx, tx, hash); err != nil {
-			return Grant{}, "", "", err
-		}
+		return st.g, successor, Accepted, nil
 	}
-	if now.Sub(st.rotated) <= Grace && !st.successorUsed && st.living {
+	if now.Sub(st.rotated) <= Grace && !st.successorUsed {
 		return st.g, successor, Accepted, nil
 	}
 	revoke(tx, st.g.ID)

@@ -33,9 +33,12 @@ func TestReadsBackWhatWasWritten(t *testing.T) {
 		jid := id.New()
 		err := d.Update(ctx, acme, func(tx *db.Tx) error {
 			tx.Later(insertJob, jid, "later", "k", []byte("p"), tx.Now())
+			one, none := int64(-1), int64(-1)
+			tx.LaterCount(&none, `UPDATE jobs SET attempts = 1 WHERE tenant_id = $1 AND id = $2`, id.New())
+			tx.LaterCount(&one, `UPDATE jobs SET attempts = 1 WHERE tenant_id = $1 AND id = $2`, jid)
 			n, err := tx.Exec(ctx, insertJob, id.New(), "now", "k", []byte("p"), tx.Now())
-			if n != 1 {
-				t.Errorf("rows = %d, want 1", n)
+			if n != 1 || one != 1 || none != 0 {
+				t.Errorf("rows = %d, put off %d and %d, want 1, 1 and 0", n, one, none)
 			}
 			tx.Later(`UPDATE jobs SET attempts = $3 WHERE tenant_id = $1 AND id = $2`, jid, 7)
 			return err

@@ -143,8 +143,15 @@ func (p *postgres) update(ctx context.Context, fn func(session) error) error {
 
 type deferred struct {
 	tenant id.ID
+	n      *int64 // where its row count goes; may be nil
 	sql    string
 	args   []any
+}
+
+// batch is what is sent in one round trip.
+type batch struct {
+	pgx.Batch
+	counts map[int]*int64 // position → where its row count goes
 }
 
 // pgSession sends as few round trips as it can. Reading: bind and statement in
@@ -158,12 +165,12 @@ type pgSession struct {
 	put   []deferred
 }
 
-func (s *pgSession) later(tenant id.ID, sql string, args []any) {
-	s.put = append(s.put, deferred{tenant, sql, args})
+func (s *pgSession) later(tenant id.ID, n *int64, sql string, args []any) {
+	s.put = append(s.put, deferred{tenant, n, sql, args})
 }
 
 // bind queues the tenant's bind when the statement needs another one than is bound.
-func (s *pgSession) bind(b *pgx.Batch, tenant id.ID) {
+func (s *pgSession) bind(b *batch, tenant id.ID) {
 	if tenant.IsZero() || (s.write && s.bound == tenant) {
 		return
 	}
@@ -172,14 +179,20 @@ func (s *pgSession) bind(b *pgx.Batch, tenant id.ID) {
 }
 
 // open queues BEGIN, the statements put off so far and the bind for tenant.
-func (s *pgSession) open(tenant id.ID) *pgx.Batch {
-	b := &pgx.Batch{}
+func (s *pgSession) open(tenant id.ID) *batch {
+	b := &batch{}
 	if s.write && !s.begun {
 		b.Queue("BEGIN")
 		s.begun = true
 	}
 	for _, d := range s.put {
 		s.bind(b, d.tenant)
+		if d.n != nil {
+			if b.counts == nil {
+				b.counts = map[int]*int64{}
+			}
+			b.counts[b.Len()] = d.n
+		}
 		b.Queue(d.sql, pgArgs(d.tenant, d.args)...)
 	}
 	s.put = nil
@@ -188,16 +201,20 @@ func (s *pgSession) open(tenant id.ID) *pgx.Batch {
 }
 
 // send runs the batch; last is handed the results of its last statement.
-func (s *pgSession) send(ctx context.Context, b *pgx.Batch, last func(pgx.BatchResults) error) (err error) {
-	res := s.conn.SendBatch(ctx, b)
+func (s *pgSession) send(ctx context.Context, b *batch, last func(pgx.BatchResults) error) (err error) {
+	res := s.conn.SendBatch(ctx, &b.Batch)
 	defer func() {
 		if cerr := res.Close(); err == nil {
 			err = cerr
 		}
 	}()
-	for range b.Len() - 1 {
-		if _, err := res.Exec(); err != nil {
+	for i := range b.Len() - 1 {
+		tag, err := res.Exec()
+		if err != nil {
 			return err
+		}
+		if n := b.counts[i]; n != nil {
+			*n = tag.RowsAffected()
 		}
 	}
 	return last(res)

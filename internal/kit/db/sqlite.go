@@ -253,9 +253,14 @@ type liteSession struct {
 }
 
 // later runs the statement at once: there is no round trip to save.
-func (s *liteSession) later(tenant id.ID, sql string, args []any) {
-	if s.failed == nil {
-		_, s.failed = s.exec(context.Background(), tenant, sql, args)
+func (s *liteSession) later(tenant id.ID, n *int64, sql string, args []any) {
+	if s.failed != nil {
+		return
+	}
+	var changed int64
+	changed, s.failed = s.exec(context.Background(), tenant, sql, args)
+	if n != nil {
+		*n = changed
 	}
 }
 

@@ -18,8 +18,8 @@ type session interface {
 	exec(ctx context.Context, tenant id.ID, sql string, args []any) (int64, error)
 	// query runs a statement and hands each row to each.
 	query(ctx context.Context, tenant id.ID, sql string, args []any, each func(Row) error) error
-	// later puts a statement off until the next one or COMMIT.
-	later(tenant id.ID, sql string, args []any)
+	// later puts a statement off until the next one or COMMIT; its row count goes to n, unless that is nil.
+	later(tenant id.ID, n *int64, sql string, args []any)
 }
 
 // Tx is a transaction bound to one tenant. It is used by one goroutine and is
@@ -58,14 +58,18 @@ func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (int64, error) 
 // Later puts a write off: it is sent together with the next statement or with
 // COMMIT, in program order, and so costs no round trip of its own. Its row count
 // is lost and its error is the next statement's or the transaction's.
-func (tx *Tx) Later(sql string, args ...any) {
+func (tx *Tx) Later(sql string, args ...any) { tx.LaterCount(nil, sql, args...) }
+
+// LaterCount is Later for a write that decides something: once the next statement has been
+// answered, n says how many rows were changed.
+func (tx *Tx) LaterCount(n *int64, sql string, args ...any) {
 	if err := tx.admit(sql, true); err != nil {
 		if tx.pending == nil {
 			tx.pending = err
 		}
 		return
 	}
-	tx.s.later(tx.caller.Tenant, sql, args)
+	tx.s.later(tx.caller.Tenant, n, sql, args)
 }
 
 // AtCommit puts a write off until right before COMMIT: it is sent with it, after
