@@ -52,11 +52,19 @@ func (ps Problems) Error() string {
 	return s
 }
 
-// maxProblems is how many problems are reported at once.
-const maxProblems = 200
+// How many problems are reported at once, and how many bytes of a message.
+const (
+	maxProblems = 200
+	maxMessage  = 1000
+)
 
 // sorted orders problems by place, drops repetitions and cuts what nobody reads.
 func (ps Problems) sorted() Problems {
+	for i := range ps {
+		if len(ps[i].Message) > maxMessage {
+			ps[i].Message = strings.ToValidUTF8(ps[i].Message[:maxMessage], "") + "…"
+		}
+	}
 	slices.SortFunc(ps, func(a, b Problem) int {
 		if c := strings.Compare(a.File, b.File); c != 0 {
 			return c

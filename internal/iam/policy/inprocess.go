@@ -11,23 +11,20 @@ import (
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	policyv1 "github.com/cerbos/cerbos/api/genpb/cerbos/policy/v1"
 
-	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
+
+// MaxEvaluators bounds the memory of all tenants' evaluators of a process, in bytes: about
+// 10,000 tenants with ten small policies each.
+const MaxEvaluators = 1 << 30
 
 // InProcess is the engine inside this process: evaluators over compiled rule tables, made
 // when a tenant first asks.
 type InProcess struct {
 	source  Source
 	base    func() (*Evaluator, error)
-	tenants *cache.Cache[inForce]
-}
-
-// inForce is what answers for a tenant.
-type inForce struct {
-	revision int64
-	own      *Evaluator // nil: the base policies alone
+	tenants *evaluators
 }
 
 // NewInProcess returns the engine. base is a Cerbos directory: the platform's policies, the
@@ -35,7 +32,7 @@ type inForce struct {
 func NewInProcess(source Source, base fs.FS) *InProcess {
 	return &InProcess{
 		source:  source,
-		tenants: cache.New[inForce](10000),
+		tenants: newEvaluators(MaxEvaluators),
 		base: sync.OnceValues(func() (*Evaluator, error) {
 			files, err := readFiles(base)
 			if err != nil {
@@ -51,21 +48,34 @@ func NewInProcess(source Source, base fs.FS) *InProcess {
 }
 
 // Drop makes the engine ask the source anew for a tenant; the zero id: for all of them.
-func (e *InProcess) Drop(tenant id.ID) { e.tenants.Drop(tenant) }
+func (e *InProcess) Drop(tenant id.ID) { e.tenants.drop(tenant) }
 
 // Draft returns an evaluator of a compiled table that is not published.
 func (e *InProcess) Draft(table []byte, s Settings) (*Evaluator, error) {
 	return newEvaluator(table, s)
 }
 
+// Settings returns those that count for the tenant now.
+func (e *InProcess) Settings(ctx context.Context, c caller.Caller) (Settings, error) {
+	t, err := e.inForce(ctx, c)
+	return t.of, err
+}
+
 func (e *InProcess) inForce(ctx context.Context, c caller.Caller) (inForce, error) {
-	return e.tenants.Get(ctx, c.Tenant, "", func(ctx context.Context) (inForce, error) {
+	return e.tenants.get(ctx, c.Tenant, func(ctx context.Context, before inForce) (inForce, error) {
 		p, err := e.source.Published(ctx, c)
-		if err != nil || p.Table == nil {
+		if err != nil {
 			return inForce{}, err
 		}
-		own, err := newEvaluator(p.Table, p.Settings)
-		return inForce{p.Revision, own}, err
+		now := inForce{revision: p.Revision, settings: p.Settings.text(), of: p.Settings}
+		switch {
+		case p.Table == nil:
+		case before.own != nil && before.revision == now.revision && before.settings == now.settings:
+			now.own = before.own // something else of the tenant changed
+		default:
+			now.own, err = newEvaluator(p.Table, p.Settings)
+		}
+		return now, err
 	})
 }
 
@@ -75,53 +85,54 @@ func (e *InProcess) Check(ctx context.Context, c caller.Caller, in []*enginev1.C
 	if err != nil {
 		return Checked{}, err
 	}
-	out := Checked{Revision: t.revision, Outputs: make([]*enginev1.CheckOutput, len(in)), Trail: &auditv1.AuditTrail{}}
-	var reserved, own []int
-	for i, input := range in {
+	reserved := 0
+	for _, input := range in {
 		if t.own == nil || Reserved(input.GetResource().GetKind()) {
-			reserved = append(reserved, i)
-		} else {
-			own = append(own, i)
+			reserved++
 		}
 	}
-	if len(own) > 0 {
-		if err := out.add(ctx, t.own, in, own); err != nil {
-			return Checked{}, err
-		}
+	if reserved == 0 {
+		return answer(ctx, t.revision, t.own, in)
 	}
-	if len(reserved) > 0 {
-		base, err := e.base()
+	base, err := e.base()
+	if err != nil {
+		return Checked{}, err
+	}
+	if reserved == len(in) {
+		return answer(ctx, t.revision, base, in)
+	}
+	return mixed(ctx, t, base, in)
+}
+
+func answer(ctx context.Context, revision int64, by *Evaluator, in []*enginev1.CheckInput) (Checked, error) {
+	outputs, trail, err := by.Check(ctx, in)
+	if err != nil {
+		return Checked{}, err
+	}
+	return Checked{revision, outputs, trail}, nil
+}
+
+// mixed answers a batch that has both reserved kinds and the tenant's own.
+func mixed(ctx context.Context, t inForce, base *Evaluator, in []*enginev1.CheckInput) (Checked, error) {
+	out := Checked{t.revision, make([]*enginev1.CheckOutput, len(in)), &auditv1.AuditTrail{EffectivePolicies: map[string]*policyv1.SourceAttributes{}}}
+	for _, by := range []*Evaluator{t.own, base} {
+		var some []*enginev1.CheckInput
+		var places []int
+		for i, input := range in {
+			if Reserved(input.GetResource().GetKind()) == (by == base) {
+				some, places = append(some, input), append(places, i)
+			}
+		}
+		part, err := answer(ctx, t.revision, by, some)
 		if err != nil {
 			return Checked{}, err
 		}
-		if err := out.add(ctx, base, in, reserved); err != nil {
-			return Checked{}, err
+		for i, place := range places {
+			out.Outputs[place] = part.Outputs[i]
 		}
+		maps.Copy(out.Trail.EffectivePolicies, part.Trail.GetEffectivePolicies())
 	}
 	return out, nil
-}
-
-// add answers the inputs at the given places.
-func (out *Checked) add(ctx context.Context, ev *Evaluator, in []*enginev1.CheckInput, places []int) error {
-	some := in
-	if len(places) < len(in) {
-		some = make([]*enginev1.CheckInput, len(places))
-		for i, place := range places {
-			some[i] = in[place]
-		}
-	}
-	outputs, trail, err := ev.Check(ctx, some)
-	if err != nil {
-		return err
-	}
-	for i, place := range places {
-		out.Outputs[place] = outputs[i]
-	}
-	if out.Trail.EffectivePolicies == nil {
-		out.Trail.EffectivePolicies = map[string]*policyv1.SourceAttributes{}
-	}
-	maps.Copy(out.Trail.EffectivePolicies, trail.GetEffectivePolicies())
-	return nil
 }
 
 // Plan implements Engine.
@@ -130,12 +141,15 @@ func (e *InProcess) Plan(ctx context.Context, c caller.Caller, in *enginev1.Plan
 	if err != nil {
 		return Planned{}, err
 	}
-	ev := t.own
-	if ev == nil || Reserved(in.GetResource().GetKind()) {
-		if ev, err = e.base(); err != nil {
+	by := t.own
+	if by == nil || Reserved(in.GetResource().GetKind()) {
+		if by, err = e.base(); err != nil {
 			return Planned{}, err
 		}
 	}
-	output, trail, err := ev.Plan(ctx, in)
-	return Planned{t.revision, output, trail}, err
+	output, trail, err := by.Plan(ctx, in)
+	if err != nil {
+		return Planned{}, err
+	}
+	return Planned{t.revision, output, trail}, nil
 }

@@ -50,20 +50,31 @@ type CaseResult struct {
 	Error     string `json:"error,omitempty" doc:"Why it could not be run, or was skipped."`
 }
 
-// RunSuites runs the Cerbos test suites among the files. An error is Problems of the
-// policies, or a fault of ours; a case that fails is a result.
+// RunSuites runs the Cerbos test suites among the files, as "cerbos compile" does: what a suite
+// needs of the settings (globals, default version) it says itself. An error is Problems of the policies,
+// or a fault of ours; a case that fails is a result.
 func RunSuites(ctx context.Context, files Files, s Settings) (Results, error) {
 	if err := files.Check(); err != nil {
 		return Results{}, err
 	}
-	if _, err := compileTable(ctx, files); err != nil {
+	r, err := sandboxed(ctx, task{Do: "test", Files: files, Settings: s.View()})
+	if err != nil {
 		return Results{}, err
 	}
+	return *r.Results, nil
+}
+
+// runSuites is RunSuites inside the sandbox.
+func runSuites(ctx context.Context, files Files) (*Results, error) {
 	tests, err := verify.Files(ctx, files.directory(), nil, false)
 	if err != nil {
-		return Results{}, Problems{{Message: err.Error()}}
+		if wrong := allProblems(ctx, files); len(wrong) > 0 {
+			return nil, wrong.sorted()
+		}
+		return nil, Problems{{Message: err.Error()}}
 	}
-	return results(tests), nil
+	out := results(tests)
+	return &out, nil
 }
 
 func results(tests *policyv1.TestResults) Results {

@@ -2,11 +2,18 @@ package policy
 
 import (
 	"context"
+	"fmt"
+	"path"
+	"strings"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	policyv1 "github.com/cerbos/cerbos/api/genpb/cerbos/policy/v1"
 	"github.com/cerbos/cerbos/private/check"
-	"github.com/cerbos/cerbos/private/compile"
+	cerboscompile "github.com/cerbos/cerbos/private/compile"
 	"github.com/cerbos/cerbos/private/engine"
+	"github.com/cerbos/cerbos/private/parser"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 )
 
 // Explanation says how an answer came about.
@@ -31,7 +38,8 @@ type Step struct {
 	Rule        string  `json:"rule,omitempty"`
 	DerivedRole string  `json:"derived_role,omitempty"`
 	Variable    string  `json:"variable,omitempty"`
-	Condition   string  `json:"condition,omitempty" doc:"Where in a condition, such as all[0].any."`
+	Output      string  `json:"output,omitempty" doc:"The rule whose output was computed."`
+	Condition   string  `json:"condition,omitempty" doc:"Where in a condition, such as all[0].any[1]."`
 	Expression  string  `json:"expression,omitempty" doc:"The CEL that was evaluated."`
 	Skipped     bool    `json:"skipped" doc:"The rule or role did not count."`
 	Effect      string  `json:"effect,omitempty"`
@@ -41,48 +49,101 @@ type Step struct {
 	Error       string  `json:"error,omitempty"`
 }
 
-// Value is an attribute that an expression looked at.
+// Value is something that an expression looked at.
 type Value struct {
-	Path   string `json:"path" doc:"As in the request: request.resource.attr.owner."`
+	Path   string `json:"path" doc:"As the expression says it, without abbreviations: request.resource.attr.owner."`
 	Value  any    `json:"value"`
 	Absent bool   `json:"absent,omitempty" doc:"There was no such attribute."`
 	Source string `json:"source,omitempty" enum:"body,directory,token,request" doc:"Where it came from: the body of the request, the directory, a token, or what the request added about a principal of the directory."`
 }
 
-// Explain answers the input by the files and says how.
+// Explain answers the input by the files and says how. An error is Problems of the files, or a fault of ours.
 func Explain(ctx context.Context, files Files, s Settings, in *enginev1.CheckInput) (Explanation, error) {
-	if err := files.Check(); err != nil {
+	input, err := proto.Marshal(in)
+	if err != nil {
+		return Explanation{}, fmt.Errorf("explain: %w", err)
+	}
+	r, err := sandboxed(ctx, task{Do: "explain", Files: files, Settings: s.View(), Input: input})
+	if err != nil {
 		return Explanation{}, err
 	}
-	index, err := compile.BuildIndex(ctx, files.directory())
+	return *r.Explanation, nil
+}
+
+// explain is Explain inside the sandbox.
+func explain(ctx context.Context, files Files, s Settings, input []byte) (*Explanation, error) {
+	in := new(enginev1.CheckInput)
+	if err := proto.Unmarshal(input, in); err != nil {
+		return nil, err
+	}
+	if s.SchemaEnforcement != SchemaReject { // the tracer always rejects
+		files = withoutSchemas(files)
+	}
+	index, err := cerboscompile.BuildIndex(ctx, files.directory())
 	if err != nil {
-		return Explanation{}, Problems{{Message: err.Error()}}
+		if wrong := allProblems(ctx, files); len(wrong) > 0 {
+			return nil, wrong.sorted()
+		}
+		return nil, Problems{{Message: err.Error()}}
 	}
 	answers, err := check.CheckWithTraces(ctx, &engine.Conf{
 		Globals: s.Globals, DefaultPolicyVersion: s.DefaultVersion, DefaultScope: s.DefaultScope, CELErrorLogLevel: "none",
 		LenientScopeSearch: s.LenientScopeSearch, StrictEvaluation: s.StrictEvaluation,
 	}, index, []*enginev1.CheckInput{in})
 	if err != nil {
-		return Explanation{}, err
+		return nil, Problems{{Message: err.Error()}}
 	}
-	out := Explanation{Actions: []ActionExplanation{}, Steps: []Step{}}
+	out := &Explanation{Actions: []ActionExplanation{}, Steps: []Step{}}
 	for _, action := range in.GetActions() {
 		e := answers[0].CheckOutput.GetActions()[action]
 		out.Actions = append(out.Actions, ActionExplanation{action, e.GetEffect().String(), e.GetPolicy(), e.GetScope()})
 	}
+	seen := newSight(in, answers[0].CheckOutput, s)
 	for _, t := range answers[0].Traces {
-		out.Steps = append(out.Steps, step(t))
+		step := newStep(t)
+		if step.Expression != "" {
+			step.Values = seen.by(step.Expression)
+		}
+		if step.Variable != "" {
+			seen.variables[step.Variable] = step.Result
+		}
+		out.Steps = append(out.Steps, step)
 	}
 	return out, nil
 }
 
-func step(t *enginev1.Trace) Step {
-	s := Step{
-		Skipped: t.GetEvent().GetStatus() == enginev1.Trace_Event_STATUS_SKIPPED,
-		Message: t.GetEvent().GetMessage(), Error: t.GetEvent().GetError(), Result: t.GetEvent().GetResult().AsInterface(),
+// withoutSchemas returns the policies as they are where schemas are not enforced. Every
+// document becomes a file.
+func withoutSchemas(files Files) Files {
+	out := Files{}
+	for name, content := range files {
+		if !holdsPolicies(name) {
+			continue
+		}
+		policies, err := parser.Unmarshal[policyv1.Policy](content)
+		if err != nil {
+			return files
+		}
+		for i, p := range policies {
+			if r := p.GetResourcePolicy(); r != nil {
+				r.Schemas = nil
+			}
+			if b, err := protojson.Marshal(p); err == nil {
+				out[fmt.Sprintf("%s.%d.json", strings.TrimSuffix(name, path.Ext(name)), i)] = b
+			}
+		}
 	}
-	if t.GetEvent().GetEffect() != 0 {
-		s.Effect = t.GetEvent().GetEffect().String()
+	return out
+}
+
+func newStep(t *enginev1.Trace) Step {
+	event := t.GetEvent()
+	s := Step{
+		Skipped: event.GetStatus() == enginev1.Trace_Event_STATUS_SKIPPED,
+		Message: event.GetMessage(), Error: event.GetError(), Result: event.GetResult().AsInterface(),
+	}
+	if event.GetEffect() != 0 {
+		s.Effect = event.GetEffect().String()
 	}
 	for _, c := range t.GetComponents() {
 		switch c.GetKind() {
@@ -98,9 +159,22 @@ func step(t *enginev1.Trace) Step {
 			s.DerivedRole = c.GetDerivedRole()
 		case enginev1.Trace_Component_KIND_VARIABLE:
 			s.Variable, s.Expression = c.GetVariable().GetName(), c.GetVariable().GetExpr()
+		case enginev1.Trace_Component_KIND_OUTPUT:
+			s.Output = c.GetOutput()
 		case enginev1.Trace_Component_KIND_EXPR:
 			s.Expression = c.GetExpr()
+		case enginev1.Trace_Component_KIND_CONDITION_ALL:
+			s.Condition += ".all"
+		case enginev1.Trace_Component_KIND_CONDITION_ANY:
+			s.Condition += ".any"
+		case enginev1.Trace_Component_KIND_CONDITION_NONE:
+			s.Condition += ".none"
+		case enginev1.Trace_Component_KIND_CONDITION:
+			if s.Condition != "" {
+				s.Condition += fmt.Sprintf("[%d]", c.GetIndex())
+			}
 		}
 	}
+	s.Condition = strings.TrimPrefix(s.Condition, ".")
 	return s
 }

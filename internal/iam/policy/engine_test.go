@@ -1,0 +1,411 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+
+	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
+	"github.com/cerbos/cerbos/private/ruletable"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// shelf is a source in memory.
+type shelf struct {
+	mu    sync.Mutex
+	of    map[id.ID]Published
+	asked atomic.Int64
+}
+
+func (s *shelf) Published(_ context.Context, c caller.Caller) (Published, error) {
+	s.asked.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.of[c.Tenant]
+	if !ok {
+		return Published{Settings: DefaultSettings()}, nil
+	}
+	return p, nil
+}
+
+func (s *shelf) put(tenant id.ID, p Published) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of[tenant] = p
+}
+
+func as(tenant id.ID) caller.Caller { return caller.Caller{Tenant: tenant} }
+
+// tableOf compiles one resource policy for kind whose rule allows view under a condition.
+func tableOf(t testing.TB, files Files) []byte {
+	t.Helper()
+	table, err := Compile(context.Background(), files, DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+func allowing(kind, condition string) []byte {
+	return fmt.Appendf(nil, `apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  resource: %q
+  version: default
+  rules:
+    - actions: [view]
+      effect: EFFECT_ALLOW
+      roles: [user]
+      condition:
+        match:
+          expr: %q
+`, kind, condition)
+}
+
+func asking(kind string, attr map[string]any, actions ...string) *enginev1.CheckInput {
+	s, err := structpb.NewStruct(attr)
+	if err != nil {
+		panic(err)
+	}
+	return &enginev1.CheckInput{
+		RequestId: "r", Actions: actions,
+		Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"}, Attr: map[string]*structpb.Value{"level": structpb.NewNumberValue(5)}},
+		Resource:  &enginev1.Resource{Kind: kind, Id: "1", Attr: s.GetFields()},
+	}
+}
+
+func effect(t *testing.T, e Engine, c caller.Caller, in *enginev1.CheckInput) effectv1.Effect {
+	t.Helper()
+	out, err := e.Check(t.Context(), c, []*enginev1.CheckInput{in})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Outputs[0].GetActions()[in.GetActions()[0]].GetEffect()
+}
+
+// base allows view of gatehouse:thing to everybody.
+var base = fstest.MapFS{"thing.yaml": {Data: allowing("gatehouse:thing", "true")}}
+
+func TestTheLayoutOfCerbosIsKnown(t *testing.T) {
+	if evaluatorType() == nil {
+		t.Fatal("the layout of Cerbos' rule table is not that of load.go: evaluators are made by Cerbos' own constructor, which collects the whole process's garbage for each")
+	}
+}
+
+// everything is a bundle with what policies can have.
+var everything = Files{
+	"roles.yaml": []byte(`apiVersion: api.cerbos.dev/v1
+derivedRoles:
+  name: common
+  variables: {local: {mine: R.attr.owner == P.id}}
+  definitions:
+    - name: owner
+      parentRoles: [user]
+      condition: {match: {expr: V.mine}}
+`),
+	"vars.yaml": []byte(`apiVersion: api.cerbos.dev/v1
+exportVariables:
+  name: shared
+  definitions:
+    high: P.attr.level > C.least
+`),
+	"consts.yaml": []byte(`apiVersion: api.cerbos.dev/v1
+exportConstants:
+  name: limits
+  definitions: {least: 3}
+`),
+	"doc.yaml": []byte(`apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  resource: doc
+  version: default
+  importDerivedRoles: [common]
+  constants: {import: [limits]}
+  variables:
+    import: [shared]
+    local: {recent: 'timestamp("2020-01-01T00:00:00Z") < now()', tagged: 'R.attr.tags.exists(t, t == "x")'}
+  schemas: {resourceSchema: {ref: cerbos:///doc.json}}
+  rules:
+    - name: own
+      actions: [edit]
+      effect: EFFECT_ALLOW
+      derivedRoles: [owner]
+      output: {when: {ruleActivated: '{"who": P.id, "high": V.high}', conditionNotMet: '"not met"'}}
+    - name: look
+      actions: [view]
+      effect: EFFECT_ALLOW
+      roles: [user]
+      condition: {match: {all: {of: [{expr: V.high}, {expr: V.recent}, {any: {of: [{expr: V.tagged}, {expr: G.open == true}]}}]}}}
+    - actions: ["*"]
+      effect: EFFECT_ALLOW
+      roles: [admin]
+`),
+	"doc_acme.yaml": []byte(`apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  resource: doc
+  version: default
+  scope: acme
+  rules:
+    - {actions: [view], effect: EFFECT_DENY, roles: [user], condition: {match: {expr: R.attr.secret == true}}}
+`),
+	"ada.yaml": []byte(`apiVersion: api.cerbos.dev/v1
+principalPolicy:
+  principal: ada
+  version: default
+  rules:
+    - resource: doc
+      actions: [{action: delete, effect: EFFECT_ALLOW, condition: {match: {expr: R.attr.trash == true}}}]
+`),
+	"_schemas/doc.json":   []byte(`{"type":"object","properties":{"owner":{"$ref":"other.json"}}}`),
+	"_schemas/other.json": []byte(`{"type":"string"}`),
+}
+
+var questions = []*enginev1.CheckInput{
+	asking("doc", map[string]any{"owner": "ada", "tags": []any{"x"}}, "view", "edit", "delete"),
+	asking("doc", map[string]any{"owner": "bob", "tags": []any{}, "trash": true}, "view", "edit", "delete"),
+	asking("doc", map[string]any{"owner": 7}, "view"),
+	asking("nothing", nil, "view"),
+	func() *enginev1.CheckInput {
+		in := asking("doc", map[string]any{"secret": true, "tags": []any{"x"}}, "view")
+		in.Resource.Scope = "acme"
+		return in
+	}(),
+}
+
+// What load.go makes answers as what Cerbos makes, to the last field.
+func TestLoadedAsCerbosLoads(t *testing.T) {
+	table := tableOf(t, everything)
+	for _, strict := range []bool{false, true} {
+		for _, schemas := range []string{SchemaNone, SchemaWarn, SchemaReject} {
+			s := DefaultSettings()
+			s.StrictEvaluation, s.SchemaEnforcement, s.Globals = strict, schemas, map[string]any{"open": true}
+			conf, err := s.cerbos()
+			if err != nil {
+				t.Fatal(err)
+			}
+			rt := new(runtimev1.RuleTable)
+			if err := proto.Unmarshal(table, rt); err != nil {
+				t.Fatal(err)
+			}
+			theirs, err := ruletable.NewRuleTableFromProto(rt, conf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ours, err := newEvaluator(table, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, wantTrail, err := theirs.Check(t.Context(), questions)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, gotTrail, err := ours.Check(t.Context(), questions)
+			if err != nil {
+				t.Fatal(err)
+			}
+			unordered := protocmp.SortRepeated(func(a, b string) bool { return a < b })
+			if d := cmp.Diff(want, got, protocmp.Transform(), unordered, cmpopts.EquateEmpty()); d != "" {
+				t.Errorf("strict %v, schemas %s: check differs (-Cerbos +ours):\n%s", strict, schemas, d)
+			}
+			if d := cmp.Diff(wantTrail, gotTrail, protocmp.Transform()); d != "" {
+				t.Error(d)
+			}
+			plan := &enginev1.PlanResourcesInput{RequestId: "p", Actions: []string{"view", "edit"}, Principal: questions[0].Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}, IncludeMeta: true}
+			wantPlan, _, err := theirs.Plan(t.Context(), plan)
+			if err != nil {
+				t.Fatal(err)
+			}
+			gotPlan, _, err := ours.Plan(t.Context(), plan)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(wantPlan, gotPlan, protocmp.Transform()); d != "" {
+				t.Errorf("plan differs:\n%s", d)
+			}
+		}
+	}
+	ev, err := newEvaluator(table, DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := ev.Check(t.Context(), questions[:1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for action, want := range map[string]effectv1.Effect{"view": effectv1.Effect_EFFECT_ALLOW, "edit": effectv1.Effect_EFFECT_ALLOW, "delete": effectv1.Effect_EFFECT_DENY} {
+		if got := out[0].GetActions()[action].GetEffect(); got != want {
+			t.Errorf("%s: %v, want %v", action, got, want)
+		}
+	}
+}
+
+func TestReservedKindsAreTheBases(t *testing.T) {
+	tenant, without := id.New(), id.New()
+	source := &shelf{of: map[id.ID]Published{}}
+	// A table that got past Compile, as if the rule had been newer than the revision.
+	smuggled, err := compileTable(t.Context(), Files{"a.yaml": allowing("gatehouse:thing", "false"), "b.yaml": allowing("doc", "true")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source.put(tenant, Published{Revision: 3, Table: smuggled, Settings: DefaultSettings()})
+	e := NewInProcess(source, base)
+	out, err := e.Check(t.Context(), as(tenant), []*enginev1.CheckInput{
+		asking("doc", nil, "view"), asking("gatehouse:thing", nil, "view"), asking("gatehouse:other", nil, "view"), asking("doc", nil, "view"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []effectv1.Effect{effectv1.Effect_EFFECT_ALLOW, effectv1.Effect_EFFECT_ALLOW, effectv1.Effect_EFFECT_DENY, effectv1.Effect_EFFECT_ALLOW} {
+		if got := out.Outputs[i].GetActions()["view"].GetEffect(); got != want {
+			t.Errorf("input %d: %v, want %v", i, got, want)
+		}
+	}
+	if out.Revision != 3 {
+		t.Errorf("revision %d", out.Revision)
+	}
+	if effect(t, e, as(without), asking("gatehouse:thing", nil, "view")) != effectv1.Effect_EFFECT_ALLOW || effect(t, e, as(without), asking("doc", nil, "view")) != effectv1.Effect_EFFECT_DENY {
+		t.Error("a tenant without policies is not answered by the base alone")
+	}
+	plan, err := e.Plan(t.Context(), as(tenant), &enginev1.PlanResourcesInput{Actions: []string{"view"}, Principal: asking("x", nil).Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "gatehouse:thing"}})
+	if err != nil || plan.Output.GetFilter().GetKind() != enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED {
+		t.Errorf("plan of a reserved kind: %v %v", plan.Output, err)
+	}
+}
+
+func TestAPublishCountsAfterDrop(t *testing.T) {
+	a, b := id.New(), id.New()
+	source := &shelf{of: map[id.ID]Published{}}
+	yes, no := tableOf(t, Files{"d.yaml": allowing("doc", "true")}), tableOf(t, Files{"d.yaml": allowing("doc", "false")})
+	source.put(a, Published{Revision: 1, Table: yes, Settings: DefaultSettings()})
+	source.put(b, Published{Revision: 1, Table: yes, Settings: DefaultSettings()})
+	e := NewInProcess(source, base)
+	in := asking("doc", nil, "view")
+	for range 3 {
+		if effect(t, e, as(a), in) != effectv1.Effect_EFFECT_ALLOW || effect(t, e, as(b), in) != effectv1.Effect_EFFECT_ALLOW {
+			t.Fatal("not allowed")
+		}
+	}
+	if n := source.asked.Load(); n != 2 {
+		t.Errorf("the source was asked %d times, want once for each tenant", n)
+	}
+	source.put(a, Published{Revision: 2, Table: no, Settings: DefaultSettings()})
+	e.Drop(a)
+	if effect(t, e, as(a), in) != effectv1.Effect_EFFECT_DENY || effect(t, e, as(b), in) != effectv1.Effect_EFFECT_ALLOW {
+		t.Error("the new revision does not count, or another tenant's changed")
+	}
+	before := e.tenants.kept[a].Value.(*keptTenant).what.own
+	e.Drop(a)
+	effect(t, e, as(a), in)
+	if e.tenants.kept[a].Value.(*keptTenant).what.own != before {
+		t.Error("an evaluator whose revision and settings are the same was made anew")
+	}
+	source.put(a, Published{Revision: 2, Table: no, Settings: Settings{DefaultVersion: "other", SchemaEnforcement: SchemaNone}})
+	e.Drop(id.ID{})
+	effect(t, e, as(a), in)
+	if e.tenants.kept[a].Value.(*keptTenant).what.own == before {
+		t.Error("changed settings do not count")
+	}
+}
+
+func TestEvaluatorsStayWithinTheirMemory(t *testing.T) {
+	table := tableOf(t, Files{"d.yaml": allowing("doc", "true")})
+	source := &shelf{of: map[id.ID]Published{}}
+	e := NewInProcess(source, base)
+	var tenants []id.ID
+	for range 10 {
+		tenant := id.New()
+		tenants = append(tenants, tenant)
+		source.put(tenant, Published{Revision: 1, Table: table, Settings: DefaultSettings()})
+	}
+	in := asking("doc", nil, "view")
+	effect(t, e, as(tenants[0]), in)
+	e.tenants.limit = 3 * e.tenants.used
+	for _, tenant := range tenants {
+		effect(t, e, as(tenant), in)
+		effect(t, e, as(tenants[0]), in) // asks all the time
+	}
+	if len(e.tenants.kept) != 3 || e.tenants.used > e.tenants.limit || e.tenants.order.Len() != 3 {
+		t.Errorf("%d tenants kept, %d of %d bytes", len(e.tenants.kept), e.tenants.used, e.tenants.limit)
+	}
+	if e.tenants.kept[tenants[0]] == nil {
+		t.Error("the tenant that asks all the time was forgotten")
+	}
+}
+
+func TestOneLoadForAllWhoAskAtOnce(t *testing.T) {
+	e := newEvaluators(1 << 30)
+	tenant := id.New()
+	var loads atomic.Int64
+	started, release := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			got, err := e.get(context.Background(), tenant, func(context.Context, inForce) (inForce, error) {
+				loads.Add(1)
+				close(started)
+				<-release
+				return inForce{revision: 7}, nil
+			})
+			if err != nil || got.revision != 7 && got.revision != 8 { // 8: asked after the drop
+				t.Error(got, err)
+			}
+		})
+	}
+	<-started
+	// A drop while it loads: who asks now waits for no load that began before.
+	e.drop(tenant)
+	got, err := e.get(context.Background(), tenant, func(context.Context, inForce) (inForce, error) { return inForce{revision: 8}, nil })
+	if err != nil || got.revision != 8 {
+		t.Error("after a drop:", got, err)
+	}
+	close(release)
+	wg.Wait()
+	if n := loads.Load(); n != 1 {
+		t.Errorf("%d loads", n)
+	}
+	got, _ = e.get(context.Background(), tenant, func(context.Context, inForce) (inForce, error) { return inForce{revision: 9}, nil })
+	if got.revision != 8 {
+		t.Error("what was loaded after the drop was lost:", got.revision)
+	}
+	failed := errors.New("no database")
+	if _, err := e.get(context.Background(), id.New(), func(context.Context, inForce) (inForce, error) { return inForce{}, failed }); !errors.Is(err, failed) || len(e.kept) != 1 {
+		t.Error("an error was kept:", err, len(e.kept))
+	}
+}
+
+// A deny whose condition runs for ever must not become an allow.
+func TestAConditionThatRunsForEverHasNoAnswer(t *testing.T) {
+	policy := strings.Replace(string(allowing("doc", "true")), "rules:", `rules:
+    - {actions: [view], effect: EFFECT_DENY, roles: [user], condition: {match: {expr: 'R.attr.l.all(a, R.attr.l.all(b, R.attr.l.all(c, a + b + c >= 0.0)))'}}}`, 1)
+	inVariable := strings.Replace(strings.Replace(policy, "'R.attr.l.all(a, R.attr.l.all(b, R.attr.l.all(c, a + b + c >= 0.0)))'", "V.long", 1), "  rules:",
+		"  variables: {local: {long: 'R.attr.l.all(a, R.attr.l.all(b, R.attr.l.all(c, a + b + c >= 0.0)))'}}\n  rules:", 1)
+	list := make([]any, 10000)
+	for i := range list {
+		list[i] = float64(i)
+	}
+	for _, p := range []string{policy, inVariable} {
+		ev, err := newEvaluator(tableOf(t, Files{"d.yaml": []byte(p)}), DefaultSettings())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _, err := ev.Check(t.Context(), []*enginev1.CheckInput{asking("doc", map[string]any{"l": list}, "view")})
+		if !errors.Is(err, ErrTooSlow) {
+			t.Errorf("%v %v, want no answer", out, err)
+		}
+		if _, _, err := ev.Check(t.Context(), []*enginev1.CheckInput{asking("doc", map[string]any{"l": list[:3]}, "view")}); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package policy
+
+import (
+	"context"
+	"sync"
+
+	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
+	"github.com/google/cel-go/cel"
+	celast "github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/types/ref"
+	exprpb "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
+	"google.golang.org/protobuf/proto"
+)
+
+// interruptEvery is how many elements of a list a condition looks at before it asks whether
+// it has run for too long.
+const interruptEvery = 128
+
+// program is a CEL program that is planned when it is first evaluated, from the
+// expression as it was checked at publish.
+type program struct {
+	checked []byte // exprpb.CheckedExpr, until it is planned: a tenth of the message's size
+	once    sync.Once
+	planned cel.Program
+	loops   bool // it goes through lists or maps
+	err     error
+}
+
+func newProgram(checked *exprpb.CheckedExpr) *program {
+	b, err := proto.Marshal(checked)
+	return &program{checked: b, err: err}
+}
+
+func (p *program) get() (cel.Program, error) {
+	p.once.Do(func() {
+		if p.err != nil {
+			return
+		}
+		checked := new(exprpb.CheckedExpr)
+		if p.err = proto.Unmarshal(p.checked, checked); p.err == nil {
+			ast := cel.CheckedExprToAst(checked)
+			p.planned, p.err = planProgram(ast)
+			p.loops = len(celast.MatchDescendants(celast.NavigateAST(ast.NativeRep()), celast.KindMatcher(celast.ComprehensionKind))) > 0
+		}
+		p.checked = nil
+	})
+	return p.planned, p.err
+}
+
+// planProgram makes a program with Cerbos' options, and one that can be interrupted.
+func planProgram(ast *cel.Ast) (cel.Program, error) {
+	return celEnvironment.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CustomDecorator(timeDecorator()), cel.InterruptCheckFrequency(interruptEvery))
+}
+
+// Eval implements cel.Program.
+func (p *program) Eval(vars any) (ref.Val, *cel.EvalDetails, error) {
+	planned, err := p.get()
+	if err != nil {
+		return nil, nil, err
+	}
+	return planned.Eval(vars)
+}
+
+// ContextEval implements cel.Program.
+func (p *program) ContextEval(ctx context.Context, vars any) (ref.Val, *cel.EvalDetails, error) {
+	planned, err := p.get()
+	if err != nil {
+		return nil, nil, err
+	}
+	return planned.ContextEval(ctx, vars)
+}
+
+// ConcurrentEval implements cel.Program. Cerbos does not call it.
+func (p *program) ConcurrentEval(ctx context.Context, vars any) <-chan cel.EvalResult {
+	planned, err := p.get()
+	if err != nil {
+		out := make(chan cel.EvalResult, 1)
+		out <- cel.EvalResult{Err: err}
+		return out
+	}
+	return planned.ConcurrentEval(ctx, vars)
+}
+
+// variable is a program of a variable, which Cerbos evaluates without a context.
+type variable struct{ *program }
+
+// Eval implements cel.Program.
+func (v variable) Eval(vars any) (ref.Val, *cel.EvalDetails, error) {
+	planned, err := v.get()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !v.loops {
+		return planned.Eval(vars)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), evaluationTime)
+	defer cancel()
+	return planned.ContextEval(ctx, vars)
+}
+
+// eachExpression calls f with every expression of a rule table.
+func eachExpression(rt *runtimev1.RuleTable, f func(*runtimev1.Expr)) {
+	condition := func(c *runtimev1.Condition) { eachOfCondition(c, f) }
+	variables := func(vs []*runtimev1.Variable) {
+		for _, v := range vs {
+			f(v.GetExpr())
+		}
+	}
+	for _, row := range rt.GetRules() {
+		condition(row.GetCondition())
+		condition(row.GetDerivedRoleCondition())
+		f(row.GetEmitOutput().GetWhen().GetRuleActivated())
+		f(row.GetEmitOutput().GetWhen().GetConditionNotMet())
+		variables(row.GetParams().GetOrderedVariables())
+		variables(row.GetDerivedRoleParams().GetOrderedVariables())
+	}
+	for _, roles := range rt.GetPolicyDerivedRoles() {
+		for _, role := range roles.GetDerivedRoles() {
+			condition(role.GetCondition())
+			variables(role.GetOrderedVariables())
+		}
+	}
+}
+
+func eachOfCondition(c *runtimev1.Condition, f func(*runtimev1.Expr)) {
+	switch op := c.GetOp().(type) {
+	case *runtimev1.Condition_Expr:
+		f(op.Expr)
+	case *runtimev1.Condition_All:
+		for _, c := range op.All.GetExpr() {
+			eachOfCondition(c, f)
+		}
+	case *runtimev1.Condition_Any:
+		for _, c := range op.Any.GetExpr() {
+			eachOfCondition(c, f)
+		}
+	case *runtimev1.Condition_None:
+		for _, c := range op.None.GetExpr() {
+			eachOfCondition(c, f)
+		}
+	}
+}
