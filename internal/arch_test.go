@@ -18,7 +18,7 @@ const module = "github.com/gatehouse-iam/gatehouse/"
 // The floors, top to bottom, and the order of packages on the two lower ones: a
 // package imports only what stands before it. docs/ARCHITECTURE.md draws this.
 var (
-	kitOrder = []string{"id", "clock", "fault", "caller", "cache", "secret", "db", "batch", "job", "page", "web", "api", "mail", "config", "jose"}
+	kitOrder = []string{"id", "clock", "fault", "caller", "cache", "secret", "db", "batch", "job", "page", "filter", "web", "api", "mail", "config", "jose"}
 	iamOrder = []string{"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "session", "signingkey", "grant", "policy", "principal", "decision", "signin"}
 )
 
