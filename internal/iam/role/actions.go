@@ -3,6 +3,7 @@ package role
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Action is one thing the management API can be asked to do.
@@ -65,46 +66,94 @@ func Known(action string) bool { return known[action] }
 
 // Set is what a subject may do. The zero Set allows nothing. It is immutable.
 type Set struct {
-	actions map[string]bool
-	roles   []string
+	rights map[string]bool
+	roles  []string            // names, sorted
+	own    []string            // the actions that the tenant's own roles brought without a limit, sorted
+	only   map[string][]string // those they brought with one: action → ids of what it is limited to, sorted
 }
 
 // SetOf makes a Set of the given actions; those not in the catalogue are left out.
 func SetOf(actions ...string) Set {
-	s := Set{actions: make(map[string]bool, len(actions))}
+	s := Set{rights: make(map[string]bool, len(actions))}
 	for _, a := range actions {
 		if known[a] {
-			s.actions[a] = true
+			s.rights[a] = true
 		}
 	}
 	return s
 }
 
 // Everything is the Set of Gatehouse itself: the command line, first start, jobs.
-func Everything() Set { return Set{actions: known} }
+func Everything() Set { return Set{rights: known} }
 
-// Allows reports whether the action is in the set.
-func (s Set) Allows(action string) bool { return s.actions[action] }
+// setOf is the union of roles.
+func setOf(roles ...Role) Set {
+	s := Set{rights: map[string]bool{}}
+	for _, r := range roles {
+		s.roles = append(s.roles, r.Name)
+		for _, right := range r.rights() {
+			action, to, only := strings.Cut(right, at)
+			if !known[action] || s.rights[right] {
+				continue
+			}
+			s.rights[right] = true
+			switch {
+			case r.Builtin:
+			case !only:
+				s.own = append(s.own, action)
+			default:
+				if s.only == nil {
+					s.only = map[string][]string{}
+				}
+				s.only[action] = append(s.only[action], to)
+			}
+		}
+	}
+	slices.Sort(s.roles)
+	slices.Sort(s.own)
+	for _, ids := range s.only {
+		slices.Sort(ids)
+	}
+	return s
+}
 
-// Covers reports whether every action of other is in s.
+// Allows reports whether the action is in the set without a limit.
+func (s Set) Allows(action string) bool { return s.rights[action] }
+
+// Covers reports whether every right of other is in s.
 func (s Set) Covers(other Set) bool { return s.missing(other) == "" }
 
-// missing returns an action of other that s lacks, the first by name.
+// missing returns a right of other that s lacks, the first by name. An action without
+// a limit covers the same one with any.
 func (s Set) missing(other Set) string {
 	lacking := ""
-	for a := range other.actions {
-		if !s.actions[a] && (lacking == "" || a < lacking) {
-			lacking = a
+	for right := range other.rights {
+		action, _, _ := strings.Cut(right, at)
+		if !s.rights[right] && !s.rights[action] && (lacking == "" || right < lacking) {
+			lacking = right
 		}
 	}
 	return lacking
 }
 
-// Actions returns the actions, sorted.
-func (s Set) Actions() []string { return slices.Sorted(maps.Keys(s.actions)) }
+// Actions returns the rights, sorted: actions, and "action@id" where one is limited.
+func (s Set) Actions() []string { return slices.Sorted(maps.Keys(s.rights)) }
 
 // Roles returns the names of the roles that made the set, sorted.
 func (s Set) Roles() []string { return slices.Clone(s.roles) }
+
+// Builtins returns the names of the built-in roles that made the set, sorted.
+func (s Set) Builtins() []string {
+	return slices.DeleteFunc(slices.Clone(s.roles), func(name string) bool { _, ok := builtin(name); return !ok })
+}
+
+// Own returns the actions that the tenant's own roles brought without a limit, sorted:
+// all that the policies know of those roles, together with Only.
+func (s Set) Own() []string { return slices.Clone(s.own) }
+
+// Only returns the actions that the tenant's own roles brought with a limit, with the
+// ids of what each is limited to, sorted.
+func (s Set) Only() map[string][]string { return maps.Clone(s.only) }
 
 // The built-in roles.
 const (

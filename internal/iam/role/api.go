@@ -21,12 +21,16 @@ type View struct {
 	Description string     `json:"description"`
 	Builtin     bool       `json:"builtin" doc:"Built-in roles are the same in every tenant and cannot be changed."`
 	Actions     []string   `json:"actions" doc:"What the role allows, sorted."`
+	Limits      *Limits    `json:"limits,omitempty" doc:"What the role is limited to. Absent: it has no limit."`
 	CreatedAt   *time.Time `json:"created_at,omitempty" doc:"Absent for a built-in role."`
 	UpdatedAt   *time.Time `json:"updated_at,omitempty" doc:"Absent for a built-in role."`
 }
 
 func view(r Role) View {
 	v := View{Name: r.Name, Description: r.Description, Builtin: r.Builtin, Actions: append([]string{}, slices.Sorted(slices.Values(r.Actions))...)}
+	if !r.Limits.None() {
+		v.Limits = &r.Limits
+	}
 	if !r.Builtin {
 		v.CreatedAt, v.UpdatedAt = &r.CreatedAt, &r.UpdatedAt
 	}
@@ -58,6 +62,7 @@ type createInput struct {
 		Name        string   `json:"name" minLength:"1" maxLength:"63" doc:"Lower-case letters, digits and hyphens, first a letter." example:"support"`
 		Description string   `json:"description,omitempty" maxLength:"256"`
 		Actions     []string `json:"actions" maxItems:"100" doc:"What the role allows here: only what you may do yourself. A role with none counts in the tenant's own policies." example:"[\"user.read\"]"`
+		Limits      *Limits  `json:"limits,omitempty" doc:"What the role is limited to. Left out: it has no limit."`
 	}
 }
 
@@ -66,6 +71,7 @@ type patchInput struct {
 	Body struct {
 		Description *string   `json:"description,omitempty" maxLength:"256"`
 		Actions     *[]string `json:"actions,omitempty" maxItems:"100"`
+		Limits      *Limits   `json:"limits,omitempty" doc:"Replaces all of them; {} for none."`
 	}
 }
 
@@ -97,15 +103,27 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 			return view(r), err
 		}),
 		api.Write(create, func(ctx context.Context, tx *db.Tx, in *createInput) (View, error) {
-			r, err := Create(ctx, tx, Held(ctx), Definition{Name: in.Body.Name, Description: in.Body.Description, Actions: in.Body.Actions})
+			d := Definition{Name: in.Body.Name, Description: in.Body.Description, Actions: in.Body.Actions}
+			if in.Body.Limits != nil {
+				d.Limits = *in.Body.Limits
+			}
+			if err := d.Limits.exist(ctx, tx, application); err != nil {
+				return View{}, err
+			}
+			r, err := Create(ctx, tx, Held(ctx), d)
 			return view(r), err
 		}),
 		api.Write(op("PATCH", "/roles/{name}", "update-role", "role.update", "Change a role of the tenant's own"), func(ctx context.Context, tx *db.Tx, in *patchInput) (View, error) {
-			var actions []string
+			p := Patch{Description: in.Body.Description, Limits: in.Body.Limits}
 			if in.Body.Actions != nil {
-				actions = append([]string{}, *in.Body.Actions...)
+				p.Actions = append([]string{}, *in.Body.Actions...)
 			}
-			r, err := Update(ctx, tx, Held(ctx), in.Name, in.Body.Description, actions)
+			if p.Limits != nil {
+				if err := p.Limits.exist(ctx, tx, application); err != nil {
+					return View{}, err
+				}
+			}
+			r, err := Update(ctx, tx, Held(ctx), in.Name, p)
 			return view(r), err
 		}),
 		api.Write(op("DELETE", "/roles/{name}", "delete-role", "role.delete", "Delete a role of the tenant's own, and its grants"), func(ctx context.Context, tx *db.Tx, in *ByName) (api.None, error) {

@@ -20,11 +20,12 @@ type Role struct {
 	Description string
 	Builtin     bool
 	Actions     []string // sorted
+	Limits      Limits   // of an own role
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 }
 
-func (r Role) set() Set { return SetOf(r.Actions...) }
+func (r Role) set() Set { return setOf(r) }
 
 func (r Role) target() audit.Target {
 	return audit.Target{Kind: "role", ID: r.Name, Name: r.Name}
@@ -100,6 +101,18 @@ type Definition struct {
 	Name        string
 	Description string
 	Actions     []string
+	Limits      Limits
+}
+
+func (d Definition) set() Set {
+	return setOf(Role{Name: d.Name, Actions: d.Actions, Limits: d.Limits})
+}
+
+// Patch says what of an own role to change; nil means unchanged.
+type Patch struct {
+	Description *string
+	Actions     []string
+	Limits      *Limits
 }
 
 // check cleans d in place and says everything that is wrong with it.
@@ -123,6 +136,7 @@ func (d *Definition) check() error {
 			break
 		}
 	}
+	d.Limits.check(d.Actions, &wrong)
 	return wrong.Err("role.invalid")
 }
 

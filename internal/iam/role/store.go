@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
@@ -16,14 +15,25 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-const columns = `id, name, description, actions, created_at, updated_at`
+const columns = `id, name, description, actions, limits, created_at, updated_at`
 
 func scanRole(row db.Row) (r Role, err error) {
-	var actions string
-	if err := row.Scan(&r.ID, &r.Name, &r.Description, &actions, &r.CreatedAt, &r.UpdatedAt); err != nil {
+	var actions, limits string
+	if err := row.Scan(&r.ID, &r.Name, &r.Description, &actions, &limits, &r.CreatedAt, &r.UpdatedAt); err != nil {
 		return Role{}, err
 	}
-	return r, json.Unmarshal([]byte(actions), &r.Actions)
+	return r, r.read(actions, limits)
+}
+
+// read takes what is stored as JSON.
+func (r *Role) read(actions, limits string) error {
+	if err := json.Unmarshal([]byte(actions), &r.Actions); err != nil {
+		return fmt.Errorf("actions of role %s: %w", r.Name, err)
+	}
+	if err := json.Unmarshal([]byte(limits), &r.Limits); err != nil {
+		return fmt.Errorf("limits of role %s: %w", r.Name, err)
+	}
+	return nil
 }
 
 // List returns the built-in roles, then the tenant's own in the order they were made; there are at
@@ -59,7 +69,7 @@ func Create(ctx context.Context, tx *db.Tx, by Set, d Definition) (Role, error) 
 	if err := d.check(); err != nil {
 		return Role{}, err
 	}
-	if m := by.missing(SetOf(d.Actions...)); m != "" {
+	if m := by.missing(d.set()); m != "" {
 		return Role{}, beyond(m)
 	}
 	n, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM roles WHERE tenant_id = $1`)
@@ -69,18 +79,31 @@ func Create(ctx context.Context, tx *db.Tx, by Set, d Definition) (Role, error) 
 	if n >= maxRoles {
 		return Role{}, ErrTooMany
 	}
-	r := Role{ID: id.New(), Name: d.Name, Description: d.Description, Actions: d.Actions, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
-	actions, _ := json.Marshal(r.Actions)
-	_, err = tx.Exec(ctx, `INSERT INTO roles (tenant_id, id, name, description, actions, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6)`,
-		r.ID, r.Name, r.Description, string(actions), r.CreatedAt)
+	r := Role{ID: id.New(), Name: d.Name, Description: d.Description, Actions: d.Actions, Limits: d.Limits, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
+	_, err = tx.Exec(ctx, `INSERT INTO roles (tenant_id, id, name, description, actions, limits, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`,
+		r.ID, r.Name, r.Description, text(r.Actions), text(r.Limits), r.CreatedAt)
 	if db.IsConflict(err, "roles", "name") {
 		return Role{}, ErrNameTaken
 	}
 	if err != nil {
 		return Role{}, err
 	}
-	audit.Write(tx, audit.Event{Action: "role.create", Target: r.target(), Detail: map[string]any{"actions": r.Actions}})
+	audit.Write(tx, audit.Event{Action: "role.create", Target: r.target(), Detail: r.detail()})
 	return r, nil
+}
+
+func text(v any) string {
+	b, _ := json.Marshal(v) // texts and ids only
+	return string(b)
+}
+
+// detail is what the audit log says of a role.
+func (r Role) detail() map[string]any {
+	d := map[string]any{"actions": r.Actions}
+	if !r.Limits.None() {
+		d["limits"] = r.Limits
+	}
+	return d
 }
 
 func scanCount(row db.Row) (n int64, err error) {
@@ -100,37 +123,39 @@ func hold(ctx context.Context, tx *db.Tx, name string) (Role, error) {
 	return found(db.One(ctx, tx, scanRole, `UPDATE roles SET updated_at = updated_at WHERE tenant_id = $1 AND name = $2 RETURNING `+columns, name))
 }
 
-// Update changes an own role's description and actions; nil stays as it is. Both
-// what it had and what it gets must be within by.
-func Update(ctx context.Context, tx *db.Tx, by Set, name string, description *string, actions []string) (Role, error) {
+// Update changes an own role. Both what it had and what it gets must be within by.
+func Update(ctx context.Context, tx *db.Tx, by Set, name string, p Patch) (Role, error) {
 	r, err := hold(ctx, tx, name)
 	if err != nil {
 		return Role{}, err
 	}
-	d := Definition{Name: name, Description: r.Description, Actions: r.Actions}
-	if description != nil {
-		d.Description = *description
+	d := Definition{Name: name, Description: r.Description, Actions: r.Actions, Limits: r.Limits}
+	if p.Description != nil {
+		d.Description = *p.Description
 	}
-	if actions != nil {
-		d.Actions = actions
+	if p.Actions != nil {
+		d.Actions = p.Actions
+	}
+	if p.Limits != nil {
+		d.Limits = *p.Limits
 	}
 	if err := d.check(); err != nil {
 		return Role{}, err
 	}
-	for _, s := range []Set{r.set(), SetOf(d.Actions...)} {
+	for _, s := range []Set{r.set(), d.set()} {
 		if m := by.missing(s); m != "" {
 			return Role{}, beyond(m)
 		}
 	}
-	if d.Description == r.Description && slices.Equal(d.Actions, r.Actions) {
-		return r, nil
+	before := r
+	r.Description, r.Actions, r.Limits, r.UpdatedAt = d.Description, d.Actions, d.Limits, tx.Now()
+	if r.Description == before.Description && text(r.detail()) == text(before.detail()) {
+		return before, nil
 	}
-	before := r.Actions
-	r.Description, r.Actions, r.UpdatedAt = d.Description, d.Actions, tx.Now()
-	text, _ := json.Marshal(r.Actions)
-	tx.Later(`UPDATE roles SET description = $3, actions = $4, updated_at = $5 WHERE tenant_id = $1 AND id = $2`, r.ID, r.Description, string(text), r.UpdatedAt)
+	tx.Later(`UPDATE roles SET description = $3, actions = $4, limits = $5, updated_at = $6 WHERE tenant_id = $1 AND id = $2`,
+		r.ID, r.Description, text(r.Actions), text(r.Limits), r.UpdatedAt)
 	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: "role.update", Target: r.target(), Detail: map[string]any{"before": before, "after": r.Actions}})
+	audit.Write(tx, audit.Event{Action: "role.update", Target: r.target(), Detail: map[string]any{"before": before.detail(), "after": r.detail()}})
 	return r, nil
 }
 
@@ -251,7 +276,7 @@ func ActionsOf(ctx context.Context, tx *db.Tx, s Subject) (Set, error) {
 		active = ` AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = $1 AND u.id = $2 AND u.status = 'active')`
 	}
 	roles, err := held(ctx, tx, s, active)
-	return setOf(roles), err
+	return setOf(roles...), err
 }
 
 // MayManage fails with ErrOutranked when the subject may do what by does not
@@ -263,7 +288,7 @@ func MayManage(ctx context.Context, tx *db.Tx, by Set, s Subject) error {
 	if err != nil {
 		return err
 	}
-	if !by.Covers(setOf(roles)) {
+	if !by.Covers(setOf(roles...)) {
 		return ErrOutranked
 	}
 	return nil
@@ -291,35 +316,21 @@ func mayPassOn(ctx context.Context, tx *db.Tx, by Set, g id.ID, action string) e
 func held(ctx context.Context, tx *db.Tx, s Subject, condition string) ([]Role, error) {
 	const of = ` LEFT JOIN roles r ON r.tenant_id = $1 AND r.id = g.role_id WHERE `
 	const lasting = ` AND (g.until IS NULL OR g.until > $3)`
-	query := `SELECT g.role, COALESCE(r.actions, '[]') FROM role_grants g` + of + `g.tenant_id = $1 AND g.subject_id = $2` + lasting + condition
+	query := `SELECT g.role, COALESCE(r.actions, '[]'), COALESCE(r.limits, '{}') FROM role_grants g` + of + `g.tenant_id = $1 AND g.subject_id = $2` + lasting + condition
 	if !s.User.IsZero() {
-		query += ` UNION SELECT g.role, COALESCE(r.actions, '[]') FROM group_members m JOIN role_grants g ON g.tenant_id = $1 AND g.subject_id = m.group_id` +
+		query += ` UNION SELECT g.role, COALESCE(r.actions, '[]'), COALESCE(r.limits, '{}') FROM group_members m JOIN role_grants g ON g.tenant_id = $1 AND g.subject_id = m.group_id` +
 			of + `m.tenant_id = $1 AND m.user_id = $2` + lasting + condition
 	}
 	return db.List(ctx, tx, func(row db.Row) (r Role, err error) {
-		var actions string
-		if err := row.Scan(&r.Name, &actions); err != nil {
+		var actions, limits string
+		if err := row.Scan(&r.Name, &actions, &limits); err != nil {
 			return Role{}, err
 		}
 		if b, ok := builtin(r.Name); ok {
 			return b, nil
 		}
-		if err := json.Unmarshal([]byte(actions), &r.Actions); err != nil {
-			return Role{}, fmt.Errorf("actions of role %s: %w", r.Name, err)
-		}
-		return r, nil
+		return r, r.read(actions, limits)
 	}, query+` ORDER BY 1`, s.id(), tx.Now())
-}
-
-func setOf(roles []Role) Set {
-	var names, actions []string
-	for _, r := range roles {
-		names = append(names, r.Name)
-		actions = append(actions, r.Actions...)
-	}
-	set := SetOf(actions...)
-	set.roles = names
-	return set
 }
 
 // Owned reports whether an active user of the tenant, by a grant of their own or of one of

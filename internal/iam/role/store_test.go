@@ -106,7 +106,7 @@ func TestActionsOf(t *testing.T) {
 			t.Errorf("after developer's end: %v", s.Actions())
 		}
 		f.must(func(ctx context.Context, tx *db.Tx) error {
-			_, err := role.Update(ctx, tx, all, "support", nil, []string{"session.read"})
+			_, err := role.Update(ctx, tx, all, "support", role.Patch{Actions: []string{"session.read"}})
 			return err
 		})
 		if diff := cmp.Diff([]string{"session.read"}, f.actionsOf(ada).Actions()); diff != "" {
@@ -151,7 +151,7 @@ func TestNobodyGivesWhatTheyLack(t *testing.T) {
 		}
 		change := func(by role.Set, name string, actions ...string) error {
 			return f.try(func(ctx context.Context, tx *db.Tx) error {
-				_, err := role.Update(ctx, tx, by, name, nil, actions)
+				_, err := role.Update(ctx, tx, by, name, role.Patch{Actions: actions})
 				return err
 			})
 		}
@@ -202,7 +202,7 @@ func TestDefinitions(t *testing.T) {
 		}
 		wantErr(t, "too many", create(role.Definition{Name: "y", Actions: []string{"user.read"}}), role.ErrTooMany)
 		wantErr(t, "changing a built-in", f.try(func(ctx context.Context, tx *db.Tx) error {
-			_, err := role.Update(ctx, tx, all, role.Admin, nil, []string{"user.read"})
+			_, err := role.Update(ctx, tx, all, role.Admin, role.Patch{Actions: []string{"user.read"}})
 			return err
 		}), role.ErrBuiltin)
 		wantErr(t, "deleting a built-in", f.try(func(ctx context.Context, tx *db.Tx) error { return role.Delete(ctx, tx, all, role.Owner) }), role.ErrBuiltin)
