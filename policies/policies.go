@@ -7,9 +7,11 @@
 //   - The kind is "gatehouse:" and the noun of the operation's action, the action its
 //     verb: user.read asks gatehouse:user for read.
 //   - P.id is the user's or application's id. P.roles are the built-in roles that
-//     the principal holds, and "member", which everybody has.
-//   - P.attr.held are the actions of the roles that the tenant has defined itself,
-//     P.attr.platform whether the principal belongs to the platform tenant.
+//     the principal holds, and "custom" for whoever holds roles that the tenant has
+//     defined itself.
+//   - P.attr.held are the actions of the tenant's own roles, P.attr.only those of its limited roles, each with the ids of what it is limited
+//     to, P.attr.platform whether the principal belongs to the platform tenant.
+//   - R.id is the id of the thing, and the tenant's where there is none.
 //
 // What is not allowed is denied; there are no DENY rules, so that a missing
 // attribute can only refuse. docs/roles.md is the table that comes out, and is

@@ -37,6 +37,7 @@ type App struct {
 	Queue        *job.Queue
 	Records      *audit.Recorder
 	Decisions    *decision.Recorder
+	Engine       policy.Engine
 	Tenants      *tenant.Directory
 	Applications *application.Directory
 	Keys         *signingkey.Keys
@@ -86,6 +87,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 		Queue:        job.NewQueue(keyRing),
 		Records:      audit.NewRecorder(d, c, log),
 		Decisions:    decisions,
+		Engine:       engine,
 		Tenants:      tenants,
 		Applications: applications,
 		Keys:         keys,

@@ -28,7 +28,7 @@ import (
 func (a *App) doors(hosted *pages.Door) *http.ServeMux {
 	mux := http.NewServeMux()
 	hosted.Register(mux)
-	gate := &admin.Gate{DB: a.DB, Tokens: a.Tokens, Platform: a.Tenants.Site(&a.Platform)}
+	gate := admin.NewGate(admin.Deps{DB: a.DB, Tokens: a.Tokens, Engine: a.Engine, Decisions: a.Decisions, Platform: a.Tenants.Site(&a.Platform), Clock: a.Clock})
 	oidc.New(oidc.Deps{
 		DB: a.DB, Applications: a.Applications, Keys: a.Keys, Ring: a.Ring, Records: a.Records, Clock: a.Clock,
 		RequiresMFA: a.requiresMFA, Refuse: hosted.Refuse,

@@ -1,8 +1,10 @@
 // Package admin is the management API's door: JSON over HTTP below
 // {issuer}/api/v1, described by OpenAPI 3.1.
 //
-// It authenticates the bearer token, finds what its holder may do, and mounts the
-// operations that the features declare. A token of the platform tenant is accepted
+// It authenticates the bearer token, asks the policies in policies/ whether its holder
+// may do the operation and what of a list they may see, and mounts the operations that
+// the features declare. A refusal names the action and is in the audit log, of a flood
+// one event a minute. A token of the platform tenant is accepted
 // under another tenant's base: the operation runs on that tenant's data, and its
 // audit events name the operator and the platform as the actor's home.
 //

@@ -10,12 +10,17 @@ import (
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -30,13 +35,28 @@ type Tokens interface {
 	Verify(ctx context.Context, c caller.Caller, issuer, bearer string) (grant.Token, error)
 }
 
-// Gate admits callers to operations.
-type Gate struct {
+// Deps are what a Gate works with; all are required.
+type Deps struct {
 	DB     *db.DB
 	Tokens Tokens
+	// Engine answers by the policies in policies/; the management API's kinds are
+	// reserved, so no tenant's own policies are asked.
+	Engine policy.Engine
+	// Decisions keeps what was refused, to be explained later.
+	Decisions *decision.Recorder
 	// Platform is the platform tenant's site, whose operators may act on others.
 	Platform web.Site
+	Clock    clock.Clock
 }
+
+// Gate admits callers to operations. It is safe for concurrent use.
+type Gate struct {
+	Deps
+	refused *refusals
+}
+
+// NewGate makes a gate.
+func NewGate(d Deps) *Gate { return &Gate{Deps: d, refused: newRefusals()} }
 
 var errScope = fault.New(fault.Denied, "token.scope", "The access token is good, but it does not have the scope %s.", Scope)
 
@@ -70,10 +90,40 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (context.Context, caller.Caller
 	if err != nil {
 		return nil, c, err
 	}
-	if !held.Allows(op.Action) {
-		return nil, c, fault.New(fault.Denied, "action.denied", "None of your roles allows %s.", op.Action)
+	c = c.As(actor)
+	resource := resourceOf(r, c)
+	a, err := g.ask(ctx, c, op, principalOf(actor, held, atHome.Tenant == g.Platform.Tenant), resource)
+	if err != nil {
+		return nil, c, err
 	}
-	return role.Holding(ctx, held), c.As(actor), nil
+	if !a.allowed {
+		return nil, c, g.refuse(ctx, c, op, resource, a.decision)
+	}
+	return filter.With(role.Holding(ctx, held), a.shown), c, nil
+}
+
+// refuse records a refused call, in the audit log and as a decision, and returns the
+// fault that names the action.
+func (g *Gate) refuse(ctx context.Context, c caller.Caller, op api.Op, resource string, d decision.Decision) error {
+	write, more := g.refused.count(refusal{c.Tenant, c.Actor.ID, op.Action}, g.Clock.Now())
+	if write {
+		noun, _, _ := strings.Cut(op.Action, ".")
+		e := audit.Event{
+			Action: "access.refuse", Target: audit.Target{Kind: noun, ID: resource}, Outcome: audit.Refused,
+			Detail: map[string]any{"action": op.Action, "operation": op.ID, "decision": d.ID.String()},
+		}
+		if more > 0 {
+			e.Detail["not_recorded"] = more // of this action, since the event before
+		}
+		if err := g.DB.Update(ctx, c, func(tx *db.Tx) error {
+			audit.Write(tx, e)
+			return nil
+		}); err != nil {
+			return err
+		}
+		g.Decisions.Record(c, d)
+	}
+	return fault.New(fault.Denied, "action.denied", "None of your roles allows %s.", op.Action)
 }
 
 // home is the tenant whose token it claims to be: the one addressed, or the

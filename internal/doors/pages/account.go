@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -89,7 +90,7 @@ func (d *Door) showAccount(v *visit) error {
 			if has, err = credential.Of(v.ctx(), tx, s.User); err != nil {
 				return err
 			}
-			all, err = session.List(v.ctx(), tx, s.User, id.ID{}, maxSessions)
+			all, err = session.List(v.ctx(), tx, filter.All(), s.User, id.ID{}, maxSessions)
 			return err
 		}); err != nil {
 			return err
@@ -134,7 +135,7 @@ func (d *Door) showSessions(v *visit) error {
 		)
 		if err := d.DB.View(v.ctx(), v.as(s), func(tx *db.Tx) (err error) {
 			now = tx.Now()
-			all, err = session.List(v.ctx(), tx, s.User, id.ID{}, maxSessions)
+			all, err = session.List(v.ctx(), tx, filter.All(), s.User, id.ID{}, maxSessions)
 			return err
 		}); err != nil {
 			return err

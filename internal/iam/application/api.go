@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -123,14 +124,16 @@ func Operations() []api.Operation {
 	created := op("POST", "/applications", "create-application", "application.create", "Add an application")
 	created.Status = 201
 	created.Description = "The answer holds the client_secret, where the application has one, for this one time."
+	listed := op("GET", "/applications", "list-applications", "application.read", "List the applications that you may see")
+	listed.Filtered = true
 	return []api.Operation{
-		api.Read(op("GET", "/applications", "list-applications", "application.read", "List applications"),
+		api.Read(listed,
 			func(ctx context.Context, tx *db.Tx, in *api.Page) (page.List[View], error) {
 				r, err := in.Request()
 				if err != nil {
 					return page.List[View]{}, err
 				}
-				l, err := List(ctx, tx, r)
+				l, err := List(ctx, tx, filter.Of(ctx), r)
 				return page.Map(l, hidden), err
 			}),
 		api.Read(op("GET", "/applications/{id}", "get-application", "application.read", "Get an application"),

@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -303,7 +304,7 @@ func TestList(t *testing.T) {
 		p := page.Request{Limit: 2}
 		for range 2 {
 			var l page.List[application.Application]
-			if err := d.View(ctx, acme, func(tx *db.Tx) (err error) { l, err = application.List(ctx, tx, p); return err }); err != nil {
+			if err := d.View(ctx, acme, func(tx *db.Tx) (err error) { l, err = application.List(ctx, tx, filter.All(), p); return err }); err != nil {
 				t.Fatal(err)
 			}
 			for _, a := range l.Items {

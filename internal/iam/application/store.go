@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -114,12 +115,27 @@ func found(a Application, err error) (Application, error) {
 	return a, err
 }
 
-// List returns the tenant's applications in the order they were made.
-func List(ctx context.Context, tx *db.Tx, p page.Request) (page.List[Application], error) {
-	query, args := `SELECT `+columns+` FROM applications WHERE tenant_id = $1 ORDER BY id LIMIT $2`, []any{p.Fetch()}
-	if !p.After.IsZero() {
-		query, args = `SELECT `+columns+` FROM applications WHERE tenant_id = $1 AND id > $3 ORDER BY id LIMIT $2`, append(args, p.After)
+// filterable are the attributes that policies may limit the list by.
+var filterable = filter.Columns{"id": {SQL: "id", Kind: filter.ID}}
+
+// List returns those of the tenant's applications that shown lets through, in the
+// order they were made.
+func List(ctx context.Context, tx *db.Tx, shown filter.Filter, p page.Request) (page.List[Application], error) {
+	var args []any
+	arg := func(v any) string {
+		args = append(args, v)
+		return fmt.Sprintf("$%d", len(args)+1)
 	}
+	query := `SELECT ` + columns + ` FROM applications WHERE tenant_id = $1`
+	limit, err := shown.SQL(filterable, arg)
+	if err != nil {
+		return page.List[Application]{}, err
+	}
+	query += limit
+	if !p.After.IsZero() {
+		query += ` AND id > ` + arg(p.After)
+	}
+	query += ` ORDER BY id LIMIT ` + arg(p.Fetch())
 	rows, err := db.List(ctx, tx, scanApplication, query, args...)
 	if err != nil {
 		return page.List[Application]{}, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"slices"
 	"sync"
 
 	auditv1 "github.com/cerbos/cerbos/api/genpb/cerbos/audit/v1"
@@ -79,11 +80,15 @@ func (e *InProcess) inForce(ctx context.Context, c caller.Caller) (inForce, erro
 	})
 }
 
-// Check implements Engine.
+// Check implements Engine. What a tenant has published is not even looked at where only
+// reserved kinds are asked for: it cannot break our own API.
 func (e *InProcess) Check(ctx context.Context, c caller.Caller, in []*enginev1.CheckInput) (Checked, error) {
-	t, err := e.inForce(ctx, c)
-	if err != nil {
-		return Checked{}, err
+	var t inForce
+	if slices.ContainsFunc(in, func(i *enginev1.CheckInput) bool { return !Reserved(i.GetResource().GetKind()) }) {
+		var err error
+		if t, err = e.inForce(ctx, c); err != nil {
+			return Checked{}, err
+		}
 	}
 	reserved := 0
 	for _, input := range in {
@@ -137,12 +142,15 @@ func mixed(ctx context.Context, t inForce, base *Evaluator, in []*enginev1.Check
 
 // Plan implements Engine.
 func (e *InProcess) Plan(ctx context.Context, c caller.Caller, in *enginev1.PlanResourcesInput) (Planned, error) {
-	t, err := e.inForce(ctx, c)
-	if err != nil {
-		return Planned{}, err
+	var t inForce
+	var err error
+	if !Reserved(in.GetResource().GetKind()) {
+		if t, err = e.inForce(ctx, c); err != nil {
+			return Planned{}, err
+		}
 	}
 	by := t.own
-	if by == nil || Reserved(in.GetResource().GetKind()) {
+	if by == nil {
 		if by, err = e.base(); err != nil {
 			return Planned{}, err
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
@@ -41,7 +42,7 @@ type listInput struct {
 func Operations() []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/sessions", ID: "list-sessions", Action: "session.read", Tag: "Sessions",
-			Summary: "List the living sessions", Description: "Oldest first."},
+			Summary: "List the living sessions that you may see", Description: "Oldest first.", Filtered: true},
 			func(ctx context.Context, tx *db.Tx, in *listInput) (page.List[View], error) {
 				r, err := in.Request()
 				if err != nil {
@@ -53,7 +54,7 @@ func Operations() []api.Operation {
 						return page.List[View]{}, ErrNotFound
 					}
 				}
-				all, err := List(ctx, tx, user, r.After, r.Fetch())
+				all, err := List(ctx, tx, filter.Of(ctx), user, r.After, r.Fetch())
 				return page.Map(page.Of(r, all, func(s Session) id.ID { return s.ID }), ViewOf), err
 			}),
 		api.Read(api.Op{Method: "GET", Path: "/sessions/{id}", ID: "get-session", Action: "session.read", Tag: "Sessions", Summary: "Get a living session"},

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
@@ -138,17 +139,27 @@ func Get(ctx context.Context, tx *db.Tx, session id.ID) (Session, error) {
 	return s, err
 }
 
+// filterable are the attributes that policies may limit the list by.
+var filterable = filter.Columns{"id": {SQL: "s.id", Kind: filter.ID}}
+
 // List returns at most limit living sessions with ids greater than after, oldest
-// first; of one user, or of all when user is zero.
-func List(ctx context.Context, tx *db.Tx, user, after id.ID, limit int) ([]Session, error) {
-	if user.IsZero() {
-		return db.List(ctx, tx, scan, `SELECT `+columns+` FROM sessions s
-			WHERE s.tenant_id = $1 AND s.id > $2 AND s.ended_at IS NULL AND s.expires_at > $3 AND s.last_seen_at + s.idle > $3
-			ORDER BY s.id LIMIT $4`, floor(after), tx.Now(), limit)
+// first, of those that shown lets through; of one user, or of all when user is zero.
+func List(ctx context.Context, tx *db.Tx, shown filter.Filter, user, after id.ID, limit int) ([]Session, error) {
+	args := []any{floor(after), tx.Now(), limit}
+	arg := func(v any) string {
+		args = append(args, v)
+		return fmt.Sprintf("$%d", len(args)+1)
+	}
+	where, err := shown.SQL(filterable, arg)
+	if err != nil {
+		return nil, err
+	}
+	if !user.IsZero() {
+		where += ` AND s.user_id = ` + arg(user)
 	}
 	return db.List(ctx, tx, scan, `SELECT `+columns+` FROM sessions s
-		WHERE s.tenant_id = $1 AND s.user_id = $2 AND s.id > $3 AND s.ended_at IS NULL AND s.expires_at > $4 AND s.last_seen_at + s.idle > $4
-		ORDER BY s.id LIMIT $5`, user, floor(after), tx.Now(), limit)
+		WHERE s.tenant_id = $1 AND s.id > $2 AND s.ended_at IS NULL AND s.expires_at > $3 AND s.last_seen_at + s.idle > $3`+where+`
+		ORDER BY s.id LIMIT $4`, args...)
 }
 
 // Revoke ends a session. It fails with ErrNotFound when it has ended already.

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
@@ -142,7 +143,7 @@ func TestListAndRevoke(t *testing.T) {
 		list := func(c caller.Caller, user, after id.ID, limit int) (ids []id.ID) {
 			t.Helper()
 			if err := d.View(ctx, c, func(tx *db.Tx) error {
-				l, err := session.List(ctx, tx, user, after, limit)
+				l, err := session.List(ctx, tx, filter.All(), user, after, limit)
 				for _, s := range l {
 					ids = append(ids, s.ID)
 				}

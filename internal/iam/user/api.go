@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -101,13 +102,15 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 	}
 	add := op("POST", "/users", "create-user", "user.create", "Add a user")
 	add.Status = 201
+	listed := op("GET", "/users", "list-users", "user.read", "List the users that you may see, in the order they were made")
+	listed.Filtered = true
 	return []api.Operation{
-		api.Read(op("GET", "/users", "list-users", "user.read", "List users in the order they were made"), func(ctx context.Context, tx *db.Tx, in *listInput) (page.List[View], error) {
+		api.Read(listed, func(ctx context.Context, tx *db.Tx, in *listInput) (page.List[View], error) {
 			p, err := in.Request()
 			if err != nil {
 				return page.List[View]{}, err
 			}
-			l, err := List(ctx, tx, Filter{Status: Status(in.Status), Email: in.Email, Search: in.Search}, p)
+			l, err := List(ctx, tx, filter.Of(ctx), Filter{Status: Status(in.Status), Email: in.Email, Search: in.Search}, p)
 			return page.Map(l, view), err
 		}),
 		api.Read(op("GET", "/users/{id}", "get-user", "user.read", "Get a user"), func(ctx context.Context, tx *db.Tx, in *api.ByID) (View, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
@@ -114,8 +115,11 @@ func ByLogin(ctx context.Context, tx *db.Tx, login string) (User, error) {
 	return found(db.One(ctx, tx, scanUser, `SELECT `+columns+` FROM users WHERE tenant_id = $1 AND `+column+` = $2`, key))
 }
 
-// List returns users in the order they were made.
-func List(ctx context.Context, tx *db.Tx, f Filter, p page.Request) (page.List[User], error) {
+// filterable are the attributes that policies may limit the list by.
+var filterable = filter.Columns{"id": {SQL: "id", Kind: filter.ID}}
+
+// List returns those users that shown lets through, in the order they were made.
+func List(ctx context.Context, tx *db.Tx, shown filter.Filter, f Filter, p page.Request) (page.List[User], error) {
 	var b strings.Builder
 	b.WriteString(`SELECT ` + columns + ` FROM users WHERE tenant_id = $1`)
 	var args []any
@@ -123,6 +127,11 @@ func List(ctx context.Context, tx *db.Tx, f Filter, p page.Request) (page.List[U
 		args = append(args, v)
 		return fmt.Sprintf("$%d", len(args)+1)
 	}
+	limit, err := shown.SQL(filterable, arg)
+	if err != nil {
+		return page.List[User]{}, err
+	}
+	b.WriteString(limit)
 	if f.Status != "" {
 		if !slices.Contains(Statuses, f.Status) {
 			return page.List[User]{}, fault.InvalidField("user.invalid", "status", "The status is one of invited, active, locked and deactivated.")

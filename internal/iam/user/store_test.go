@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
@@ -174,7 +175,7 @@ func TestInvalidUsersSayEverything(t *testing.T) {
 
 func users(t *testing.T, d *testkit.Database, c caller.Caller, f user.Filter, p page.Request) (l page.List[user.User]) {
 	t.Helper()
-	if err := d.View(t.Context(), c, func(tx *db.Tx) (err error) { l, err = user.List(t.Context(), tx, f, p); return err }); err != nil {
+	if err := d.View(t.Context(), c, func(tx *db.Tx) (err error) { l, err = user.List(t.Context(), tx, filter.All(), f, p); return err }); err != nil {
 		t.Fatal(err)
 	}
 	return l

@@ -24,6 +24,7 @@ type Op struct {
 	Description string // more, where the summary does not say it all; Markdown
 	Status      int    // of success; 0 means 200, or 204 when the output is None
 	Platform    bool   // exists only in the platform tenant
+	Filtered    bool   // a list that shows only what filter.Of(ctx) lets through
 	// Body is how many bytes a body may have whose input has a RawBody; 0 means what
 	// kit/web allows every request. It is read into memory as a whole.
 	Body int64

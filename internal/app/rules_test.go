@@ -1,0 +1,164 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// holder makes a machine application in a tenant that has a role, and returns its token.
+func (w *world) holder(tenant, roleName string) string {
+	w.t.Helper()
+	client, secret := w.machine(tenant, roleName, application.JWT)
+	return w.token(tenant, client, secret)
+}
+
+func itemsOf(t *testing.T, list map[string]any, field string) (out []string) {
+	t.Helper()
+	for _, i := range list["items"].([]any) {
+		out = append(out, fmt.Sprint(i.(map[string]any)[field]))
+	}
+	return out
+}
+
+// A role that is limited to one application sees and changes that one only, and its
+// holder cannot widen what they hold.
+func TestARoleLimitedToAnApplication(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		operator := w.operatorToken()
+		w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
+		billing := w.must(operator, "POST", "acme", "/applications", map[string]any{"name": "Billing", "type": "machine"})["id"].(string)
+		wiki := w.must(operator, "POST", "acme", "/applications", map[string]any{"name": "Wiki", "type": "machine"})["id"].(string)
+		actions := []string{"application.read", "application.update"}
+		limits := map[string]any{"applications": []string{billing}}
+		made := w.must(operator, "POST", "acme", "/roles", map[string]any{"name": "billing-team", "actions": actions, "limits": limits})
+		if diff := cmp.Diff(map[string]any{"applications": []any{billing}}, made["limits"]); diff != "" {
+			t.Error(diff)
+		}
+		w.must(operator, "POST", "acme", "/roles", map[string]any{"name": "granter", "actions": []string{"role.grant", "role.read", "role.update", "role.create"}})
+		team := w.holder("acme", "billing-team")
+
+		if diff := cmp.Diff([]string{billing}, itemsOf(t, w.must(team, "GET", "acme", "/applications", nil), "id")); diff != "" {
+			t.Errorf("the list: %s", diff)
+		}
+		for name, c := range map[string]struct {
+			method, path string
+			body         any
+			want         int
+		}{
+			"its own":          {"GET", "/applications/" + billing, nil, 200},
+			"its own, changed": {"PATCH", "/applications/" + billing, map[string]any{"name": "Billing 2"}, 200},
+			"its own, deleted": {"DELETE", "/applications/" + billing, nil, 403},
+			"another":          {"GET", "/applications/" + wiki, nil, 403},
+			"another, changed": {"PATCH", "/applications/" + wiki, map[string]any{"name": "X"}, 403},
+			"another's secret": {"POST", "/applications/" + wiki + "/secret", map[string]any{}, 403},
+			"nobody's":         {"GET", "/applications/" + id.New().String(), nil, 403},
+			"a new one":        {"POST", "/applications", map[string]any{"name": "X", "type": "machine"}, 403},
+			"users":            {"GET", "/users", nil, 403},
+			"upper case":       {"GET", "/applications/" + upper(billing), nil, 403},
+		} {
+			if got := w.call(team, c.method, "acme", c.path, c.body); got.status != c.want {
+				t.Errorf("%s: %d %s, want %d", name, got.status, got.body, c.want)
+			}
+		}
+		// Everybody else sees all of them, or none.
+		if got := itemsOf(t, w.must(w.holder("acme", role.Developer), "GET", "acme", "/applications?limit=200", nil), "id"); len(got) < 4 {
+			t.Errorf("a developer sees %d applications", len(got))
+		}
+		if got := w.call(w.holder("acme", role.UserManager), "GET", "acme", "/applications", nil); got.status != 403 {
+			t.Errorf("a user-manager lists applications: %d", got.status)
+		}
+		// Both roles together do not give what neither holds.
+		by, err := w.operator(context.Background(), "acme")
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, secret := w.machine("acme", "billing-team", application.JWT)
+		if err := w.DB.Update(context.Background(), by, func(tx *db.Tx) error {
+			a, err := application.ByClientID(context.Background(), tx, client)
+			if err != nil {
+				return err
+			}
+			return role.Give(context.Background(), tx, role.Everything(), role.OfApplication(a.ID), "granter", noTime)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		sly := w.token("acme", client, secret)
+		for name, c := range map[string]struct {
+			method, path string
+			body         any
+			want         int
+		}{
+			"the role without its limit": {"PATCH", "/roles/billing-team", map[string]any{"limits": map[string]any{}}, 403},
+			"another limit":              {"PATCH", "/roles/billing-team", map[string]any{"limits": map[string]any{"applications": []string{billing, wiki}}}, 403},
+			"a role without a limit":     {"POST", "/roles", map[string]any{"name": "wide", "actions": actions}, 403},
+			"a role as narrow":           {"POST", "/roles", map[string]any{"name": "narrow", "actions": actions, "limits": limits}, 200},
+			"developer":                  {"POST", "/applications/" + wiki + "/roles", map[string]any{"role": "developer"}, 403},
+			"its own role":               {"POST", "/applications/" + wiki + "/roles", map[string]any{"role": "billing-team"}, 200},
+		} {
+			got := w.call(sly, c.method, "acme", c.path, c.body)
+			if (got.status/100 == 2) != (c.want == 200) || c.want == 403 && got.status != 403 {
+				t.Errorf("giving %s: %d %s, want %d", name, got.status, got.body, c.want)
+			}
+		}
+		// What cannot be.
+		for name, body := range map[string]any{
+			"actions about more than one":  map[string]any{"name": "x", "actions": []string{"application.read", "user.read"}, "limits": limits},
+			"creating":                     map[string]any{"name": "x", "actions": []string{"application.create"}, "limits": limits},
+			"no such application":          map[string]any{"name": "x", "actions": actions, "limits": map[string]any{"applications": []string{id.New().String()}}},
+			"no id":                        map[string]any{"name": "x", "actions": actions, "limits": map[string]any{"applications": []string{"billing"}}},
+			"a limit that is none of ours": map[string]any{"name": "x", "actions": actions, "limits": map[string]any{"users": []string{billing}}},
+		} {
+			if got := w.call(operator, "POST", "acme", "/roles", body); got.status != 400 && got.status != 422 {
+				t.Errorf("a role with %s: %d %s", name, got.status, got.body)
+			}
+		}
+	})
+}
+
+func upper(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c >= 'a' && c <= 'f' {
+			b[i] = c - 'a' + 'A'
+		}
+	}
+	return string(b)
+}
+
+// A refused call is in the audit log and among the decisions; a flood of them is one event.
+func TestRefusedCallsAreRecorded(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		operator := w.operatorToken()
+		w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
+		auditor := w.holder("acme", role.Auditor)
+		nobody := id.New().String()
+		for range 20 {
+			if got := w.call(auditor, "DELETE", "acme", "/users/"+nobody, nil); got.status != 403 || got.json(t)["detail"] != "None of your roles allows user.delete." {
+				t.Fatalf("%d %s", got.status, got.body)
+			}
+		}
+		w.call(auditor, "POST", "acme", "/applications", map[string]any{"name": "X", "type": "machine"})
+		events := w.must(auditor, "GET", "acme", "/audit-events?action=access.refuse", nil)["items"].([]any)
+		if len(events) != 2 {
+			t.Fatalf("%d events, want one for each action: %v", len(events), events)
+		}
+		first := events[1].(map[string]any)
+		detail := first["detail"].(map[string]any)
+		if first["outcome"] != "refused" || detail["action"] != "user.delete" || detail["operation"] != "delete-user" || first["target"].(map[string]any)["id"] != nobody || first["actor"].(map[string]any)["name"] != "auditor machine" {
+			t.Errorf("%v", first)
+		}
+		w.Decisions.Close() // writes what waits
+		d := w.must(auditor, "GET", "acme", "/decisions/"+detail["decision"].(string), nil)
+		if d["kind"] != "admin" {
+			t.Errorf("the decision: %v", d)
+		}
+	})
+}

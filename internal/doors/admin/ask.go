@@ -1,0 +1,172 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// custom is the role of whoever holds roles that the tenant has defined itself. Those
+// roles' names are not told: one could be that of a built-in role to come.
+const custom = "custom"
+
+// principalOf is the sender of a request as the policies see them; the package comment
+// of policies/ says what each attribute means.
+func principalOf(actor caller.Actor, held role.Set, platform bool) *enginev1.Principal {
+	roles, own, only := held.Builtins(), held.Own(), held.Only()
+	if len(own)+len(only) > 0 {
+		roles = append(roles, custom)
+	}
+	return &enginev1.Principal{
+		Id:    actor.ID.String(),
+		Roles: roles,
+		Attr: map[string]*structpb.Value{
+			"held":     texts(own),
+			"only":     lists(only),
+			"platform": structpb.NewBoolValue(platform),
+		},
+	}
+}
+
+func texts(list []string) *structpb.Value {
+	values := make([]*structpb.Value, len(list))
+	for i, s := range list {
+		values[i] = structpb.NewStringValue(s)
+	}
+	return structpb.NewListValue(&structpb.ListValue{Values: values})
+}
+
+func lists(m map[string][]string) *structpb.Value {
+	fields := make(map[string]*structpb.Value, len(m))
+	for k, v := range m {
+		fields[k] = texts(v)
+	}
+	return structpb.NewStructValue(&structpb.Struct{Fields: fields})
+}
+
+// kindOf is what an action is asked as: user.read is read of gatehouse:user.
+func kindOf(action string) (kind, verb string) {
+	noun, verb, _ := strings.Cut(action, ".")
+	return "gatehouse:" + noun, verb
+}
+
+// maxResourceID bounds what of an address becomes part of a decision, in bytes.
+const maxResourceID = 256
+
+// resourceOf is the thing that a request names in its path; a collection goes by the
+// id of its tenant.
+func resourceOf(r *http.Request, c caller.Caller) string {
+	for _, name := range []string{"id", "name"} {
+		if v := r.PathValue(name); v != "" {
+			return strings.ToValidUTF8(v[:min(len(v), maxResourceID)], "")
+		}
+	}
+	return c.Tenant.String()
+}
+
+// ruling is what the policies said of one request.
+type ruling struct {
+	allowed  bool
+	shown    filter.Filter // of a filtered list
+	decision decision.Decision
+}
+
+// ask asks the policies whether the principal may do the operation, and for a filtered
+// list what of it they may see.
+func (g *Gate) ask(ctx context.Context, c caller.Caller, op api.Op, p *enginev1.Principal, resource string) (ruling, error) {
+	kind, verb := kindOf(op.Action)
+	began := g.Clock.Now()
+	a := ruling{decision: decision.Decision{ID: id.At(began), Kind: decision.Admin}}
+	if op.Filtered {
+		in := &enginev1.PlanResourcesInput{
+			RequestId: c.RequestID, Actions: []string{verb}, Principal: p,
+			Resource: &enginev1.PlanResourcesInput_Resource{Kind: kind},
+		}
+		planned, err := g.Engine.Plan(ctx, c, in)
+		if err != nil {
+			return a, fmt.Errorf("admin: plan %s: %w", op.Action, err)
+		}
+		a.decision.PlanInput, a.decision.PlanOutput, a.decision.Took = in, planned.Output, g.Clock.Now().Sub(began)
+		a.shown, a.allowed, err = planOf(planned.Output)
+		return a, err
+	}
+	in := []*enginev1.CheckInput{{
+		RequestId: c.RequestID, Actions: []string{verb}, Principal: p,
+		Resource: &enginev1.Resource{Kind: kind, Id: resource},
+	}}
+	checked, err := g.Engine.Check(ctx, c, in)
+	if err != nil {
+		return a, fmt.Errorf("admin: check %s: %w", op.Action, err)
+	}
+	a.decision.Inputs, a.decision.Outputs, a.decision.Took = in, checked.Outputs, g.Clock.Now().Sub(began)
+	a.allowed = len(checked.Outputs) == 1 && checked.Outputs[0].GetActions()[verb].GetEffect() == effectv1.Effect_EFFECT_ALLOW
+	return a, nil
+}
+
+// planOf is the filter that a plan amounts to, and whether there is anything to see.
+func planOf(p *enginev1.PlanResourcesOutput) (filter.Filter, bool, error) {
+	f := p.GetFilter()
+	switch f.GetKind() {
+	case enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED:
+		return filter.All(), true, nil
+	case enginev1.PlanResourcesFilter_KIND_CONDITIONAL:
+		n, err := nodeOf(f.GetCondition(), 0)
+		return filter.Where(n), err == nil, err
+	case enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED, enginev1.PlanResourcesFilter_KIND_UNSPECIFIED:
+	}
+	return filter.Nothing(), false, nil
+}
+
+// Where attributes of a row are in a plan's expressions.
+const (
+	planID        = "request.resource.id"
+	planAttribute = "request.resource.attr."
+)
+
+// maxPlanDepth bounds the expressions of a plan; ours have three levels or four.
+const maxPlanDepth = 32
+
+// nodeOf translates an expression of a plan. What it does not know is an error.
+func nodeOf(o *enginev1.PlanResourcesFilter_Expression_Operand, depth int) (filter.Node, error) {
+	if depth > maxPlanDepth {
+		return filter.Node{}, filter.ErrUnsupported
+	}
+	switch n := o.GetNode().(type) {
+	case *enginev1.PlanResourcesFilter_Expression_Operand_Value:
+		return filter.Node{Value: n.Value.AsInterface()}, nil
+	case *enginev1.PlanResourcesFilter_Expression_Operand_Variable:
+		if n.Variable == planID {
+			return filter.Node{Attribute: "id"}, nil
+		}
+		if name, ok := strings.CutPrefix(n.Variable, planAttribute); ok && name != "" {
+			return filter.Node{Attribute: name}, nil
+		}
+		return filter.Node{}, filter.ErrUnsupported.Because(fmt.Errorf("variable %s", n.Variable))
+	case *enginev1.PlanResourcesFilter_Expression_Operand_Expression:
+		out := filter.Node{Operator: n.Expression.GetOperator()}
+		for _, operand := range n.Expression.GetOperands() {
+			child, err := nodeOf(operand, depth+1)
+			if err != nil {
+				return filter.Node{}, err
+			}
+			out.Operands = append(out.Operands, child)
+		}
+		if out.Operator == "" { // would be taken for a leaf
+			return filter.Node{}, filter.ErrUnsupported
+		}
+		return out, nil
+	}
+	return filter.Node{}, filter.ErrUnsupported
+}
