@@ -26,7 +26,7 @@ type inForce struct {
 	revision int64
 	settings string     // as text, to notice a change
 	own      *Evaluator // nil: the base policies alone
-	of       Settings
+	keys     keySets
 }
 
 // keptTenant is one entry; what and err may be read when ready is closed.

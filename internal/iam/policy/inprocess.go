@@ -13,6 +13,7 @@ import (
 	policyv1 "github.com/cerbos/cerbos/api/genpb/cerbos/policy/v1"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
@@ -56,19 +57,16 @@ func (e *InProcess) Draft(table []byte, s Settings) (*Evaluator, error) {
 	return newEvaluator(table, s)
 }
 
-// Settings returns those that count for the tenant now.
-func (e *InProcess) Settings(ctx context.Context, c caller.Caller) (Settings, error) {
-	t, err := e.inForce(ctx, c)
-	return t.of, err
-}
-
 func (e *InProcess) inForce(ctx context.Context, c caller.Caller) (inForce, error) {
 	return e.tenants.get(ctx, c.Tenant, func(ctx context.Context, before inForce) (inForce, error) {
 		p, err := e.source.Published(ctx, c)
 		if err != nil {
 			return inForce{}, err
 		}
-		now := inForce{revision: p.Revision, settings: p.Settings.text(), of: p.Settings}
+		now := inForce{revision: p.Revision, settings: p.Settings.text()}
+		if now.keys = before.keys; before.settings != now.settings {
+			now.keys = newKeySets(p.Settings.KeySets, clock.System{})
+		}
 		switch {
 		case p.Table == nil:
 		case before.own != nil && before.revision == now.revision && before.settings == now.settings:
