@@ -15,7 +15,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/principal"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -40,6 +39,7 @@ type App struct {
 	Engine       policy.Engine
 	Tenants      *tenant.Directory
 	Applications *application.Directory
+	Policies     *policy.InProcess
 	Keys         *signingkey.Keys
 	Tokens       *grant.Verifier
 	Hasher       *credential.Hasher
@@ -74,12 +74,13 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 	tokens := &grant.Verifier{DB: d, Keys: keys}
 	known := grant.NewKnown(tokens, c)
 	tenants.Watch(known.Drop)
-	engine := policy.NewInProcess(unpublished{}, policies.Files)
+	published := policy.Store{DB: d}
+	engine := policy.NewInProcess(published, policies.Files)
 	tenants.Watch(engine.Drop)
 	decide := pdp.New(pdp.Deps{
 		Tokens: known, Sites: tenants, Applications: applications, Engine: engine,
 		Principals: principal.New(d, tenant.NewVersions(d), c), Recorder: decisions, Clock: c,
-		KeySets: func(context.Context, caller.Caller) ([]policy.KeySet, error) { return nil, nil },
+		KeySets: published.KeySets,
 	})
 	tenants.Watch(decide.Drop)
 	return &App{
@@ -90,6 +91,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 		Engine:       engine,
 		Tenants:      tenants,
 		Applications: applications,
+		Policies:     engine,
 		Keys:         keys,
 		Tokens:       tokens,
 		Hasher:       credential.NewHasher(credential.HasherConfig{}),

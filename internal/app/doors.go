@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
@@ -78,6 +79,7 @@ func (a *App) operations() [][]api.Operation {
 			return nil
 		}}),
 		application.Operations(),
+		policy.Operations(policy.Deps{Allows: allows}),
 		session.Operations(),
 		audit.Operations(),
 		decision.Operations(),

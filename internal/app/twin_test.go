@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -76,6 +77,8 @@ var bodies = map[string]any{
 	"PATCH /groups/{id}":                    map[string]any{"description": "changed"},
 	"PATCH /roles/{name}":                   map[string]any{"description": "changed"},
 	"POST /applications/{id}/rotate-secret": map[string]any{},
+	"PUT /policies/draft/files/{path}":      map[string]any{},
+	"POST /policies/revisions/{n}/rollback": map[string]any{"reason": "it was better"},
 }
 
 func (w *world) twin(operator, slug string) *twin {
@@ -115,6 +118,16 @@ func (w *world) twin(operator, slug string) *twin {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	// The second of three revisions, of which the other tenants have one.
+	revisions, file := 1, "albums-of-"+slug+".yaml"
+	if slug == "acme" {
+		revisions = 3
+	}
+	for range revisions {
+		w.publish(token, slug, policy.Files{file: []byte("apiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: album, version: default, rules: [{actions: [view], effect: EFFECT_ALLOW, roles: [user]}]}\n")})
+	}
+	t.paths["policies/revisions"], t.paths["policies/draft"] = "2", file
+	t.ids = append(t.ids, file)
 	for noun, things := range map[string]string{"decisions": answer.ID.String(), "users": user, "applications": app, "sessions": sid.String(), "audit-events": event, "roles": "support-" + slug, "groups": group} {
 		t.paths[noun] = things
 		t.ids = append(t.ids, things)
@@ -124,7 +137,11 @@ func (w *world) twin(operator, slug string) *twin {
 
 // concrete fills a path with the tenant's own ids.
 func (t *twin) concrete(tt *testing.T, path string) string {
-	noun := strings.Split(strings.TrimPrefix(path, "/"), "/")[0]
+	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	noun := parts[0]
+	if noun == "policies" {
+		noun += "/" + parts[1]
+	}
 	thing, ok := t.paths[noun]
 	if !ok {
 		tt.Fatalf("%s: this test has no %s of a tenant; add one to twin()", path, noun)
@@ -175,6 +192,14 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 							t.Errorf("%s of tenant B shows %s of tenant A", name, thing)
 						}
 					}
+				}
+				continue
+			}
+			if op.id == "put-policy-file" { // writes a file of its own
+				w.must(tokenB, op.method, b.slug, a.concrete(t, op.path), a.body(name))
+				w.must(tokenB, "DELETE", b.slug, "/policies/draft", nil)
+				if got := w.call(tokenA, "GET", a.slug, a.concrete(t, op.path), nil); !strings.Contains(string(got.body), "album") {
+					t.Errorf("tenant B wrote a file of tenant A: %s", got.body)
 				}
 				continue
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -185,4 +186,17 @@ func (w *world) machine(tenant, roleName string, format application.AccessToken)
 		w.t.Fatal(err)
 	}
 	return clientID, clientSecret
+}
+
+// publish imports and publishes policies.
+func (w *world) publish(token, tenant string, files policy.Files) {
+	w.t.Helper()
+	r, err := http.NewRequest("POST", w.url+"/t/"+tenant+"/api/v1/policies/import?publish=true&reason=because", bytes.NewReader(files.Archive(policy.TarGz)))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	if got := w.do(r); got.status != 201 {
+		w.t.Fatalf("publish policies of %s: %d %s", tenant, got.status, got.body)
+	}
 }

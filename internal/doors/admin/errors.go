@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
@@ -11,6 +12,9 @@ import (
 func answer(f *fault.Fault) (int, http.Header) {
 	switch f.Kind {
 	case fault.Invalid:
+		if f.Code == policy.ErrInvalid.Code { // the request is right, the policies in it are not
+			return http.StatusUnprocessableEntity, nil
+		}
 		return http.StatusBadRequest, nil
 	case fault.Unauthenticated:
 		return http.StatusUnauthorized, http.Header{"Www-Authenticate": {`Bearer error="invalid_token", scope="` + Scope + `"`}}

@@ -69,9 +69,9 @@ type KeySetView struct {
 	OptionalKid    bool   `json:"optional_kid,omitempty" doc:"Keys without kid are accepted. Cerbos calls this insecure."`
 }
 
-// SettingsPatch says which settings to change; nil means unchanged. Globals and key sets are
+// SettingsChange says which settings to change; nil means unchanged. Globals and key sets are
 // replaced as a whole.
-type SettingsPatch struct {
+type SettingsChange struct {
 	DefaultPolicyVersion *string         `json:"default_policy_version,omitempty" minLength:"1" maxLength:"128" doc:"The version of a policy where a request names none."`
 	DefaultScope         *string         `json:"default_scope,omitempty" maxLength:"256" doc:"The scope where a request names none."`
 	LenientScopeSearch   *bool           `json:"lenient_scope_search,omitempty" doc:"A scope without a policy is looked for up the tree."`
@@ -105,7 +105,7 @@ func (v SettingsView) settings() Settings {
 }
 
 // apply returns v with the patch's changes.
-func (p SettingsPatch) apply(v SettingsView) SettingsView {
+func (p SettingsChange) apply(v SettingsView) SettingsView {
 	set(&v.DefaultPolicyVersion, p.DefaultPolicyVersion)
 	set(&v.DefaultScope, p.DefaultScope)
 	set(&v.LenientScopeSearch, p.LenientScopeSearch)

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
@@ -40,6 +41,34 @@ type Mount struct {
 	Gate   Gate
 	// Answer maps a fault to the HTTP status and further headers of its answer.
 	Answer func(*fault.Fault) (status int, header http.Header)
+
+	mu       sync.Mutex
+	underWay map[id.ID]int // requests of operations with AtOnce, by tenant
+}
+
+var errTooManyAtOnce = fault.New(fault.Limited, "request.at_once", "Your tenant has as many requests of this kind under way as it may. Wait until one of them has been answered.")
+
+// enter counts a request of an operation with AtOnce, and reports whether it may go on; leave
+// must follow.
+func (m *Mount) enter(tenant id.ID, most int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.underWay == nil {
+		m.underWay = map[id.ID]int{}
+	}
+	if m.underWay[tenant] >= most {
+		return false
+	}
+	m.underWay[tenant]++
+	return true
+}
+
+func (m *Mount) leave(tenant id.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.underWay[tenant]--; m.underWay[tenant] == 0 {
+		delete(m.underWay, tenant)
+	}
 }
 
 // words makes huma's refusals ours. huma keeps its wording in package variables, so
@@ -158,6 +187,13 @@ func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
 		ctx, c, err := m.Gate.Admit(r, op)
 		if err == nil {
 			err = onlyOnce(r)
+		}
+		if err == nil && op.AtOnce > 0 {
+			if m.enter(c.Tenant, op.AtOnce) {
+				defer m.leave(c.Tenant)
+			} else {
+				err = errTooManyAtOnce
+			}
 		}
 		if err != nil {
 			m.problem(r.Context(), err).write(w)

@@ -28,6 +28,9 @@ type Op struct {
 	// Body is how many bytes a body may have whose input has a RawBody; 0 means what
 	// kit/web allows every request. It is read into memory as a whole.
 	Body int64
+	// AtOnce is how many requests a tenant may have under way of all the operations that
+	// set it: what costs much memory or CPU hurts only the tenant that asks. 0 means any.
+	AtOnce int
 }
 
 // Operation is an Op with the function that does it.

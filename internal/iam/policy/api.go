@@ -1,0 +1,556 @@
+package policy
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+)
+
+// Deps is what the operations need from others.
+type Deps struct {
+	// Allows reports by its error that the one who asks may not do an action.
+	Allows func(ctx context.Context, action string) error
+	// Acknowledged refuses, by a Conflict fault, to publish a version of the draft whose
+	// replay found decisions that become ALLOW and were not acknowledged. It runs in the
+	// transaction that publishes; acknowledged is what the request says. nil accepts all.
+	Acknowledged func(ctx context.Context, tx *db.Tx, draft id.ID, acknowledged string) error
+}
+
+// DraftView is the draft as the API shows it.
+type DraftView struct {
+	Changed   bool       `json:"changed" doc:"There is something to publish. Without a change the draft is the same as the revision in force."`
+	Version   string     `json:"version,omitempty" doc:"Another one after every change. Give it as If-Match, or to publish, to be sure that nobody changed the draft meanwhile."`
+	Base      int64      `json:"base" doc:"The revision that the draft was begun from; 0 for none."`
+	UpdatedBy string     `json:"updated_by,omitempty"`
+	UpdatedAt *time.Time `json:"updated_at,omitempty"`
+	Files     []FileView `json:"files"`
+}
+
+// FileView is a file of the draft as the API lists it.
+type FileView struct {
+	Path string `json:"path" example:"policies/album.yaml"`
+	Size int64  `json:"size" doc:"In bytes."`
+}
+
+// WrittenView is what a change of one file answers.
+type WrittenView struct {
+	Version string `json:"version" doc:"The draft's version after the change."`
+	Base    int64  `json:"base" doc:"The revision that the draft was begun from."`
+}
+
+// RevisionView is a revision as the API shows it.
+type RevisionView struct {
+	Revision  int64      `json:"revision" doc:"Its number: 1, 2, 3, … of this tenant."`
+	Origin    int64      `json:"rolled_back_to,omitempty" doc:"The revision that a rollback published again."`
+	Reason    string     `json:"reason"`
+	Author    AuthorView `json:"author"`
+	CreatedAt time.Time  `json:"created_at"`
+	Files     int64      `json:"files" doc:"How many files it has."`
+	Bytes     int64      `json:"bytes" doc:"Their size together."`
+	Digest    string     `json:"digest" doc:"SHA-256 of the files as tar.gz: revisions with the same digest are the same."`
+}
+
+// AuthorView is who published.
+type AuthorView struct {
+	Kind     string `json:"kind" enum:"user,application,system"`
+	ID       string `json:"id,omitempty"`
+	Name     string `json:"name,omitempty"`
+	TenantID string `json:"tenant_id,omitempty" doc:"The author's own tenant: another one for a platform operator."`
+}
+
+// ImportView is what an import answers.
+type ImportView struct {
+	Revision int64      `json:"revision,omitempty" doc:"What has been published, with publish=true."`
+	Draft    *DraftView `json:"draft,omitempty" doc:"The draft that was made, without publish."`
+}
+
+// ValidationView says whether a draft compiles.
+type ValidationView struct {
+	Valid   bool          `json:"valid"`
+	Version string        `json:"version,omitempty" doc:"The version of the draft that was looked at."`
+	Errors  []ProblemView `json:"errors"`
+}
+
+// ProblemView is a Problem as the API shows it.
+type ProblemView Problem
+
+// TestView is how the suites of a draft went.
+type TestView struct {
+	Results
+	Version string `json:"version,omitempty" doc:"The version of the draft that was tested."`
+}
+
+func draftView(d Draft, files []FileInfo) DraftView {
+	v := DraftView{Changed: d.Changed(), Version: d.Version.String(), Base: d.Base, UpdatedBy: d.UpdatedBy, Files: []FileView{}}
+	if d.Changed() {
+		v.UpdatedAt = &d.UpdatedAt
+	}
+	for _, f := range files {
+		v.Files = append(v.Files, FileView{f.Path, f.Size})
+	}
+	return v
+}
+
+func revisionView(r Revision) RevisionView {
+	return RevisionView{
+		Revision: r.Number, Origin: r.Origin, Reason: r.Reason, CreatedAt: r.CreatedAt, Files: r.Files, Bytes: r.Bytes, Digest: hex.EncodeToString(r.Digest),
+		Author: AuthorView{string(r.Author.Kind), r.Author.ID.String(), r.Author.Name, r.Author.Tenant.String()},
+	}
+}
+
+type (
+	fileInput struct {
+		Path string `path:"path" doc:"The path in the directory of policies; may contain slashes."`
+	}
+	putFileInput struct {
+		Path    string `path:"path" doc:"The path in the directory of policies; may contain slashes."`
+		IfMatch string `header:"If-Match" maxLength:"40" doc:"The version of the draft that you have seen. If it has been changed since, nothing is done (409)."`
+		RawBody []byte `contentType:"application/yaml"`
+	}
+	deleteFileInput struct {
+		Path    string `path:"path" doc:"The path in the directory of policies; may contain slashes."`
+		IfMatch string `header:"If-Match" maxLength:"40" doc:"The version of the draft that you have seen. If it has been changed since, nothing is done (409)."`
+	}
+	importInput struct {
+		Publish bool   `query:"publish" doc:"Check, test and publish at once. Where anything is wrong, the draft stays as it is."`
+		Reason  string `query:"reason" maxLength:"1000" doc:"Why; needed to publish."`
+		RawBody []byte `contentType:"application/zip"`
+	}
+	exportInput struct {
+		Format   string `query:"format" enum:"zip,tar.gz" default:"zip"`
+		Revision int64  `query:"revision" minimum:"1" doc:"Which revision; the one in force where it is left out."`
+		Draft    bool   `query:"draft" doc:"The draft instead of a revision."`
+	}
+	publishInput struct {
+		Body struct {
+			Reason       string `json:"reason" maxLength:"1000" doc:"Why, in a sentence. It is kept with the revision."`
+			Version      string `json:"version,omitempty" maxLength:"40" doc:"The version of the draft that you mean. If it has been changed since, nothing is published."`
+			Base         int64  `json:"base,omitempty" minimum:"0" doc:"The revision that is to be replaced, where the draft was begun from an older one and you have seen what came in between."`
+			Acknowledged string `json:"acknowledged,omitempty" maxLength:"200" doc:"What the replay of the draft gave, to say that its new ALLOWs are meant."`
+		}
+	}
+	byNumber struct {
+		N int64 `path:"n" minimum:"1" doc:"The revision's number."`
+	}
+	diffInput struct {
+		N       int64 `path:"n" minimum:"1" doc:"The revision's number."`
+		Against int64 `query:"against" minimum:"1" doc:"The revision to compare with; the one before where it is left out."`
+	}
+	draftDiffInput struct {
+		Against int64 `query:"against" minimum:"1" doc:"The revision to compare with; the one in force where it is left out."`
+	}
+	rollbackInput struct {
+		N    int64 `path:"n" minimum:"1" doc:"The revision's number."`
+		Body struct {
+			Reason string `json:"reason" maxLength:"1000" doc:"Why, in a sentence. It is kept with the revision."`
+		}
+	}
+	patchSettingsInput struct{ Body SettingsChange }
+	nothing            struct{ Body *struct{} } // many clients send {} with every POST
+)
+
+// version reads an If-Match header, or the version of a publish request.
+func version(text string) (id.ID, error) {
+	text = strings.Trim(strings.TrimSpace(text), `"`)
+	if text == "" || text == "*" {
+		return id.ID{}, nil
+	}
+	v, err := id.Parse(text)
+	if err != nil {
+		return id.ID{}, fault.InvalidField("policy.version", "version", "This is not a version of a draft. Take it from the answer that showed you the draft.")
+	}
+	return v, nil
+}
+
+// costly is how many requests that compile, pack or compare a tenant may have under way.
+const costly = 2
+
+// Operations are the management operations on policies.
+func Operations(deps Deps) []api.Operation {
+	const draftTag, revisionTag = "Policy draft", "Policy revisions"
+	return []api.Operation{
+		api.Call(api.Op{Method: "POST", Path: "/policies/import", ID: "import-policies", Action: "policy.update", Tag: draftTag, Summary: "Make the draft from a directory of policies", Status: 201, Body: maxArchive, AtOnce: costly,
+			Description: "The body is a zip or tar.gz of an ordinary Cerbos policy directory. It replaces the whole draft. With `publish=true` (which needs the action `policy.publish`) the policies are compiled, their test suites are run and they are published at once; where anything is wrong, the answer is 422 with every error and nothing has been changed."},
+			deps.importArchive),
+		api.Call(api.Op{Method: "GET", Path: "/policies/export", ID: "export-policies", Action: "policy.read", Tag: revisionTag, Summary: "Get a directory of policies as a zip or tar.gz", AtOnce: costly,
+			Description: "An ordinary Cerbos policy directory: `cerbos compile` takes it. The same files always give the same bytes."},
+			export),
+		api.Read(api.Op{Method: "GET", Path: "/policies/draft", ID: "get-policy-draft", Action: "policy.read", Tag: draftTag, Summary: "Get the draft and the list of its files"},
+			func(ctx context.Context, tx *db.Tx, _ *struct{}) (DraftView, error) {
+				d, err := getDraft(ctx, tx)
+				if err != nil {
+					return DraftView{}, err
+				}
+				infos, err := describe(ctx, tx, d)
+				return draftView(d, infos), err
+			}),
+		api.Write(api.Op{Method: "DELETE", Path: "/policies/draft", ID: "discard-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Give up what has been changed since the revision in force"},
+			func(ctx context.Context, tx *db.Tx, _ *struct{}) (api.None, error) {
+				return api.None{}, discard(ctx, tx)
+			}),
+		api.Call(api.Op{Method: "GET", Path: "/policies/draft/diff", ID: "diff-policy-draft", Action: "policy.read", Tag: draftTag, Summary: "Compare the draft with a revision", AtOnce: costly},
+			func(ctx context.Context, d *db.DB, c caller.Caller, in *draftDiffInput) (Diff, error) {
+				return diff(ctx, d, c, func(tx *db.Tx) (old int64, now Files, err error) {
+					if old = in.Against; old == 0 {
+						if old, err = currentNumber(ctx, tx); err != nil {
+							return 0, nil, err
+						}
+					}
+					now, err = DraftFiles(ctx, tx)
+					return old, now, err
+				})
+			}),
+		api.Read(api.Op{Method: "GET", Path: "/policies/draft/files/{path...}", ID: "get-policy-file", Action: "policy.read", Tag: draftTag, Summary: "Get a file of the draft"},
+			func(ctx context.Context, tx *db.Tx, in *fileInput) (api.File, error) {
+				d, err := getDraft(ctx, tx)
+				if err != nil {
+					return api.File{}, err
+				}
+				f := api.File{ContentType: contentType(in.Path), ETag: d.Version.String()}
+				if d.Changed() {
+					f.Content, err = getFile(ctx, tx, in.Path)
+					return f, err
+				}
+				files, err := filesOf(ctx, tx, d)
+				if err != nil {
+					return api.File{}, err
+				}
+				content, ok := files[in.Path]
+				if !ok {
+					return api.File{}, errFileNotFound
+				}
+				f.Content = content
+				return f, nil
+			}),
+		api.Call(api.Op{Method: "PUT", Path: "/policies/draft/files/{path...}", ID: "put-policy-file", Action: "policy.update", Tag: draftTag, Summary: "Write a file of the draft", Body: MaxFile,
+			Description: "The body is the file, as it is. It may be wrong: the draft is checked when it is validated, tested and published."},
+			func(ctx context.Context, d *db.DB, c caller.Caller, in *putFileInput) (WrittenView, error) {
+				content := slices.Clone(in.RawBody) // huma takes the buffer back
+				return change(ctx, d, c, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
+					return putFile(ctx, tx, seen, in.Path, content)
+				})
+			}),
+		api.Call(api.Op{Method: "DELETE", Path: "/policies/draft/files/{path...}", ID: "delete-policy-file", Action: "policy.update", Tag: draftTag, Summary: "Delete a file of the draft"},
+			func(ctx context.Context, d *db.DB, c caller.Caller, in *deleteFileInput) (WrittenView, error) {
+				return change(ctx, d, c, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
+					return deleteFile(ctx, tx, seen, in.Path)
+				})
+			}),
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/validate", ID: "validate-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Check whether the draft compiles", AtOnce: costly},
+			func(ctx context.Context, d *db.DB, c caller.Caller, _ *nothing) (ValidationView, error) {
+				s, err := readState(ctx, d, c)
+				if err != nil {
+					return ValidationView{}, err
+				}
+				v := ValidationView{Valid: true, Version: s.draft.Version.String(), Errors: []ProblemView{}}
+				_, err = Compile(ctx, s.files, s.settings)
+				if problems, ok := err.(Problems); ok {
+					v.Valid, err = false, nil
+					for _, p := range problems {
+						v.Errors = append(v.Errors, ProblemView(p))
+					}
+				}
+				return v, err
+			}),
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/test", ID: "test-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Run the test suites of the draft", AtOnce: costly,
+			Description: "Every `*_test.yaml` of the draft, case by case. Where the policies do not compile, the answer is 422."},
+			func(ctx context.Context, d *db.DB, c caller.Caller, _ *nothing) (TestView, error) {
+				s, err := readState(ctx, d, c)
+				if err != nil {
+					return TestView{}, err
+				}
+				r, err := RunSuites(ctx, s.files, s.settings)
+				return TestView{r, s.draft.Version.String()}, refused(err)
+			}),
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/publish", ID: "publish-policy-draft", Action: "policy.publish", Tag: draftTag, Summary: "Publish the draft as a new revision", Status: 201, AtOnce: costly,
+			Description: "The draft is compiled and its suites are run; only what passes is published, exactly as it was checked. It is in force on every replica within two seconds. Where anything is wrong, the answer is 422 with every error."},
+			deps.publishDraft),
+		api.Read(api.Op{Method: "GET", Path: "/policies/revisions", ID: "list-policy-revisions", Action: "policy.read", Tag: revisionTag, Summary: "List revisions, newest first; the first is in force"},
+			func(ctx context.Context, tx *db.Tx, in *api.Page) (page.List[RevisionView], error) {
+				r, err := in.Request()
+				if err != nil {
+					return page.List[RevisionView]{}, err
+				}
+				found, err := listRevisions(ctx, tx, numberAt(r.After), r.Fetch())
+				return page.Map(page.Of(r, found, func(r Revision) id.ID { return placeOf(r.Number) }), revisionView), err
+			}),
+		api.Read(api.Op{Method: "GET", Path: "/policies/revisions/{n}", ID: "get-policy-revision", Action: "policy.read", Tag: revisionTag, Summary: "Get a revision"},
+			func(ctx context.Context, tx *db.Tx, in *byNumber) (RevisionView, error) {
+				r, err := GetRevision(ctx, tx, in.N)
+				if err != nil {
+					return RevisionView{}, err
+				}
+				return revisionView(r), nil
+			}),
+		api.Call(api.Op{Method: "GET", Path: "/policies/revisions/{n}/diff", ID: "diff-policy-revision", Action: "policy.read", Tag: revisionTag, Summary: "Compare a revision with another", AtOnce: costly},
+			func(ctx context.Context, d *db.DB, c caller.Caller, in *diffInput) (Diff, error) {
+				return diff(ctx, d, c, func(tx *db.Tx) (old int64, now Files, err error) {
+					if old = in.Against; old == 0 {
+						old = in.N - 1
+					}
+					now, err = RevisionFiles(ctx, tx, in.N)
+					return old, now, err
+				})
+			}),
+		api.Write(api.Op{Method: "POST", Path: "/policies/revisions/{n}/rollback", ID: "rollback-policies", Action: "policy.publish", Tag: revisionTag, Summary: "Publish an older revision again, as a new one", Status: 201},
+			func(ctx context.Context, tx *db.Tx, in *rollbackInput) (RevisionView, error) {
+				r, err := Rollback(ctx, tx, in.N, in.Body.Reason)
+				if err != nil {
+					return RevisionView{}, err
+				}
+				return revisionView(r), nil
+			}),
+		api.Read(api.Op{Method: "GET", Path: "/policies/settings", ID: "get-policy-settings", Action: "policy.read", Tag: "Policy settings", Summary: "Get the settings of the policy engine"},
+			func(ctx context.Context, tx *db.Tx, _ *struct{}) (SettingsView, error) {
+				s, err := GetSettings(ctx, tx)
+				return s.View(), err
+			}),
+		api.Write(api.Op{Method: "PATCH", Path: "/policies/settings", ID: "update-policy-settings", Action: "policy.publish", Tag: "Policy settings", Summary: "Change the settings of the policy engine",
+			Description: "They count at once, for the revision in force."},
+			func(ctx context.Context, tx *db.Tx, in *patchSettingsInput) (SettingsView, error) {
+				s, err := UpdateSettings(ctx, tx, in.Body)
+				return s.View(), err
+			}),
+	}
+}
+
+// state is the draft with its files, the number in force and the settings, as they were read:
+// the draft's version first, so that files changed in between are noticed when it is compared.
+type state struct {
+	draft    Draft
+	current  int64
+	files    Files
+	settings Settings
+}
+
+func readState(ctx context.Context, d *db.DB, c caller.Caller) (s state, err error) {
+	err = d.View(ctx, c, func(tx *db.Tx) error {
+		if s.draft, err = getDraft(ctx, tx); err != nil {
+			return err
+		}
+		if s.current, err = currentNumber(ctx, tx); err != nil {
+			return err
+		}
+		if s.settings, err = GetSettings(ctx, tx); err != nil {
+			return err
+		}
+		s.files, err = filesOf(ctx, tx, s.draft)
+		return err
+	})
+	return s, err
+}
+
+// change makes one change of the draft, which is begun from the revision in force where there
+// is none. ifMatch is the header.
+func change(ctx context.Context, d *db.DB, c caller.Caller, ifMatch string, fn func(tx *db.Tx, seen id.ID) (Draft, error)) (WrittenView, error) {
+	seen, err := version(ifMatch)
+	if err != nil {
+		return WrittenView{}, err
+	}
+	var now Draft
+	var files Files
+	err = d.View(ctx, c, func(tx *db.Tx) (err error) {
+		if now, err = getDraft(ctx, tx); err == nil && !now.Changed() {
+			files, err = filesOf(ctx, tx, now)
+		}
+		return err
+	})
+	if err != nil {
+		return WrittenView{}, err
+	}
+	err = d.Update(ctx, c, func(tx *db.Tx) error {
+		if seen.IsZero() && !now.Changed() {
+			if err := begin(ctx, tx, now.Base, files); err != nil {
+				return err
+			}
+		}
+		now, err = fn(tx, seen)
+		return err
+	})
+	return WrittenView{now.Version.String(), now.Base}, err
+}
+
+// describe lists the files of the draft.
+func describe(ctx context.Context, tx *db.Tx, d Draft) ([]FileInfo, error) {
+	if d.Changed() {
+		return listFiles(ctx, tx)
+	}
+	files, err := filesOf(ctx, tx, d)
+	var out []FileInfo
+	for p, content := range files {
+		out = append(out, FileInfo{Path: p, Size: int64(len(content))})
+	}
+	slices.SortFunc(out, func(a, b FileInfo) int { return strings.Compare(a.Path, b.Path) })
+	return out, err
+}
+
+func (deps Deps) importArchive(ctx context.Context, d *db.DB, c caller.Caller, in *importInput) (ImportView, error) {
+	p := publishing{}
+	if in.Publish {
+		if err := deps.Allows(ctx, "policy.publish"); err != nil {
+			return ImportView{}, err
+		}
+		var err error
+		if p.Reason, err = checkReason(in.Reason); err != nil {
+			return ImportView{}, err
+		}
+	}
+	var err error
+	if p.Files, err = ReadArchive(in.RawBody); err != nil {
+		return ImportView{}, err
+	}
+	if len(p.Files) == 0 {
+		return ImportView{}, archiveFault("The archive has no files.")
+	}
+	if !in.Publish {
+		var draft Draft
+		var infos []FileInfo
+		err := d.Update(ctx, c, func(tx *db.Tx) (err error) {
+			if draft, err = replace(ctx, tx, p.Files); err == nil {
+				infos, err = listFiles(ctx, tx)
+			}
+			return err
+		})
+		v := draftView(draft, infos)
+		return ImportView{Draft: &v}, err
+	}
+	var settings Settings
+	err = d.View(ctx, c, func(tx *db.Tx) error {
+		if p.Base, err = currentNumber(ctx, tx); err == nil {
+			settings, err = GetSettings(ctx, tx)
+		}
+		return err
+	})
+	if err != nil {
+		return ImportView{}, err
+	}
+	r, err := deps.publish(ctx, d, c, p, settings, "")
+	return ImportView{Revision: r.Number}, err
+}
+
+func (deps Deps) publishDraft(ctx context.Context, d *db.DB, c caller.Caller, in *publishInput) (RevisionView, error) {
+	reason, err := checkReason(in.Body.Reason)
+	if err != nil {
+		return RevisionView{}, err
+	}
+	seen, err := version(in.Body.Version)
+	if err != nil {
+		return RevisionView{}, err
+	}
+	s, err := readState(ctx, d, c)
+	if err != nil {
+		return RevisionView{}, err
+	}
+	base := s.draft.Base
+	if in.Body.Base > 0 {
+		base = in.Body.Base
+	}
+	switch {
+	case !s.draft.Changed():
+		return RevisionView{}, errNothingToPublish
+	case !seen.IsZero() && seen != s.draft.Version:
+		return RevisionView{}, errDraftMoved
+	case base != s.current:
+		return RevisionView{}, fault.New(fault.Conflict, "policy.draft_behind", fmt.Sprintf(
+			"The draft was begun from revision %d, and revision %d is in force now. Look at policies/draft/diff, which shows what publishing the draft would change, and publish with \"base\": %d if that is meant.", base, s.current, s.current))
+	}
+	r, err := deps.publish(ctx, d, c, publishing{Version: s.draft.Version, Base: base, Files: s.files, Reason: reason}, s.settings, in.Body.Acknowledged)
+	return revisionView(r), err
+}
+
+// publish compiles and tests outside of the transaction, then publishes exactly that.
+func (deps Deps) publish(ctx context.Context, d *db.DB, c caller.Caller, p publishing, s Settings, acknowledged string) (r Revision, err error) {
+	ready, err := prepare(ctx, p, s)
+	if err != nil {
+		return Revision{}, err
+	}
+	err = d.Update(ctx, c, func(tx *db.Tx) error {
+		if deps.Acknowledged != nil && !p.Version.IsZero() {
+			if err := deps.Acknowledged(ctx, tx, p.Version, acknowledged); err != nil {
+				return err
+			}
+		}
+		r, err = publish(ctx, tx, ready)
+		return err
+	})
+	return r, err
+}
+
+func export(ctx context.Context, d *db.DB, c caller.Caller, in *exportInput) (api.File, error) {
+	if in.Draft && in.Revision > 0 {
+		return api.File{}, fault.InvalidField("request.invalid", "draft", "Ask for the draft or for a revision, not for both.")
+	}
+	out := api.File{ContentType: "application/zip", Name: "policies.zip"}
+	if in.Format == TarGz {
+		out.ContentType, out.Name = "application/gzip", "policies.tar.gz"
+	}
+	var files Files
+	err := d.View(ctx, c, func(tx *db.Tx) (err error) {
+		if in.Draft {
+			files, err = DraftFiles(ctx, tx)
+			return err
+		}
+		if in.Revision == 0 {
+			current, err := Current(ctx, tx)
+			if err != nil {
+				return err
+			}
+			in.Revision = current.Number
+		}
+		archive, err := revisionArchive(ctx, tx, in.Revision)
+		if err != nil || in.Format == TarGz {
+			out.Content = archive
+			return err
+		}
+		files, err = ReadArchive(archive)
+		return err
+	})
+	if err == nil && out.Content == nil {
+		out.Content = files.Archive(in.Format)
+	}
+	return out, err
+}
+
+// diff compares a revision, 0 for no files, with other files, both as read finds them.
+func diff(ctx context.Context, d *db.DB, c caller.Caller, read func(tx *db.Tx) (old int64, now Files, err error)) (Diff, error) {
+	var before, now Files
+	err := d.View(ctx, c, func(tx *db.Tx) error {
+		number, files, err := read(tx)
+		now = files
+		if err != nil || number == 0 {
+			return err
+		}
+		before, err = RevisionFiles(ctx, tx, number)
+		return err
+	})
+	if err != nil {
+		return Diff{}, err
+	}
+	return Compare(before, now), nil
+}
+
+func contentType(path string) string {
+	if strings.HasSuffix(path, ".json") {
+		return "application/json"
+	}
+	return "text/plain; charset=utf-8"
+}
+
+// placeOf puts a revision's number into a cursor; numberAt reads it.
+func placeOf(number int64) (at id.ID) {
+	binary.BigEndian.PutUint64(at[8:], uint64(number))
+	return at
+}
+
+func numberAt(at id.ID) int64 { return int64(binary.BigEndian.Uint64(at[8:])) }

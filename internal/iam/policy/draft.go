@@ -1,0 +1,168 @@
+package policy
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Draft is what a tenant is about to publish: the files that stand in for the next revision.
+// A tenant that changed nothing since the last revision has no draft of its own, and reads
+// the files of that revision; the first change copies them.
+type Draft struct {
+	Version   id.ID // another one after every change; zero where nothing has been changed
+	Base      int64 // the revision it was begun from; 0 for none
+	UpdatedBy string
+	UpdatedAt time.Time
+}
+
+// Changed reports whether there is something to publish.
+func (d Draft) Changed() bool { return !d.Version.IsZero() }
+
+// FileInfo describes a file of the draft.
+type FileInfo struct {
+	Path      string
+	Size      int64 // bytes
+	UpdatedAt time.Time
+}
+
+var (
+	errFileNotFound = fault.New(fault.NotFound, "policy.file_not_found", "The draft has no file at this path.")
+	errDraftChanged = fault.New(fault.Conflict, "policy.draft_changed", "The draft was changed since you read it. Read it again and repeat what you wanted.")
+	errFileCase     = fault.New(fault.Conflict, "policy.file_case", "The draft has a file whose path differs from this one in upper and lower case only. Use its path, or delete it first.")
+)
+
+// begin makes the tenant's draft its own: a copy of base's files, which are files. It does
+// nothing where there is a draft. It fails with errDraftChanged where base is no longer in force.
+func begin(ctx context.Context, tx *db.Tx, base int64, files Files) error {
+	made, err := insertDraft(ctx, tx, base)
+	if err != nil || !made {
+		return err
+	}
+	if now, err := currentNumber(ctx, tx); err != nil {
+		return err
+	} else if now != base {
+		return errDraftChanged
+	}
+	insertFiles(tx, files)
+	return nil
+}
+
+// putFile writes one file of the draft that begin has made. where names the version that the
+// caller has seen; zero for whichever it is.
+func putFile(ctx context.Context, tx *db.Tx, where id.ID, path string, content []byte) (Draft, error) {
+	if err := (Files{path: content}).Check(); err != nil {
+		return Draft{}, refused(err)
+	}
+	d, err := bump(ctx, tx, where)
+	if err != nil {
+		return Draft{}, err
+	}
+	err = upsertFile(ctx, tx, path, content)
+	if db.IsConflict(err, "policy_draft_files", "path_key") {
+		return Draft{}, errFileCase
+	}
+	if err != nil {
+		return Draft{}, err
+	}
+	count, size, err := measureFiles(ctx, tx)
+	if err != nil {
+		return Draft{}, err
+	}
+	if err := checkSize(count, size); err != nil {
+		return Draft{}, err
+	}
+	audit.Write(tx, audit.Event{Action: "policy.update", Target: draftTarget, Detail: map[string]any{"file": path, "bytes": len(content)}})
+	return d, nil
+}
+
+// deleteFile removes one file of the draft that begin has made, or fails with errFileNotFound.
+func deleteFile(ctx context.Context, tx *db.Tx, where id.ID, path string) (Draft, error) {
+	d, err := bump(ctx, tx, where)
+	if err != nil {
+		return Draft{}, err
+	}
+	found, err := removeFile(ctx, tx, path)
+	if err != nil {
+		return Draft{}, err
+	}
+	if !found {
+		return Draft{}, errFileNotFound
+	}
+	audit.Write(tx, audit.Event{Action: "policy.update", Target: draftTarget, Detail: map[string]any{"deleted": path}})
+	return d, nil
+}
+
+// replace makes files the whole draft, whatever it was before.
+func replace(ctx context.Context, tx *db.Tx, files Files) (Draft, error) {
+	if _, err := dropDraft(ctx, tx); err != nil {
+		return Draft{}, err
+	}
+	base, err := currentNumber(ctx, tx)
+	if err != nil {
+		return Draft{}, err
+	}
+	made, err := insertDraft(ctx, tx, base)
+	if err != nil {
+		return Draft{}, err
+	}
+	if !made { // somebody began one at this moment
+		return Draft{}, errDraftChanged
+	}
+	insertFiles(tx, files)
+	audit.Write(tx, audit.Event{Action: "policy.import", Target: draftTarget, Detail: map[string]any{"files": len(files), "bytes": files.size()}})
+	return getDraft(ctx, tx)
+}
+
+// discard gives up what was changed since the last revision.
+func discard(ctx context.Context, tx *db.Tx) error {
+	dropped, err := dropDraft(ctx, tx)
+	if err != nil || !dropped {
+		return err
+	}
+	audit.Write(tx, audit.Event{Action: "policy.discard", Target: draftTarget})
+	return nil
+}
+
+// DraftFiles returns the files of the draft: where nothing has been changed, those of the
+// revision in force.
+func DraftFiles(ctx context.Context, tx *db.Tx) (Files, error) {
+	d, err := getDraft(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	return filesOf(ctx, tx, d)
+}
+
+func filesOf(ctx context.Context, tx *db.Tx, d Draft) (Files, error) {
+	switch {
+	case d.Changed():
+		return draftFiles(ctx, tx)
+	case d.Base == 0:
+		return Files{}, nil
+	}
+	return RevisionFiles(ctx, tx, d.Base)
+}
+
+var draftTarget = audit.Target{Kind: "policy", ID: "draft", Name: "draft"}
+
+func (fs Files) size() (n int64) {
+	for _, b := range fs {
+		n += int64(len(b))
+	}
+	return n
+}
+
+func checkSize(count, size int64) error {
+	if count > MaxFiles {
+		return fault.New(fault.Invalid, "policy.too_large", "The draft may have at most %d files.", MaxFiles)
+	}
+	if size > MaxTotal {
+		return fault.New(fault.Invalid, "policy.too_large", "The files of the draft may have at most %d bytes together.", MaxTotal)
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+package policy
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Revision is a published set of policies. It never changes.
+type Revision struct {
+	Number    int64 // 1 for the tenant's first
+	Origin    int64 // the revision that a rollback published again; 0 for none
+	Reason    string
+	Author    caller.Actor // Kind, ID, Tenant and Name
+	CreatedAt time.Time
+	Files     int64
+	Bytes     int64
+	Digest    []byte // SHA-256 of the files as tar.gz: equal digests, equal files
+}
+
+var (
+	// ErrNothingPublished is returned where a tenant has no revision.
+	ErrNothingPublished = fault.New(fault.NotFound, "policy.nothing_published", "No policies of this tenant have been published yet.")
+	// ErrRevisionNotFound is returned for a number that the tenant does not have.
+	ErrRevisionNotFound = fault.New(fault.NotFound, "policy.revision_not_found", "There is no revision with this number.")
+
+	errNothingToPublish = fault.New(fault.Conflict, "policy.nothing_to_publish", "The draft has no change to publish: it is the same as the revision in force. If you meant to publish, somebody else may just have published this draft; look at the revisions.")
+	errOvertaken        = fault.New(fault.Conflict, "policy.overtaken", "Another revision was published while yours was being checked. Look at what it changed, then publish again.")
+	errDraftMoved       = fault.New(fault.Conflict, "policy.draft_changed", "The draft was changed or published while it was being checked, and nothing has been published by you. Read it again, test it, and publish again.")
+)
+
+// ErrInvalid is what publishing fails with where the policies do not compile or their suites
+// do not pass. Its fields are the problems, each with file, line and column. Doors that can
+// tell it from other bad requests do: it is the policies that are wrong, not the request.
+var ErrInvalid = fault.New(fault.Invalid, "policy.invalid", "The policies are not valid: errors says what is wrong and where.")
+
+// publishing is what a draft or an import asks for.
+type publishing struct {
+	Version id.ID // of the draft; zero for an import, which replaces the draft
+	Base    int64 // the revision that it follows
+	Files   Files
+	Reason  string
+}
+
+// prepared is what has been compiled, tested and packed, and waits for its transaction.
+type prepared struct {
+	publishing
+	compiled, sources []byte
+}
+
+// prepare does what takes time, outside of any transaction: it compiles the files and runs
+// their suites. It fails with ErrInvalid.
+func prepare(ctx context.Context, p publishing, s Settings) (prepared, error) {
+	compiled, err := checkAll(ctx, p.Files, s)
+	if err != nil {
+		return prepared{}, err
+	}
+	return prepared{p, compiled, p.Files.Archive(TarGz)}, nil
+}
+
+// checkAll compiles the files and runs their suites. It fails with ErrInvalid, which names
+// every problem.
+func checkAll(ctx context.Context, files Files, s Settings) (compiled []byte, err error) {
+	if err := files.Check(); err != nil {
+		return nil, refused(err)
+	}
+	if compiled, err = Compile(ctx, files, s); err != nil {
+		return nil, refused(err)
+	}
+	results, err := RunSuites(ctx, files, s)
+	if err != nil {
+		return nil, refused(err)
+	}
+	return compiled, refused(suiteProblems(results))
+}
+
+// suiteProblems are the cases that did not pass. It is nil where all did.
+func suiteProblems(r Results) error {
+	var out Problems
+	for _, s := range r.Suites {
+		if s.Outcome == OutcomeErrored && s.Error != "" {
+			out = append(out, Problem{File: s.File, Message: "The suite cannot be run: " + s.Error})
+		}
+		for _, c := range s.Cases {
+			what := fmt.Sprintf("%s: may %s %s %s: ", c.Name, c.Principal, c.Action, c.Resource)
+			switch c.Outcome {
+			case OutcomeFailed:
+				out = append(out, Problem{File: s.File, Message: what + "wanted " + c.Wanted + ", got " + c.Got})
+			case OutcomeErrored:
+				out = append(out, Problem{File: s.File, Message: what + c.Error})
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out.sorted()
+}
+
+// refused turns problems of files into ErrInvalid; other errors pass.
+func refused(err error) error {
+	problems, ok := errors.AsType[Problems](err)
+	if !ok || len(problems) == 0 {
+		return err
+	}
+	f := *ErrInvalid
+	for _, p := range problems {
+		f.Fields = append(f.Fields, fault.Field{Name: p.File, Reason: p.Message, File: true, Line: p.Line, Column: p.Column})
+	}
+	return &f
+}
+
+// publish makes a revision of what was prepared. Nothing is published unless the draft is the
+// one that was checked and the revision it follows is in force: of any number of publishers
+// one succeeds, the others fail with a Conflict fault.
+func publish(ctx context.Context, tx *db.Tx, p prepared) (Revision, error) {
+	if p.Version.IsZero() {
+		if _, err := dropDraft(ctx, tx); err != nil {
+			return Revision{}, err
+		}
+	} else if taken, err := takeDraft(ctx, tx, p.Version); err != nil {
+		return Revision{}, err
+	} else if !taken {
+		return Revision{}, errDraftMoved
+	}
+	digest := sha256.Sum256(p.sources)
+	r := Revision{
+		Number: p.Base + 1, Reason: p.Reason, Author: tx.Caller().Actor, CreatedAt: tx.Now(),
+		Files: int64(len(p.Files)), Bytes: p.Files.size(), Digest: digest[:],
+	}
+	free, err := insertRevision(ctx, tx, r, p.compiled, p.sources)
+	if err != nil {
+		return Revision{}, err
+	}
+	if !free {
+		return Revision{}, errOvertaken
+	}
+	audit.Write(tx, audit.Event{Action: "policy.publish", Target: r.target(), Detail: map[string]any{"reason": r.Reason, "files": r.Files}})
+	tenant.Touch(tx)
+	return r, nil
+}
+
+// Rollback publishes revision number again, as a new revision. What was compiled then is in
+// force again as it was. A draft stays as it is. It fails with ErrRevisionNotFound, or a
+// Conflict fault where that revision is in force or another one came in between.
+func Rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revision, error) {
+	reason, err := checkReason(reason)
+	if err != nil {
+		return Revision{}, err
+	}
+	old, err := GetRevision(ctx, tx, number)
+	if err != nil {
+		return Revision{}, err
+	}
+	current, err := currentNumber(ctx, tx)
+	if err != nil {
+		return Revision{}, err
+	}
+	if number == current {
+		return Revision{}, fault.New(fault.Conflict, "policy.in_force", "Revision %d is in force already.", number)
+	}
+	r := old
+	r.Number, r.Origin, r.Reason, r.Author, r.CreatedAt = current+1, number, reason, tx.Caller().Actor, tx.Now()
+	free, err := repeatRevision(ctx, tx, r)
+	if err != nil {
+		return Revision{}, err
+	}
+	if !free {
+		return Revision{}, errOvertaken
+	}
+	audit.Write(tx, audit.Event{Action: "policy.rollback", Target: r.target(), Detail: map[string]any{"reason": r.Reason, "to": number}})
+	tenant.Touch(tx)
+	return r, nil
+}
+
+func (r Revision) target() audit.Target {
+	n := strconv.FormatInt(r.Number, 10)
+	return audit.Target{Kind: "policy", ID: n, Name: "revision " + n}
+}
+
+// maxReason bounds a reason, in bytes.
+const maxReason = 1000
+
+// checkReason returns the reason as it is stored.
+func checkReason(reason string) (string, error) {
+	reason = strings.TrimSpace(reason)
+	switch {
+	case reason == "":
+		return "", fault.InvalidField("policy.reason", "reason", "Say why, in a sentence: it is kept with the revision.")
+	case len(reason) > maxReason:
+		return "", fault.InvalidField("policy.reason", "reason", "The reason may have at most %d bytes.", maxReason)
+	case !utf8.ValidString(reason) || strings.ContainsFunc(reason, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }):
+		return "", fault.InvalidField("policy.reason", "reason", "The reason contains control characters.")
+	}
+	return reason, nil
+}
+
+// UpdateSettings changes the tenant's settings of the engine; they count at once, for the
+// revision in force. It fails with an Invalid fault that names every wrong field.
+func UpdateSettings(ctx context.Context, tx *db.Tx, p SettingsChange) (Settings, error) {
+	stored, err := getSettings(ctx, tx)
+	if err != nil {
+		return Settings{}, err
+	}
+	s := p.apply(stored.View()).settings()
+	var wrong fault.Fields
+	s.check(&wrong)
+	if err := wrong.Err("policy.settings_invalid"); err != nil {
+		return Settings{}, err
+	}
+	if err := putSettings(ctx, tx, s, stored.updatedAt); err != nil {
+		return Settings{}, err
+	}
+	audit.Write(tx, audit.Event{Action: "policy.configure", Target: audit.Target{Kind: "policy", ID: "settings", Name: "settings"}, Detail: map[string]any{"fields": p.fields()}})
+	tenant.Touch(tx)
+	return s, nil
+}
+
+var errSettingsChanged = fault.New(fault.Conflict, "policy.settings_changed", "Somebody changed these settings at the same moment. Read them again and repeat your change.")
+
+// fields names what a patch changes, for the audit log.
+func (p SettingsChange) fields() []string {
+	out := []string{}
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"default_policy_version", p.DefaultPolicyVersion != nil}, {"default_scope", p.DefaultScope != nil}, {"lenient_scope_search", p.LenientScopeSearch != nil},
+		{"strict_evaluation", p.StrictEvaluation != nil}, {"schema_enforcement", p.SchemaEnforcement != nil}, {"globals", p.Globals != nil}, {"key_sets", p.KeySets != nil},
+	} {
+		if f.set {
+			out = append(out, f.name)
+		}
+	}
+	return out
+}

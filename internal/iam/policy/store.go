@@ -1,0 +1,270 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+func scanNumber(row db.Row) (n int64, err error) { return n, row.Scan(&n) }
+func scanBytes(row db.Row) (b []byte, err error) { return b, row.Scan(&b) }
+
+// Settings.
+
+type storedSettings struct {
+	Settings
+	updatedAt time.Time // zero: never stored
+}
+
+// GetSettings returns the tenant's settings of the engine.
+func GetSettings(ctx context.Context, tx *db.Tx) (Settings, error) {
+	s, err := getSettings(ctx, tx)
+	return s.Settings, err
+}
+
+func getSettings(ctx context.Context, tx *db.Tx) (storedSettings, error) {
+	s, err := db.One(ctx, tx, func(row db.Row) (s storedSettings, err error) {
+		var text string
+		if err := row.Scan(&text, &s.updatedAt); err != nil {
+			return s, err
+		}
+		s.Settings, err = parseSettings(text)
+		return s, err
+	}, `SELECT settings, updated_at FROM policy_settings WHERE tenant_id = $1`)
+	if errors.Is(err, db.ErrNoRows) {
+		return storedSettings{Settings: DefaultSettings()}, nil
+	}
+	return s, err
+}
+
+// putSettings stores s, if nobody changed the settings since read.
+func putSettings(ctx context.Context, tx *db.Tx, s Settings, read time.Time) error {
+	at := tx.Now()
+	if !at.After(read) {
+		at = read.Add(time.Microsecond)
+	}
+	var n int64
+	var err error
+	if read.IsZero() {
+		n, err = tx.Exec(ctx, `INSERT INTO policy_settings (tenant_id, settings, updated_at) VALUES ($1, $2, $3) ON CONFLICT (tenant_id) DO NOTHING`, s.text(), at)
+	} else {
+		n, err = tx.Exec(ctx, `UPDATE policy_settings SET settings = $2, updated_at = $3 WHERE tenant_id = $1 AND updated_at = $4`, s.text(), at, read)
+	}
+	if err == nil && n == 0 {
+		err = errSettingsChanged
+	}
+	return err
+}
+
+// The draft.
+
+// getDraft returns the draft; without a version where nothing has been changed.
+func getDraft(ctx context.Context, tx *db.Tx) (Draft, error) {
+	d, err := db.One(ctx, tx, func(row db.Row) (d Draft, err error) {
+		return d, row.Scan(&d.Version, &d.Base, &d.UpdatedBy, &d.UpdatedAt)
+	}, `SELECT version, base, updated_by, updated_at FROM policy_drafts WHERE tenant_id = $1`)
+	if errors.Is(err, db.ErrNoRows) {
+		d = Draft{}
+		d.Base, err = currentNumber(ctx, tx)
+	}
+	return d, err
+}
+
+// insertDraft makes an empty draft and reports whether there was none.
+func insertDraft(ctx context.Context, tx *db.Tx, base int64) (bool, error) {
+	n, err := tx.Exec(ctx, `INSERT INTO policy_drafts (tenant_id, version, base, updated_by, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (tenant_id) DO NOTHING`,
+		id.New(), base, tx.Caller().Actor.Name, tx.Now())
+	return n > 0, err
+}
+
+// bump gives the draft another version, and locks it until the commit. where is the version
+// it must have; zero for any.
+func bump(ctx context.Context, tx *db.Tx, where id.ID) (Draft, error) {
+	d := Draft{Version: id.New(), UpdatedBy: tx.Caller().Actor.Name, UpdatedAt: tx.Now()}
+	query, args := `UPDATE policy_drafts SET version = $2, updated_by = $3, updated_at = $4 WHERE tenant_id = $1 RETURNING base`, []any{d.Version, d.UpdatedBy, d.UpdatedAt}
+	if !where.IsZero() {
+		query, args = `UPDATE policy_drafts SET version = $2, updated_by = $3, updated_at = $4 WHERE tenant_id = $1 AND version = $5 RETURNING base`, append(args, where)
+	}
+	base, err := db.One(ctx, tx, scanNumber, query, args...)
+	if errors.Is(err, db.ErrNoRows) {
+		return Draft{}, errDraftChanged
+	}
+	d.Base = base
+	return d, err
+}
+
+// dropDraft removes the draft with its files and reports whether there was one.
+func dropDraft(ctx context.Context, tx *db.Tx) (bool, error) {
+	n, err := tx.Exec(ctx, `DELETE FROM policy_drafts WHERE tenant_id = $1`)
+	return n > 0, err
+}
+
+// takeDraft removes the draft if it still has this version, and reports whether it had: of any
+// number that publish a draft, one takes it.
+func takeDraft(ctx context.Context, tx *db.Tx, version id.ID) (bool, error) {
+	n, err := tx.Exec(ctx, `DELETE FROM policy_drafts WHERE tenant_id = $1 AND version = $2`, version)
+	return n > 0, err
+}
+
+// insertFiles puts files into a draft that has none.
+func insertFiles(tx *db.Tx, files Files) {
+	for path, content := range files {
+		tx.Later(`INSERT INTO policy_draft_files (tenant_id, path, path_key, updated_at, content) VALUES ($1, $2, $3, $4, $5)`,
+			path, strings.ToLower(path), tx.Now(), content)
+	}
+}
+
+func upsertFile(ctx context.Context, tx *db.Tx, path string, content []byte) error {
+	_, err := tx.Exec(ctx, `INSERT INTO policy_draft_files (tenant_id, path, path_key, updated_at, content) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (tenant_id, path) DO UPDATE SET content = excluded.content, updated_at = excluded.updated_at`,
+		path, strings.ToLower(path), tx.Now(), content)
+	return err
+}
+
+func removeFile(ctx context.Context, tx *db.Tx, path string) (bool, error) {
+	n, err := tx.Exec(ctx, `DELETE FROM policy_draft_files WHERE tenant_id = $1 AND path = $2`, path)
+	return n > 0, err
+}
+
+// getFile returns one file of a draft that has been changed, or errFileNotFound.
+func getFile(ctx context.Context, tx *db.Tx, path string) ([]byte, error) {
+	b, err := db.One(ctx, tx, scanBytes, `SELECT content FROM policy_draft_files WHERE tenant_id = $1 AND path = $2`, path)
+	if errors.Is(err, db.ErrNoRows) {
+		err = errFileNotFound
+	}
+	return b, err
+}
+
+// listFiles describes the files of a draft that has been changed, by path.
+func listFiles(ctx context.Context, tx *db.Tx) ([]FileInfo, error) {
+	return db.List(ctx, tx, func(row db.Row) (f FileInfo, err error) {
+		return f, row.Scan(&f.Path, &f.Size, &f.UpdatedAt)
+	}, `SELECT path, length(content), updated_at FROM policy_draft_files WHERE tenant_id = $1 ORDER BY path`)
+}
+
+func draftFiles(ctx context.Context, tx *db.Tx) (Files, error) {
+	files := Files{}
+	_, err := db.List(ctx, tx, func(row db.Row) (struct{}, error) {
+		var path string
+		var content []byte
+		err := row.Scan(&path, &content)
+		if content == nil {
+			content = []byte{} // an empty file
+		}
+		files[path] = content
+		return struct{}{}, err
+	}, `SELECT path, content FROM policy_draft_files WHERE tenant_id = $1`)
+	return files, err
+}
+
+func measureFiles(ctx context.Context, tx *db.Tx) (count, size int64, err error) {
+	_, err = db.One(ctx, tx, func(row db.Row) (struct{}, error) { return struct{}{}, row.Scan(&count, &size) },
+		`SELECT count(*), coalesce(sum(length(content)), 0) FROM policy_draft_files WHERE tenant_id = $1`)
+	return count, size, err
+}
+
+// Revisions.
+
+const revisionColumns = `number, origin, reason, author_kind, author_id, author_tenant, author_name, created_at, files, bytes, digest`
+
+func scanRevision(row db.Row) (r Revision, err error) {
+	return r, row.Scan(&r.Number, &r.Origin, &r.Reason, &r.Author.Kind, &r.Author.ID, &r.Author.Tenant, &r.Author.Name, &r.CreatedAt, &r.Files, &r.Bytes, &r.Digest)
+}
+
+// currentNumber is the number of the revision in force, 0 for none.
+func currentNumber(ctx context.Context, tx *db.Tx) (int64, error) {
+	return db.One(ctx, tx, scanNumber, `SELECT coalesce(max(number), 0) FROM policy_revisions WHERE tenant_id = $1`)
+}
+
+// Current returns the revision in force, or ErrNothingPublished.
+func Current(ctx context.Context, tx *db.Tx) (Revision, error) {
+	r, err := db.One(ctx, tx, scanRevision, `SELECT `+revisionColumns+` FROM policy_revisions WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1`)
+	if errors.Is(err, db.ErrNoRows) {
+		err = ErrNothingPublished
+	}
+	return r, err
+}
+
+// GetRevision returns a revision by its number, or ErrRevisionNotFound.
+func GetRevision(ctx context.Context, tx *db.Tx, number int64) (Revision, error) {
+	r, err := db.One(ctx, tx, scanRevision, `SELECT `+revisionColumns+` FROM policy_revisions WHERE tenant_id = $1 AND number = $2`, number)
+	if errors.Is(err, db.ErrNoRows) {
+		err = ErrRevisionNotFound
+	}
+	return r, err
+}
+
+// listRevisions returns up to limit revisions, newest first, older than before; 0 for the newest.
+func listRevisions(ctx context.Context, tx *db.Tx, before int64, limit int) ([]Revision, error) {
+	if before == 0 {
+		return db.List(ctx, tx, scanRevision, `SELECT `+revisionColumns+` FROM policy_revisions WHERE tenant_id = $1 ORDER BY number DESC LIMIT $2`, limit)
+	}
+	return db.List(ctx, tx, scanRevision, `SELECT `+revisionColumns+` FROM policy_revisions WHERE tenant_id = $1 AND number < $3 ORDER BY number DESC LIMIT $2`, limit, before)
+}
+
+// RevisionFiles returns the files of a revision, or ErrRevisionNotFound.
+func RevisionFiles(ctx context.Context, tx *db.Tx, number int64) (Files, error) {
+	b, err := revisionArchive(ctx, tx, number)
+	if err != nil {
+		return nil, err
+	}
+	return ReadArchive(b)
+}
+
+// revisionArchive returns the files of a revision as the tar.gz that was stored.
+func revisionArchive(ctx context.Context, tx *db.Tx, number int64) ([]byte, error) {
+	b, err := db.One(ctx, tx, scanBytes, `SELECT sources FROM policy_revisions WHERE tenant_id = $1 AND number = $2`, number)
+	if errors.Is(err, db.ErrNoRows) {
+		err = ErrRevisionNotFound
+	}
+	return b, err
+}
+
+// insertRevision adds a revision and reports whether its number was still free.
+func insertRevision(ctx context.Context, tx *db.Tx, r Revision, compiled, sources []byte) (bool, error) {
+	n, err := tx.Exec(ctx, `INSERT INTO policy_revisions (tenant_id, number, reason, author_kind, author_id, author_tenant, author_name, created_at, files, bytes, digest, compiled, sources)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (tenant_id, number) DO NOTHING`,
+		r.Number, r.Reason, string(r.Author.Kind), r.Author.ID, r.Author.Tenant, r.Author.Name, r.CreatedAt, r.Files, r.Bytes, r.Digest, compiled, sources)
+	return n > 0, err
+}
+
+// repeatRevision adds revision r.Origin again as r and reports whether the number was still free.
+func repeatRevision(ctx context.Context, tx *db.Tx, r Revision) (bool, error) {
+	n, err := tx.Exec(ctx, `INSERT INTO policy_revisions (tenant_id, number, origin, reason, author_kind, author_id, author_tenant, author_name, created_at, files, bytes, digest, compiled, sources)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, files, bytes, digest, compiled, sources FROM policy_revisions WHERE tenant_id = $1 AND number = $3
+		ON CONFLICT (tenant_id, number) DO NOTHING`,
+		r.Number, r.Origin, r.Reason, string(r.Author.Kind), r.Author.ID, r.Author.Tenant, r.Author.Name, r.CreatedAt)
+	return n > 0, err
+}
+
+// Store reads what is in force; it is the engine's Source.
+type Store struct{ DB *db.DB }
+
+// KeySets returns the key sets of the caller's tenant.
+func (s Store) KeySets(ctx context.Context, c caller.Caller) (sets []KeySet, err error) {
+	err = s.DB.View(ctx, c, func(tx *db.Tx) error {
+		found, err := GetSettings(ctx, tx)
+		sets = found.KeySets
+		return err
+	})
+	return sets, err
+}
+
+// Published implements Source.
+func (s Store) Published(ctx context.Context, c caller.Caller) (p Published, err error) {
+	err = s.DB.View(ctx, c, func(tx *db.Tx) error {
+		p, err = db.One(ctx, tx, func(row db.Row) (p Published, err error) { return p, row.Scan(&p.Revision, &p.Table) },
+			`SELECT number, compiled FROM policy_revisions WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1`)
+		if err != nil && !errors.Is(err, db.ErrNoRows) {
+			return err
+		}
+		p.Settings, err = GetSettings(ctx, tx)
+		return err
+	})
+	return p, err
+}
