@@ -99,3 +99,58 @@ func TestReadsAreSharedAndFresh(t *testing.T) {
 		}
 	})
 }
+
+// A read that has begun answers nobody who asks from then on. The only connection is taken, so
+// the read stays under way for as long as the test likes.
+func TestAReadUnderWayIsNotJoined(t *testing.T) {
+	d := testkit.Open(t, testkit.Postgres(t))
+	first, second := d.Tenant(t, "first"), d.Tenant(t, "second")
+	cfg := d.Config
+	cfg.MaxConns = 1
+	one, err := db.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close()
+	v := NewVersions(one)
+	var all sync.WaitGroup
+	ask := func(c caller.Caller) {
+		all.Go(func() {
+			if _, err := v.Read(t.Context(), c.Tenant); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	joined := func(c caller.Caller) bool {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if v.next == nil {
+			return false
+		}
+		_, ok := v.next.tenants[c.Tenant]
+		return ok
+	}
+	err = one.View(t.Context(), first, func(tx *db.Tx) error {
+		if _, err := db.List(t.Context(), tx, scanNumber, `SELECT 1 FROM tenants WHERE id = $1`); err != nil {
+			return err
+		}
+		ask(first)
+		for v.turn.TryLock() { // until the read has begun
+			v.turn.Unlock()
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(20 * time.Millisecond) // and knows whom it asks for
+		ask(second)
+		for !joined(second) {
+			time.Sleep(time.Millisecond)
+		}
+		if joined(first) {
+			t.Error("who asks joins a read that has begun")
+		}
+		return nil
+	})
+	all.Wait()
+	if err != nil {
+		t.Error(err)
+	}
+}
