@@ -131,6 +131,24 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 	})
 }
 
+// Making a user moves no version, so nobody may remember that there was none.
+func TestANewUserIsKnownAtOnce(t *testing.T) {
+	both(t, func(t *testing.T, f *fixture) {
+		var ada id.ID
+		f.must(func(ctx context.Context, tx *db.Tx) error {
+			made, err := user.Create(ctx, tx, user.New{Username: "ada"})
+			ada = made.ID
+			if _, outcome := f.ask(ada.String()); outcome != principal.Unknown {
+				t.Errorf("before the commit: %s", outcome)
+			}
+			return err
+		})
+		if _, outcome := f.ask(ada.String()); outcome != principal.Found {
+			t.Errorf("after the commit: %s", outcome)
+		}
+	})
+}
+
 // A role ends in the next answer after its time, without anybody's doing.
 func TestRolesEndByTheClock(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {

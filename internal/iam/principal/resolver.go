@@ -43,6 +43,11 @@ type Resolver struct {
 
 type key struct{ tenant, principal id.ID }
 
+// at names the reading of a principal at a version.
+func (k key) at(version int64) string {
+	return string(k.tenant[:]) + string(k.principal[:]) + strconv.FormatInt(version, 36)
+}
+
 // New returns a resolver over d.
 func New(d *db.DB, versions *tenant.Versions, c clock.Clock) *Resolver {
 	r := &Resolver{db: d, versions: versions, clock: c}
@@ -149,8 +154,7 @@ func (r *Resolver) entry(ctx context.Context, c caller.Caller, principal id.ID) 
 // version was read, so what it finds is never older. Nothing is kept of whom the directory does
 // not know, so that making a user need not move the version, and inventing ids fills nothing.
 func (r *Resolver) load(ctx context.Context, c caller.Caller, k key, version int64) (*entry, error) {
-	flight := string(k.tenant[:]) + string(k.principal[:]) + strconv.FormatInt(version, 36)
-	v, err, _ := r.loads.Do(flight, func() (any, error) {
+	v, err, _ := r.loads.Do(k.at(version), func() (any, error) {
 		var e *entry
 		ctx := context.WithoutCancel(ctx) // the others who wait have not gone away
 		err := r.db.View(ctx, c, func(tx *db.Tx) (err error) {
