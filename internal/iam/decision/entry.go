@@ -8,7 +8,6 @@ import (
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -36,9 +35,9 @@ const (
 	fieldOversized  protowire.Number = 16
 )
 
-// encode returns r's body. It fails for messages that protobuf cannot carry.
-func (r *Record) encode() ([]byte, error) {
-	w := writer{b: make([]byte, 0, 512)}
+// encode appends r's body to b.
+func (r *Record) encode(b []byte) ([]byte, error) {
+	w := writer{b: b}
 	w.number(fieldKind, uint64(slices.Index(kinds, r.Kind)))
 	w.text(fieldMode, string(r.Mode))
 	w.text(fieldReason, r.Reason)
@@ -134,17 +133,17 @@ func (r *Record) field(num protowire.Number, number uint64, value []byte) error 
 	case fieldInput:
 		in := &enginev1.CheckInput{}
 		r.Inputs = append(r.Inputs, in)
-		return proto.Unmarshal(value, in)
+		return in.UnmarshalVT(value)
 	case fieldOutput:
 		out := &enginev1.CheckOutput{}
 		r.Outputs = append(r.Outputs, out)
-		return proto.Unmarshal(value, out)
+		return out.UnmarshalVT(value)
 	case fieldPlanInput:
 		r.PlanInput = &enginev1.PlanResourcesInput{}
-		return proto.Unmarshal(value, r.PlanInput)
+		return r.PlanInput.UnmarshalVT(value)
 	case fieldPlanOutput:
 		r.PlanOutput = &enginev1.PlanResourcesOutput{}
-		return proto.Unmarshal(value, r.PlanOutput)
+		return r.PlanOutput.UnmarshalVT(value)
 	case fieldMark:
 		input, n := protowire.ConsumeVarint(value)
 		if n < 0 {
@@ -185,13 +184,20 @@ func (w *writer) id(num protowire.Number, v id.ID) {
 	}
 }
 
-func (w *writer) message(num protowire.Number, m proto.Message) {
-	w.b = protowire.AppendTag(w.b, num, protowire.BytesType)
-	w.b = protowire.AppendVarint(w.b, uint64(proto.Size(m)))
-	b, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(w.b, m)
-	if err != nil {
+// message is one of Cerbos' with its generated coder, which costs a fifth of the reflecting
+// one. It does not look whether text is UTF-8; neither does the one that reads.
+type message interface {
+	SizeVT() int
+	MarshalToSizedBufferVT(to []byte) (int, error)
+}
+
+func (w *writer) message(num protowire.Number, m message) {
+	size := m.SizeVT()
+	w.b = protowire.AppendVarint(protowire.AppendTag(w.b, num, protowire.BytesType), uint64(size))
+	w.b = slices.Grow(w.b, size)
+	end := len(w.b) + size
+	if _, err := m.MarshalToSizedBufferVT(w.b[len(w.b):end]); err != nil {
 		w.err = errors.Join(w.err, fmt.Errorf("field %d: %w", num, err))
-		return
 	}
-	w.b = b
+	w.b = w.b[:end]
 }

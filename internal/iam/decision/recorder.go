@@ -19,6 +19,7 @@ import (
 const (
 	settingsSize = 50_000    // tenants whose settings a replica keeps copies of
 	maxBody      = 256 << 10 // bytes of a stored record; a larger one loses its attributes
+	keepBodies   = 4 << 20   // bytes that the recorder keeps for the next batch
 	hashPurpose  = "decision redaction"
 )
 
@@ -63,6 +64,11 @@ func (r *Recorder) rows(ctx context.Context, c caller.Caller, records []recorded
 		return hashText(r.ring.Current(), sum)
 	}
 	values := make([]any, 0, 7*len(records))
+	size := 0 // a record is about as large as its request
+	for _, d := range records {
+		size += 512 + d.Size
+	}
+	bodies := make([]byte, 0, size)
 	var wrong error
 	for _, d := range records {
 		rec := Record{Decision: d.Decision, Actor: d.actor, RequestID: d.requestID}
@@ -75,19 +81,19 @@ func (r *Recorder) rows(ctx context.Context, c caller.Caller, records []recorded
 		}
 		rec.trim()
 		rec.redact(rules, hash)
-		body, err := rec.encode()
-		if len(body) > maxBody {
+		start := len(bodies)
+		if bodies, err = rec.encode(bodies); len(bodies)-start > maxBody {
 			rec.strip()
-			body, err = rec.encode()
+			bodies, err = rec.encode(bodies[:start])
 		}
-		if err == nil && len(body) > maxBody { // names alone
-			err = fmt.Errorf("a record of %d bytes", len(body))
+		if err == nil && len(bodies)-start > maxBody { // names alone
+			err = fmt.Errorf("a record of %d bytes", len(bodies)-start)
 		}
 		if err != nil {
-			wrong = errors.Join(wrong, err)
+			bodies, wrong = bodies[:start], errors.Join(wrong, err)
 			continue
 		}
-		values = append(values, rec.ID, key(rec.principal().GetId()), rec.resourceKey(), askedBy(rec.Actor), rec.Revision, rec.effects(), body)
+		values = append(values, rec.ID, key(rec.principal().GetId()), rec.resourceKey(), askedBy(rec.Actor), rec.Revision, rec.effects(), bodies[start:len(bodies):len(bodies)])
 	}
 	return values, wrong
 }
