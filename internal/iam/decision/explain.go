@@ -16,7 +16,7 @@ import (
 // Explained is how an answer about one resource came about.
 type Explained struct {
 	DecisionID id.ID      `json:"decision_id" format:"uuid"`
-	Revision   int64      `json:"revision" doc:"The policy revision that answered, and that was asked again; 0 is the base policies alone."`
+	Revision   int64      `json:"revision" doc:"The policy revision that answered, and that is asked again; 0 is the base policies alone."`
 	Result     ResultView `json:"result" doc:"The answer that was given."`
 	Reason     string     `json:"reason,omitempty" doc:"Why everything was denied without asking a policy. Then there is nothing else to explain."`
 	Same       bool       `json:"same" doc:"Asking again gave the same effects. Where it did not, a note says why that may be."`
@@ -82,9 +82,11 @@ const (
 
 // source says where the value at a path of the input comes from.
 func source(mode application.PrincipalMode, in *enginev1.CheckInput, path string) string {
-	path = strings.TrimPrefix(path, "request.")
+	path, ofRequest := strings.CutPrefix(path, "request.")
 	switch {
-	case strings.HasPrefix(path, "aux_data"), strings.HasPrefix(path, "auxData"):
+	case !ofRequest: // variables, globals, derived roles: computed
+		return ""
+	case strings.HasPrefix(path, "aux"):
 		return fromToken
 	case !strings.HasPrefix(path, "principal"):
 		if policy.Reserved(in.GetResource().GetKind()) {
