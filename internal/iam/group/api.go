@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
@@ -83,14 +84,16 @@ func Operations(roles Roles) []api.Operation {
 	}
 	created := op("POST", "/groups", "create-group", "group.create", "Add a group")
 	created.Status = 201
+	listed := op("GET", "/groups", "list-groups", "group.read", "List the groups that you may see, in the order they were made")
+	listed.Filtered = true
 	return []api.Operation{
-		api.Read(op("GET", "/groups", "list-groups", "group.read", "List groups in the order they were made"),
+		api.Read(listed,
 			func(ctx context.Context, tx *db.Tx, in *listInput) (page.List[View], error) {
 				p, err := in.Request()
 				if err != nil {
 					return page.List[View]{}, err
 				}
-				l, err := List(ctx, tx, in.Search, p)
+				l, err := List(ctx, tx, filter.Of(ctx), in.Search, p)
 				return page.Map(l, view), err
 			}),
 		api.Read(op("GET", "/groups/{id}", "get-group", "group.read", "Get a group"),

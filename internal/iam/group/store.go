@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
@@ -74,14 +75,22 @@ func Get(ctx context.Context, tx *db.Tx, group id.ID) (Group, error) {
 	return found(db.One(ctx, tx, scanGroup, `SELECT `+columns+` FROM groups WHERE tenant_id = $1 AND id = $2`, group))
 }
 
-// List returns groups in the order they were made; with search only those whose name begins
-// with it, in any case.
-func List(ctx context.Context, tx *db.Tx, search string, p page.Request) (page.List[Group], error) {
+// filterable are the attributes that policies may limit the list by.
+var filterable = filter.Columns{"id": {SQL: "id", Kind: filter.ID}}
+
+// List returns those groups that shown lets through, in the order they were made; with search
+// only those whose name begins with it, in any case.
+func List(ctx context.Context, tx *db.Tx, shown filter.Filter, search string, p page.Request) (page.List[Group], error) {
 	query, args := `SELECT `+columns+` FROM groups WHERE tenant_id = $1`, []any{p.Fetch()}
 	arg := func(v any) string {
 		args = append(args, v)
 		return fmt.Sprintf("$%d", len(args)+1)
 	}
+	limit, err := shown.SQL(filterable, arg)
+	if err != nil {
+		return page.List[Group]{}, err
+	}
+	query += limit
 	if prefix := nameKey(strings.ToValidUTF8(strings.TrimSpace(search), "")); prefix != "" {
 		// A prefix as a range in byte order; U+10FFFF sorts after every other character.
 		query += ` AND name_key >= ` + arg(prefix) + ` AND name_key < ` + arg(prefix+"\U0010FFFF")

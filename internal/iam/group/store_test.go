@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
@@ -243,9 +244,23 @@ func TestListsArePaged(t *testing.T) {
 			t.Errorf("groups of a user: %s", diff)
 		}
 		if diff := cmp.Diff(groups, of(func(tx *db.Tx, p page.Request) (page.List[group.Group], error) {
-			return group.List(t.Context(), tx, " tEAm", p)
+			return group.List(t.Context(), tx, filter.All(), " tEAm", p)
 		})); diff != "" {
 			t.Errorf("found: %s", diff)
+		}
+		for what, shown := range map[string]filter.Filter{
+			"one":     filter.Where(filter.Node{Operator: "in", Operands: []filter.Node{{Attribute: "id"}, {Value: []any{groups[3].String()}}}}),
+			"nothing": filter.Nothing(),
+		} {
+			if err := f.View(t.Context(), f.c, func(tx *db.Tx) error {
+				l, err := group.List(t.Context(), tx, shown, "", page.First())
+				if n := len(l.Items); err != nil || (what == "one") != (n == 1 && l.Items[0].ID == groups[3]) || (what == "nothing") != (n == 0) {
+					t.Errorf("shown %s: %v %v", what, l.Items, err)
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }
