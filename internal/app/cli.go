@@ -36,6 +36,7 @@ type cli struct {
 		New    newKeyCommand     `cmd:"" help:"Print a new key for the ring of --keys."`
 		Rotate rotateKeysCommand `cmd:"" help:"Rotate a tenant's signing keys."`
 	} `cmd:"" help:"Keys at rest and signing keys."`
+	Policy  policyCommands `cmd:"" help:"Check, test, publish, compare and move policies."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -123,8 +123,8 @@ func (w *world) twin(operator, slug string) *twin {
 	if slug == "acme" {
 		revisions = 3
 	}
-	for range revisions {
-		w.publish(token, slug, policy.Files{file: []byte("apiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: album, version: default, rules: [{actions: [view], effect: EFFECT_ALLOW, roles: [user]}]}\n")})
+	for n := range revisions {
+		w.publish(token, slug, policy.Files{file: []byte("# " + strings.Repeat("again ", n) + "\napiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: album, version: default, rules: [{actions: [view], effect: EFFECT_ALLOW, roles: [user]}]}\n")})
 	}
 	t.paths["policies/revisions"], t.paths["policies/draft"] = "2", file
 	t.ids = append(t.ids, file)

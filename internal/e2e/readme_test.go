@@ -14,16 +14,31 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// runnable is a shell block of README.md that is marked to be run.
+// runnable is a shell block of a page that is marked to be run.
 var runnable = regexp.MustCompile("(?ms)^```sh run\n(.*?)^```$")
 
-// TestReadme runs the marked blocks of README.md, in one shell and in their order, with the ports changed to free ones.
+// TestReadme runs the marked blocks of README.md.
 func TestReadme(t *testing.T) {
+	runPage(t, "README.md", `"issuer"`, `"authorization_endpoint"`, `"active":true`, `"user.create"`)
+}
+
+// TestFirstPolicy runs the marked blocks of the guide.
+func TestFirstPolicy(t *testing.T) {
+	runPage(t, "docs/guides/first-policy.md",
+		"The policies are valid.", "3 passed, 0 failed", "Revision 1 is in force.",
+		`"edit":"EFFECT_DENY"`, "+    - actions: [edit]", "changed resource.album.vdefault (album.yaml)", "Revision 2 is in force.", `"edit":"EFFECT_ALLOW"`,
+		`album.yaml:12:3: unknown field "rulez"`, "wanted EFFECT_DENY, got EFFECT_ALLOW", "(policy.invalid)",
+		"Revision 3, the same as revision 1, is in force.", `"rolled_back_to":1`, "2 files are in")
+}
+
+// runPage runs the marked blocks of a page in one shell and in their order, with the ports changed to free ones, and wants these
+// texts in what they print. The page is written in Markdown and named from the root.
+func runPage(t *testing.T, page string, wanted ...string) {
 	root := process.Root(t)
 	for _, program := range []string{"bash", "curl", "openssl", "make"} {
 		command(t, program, program)
 	}
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	text, err := os.ReadFile(filepath.Join(root, page))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,12 +47,12 @@ func TestReadme(t *testing.T) {
 	script.WriteString("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n")
 	blocks := runnable.FindAllStringSubmatch(string(text), -1)
 	if len(blocks) == 0 {
-		t.Fatal("README.md has no block marked `sh run`")
+		t.Fatalf("%s has no block marked `sh run`", page)
 	}
 	for _, block := range blocks {
 		script.WriteString(block[1])
 	}
-	script.WriteString("\necho; echo README-END\n")
+	script.WriteString("\necho; echo PAGE-END\n")
 	ports := strings.NewReplacer("127.0.0.1:8080", freeAddress(t), "127.0.0.1:8081", freeAddress(t), "127.0.0.1:8082", freeAddress(t))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -55,7 +70,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{`"issuer"`, `"authorization_endpoint"`, `"active":true`, `"user.create"`, "README-END"} {
+	for _, want := range append(wanted, "PAGE-END") {
 		if !strings.Contains(strings.ReplaceAll(string(out), `": `, `":`), want) {
 			t.Errorf("the output has no %s:\n%s", want, out)
 		}

@@ -173,14 +173,18 @@ func version(text string) (id.ID, error) {
 	return v, nil
 }
 
-// costly is how many requests that compile, pack or compare a tenant may have under way.
-const costly = 2
+// How many costly requests a tenant may have under way: one that compiles, for which the whole
+// process has few places, and others that pack or compare.
+const (
+	compiling = 1
+	costly    = 2
+)
 
 // Operations are the management operations on policies.
 func Operations(deps Deps) []api.Operation {
 	const draftTag, revisionTag = "Policy draft", "Policy revisions"
 	return []api.Operation{
-		api.Call(api.Op{Method: "POST", Path: "/policies/import", ID: "import-policies", Action: "policy.update", Tag: draftTag, Summary: "Make the draft from a directory of policies", Status: 201, Body: maxArchive, AtOnce: costly,
+		api.Call(api.Op{Method: "POST", Path: "/policies/import", ID: "import-policies", Action: "policy.update", Tag: draftTag, Summary: "Make the draft from a directory of policies", Status: 201, Body: maxArchive, AtOnce: compiling,
 			Description: "The body is a zip or tar.gz of an ordinary Cerbos policy directory. It replaces the whole draft. With `publish=true` (which needs the action `policy.publish`) the policies are compiled, their test suites are run and they are published at once; where anything is wrong, the answer is 422 with every error and nothing has been changed."},
 			deps.importArchive),
 		api.Call(api.Op{Method: "GET", Path: "/policies/export", ID: "export-policies", Action: "policy.read", Tag: revisionTag, Summary: "Get a directory of policies as a zip or tar.gz", AtOnce: costly,
@@ -247,7 +251,7 @@ func Operations(deps Deps) []api.Operation {
 					return deleteFile(ctx, tx, seen, in.Path)
 				})
 			}),
-		api.Call(api.Op{Method: "POST", Path: "/policies/draft/validate", ID: "validate-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Check whether the draft compiles", AtOnce: costly},
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/validate", ID: "validate-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Check whether the draft compiles", AtOnce: compiling},
 			func(ctx context.Context, d *db.DB, c caller.Caller, _ *nothing) (ValidationView, error) {
 				s, err := readState(ctx, d, c)
 				if err != nil {
@@ -263,7 +267,7 @@ func Operations(deps Deps) []api.Operation {
 				}
 				return v, err
 			}),
-		api.Call(api.Op{Method: "POST", Path: "/policies/draft/test", ID: "test-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Run the test suites of the draft", AtOnce: costly,
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/test", ID: "test-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Run the test suites of the draft", AtOnce: compiling,
 			Description: "Every `*_test.yaml` of the draft, case by case. Where the policies do not compile, the answer is 422."},
 			func(ctx context.Context, d *db.DB, c caller.Caller, _ *nothing) (TestView, error) {
 				s, err := readState(ctx, d, c)
@@ -273,7 +277,7 @@ func Operations(deps Deps) []api.Operation {
 				r, err := RunSuites(ctx, s.files, s.settings)
 				return TestView{r, s.draft.Version.String()}, refused(err)
 			}),
-		api.Call(api.Op{Method: "POST", Path: "/policies/draft/publish", ID: "publish-policy-draft", Action: "policy.publish", Tag: draftTag, Summary: "Publish the draft as a new revision", Status: 201, AtOnce: costly,
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/publish", ID: "publish-policy-draft", Action: "policy.publish", Tag: draftTag, Summary: "Publish the draft as a new revision", Status: 201, AtOnce: compiling,
 			Description: "The draft is compiled and its suites are run; only what passes is published, exactly as it was checked. It is in force on every replica within two seconds. Where anything is wrong, the answer is 422 with every error."},
 			deps.publishDraft),
 		api.Read(api.Op{Method: "GET", Path: "/policies/revisions", ID: "list-policy-revisions", Action: "policy.read", Tag: revisionTag, Summary: "List revisions, newest first; the first is in force"},

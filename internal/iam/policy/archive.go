@@ -7,7 +7,6 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"maps"
 	"slices"
@@ -252,12 +251,9 @@ func (fs Files) zip() []byte {
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
 	for _, p := range slices.Sorted(maps.Keys(fs)) {
-		h := &zip.FileHeader{
-			Name: p, Method: zip.Store, Modified: packed, CRC32: crc32.ChecksumIEEE(fs[p]),
-			CompressedSize64: uint64(len(fs[p])), UncompressedSize64: uint64(len(fs[p])),
-		}
+		h := &zip.FileHeader{Name: p, Method: zip.Store, Modified: packed}
 		h.SetMode(0o644)
-		f, err := w.CreateRaw(h)
+		f, err := w.CreateHeader(h)
 		if err == nil {
 			_, err = f.Write(fs[p])
 		}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -45,7 +46,7 @@ var (
 // ErrInvalid is what publishing fails with where the policies do not compile or their suites
 // do not pass. Its fields are the problems, each with file, line and column. Doors that can
 // tell it from other bad requests do: it is the policies that are wrong, not the request.
-var ErrInvalid = fault.New(fault.Invalid, "policy.invalid", "The policies are not valid: errors says what is wrong and where.")
+var ErrInvalid = fault.New(fault.Invalid, "policy.invalid", "The policies are not valid. Nothing has been changed.")
 
 // publishing is what a draft or an import asks for.
 type publishing struct {
@@ -165,15 +166,15 @@ func Rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revi
 	if err != nil {
 		return Revision{}, err
 	}
-	current, err := currentNumber(ctx, tx)
+	current, err := Current(ctx, tx)
 	if err != nil {
 		return Revision{}, err
 	}
-	if number == current {
-		return Revision{}, fault.New(fault.Conflict, "policy.in_force", "Revision %d is in force already.", number)
+	if bytes.Equal(old.Digest, current.Digest) {
+		return Revision{}, fault.New(fault.Conflict, "policy.in_force", "Revision %d, which is in force, has the same files as revision %d. There is nothing to roll back.", current.Number, number)
 	}
 	r := old
-	r.Number, r.Origin, r.Reason, r.Author, r.CreatedAt = current+1, number, reason, tx.Caller().Actor, tx.Now()
+	r.Number, r.Origin, r.Reason, r.Author, r.CreatedAt = current.Number+1, number, reason, tx.Caller().Actor, tx.Now()
 	free, err := repeatRevision(ctx, tx, r)
 	if err != nil {
 		return Revision{}, err

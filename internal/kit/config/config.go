@@ -171,9 +171,9 @@ func (l *loader) get(name string) *setting {
 	panic("config: no setting " + name)
 }
 
-// notSettings are GATEHOUSE_ variables that others read or make: tests, and Kubernetes,
-// which gives every pod the addresses of each service whose name begins like ours.
-var notSettings = regexp.MustCompile(`^GATEHOUSE_(TEST_.*|TESTKIT_.*|(.+_)?SERVICE_(HOST|PORT)(_.+)?|(.+_)?PORT(_[0-9]+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
+// notSettings are GATEHOUSE_ variables that others read or make: tests, commands that speak
+// to a server instead of being one, and Kubernetes, which gives every pod the addresses of each service whose name begins like ours.
+var notSettings = regexp.MustCompile(`^GATEHOUSE_(TEST_.*|TESTKIT_.*|(URL|TOKEN|CLIENT_ID|CLIENT_SECRET)(_FILE)?|(.+_)?SERVICE_(HOST|PORT)(_.+)?|(.+_)?PORT(_[0-9]+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
 
 func (l *loader) environment(environ []string) {
 	for _, kv := range environ {
