@@ -80,9 +80,8 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 	decide := pdp.New(pdp.Deps{
 		Tokens: known, Sites: tenants, Applications: applications, Engine: engine,
 		Principals: principal.New(d, tenant.NewVersions(d), c), Recorder: decisions, Clock: c,
-		KeySets: published.KeySets,
+		AuxData: engine,
 	})
-	tenants.Watch(decide.Drop)
 	return &App{
 		Config: cfg, Log: log, Clock: c, DB: d, Ring: keyRing, Development: development,
 		Queue:        job.NewQueue(keyRing),

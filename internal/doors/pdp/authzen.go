@@ -266,7 +266,7 @@ func (s authzenService) auxData(ctx context.Context, a *asker, context map[strin
 		}
 		in.Jwts[name] = token(j)
 	}
-	return s.d.jwts.auxData(ctx, a.caller, in)
+	return s.d.AuxData.AuxData(ctx, a.caller, in)
 }
 
 // search answers the three searches (§8), which are optional, with why we have none: an empty

@@ -130,7 +130,7 @@ func (s cerbosService) checkResources(ctx context.Context, a *asker, m *requestv
 	if err := fewResources(len(m.Resources)); err != nil {
 		return nil, err
 	}
-	aux, err := s.d.jwts.auxData(ctx, a.caller, m.AuxData)
+	aux, err := s.d.AuxData.AuxData(ctx, a.caller, m.AuxData)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ func (s cerbosService) planResources(ctx context.Context, a *asker, m *requestv1
 	if err := a.lawful(m, &m.Principal, func() bool { return goodPlanResources(m) }); err != nil {
 		return nil, err
 	}
-	aux, err := s.d.jwts.auxData(ctx, a.caller, m.AuxData)
+	aux, err := s.d.AuxData.AuxData(ctx, a.caller, m.AuxData)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +231,7 @@ func (s cerbosService) checkResourceSet(ctx context.Context, a *asker, m *reques
 	if err := fewActions(len(m.Actions)); err != nil {
 		return nil, err
 	}
-	aux, err := s.d.jwts.auxData(ctx, a.caller, m.AuxData)
+	aux, err := s.d.AuxData.AuxData(ctx, a.caller, m.AuxData)
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +280,7 @@ func (s cerbosService) checkResourceBatch(ctx context.Context, a *asker, m *requ
 	if err := fewResources(len(m.Resources)); err != nil {
 		return nil, err
 	}
-	aux, err := s.d.jwts.auxData(ctx, a.caller, m.AuxData)
+	aux, err := s.d.AuxData.AuxData(ctx, a.caller, m.AuxData)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	authzenv1 "github.com/cerbos/cerbos/api/genpb/authzen/authorization/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	requestv1 "github.com/cerbos/cerbos/api/genpb/cerbos/request/v1"
 	svcv1 "github.com/cerbos/cerbos/api/genpb/cerbos/svc/v1"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
@@ -48,8 +49,11 @@ type Recorder interface {
 	Record(c caller.Caller, d decision.Decision)
 }
 
-// KeySets returns a tenant's key sets for the JWT of auxData.
-type KeySets func(ctx context.Context, c caller.Caller) ([]policy.KeySet, error)
+// AuxData verifies the JWTs that a request brings for its conditions with the tenant's key sets;
+// policy.InProcess does.
+type AuxData interface {
+	AuxData(ctx context.Context, c caller.Caller, in *requestv1.AuxData) (*enginev1.AuxData, error)
+}
 
 // Deps is what the door works with. All fields are required.
 type Deps struct {
@@ -59,15 +63,14 @@ type Deps struct {
 	Engine       policy.Engine
 	Principals   Principals
 	Recorder     Recorder
-	KeySets      KeySets
+	AuxData      AuxData
 	Clock        clock.Clock
 }
 
-// Door answers questions. It is safe for concurrent use. Give Drop to tenant.Directory.Watch.
+// Door answers questions. It is safe for concurrent use.
 type Door struct {
 	Deps
 	homes *lru.Cache[[32]byte, string] // digest of a JWT → its issuer, as it says itself
-	jwts  *jwts
 }
 
 // homesSize is how many tokens' issuers are remembered: a few megabytes.
@@ -79,11 +82,8 @@ func New(d Deps) *Door {
 	if err != nil { // only a size below one
 		panic(err)
 	}
-	return &Door{Deps: d, homes: homes, jwts: newJWTs(d.KeySets, d.Clock)}
+	return &Door{Deps: d, homes: homes}
 }
-
-// Drop forgets a tenant's key sets; those of all tenants for the zero id.
-func (d *Door) Drop(tenant id.ID) { d.jwts.drop(tenant) }
 
 // Serve registers the gRPC services.
 func (d *Door) Serve(s *web.RPC) {

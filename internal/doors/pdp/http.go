@@ -129,6 +129,9 @@ func readBy(how protojson.UnmarshalOptions, body string, m proto.Message) error 
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
+	if err == nil && deep(first) {
+		return errDeep
+	}
 	if err == nil {
 		err = how.Unmarshal(first, m)
 	}
@@ -138,6 +141,27 @@ func readBy(how protojson.UnmarshalOptions, body string, m proto.Message) error 
 		return invalid("%s", strings.ToValidUTF8(text[:min(len(text), 300)], "\uFFFD"))
 	}
 	return nil
+}
+
+// deep reports whether JSON is nested deeper than any request may be, with maxDepth levels of attributes.
+func deep(b []byte) bool {
+	depth, text := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth+8 {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
 }
 
 // protoJSON renders a message that has no writer of its own: of text, effects and what was read from JSON,

@@ -178,6 +178,8 @@ func fewActions(n int) error {
 	return nil
 }
 
+var errDeep = invalid("The request's attributes are nested deeper than %d levels.", maxDepth)
+
 // scan looks at what generated code lets pass and nothing behind it could store or bear: text
 // that is not UTF-8, and attributes nested without end.
 type scan struct {
@@ -191,7 +193,7 @@ func (s *scan) err() error {
 	case s.bad:
 		return invalid("The request contains text that is not UTF-8.")
 	case s.deep:
-		return invalid("The request's attributes are nested deeper than %d levels.", maxDepth)
+		return errDeep
 	}
 	return nil
 }

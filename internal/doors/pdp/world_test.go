@@ -78,7 +78,7 @@ resourcePolicy:
     - actions: [teleport]
       effect: EFFECT_ALLOW
       roles: [employee]
-      condition: {match: {expr: request.aux_data.jwt.aud == "gate"}}
+      condition: {match: {expr: '"gate" in request.aux_data.jwt.aud'}}
 `),
 }
 
@@ -93,8 +93,8 @@ type world struct {
 	globex   caller.Caller
 	keys     *signingkey.Keys
 	recorded recorded
-	sets     map[id.ID][]policy.KeySet
 	door     *pdp.Door
+	gate     *jose.PrivateKey // signs what auxData may hold
 }
 
 type logged struct {
@@ -133,11 +133,16 @@ func (r *recorded) last() (decision.Decision, caller.Caller) {
 	return r.list[len(r.list)-1], r.by[len(r.by)-1]
 }
 
-// source publishes the same table for every tenant but those that are left out.
-type source struct{ table []byte }
+// source publishes the same table for every tenant, with a key set for auxData.
+type source struct {
+	table []byte
+	keys  string
+}
 
 func (s source) Published(context.Context, caller.Caller) (policy.Published, error) {
-	return policy.Published{Revision: 7, Table: s.table, Settings: policy.DefaultSettings()}, nil
+	settings := policy.DefaultSettings()
+	settings.KeySets = []policy.KeySet{{ID: "gate", Keys: s.keys}}
+	return policy.Published{Revision: 7, Table: s.table, Settings: settings}, nil
 }
 
 var table = sync.OnceValues(func() ([]byte, error) { return policy.Compile(ctx, files, policy.DefaultSettings()) })
@@ -146,6 +151,11 @@ func both(t *testing.T, fn func(t *testing.T, w *world)) {
 	t.Helper()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) { fn(t, newWorld(t, d)) })
 }
+
+// newWorldOn is a world on SQLite, for what has nothing to do with the database.
+func newWorldOn(t testing.TB) *world { return newWorld(t, testkit.Open(t, testkit.SQLite(t))) }
+
+var everything = role.Everything()
 
 func newWorld(t testing.TB, d *testkit.Database) *world {
 	t.Helper()
@@ -157,7 +167,7 @@ func newWorld(t testing.TB, d *testkit.Database) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{Database: d, t: t, acme: d.Tenant(t, "acme"), globex: d.Tenant(t, "globex"), sets: map[id.ID][]policy.KeySet{}}
+	w := &world{Database: d, t: t, acme: d.Tenant(t, "acme"), globex: d.Tenant(t, "globex")}
 	log := slog.New(slog.NewTextHandler(&w.log, nil))
 	server := httptest.NewUnstartedServer(nil)
 	w.origin = "http://" + server.Listener.Addr().String()
@@ -169,12 +179,19 @@ func newWorld(t testing.TB, d *testkit.Database) *world {
 	apps := application.NewDirectory(d.DB)
 	w.keys = signingkey.New(d.DB, ring, d.Clock, tenant.Touch)
 	known := grant.NewKnown(&grant.Verifier{DB: d.DB, Keys: w.keys}, d.Clock)
-	engine := policy.NewInProcess(source{compiled}, policies.Files)
+	if w.gate, err = jose.Generate(jose.ES256); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := jose.Set{w.gate.Public()}.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := policy.NewInProcess(source{compiled, string(keys)}, policies.Files)
 	w.door = pdp.New(pdp.Deps{
 		Tokens: known, Sites: tenants, Applications: apps, Engine: engine, Principals: principal.New(d.DB, tenant.NewVersions(d.DB), d.Clock),
-		Recorder: &w.recorded, Clock: d.Clock, KeySets: func(_ context.Context, c caller.Caller) ([]policy.KeySet, error) { return w.sets[c.Tenant], nil },
+		Recorder: &w.recorded, Clock: d.Clock, AuxData: engine,
 	})
-	for _, drop := range []func(id.ID){apps.Drop, w.keys.Drop, known.Drop, engine.Drop, w.door.Drop} {
+	for _, drop := range []func(id.ID){apps.Drop, w.keys.Drop, known.Drop, engine.Drop} {
 		tenants.Watch(drop)
 	}
 	mux, metrics := http.NewServeMux(), web.NewMetrics(prometheus.NewRegistry())

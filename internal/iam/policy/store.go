@@ -245,16 +245,6 @@ func repeatRevision(ctx context.Context, tx *db.Tx, r Revision) (bool, error) {
 // Store reads what is in force; it is the engine's Source.
 type Store struct{ DB *db.DB }
 
-// KeySets returns the key sets of the caller's tenant.
-func (s Store) KeySets(ctx context.Context, c caller.Caller) (sets []KeySet, err error) {
-	err = s.DB.View(ctx, c, func(tx *db.Tx) error {
-		found, err := GetSettings(ctx, tx)
-		sets = found.KeySets
-		return err
-	})
-	return sets, err
-}
-
 // Published implements Source.
 func (s Store) Published(ctx context.Context, c caller.Caller) (p Published, err error) {
 	err = s.DB.View(ctx, c, func(tx *db.Tx) error {

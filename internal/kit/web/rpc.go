@@ -194,9 +194,12 @@ func (s *RPC) guarded(sv service) *grpc.ServiceDesc {
 func (s *scope) read(m any, dec func(any) error) error {
 	in := message{to: m}
 	if err := dec(&in); err != nil {
-		return status.Error(codes.InvalidArgument, "The message is not one of this method: "+in.reason)
+		return err // too large, or the client went away; gRPC has answered it
 	}
 	s.size = in.size
+	if in.err != nil {
+		return status.Error(codes.InvalidArgument, "The message is not one of this method: "+in.err.Error())
+	}
 	return nil
 }
 

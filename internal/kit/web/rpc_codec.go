@@ -9,11 +9,12 @@ import (
 // cost a third of what reflection does.
 type codec struct{}
 
-// message is what a call's message is read into, and how large it was.
+// message is what a call's message is read into, how large it was, and why it could not be read:
+// of an error that the codec returns gRPC makes one of the server's.
 type message struct {
-	to     any
-	size   int
-	reason string
+	to   any
+	size int
+	err  error
 }
 
 type generated interface {
@@ -61,18 +62,14 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 
 // Unmarshal implements encoding.CodecV2.
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	in, ok := v.(*message)
-	if !ok { // health and reflection
-		in = &message{to: v}
-	}
-	in.size = data.Len()
 	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buf.Free()
-	err := unmarshal(buf.ReadOnlyData(), in.to)
-	if err != nil {
-		in.reason = err.Error()
+	in, ok := v.(*message)
+	if !ok { // health and reflection
+		return unmarshal(buf.ReadOnlyData(), v)
 	}
-	return err
+	in.size, in.err = data.Len(), unmarshal(buf.ReadOnlyData(), in.to)
+	return nil
 }
 
 func unmarshal(b []byte, v any) error {

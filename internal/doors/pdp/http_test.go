@@ -1,0 +1,239 @@
+package pdp_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+)
+
+func TestTheOtherForms(t *testing.T) {
+	d := newWorldOn(t)
+	token := d.asking(application.Asserted)
+	for path, c := range map[string]struct{ body, want string }{
+		"/api/check": {
+			`{"requestId":"r","actions":["view"],"includeMeta":true,"principal":{"id":"sam","roles":["employee"]},"resource":{"kind":"leave_request","instances":{"L2":{"attr":{"owner":"kim"}},"L1":{"attr":{"owner":"sam"}}}}}`,
+			`{"requestId":"r","resourceInstances":{"L1":{"actions":{"view":"EFFECT_ALLOW"}},"L2":{"actions":{"view":"EFFECT_DENY"}}},"meta":{"resourceInstances":{
+				"L1":{"actions":{"view":{"matchedPolicy":"resource.leave_request.vdefault"}},"effectiveDerivedRoles":["owner"]},"L2":{"actions":{"view":{"matchedPolicy":"resource.leave_request.vdefault"}}}}}}`,
+		},
+		"/api/check_resource_batch": {
+			`{"requestId":"r","principal":{"id":"sam","roles":["employee"]},"resources":[{"actions":["view"],"resource":{"kind":"leave_request","id":"L1","attr":{"owner":"sam"}}}]}`,
+			`{"requestId":"r","results":[{"resourceId":"L1","actions":{"view":"EFFECT_ALLOW"}}]}`,
+		},
+		"/api/plan/resources": {
+			`{"requestId":"r","action":"view","includeMeta":true,"principal":{"id":"sam","roles":["auditor"]},"resource":{"kind":"leave_request"}}`,
+			`{"requestId":"r","action":"view","resourceKind":"leave_request","filter":{"kind":"KIND_ALWAYS_ALLOWED"},"meta":{"filterDebug":"(true)"}}`,
+		},
+		"/access/v1/evaluation": {
+			`{"subject":{"type":"employee","id":"sam"},"resource":{"type":"leave_request","id":"L1","properties":{"owner":"sam"}},"action":{"name":"view"}}`,
+			`{"decision":true}`,
+		},
+		"/access/v1/evaluations": {
+			`{"subject":{"type":"employee","id":"sam"},"action":{"name":"view"},"options":{"evaluations_semantic":"deny_on_first_deny","another":1},"evaluations":[
+				{"resource":{"type":"leave_request","id":"L1","properties":{"owner":"sam"}}},{"resource":{"type":"leave_request","id":"L1","properties":{"owner":"kim"}}},{"resource":{"type":"leave_request","id":"L3"}}]}`,
+			`{"evaluations":[{"decision":true},{"decision":false}]}`,
+		},
+	} {
+		a := d.post(token, "/t/acme"+path, c.body)
+		got, want := a.json(t), answered{body: c.want}.json(t)
+		if strings.Contains(path, "plan") && got["cerbosCallId"] == "" {
+			t.Error("no call id")
+		}
+		delete(got, "cerbosCallId")
+		if diff := cmp.Diff(want, got); a.status != 200 || diff != "" {
+			t.Errorf("%s: %d %s", path, a.status, diff)
+		}
+	}
+	a := d.post(token, "/t/acme/access/v1/evaluations", `{"subject":{"type":"auditor","id":"a"},"resource":{"type":"leave_request","id":"1"},"action":{"name":"view"},"context":{"cerbos.includeMeta":true,"cerbos.requestId":"r9"}}`)
+	got := a.json(t)
+	if resp, _ := got["context"].(map[string]any)["cerbos.response"].(map[string]any); got["decision"] != true || resp["requestId"] != "r9" || resp["results"] == nil {
+		t.Errorf("evaluations without evaluations: %s", a.body)
+	}
+	if made, _ := d.recorded.last(); made.Kind != decision.Evaluation {
+		t.Errorf("recorded as %s", made.Kind)
+	}
+	if a := d.post(token, "/t/acme/access/v1/search/resource", `{}`); a.status != 501 || !strings.Contains(a.body, "/api/plan/resources") {
+		t.Errorf("search: %d %s", a.status, a.body)
+	}
+	for _, path := range []string{"/t/acme/.well-known/authzen-configuration", "/.well-known/authzen-configuration/t/acme"} {
+		r, _ := http.NewRequest("GET", d.origin+path, nil)
+		base := d.origin + "/t/acme"
+		want := map[string]any{"policy_decision_point": base, "access_evaluation_endpoint": base + "/access/v1/evaluation", "access_evaluations_endpoint": base + "/access/v1/evaluations"}
+		if diff := cmp.Diff(want, d.do(r).json(t)); diff != "" {
+			t.Error(diff)
+		}
+	}
+	a = d.post(token, checkPath+"?pretty", strings.Replace(samViews, `"view","approve"`, `"divide"`, 1))
+	if a.status != 200 || !strings.Contains(a.body, "\n  \"") || !strings.Contains(a.body, `"val": "NaN"`) {
+		t.Errorf("a number that JSON does not have: %d %s", a.status, a.body)
+	}
+	r, _ := http.NewRequest("POST", d.origin+checkPath, strings.NewReader(samViews))
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("X-Request-Id", "mine-1")
+	if a := d.do(r); a.header.Get("X-Request-Id") != "mine-1" || strings.Contains(d.log.text(), "mine-1") {
+		t.Errorf("X-Request-ID: %v", a.header)
+	}
+}
+
+func TestWhoMayAskOverHTTP(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		app := w.machine(w.acme, application.Asserted)
+		good := w.token(w.acme, app, application.ScopeDecide)
+		foreign := w.token(w.globex, w.machine(w.globex, application.Asserted), application.ScopeDecide)
+		for name, c := range map[string]struct {
+			token, path, challenge string
+			status                 int
+		}{
+			"good":                     {good, checkPath, "", 200},
+			"none":                     {"", checkPath, `Bearer scope="gatehouse:decide"`, 401},
+			"nonsense":                 {"x", checkPath, `Bearer error="invalid_token", scope="gatehouse:decide"`, 401},
+			"another scope":            {w.token(w.acme, app, "gatehouse:manage"), checkPath, `Bearer error="insufficient_scope", scope="gatehouse:decide"`, 403},
+			"another tenant's":         {foreign, checkPath, `Bearer error="invalid_token", scope="gatehouse:decide"`, 401},
+			"at another tenant's base": {good, "/t/globex/api/check/resources", `Bearer error="invalid_token", scope="gatehouse:decide"`, 401},
+			"AuthZEN":                  {foreign, "/t/acme/access/v1/evaluation", `Bearer error="invalid_token", scope="gatehouse:decide"`, 401},
+			"search":                   {foreign, "/t/acme/access/v1/search/action", `Bearer error="invalid_token", scope="gatehouse:decide"`, 401},
+		} {
+			a := w.post(c.token, c.path, samViews)
+			if a.status != c.status || a.header.Get("WWW-Authenticate") != c.challenge {
+				t.Errorf("%s: %d %q", name, a.status, a.header.Get("WWW-Authenticate"))
+			}
+			if body := a.json(t); c.status != 200 && (body["code"] == nil || body["message"] == "") {
+				t.Errorf("%s: %s", name, a.body)
+			}
+		}
+		ends := func(what string, fn func(tx *db.Tx) error) {
+			t.Helper()
+			w.update(w.acme, fn)
+			if a := w.post(good, checkPath, samViews); a.status != 401 && a.status != 403 {
+				t.Errorf("%s: %d %s", what, a.status, a.body)
+			}
+		}
+		status := func(s application.Status) func(tx *db.Tx) error {
+			return func(tx *db.Tx) error {
+				_, _, err := application.Update(ctx, tx, everything, app.ID, application.Patch{Status: &s})
+				return err
+			}
+		}
+		ends("application disabled", status(application.Disabled))
+		w.update(w.acme, status(application.Active))
+		ends("tenant suspended", func(tx *db.Tx) error { _, err := tenant.SetStatus(ctx, tx, tenant.Suspended); return err })
+		w.update(w.acme, func(tx *db.Tx) error { _, err := tenant.SetStatus(ctx, tx, tenant.Active); return err })
+		if a := w.post(good, checkPath, samViews); a.status != 200 {
+			t.Errorf("all is well again: %d %s", a.status, a.body)
+		}
+	})
+}
+
+// A user's token asks about its user alone, whose roles and sign-in are the directory's.
+func TestWhatMayIDoHere(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		ada, token := w.person("ada", []string{"pwd", "otp"})
+		kim, _ := w.person("kim", []string{"pwd"})
+		ask := func(token, principal string) (view, approve any, a answered) {
+			t.Helper()
+			a = w.post(token, checkPath, `{`+principal+`"resources":[{"actions":["view","approve"],"resource":{"kind":"leave_request","id":"L1","attr":{"owner":"`+ada.ID.String()+`"}}}]}`)
+			if a.status != 200 {
+				return nil, nil, a
+			}
+			actions := a.json(t)["results"].([]any)[0].(map[string]any)["actions"].(map[string]any)
+			return actions["view"], actions["approve"], a
+		}
+		allow, deny := effectv1.Effect_EFFECT_ALLOW.String(), effectv1.Effect_EFFECT_DENY.String()
+		for name, c := range map[string]struct {
+			principal     string
+			view, approve any
+			reason        string
+		}{
+			"nobody named":         {``, deny, allow, ""},
+			"themselves":           {`"principal":{"id":"` + ada.ID.String() + `"},`, deny, allow, ""},
+			"with roles of theirs": {`"principal":{"id":"` + ada.ID.String() + `","roles":["auditor","employee"],"attr":{"amr":["none"]}},`, deny, allow, ""},
+			"somebody else":        {`"principal":{"id":"` + kim.ID.String() + `","roles":["auditor"]},`, deny, deny, "principal.another"},
+		} {
+			view, approve, a := ask(token, c.principal)
+			if view != c.view || approve != c.approve {
+				t.Errorf("%s: %v %v: %d %s", name, view, approve, a.status, a.body)
+			}
+			made, by := w.recorded.last()
+			if made.Reason != c.reason || made.Mode != application.FromDirectory || by.Actor.Kind != caller.User || by.Actor.ID != ada.ID {
+				t.Errorf("%s: recorded %q %s by %+v", name, made.Reason, made.Mode, by.Actor)
+			}
+		}
+		if a := w.post(token, planPath, `{"actions":["view"],"principal":{"id":"`+kim.ID.String()+`"},"resource":{"kind":"leave_request"}}`); !strings.Contains(a.body, "KIND_ALWAYS_DENIED") {
+			t.Errorf("a plan about somebody else: %s", a.body)
+		}
+		if a := w.post(token, "/t/acme/access/v1/evaluation", `{"resource":{"type":"leave_request","id":"L1"},"action":{"name":"approve"}}`); a.body != `{"decision":true}` {
+			t.Errorf("AuthZEN without a subject: %d %s", a.status, a.body)
+		}
+		w.update(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, ada.ID, user.Deactivated); return err })
+		if _, _, a := ask(token, ``); a.status != 401 {
+			t.Errorf("deactivated: %d %s", a.status, a.body)
+		}
+	})
+}
+
+// A machine application in directory mode names somebody and nothing more.
+func TestPrincipalsFromTheDirectory(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		token := w.asking(application.FromDirectory)
+		ada, _ := w.person("ada", nil, "auditor")
+		view := func(principal string) answered {
+			return w.post(token, checkPath, `{"principal":`+principal+`,"resources":[{"actions":["view"],"resource":{"kind":"leave_request","id":"L1"}}]}`)
+		}
+		if a := view(`{"id":"` + ada.ID.String() + `"}`); !strings.Contains(a.body, "EFFECT_ALLOW") {
+			t.Errorf("an auditor: %d %s", a.status, a.body)
+		}
+		if a := view(`{"id":"nobody","roles":["auditor"]}`); a.status != 200 || strings.Contains(a.body, "EFFECT_ALLOW") {
+			t.Errorf("somebody unknown: %d %s", a.status, a.body)
+		}
+		if made, _ := w.recorded.last(); made.Reason != "principal.unknown" || len(made.Outputs) != 1 {
+			t.Errorf("recorded %+v", made)
+		}
+		w.update(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, ada.ID, user.Locked); return err })
+		if a := view(`{"id":"` + ada.ID.String() + `"}`); a.status != 200 || strings.Contains(a.body, "EFFECT_ALLOW") {
+			t.Errorf("somebody locked: %d %s", a.status, a.body)
+		}
+		// Two subjects in one request: each gets their own.
+		w.update(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, ada.ID, user.Active); return err })
+		a := w.post(token, "/t/acme/access/v1/evaluations", `{"resource":{"type":"leave_request","id":"L1"},"action":{"name":"view"},"evaluations":[
+			{"subject":{"type":"user","id":"nobody"}},{"subject":{"type":"user","id":"`+ada.ID.String()+`"}}]}`)
+		if a.body != `{"evaluations":[{"decision":false},{"decision":true}]}` && strings.ReplaceAll(a.body, " ", "") != `{"evaluations":[{"decision":false},{"decision":true}]}` {
+			t.Errorf("two subjects: %d %s", a.status, a.body)
+		}
+	})
+}
+
+// Whatever a body holds, the answer is an answer or a refusal with a sentence.
+func TestBadBodies(t *testing.T) {
+	w := newWorldOn(t)
+	token := w.asking(application.Asserted)
+	many := strings.Repeat(`{"actions":["view"],"resource":{"kind":"k","id":"1"}},`, 51)
+	for name, c := range map[string]struct{ body, want string }{
+		"nothing":                 {``, `"code":3`},
+		"no JSON":                 {`{"principal":`, `"code":3`},
+		"an unknown field":        {`{"tenant":"globex"}`, `unknown field`},
+		"no principal":            {`{"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`, `principal: value is required`},
+		"no roles":                {`{"principal":{"id":"sam"},"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`, `principal.roles: value is required`},
+		"no resources":            {`{"principal":{"id":"sam","roles":["x"]}}`, `buf.validate.Violations`},
+		"too many resources":      {`{"principal":{"id":"sam","roles":["x"]},"resources":[` + strings.TrimSuffix(many, ",") + `]}`, `number of resources in batch (51) exceeds configured limit (50)`},
+		"another's key set":       {`{"principal":{"id":"sam","roles":["x"]},"auxData":{"jwt":{"token":"a.b.c","keySetId":"x"}},"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`, `invalid auxData`},
+		"nesting":                 {`{"principal":{"id":"sam","roles":["x"],"attr":{"a":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}},"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`, `nested deeper`},
+		"not UTF-8":               {"{\"requestId\":\"\xff\"}", `"code":3`},
+		"a scope that is none":    {`{"principal":{"id":"sam","roles":["x"],"scope":"a b"},"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`, `principal.scope`},
+		"a megabyte and one more": {`{"requestId":"` + strings.Repeat("x", 1<<20) + `"}`, `larger than we accept`},
+	} {
+		a := w.post(token, checkPath, c.body)
+		if body := strings.ReplaceAll(a.body, ", \"", ",\""); a.status != 400 || !strings.Contains(body, c.want) && !strings.Contains(strings.ReplaceAll(body, ": ", ":"), strings.ReplaceAll(c.want, ": ", ":")) {
+			t.Errorf("%s: %d %.300s", name, a.status, a.body)
+		}
+	}
+}
