@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -30,12 +31,30 @@ func Both(t *testing.T, fn func(t *testing.T, d *Database)) {
 // SQLite returns the path of a new, migrated SQLite file.
 func SQLite(t testing.TB) string {
 	t.Helper()
+	file, err := migratedSQLite()
 	path := filepath.Join(t.TempDir(), "gatehouse.db")
-	if _, err := db.Migrate(context.Background(), config(path)); err != nil {
+	if err == nil {
+		err = os.WriteFile(path, file, 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
+
+// migratedSQLite migrates once per test process; every test's file is a copy.
+var migratedSQLite = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "gatehouse-sqlite-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "gatehouse.db")
+	if _, err := db.Migrate(context.Background(), config(path)); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 // Open opens a migrated database by its DSN and closes it with the test.
 func Open(t testing.TB, dsn string) *Database {
