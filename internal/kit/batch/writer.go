@@ -96,13 +96,14 @@ func (w *Writer[T]) run() {
 	defer close(w.done)
 	timer := time.NewTimer(FlushEvery)
 	defer timer.Stop()
+	room := make([]queued[T], 0, flushSize) // for every batch in turn
 	for {
-		var batch []queued[T]
+		batch := room
 		select {
 		case q := <-w.queue:
 			batch = append(batch, q)
 		case <-w.closing:
-			for batch = w.drain(nil); len(batch) > 0; batch = w.drain(nil) {
+			for batch = w.drain(room); len(batch) > 0; batch = w.drain(room) {
 				w.flush(batch)
 			}
 			return
@@ -112,7 +113,9 @@ func (w *Writer[T]) run() {
 		case <-timer.C:
 		case <-w.closing:
 		}
-		w.flush(w.drain(batch))
+		batch = w.drain(batch)
+		w.flush(batch)
+		clear(batch)
 	}
 }
 
@@ -134,10 +137,18 @@ func (w *Writer[T]) drain(batch []queued[T]) []queued[T] {
 func (w *Writer[T]) flush(batch []queued[T]) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	byTenant := map[id.ID][]T{}
-	for _, q := range batch {
+	counts := map[id.ID]int{}
+	for i := range batch {
+		counts[batch[i].tenant]++
+		w.bytes.Add(int64(-batch[i].bytes))
+	}
+	byTenant := make(map[id.ID][]T, len(counts))
+	for tenant, n := range counts {
+		byTenant[tenant] = make([]T, 0, n)
+	}
+	for i := range batch {
+		q := &batch[i]
 		byTenant[q.tenant] = append(byTenant[q.tenant], q.record)
-		w.bytes.Add(int64(-q.bytes))
 	}
 	rows := map[id.ID][]any{}
 	for tenant, records := range byTenant {
