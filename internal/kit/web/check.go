@@ -2,9 +2,11 @@ package web
 
 import (
 	"errors"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -99,15 +101,18 @@ func checkHeaders(h http.Header) string {
 // for a body that is too large, cannot be decoded, is not UTF-8 or contains NUL:
 // what neither database could store.
 func Form(r *http.Request) (url.Values, error) {
-	ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || ct != "application/x-www-form-urlencoded" {
+	if !isForm(r.Header.Get("Content-Type")) {
 		return nil, fault.New(fault.Invalid, "request.content_type", "The request must be a form: Content-Type application/x-www-form-urlencoded.")
 	}
 	if r.Header.Get("Content-Encoding") != "" {
 		return nil, fault.New(fault.Invalid, "request.content_encoding", "The request must not be compressed.")
 	}
 	if r.PostForm == nil {
-		if err := r.ParseForm(); err != nil {
+		body, err := io.ReadAll(r.Body) // bounded by Handler
+		if err == nil {
+			r.PostForm, err = url.ParseQuery(string(body))
+		}
+		if err != nil {
 			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 				return nil, fault.New(fault.Invalid, "request.too_large", "The request is larger than we accept.")
 			}
@@ -115,11 +120,20 @@ func Form(r *http.Request) (url.Values, error) {
 		}
 	}
 	for name, values := range r.PostForm {
-		for _, s := range append(values, name) {
-			if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
-				return nil, fault.New(fault.Invalid, "request.malformed", "The form contains text that is not UTF-8, or a NUL character.")
-			}
+		if !storable(name) || slices.ContainsFunc(values, func(s string) bool { return !storable(s) }) {
+			return nil, fault.New(fault.Invalid, "request.malformed", "The form contains text that is not UTF-8, or a NUL character.")
 		}
 	}
 	return r.PostForm, nil
+}
+
+func storable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+func isForm(contentType string) bool {
+	const form = "application/x-www-form-urlencoded"
+	if contentType == form {
+		return true
+	}
+	ct, _, err := mime.ParseMediaType(contentType)
+	return err == nil && ct == form
 }
