@@ -34,15 +34,15 @@ build: bin/gatehouse bin/webapp
 
 .PHONY: bin/gatehouse bin/webapp
 bin/gatehouse:
-	@$(GO) build -trimpath -o $@ ./cmd/gatehouse
+	@$(GO) build -o $@ ./cmd/gatehouse
 bin/webapp:
-	@$(GO) build -trimpath -o $@ ./examples/webapp
+	@$(GO) build -o $@ ./examples/webapp
 
 # The real Cerbos that tests and benchmarks compare with, from a module of its own. The first build takes minutes.
 CERBOS := github.com/cerbos/cerbos
 .PHONY: bin/cerbos
 bin/cerbos:
-	@cd e2e/cerbos && $(GO) build -trimpath -ldflags "-s -w -X $(CERBOS)/internal/util.Version=$$($(GO) list -m -f '{{slice .Version 1}}' $(CERBOS))" -o ../../$@ $(CERBOS)/cmd/cerbos
+	@cd e2e/cerbos && $(GO) build -ldflags "-s -w -X $(CERBOS)/internal/util.Version=$$($(GO) list -m -f '{{slice .Version 1}}' $(CERBOS))" -o ../../$@ $(CERBOS)/cmd/cerbos
 
 .PHONY: run
 run: build

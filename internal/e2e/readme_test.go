@@ -19,7 +19,7 @@ var runnable = regexp.MustCompile("(?ms)^```sh run\n(.*?)^```$")
 
 // TestReadme runs the marked blocks of README.md.
 func TestReadme(t *testing.T) {
-	runPage(t, "README.md", `"issuer"`, `"authorization_endpoint"`, `"active":true`, `"user.create"`)
+	runPage(t, "README.md", `"issuer"`, `"authorization_endpoint"`, `"active":true`, `"user.create"`, `"view":"EFFECT_ALLOW"`, `"delete":"EFFECT_DENY"`)
 }
 
 // TestFirstPolicy runs the marked blocks of the guide.
