@@ -22,8 +22,9 @@ import (
 
 // Limits of what a replica keeps.
 const (
-	maxEntries = 100_000
-	maxBytes   = 64 << 20
+	maxEntries  = 100_000
+	maxBytes    = 64 << 20
+	readTimeout = 5 * time.Second
 	// neverSignedIn is the session_age of those whose sign-in is not known, in seconds: more
 	// than any limit that a policy might set.
 	neverSignedIn = 1e9
@@ -156,7 +157,9 @@ func (r *Resolver) entry(ctx context.Context, c caller.Caller, principal id.ID) 
 func (r *Resolver) load(ctx context.Context, c caller.Caller, k key, version int64) (*entry, error) {
 	v, err, _ := r.loads.Do(k.at(version), func() (any, error) {
 		var e *entry
-		ctx := context.WithoutCancel(ctx) // the others who wait have not gone away
+		// The others who wait have not gone away, and none of them waits for a dead connection.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+		defer cancel()
 		err := r.db.View(ctx, c, func(tx *db.Tx) (err error) {
 			e, err = read(ctx, tx, k.principal)
 			return err
