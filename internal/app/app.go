@@ -75,8 +75,15 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 	known := grant.NewKnown(tokens, c)
 	tenants.Watch(known.Drop)
 	published := policy.Store{DB: d}
-	engine := policy.NewInProcess(published, policies.Files)
-	tenants.Watch(engine.Drop)
+	local := policy.NewInProcess(published, policies.Files)
+	tenants.Watch(local.Drop)
+	var engine policy.Engine = local
+	if cfg.PolicyEngine != nil {
+		if engine, err = policy.NewRemote(local, cfg.PolicyEngine); err != nil {
+			d.Close()
+			return nil, err
+		}
+	}
 	decide := pdp.New(pdp.Deps{
 		Tokens: known, Sites: tenants, Applications: applications, Engine: engine,
 		Principals: principal.New(d, tenant.NewVersions(d), c), Recorder: decisions, Clock: c,

@@ -2,7 +2,10 @@ package policy
 
 import (
 	"context"
+	"crypto/sha256"
+	"runtime"
 	"sync"
+	"weak"
 
 	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
 	"github.com/google/cel-go/cel"
@@ -26,16 +29,40 @@ type program struct {
 	err     error
 }
 
-func newProgram(checked *exprpb.CheckedExpr) *program {
-	b, err := proto.Marshal(checked)
-	return &program{checked: b, err: err}
+// programs are those in use, of all tenants: a program depends on nothing but its expression, and many
+// tenants say the same (R.attr.owner == P.id). Who loads such a table uses the program that is there.
+var programs = struct {
+	sync.Mutex
+	of map[[sha256.Size]byte]weak.Pointer[program]
+}{of: map[[sha256.Size]byte]weak.Pointer[program]{}}
+
+func newProgram(checked *exprpb.CheckedExpr) (*program, error) {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(checked)
+	if err != nil {
+		return nil, err
+	}
+	key := sha256.Sum256(b)
+	programs.Lock()
+	defer programs.Unlock()
+	if p := programs.of[key].Value(); p != nil {
+		return p, nil
+	}
+	p := &program{checked: b}
+	programs.of[key] = weak.Make(p)
+	runtime.AddCleanup(p, forgetProgram, key)
+	return p, nil
+}
+
+func forgetProgram(key [sha256.Size]byte) {
+	programs.Lock()
+	defer programs.Unlock()
+	if programs.of[key].Value() == nil { // else it was made anew meanwhile
+		delete(programs.of, key)
+	}
 }
 
 func (p *program) get() (cel.Program, error) {
 	p.once.Do(func() {
-		if p.err != nil {
-			return
-		}
 		checked := new(exprpb.CheckedExpr)
 		if p.err = proto.Unmarshal(p.checked, checked); p.err == nil {
 			ast := cel.CheckedExprToAst(checked)

@@ -25,7 +25,7 @@ var abbreviations = map[string]string{
 func newSight(in *enginev1.CheckInput, out *enginev1.CheckOutput, s Settings) sight {
 	variables := map[string]any{}
 	return sight{variables: variables, roots: map[string]any{
-		"request":   map[string]any{"principal": jsonOf(in.GetPrincipal()), "resource": jsonOf(in.GetResource()), "auxData": jsonOf(in.GetAuxData())},
+		"request":   map[string]any{"principal": jsonOf(in.GetPrincipal()), "resource": jsonOf(in.GetResource()), "aux_data": jsonOf(in.GetAuxData())},
 		"variables": variables,
 		"globals":   s.Globals,
 		"runtime":   map[string]any{"effectiveDerivedRoles": out.GetEffectiveDerivedRoles()},
@@ -35,7 +35,7 @@ func newSight(in *enginev1.CheckInput, out *enginev1.CheckOutput, s Settings) si
 // jsonOf returns a message as the maps that paths go through.
 func jsonOf(m proto.Message) map[string]any {
 	out := map[string]any{}
-	if b, err := protojson.Marshal(m); err == nil {
+	if b, err := (protojson.MarshalOptions{UseProtoNames: true}).Marshal(m); err == nil { // CEL says aux_data
 		_ = json.Unmarshal(b, &out) // our own JSON
 	}
 	return out
