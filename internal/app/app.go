@@ -87,7 +87,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 	decide := pdp.New(pdp.Deps{
 		Tokens: known, Sites: tenants, Applications: applications, Engine: engine,
 		Principals: principal.New(d, tenant.NewVersions(d), c), Recorder: decisions, Clock: c,
-		AuxData: engine,
+		AuxData: local,
 	})
 	return &App{
 		Config: cfg, Log: log, Clock: c, DB: d, Ring: keyRing, Development: development,
@@ -97,7 +97,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 		Engine:       engine,
 		Tenants:      tenants,
 		Applications: applications,
-		Policies:     engine,
+		Policies:     local,
 		Keys:         keys,
 		Tokens:       tokens,
 		Hasher:       credential.NewHasher(credential.HasherConfig{}),
