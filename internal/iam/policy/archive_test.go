@@ -1,0 +1,238 @@
+package policy
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+)
+
+// entryOf is an entry of an archive that a test packs.
+type entryOf struct {
+	name    string
+	content string
+	mode    os.FileMode // of the zip
+	kind    byte        // of the tar; 0 for a file
+	link    string
+}
+
+func packZip(t testing.TB, entries ...entryOf) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	for _, e := range entries {
+		h := &zip.FileHeader{Name: e.name, Method: zip.Deflate}
+		if e.mode != 0 {
+			h.SetMode(e.mode)
+		}
+		f, err := w.CreateHeader(h)
+		if err == nil {
+			_, err = io.WriteString(f, e.content)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func packTar(t testing.TB, entries ...entryOf) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	w := tar.NewWriter(z)
+	for _, e := range entries {
+		h := &tar.Header{Typeflag: e.kind, Name: e.name, Linkname: e.link, Size: int64(len(e.content)), Mode: 0o644}
+		switch e.kind {
+		case 0:
+			h.Typeflag = tar.TypeReg
+		case tar.TypeXGlobalHeader:
+			h = &tar.Header{Typeflag: e.kind, Name: e.name, PAXRecords: map[string]string{"comment": "x"}}
+		}
+		err := w.WriteHeader(h)
+		if err == nil && h.Size > 0 {
+			_, err = io.WriteString(w, e.content)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestArchivesAreReadAsTheirDirectory(t *testing.T) {
+	want := Files{"album.yaml": []byte("a"), "_schemas/album.json": []byte("{}"), "deep/er/x.yaml": []byte("")}
+	entries := []entryOf{
+		{name: "./", mode: os.ModeDir | 0o755, kind: tar.TypeDir}, {name: "./album.yaml", content: "a"},
+		{name: "_schemas/", mode: os.ModeDir | 0o755, kind: tar.TypeDir}, {name: "_schemas/album.json", content: "{}"},
+		{name: "deep/er/x.yaml"}, {name: ".git/config", content: "secret"}, {name: "deep/.DS_Store", content: "\x00"}, {name: "__MACOSX/._album.yaml", content: "\x00"},
+	}
+	for form, archive := range map[string][]byte{
+		"zip": packZip(t, entries...), "tar.gz": packTar(t, entries...),
+		"git archive": packTar(t, append([]entryOf{{name: "pax_global_header", kind: tar.TypeXGlobalHeader}}, entries...)...),
+		"our zip":     want.Archive(Zip), "our tar.gz": want.Archive(TarGz),
+	} {
+		got, err := ReadArchive(archive)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", form, err, diff)
+		}
+	}
+	for _, form := range []string{Zip, TarGz} {
+		if !bytes.Equal(want.Archive(form), (Files{"deep/er/x.yaml": {}, "_schemas/album.json": []byte("{}"), "album.yaml": []byte("a")}).Archive(form)) {
+			t.Errorf("%s: the same files gave other bytes", form)
+		}
+	}
+}
+
+// What an archive tries is refused, and the entry is named.
+func TestTricksOfArchivesAreRefused(t *testing.T) {
+	long := strings.Repeat("d/", MaxPathDepth+1) + "x.yaml"
+	for name, c := range map[string]struct {
+		entries []entryOf
+		named   string // the entry; "" for the archive as a whole
+	}{
+		"out of the directory": {[]entryOf{{name: "../x.yaml"}}, "../x.yaml"},
+		"out, further in":      {[]entryOf{{name: "a/../../x.yaml"}}, "a/../../x.yaml"},
+		"out, hidden":          {[]entryOf{{name: ".git/../../x.yaml"}}, ".git/../../x.yaml"},
+		"out, as directory":    {[]entryOf{{name: "../", mode: os.ModeDir | 0o755, kind: tar.TypeDir}}, ".."},
+		"absolute":             {[]entryOf{{name: "/etc/x.yaml"}}, "/etc/x.yaml"},
+		"backslashes":          {[]entryOf{{name: `a\..\x.yaml`}}, `a\..\x.yaml`},
+		"a drive":              {[]entryOf{{name: "C:x.yaml"}}, "C:x.yaml"},
+		"an empty part":        {[]entryOf{{name: "a//x.yaml"}}, "a//x.yaml"},
+		"control characters":   {[]entryOf{{name: "a\nx.yaml"}}, "a\nx.yaml"},
+		"too deep":             {[]entryOf{{name: long}}, long},
+		"too long":             {[]entryOf{{name: strings.Repeat("x", MaxPath+1)}}, strings.Repeat("x", MaxPath) + "…"},
+		"twice":                {[]entryOf{{name: "a.yaml"}, {name: "a.yaml"}}, "a.yaml"},
+		"twice, by a dot":      {[]entryOf{{name: "a.yaml"}, {name: "./a.yaml"}}, "./a.yaml"},
+		"in another case":      {[]entryOf{{name: "a.yaml"}, {name: "A.yaml"}}, "A.yaml"},
+		"a link":               {[]entryOf{{name: "a.yaml", content: "/etc/passwd", mode: os.ModeSymlink | 0o777}}, "a.yaml"},
+		"file and directory":   {[]entryOf{{name: "a"}, {name: "a/b.yaml"}}, "a/b.yaml"},
+		"too large":            {[]entryOf{{name: "a.yaml", content: strings.Repeat("x", MaxFile+1)}}, "a.yaml"},
+		"no text":              {[]entryOf{{name: "a.yaml", content: "\xff"}}, "a.yaml"},
+	} {
+		archives := map[string][]byte{"zip": packZip(t, c.entries...)}
+		if name != "a link" && c.entries[0].mode == 0 {
+			archives["tar.gz"] = packTar(t, c.entries...)
+		}
+		for form, archive := range archives {
+			files, err := ReadArchive(archive)
+			f := fault.As(err)
+			if f.Kind != fault.Invalid || files != nil || len(f.Fields) != 1 || f.Fields[0].Name != c.named || !strings.HasSuffix(f.Fields[0].Reason, ".") {
+				t.Errorf("%s (%s): %v %+v", name, form, err, f.Fields)
+			}
+		}
+	}
+	for kind, name := range map[byte]string{tar.TypeSymlink: "symlink", tar.TypeLink: "hard link", tar.TypeChar: "device", tar.TypeFifo: "pipe"} {
+		if _, err := ReadArchive(packTar(t, entryOf{name: "a.yaml", kind: kind, link: "/etc/passwd"})); fault.As(err).Code != archiveCode || !strings.Contains(err.Error(), "a.yaml") {
+			t.Errorf("a %s: %v", name, err)
+		}
+	}
+	whole := packZip(t, entryOf{name: "a.yaml", content: strings.Repeat("x", 100)})
+	gz := packTar(t, entryOf{name: "a.yaml", content: strings.Repeat("xy", 10_000)})
+	for name, archive := range map[string][]byte{
+		"nothing": {}, "text": []byte("policies"), "half a zip": whole[:len(whole)/2], "half a tar.gz": gz[:len(gz)/2], "no tar inside": func() []byte {
+			var b bytes.Buffer
+			z := gzip.NewWriter(&b)
+			_, _ = z.Write([]byte(strings.Repeat("not a tar", 200)))
+			_ = z.Close()
+			return b.Bytes()
+		}(),
+		"a wrong checksum": bytes.Replace(Files{"a.yaml": []byte("aaaa")}.Archive(Zip), []byte("aaaa"), []byte("aaab"), 1),
+	} {
+		if _, err := ReadArchive(archive); fault.As(err).Code != archiveCode {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	many := make([]entryOf, MaxFiles+1)
+	for i := range many {
+		many[i].name = fmt.Sprintf("%d.yaml", i)
+	}
+	hidden := make([]entryOf, maxEntries+1)
+	for i := range hidden {
+		hidden[i].name = fmt.Sprintf(".git/%d", i)
+	}
+	for name, entries := range map[string][]entryOf{"files": many, "hidden entries": hidden} {
+		for form, archive := range map[string][]byte{"zip": packZip(t, entries...), "tar.gz": packTar(t, entries...)} {
+			if _, err := ReadArchive(archive); fault.As(err).Code != archiveCode {
+				t.Errorf("too many %s (%s): %v", name, form, err)
+			}
+		}
+	}
+}
+
+// A small archive that would unpack to gigabytes is given up as soon as it is too large.
+func TestBombsAreGivenUp(t *testing.T) {
+	zeros := strings.Repeat("\n", MaxFile)
+	bomb := make([]entryOf, 400)
+	for i := range bomb {
+		bomb[i] = entryOf{name: fmt.Sprintf("%d.yaml", i), content: zeros}
+	}
+	// One entry of 4 GB by its own word.
+	var sparse bytes.Buffer
+	z := gzip.NewWriter(&sparse)
+	w := tar.NewWriter(z)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "a.yaml", Size: 4 << 30}); err != nil {
+		t.Fatal(err)
+	}
+	for range 64 {
+		_, _ = io.WriteString(w, zeros)
+	}
+	_ = z.Close()
+	// A central directory of many entries, each 46 bytes, that the reader would allocate at once.
+	directory := append([]byte("PK\x03\x04"), bytes.Repeat(append([]byte("PK\x01\x02"), make([]byte, 42)...), 200_000)...)
+	for name, archive := range map[string][]byte{"zip": packZip(t, bomb...), "tar.gz": packTar(t, bomb...), "one large file": sparse.Bytes(), "a directory of entries": directory} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := ReadArchive(archive)
+		runtime.ReadMemStats(&after)
+		if fault.As(err).Code != archiveCode {
+			t.Errorf("%s of %d bytes: %v", name, len(archive), err)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
+			t.Errorf("%s: %d MB were allocated on the way", name, used>>20)
+		}
+	}
+}
+
+func FuzzReadArchive(f *testing.F) {
+	files := Files{"a.yaml": []byte("a: 1\n"), "_schemas/b.json": []byte("{}")}
+	f.Add(files.Archive(Zip))
+	f.Add(files.Archive(TarGz))
+	f.Add(packZip(f, entryOf{name: "../x.yaml"}, entryOf{name: "a/", mode: os.ModeDir}))
+	f.Add(packTar(f, entryOf{name: "a.yaml", kind: tar.TypeSymlink, link: "/"}))
+	f.Fuzz(func(t *testing.T, archive []byte) {
+		got, err := ReadArchive(archive)
+		if err != nil {
+			if fault.Of(err) != fault.Invalid {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		if err := got.Check(); err != nil {
+			t.Fatalf("accepted what Check refuses: %v", err)
+		}
+		for _, form := range []string{Zip, TarGz} {
+			again, err := ReadArchive(got.Archive(form))
+			if diff := cmp.Diff(got, again); err != nil || diff != "" {
+				t.Fatalf("%s: %v %s", form, err, diff)
+			}
+		}
+	})
+}
