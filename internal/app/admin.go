@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
@@ -30,7 +32,9 @@ type resetOwnerCommand struct {
 }
 
 // Run gives the user a new password and the role owner, makes the account active
-// again, removes its authenticator app and signs it out everywhere.
+// again, removes its authenticator app and signs it out everywhere. Rules of the tenant
+// that block sign-ins or ask for a second factor are taken away. This is the one way
+// around the policies; it needs the server's own configuration, and is audited.
 func (c *resetOwnerCommand) Run(e *env) error {
 	a, err := e.open(c.Flags)
 	if err != nil {
@@ -83,8 +87,28 @@ func (a *App) resetOwner(ctx context.Context, by caller.Caller, email string, pa
 			return err
 		}
 		grant.RevokeOfUser(tx, u.ID, "command line")
+		if err := openSignIn(ctx, tx); err != nil {
+			return err
+		}
+		audit.Write(tx, audit.Event{Action: "owner.reset", Target: u.Target()})
 		return role.Give(ctx, tx, role.Everything(), role.OfUser(u.ID), role.Owner, time.Time{})
 	})
+}
+
+// openSignIn takes away the tenant's own rules by which nobody might get in any more:
+// whom they block, and that a second factor cannot be set up from everywhere.
+func openSignIn(ctx context.Context, tx *db.Tx) error {
+	t, err := tenant.Get(ctx, tx)
+	if err != nil {
+		return err
+	}
+	rules := t.Settings.SignIn
+	if len(rules.Block)+len(rules.SecondFactor) == 0 {
+		return nil
+	}
+	rules.Block, rules.SecondFactor = nil, nil
+	_, err = tenant.Update(ctx, tx, tenant.Patch{Settings: &tenant.SettingsPatch{SignIn: &rules}})
+	return err
 }
 
 type makeClientCommand struct {

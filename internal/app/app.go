@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/principal"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
@@ -37,6 +38,7 @@ type App struct {
 	Records      *audit.Recorder
 	Decisions    *decision.Recorder
 	Engine       policy.Engine
+	Judge        *signin.Judge
 	Tenants      *tenant.Directory
 	Applications *application.Directory
 	Policies     *policy.InProcess
@@ -95,6 +97,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 		Records:      audit.NewRecorder(d, c, log),
 		Decisions:    decisions,
 		Engine:       engine,
+		Judge:        &signin.Judge{Engine: engine, Decisions: decisions, Clock: c},
 		Tenants:      tenants,
 		Applications: applications,
 		Policies:     local,

@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
@@ -32,19 +33,19 @@ func (a *App) doors(hosted *pages.Door) *http.ServeMux {
 	gate := admin.NewGate(admin.Deps{DB: a.DB, Tokens: a.Tokens, Engine: a.Engine, Decisions: a.Decisions, Platform: a.Tenants.Site(&a.Platform), Clock: a.Clock})
 	oidc.New(oidc.Deps{
 		DB: a.DB, Applications: a.Applications, Keys: a.Keys, Ring: a.Ring, Records: a.Records, Clock: a.Clock,
-		RequiresMFA: a.requiresMFA, Refuse: hosted.Refuse,
+		MaySignIn: a.maySignIn, Refuse: hosted.Refuse,
 	}).Register(mux)
 	a.PDP.Register(mux)
 	admin.Mount(mux, gate, a.operations()...)
 	return mux
 }
 
-func (a *App) requiresMFA(ctx context.Context, t id.ID) (bool, error) {
-	found, err := a.Tenants.ByID(ctx, t)
+func (a *App) maySignIn(ctx context.Context, tx *db.Tx, s session.Session, app id.ID) (signin.Verdict, error) {
+	t, err := a.Tenants.ByID(ctx, tx.Tenant())
 	if err != nil {
-		return false, err
+		return signin.Verdict{}, err
 	}
-	return found.Settings.MFA == tenant.MFARequired, nil
+	return a.Judge.Ask(ctx, tx, signin.Question{User: s.User, AMR: s.AMR, Application: app, Settings: t.Settings})
 }
 
 // operations is the management API, feature by feature.

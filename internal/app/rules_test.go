@@ -162,3 +162,49 @@ func TestRefusedCallsAreRecorded(t *testing.T) {
 		}
 	})
 }
+
+// An administrator sets the rules of signing in without writing a policy; the command
+// line takes away those by which nobody gets in any more, and says so in the audit log.
+func TestSignInRules(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		operator := w.operatorToken()
+		w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
+		rules := map[string]any{
+			"known_networks": []string{"192.0.2.0/24"}, "second_factor": []string{"admins", "unknown_networks"},
+			"block":    []any{map[string]any{"roles": []string{"contractor"}, "network": "unknown"}},
+			"sessions": []any{map[string]any{"network": "unknown", "max_seconds": 3600}},
+		}
+		set := w.must(operator, "PATCH", "acme", "/settings", map[string]any{"signin": rules})["signin"].(map[string]any)
+		if len(set["block"].([]any)) != 1 || len(set["sessions"].([]any)) != 1 {
+			t.Errorf("%v", set)
+		}
+		for name, bad := range map[string]any{
+			"a rule that blocks everybody": map[string]any{"block": []any{map[string]any{}}},
+			"no network":                   map[string]any{"known_networks": []string{"home"}},
+			"an unknown preset":            map[string]any{"second_factor": []string{"everybody"}},
+			"an unknown field":             map[string]any{"block": []any{map[string]any{"users": []string{"x"}}}},
+			"a session of no time":         map[string]any{"sessions": []any{map[string]any{"max_seconds": 0}}},
+		} {
+			if got := w.call(operator, "PATCH", "acme", "/settings", map[string]any{"signin": bad}); got.status != 400 && got.status != 422 {
+				t.Errorf("%s: %d %s", name, got.status, got.body)
+			}
+		}
+		if got := w.must(operator, "PATCH", "acme", "/settings", map[string]any{"mfa": "required"}); got["mfa"] != "required" || len(got["signin"].(map[string]any)["block"].([]any)) != 1 {
+			t.Errorf("another setting changed the rules: %v", got)
+		}
+		by, err := w.operator(context.Background(), "acme")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.resetOwner(context.Background(), by, "olga@acme.example", "a stapler that is red"); err != nil {
+			t.Fatal(err)
+		}
+		set = w.must(operator, "GET", "acme", "/settings", nil)["signin"].(map[string]any)
+		if set["block"] != nil || set["second_factor"] != nil || len(set["sessions"].([]any)) != 1 {
+			t.Errorf("after the reset: %v", set)
+		}
+		if events := w.must(operator, "GET", "acme", "/audit-events?action=owner.reset", nil)["items"].([]any); len(events) != 1 || events[0].(map[string]any)["actor"].(map[string]any)["kind"] != "system" {
+			t.Errorf("%v", events)
+		}
+	})
+}

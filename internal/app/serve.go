@@ -125,7 +125,7 @@ func counter(name, help string, value func() int64) prometheus.Collector {
 }
 
 func (a *App) pages() (*pages.Door, error) {
-	return pages.New(pages.Deps{DB: a.DB, Tenants: a.Tenants, Applications: a.Applications, Hasher: a.Hasher, TOTP: a.TOTP, Queue: a.Queue})
+	return pages.New(pages.Deps{DB: a.DB, Tenants: a.Tenants, Applications: a.Applications, Hasher: a.Hasher, TOTP: a.TOTP, Queue: a.Queue, Judge: a.Judge})
 }
 
 // jobs is every kind of job there is.

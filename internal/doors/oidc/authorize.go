@@ -105,11 +105,7 @@ func (d *Door) authorizeTo(w http.ResponseWriter, r *http.Request, p params, app
 // situationOf finds out who is in front of the browser and what they have allowed.
 func (d *Door) situationOf(r *http.Request, c caller.Caller, q *request, app *application.Application) (situation, error) {
 	s := situation{ask: q.consentScopes(app)}
-	var err error
-	if s.twoFactor, err = d.RequiresMFA(r.Context(), c.Tenant); err != nil {
-		return s, err
-	}
-	err = d.DB.View(r.Context(), c, func(tx *db.Tx) error {
+	err := d.DB.View(r.Context(), c, func(tx *db.Tx) error {
 		s.now = tx.Now()
 		found, err := session.Find(r.Context(), tx, web.Cookie(r, session.Cookie))
 		if errors.Is(err, session.ErrNone) {
@@ -119,6 +115,9 @@ func (d *Door) situationOf(r *http.Request, c caller.Caller, q *request, app *ap
 			return err
 		}
 		s.session = &found
+		if s.verdict, err = d.MaySignIn(r.Context(), tx, found, app.ID); err != nil {
+			return err
+		}
 		if len(s.ask) > 0 {
 			s.consented, err = grant.Consented(r.Context(), tx, found.User, app.ID)
 		}

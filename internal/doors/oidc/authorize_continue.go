@@ -75,6 +75,8 @@ func (d *Door) finish(w http.ResponseWriter, r *http.Request, app *application.A
 		return q.Target.fail(code, "%s", description)
 	}
 	switch {
+	case f.Denied && f.Refused:
+		return refuse(codeAccessDenied, "The person may not sign in to this application.")
 	case f.Denied:
 		return refuse(codeAccessDenied, "The person did not allow this.")
 	case f.Session.IsZero():

@@ -11,6 +11,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
@@ -36,8 +38,9 @@ type Deps struct {
 	Ring         grant.Deriver
 	Records      *audit.Recorder
 	Clock        clock.Clock
-	// RequiresMFA says whether a tenant wants two factors from everybody.
-	RequiresMFA func(ctx context.Context, tenant id.ID) (bool, error)
+	// MaySignIn asks the policies whether somebody who is signed in may enter an
+	// application, and with which factors.
+	MaySignIn func(ctx context.Context, tx *db.Tx, s session.Session, application id.ID) (signin.Verdict, error)
 	// Refuse shows an error page; nil for web.WriteRefusal.
 	Refuse func(http.ResponseWriter, *http.Request, web.Refusal)
 }

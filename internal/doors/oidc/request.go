@@ -302,7 +302,7 @@ type situation struct {
 	session   *session.Session // the browser's, nil without one
 	consented []string         // what its user has allowed the application before
 	ask       []string         // what must be allowed
-	twoFactor bool             // the tenant wants two factors from everybody
+	verdict   signin.Verdict   // what the policies say of the session's user; zero without a session
 	now       time.Time
 }
 
@@ -314,7 +314,9 @@ func (q *request) decide(s situation) string {
 		return codeLoginRequired
 	case q.Subject != "" && q.Subject != s.session.User.String():
 		return codeLoginRequired
-	case (q.RequireMFA || s.twoFactor) && s.session.ACR != session.TwoFactors:
+	case s.verdict.Refused: // the pages say so, and that it is no use to sign in again
+		return codeAccessDenied
+	case (q.RequireMFA || s.verdict.SecondFactor) && s.session.ACR != session.TwoFactors:
 		return codeLoginRequired
 	case q.Consent && len(s.ask) > 0:
 		return codeConsentRequired

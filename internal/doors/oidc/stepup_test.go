@@ -187,5 +187,11 @@ func TestStepUp(t *testing.T) {
 		if q := w.response(t, b.get(c.authorizeURL(challenge))); q.Get("code") == "" {
 			t.Errorf("two factors: %v", q)
 		}
+		// Somebody whom the policies do not let in: the pages say so, whatever the session.
+		w.refused = true
+		toSignIn(t, b.get(c.authorizeURL(challenge)))
+		if q := w.response(t, b.get(c.authorizeURL(challenge)+"&prompt=none")); q.Get("error") != "access_denied" || q.Get("code") != "" {
+			t.Errorf("may not sign in: %v", q)
+		}
 	})
 }

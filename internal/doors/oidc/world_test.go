@@ -52,6 +52,7 @@ type world struct {
 	keys      *signingkey.Keys
 	apps      *application.Directory
 	recorder  *audit.Recorder
+	refused   bool
 	twoFactor bool
 }
 
@@ -84,7 +85,9 @@ func newWorld(t testing.TB, d *testkit.Database) *world {
 	mux := http.NewServeMux()
 	oidc.New(oidc.Deps{
 		DB: d.DB, Applications: w.apps, Keys: w.keys, Ring: ring, Records: w.recorder, Clock: d.Clock,
-		RequiresMFA: func(context.Context, id.ID) (bool, error) { return w.twoFactor, nil },
+		MaySignIn: func(context.Context, *db.Tx, session.Session, id.ID) (signin.Verdict, error) {
+			return signin.Verdict{SecondFactor: w.twoFactor, Refused: w.refused}, nil
+		},
 	}).Register(mux)
 	w.server.Config.Handler = (&web.Handler{
 		Sites: tenants, PublicURL: public, Tenant: mux, Metrics: web.NewMetrics(prometheus.NewRegistry()), Log: log, Clock: d.Clock,

@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -39,6 +40,7 @@ type Deps struct {
 	Hasher       *credential.Hasher
 	TOTP         credential.TOTP
 	Queue        *job.Queue
+	Judge        *signin.Judge
 }
 
 // Door serves the pages. It is safe for concurrent use.
@@ -72,6 +74,7 @@ func (d *Door) Register(mux *http.ServeMux) {
 		"POST /signin/recovery":              d.signInRecovery,
 		"POST /signin/enrol":                 d.signInEnrol,
 		"POST /signin/consent":               d.signInConsent,
+		"POST /signin/leave":                 d.signInLeave,
 		"POST /signin/forget":                d.signInForget,
 		"GET /register":                      d.showRegister,
 		"POST /register":                     d.register,

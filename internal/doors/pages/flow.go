@@ -14,7 +14,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -29,6 +28,8 @@ type state struct {
 	flow   signin.Flow
 	policy signin.Policy
 	user   user.User // zero while the flow has none
+	// What the policies said of the user; zero while the flow has none.
+	verdict signin.Verdict
 }
 
 func (s *state) next() signin.Step { return signin.Next(s.flow, s.policy) }
@@ -46,8 +47,7 @@ func (d *Door) load(ctx context.Context, tx *db.Tx, v *visit, flow id.ID) (*stat
 // judge fills in what is true of the flow's user now. Somebody who may no longer
 // sign in, and a session that has ended meanwhile, count for nothing.
 func (d *Door) judge(ctx context.Context, tx *db.Tx, v *visit, s *state) error {
-	s.policy = signin.Policy{RequireMFA: v.tenant.Settings.MFA == tenant.MFARequired}
-	s.user = user.User{}
+	s.policy, s.verdict, s.user = signin.Policy{}, signin.Verdict{}, user.User{}
 	if s.flow.User.IsZero() {
 		return nil
 	}
@@ -76,6 +76,10 @@ func (d *Door) judge(ctx context.Context, tx *db.Tx, v *visit, s *state) error {
 		return err
 	}
 	s.user = u
+	if s.verdict, err = d.Judge.Ask(ctx, tx, signin.Question{User: u.ID, AMR: s.flow.AMR, Application: s.flow.Application, Settings: v.tenant.Settings}); err != nil {
+		return err
+	}
+	s.policy.Refused, s.policy.RequireMFA, s.policy.NoEnrolment = s.verdict.Refused, s.verdict.SecondFactor, s.verdict.NoEnrolment
 	// Who has registered is invited until the address is confirmed.
 	s.policy.VerifyEmail, s.policy.EmailVerified = u.Status == user.Invited, false
 	s.policy.HasTOTP = has.TOTP
@@ -127,10 +131,13 @@ func (d *Door) settle(ctx context.Context, tx *db.Tx, v *visit, s *state) (token
 	if err := d.judge(ctx, tx, v, s); err != nil {
 		return "", 0, err
 	}
-	if s.next() == signin.StartSession {
+	switch s.next() {
+	case signin.StartSession:
 		if token, lasts, err = d.start(ctx, tx, v, s); err != nil {
 			return "", 0, err
 		}
+	case signin.Refuse:
+		d.noteRefusal(tx, s)
 	}
 	return token, lasts, signin.Save(ctx, tx, &s.flow, s.policy)
 }
@@ -138,8 +145,8 @@ func (d *Door) settle(ctx context.Context, tx *db.Tx, v *visit, s *state) (token
 // start makes the browser's session the flow's user's, under a new token: the one
 // it had goes on when it was theirs and ends when it was somebody else's.
 func (d *Door) start(ctx context.Context, tx *db.Tx, v *visit, s *state) (secret.String, time.Duration, error) {
-	set := v.tenant.Settings
-	n := session.New{User: s.user.ID, UserName: s.user.Login(), AMR: s.flow.Methods(), AuthTime: s.flow.AuthTime, Idle: set.SessionIdle, Max: set.SessionMax}
+	lasts := s.verdict.Max
+	n := session.New{User: s.user.ID, UserName: s.user.Login(), AMR: s.flow.Methods(), AuthTime: s.flow.AuthTime, Idle: s.verdict.Idle, Max: lasts}
 	had, err := session.Find(ctx, tx, web.Cookie(v.r, session.Cookie))
 	if err != nil && !errors.Is(err, session.ErrNone) {
 		return "", 0, err
@@ -166,9 +173,10 @@ func (d *Door) start(ctx context.Context, tx *db.Tx, v *visit, s *state) (secret
 	user.SignedIn(tx, s.user.ID)
 	audit.Write(tx, audit.Event{
 		Action: "signin.succeed", Target: s.user.Target(), Outcome: audit.Success,
-		Detail: map[string]any{"amr": now.AMR, "acr": now.ACR, "session": now.ID.String(), "application": s.flow.Application.String()},
+		Detail: map[string]any{"amr": now.AMR, "acr": now.ACR, "session": now.ID.String(), "application": s.flow.Application.String(), "decision": s.verdict.Decision().String()},
 	})
-	return token, set.SessionMax, nil
+	d.Judge.Record(tx, s.verdict)
+	return token, lasts, nil
 }
 
 // arrive sends the browser to where the flow stands: on its way out, or to the
@@ -320,15 +328,17 @@ func (d *Door) showSignIn(v *visit) error {
 	if err != nil || s == nil {
 		return err
 	}
-	if step := s.next(); step == signin.StartSession || step == signin.Done {
-		// All is proved, but the flow was not saved as such: by a confirmed address, by
+	if step := s.next(); step == signin.StartSession || step == signin.Done || step == signin.Refuse && !s.flow.Refused {
+		// All is known, but the flow was not saved as such: by a confirmed address, by
 		// a session or a consent given meanwhile.
 		nothing := func(context.Context, *db.Tx, *state) ([]problem, error) { return nil, nil }
 		s, _, err = d.move(v, s.flow.ID, step, nothing)
-		if err != nil {
+		if err != nil || step != signin.Refuse || s.next() != signin.Refuse {
+			if err == nil {
+				err = d.arrive(v, s)
+			}
 			return err
 		}
-		return d.arrive(v, s)
 	}
 	return d.show(v, s, http.StatusOK, nil)
 }
@@ -346,6 +356,8 @@ func (d *Door) show(v *visit, s *state, status int, problems []problem) error {
 		return d.render(v, status, totpStep(s, problems))
 	case signin.EnrolTOTP:
 		return d.showEnrolStep(v, s, status, problems)
+	case signin.Refuse:
+		return d.render(v, http.StatusForbidden, refuseStep(s, a))
 	case signin.AskEmail:
 		return d.render(v, status, d.confirmMailed(v, s))
 	case signin.AskConsent:

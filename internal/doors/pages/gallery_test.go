@@ -110,6 +110,8 @@ func specimens(t testing.TB) []specimen {
 		{"totp", code}, {"totp-wrong", codeBad}, {"recovery", recovery}, {"enrol", enrol}, {"enrol-account", enrolAccount},
 		{"codes", codesCard}, {"codes-account", codesWide}, {"register", register}, {"register-wrong", registerBad},
 		{"mailed-confirm", mailedConfirm}, {"mailed-reset", mailedReset}, {"confirm", confirm}, {"forgotten", forgotten}, {"reset", reset},
+		{"refused", &refusedPage{frame: known(say("refused.page")), Application: "Acme Billing", Text: say("refused.text")}},
+		{"refused-enrol", &refusedPage{frame: known(say("refused.page")), Text: say("refused.enrol")}},
 		{"consent", consent}, {"signout", &signOutPage{frame: known(say("signout.page")), Application: "Acme Billing"}},
 		{"signout-plain", &signOutPage{frame: frame{Title: say("signout.page"), Person: person}}},
 		{"signedout", &signedOutPage{frame{Title: say("signedout.title")}}}, {"setup", setup},

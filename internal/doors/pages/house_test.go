@@ -23,6 +23,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pages"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -32,6 +35,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+	"github.com/gatehouse-iam/gatehouse/policies"
 )
 
 var ctx = context.Background()
@@ -41,14 +45,15 @@ const password = "correct horse battery staple"
 // house is the pages of one tenant behind a loopback listener, on a database of its own.
 type house struct {
 	*testkit.Database
-	t      *testing.T
-	c      caller.Caller
-	url    string // of the tenant's base
-	apps   *application.Directory
-	runner *job.Runner
-	hasher *credential.Hasher
-	totp   credential.TOTP
-	client string // where the application's answer goes
+	t         *testing.T
+	c         caller.Caller
+	url       string // of the tenant's base
+	apps      *application.Directory
+	runner    *job.Runner
+	hasher    *credential.Hasher
+	totp      credential.TOTP
+	decisions *decision.Recorder
+	client    string // where the application's answer goes
 
 	mu   sync.Mutex
 	mail []mail.Message
@@ -97,7 +102,11 @@ func build(t *testing.T, d *testkit.Database, change func(*tenant.Settings)) *ho
 	queue := job.NewQueue(keys)
 	h.runner = job.NewRunner(d.DB, queue, d.Clock, log)
 	h.runner.Handle(mail.JobKind, mail.Handle(h))
-	door, err := pages.New(pages.Deps{DB: d.DB, Tenants: tenants, Applications: h.apps, Hasher: h.hasher, TOTP: h.totp, Queue: queue})
+	h.decisions = decision.NewRecorder(d.DB, keys, log)
+	t.Cleanup(h.decisions.Close)
+	door, err := pages.New(pages.Deps{DB: d.DB, Tenants: tenants, Applications: h.apps, Hasher: h.hasher, TOTP: h.totp, Queue: queue, Judge: &signin.Judge{
+		Engine: policy.NewInProcess(nil, policies.Files), Decisions: h.decisions, Clock: d.Clock,
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

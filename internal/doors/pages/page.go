@@ -189,6 +189,12 @@ type consentPage struct {
 	Scopes      []message
 }
 
+type refusedPage struct {
+	frame
+	Application string // "" when going to the account pages
+	Text        message
+}
+
 type signOutPage struct {
 	frame
 	Application string
@@ -266,6 +272,7 @@ func (*confirmPage) template() string       { return "confirm" }
 func (*forgottenPage) template() string     { return "forgotten" }
 func (*resetPage) template() string         { return "reset" }
 func (*consentPage) template() string       { return "consent" }
+func (*refusedPage) template() string       { return "refused" }
 func (*signOutPage) template() string       { return "signout" }
 func (*signedOutPage) template() string     { return "signedout" }
 func (*setupPage) template() string         { return "setup" }

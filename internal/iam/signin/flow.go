@@ -54,6 +54,7 @@ type Flow struct {
 	Session    id.ID     `json:"session"`    // the session this flow started or was credited with
 	Consented  bool      `json:"consented"`  // the person allowed ConsentScopes in this flow
 	Denied     bool      `json:"denied"`     // the person said no: the application gets access_denied
+	Refused    bool      `json:"refused"`    // the policies did not let the person in, and that was recorded
 	SignedOut  bool      `json:"signed_out"` // SignOut: confirmed
 	Registered id.ID     `json:"registered"` // an account made in this flow whose address is not confirmed yet
 
@@ -172,7 +173,7 @@ func (f *Flow) Prove(user id.ID, method string, now time.Time) {
 
 // Forget drops who this is about and all that was proved ("Not you?").
 func (f *Flow) Forget() {
-	f.User, f.AMR, f.AuthTime, f.Session, f.Consented, f.LoginHint, f.Registered = id.ID{}, nil, time.Time{}, id.ID{}, false, "", id.ID{}
+	f.User, f.AMR, f.AuthTime, f.Session, f.Consented, f.Refused, f.LoginHint, f.Registered = id.ID{}, nil, time.Time{}, id.ID{}, false, false, "", id.ID{}
 }
 
 // Methods returns the methods proved, as an ID token's amr claim wants them:

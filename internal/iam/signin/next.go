@@ -2,11 +2,12 @@ package signin
 
 import "slices"
 
-// Policy is what Next has to know besides the flow: what the tenant asks for and
-// what is true of the flow's user at this moment. It is zero but for the tenant's
-// half while the flow has no user.
+// Policy is what Next has to know besides the flow: what the policies say (Judge) and
+// what is true of the flow's user at this moment. It is zero while the flow has no user.
 type Policy struct {
-	RequireMFA    bool     // the tenant wants two factors from everybody
+	Refused       bool     // the policies say that the user may not sign in
+	RequireMFA    bool     // the policies want two factors
+	NoEnrolment   bool     // the policies let nobody set up a second factor on the way
 	VerifyEmail   bool     // the tenant wants a confirmed address before the first sign-in
 	EmailVerified bool     // the user's address is confirmed
 	HasTOTP       bool     // the user has a confirmed authenticator app
@@ -19,6 +20,7 @@ type Step string
 // The steps. Each but Done and StartSession is a page.
 const (
 	AskPassword  Step = "password"      // who is it, and their password
+	Refuse       Step = "refuse"        // it is known who it is, and they may not sign in
 	AskEmail     Step = "verify-email"  // the address must be confirmed by the mailed link
 	AskTOTP      Step = "totp"          // a code of the authenticator app, or a recovery code
 	EnrolTOTP    Step = "enrol-totp"    // two factors are required and there is no authenticator app yet
@@ -31,10 +33,10 @@ const (
 // Next returns the step that comes next for f under p. It is pure, and the only
 // place where the order of steps is written down.
 //
-// Done is reached in three ways only: the person said no; a sign-out was
-// confirmed; or a session exists that was started after every factor the tenant,
-// the application and the account ask for was proved, and every scope that needs
-// consent has it.
+// Done is reached in three ways only: the person said no, or went back refused; a
+// sign-out was confirmed; or a session exists that was started after every factor the policies,
+// the application and the account ask for was proved, the policies let the person in, and
+// every scope that needs consent has it.
 func Next(f Flow, p Policy) Step {
 	switch {
 	case f.Denied:
@@ -45,11 +47,16 @@ func Next(f Flow, p Policy) Step {
 		return AskSignOut
 	case f.User.IsZero() || !slices.Contains(f.AMR, Password):
 		return AskPassword
+	case p.Refused:
+		return Refuse
 	case p.VerifyEmail && !p.EmailVerified:
 		return AskEmail
 	case needsSecond(f, p) && !slices.Contains(f.AMR, OTP):
-		if p.HasTOTP {
+		switch {
+		case p.HasTOTP:
 			return AskTOTP
+		case p.NoEnrolment:
+			return Refuse
 		}
 		return EnrolTOTP
 	case f.Session.IsZero():

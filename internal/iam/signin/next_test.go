@@ -34,6 +34,12 @@ func TestNext(t *testing.T) {
 		{"allowed before", Flow{Kind: Authorize, User: u, AMR: pwd, Session: s, ConsentScopes: []string{"a"}}, Policy{Allowed: []string{"a"}}, Done},
 		{"allowed before, asked again", Flow{Kind: Authorize, User: u, AMR: pwd, Session: s, ConsentScopes: []string{"a"}, ForceConsent: true}, Policy{Allowed: []string{"a"}}, AskConsent},
 		{"allowed now", Flow{Kind: Authorize, User: u, AMR: pwd, Session: s, ConsentScopes: []string{"a"}, Consented: true}, Policy{}, Done},
+		{"may not sign in", Flow{Kind: Authorize, User: u, AMR: both, Session: s}, Policy{Refused: true}, Refuse},
+		{"may not sign in, and is told so only with the password", Flow{Kind: Authorize, User: u}, Policy{Refused: true}, AskPassword},
+		{"may not sign in, has not confirmed", Flow{Kind: Account, User: u, AMR: pwd}, Policy{Refused: true, VerifyEmail: true}, Refuse},
+		{"may not set up a second factor", Flow{Kind: Account, User: u, AMR: pwd}, Policy{RequireMFA: true, NoEnrolment: true}, Refuse},
+		{"has set one up already", Flow{Kind: Account, User: u, AMR: pwd}, Policy{RequireMFA: true, HasTOTP: true, NoEnrolment: true}, AskTOTP},
+		{"may not sign in, but out", Flow{Kind: SignOut, User: u, Session: s}, Policy{Refused: true}, AskSignOut},
 		{"said no", Flow{Kind: Authorize, Denied: true}, Policy{RequireMFA: true}, Done},
 		{"account", Flow{Kind: Account, User: u, AMR: pwd, Session: s, ConsentScopes: []string{"a"}}, Policy{}, Done},
 		{"sign-out", Flow{Kind: SignOut, Session: s, User: u}, Policy{RequireMFA: true}, AskSignOut},
@@ -51,7 +57,7 @@ func TestNext(t *testing.T) {
 
 // every calls fn with every combination of the values that Next can tell apart.
 func every(fn func(Flow, Policy)) {
-	const bits = 16
+	const bits = 18
 	u, s := id.New(), id.New()
 	for n := range 1 << bits {
 		b := func(i int) bool { return n>>i&1 == 1 }
@@ -72,7 +78,7 @@ func every(fn func(Flow, Policy)) {
 			if b(9) {
 				f.ConsentScopes = []string{"openid", "email"}
 			}
-			p := Policy{RequireMFA: b(10), VerifyEmail: b(11), EmailVerified: b(12), HasTOTP: b(13)}
+			p := Policy{RequireMFA: b(10), VerifyEmail: b(11), EmailVerified: b(12), HasTOTP: b(13), Refused: b(16), NoEnrolment: b(17)}
 			if b(14) {
 				p.Allowed = append(p.Allowed, "openid")
 			}
@@ -93,6 +99,9 @@ func TestDoneNeedsEverything(t *testing.T) {
 		has := func(m string) bool { return slices.Contains(f.AMR, m) }
 		if f.User.IsZero() || !has(Password) {
 			t.Fatalf("%s without a password: %+v %+v", step, f, p)
+		}
+		if p.Refused {
+			t.Fatalf("%s for somebody who may not sign in: %+v %+v", step, f, p)
 		}
 		if p.VerifyEmail && !p.EmailVerified {
 			t.Fatalf("%s without a confirmed address: %+v %+v", step, f, p)
@@ -119,7 +128,7 @@ func TestDoneNeedsEverything(t *testing.T) {
 // by one who has an authenticator app already: that would be a way round it.
 func TestEnrolmentIsNoWayRound(t *testing.T) {
 	every(func(f Flow, p Policy) {
-		if Next(f, p) == EnrolTOTP && (p.HasTOTP || !slices.Contains(f.AMR, Password)) {
+		if Next(f, p) == EnrolTOTP && (p.HasTOTP || p.NoEnrolment || p.Refused || !slices.Contains(f.AMR, Password)) {
 			t.Fatalf("enrolment offered: %+v %+v", f, p)
 		}
 	})
@@ -139,6 +148,8 @@ func TestNextTerminates(t *testing.T) {
 			switch step {
 			case AskPassword:
 				f.Prove(u, Password, now)
+			case Refuse:
+				f.Denied = true
 			case AskEmail:
 				p.EmailVerified = true
 			case AskTOTP:

@@ -27,6 +27,7 @@ type Settings struct {
 	SessionIdle       time.Duration // since the last request: 5 minutes to 90 days
 	SessionMax        time.Duration // since the sign-in: at least SessionIdle, to 365 days
 	PasswordMinLength int           // 8 to 128 code points
+	SignIn            SignIn        // who may sign in, with which factors, for how long
 }
 
 // DefaultSettings are those of a new tenant.
@@ -48,6 +49,7 @@ type SettingsView struct {
 	SessionIdleSeconds int64  `json:"session_idle_seconds" minimum:"300" maximum:"7776000" doc:"How long a session lasts without a request."`
 	SessionMaxSeconds  int64  `json:"session_max_seconds" minimum:"300" maximum:"31536000" doc:"How long a session lasts at most."`
 	PasswordMinLength  int    `json:"password_min_length" minimum:"8" maximum:"128" doc:"The least number of characters of a password."`
+	SignIn             SignIn `json:"signin" doc:"Who may sign in, with which factors, for how long."`
 }
 
 // SettingsPatch says which settings to change; nil means unchanged.
@@ -61,17 +63,18 @@ type SettingsPatch struct {
 	SessionIdleSeconds *int64  `json:"session_idle_seconds,omitempty" minimum:"300" maximum:"7776000" doc:"How long a session lasts without a request."`
 	SessionMaxSeconds  *int64  `json:"session_max_seconds,omitempty" minimum:"300" maximum:"31536000" doc:"How long a session lasts at most."`
 	PasswordMinLength  *int    `json:"password_min_length,omitempty" minimum:"8" maximum:"128" doc:"The least number of characters of a password."`
+	SignIn             *SignIn `json:"signin,omitempty" doc:"Who may sign in, with which factors, for how long. Replaces all of it."`
 }
 
 // View returns the settings as the API shows them.
 func (s Settings) View() SettingsView {
 	return SettingsView{s.Registration, s.VerifyEmail, s.MFA, s.Accent, s.LogoURL, s.Locale,
-		int64(s.SessionIdle / time.Second), int64(s.SessionMax / time.Second), s.PasswordMinLength}
+		int64(s.SessionIdle / time.Second), int64(s.SessionMax / time.Second), s.PasswordMinLength, s.SignIn}
 }
 
 func (v SettingsView) settings() Settings {
 	return Settings{v.Registration, v.VerifyEmail, v.MFA, v.Accent, v.LogoURL, v.Locale,
-		time.Duration(v.SessionIdleSeconds) * time.Second, time.Duration(v.SessionMaxSeconds) * time.Second, v.PasswordMinLength}
+		time.Duration(v.SessionIdleSeconds) * time.Second, time.Duration(v.SessionMaxSeconds) * time.Second, v.PasswordMinLength, v.SignIn}
 }
 
 // apply returns v with the patch's changes.
@@ -85,6 +88,7 @@ func (p SettingsPatch) apply(v SettingsView) SettingsView {
 	set(&v.SessionIdleSeconds, p.SessionIdleSeconds)
 	set(&v.SessionMaxSeconds, p.SessionMaxSeconds)
 	set(&v.PasswordMinLength, p.PasswordMinLength)
+	set(&v.SignIn, p.SignIn)
 	return v
 }
 
@@ -137,4 +141,5 @@ func (s Settings) check(prefix string, wrong *fault.Fields) {
 	if s.PasswordMinLength < 8 || s.PasswordMinLength > 128 {
 		wrong.Add(prefix+"password_min_length", "This must be from 8 to 128.")
 	}
+	s.SignIn.check(prefix+"signin.", wrong)
 }
