@@ -2,8 +2,8 @@ package pdp
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
+	"hash/maphash"
 	"slices"
 	"strings"
 
@@ -111,11 +111,11 @@ func (d *Door) home(ctx context.Context, bearer string) (web.Site, error) {
 		site, err = d.Sites.Active(ctx, t.Tenant)
 		return site, unknownHome(err)
 	}
-	digest := sha256.Sum256([]byte(bearer))
-	issuer, ok := d.homes.Get(digest)
+	hash := maphash.String(d.seed, bearer)
+	issuer, ok := d.homes.Get(hash)
 	if !ok {
 		issuer = jose.Peek(bearer).Issuer
-		d.homes.Add(digest, issuer)
+		d.homes.Add(hash, issuer)
 	}
 	site, err := d.Sites.ByIssuer(ctx, issuer)
 	return site, unknownHome(err)

@@ -2,6 +2,7 @@ package pdp
 
 import (
 	"context"
+	"hash/maphash"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
@@ -70,7 +71,10 @@ type Deps struct {
 // Door answers questions. It is safe for concurrent use.
 type Door struct {
 	Deps
-	homes *lru.Cache[[32]byte, string] // digest of a JWT → its issuer, as it says itself
+	// homes maps the hash of a JWT to its issuer, as it says itself. Nothing rests on it: of two with
+	// the same hash one is refused.
+	homes *lru.Cache[uint64, string]
+	seed  maphash.Seed
 }
 
 // homesSize is how many tokens' issuers are remembered: a few megabytes.
@@ -78,11 +82,11 @@ const homesSize = 20_000
 
 // New returns the door.
 func New(d Deps) *Door {
-	homes, err := lru.New[[32]byte, string](homesSize)
+	homes, err := lru.New[uint64, string](homesSize)
 	if err != nil { // only a size below one
 		panic(err)
 	}
-	return &Door{Deps: d, homes: homes}
+	return &Door{Deps: d, homes: homes, seed: maphash.MakeSeed()}
 }
 
 // Serve registers the gRPC services.
