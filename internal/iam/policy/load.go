@@ -22,7 +22,7 @@ import (
 //
 // It leans on names and on the layout of a type inside the module, whose version is pinned. A name that is gone
 // fails the build; a layout that changed is noticed by known, and then Cerbos' own constructor is used.
-// TestTheLayoutOfCerbosIsKnown fails in both cases. docs/decisions/0008 has the numbers.
+// TestTheLayoutOfCerbosIsKnown fails in both cases. docs/decisions/0010 has the numbers.
 
 //go:linkname migrateTable github.com/cerbos/cerbos/internal/ruletable.migrate
 func migrateTable(*runtimev1.RuleTable) error
