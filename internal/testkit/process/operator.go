@@ -50,25 +50,30 @@ func (o *Operator) Token() (string, error) {
 // Call sends a request below /t/{tenant}/api/v1 and decodes the answer into out, unless out is nil. An answer that is
 // not a success is an *Refusal.
 func (o *Operator) Call(method, tenant, path string, in, out any) error {
+	if in == nil {
+		return o.Send(method, tenant, path, "", nil, out)
+	}
+	encoded, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	return o.Send(method, tenant, path, "application/json", encoded, out)
+}
+
+// Send is Call with a body of any type; without one where contentType is empty. An out that is a *[]byte gets the answer
+// as it is.
+func (o *Operator) Send(method, tenant, path, contentType string, body []byte, out any) error {
 	token, err := o.Token()
 	if err != nil {
 		return err
 	}
-	var body io.Reader
-	if in != nil {
-		encoded, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(encoded)
-	}
-	r, err := http.NewRequest(method, o.server.URL+"/t/"+tenant+"/api/v1"+path, body)
+	r, err := http.NewRequest(method, o.server.URL+"/t/"+tenant+"/api/v1"+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
-	if in != nil {
-		r.Header.Set("Content-Type", "application/json")
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
 	}
 	return answer(o.http, r, out)
 }
@@ -115,6 +120,10 @@ func answer(client *http.Client, r *http.Request, out any) error {
 	}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		return fmt.Errorf("%s %s: %w", r.Method, r.URL.Path, &Refusal{res.StatusCode, string(body)})
+	}
+	if raw, ok := out.(*[]byte); ok {
+		*raw = body
+		return nil
 	}
 	if out == nil || len(body) == 0 {
 		return nil
