@@ -245,3 +245,7 @@ func differs[M proto.Message](theirs M, theirErr error, ours M, ourErr error) st
 }
 
 func shown(m proto.Message) string { return protojson.MarshalOptions{}.Format(m) }
+
+func sortByText(list []any) {
+	slices.SortFunc(list, func(a, b any) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/cerbos"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
 // defaultChecks are more than 5,000 resources in all worlds together.
@@ -71,14 +72,16 @@ func (w *world) serve(t testing.TB) *cerbos.Server {
 	}})
 }
 
-// TestGenerated puts the same generated requests to a real Cerbos and to our engine.
+// TestGenerated puts the same generated requests to a real Cerbos and to tenants of a running server, over gRPC and,
+// every third of them, over HTTP too.
 func TestGenerated(t *testing.T) {
 	var total tally
+	server := process.Start(t, process.Config{})
 	for _, w := range worlds() {
 		t.Run(w.name, func(t *testing.T) {
-			ours := newDirect(t, w)
 			theirs := dial(t, w.serve(t).GRPC, "")
-			compare(t, w, theirs, ours, &total)
+			byGRPC, byHTTP := w.doors(t, server)
+			compare(t, w, theirs, byGRPC, byHTTP, &total)
 		})
 	}
 	t.Log(total.String())
@@ -97,7 +100,7 @@ func (a *tally) String() string {
 }
 
 // compare asks both and reports the first differences of a world.
-func compare(t *testing.T, w *world, theirs, ours pdp, total *tally) {
+func compare(t *testing.T, w *world, theirs pdp, byGRPC, byHTTP door, total *tally) {
 	q := newInquirer(w, *seed)
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, 4)
@@ -110,13 +113,18 @@ func compare(t *testing.T, w *world, theirs, ours pdp, total *tally) {
 			t.Fail()
 		}
 	}
-	for range *checks {
+	ways := func(i int) []door {
+		if i%3 == 0 {
+			return []door{byGRPC, byHTTP}
+		}
+		return []door{byGRPC}
+	}
+	for i := range *checks {
 		in := q.check()
 		slots <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-slots }()
 			a, aErr := theirs.check(t.Context(), in)
-			b, bErr := ours.check(t.Context(), in)
 			total.checks.Add(1)
 			total.pairs.Add(int64(len(in.Resources)))
 			if aErr != nil {
@@ -134,18 +142,20 @@ func compare(t *testing.T, w *world, theirs, ours pdp, total *tally) {
 					}
 				}
 			}
-			if d := differs(a, aErr, b, bErr); d != "" {
-				report("check", shown(in), d)
+			for _, ours := range ways(i) {
+				b, bErr := ours.check(t.Context(), in)
+				if d := differs(a, aErr, b, bErr); d != "" {
+					report(ours.name+", check", shown(in), d)
+				}
 			}
 		})
 	}
-	for range *plans {
+	for i := range *plans {
 		in := q.plan()
 		slots <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-slots }()
 			a, aErr := theirs.plan(t.Context(), in)
-			b, bErr := ours.plan(t.Context(), in)
 			total.plans.Add(1)
 			if aErr != nil {
 				total.errors.Add(1)
@@ -156,8 +166,11 @@ func compare(t *testing.T, w *world, theirs, ours pdp, total *tally) {
 			case enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED:
 				total.always.Add(1)
 			}
-			if d := differs(a, aErr, b, bErr); d != "" {
-				report("plan", shown(in), d)
+			for _, ours := range ways(i) {
+				b, bErr := ours.plan(t.Context(), in)
+				if d := differs(a, aErr, b, bErr); d != "" {
+					report(ours.name+", plan", shown(in), d)
+				}
 			}
 		})
 	}
