@@ -23,3 +23,6 @@ export const webapp = () => required('GATEHOUSE_E2E_WEBAPP')
 
 /** The browser's executable; only the browser test needs it. */
 export const chromium = () => required('GATEHOUSE_E2E_CHROMIUM')
+
+/** Where the decision API answers over gRPC, such as 127.0.0.1:8082. */
+export const grpc = () => required('GATEHOUSE_E2E_GRPC')

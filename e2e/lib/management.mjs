@@ -17,12 +17,17 @@ async function operatorToken() {
 }
 
 /** Calls the management API of one tenant and returns the decoded answer; anything but the expected status fails. */
-export async function call(method, tenant, path, body, expected = method === 'POST' ? 201 : 200) {
+export function call(method, tenant, path, body, expected) {
+  return send(method, tenant, path, body && 'application/json', body && JSON.stringify(body), expected)
+}
+
+/** The same with a body of any type. */
+export async function send(method, tenant, path, type, body, expected = method === 'POST' ? 201 : 200) {
   token ??= await operatorToken()
   const response = await fetch(`${server}/t/${tenant}/api/v1${path}`, {
     method,
-    headers: { authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) },
-    body: body && JSON.stringify(body),
+    headers: { authorization: `Bearer ${token}`, ...(type && { 'content-type': type }) },
+    body,
   })
   const text = await response.text()
   assert.equal(response.status, expected, `${method} ${path}: ${text}`)

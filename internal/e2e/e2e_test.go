@@ -25,8 +25,8 @@ func onBoth(t *testing.T, fn func(t *testing.T, cfg process.Config)) {
 	t.Run("postgres", func(t *testing.T) { fn(t, process.Config{Database: testkit.EmptyPostgres(t)}) })
 }
 
-// TestForeignClients runs every file of e2e/test against the real binary: what npm's openid-client and oauth4webapi
-// and a browser make of it.
+// TestForeignClients runs every file of e2e/test against the real binary: what npm's openid-client and oauth4webapi,
+// Cerbos' own clients and a browser make of it.
 func TestForeignClients(t *testing.T) {
 	root := process.Root(t)
 	node := command(t, "Node 20 or newer (Debian: apt-get install nodejs npm)", "node")
@@ -52,6 +52,7 @@ func TestForeignClients(t *testing.T) {
 				cmd.WaitDelay = 5 * time.Second
 				cmd.Env = append(os.Environ(),
 					"GATEHOUSE_E2E_URL="+server.URL,
+					"GATEHOUSE_E2E_GRPC="+server.GRPC,
 					"GATEHOUSE_E2E_CLIENT_ID="+server.Client,
 					"GATEHOUSE_E2E_CLIENT_SECRET="+server.Secret,
 					"GATEHOUSE_E2E_WEBAPP="+process.Build(t, "examples/webapp"),
