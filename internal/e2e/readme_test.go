@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/cerbos"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
@@ -29,6 +30,16 @@ func TestFirstPolicy(t *testing.T) {
 		`"edit":"EFFECT_DENY"`, "+    - actions: [edit]", "changed resource.album.vdefault (album.yaml)", "Revision 2 is in force.", `"edit":"EFFECT_ALLOW"`,
 		`album.yaml:12:3: unknown field "rulez"`, "wanted EFFECT_DENY, got EFFECT_ALLOW", "(policy.invalid)",
 		"Revision 3, the same as revision 1, is in force.", `"rolled_back_to":1`, "2 files are in")
+}
+
+// TestFromASidecar runs the marked blocks of the guide, beside a real Cerbos server.
+func TestFromASidecar(t *testing.T) {
+	if _, err := os.Stat(filepath.Join(process.Root(t), "e2e", "node_modules", "@cerbos", "grpc")); err != nil {
+		t.Fatal("the packages of e2e/package.json are not installed: run `make test`, or `npm ci` in e2e")
+	}
+	cerbos.Build(t)
+	runPage(t, "docs/guides/from-a-cerbos-sidecar.md",
+		"design: true, approved by mia", "sales: false", `"revision":1`, "the answers are the same", `"revision":2`, `"approve":"EFFECT_ALLOW"`, `"approve":"EFFECT_DENY"`, "the export compiles")
 }
 
 // runPage runs the marked blocks of a page in one shell and in their order, with the ports changed to free ones, and wants these
@@ -53,7 +64,8 @@ func runPage(t *testing.T, page string, wanted ...string) {
 		script.WriteString(block[1])
 	}
 	script.WriteString("\necho; echo PAGE-END\n")
-	ports := strings.NewReplacer("127.0.0.1:8080", freeAddress(t), "127.0.0.1:8081", freeAddress(t), "127.0.0.1:8082", freeAddress(t))
+	ports := strings.NewReplacer("127.0.0.1:8080", freeAddress(t), "127.0.0.1:8081", freeAddress(t), "127.0.0.1:8082", freeAddress(t),
+		"127.0.0.1:3592", freeAddress(t), "127.0.0.1:3593", freeAddress(t))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
