@@ -4,7 +4,7 @@
 #   make dev      the same server, rebuilt and restarted when a source file changes
 #   make test     every test: both databases, a real browser, clients nobody here wrote
 #   make check    what CI runs: format, vet, lint, generated files, go.mod, then make test with the race detector
-#   make bench    drives the built binary and prints the table of docs/benchmarks.md
+#   make bench    drives the built binary and prints the tables of docs/benchmarks.md; BENCH=TestDecisions for those of decisions
 #   make generate writes the generated files again
 #   make fuzz     every fuzz target for FUZZTIME (10s) each
 
@@ -20,6 +20,8 @@ PARALLEL ?= $(shell nproc 2>/dev/null || echo 2)
 TESTFLAGS ?=
 FUZZTIME ?= 10s
 PACKAGES ?= ./...
+# What make bench measures: ^TestMeasure$ the provider, ^TestDecisions$ decisions beside a real Cerbos server.
+BENCH ?= ^(TestMeasure|TestDecisions)$$
 
 NODE_READY := e2e/node_modules/.package-lock.json
 
@@ -94,9 +96,9 @@ generated:
 	  echo "Generated files were out of date. They have been written again; commit them:"; git status --short; exit 1; fi
 
 .PHONY: bench
-bench:
+bench: bin/cerbos
 	@mkdir -p tmp
-	$(GO) test -count=1 -timeout 45m -run "^TestMeasure$$" -v ./internal/bench -measure -output $(CURDIR)/tmp/benchmarks.md $(BENCHFLAGS)
+	$(GO) test -count=1 -timeout 90m -run '$(BENCH)' -v ./internal/bench -measure -output $(CURDIR)/tmp/benchmarks.md -decisions $(CURDIR)/tmp/decisions.md $(BENCHFLAGS)
 
 .PHONY: fuzz
 fuzz:

@@ -1,0 +1,409 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	sdk "github.com/cerbos/cerbos-sdk-go/cerbos"
+
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/cerbos"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
+)
+
+// decisionSize says how much is asked; everything is bounded by it.
+type decisionSize struct {
+	size
+	Active int // tenants with policies of their own, asked at random
+	Once   int // tenants with policies of their own, each asked once; 0: not measured
+}
+
+// beside is what a request costs us and what it costs a Cerbos server, measured in the same run.
+type beside struct {
+	Name         string
+	Budget       float64 // ours as a part of theirs; 0 where there is no budget
+	Ours, Theirs sample
+}
+
+func (b beside) ratio() float64 { return b.Ours.microseconds() / b.Theirs.microseconds() }
+
+// decisionReport is all that was measured of decisions in one run.
+type decisionReport struct {
+	Size decisionSize
+	Rows []beside
+	// Starting with the policies of Active tenants.
+	StartFew, StartMany, StartCerbos time.Duration
+	CPUFew, CPUMany, CPUCerbos       time.Duration
+	First                            sample // the first request of a tenant: its revision is loaded
+	PerTenant                        float64
+	OnceMemory                       int64 // resident, after Once tenants were asked
+	CerbosMemory                     int64
+}
+
+// policies are those of the rows: one resource with two actions and one condition, and nine more kinds.
+func policies(scope string) map[string][]byte {
+	files := map[string][]byte{}
+	for i := range 10 {
+		kind := "document"
+		if i > 0 {
+			kind = fmt.Sprintf("kind%d", i)
+		}
+		files[kind+".yaml"] = fmt.Appendf(nil, `apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  resource: %s
+  version: default%s
+  rules:
+    - actions: [view]
+      effect: EFFECT_ALLOW
+      roles: [user, "gatehouse:user"]
+      condition:
+        match:
+          expr: R.attr.owner == P.id || R.attr.public == true
+    - actions: [edit]
+      effect: EFFECT_ALLOW
+      roles: [editor]
+`, kind, scope)
+	}
+	return files
+}
+
+// onDisk writes files where a Cerbos server reads them.
+func onDisk(t testing.TB, files map[string][]byte) (string, error) {
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
+}
+
+// pdp is one of the two, and how to ask it.
+type pdp struct {
+	pid     int
+	http    string // host and port
+	path    string // before /api
+	token   string
+	client  *sdk.GRPCClient
+	subject string // the principal's id
+}
+
+func newPDP(pid int, http, path, grpc, token, subject string) (*pdp, error) {
+	client, err := sdk.New(grpc, sdk.WithPlaintext())
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		client = client.With(sdk.Headers("authorization", "Bearer "+token))
+	}
+	return &pdp{pid, http, path, token, client, subject}, nil
+}
+
+// post is a prepared request of the Cerbos API over HTTP.
+func (p *pdp) post(path string, body any) ([]byte, error) {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	authorization := ""
+	if p.token != "" {
+		authorization = "Authorization: Bearer " + p.token + "\r\n"
+	}
+	return fmt.Appendf(nil, "POST %s%s HTTP/1.1\r\nHost: %s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", p.path, path, p.http, authorization, len(encoded), encoded), nil
+}
+
+func (p *pdp) resource(i int) *sdk.Resource {
+	return sdk.NewResource("document", fmt.Sprintf("d%d", i)).WithAttr("owner", p.subject).WithAttr("public", false)
+}
+
+// checkHTTP is a check of n resources, two actions each.
+func (p *pdp) checkHTTP(n int) ([]byte, error) {
+	var resources []any
+	for i := range n {
+		resources = append(resources, map[string]any{"actions": []string{"view", "edit"}, "resource": map[string]any{"kind": "document", "id": fmt.Sprintf("d%d", i), "attr": map[string]any{"owner": p.subject, "public": false}}})
+	}
+	return p.post("/api/check/resources", map[string]any{"requestId": "bench", "principal": map[string]any{"id": p.subject, "roles": []string{"user"}}, "resources": resources})
+}
+
+func (p *pdp) planHTTP() ([]byte, error) {
+	return p.post("/api/plan/resources", map[string]any{"requestId": "bench", "actions": []string{"view"}, "principal": map[string]any{"id": p.subject, "roles": []string{"user"}}, "resource": map[string]any{"kind": "document"}})
+}
+
+// operation is a request of one of the rows, on worker's connection.
+type operation func(worker, i int) error
+
+// overHTTP sends a prepared request and wants want in the answer.
+func overHTTP(t testing.TB, p *pdp, workers int, request []byte, want string) operation {
+	connections := connect(t, p.http, workers)
+	return func(w, _ int) error {
+		body, err := connections[w].roundTrip(request, http.StatusOK)
+		if err == nil && !strings.Contains(string(body), want) {
+			err = fmt.Errorf("an answer without %s: %.300s", want, body)
+		}
+		return err
+	}
+}
+
+// checkGRPC checks n resources with Cerbos' own client.
+func (p *pdp) checkGRPC(n int) operation {
+	principal := sdk.NewPrincipal(p.subject, "user")
+	return func(int, int) error {
+		batch := sdk.NewResourceBatch()
+		for i := range n {
+			batch.Add(p.resource(i), "view", "edit")
+		}
+		answer, err := p.client.CheckResources(context.Background(), principal, batch)
+		if err != nil {
+			return err
+		}
+		if got := answer.GetResource("d0"); !got.IsAllowed("view") || got.IsAllowed("edit") {
+			return errors.New("a wrong decision")
+		}
+		return nil
+	}
+}
+
+func (p *pdp) planGRPC() operation {
+	principal := sdk.NewPrincipal(p.subject, "user")
+	return func(int, int) error {
+		answer, err := p.client.PlanResources(context.Background(), principal, sdk.NewResource("document", ""), "view")
+		if err == nil && answer.Filter.GetCondition() == nil {
+			err = errors.New("a plan without a condition")
+		}
+		return err
+	}
+}
+
+// measureDecisions does everything.
+func measureDecisions(t testing.TB, sz decisionSize) (*decisionReport, error) {
+	r := &decisionReport{Size: sz}
+	dsn := testkit.EmptyPostgres(t)
+	server := process.Start(t, serverConfig(dsn))
+	o := server.Operator()
+	if err := o.Call("POST", "platform", "/tenants", map[string]any{"slug": "bench", "name": "Bench"}, nil); err != nil {
+		return nil, err
+	}
+	if err := o.Publish("bench", policies("")); err != nil {
+		return nil, err
+	}
+	var user struct {
+		ID string `json:"id"`
+	}
+	if err := o.Call("POST", "bench", "/users", map[string]any{"email": "ada@example.com", "password": password}, &user); err != nil {
+		return nil, err
+	}
+	dir, err := onDisk(t, policies(""))
+	if err != nil {
+		return nil, err
+	}
+	theirs := cerbos.Start(t, cerbos.Config{Policies: dir, Env: []string{"GOMAXPROCS=1"}})
+	other, err := newPDP(theirs.PID(), strings.TrimPrefix(theirs.HTTP, "http://"), "", theirs.GRPC, "", user.ID)
+	if err != nil {
+		return nil, err
+	}
+	modes := map[string]*pdp{}
+	for _, mode := range []string{"asserted", "directory"} {
+		_, token, err := o.Decider("bench", mode)
+		if err != nil {
+			return nil, err
+		}
+		if modes[mode], err = newPDP(server.PID(), strings.TrimPrefix(server.URL, "http://"), "/t/bench", server.GRPC, token, user.ID); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.measureRows(t, modes, other); err != nil {
+		return nil, err
+	}
+	theirs.Kill()
+
+	server.Restart(t)
+	r.StartFew = server.Ready
+	if r.CPUFew, err = cpuTime(server.PID()); err != nil {
+		return nil, err
+	}
+	return r, r.measureMany(t, dsn, server, user.ID)
+}
+
+func (r *decisionReport) measureRows(t testing.TB, modes map[string]*pdp, theirs *pdp) error {
+	workers := r.Size.Workers
+	http := func(prepare func(p *pdp) ([]byte, error), want string) func(p *pdp) (operation, error) {
+		return func(p *pdp) (operation, error) {
+			request, err := prepare(p)
+			return overHTTP(t, p, workers, request, want), err
+		}
+	}
+	grpc := func(op func(p *pdp) operation) func(p *pdp) (operation, error) {
+		return func(p *pdp) (operation, error) { return op(p), nil }
+	}
+	single := func(p *pdp) ([]byte, error) { return p.checkHTTP(1) }
+	batch := func(p *pdp) ([]byte, error) { return p.checkHTTP(50) }
+	lines := []struct {
+		name   string
+		mode   string
+		budget float64
+		op     func(p *pdp) (operation, error)
+		part   int // of the requests
+	}{
+		{"one resource, gRPC", "asserted", 0.3, grpc(func(p *pdp) operation { return p.checkGRPC(1) }), 1},
+		{"one resource, gRPC, principal from the directory", "directory", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(1) }), 1},
+		{"one resource, HTTP", "asserted", 0.3, http(single, "EFFECT_ALLOW"), 1},
+		{"one resource, HTTP, principal from the directory", "directory", 0.4, http(single, "EFFECT_ALLOW"), 1},
+		{"50 resources, gRPC", "asserted", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(50) }), 8},
+		{"50 resources, HTTP", "asserted", 0.4, http(batch, "EFFECT_ALLOW"), 8},
+		{"50 resources, gRPC, principal from the directory", "directory", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(50) }), 8},
+		{"plan, gRPC", "asserted", 0, grpc((*pdp).planGRPC), 2},
+		{"plan, HTTP", "asserted", 0, http((*pdp).planHTTP, "KIND_CONDITIONAL"), 2},
+	}
+	known := map[string]sample{} // of the Cerbos server, which knows no modes
+	for _, line := range lines {
+		requests := max(r.Size.Requests/line.part, workers)
+		b := beside{Name: line.name, Budget: line.budget}
+		var err error
+		question, _, _ := strings.Cut(line.name, ", principal")
+		if found, ok := known[question]; ok {
+			b.Theirs = found
+		} else if b.Theirs, err = r.load(theirs, requests, line.op); err != nil {
+			return fmt.Errorf("%s, Cerbos: %w", line.name, err)
+		}
+		known[question] = b.Theirs
+		if b.Ours, err = r.load(modes[line.mode], requests, line.op); err != nil {
+			return fmt.Errorf("%s: %w", line.name, err)
+		}
+		t.Logf("%-52s ours %7.0f µs, Cerbos %7.0f µs: %.2f", b.Name, b.Ours.microseconds(), b.Theirs.microseconds(), b.ratio())
+		r.Rows = append(r.Rows, b)
+	}
+	return nil
+}
+
+func (r *decisionReport) load(p *pdp, requests int, prepare func(p *pdp) (operation, error)) (sample, error) {
+	op, err := prepare(p)
+	if err != nil {
+		return sample{}, err
+	}
+	return repeated(p.pid, requests, op, r.Size.size)
+}
+
+// measureMany asks tenants that have policies of their own: one server of ours that knows them by their tokens, and a
+// Cerbos server that has each tenant's policies in a scope.
+func (r *decisionReport) measureMany(t testing.TB, dsn string, server *process.Server, subject string) error {
+	many, err := newTenants(server, max(r.Size.Active, r.Size.Once))
+	if err != nil {
+		return err
+	}
+	// Compiling each anew would take an hour and measure nothing: what is stored is the same, under another tenant.
+	testkit.Execute(t, dsn, `INSERT INTO policy_revisions (tenant_id, number, origin, reason, author_kind, created_at, files, bytes, digest, compiled, sources)
+		SELECT t.id, r.number, r.origin, r.reason, r.author_kind, r.created_at, r.files, r.bytes, r.digest, r.compiled, r.sources
+		FROM policy_revisions r JOIN tenants b ON b.id = r.tenant_id AND b.slug = 'bench' JOIN tenants t ON t.slug LIKE 'many-%'`)
+	server.Restart(t)
+	r.StartMany = server.Ready
+	if r.CPUMany, err = cpuTime(server.PID()); err != nil {
+		return err
+	}
+	address := strings.TrimPrefix(server.URL, "http://")
+	ask := func(connections []*connection, tenant int) func(w int) error {
+		p := &pdp{http: address, path: fmt.Sprintf("/t/many-%05d", tenant), token: many[tenant], subject: subject}
+		return func(w int) error {
+			request, err := p.checkHTTP(1)
+			if err != nil {
+				return err
+			}
+			body, err := connections[w].roundTrip(request, http.StatusOK)
+			if err == nil && !strings.Contains(string(body), "EFFECT_ALLOW") {
+				err = fmt.Errorf("tenant %d: %.300s", tenant, body)
+			}
+			return err
+		}
+	}
+	connections := connect(t, address, r.Size.Workers)
+	idle, err := residentMemory(server.PID())
+	if err != nil {
+		return err
+	}
+	if r.First, err = load(server.PID(), 1, r.Size.Active, func(w, i int) error { return ask(connections, i)(w) }); err != nil {
+		return fmt.Errorf("first requests: %w", err)
+	}
+	active, err := residentMemory(server.PID())
+	if err != nil {
+		return err
+	}
+	r.PerTenant = float64(active-idle) / float64(r.Size.Active)
+
+	b := beside{Name: fmt.Sprintf("one resource, HTTP, one of %d tenants at random", r.Size.Active), Budget: 0.3}
+	if b.Ours, err = repeated(server.PID(), r.Size.Requests, func(w, _ int) error { return ask(connections, rand.IntN(r.Size.Active))(w) }, r.Size.size); err != nil {
+		return err
+	}
+	if b.Theirs, err = r.cerbosWithScopes(t, subject); err != nil {
+		return fmt.Errorf("Cerbos with scopes: %w", err)
+	}
+	r.Rows = append(r.Rows, b)
+	if r.Size.Once > 0 {
+		if _, err := load(server.PID(), 1, r.Size.Once, func(w, i int) error { return ask(connections, i)(w) }); err != nil {
+			return fmt.Errorf("every tenant once: %w", err)
+		}
+		r.OnceMemory, err = residentMemory(server.PID())
+	}
+	return err
+}
+
+// newTenants makes n tenants with an application each and returns their access tokens.
+func newTenants(server *process.Server, n int) ([]string, error) {
+	o := server.Operator()
+	tokens := make([]string, n)
+	_, err := load(server.PID(), 2, n, func(_, i int) error {
+		slug := fmt.Sprintf("many-%05d", i)
+		if err := o.Call("POST", "platform", "/tenants", map[string]any{"slug": slug, "name": slug}, nil); err != nil {
+			return err
+		}
+		_, token, err := o.Decider(slug, "asserted")
+		tokens[i] = token
+		return err
+	})
+	return tokens, err
+}
+
+// cerbosWithScopes starts a Cerbos server with one policy for every tenant, in a scope of the tenant's own, and asks
+// for one at random. It notes what the start took.
+func (r *decisionReport) cerbosWithScopes(t testing.TB, subject string) (sample, error) {
+	files := map[string][]byte{"document.yaml": policies("")["document.yaml"]}
+	for i := range r.Size.Active {
+		files[fmt.Sprintf("tenant%d.yaml", i)] = policies(fmt.Sprintf("\n  scope: tenant%d", i))["document.yaml"]
+	}
+	dir, err := onDisk(t, files)
+	if err != nil {
+		return sample{}, err
+	}
+	server := cerbos.Start(t, cerbos.Config{Policies: dir, Env: []string{"GOMAXPROCS=1"}})
+	defer server.Kill()
+	r.StartCerbos = server.Ready
+	if r.CPUCerbos, err = cpuTime(server.PID()); err != nil {
+		return sample{}, err
+	}
+	p := &pdp{http: strings.TrimPrefix(server.HTTP, "http://"), subject: subject}
+	connections := connect(t, p.http, r.Size.Workers)
+	answers, err := repeated(server.PID(), r.Size.Requests, func(w, _ int) error {
+		scope := fmt.Sprintf("tenant%d", rand.IntN(r.Size.Active))
+		request, err := p.post("/api/check/resources", map[string]any{"requestId": "bench", "principal": map[string]any{"id": subject, "roles": []string{"user"}},
+			"resources": []any{map[string]any{"actions": []string{"view", "edit"}, "resource": map[string]any{"kind": "document", "id": "d0", "scope": scope, "attr": map[string]any{"owner": subject, "public": false}}}}})
+		if err != nil {
+			return err
+		}
+		body, err := connections[w].roundTrip(request, http.StatusOK)
+		if err == nil && !strings.Contains(string(body), "EFFECT_ALLOW") {
+			err = fmt.Errorf("%s: %.300s", scope, body)
+		}
+		return err
+	}, r.Size.size)
+	if err == nil {
+		r.CerbosMemory, err = residentMemory(server.PID())
+	}
+	return answers, err
+}
