@@ -42,6 +42,7 @@ type App struct {
 	Tenants      *tenant.Directory
 	Applications *application.Directory
 	Policies     *policy.InProcess
+	BasePolicies policy.Files
 	Keys         *signingkey.Keys
 	Tokens       *grant.Verifier
 	Hasher       *credential.Hasher
@@ -53,6 +54,10 @@ type App struct {
 // Open brings the schema up to date and makes the parts. Close it when done.
 func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, error) {
 	keyRing, development, err := ring(cfg)
+	if err != nil {
+		return nil, err
+	}
+	base, err := policy.ReadFiles(policies.Files)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +106,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 		Tenants:      tenants,
 		Applications: applications,
 		Policies:     local,
+		BasePolicies: base,
 		Keys:         keys,
 		Tokens:       tokens,
 		Hasher:       credential.NewHasher(credential.HasherConfig{}),

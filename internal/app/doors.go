@@ -80,9 +80,9 @@ func (a *App) operations() [][]api.Operation {
 			return nil
 		}}),
 		application.Operations(),
-		policy.Operations(policy.Deps{Allows: allows}),
+		policy.Operations(policy.Deps{Allows: allows, Acknowledged: decision.Acknowledged}),
 		session.Operations(),
 		audit.Operations(),
-		decision.Operations(),
+		decision.Operations(decision.Deps{Clock: a.Clock, Base: a.BasePolicies}),
 	}
 }

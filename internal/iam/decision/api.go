@@ -7,7 +7,10 @@ import (
 
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -52,8 +55,49 @@ type settingsInput struct {
 	Body Settings
 }
 
+type explainInput struct {
+	api.ByID
+	Index int `query:"index" minimum:"0" doc:"Which resource of the request, from 0."`
+}
+
+type replayInput struct {
+	Body *struct {
+		From    *time.Time `json:"from,omitempty" doc:"The beginning of the period, inclusive; seven days before its end where it is left out."`
+		To      *time.Time `json:"to,omitempty" doc:"The end of the period, exclusive; now where it is left out."`
+		Records *int       `json:"records,omitempty" minimum:"1" maximum:"200000" doc:"How many records are replayed at most, the newest first; 10000 where it is left out."`
+	}
+}
+
+// period is what was asked for, with its defaults.
+func (in *replayInput) period(now time.Time) (Period, error) {
+	p := Period{To: now, Records: replayRecords}
+	if in.Body != nil && in.Body.To != nil {
+		p.To = *in.Body.To
+	}
+	p.From = p.To.Add(-replayDays * 24 * time.Hour)
+	if in.Body != nil && in.Body.From != nil {
+		p.From = *in.Body.From
+	}
+	if in.Body != nil && in.Body.Records != nil {
+		p.Records = *in.Body.Records
+	}
+	if !p.From.Before(p.To) || p.From.Year() < 1970 || p.To.Year() > 9999 {
+		return Period{}, errPeriod
+	}
+	return p, nil
+}
+
+// Deps is what the operations need from others.
+type Deps struct {
+	Clock clock.Clock
+	Base  policy.Files // the base policies, for decisions on kinds that belong to Gatehouse
+}
+
+// atOnce is how many requests that compile or replay a tenant may have under way.
+const atOnce = 2
+
 // Operations are the management operations on decisions.
-func Operations() []api.Operation {
+func Operations(deps Deps) []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/decisions", ID: "list-decisions", Action: "decision.read", Tag: "Decisions", Summary: "List decisions, newest first",
 			Description: "An item is one answer, with the results that the filter is about. A filter on what has no index searches a bounded number of records for each page, so a page may be short, or empty, and still have a `next_cursor`: go on with it."},
@@ -77,6 +121,20 @@ func Operations() []api.Operation {
 				}
 				return r.view(true), nil
 			}),
+		api.Call(api.Op{Method: "GET", Path: "/decisions/{id}/explain", ID: "explain-decision", Action: "decision.read", Tag: "Decisions", Summary: "Explain a decision", AtOnce: atOnce,
+			Description: "Asks again about one resource of the decision, by the policies of its revision, and shows each rule and condition with the values it saw and where they came from."},
+			deps.explain),
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/replay", ID: "replay-policy-draft", Action: "policy.replay", Tag: "Policy draft", Summary: "Replay the draft over recorded decisions", AtOnce: atOnce,
+			Description: "Answers the decisions of a period anew by the draft and shows what would be answered otherwise. It ends when it has seen all of them, or after 20 seconds, the given number of records, or 2000 flips: then `complete` is false, and another replay with `to` set to `until` goes on. What would be newly allowed must be acknowledged to publish this version of the draft."},
+			deps.replay),
+		api.Read(api.Op{Method: "GET", Path: "/policies/draft/replay", ID: "get-policy-draft-replay", Action: "policy.replay", Tag: "Policy draft", Summary: "Get the last replay of the draft as it is"},
+			func(ctx context.Context, tx *db.Tx, _ *struct{}) (Report, error) {
+				version, err := policy.DraftVersion(ctx, tx)
+				if err != nil {
+					return Report{}, err
+				}
+				return lastReplay(ctx, tx, version)
+			}),
 		api.Read(api.Op{Method: "GET", Path: "/decision-settings", ID: "get-decision-settings", Action: "settings.read", Tag: "Decisions", Summary: "Get what is kept of decisions, and how long"},
 			func(ctx context.Context, tx *db.Tx, _ *struct{}) (Settings, error) { return ReadSettings(ctx, tx) }),
 		api.Write(api.Op{Method: "PUT", Path: "/decision-settings", ID: "put-decision-settings", Action: "settings.update", Tag: "Decisions", Summary: "Set what is kept of decisions, and how long"},
@@ -84,4 +142,52 @@ func Operations() []api.Operation {
 				return in.Body, WriteSettings(tx, in.Body)
 			}),
 	}
+}
+
+func (deps Deps) explain(ctx context.Context, d *db.DB, c caller.Caller, in *explainInput) (Explained, error) {
+	var r Record
+	files, settings := deps.Base, policy.DefaultSettings()
+	err := d.View(ctx, c, func(tx *db.Tx) (err error) {
+		if r, err = Get(ctx, tx, in.ID); err != nil {
+			return err
+		}
+		if r.Revision == 0 || in.Index >= len(r.Inputs) || policy.Reserved(r.Inputs[in.Index].GetResource().GetKind()) {
+			return nil
+		}
+		if files, err = policy.RevisionFiles(ctx, tx, r.Revision); err != nil {
+			return err
+		}
+		settings, err = policy.GetSettings(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return Explained{}, err
+	}
+	return Explain(ctx, r, in.Index, files, settings)
+}
+
+func (deps Deps) replay(ctx context.Context, d *db.DB, c caller.Caller, in *replayInput) (Report, error) {
+	p, err := in.period(deps.Clock.Now())
+	if err != nil {
+		return Report{}, err
+	}
+	draft, err := policy.Rehearse(ctx, d, c)
+	if err != nil {
+		return Report{}, err
+	}
+	r, err := Replay(ctx, d, c, draft.Evaluator, draft.Files, draft.Settings, p)
+	if err != nil || !draft.Draft.Changed() { // there is nothing to publish and so nothing to acknowledge
+		return r, err
+	}
+	err = d.Update(ctx, c, func(tx *db.Tx) error {
+		now, err := policy.DraftVersion(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if now != draft.Draft.Version {
+			return errDraftMoved
+		}
+		return keepReplay(ctx, tx, now, &r)
+	})
+	return r, err
 }

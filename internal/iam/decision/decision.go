@@ -77,7 +77,7 @@ func askedBy(a caller.Actor) id.ID {
 	return a.Via
 }
 
-// principal returns who was asked about.
+// principal returns who was asked about; the first of several.
 func (d *Decision) principal() *enginev1.Principal {
 	if d.PlanInput != nil {
 		return d.PlanInput.GetPrincipal()
@@ -96,8 +96,17 @@ func key(s string) int64 {
 	return int64(h.Sum64())
 }
 
-// several is the resource key of a record that is about no or many resources.
+// several is the key of a record that is about many principals, or about no or many resources.
 const several = int64(0)
+
+func (d *Decision) principalKey() int64 {
+	for _, in := range d.Inputs {
+		if in.GetPrincipal() != d.Inputs[0].GetPrincipal() && in.GetPrincipal().GetId() != d.Inputs[0].GetPrincipal().GetId() {
+			return several
+		}
+	}
+	return key(d.principal().GetId())
+}
 
 func (d *Decision) resourceKey() int64 {
 	if len(d.Inputs) != 1 {

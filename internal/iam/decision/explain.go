@@ -49,7 +49,7 @@ func Explain(ctx context.Context, r Record, index int, files policy.Files, s pol
 	if r.Oversized {
 		x.Notes = append(x.Notes, "The input was too large to keep and has no attributes here, so conditions may come out otherwise.")
 	}
-	if r.Reason != "" {
+	if r.Reason != "" && r.principalKey() != several {
 		x.Same = true
 		return x, nil
 	}

@@ -50,6 +50,9 @@ func TestDecisionsAreListedNewestFirstAndFiltered(t *testing.T) {
 		other := asked(t, d, "ada", "read", allow, "d1")
 		other.Inputs[0].Resource.Kind = "folder"
 		record("folder", acme, other)
+		mixed := asked(t, d, "ada", "sign", allow, "d4", "d5")
+		mixed.Inputs[1].Principal = &enginev1.Principal{Id: "eve", Roles: []string{"r"}}
+		record("mixed", acme, mixed)
 		record("neighbour", globex, asked(t, d, "ada", "read", allow, "d1"))
 		r.Close()
 		if r.Dropped() != 0 {
@@ -60,8 +63,11 @@ func TestDecisionsAreListedNewestFirstAndFiltered(t *testing.T) {
 			f    decision.Filter
 			want string
 		}{
-			"all":           {decision.Filter{}, "folder plan batch write read"},
+			"all":           {decision.Filter{}, "mixed folder plan batch write read"},
 			"principal":     {decision.Filter{Principal: "bob"}, "plan batch"},
+			"one of two":    {decision.Filter{Principal: "eve"}, "mixed"},
+			"and its thing": {decision.Filter{Principal: "eve", ResourceID: "d5"}, "mixed"},
+			"not his thing": {decision.Filter{Principal: "eve", ResourceID: "d4"}, ""},
 			"nobody":        {decision.Filter{Principal: "bo"}, ""},
 			"kind":          {decision.Filter{ResourceKind: "folder"}, "folder"},
 			"resource":      {decision.Filter{ResourceID: "d1"}, "folder batch write read"},
@@ -69,13 +75,13 @@ func TestDecisionsAreListedNewestFirstAndFiltered(t *testing.T) {
 			"kind and id":   {decision.Filter{ResourceKind: "document", ResourceID: "d1"}, "batch write read"},
 			"action":        {decision.Filter{Action: "write"}, "write"},
 			"denied":        {decision.Filter{Effect: deny}, "batch write"},
-			"allowed":       {decision.Filter{Effect: allow}, "folder batch read"},
+			"allowed":       {decision.Filter{Effect: allow}, "mixed folder batch read"},
 			"denied d1":     {decision.Filter{Effect: deny, ResourceID: "d1"}, "write"},
 			"denied read":   {decision.Filter{Effect: deny, Action: "read"}, "batch"},
 			"application":   {decision.Filter{Application: shop}, "write"},
 			"revision":      {decision.Filter{Revision: &three}, "batch"},
 			"plans":         {decision.Filter{Kind: decision.Plan}, "plan"},
-			"from":          {decision.Filter{From: start.Add(4 * time.Millisecond)}, "folder plan batch"},
+			"from":          {decision.Filter{From: start.Add(4 * time.Millisecond)}, "mixed folder plan batch"},
 			"to":            {decision.Filter{To: start.Add(4 * time.Millisecond)}, "write read"},
 			"all of it":     {decision.Filter{Principal: "ada", Action: "read", ResourceKind: "document", ResourceID: "d1", Effect: allow, From: start}, "read"},
 			"plan's action": {decision.Filter{Principal: "bob", Action: "read", Kind: decision.Plan}, "plan"},

@@ -94,9 +94,6 @@ func (f Filter) scan(ctx context.Context, tx *db.Tx, after id.ID, limit int) ([]
 		args = append(args, value)
 		fmt.Fprintf(&b, " AND "+condition, len(args)+1)
 	}
-	if f.Principal != "" {
-		and("principal = $%d", key(f.Principal))
-	}
 	if !f.Application.IsZero() {
 		and("application_id = $%d", f.Application)
 	}
@@ -118,12 +115,27 @@ func (f Filter) scan(ctx context.Context, tx *db.Tx, after id.ID, limit int) ([]
 	if !after.IsZero() {
 		and("id < $%d", after)
 	}
+	// A record of one principal and one resource has their keys, one of several has none: each
+	// is found in the order of its index, and the few newest of all are taken.
+	parts := []string{b.String()}
+	for _, by := range []struct{ column, value string }{{"principal", f.Principal}, {"resource", f.ResourceID}} {
+		if by.value == "" {
+			continue
+		}
+		args = append(args, key(by.value), several)
+		var both []string
+		for _, p := range parts {
+			both = append(both, fmt.Sprintf("%s AND %s = $%d", p, by.column, len(args)), fmt.Sprintf("%s AND %s = $%d", p, by.column, len(args)+1))
+		}
+		parts = both
+	}
 	const order = ` ORDER BY id DESC LIMIT $2`
-	query := b.String() + order
-	if f.ResourceID != "" { // its own records and those of batches, each in the order of an index
-		args = append(args, key(f.ResourceID), several)
-		query = fmt.Sprintf(`SELECT `+columns+` FROM (SELECT * FROM (%s AND resource = $%d%s) AS one UNION ALL SELECT * FROM (%s AND resource = $%d%s) AS many) AS both_kinds`+order,
-			b.String(), len(args), order, b.String(), len(args)+1, order)
+	query := parts[0] + order
+	if len(parts) > 1 {
+		for i := range parts {
+			parts[i] = fmt.Sprintf("SELECT * FROM (%s%s) AS part_%c", parts[i], order, 'a'+i)
+		}
+		query = `SELECT ` + columns + ` FROM (` + strings.Join(parts, " UNION ALL ") + `) AS parts` + order
 	}
 	return db.List(ctx, tx, scanRecord, query, args...)
 }
@@ -137,19 +149,19 @@ func first(t time.Time) (i id.ID) {
 
 // keep reports whether the filter is about r, and leaves of its results those it is about.
 func (f Filter) keep(r *Record) bool {
-	if f.Principal != "" && r.principal().GetId() != f.Principal || f.Kind != "" && r.Kind != f.Kind {
+	if f.Kind != "" && r.Kind != f.Kind {
 		return false
 	}
 	if r.PlanInput != nil {
-		return f.ResourceID == "" && (f.ResourceKind == "" || r.PlanInput.GetResource().GetKind() == f.ResourceKind) &&
+		return f.ResourceID == "" && (f.Principal == "" || r.principal().GetId() == f.Principal) && (f.ResourceKind == "" || r.PlanInput.GetResource().GetKind() == f.ResourceKind) &&
 			(f.Action == "" || slices.Contains(planActions(r.PlanInput), f.Action))
 	}
-	if f.ResourceKind == "" && f.ResourceID == "" && f.Action == "" && f.Effect == 0 {
+	if f.Principal == "" && f.ResourceKind == "" && f.ResourceID == "" && f.Action == "" && f.Effect == 0 {
 		return true
 	}
 	r.shown = []int{}
 	for i, in := range r.Inputs {
-		if f.ResourceKind != "" && in.GetResource().GetKind() != f.ResourceKind || f.ResourceID != "" && in.GetResource().GetId() != f.ResourceID {
+		if f.Principal != "" && in.GetPrincipal().GetId() != f.Principal || f.ResourceKind != "" && in.GetResource().GetKind() != f.ResourceKind || f.ResourceID != "" && in.GetResource().GetId() != f.ResourceID {
 			continue
 		}
 		for action, a := range r.effectsOf(i) {

@@ -24,7 +24,7 @@ type View struct {
 	TookMicros      int64         `json:"took_us" doc:"How long the answer took, in microseconds."`
 	PrincipalMode   string        `json:"principal_mode,omitempty" enum:"asserted,directory"`
 	Reason          string        `json:"reason,omitempty" doc:"Why everything was denied without asking a policy." example:"principal.suspended"`
-	Principal       PrincipalView `json:"principal"`
+	Principal       PrincipalView `json:"principal" doc:"About whom was asked; where it was about several, the first, and each result has its own."`
 	Results         []ResultView  `json:"results" doc:"One per resource; in a list, those that the filter is about."`
 	Plan            *PlanView     `json:"plan,omitempty"`
 	AuxData         any           `json:"aux_data,omitempty" doc:"The claims of the request's JWT; only when one decision is fetched."`
@@ -60,10 +60,11 @@ type ResourceView struct {
 
 // ResultView is the answer about one resource.
 type ResultView struct {
-	Index                 int          `json:"index" doc:"The place of the resource in the request, from 0."`
-	Resource              ResourceView `json:"resource"`
-	Actions               []ActionView `json:"actions"`
-	EffectiveDerivedRoles []string     `json:"effective_derived_roles,omitempty"`
+	Index                 int            `json:"index" doc:"The place of the resource in the request, from 0."`
+	Principal             *PrincipalView `json:"principal,omitempty" doc:"Where the request was about several principals."`
+	Resource              ResourceView   `json:"resource"`
+	Actions               []ActionView   `json:"actions"`
+	EffectiveDerivedRoles []string       `json:"effective_derived_roles,omitempty"`
 }
 
 // ActionView is the answer about one action.
@@ -101,11 +102,11 @@ func (r *Record) view(attributes bool) View {
 		}
 		return (&structpb.Struct{Fields: a}).AsMap()
 	}
-	p := r.principal()
-	v.Principal = PrincipalView{ID: p.GetId(), Roles: slices.Clone(p.GetRoles()), PolicyVersion: p.GetPolicyVersion(), Scope: p.GetScope(), Attr: attr(p.GetAttr())}
-	if v.Principal.Roles == nil {
-		v.Principal.Roles = []string{}
+	principal := func(p *enginev1.Principal) PrincipalView {
+		return PrincipalView{ID: p.GetId(), Roles: append([]string{}, p.GetRoles()...), PolicyVersion: p.GetPolicyVersion(), Scope: p.GetScope(), Attr: attr(p.GetAttr())}
 	}
+	v.Principal = principal(r.principal())
+	mixed := r.PlanInput == nil && r.principalKey() == several
 	if in := r.PlanInput; in != nil {
 		res := in.GetResource()
 		v.CallerRequestID = in.GetRequestId()
@@ -121,6 +122,10 @@ func (r *Record) view(attributes bool) View {
 		res := in.GetResource()
 		result := ResultView{Index: i, Actions: []ActionView{},
 			Resource: ResourceView{Kind: res.GetKind(), ID: res.GetId(), PolicyVersion: res.GetPolicyVersion(), Scope: res.GetScope(), Attr: attr(res.GetAttr())}}
+		if mixed {
+			p := principal(in.GetPrincipal())
+			result.Principal = &p
+		}
 		effects := r.effectsOf(i)
 		for _, action := range slices.Sorted(maps.Keys(effects)) {
 			e := effects[action]

@@ -138,8 +138,8 @@ func schemasOf(files Files) cerboscompile.SchemaResolverMaker {
 	}
 }
 
-// readFiles reads a whole directory.
-func readFiles(from fs.FS) (Files, error) {
+// ReadFiles reads a whole directory.
+func ReadFiles(from fs.FS) (Files, error) {
 	files := Files{}
 	err := fs.WalkDir(from, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

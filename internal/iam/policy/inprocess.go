@@ -36,7 +36,7 @@ func NewInProcess(source Source, base fs.FS) *InProcess {
 		source:  source,
 		tenants: newEvaluators(MaxEvaluators),
 		base: sync.OnceValues(func() (*Evaluator, error) {
-			files, err := readFiles(base)
+			files, err := ReadFiles(base)
 			if err != nil {
 				return nil, fmt.Errorf("base policies: %w", err)
 			}

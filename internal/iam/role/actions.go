@@ -46,6 +46,7 @@ var Actions = []Action{
 	{"key.rotate", "Rotate signing keys."},
 	{"policy.read", "See policies, their draft and their revisions."},
 	{"policy.update", "Change the draft of the policies, check and test it."},
+	{"policy.replay", "Replay the draft of the policies over decision records."},
 	{"policy.publish", "Publish policies, roll back, change the settings of the engine."},
 	{"audit.read", "Read the audit log."},
 	{"decision.read", "Read decision records and have them explained."},

@@ -36,6 +36,7 @@ var builtinActions = map[string][]string{
 		"key.rotate",
 		"policy.read",
 		"policy.update",
+		"policy.replay",
 		"policy.publish",
 		"audit.read",
 		"decision.read",
@@ -76,6 +77,7 @@ var builtinActions = map[string][]string{
 		"key.read",
 		"policy.read",
 		"policy.update",
+		"policy.replay",
 		"policy.publish",
 		"audit.read",
 		"decision.read",
@@ -114,6 +116,7 @@ var builtinActions = map[string][]string{
 		"key.read",
 		"policy.read",
 		"policy.update",
+		"policy.replay",
 		"decision.read",
 	},
 	"auditor": {

@@ -1,0 +1,38 @@
+package policy
+
+import (
+	"context"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Rehearsal is a draft that can answer without being published.
+type Rehearsal struct {
+	Draft     Draft
+	Files     Files
+	Settings  Settings
+	Evaluator *Evaluator
+}
+
+// Rehearse reads and compiles the tenant's draft. Where the draft is changed while it is read,
+// Draft.Version is one that it no longer has. It fails with ErrInvalid.
+func Rehearse(ctx context.Context, d *db.DB, c caller.Caller) (Rehearsal, error) {
+	s, err := readState(ctx, d, c)
+	if err != nil {
+		return Rehearsal{}, err
+	}
+	table, err := Compile(ctx, s.files, s.settings)
+	if err != nil {
+		return Rehearsal{}, refused(err)
+	}
+	e, err := newEvaluator(table, s.settings)
+	return Rehearsal{s.draft, s.files, s.settings, e}, err
+}
+
+// DraftVersion returns the version of the tenant's draft; zero where nothing has been changed.
+func DraftVersion(ctx context.Context, tx *db.Tx) (id.ID, error) {
+	d, err := getDraft(ctx, tx)
+	return d.Version, err
+}
