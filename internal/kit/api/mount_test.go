@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -306,4 +307,52 @@ func FuzzBody(f *testing.F) {
 			t.Errorf("%q: %d %+v", body, resp.StatusCode, p)
 		}
 	})
+}
+
+// byHeader takes the tenant from a header.
+type byHeader map[string]id.ID
+
+func (g byHeader) Admit(r *http.Request, _ api.Op) (context.Context, caller.Caller, error) {
+	return r.Context(), caller.Caller{Tenant: g[r.Header.Get("Tenant")]}, nil
+}
+
+// What costs much is refused to a tenant that has as much of it under way as it may, and to no other.
+func TestATenantMayHaveSoManyAtOnce(t *testing.T) {
+	mux := http.NewServeMux()
+	m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "Costs", Gate: byHeader{"acme": id.New(), "globex": id.New()}, Answer: func(f *fault.Fault) (int, http.Header) {
+		if f.Kind == fault.Limited {
+			return 429, nil
+		}
+		return 500, nil
+	}}
+	begun, end := make(chan bool), make(chan bool)
+	m.Operations([]api.Operation{
+		api.Call(api.Op{Method: "GET", Path: "/slow", ID: "slow", Action: "x.slow", Tag: "X", Summary: "Slow", AtOnce: 2},
+			func(context.Context, *db.DB, caller.Caller, *struct{}) (api.None, error) {
+				begun <- true
+				<-end
+				return api.None{}, nil
+			}),
+		api.Call(api.Op{Method: "GET", Path: "/costly", ID: "costly", Action: "x.costly", Tag: "X", Summary: "Costly", AtOnce: 2},
+			func(context.Context, *db.DB, caller.Caller, *struct{}) (api.None, error) { return api.None{}, nil }),
+		api.Call(api.Op{Method: "GET", Path: "/cheap", ID: "cheap", Action: "x.cheap", Tag: "X", Summary: "Cheap"},
+			func(context.Context, *db.DB, caller.Caller, *struct{}) (api.None, error) { return api.None{}, nil }),
+	})
+	want := func(tenant, path string, status int, code string) {
+		t.Helper()
+		if r, p := do(t, mux, "GET", "/api/v1/"+path, "", "Tenant", tenant); r.StatusCode != status || p.Code != code {
+			t.Errorf("%s /%s: %d %s, want %d %s", tenant, path, r.StatusCode, p.Code, status, code)
+		}
+	}
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() { want("acme", "slow", 204, "") })
+		<-begun
+	}
+	want("acme", "costly", 429, "request.at_once")
+	want("acme", "cheap", 204, "")
+	want("globex", "costly", 204, "")
+	close(end)
+	both.Wait()
+	want("acme", "costly", 204, "")
 }
