@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -218,5 +220,19 @@ func TestExplainSaysWhatWasSeen(t *testing.T) {
 		if err != nil || out[0].GetActions()["view"].GetEffect().String() != want {
 			t.Errorf("%s: the evaluator says %v %v", enforcement, out, err)
 		}
+	}
+}
+
+func TestASchemaReadsNoFileOfThisMachine(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret.json")
+	if err := os.WriteFile(secret, []byte(`{"type":"object"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Compile(t.Context(), Files{
+		"a.yaml":          []byte(strings.Replace(string(allowing("doc", "true")), "  rules:", "  schemas: {resourceSchema: {ref: 'cerbos:///s.json'}}\n  rules:", 1)),
+		"_schemas/s.json": fmt.Appendf(nil, `{"$ref":"file://%s"}`, secret),
+	}, DefaultSettings())
+	if _, refused := errors.AsType[Problems](err); !refused {
+		t.Errorf("%v: a schema read %s", err, secret)
 	}
 }
