@@ -342,7 +342,7 @@ func (r *decisionReport) measureMany(t testing.TB, dsn string, server *process.S
 		return err
 	}
 	if b.Theirs, err = r.cerbosWithScopes(t, subject); err != nil {
-		return fmt.Errorf("Cerbos with scopes: %w", err)
+		return fmt.Errorf("a Cerbos server with scopes: %w", err)
 	}
 	r.Rows = append(r.Rows, b)
 	if r.Size.Once > 0 {

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
-	"strings"
 )
 
 // The one key that signs the JWTs of auxData, and the name its set is known by.
@@ -56,16 +55,3 @@ func sign(claims map[string]any) string {
 }
 
 func padded(n *big.Int) []byte { return n.FillBytes(make([]byte, 32)) }
-
-// claimsOf reads a token of our own, without verifying it.
-func claimsOf(token string) map[string]any {
-	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
-	if err != nil {
-		panic(err)
-	}
-	var claims map[string]any
-	if err := json.Unmarshal(payload, &claims); err != nil {
-		panic(err)
-	}
-	return claims
-}

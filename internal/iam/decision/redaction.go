@@ -1,5 +1,7 @@
 package decision
 
+//lint:file-ignore SA1019 What Cerbos has marked as deprecated is still sent and read by its clients.
+
 import (
 	"encoding/base64"
 	"errors"
@@ -52,6 +54,7 @@ func compile(rules []Rule) ([]rule, error) {
 
 func (r Rule) compile() (rule, error) {
 	if r.How != Drop && r.How != Hash {
+		//lint:ignore ST1005 The sentence is shown as it is.
 		return rule{}, errors.New("How must be drop or hash.")
 	}
 	for _, part := range []string{ofPrincipal, ofResource, ofAuxData} {
@@ -65,6 +68,7 @@ func (r Rule) compile() (rule, error) {
 		}
 		return rule{r, part, names}, nil
 	}
+	//lint:ignore ST1005 The sentence is shown as it is.
 	return rule{}, errors.New("A path begins with principal.attr, resource.attr or auxData.jwt and goes down to an attribute, such as principal.attr.email or resource.attr.owner.*.")
 }
 

@@ -238,24 +238,24 @@ func (u *unpacked) file(name string, content io.Reader) error {
 var packed = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Archive packs files in the form Zip or TarGz. The same files always give the same bytes.
-func (fs Files) Archive(form string) []byte {
+func (f Files) Archive(form string) []byte {
 	if form == Zip {
-		return fs.zip()
+		return f.zip()
 	}
-	return fs.tarGz()
+	return f.tarGz()
 }
 
 // zip stores the files without compressing them, so that the bytes do not depend on the
 // version of a compressor.
-func (fs Files) zip() []byte {
+func (f Files) zip() []byte {
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
-	for _, p := range slices.Sorted(maps.Keys(fs)) {
+	for _, p := range slices.Sorted(maps.Keys(f)) {
 		h := &zip.FileHeader{Name: p, Method: zip.Store, Modified: packed}
 		h.SetMode(0o644)
-		f, err := w.CreateHeader(h)
+		e, err := w.CreateHeader(h)
 		if err == nil {
-			_, err = f.Write(fs[p])
+			_, err = e.Write(f[p])
 		}
 		mustPack(err)
 	}
@@ -263,13 +263,13 @@ func (fs Files) zip() []byte {
 	return out.Bytes()
 }
 
-func (fs Files) tarGz() []byte {
+func (f Files) tarGz() []byte {
 	var out bytes.Buffer
 	z := gzip.NewWriter(&out)
 	w := tar.NewWriter(z)
-	for _, p := range slices.Sorted(maps.Keys(fs)) {
-		mustPack(w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: p, Size: int64(len(fs[p])), Mode: 0o644, ModTime: packed}))
-		_, err := w.Write(fs[p])
+	for _, p := range slices.Sorted(maps.Keys(f)) {
+		mustPack(w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: p, Size: int64(len(f[p])), Mode: 0o644, ModTime: packed}))
+		_, err := w.Write(f[p])
 		mustPack(err)
 	}
 	mustPack(w.Close())

@@ -150,8 +150,8 @@ func filesOf(ctx context.Context, tx *db.Tx, d Draft) (Files, error) {
 
 var draftTarget = audit.Target{Kind: "policy", ID: "draft", Name: "draft"}
 
-func (fs Files) size() (n int64) {
-	for _, b := range fs {
+func (f Files) size() (n int64) {
+	for _, b := range f {
 		n += int64(len(b))
 	}
 	return n

@@ -1,5 +1,7 @@
 package policy
 
+//lint:file-ignore U1000 Fields that nobody reads keep the places of those that somebody does.
+
 import (
 	"crypto/sha256"
 	"fmt"
