@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
@@ -39,7 +40,7 @@ func (k *desk) Admit(r *http.Request, op api.Op) (context.Context, caller.Caller
 	if !k.holds.Allows(op.Action) {
 		return nil, k.c, fault.New(fault.Denied, "action.denied", "None of your roles allows %s.", op.Action)
 	}
-	return role.Holding(r.Context(), k.holds), k.c, nil
+	return filter.With(role.Holding(r.Context(), k.holds), filter.All()), k.c, nil
 }
 
 func newDesk(t *testing.T, d *testkit.Database) *desk {
