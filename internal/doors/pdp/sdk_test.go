@@ -3,6 +3,7 @@ package pdp_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -12,10 +13,15 @@ import (
 	svcv1 "github.com/cerbos/cerbos/api/genpb/cerbos/svc/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/gzip"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	requestv1 "github.com/cerbos/cerbos/api/genpb/cerbos/request/v1"
@@ -224,4 +230,56 @@ func (raw) Marshal(v any) ([]byte, error) { return v.([]byte), nil }
 func (raw) Unmarshal(b []byte, v any) error {
 	*v.(*[]byte) = b
 	return nil
+}
+
+// encodings notes how the answers of a client's calls were encoded.
+type encodings struct{ last string }
+
+func (*encodings) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
+func (*encodings) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (*encodings) HandleConn(context.Context, stats.ConnStats)                       {}
+func (e *encodings) HandleRPC(_ context.Context, s stats.RPCStats) {
+	if h, ok := s.(*stats.InHeader); ok {
+		e.last = h.Compression
+	}
+}
+
+// Cerbos' client compresses what it sends. A small answer is not compressed for it, which costs more than
+// a decision; a large one is.
+func TestSmallAnswersAreNotCompressed(t *testing.T) {
+	w := newWorldOn(t)
+	token := w.asking(application.Asserted)
+	seen := &encodings{}
+	conn, err := grpc.NewClient(w.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithStatsHandler(seen))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	client := svcv1.NewCerbosServiceClient(conn)
+	large := sams()
+	for i := range 50 {
+		e := proto.CloneOf(large.Resources[0])
+		e.Resource.Id = fmt.Sprint(i, strings.Repeat("x", 400))
+		large.Resources = append(large.Resources, e)
+	}
+	large.Resources = large.Resources[1:]
+	for name, c := range map[string]struct {
+		ask  *requestv1.CheckResourcesRequest
+		with []grpc.CallOption
+		want string
+	}{
+		"small, compressed":     {sams(), []grpc.CallOption{grpc.UseCompressor(gzip.Name)}, ""},
+		"large, compressed":     {large, []grpc.CallOption{grpc.UseCompressor(gzip.Name)}, gzip.Name},
+		"large, not compressed": {large, nil, ""},
+	} {
+		if _, err := client.CheckResources(with(token), c.ask, c.with...); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if seen.last == encoding.Identity {
+			seen.last = ""
+		}
+		if seen.last != c.want {
+			t.Errorf("%s: the answer's encoding is %q, want %q", name, seen.last, c.want)
+		}
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
@@ -81,8 +82,8 @@ func (s Settings) cerbos() (*epdpv2.Config, error) {
 // Check answers every input, in order; what the inputs share may be the same message.
 // There is no answer after 2 seconds: ErrTooSlow.
 func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*enginev1.CheckOutput, *auditv1.AuditTrail, error) {
-	bounded, cancel := context.WithTimeout(ctx, evaluationTime)
-	defer cancel()
+	bounded := &clock.Bounded{Context: ctx, At: time.Now().Add(evaluationTime)}
+	defer bounded.End()
 	outputs, trail, err := e.table.Check(bounded, in)
 	// A condition that was interrupted counts as not met, and an answer with it as none at all.
 	if slow := tooSlow(ctx, bounded); slow != nil {
@@ -93,8 +94,8 @@ func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*en
 
 // Plan answers which resources of a kind the principal may act on.
 func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (*enginev1.PlanResourcesOutput, *auditv1.AuditTrail, error) {
-	bounded, cancel := context.WithTimeout(ctx, evaluationTime)
-	defer cancel()
+	bounded := &clock.Bounded{Context: ctx, At: time.Now().Add(evaluationTime)}
+	defer bounded.End()
 	output, trail, err := e.table.Plan(bounded, in)
 	if slow := tooSlow(ctx, bounded); slow != nil {
 		return nil, nil, slow

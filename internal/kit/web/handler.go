@@ -95,8 +95,8 @@ type exchange struct {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := h.Clock.Now()
 	x := &exchange{url: *r.URL}
-	x.deadline = deadline{Context: r.Context(), at: time.Now().Add(h.Limits.Time)} // the machine's clock: it is waited for
-	defer x.deadline.end()
+	x.Bounded = clock.Bounded{Context: r.Context(), At: time.Now().Add(h.Limits.Time)} // the machine's clock: it is waited for
+	defer x.End()
 	x.caller.Actor.Kind = caller.Anonymous
 	x.caller.Address, x.scheme = h.Proxies.Client(r)
 	x.caller.Agent = agentOf(r)

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/gzip" // a client may compress; a message's limit holds for what it unpacks to
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -79,6 +80,13 @@ func (s *RPC) Listen() error {
 		grpc.MaxRecvMsgSize(int(s.Limits.Body)),
 		grpc.MaxConcurrentStreams(1000),
 		grpc.MaxHeaderListSize(32 << 10),
+		// Windows of a fixed size: gRPC would measure the connection by a ping for every message, and let a
+		// stream grow to 16 MiB of what nobody has admitted yet. A message larger than a stream's window is
+		// let in once somebody reads it.
+		grpc.StaticStreamWindowSize(64 << 10),
+		grpc.StaticConnWindowSize(1 << 20),
+		// Goroutines that stay: a decision is deep, and a new one grows its stack step by step each time.
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(10 * time.Second),
 		// Connections are renewed now and then, so that calls spread over new replicas.
 		grpc.KeepaliveParams(keepalive.ServerParameters{
@@ -110,6 +118,9 @@ func (s *RPC) Listen() error {
 	reflection.Register(s.server)
 	return nil
 }
+
+// streamWorkers is how many calls are answered by goroutines that are kept. More at once have one of their own.
+const streamWorkers = 64
 
 // Addr is the bound address. Only after Listen.
 func (s *RPC) Addr() net.Addr { return s.listener.Addr() }
@@ -206,8 +217,8 @@ func (s *scope) read(m any, dec func(any) error) error {
 // call is one call from its headers to its answer and its log line.
 func (s *RPC) call(ctx context.Context, route string, admit Admit, method func(context.Context, *scope) (any, error)) (answer any, err error) {
 	start := s.Clock.Now()
-	x := &scope{deadline: deadline{Context: ctx, at: time.Now().Add(s.Limits.Time)}}
-	defer x.deadline.end()
+	x := &scope{Bounded: clock.Bounded{Context: ctx, At: time.Now().Add(s.Limits.Time)}}
+	defer x.End()
 	x.caller.Actor.Kind = caller.Anonymous
 	x.caller.Address, x.scheme = s.client(ctx)
 	x.caller.Agent = cleanAgent(first(metadata.ValueFromIncomingContext(ctx, "user-agent")))
@@ -232,8 +243,17 @@ func (s *RPC) call(ctx context.Context, route string, admit Admit, method func(c
 	if err != nil {
 		return nil, err
 	}
-	return method(inside, x)
+	answer, err = method(inside, x)
+	if m, ok := answer.(generated); ok && m.SizeVT() < worthCompressing {
+		_ = grpc.SetSendCompressor(ctx, encoding.Identity) // fails where the headers are out, and then it is late anyway
+	}
+	return answer, err
 }
+
+// worthCompressing is the size of an answer, in bytes, from which on it is compressed for a client that
+// compresses its calls, as Cerbos' Go SDK does. A smaller one fits into the ten segments that TCP
+// sends at once (RFC 6928), so it would arrive no sooner, and compressing it costs more than a decision.
+const worthCompressing = 14 << 10
 
 func first(values []string) string {
 	if len(values) == 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
@@ -47,7 +48,7 @@ type SiteResolver interface {
 // scope is what is known of one request. It is the request's context: one
 // allocation carries everything below.
 type scope struct {
-	deadline
+	clock.Bounded
 	site    Site
 	caller  caller.Caller
 	scheme  string // "http" or "https" as the client used it
@@ -66,7 +67,7 @@ func (s *scope) Value(key any) any {
 	if key == (scopeKey{}) {
 		return s
 	}
-	return s.deadline.Context.Value(key)
+	return s.Context.Value(key)
 }
 
 func scopeOf(ctx context.Context) *scope {
@@ -104,7 +105,7 @@ func RequestIDOf(ctx context.Context) string {
 // WithSite returns r as a door would get it for site, from address. It is for
 // tests of doors that do not want a whole Handler around them.
 func WithSite(r *http.Request, site Site, address netip.Addr) *http.Request {
-	s := &scope{deadline: deadline{Context: r.Context(), at: time.Now().Add(time.Minute)}, site: site, scheme: "http", caller: caller.Caller{
+	s := &scope{Bounded: clock.Bounded{Context: r.Context(), At: time.Now().Add(time.Minute)}, site: site, scheme: "http", caller: caller.Caller{
 		Tenant:    site.Tenant,
 		Actor:     caller.Actor{Kind: caller.Anonymous},
 		Address:   address,

@@ -1,4 +1,4 @@
-package web
+package clock
 
 import (
 	"context"
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-func TestDeadline(t *testing.T) {
+func TestBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &deadline{Context: t.Context(), at: time.Now().Add(time.Second)}
+		d := &Bounded{Context: t.Context(), At: time.Now().Add(time.Second)}
 		if d.Err() != nil {
 			t.Error("ended at once")
 		}
@@ -21,28 +21,36 @@ func TestDeadline(t *testing.T) {
 		if !errors.Is(child.Err(), context.DeadlineExceeded) {
 			t.Errorf("%v", child.Err())
 		}
-		d.end()
+		d.End()
 
 		called := make(chan struct{})
-		d = &deadline{Context: t.Context(), at: time.Now().Add(time.Second)}
+		d = &Bounded{Context: t.Context(), At: time.Now().Add(time.Second)}
 		context.AfterFunc(d, func() { close(called) })
 		if stop := context.AfterFunc(d, func() { t.Error("called though stopped") }); !stop() {
 			t.Error("stopped too late")
 		}
 		time.Sleep(time.Second)
 		<-called
-		d.end()
+		d.End()
 
-		unasked := &deadline{Context: t.Context(), at: time.Now().Add(time.Hour)}
-		unasked.end()
+		d = &Bounded{Context: t.Context(), At: time.Now().Add(time.Second)}
+		time.Sleep(time.Second)
+		if !errors.Is(d.Err(), context.DeadlineExceeded) || d.timed.Load() != nil {
+			t.Errorf("%v, where nobody waited", d.Err())
+		}
+		<-d.Done()
+		d.End()
+
+		unasked := &Bounded{Context: t.Context(), At: time.Now().Add(time.Hour)}
+		unasked.End()
 		if unasked.Err() == nil {
 			t.Error("over, but not ended")
 		}
 		parent, stop := context.WithCancel(t.Context())
-		d = &deadline{Context: parent, at: time.Now().Add(time.Hour)}
+		d = &Bounded{Context: parent, At: time.Now().Add(time.Hour)}
 		done := d.Done()
 		stop()
 		<-done
-		d.end()
+		d.End()
 	})
 }
