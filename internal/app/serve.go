@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"runtime/debug"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,11 +28,7 @@ func (c *serveCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	// The heap is a few megabytes and requests are short-lived garbage: collecting a
-	// quarter as often saves some 5 % of the CPU for some tens of megabytes.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
+	tuneCollector()
 	a, err := Open(e.ctx, cfg, log)
 	if err != nil {
 		return err
