@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,10 +15,16 @@ import (
 	"time"
 
 	sdk "github.com/cerbos/cerbos-sdk-go/cerbos"
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/cerbos"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
+	own "github.com/gatehouse-iam/gatehouse/policies"
 )
 
 // decisionSize says how much is asked; everything is bounded by it.
@@ -43,9 +50,11 @@ type decisionReport struct {
 	// Starting with the policies of Active tenants.
 	StartFew, StartMany, StartCerbos time.Duration
 	CPUFew, CPUMany, CPUCerbos       time.Duration
-	First                            sample // the first request of a tenant: its revision is loaded
-	PerTenant                        float64
-	OnceMemory                       int64 // resident, after Once tenants were asked
+	First                            sample          // the first request of a tenant: its revision is loaded
+	PerTenant                        float64         // bytes, resident
+	OnceMemory                       int64           // resident, after Once tenants were asked
+	PickUp                           []time.Duration // from a publish on one replica to the first answer by it on another
+	Own                              time.Duration   // the engine's part of one management call
 	CerbosMemory                     int64
 }
 
@@ -224,6 +233,12 @@ func measureDecisions(t testing.TB, sz decisionSize) (*decisionReport, error) {
 		return nil, err
 	}
 	theirs.Kill()
+	if r.Own, err = ownCheck(); err != nil {
+		return nil, err
+	}
+	if err := r.measurePickUp(t, server, modes["asserted"]); err != nil {
+		return nil, fmt.Errorf("a publish on another replica: %w", err)
+	}
 
 	server.Restart(t)
 	r.StartFew = server.Ready
@@ -292,6 +307,69 @@ func (r *decisionReport) load(p *pdp, requests int, prepare func(p *pdp) (operat
 	return repeated(p.pid, requests, op, r.Size.size)
 }
 
+// ownCheck is what the policies cost a management call inside the process: one question about a reserved kind.
+func ownCheck() (time.Duration, error) {
+	engine, c := policy.NewInProcess(nil, own.Files), caller.Caller{Tenant: id.New()}
+	question := []*enginev1.CheckInput{{
+		Actions:   []string{"update"},
+		Principal: &enginev1.Principal{Id: "ada", Roles: []string{role.Owner}},
+		Resource:  &enginev1.Resource{Kind: "gatehouse:user", Id: "bob"},
+	}}
+	var failed error
+	b := testing.Benchmark(func(b *testing.B) {
+		for b.Loop() {
+			if _, err := engine.Check(b.Context(), c, question); err != nil {
+				failed = err
+				b.SkipNow()
+			}
+		}
+	})
+	return time.Duration(b.NsPerOp()), failed
+}
+
+// measurePickUp publishes on one replica and asks another until it answers by the new revision. Which revision it is
+// is seen by who may edit.
+func (r *decisionReport) measurePickUp(t testing.TB, server *process.Server, p *pdp) error {
+	replica := server.Replica(t)
+	defer replica.Kill()
+	request, err := p.checkHTTP(1)
+	if err != nil {
+		return err
+	}
+	connection := connect(t, strings.TrimPrefix(replica.URL, "http://"), 1)[0]
+	asked := func(want string) error {
+		began := time.Now()
+		for time.Since(began) < 30*time.Second {
+			body, err := connection.roundTrip(request, http.StatusOK)
+			if err != nil {
+				return err
+			}
+			if strings.Contains(string(body), `"edit":"`+want+`"`) {
+				r.PickUp = append(r.PickUp, time.Since(began))
+				return nil
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		return errors.New("it still answers by the revision before")
+	}
+	o := server.Operator()
+	for i := range 2 * r.Size.Repeat {
+		roles, want := "[editor, user]", "EFFECT_ALLOW"
+		if i%2 == 1 {
+			roles, want = "[editor]", "EFFECT_DENY"
+		}
+		files := policies("")
+		files["document.yaml"] = bytes.Replace(files["document.yaml"], []byte("[editor]"), []byte(roles), 1)
+		if err := o.Publish("bench", files); err != nil {
+			return err
+		}
+		if err := asked(want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // measureMany asks tenants that have policies of their own: one server of ours that knows them by their tokens, and a
 // Cerbos server that has each tenant's policies in a scope.
 func (r *decisionReport) measureMany(t testing.TB, dsn string, server *process.Server, subject string) error {
@@ -324,23 +402,27 @@ func (r *decisionReport) measureMany(t testing.TB, dsn string, server *process.S
 		}
 	}
 	connections := connect(t, address, r.Size.Workers)
-	idle, err := residentMemory(server.PID())
+	// The memory of one tenant and of many is compared under load: what a server lets lie between two collections
+	// is not the tenants'.
+	if _, err := load(server.PID(), r.Size.Workers, r.Size.Requests, func(w, _ int) error { return ask(connections, 0)(w) }); err != nil {
+		return err
+	}
+	one, err := residentMemory(server.PID())
 	if err != nil {
 		return err
 	}
 	if r.First, err = load(server.PID(), 1, r.Size.Active, func(w, i int) error { return ask(connections, i)(w) }); err != nil {
 		return fmt.Errorf("first requests: %w", err)
 	}
-	active, err := residentMemory(server.PID())
-	if err != nil {
-		return err
-	}
-	r.PerTenant = float64(active-idle) / float64(r.Size.Active)
-
 	b := beside{Name: fmt.Sprintf("one resource, HTTP, one of %d tenants at random", r.Size.Active), Budget: 0.3}
 	if b.Ours, err = repeated(server.PID(), r.Size.Requests, func(w, _ int) error { return ask(connections, rand.IntN(r.Size.Active))(w) }, r.Size.size); err != nil {
 		return err
 	}
+	active, err := residentMemory(server.PID())
+	if err != nil {
+		return err
+	}
+	r.PerTenant = float64(active-one) / float64(r.Size.Active)
 	if b.Theirs, err = r.cerbosWithScopes(t, subject); err != nil {
 		return fmt.Errorf("a Cerbos server with scopes: %w", err)
 	}

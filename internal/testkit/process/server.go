@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,6 +61,23 @@ func Start(t testing.TB, cfg Config) *Server {
 		cfg.Client, cfg.Secret = "operator", rand.Text()+rand.Text()
 	}
 	s := &Server{cfg: cfg, Client: cfg.Client, Secret: cfg.Secret, log: filepath.Join(cfg.Data, "server.log")}
+	s.begin(t)
+	return s
+}
+
+// Replica starts another process on the server's Postgres database, which answers for the same public URL on addresses
+// of its own.
+func (s *Server) Replica(t testing.TB) *Server {
+	t.Helper()
+	r := &Server{cfg: s.cfg, Client: s.Client, Secret: s.Secret, log: filepath.Join(s.cfg.Data, "replica.log")}
+	r.cfg.Env = append(slices.Clip(s.cfg.Env), "GATEHOUSE_PUBLIC_URL="+s.URL)
+	r.begin(t)
+	return r
+}
+
+// begin starts the process on free addresses and ends it with the test.
+func (s *Server) begin(t testing.TB) {
+	t.Helper()
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
@@ -71,7 +89,7 @@ func Start(t testing.TB, cfg Config) *Server {
 		s.listen = [3]string{freeAddress(t), freeAddress(t), freeAddress(t)}
 		err := s.start()
 		if err == nil {
-			return s
+			return
 		}
 		if attempt == 3 || !strings.Contains(s.Log(4000), "address already in use") {
 			t.Fatalf("gatehouse serve: %v\n%s", err, s.Log(6000))
