@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
@@ -407,5 +408,67 @@ func TestAConditionThatRunsForEverHasNoAnswer(t *testing.T) {
 		if _, _, err := ev.Check(t.Context(), []*enginev1.CheckInput{asking("doc", map[string]any{"l": list[:3]}, "view")}); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A tenant whose policies take long holds no more than its turns, and what waits for them is bounded; another tenant and
+// the reserved kinds do not wait for it.
+func TestATenantHoldsOnlyItsTurns(t *testing.T) {
+	slow, quick := id.New(), id.New()
+	table := tableOf(t, Files{"d.yaml": allowing("doc", "true")})
+	s := &shelf{of: map[id.ID]Published{}}
+	for _, tenant := range []id.ID{slow, quick} {
+		s.put(tenant, Published{Revision: 1, Table: table, Settings: DefaultSettings()})
+	}
+	e := NewInProcess(s, fstest.MapFS{"own.yaml": {Data: allowing("gatehouse:doc", "true")}})
+	ask := func(ctx context.Context, tenant id.ID, kind string) error {
+		_, err := e.Check(ctx, as(tenant), []*enginev1.CheckInput{asking(kind, nil, "view")})
+		return err
+	}
+	if err := ask(t.Context(), slow, "doc"); err != nil {
+		t.Fatal(err)
+	}
+	in, err := e.inForce(t.Context(), as(slow))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cap(in.own.turns) == 0 {
+		t.Fatal("any number of a tenant's questions is answered at once")
+	}
+	for range cap(in.own.turns) { // as questions that take long would
+		in.own.turns <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	answers := make(chan error, maxWaiting)
+	for range maxWaiting {
+		go func() { answers <- ask(ctx, slow, "doc") }()
+	}
+	for in.own.waiting.Load() < maxWaiting {
+		time.Sleep(time.Millisecond)
+	}
+	if err := ask(ctx, slow, "doc"); !errors.Is(err, ErrBusy) {
+		t.Errorf("one too many: %v", err)
+	}
+	_, err = e.Plan(ctx, as(slow), &enginev1.PlanResourcesInput{Actions: []string{"view"}, Principal: &enginev1.Principal{Id: "u", Roles: []string{"user"}}, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
+	if !errors.Is(err, ErrBusy) {
+		t.Errorf("a plan too many: %v", err)
+	}
+	for tenant, kind := range map[id.ID]string{quick: "doc", slow: "gatehouse:doc"} {
+		if err := ask(ctx, tenant, kind); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+	<-in.own.turns // one has been answered
+	if err := <-answers; err != nil {
+		t.Errorf("whose turn it is: %v", err)
+	}
+	cancel() // those who wait go away, or have been answered
+	for range maxWaiting - 1 {
+		if err := <-answers; err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	if n := in.own.waiting.Load(); n != 0 {
+		t.Errorf("%d wait still", n)
 	}
 }

@@ -3,6 +3,8 @@ package policy
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"sync/atomic"
 	"time"
 
 	auditv1 "github.com/cerbos/cerbos/api/genpb/cerbos/audit/v1"
@@ -21,8 +23,13 @@ import (
 // takes some tens of microseconds; what takes this long are conditions that loop over long lists in long lists.
 const evaluationTime = 2 * time.Second
 
+// maxWaiting is how many questions of one tenant may wait for their turn. The server as a whole answers some
+// thousands at once, and one tenant shall not fill it.
+const maxWaiting = 512
+
 // Faults of the engine.
 var (
+	ErrBusy      = fault.New(fault.Limited, "policy.busy", "Too many questions wait for an answer by these policies. Ask again in a moment; if it stays, look for conditions that take long.")
 	ErrTooSlow   = fault.New(fault.Limited, "policy.too_slow", "The policies took longer than 2 seconds to answer, so there is no answer. Look for conditions that go through long lists within long lists.")
 	errNotLoaded = fault.New(fault.Unavailable, "policy.not_loaded", "The policies could not be loaded. Try again; if it stays, give the request id to your administrator.")
 )
@@ -32,7 +39,35 @@ var (
 type Evaluator struct {
 	table ruletable.Evaluator
 	cost  int64 // bytes of memory, about
+
+	turns   chan struct{} // has room for who evaluates now; nil: everybody may
+	waiting atomic.Int64
 }
+
+// takeTurns lets as many evaluate at once as there are processors. Nobody is answered later for it, for there is no more
+// to be had; but a tenant whose policies take long cannot hold what others need.
+func (e *Evaluator) takeTurns() { e.turns = make(chan struct{}, runtime.GOMAXPROCS(0)) }
+
+// enter waits for the caller's turn, which leave ends: ErrBusy where too many wait already.
+func (e *Evaluator) enter(ctx context.Context) error {
+	select {
+	case e.turns <- struct{}{}:
+		return nil
+	default:
+	}
+	defer e.waiting.Add(-1)
+	if e.waiting.Add(1) > maxWaiting {
+		return ErrBusy
+	}
+	select {
+	case e.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (e *Evaluator) leave() { <-e.turns }
 
 // newEvaluator loads a compiled rule table.
 func newEvaluator(table []byte, s Settings) (*Evaluator, error) {
@@ -50,7 +85,7 @@ func newEvaluator(table []byte, s Settings) (*Evaluator, error) {
 	}
 	// Measured: ten small policies are a table of 31 KB and take 48 KB if their conditions are
 	// said elsewhere too; programs of their own are 5 KB each.
-	return &Evaluator{ev, 8<<10 + 3*int64(len(table))}, nil
+	return &Evaluator{table: ev, cost: 8<<10 + 3*int64(len(table))}, nil
 }
 
 // cerbos returns the settings as Cerbos' configuration.
@@ -80,8 +115,14 @@ func (s Settings) cerbos() (*epdpv2.Config, error) {
 }
 
 // Check answers every input, in order; what the inputs share may be the same message.
-// There is no answer after 2 seconds: ErrTooSlow.
+// There is no answer after 2 seconds (ErrTooSlow), and none where too many wait for one (ErrBusy).
 func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*enginev1.CheckOutput, *auditv1.AuditTrail, error) {
+	if e.turns != nil {
+		if err := e.enter(ctx); err != nil {
+			return nil, nil, err
+		}
+		defer e.leave()
+	}
 	bounded := &clock.Bounded{Context: ctx, At: time.Now().Add(evaluationTime)}
 	defer bounded.End()
 	outputs, trail, err := e.table.Check(bounded, in)
@@ -92,8 +133,14 @@ func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*en
 	return outputs, trail, err
 }
 
-// Plan answers which resources of a kind the principal may act on.
+// Plan answers which resources of a kind the principal may act on, within the same bounds.
 func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (*enginev1.PlanResourcesOutput, *auditv1.AuditTrail, error) {
+	if e.turns != nil {
+		if err := e.enter(ctx); err != nil {
+			return nil, nil, err
+		}
+		defer e.leave()
+	}
 	bounded := &clock.Bounded{Context: ctx, At: time.Now().Add(evaluationTime)}
 	defer bounded.End()
 	output, trail, err := e.table.Plan(bounded, in)

@@ -72,7 +72,9 @@ func (e *InProcess) inForce(ctx context.Context, c caller.Caller) (inForce, erro
 		case before.own != nil && before.revision == now.revision && before.settings == now.settings:
 			now.own = before.own // something else of the tenant changed
 		default:
-			now.own, err = newEvaluator(p.Table, p.Settings)
+			if now.own, err = newEvaluator(p.Table, p.Settings); err == nil {
+				now.own.takeTurns()
+			}
 		}
 		return now, err
 	})
