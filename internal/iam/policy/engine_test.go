@@ -446,10 +446,12 @@ func TestATenantHoldsOnlyItsTurns(t *testing.T) {
 	for in.own.waiting.Load() < maxWaiting {
 		time.Sleep(time.Millisecond)
 	}
-	if err := ask(ctx, slow, "doc"); !errors.Is(err, ErrBusy) {
+	impatient, stop := context.WithTimeout(ctx, 5*time.Second)
+	defer stop()
+	if err := ask(impatient, slow, "doc"); !errors.Is(err, ErrBusy) {
 		t.Errorf("one too many: %v", err)
 	}
-	_, err = e.Plan(ctx, as(slow), &enginev1.PlanResourcesInput{Actions: []string{"view"}, Principal: &enginev1.Principal{Id: "u", Roles: []string{"user"}}, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
+	_, err = e.Plan(impatient, as(slow), &enginev1.PlanResourcesInput{Actions: []string{"view"}, Principal: &enginev1.Principal{Id: "u", Roles: []string{"user"}}, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
 	if !errors.Is(err, ErrBusy) {
 		t.Errorf("a plan too many: %v", err)
 	}
