@@ -106,8 +106,8 @@ func (r *Record) redact(rules []rule, hash func([]byte) string) {
 		}
 		r.PlanInput = in
 	}
-	if r.PlanOutput != nil { // a condition repeats attributes of the principal
-		r.PlanOutput = &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{Kind: r.PlanOutput.GetFilter().GetKind()}}
+	if r.PlanOutput != nil && len(x.marks) > 0 { // a condition repeats attributes of the principal
+		r.withoutCondition()
 	}
 	r.Inputs = slices.Clone(r.Inputs)
 	var shared, sharedAs *enginev1.CheckInput
@@ -130,6 +130,11 @@ func (r *Record) redact(rules []rule, hash func([]byte) string) {
 		}
 		return strings.Compare(a.Path, b.Path)
 	})
+}
+
+// withoutCondition leaves of a plan's answer its kind.
+func (r *Record) withoutCondition() {
+	r.PlanOutput = &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{Kind: r.PlanOutput.GetFilter().GetKind()}}
 }
 
 func shallowPlan(in *enginev1.PlanResourcesInput) *enginev1.PlanResourcesInput {
@@ -253,7 +258,10 @@ func (r *Record) strip() {
 		{Rule{Path: ofAuxData + ".*", How: Drop}, ofAuxData, []string{"*"}},
 	}
 	r.redact(bare, nil)
-	r.Redacted = nil
+	if r.PlanOutput != nil {
+		r.withoutCondition()
+	}
+	r.Redacted = nil // their paths may be what is too large
 }
 
 // hashText is what a hash looks like in a record.

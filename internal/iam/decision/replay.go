@@ -141,7 +141,7 @@ func (p *replay) answer(ctx context.Context, r *Record) (why string, err error) 
 		for action, was := range before[i].GetActions() {
 			p.report.Answers++
 			now := after[i].GetActions()[action]
-			if now.GetEffect() != was.GetEffect() {
+			if effect(now) != was.GetEffect() {
 				p.flip(r, flipped{input.GetPrincipal().GetId(), input.GetResource().GetKind(), input.GetResource().GetId(), action, was.GetEffect().String(), effect(now).String()}, now.GetPolicy())
 			}
 		}
@@ -165,10 +165,12 @@ func (p *replay) plan(ctx context.Context, r *Record) (why string, err error) {
 	if err != nil {
 		return "the draft cannot answer", ctx.Err()
 	}
-	p.report.Answers++
 	was, now := r.PlanOutput.GetFilter(), after.GetFilter()
-	// A redacted record has the kind of its filter only.
-	if was.GetKind() != now.GetKind() || was.GetCondition() != nil && !proto.Equal(was.GetCondition(), now.GetCondition()) {
+	if was.GetKind() == now.GetKind() && was.GetCondition() == nil && now.GetCondition() != nil {
+		return "redacted: the condition of the plan", nil
+	}
+	p.report.Answers++
+	if was.GetKind() != now.GetKind() || !proto.Equal(was.GetCondition(), now.GetCondition()) {
 		p.flip(r, flipped{r.PlanInput.GetPrincipal().GetId(), r.PlanInput.GetResource().GetKind(), "", strings.Join(planActions(r.PlanInput), ","), was.GetKind().String(), now.GetKind().String()}, "")
 	}
 	return "", nil
