@@ -184,10 +184,7 @@ func (deps Deps) replay(ctx context.Context, d *db.DB, c caller.Caller, in *repl
 		if err != nil {
 			return err
 		}
-		if now != draft.Draft.Version {
-			return errDraftMoved
-		}
-		return keepReplay(ctx, tx, now, &r)
+		return keepReplay(ctx, tx, draft.Draft.Version, now, &r)
 	})
 	return r, err
 }

@@ -87,12 +87,13 @@ type replay struct {
 
 // record replays one record.
 func (p *replay) record(ctx context.Context, r *Record) error {
+	why, err := p.answer(ctx, r)
+	if err != nil { // the time is over: another replay has to begin with this record
+		return err
+	}
 	p.report.Records++
 	p.report.Until = r.At
-	why, err := p.answer(ctx, r)
 	switch {
-	case err != nil:
-		return err
 	case why == unaffected:
 		p.report.Unaffected++
 	case why != "":

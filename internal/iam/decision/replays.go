@@ -34,15 +34,19 @@ var (
 // Period says which records a replay is about.
 type Period struct {
 	From, To time.Time // From inclusive, To exclusive
-	Records  int       // at most
+	Records  int       // at most; more where several are of the last one's microsecond
 }
 
 // Replay answers the records of a period anew by a draft, the newest first, until it has seen
 // them all or met a limit.
 func Replay(ctx context.Context, d *db.DB, c caller.Caller, draft *policy.Evaluator, files policy.Files, s policy.Settings, p Period) (Report, error) {
+	return replayWithin(ctx, replayTime, d, c, draft, files, s, p)
+}
+
+func replayWithin(ctx context.Context, bound time.Duration, d *db.DB, c caller.Caller, draft *policy.Evaluator, files policy.Files, s policy.Settings, p Period) (Report, error) {
 	run := replay{draft: draft, reads: mayRead(files, s), flips: map[flipped]*Flip{}, unable: map[string]int{}}
 	run.report = Report{ID: id.New(), From: p.From, To: p.To, Until: p.To}
-	limited, cancel := context.WithTimeout(ctx, replayTime)
+	limited, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	f := Filter{From: p.From, To: p.To}
 	for after := (id.ID{}); ; {
@@ -53,10 +57,12 @@ func Replay(ctx context.Context, d *db.DB, c caller.Caller, draft *policy.Evalua
 			return err
 		})
 		for i := 0; err == nil && i < len(rows); i++ {
+			// Never between two records of one moment: what goes on from Until would pass over the second.
+			between := !rows[i].At.Equal(run.report.Until)
 			switch {
-			case run.report.Records == p.Records:
+			case between && run.report.Records >= p.Records:
 				run.report.Stopped = "records"
-			case len(run.flips) >= maxFlips:
+			case between && len(run.flips) >= maxFlips:
 				run.report.Stopped = "flips"
 			}
 			if run.report.Stopped != "" {
@@ -70,6 +76,9 @@ func Replay(ctx context.Context, d *db.DB, c caller.Caller, draft *policy.Evalua
 			return Report{}, ctx.Err()
 		case limited.Err() != nil:
 			run.report.Stopped = "time"
+			if run.report.Records > 0 { // those of the last moment are looked at again: there may be more of it
+				run.report.Until = run.report.Until.Add(time.Microsecond)
+			}
 			return run.finish(), nil
 		case err != nil:
 			return Report{}, err
@@ -80,9 +89,13 @@ func Replay(ctx context.Context, d *db.DB, c caller.Caller, draft *policy.Evalua
 	}
 }
 
-// keepReplay stores a report and completes it with what acknowledges all replays of the draft's
-// version. Those of other versions go: they are of drafts that are no more.
-func keepReplay(ctx context.Context, tx *db.Tx, version id.ID, r *Report) error {
+// keepReplay stores a report about a version of the draft and completes it with what acknowledges
+// all replays of it. Those of other versions go: they are of drafts that are no more. It fails
+// with a Conflict fault where the draft's version is another one now.
+func keepReplay(ctx context.Context, tx *db.Tx, version, now id.ID, r *Report) error {
+	if now != version {
+		return errDraftMoved
+	}
 	if _, err := tx.Exec(ctx, `DELETE FROM policy_replays WHERE tenant_id = $1 AND (draft_version <> $2 OR digest = $3)`, version, r.digest); err != nil {
 		return err
 	}
