@@ -1,0 +1,168 @@
+package batch_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/batch"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+)
+
+// logged is a log that may be read meanwhile.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// gate holds a writer that arrives with a batch until it may pass; a closed pass lets all through.
+type gate struct{ arrived, pass chan struct{} }
+
+func newGate() *gate { return &gate{make(chan struct{}), make(chan struct{})} }
+
+// access writes access records by their action; "skip" is one that it cannot write. It stops
+// with each batch at stop, where there is one.
+func access(d *testkit.Database, log *logged, stop *gate) *batch.Writer[string] {
+	return batch.New(d.DB, slog.New(slog.NewTextHandler(log, nil)), batch.Table[string]{
+		Name: "access records", Into: "access_records", Columns: []string{"at", "id", "action", "actor_kind"},
+		Rows: func(_ context.Context, _ caller.Caller, actions []string) (values []any, err error) {
+			if stop != nil {
+				select {
+				case stop.arrived <- struct{}{}:
+					<-stop.pass
+				case <-stop.pass:
+				}
+			}
+			for _, a := range actions {
+				if a == "skip" {
+					err = errors.New("this one cannot be written")
+					continue
+				}
+				values = append(values, d.Clock.Now(), id.New(), a, "system")
+			}
+			return values, err
+		},
+	})
+}
+
+func count(t *testing.T, d *testkit.Database, c caller.Caller) (n int64) {
+	t.Helper()
+	if err := d.View(context.Background(), c, func(tx *db.Tx) (err error) {
+		n, err = db.One(context.Background(), tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM access_records WHERE tenant_id = $1`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Close writes what is queued, more than one transaction takes.
+func TestCloseWritesWhatIsQueued(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
+		w := access(d, &logged{}, nil)
+		for range 2345 {
+			w.Put(acme.Tenant, "a", 0)
+			w.Put(globex.Tenant, "b", 100)
+		}
+		w.Close()
+		if a, b := count(t, d, acme), count(t, d, globex); a != 2345 || b != 2345 || w.Written() != 4690 || w.Dropped() != 0 {
+			t.Errorf("stored %d and %d, written %d, dropped %d", a, b, w.Written(), w.Dropped())
+		}
+	})
+}
+
+// What is refused takes nothing of another tenant's with it, and is counted and logged.
+func TestOneTenantsRecordsDoNotSpoilAnothers(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
+		log := &logged{}
+		w := access(d, log, nil)
+		w.Put(acme.Tenant, "a", 0)
+		w.Put(id.New(), "nobody's", 0)
+		w.Put(globex.Tenant, "b", 0)
+		w.Put(globex.Tenant, "skip", 0)
+		w.Put(globex.Tenant, "c", 0)
+		w.Close()
+		if a, b := count(t, d, acme), count(t, d, globex); a != 1 || b != 2 || w.Written() != 3 || w.Dropped() != 2 {
+			t.Errorf("stored %d and %d, written %d, dropped %d", a, b, w.Written(), w.Dropped())
+		}
+		if text := log.text.String(); strings.Count(text, "access records lost") != 2 || !strings.Contains(text, "this one cannot be written") {
+			t.Errorf("log: %s", text)
+		}
+	})
+}
+
+// A queue that is full drops what comes and counts it; whoever puts never waits. Nothing of what
+// was dropped counts as held.
+func TestAFullQueueDrops(t *testing.T) {
+	d := testkit.Open(t, testkit.SQLite(t))
+	acme, stop := d.Tenant(t, "acme"), newGate()
+	w := access(d, &logged{}, stop)
+	w.Put(acme.Tenant, "a", 0)
+	<-stop.arrived
+	for range batch.QueueSize {
+		w.Put(acme.Tenant, "a", 0)
+	}
+	if w.Dropped() != 0 {
+		t.Errorf("a queue that is not full dropped %d", w.Dropped())
+	}
+	for range 5 {
+		w.Put(acme.Tenant, "a", batch.QueueBytes)
+	}
+	if w.Dropped() != 5 {
+		t.Errorf("dropped %d of 5", w.Dropped())
+	}
+	stop.pass <- struct{}{}
+	<-stop.arrived // with the next batch: there is room again
+	w.Put(acme.Tenant, "a", batch.QueueBytes)
+	close(stop.pass)
+	w.Close()
+	if n := count(t, d, acme); w.Dropped() != 5 || n != batch.QueueSize+2 || w.Written() != n {
+		t.Errorf("stored %d, written %d, dropped %d", n, w.Written(), w.Dropped())
+	}
+}
+
+// The queue is bounded in bytes too; what was refused, or is on its way, holds none any more.
+func TestTheQueueIsBoundedInBytes(t *testing.T) {
+	d := testkit.Open(t, testkit.SQLite(t))
+	acme, stop := d.Tenant(t, "acme"), newGate()
+	w := access(d, &logged{}, stop)
+	for range 3 { // each alone is too large
+		w.Put(acme.Tenant, "a", batch.QueueBytes+1)
+	}
+	if w.Dropped() != 3 {
+		t.Errorf("dropped %d of 3", w.Dropped())
+	}
+	w.Put(acme.Tenant, "a", batch.QueueBytes)
+	if w.Dropped() != 3 {
+		t.Fatal("what was refused still counts")
+	}
+	<-stop.arrived
+	w.Put(acme.Tenant, "a", batch.QueueBytes)
+	if w.Dropped() != 3 {
+		t.Error("what was taken still counts")
+	}
+	w.Put(acme.Tenant, "a", 1)
+	if w.Dropped() != 4 {
+		t.Error("a byte more than the queue may hold was taken")
+	}
+	close(stop.pass)
+	w.Close()
+	if w.Written() != 2 {
+		t.Errorf("written %d", w.Written())
+	}
+}
