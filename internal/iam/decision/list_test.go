@@ -110,6 +110,39 @@ func TestDecisionsAreListedNewestFirstAndFiltered(t *testing.T) {
 	})
 }
 
+// A filter on what has no column searches a bounded number of records for a page, and goes on with the next.
+func TestAPageSearchesABoundedNumber(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		r := recorder(t, d)
+		x := decision.Decision{Inputs: []*enginev1.CheckInput{{Principal: &enginev1.Principal{Id: "ada"}, Resource: &enginev1.Resource{Kind: "document", Id: "d1"}, Actions: []string{"read"}}}}
+		for i := range 10_050 {
+			d.Clock.Advance(time.Millisecond)
+			x.ID, x.Kind = id.At(d.Clock.Now()), decision.Check
+			if i == 0 { // the oldest
+				x.Kind = decision.Evaluation
+			}
+			r.Record(acme, x)
+			for i%5000 == 4999 && r.Written()+r.Dropped() < int64(i+1) {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		r.Close()
+		f := decision.Filter{Kind: decision.Evaluation}
+		one := list(t, d, acme, f, page.First())
+		if len(one.Items) != 0 || one.NextCursor == "" {
+			t.Fatalf("%d found among the newest, next %q", len(one.Items), one.NextCursor)
+		}
+		after, err := page.ParseCursor(one.NextCursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if two := list(t, d, acme, f, page.Request{Limit: 10, After: after}); len(two.Items) != 1 || two.NextCursor != "" {
+			t.Errorf("%d found after them, next %q", len(two.Items), two.NextCursor)
+		}
+	})
+}
+
 // The indexes that a list by principal and by resource needs are used, under row-level
 // security too: the plan of SQLite is proved by kit/db, that of Postgres here.
 func TestListsUseTheirIndexes(t *testing.T) {

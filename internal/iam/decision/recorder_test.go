@@ -80,7 +80,8 @@ func TestARecordIsWhatWasDecided(t *testing.T) {
 		c := acme.As(caller.Actor{Kind: caller.Application, ID: app, Tenant: acme.Tenant, Name: "Shop"})
 		c.RequestID = "req-1"
 		r := recorder(t, d)
-		one := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_DENY, "d1", "d2")
+		one := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_DENY, "d1", "d2", "d3")
+		one.Inputs[1].AuxData = &enginev1.AuxData{Jwt: attr(t, map[string]any{"sub": "ada"})} // not what the others have
 		r.Record(c, one)
 		r.Close()
 		var got decision.Record
@@ -122,6 +123,48 @@ func TestTheRecorderCountsWhatItLoses(t *testing.T) {
 		r.Close()
 		if r.Written() != 124 || r.Dropped() != 3 {
 			t.Errorf("written %d, dropped %d", r.Written(), r.Dropped())
+		}
+	})
+}
+
+// Names alone may be too large; then there is no record, and its neighbours in the batch are stored.
+func TestARecordOfNamesIsBoundedToo(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		r := recorder(t, d)
+		r.Record(acme, asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "before"))
+		r.Record(acme, asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, strings.Repeat("x", 300<<10)))
+		r.Record(acme, asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "after"))
+		r.Close()
+		if l := list(t, d, acme, decision.Filter{}, page.First()); r.Written() != 2 || r.Dropped() != 1 || len(l.Items) != 2 {
+			t.Errorf("written %d, dropped %d, there are %d", r.Written(), r.Dropped(), len(l.Items))
+		}
+	})
+}
+
+// A plan is too large by its principal's claims or by its condition; neither stays.
+func TestAnOversizedPlanKeepsItsNames(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		r := recorder(t, d)
+		large := value(t, strings.Repeat("x", 300<<10))
+		plan := func(in *enginev1.PlanResourcesInput, condition *structpb.Value) {
+			in.Actions, in.Principal, in.Resource = []string{"read"}, &enginev1.Principal{Id: "ada", Roles: []string{"r"}}, &enginev1.PlanResourcesInput_Resource{Kind: "document"}
+			r.Record(acme, decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Plan, PlanInput: in, PlanOutput: &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{
+				Kind:      enginev1.PlanResourcesFilter_KIND_CONDITIONAL,
+				Condition: &enginev1.PlanResourcesFilter_Expression_Operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Value{Value: condition}}}}})
+		}
+		plan(&enginev1.PlanResourcesInput{AuxData: &enginev1.AuxData{Jwt: map[string]*structpb.Value{"text": large}}}, value(t, "small"))
+		plan(&enginev1.PlanResourcesInput{}, large)
+		r.Close()
+		l := list(t, d, acme, decision.Filter{}, page.First())
+		if len(l.Items) != 2 {
+			t.Fatalf("%d records, %d dropped", len(l.Items), r.Dropped())
+		}
+		for _, x := range l.Items {
+			if !x.Oversized || len(x.PlanInput.GetAuxData().GetJwt()) != 0 || x.PlanOutput.GetFilter().GetCondition() != nil || x.PlanInput.GetPrincipal().GetId() != "ada" || x.PlanOutput.GetFilter().GetKind() != enginev1.PlanResourcesFilter_KIND_CONDITIONAL {
+				t.Errorf("%v", x)
+			}
 		}
 	})
 }

@@ -200,3 +200,206 @@ func TestReplayComparesPlans(t *testing.T) {
 		t.Errorf("%q %q %q", a, b, c)
 	}
 }
+
+// Answers that no policies of the tenant's gave are none that a draft changes, whatever it says.
+func TestReplayPassesOverWhatNoDraftChanges(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		start := d.Clock.Now()
+		r := recorder(t, d)
+		for _, kind := range []decision.Kind{decision.SignIn, decision.Admin} {
+			x := asked(t, d, "ada", "write", deny, "d1")
+			x.Kind = kind
+			r.Record(acme, x)
+		}
+		plan := decision.Decision{ID: id.At(start), Kind: decision.Plan, PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"write"},
+			Principal: asked(t, d, "ada", "write", deny, "d1").Inputs[0].Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "gatehouse:user"}},
+			PlanOutput: &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED}}}
+		r.Record(acme, plan)
+		refused := plan
+		refused.ID, refused.Reason = id.At(start), "principal.locked"
+		refused.PlanInput = &enginev1.PlanResourcesInput{Actions: []string{"write"}, Principal: plan.PlanInput.Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document"}}
+		refused.PlanOutput = &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED}}
+		r.Record(acme, refused)
+		// Of two principals one was refused: which, the record does not say.
+		both := asked(t, d, "ada", "write", deny, "d1", "d2")
+		both.Inputs[1].Principal = &enginev1.Principal{Id: "eve", Roles: []string{"employee"}}
+		both.Reason = "principal.unknown"
+		r.Record(acme, both)
+		r.Close()
+		got := replayed(t, d, acme, documents("write"), decision.Period{From: start, To: start.Add(time.Hour)})
+		if len(got.NewAllows)+len(got.NewDenies)+len(got.ChangedPlans) != 0 || got.Records != 5 || got.Unaffected != 4 || got.Replayed != 0 ||
+			len(got.Unreplayable) != 1 || got.Unreplayable[0] != (decision.UnableView{Reason: "some of several principals were refused", Records: 1}) {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// Who, what and which action are told apart; the same of them is one flip, however often.
+func TestFlipsAreOfAPrincipalAResourceAndAnAction(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		start := d.Clock.Now()
+		r := recorder(t, d)
+		for _, c := range []struct{ who, kind, doc, action string }{
+			{"ada", "document", "d1", "read"}, {"bob", "document", "d1", "read"}, {"ada", "folder", "d1", "read"},
+			{"ada", "document", "d2", "read"}, {"ada", "document", "d1", "write"}, {"ada", "document", "d1", "read"},
+		} {
+			x := asked(t, d, c.who, c.action, deny, c.doc)
+			x.Inputs[0].Resource.Kind = c.kind
+			r.Record(acme, x)
+		}
+		r.Close()
+		files := documents("read", "write")
+		files["folder.yaml"] = []byte(strings.Replace(string(files["document.yaml"]), "resource: document", "resource: folder", 1))
+		got := replayed(t, d, acme, files, decision.Period{From: start, To: start.Add(time.Hour)})
+		const want = "ada read document:d1 2x, ada write document:d1 1x, ada read document:d2 1x, ada read folder:d1 1x, bob read document:d1 1x"
+		if s := flips(got.NewAllows); s != want || len(got.NewDenies)+len(got.ChangedPlans) != 0 {
+			t.Errorf("%s\nwant %s", s, want)
+		}
+	})
+}
+
+// Records of one moment are in one part: the next part begins before it.
+func TestPartsOfAReplayPassOverNothing(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		start := d.Clock.Now()
+		r := recorder(t, d)
+		for i := range 7 {
+			if i == 1 || i == 4 {
+				d.Clock.Advance(time.Microsecond)
+			}
+			r.Record(acme, asked(t, d, fmt.Sprint("p", i), "write", deny, "d1"))
+		}
+		r.Close()
+		seen := map[string]int{}
+		p := decision.Period{From: start, To: start.Add(time.Hour), Records: 2}
+		complete := false
+		for range 7 {
+			part := replayed(t, d, acme, documents("write"), p)
+			for _, f := range part.NewAllows {
+				seen[f.Principal] += f.Times
+			}
+			if complete = part.Complete; complete {
+				break
+			}
+			p.To = part.Until
+		}
+		if len(seen) != 7 || !complete {
+			t.Errorf("found %v, complete: %v", seen, complete)
+		}
+		for who, times := range seen {
+			if times != 1 {
+				t.Errorf("%s was counted %d times", who, times)
+			}
+		}
+	})
+}
+
+// A draft that flips everything is stopped: the report is bounded, and says so.
+func TestAReplayIsBoundedInFlips(t *testing.T) {
+	d := testkit.Open(t, testkit.SQLite(t))
+	acme := d.Tenant(t, "acme")
+	start := d.Clock.Now()
+	r := recorder(t, d)
+	for i := range 42 {
+		docs := make([]string, 50)
+		for j := range docs {
+			docs[j] = fmt.Sprintf("d%d-%d", i, j)
+		}
+		d.Clock.Advance(time.Second)
+		r.Record(acme, asked(t, d, "ada", "write", deny, docs...))
+	}
+	r.Close()
+	got := replayed(t, d, acme, documents("write"), decision.Period{From: start, To: start.Add(time.Hour)})
+	if len(got.NewAllows) != 2000 || got.Complete || got.Stopped != "flips" || got.Records != 40 || !got.Until.Equal(start.Add(3*time.Second)) {
+		t.Errorf("%d flips of %d records until %s, stopped by %q", len(got.NewAllows), got.Records, got.Until, got.Stopped)
+	}
+}
+
+// A record that the draft has no answer to counts as one that cannot be replayed.
+func TestADraftThatCannotAnswer(t *testing.T) {
+	d := testkit.Open(t, testkit.SQLite(t))
+	acme := d.Tenant(t, "acme")
+	start := d.Clock.Now()
+	r := recorder(t, d)
+	x := asked(t, d, "ada", "read", allow, "d1")
+	numbers := make([]any, 2000)
+	for i := range numbers {
+		numbers[i] = i
+	}
+	x.Inputs[0].Resource.Attr["l"] = value(t, numbers)
+	r.Record(acme, x)
+	r.Close()
+	got := replayed(t, d, acme, documents("read if R.attr.l.all(a, R.attr.l.all(b, R.attr.l.all(c, a + b + c >= 0.0)))"), decision.Period{From: start, To: start.Add(time.Hour)})
+	if got.Replayed != 0 || len(got.NewDenies) != 0 || len(got.Unreplayable) != 1 || got.Unreplayable[0].Reason != "the draft cannot answer" || !got.Complete {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A rule for every attribute took one that the draft may read; so may a schema that rejects.
+func TestReplayErrsToTheSafeSide(t *testing.T) {
+	d := testkit.Open(t, testkit.SQLite(t))
+	rejecting := policy.DefaultSettings()
+	rejecting.SchemaEnforcement = policy.SchemaReject
+	schema := documents("read")
+	schema["_schemas/principal.json"] = []byte(`{"type": "object"}`)
+	for name, c := range map[string]struct {
+		path     string
+		files    policy.Files
+		settings policy.Settings
+		want     string
+	}{
+		"every attribute":        {"principal.attr.*", documents("read"), policy.DefaultSettings(), "redacted: principal.attr.*"},
+		"one":                    {"principal.attr.email", documents("read"), policy.DefaultSettings(), ""},
+		"schemas not enforced":   {"principal.attr.email", schema, policy.DefaultSettings(), ""},
+		"schemas that reject":    {"principal.attr.email", schema, rejecting, "redacted: principal.attr.email"},
+		"rejecting, no schemas":  {"principal.attr.email", documents("read"), rejecting, ""},
+		"one below, by its root": {"principal.attr.team.name", documents("read if P.attr.team.lead == ''"), policy.DefaultSettings(), "redacted: principal.attr.team.name"},
+	} {
+		acme := d.Tenant(t, strings.ReplaceAll(strings.ReplaceAll(name, " ", "-"), ",", ""))
+		if err := setSettings(d, acme, decision.Settings{RetentionDays: 30, Redaction: []decision.Rule{{Path: c.path, How: decision.Hash}}}); err != nil {
+			t.Fatal(err)
+		}
+		r := recorder(t, d)
+		r.Record(acme, asked(t, d, "ada", "read", allow, "d1"))
+		r.Close()
+		got, err := decision.Replay(ctx, d.DB, acme, evaluator(t, c.files), c.files, c.settings, decision.Period{From: d.Clock.Now().Add(-time.Hour), To: d.Clock.Now().Add(time.Hour), Records: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.want == "" && (got.Replayed != 1 || len(got.Unreplayable) != 0) || c.want != "" && (got.Replayed != 0 || len(got.Unreplayable) != 1 || got.Unreplayable[0].Reason != c.want) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// A plan's condition that redaction took cannot be compared, and is counted as that; a kind can.
+func TestReplayCountsConditionsThatRedactionTook(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		if err := setSettings(d, acme, decision.Settings{RetentionDays: 30, Redaction: []decision.Rule{{Path: "principal.attr.email", How: decision.Drop}}}); err != nil {
+			t.Fatal(err)
+		}
+		start := d.Clock.Now()
+		r := recorder(t, d)
+		x := decision.Decision{ID: id.At(start), Kind: decision.Plan, PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"},
+			Principal: asked(t, d, "ada", "read", deny, "d1").Inputs[0].Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document"}}}
+		out, _, err := evaluator(t, documents("read if R.attr.owner == P.id")).Plan(ctx, x.PlanInput)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.PlanOutput = out
+		r.Record(acme, x)
+		r.Close()
+		p := decision.Period{From: start, To: start.Add(time.Hour)}
+		got := replayed(t, d, acme, documents("read if R.attr.public == true"), p)
+		if got.Replayed != 0 || len(got.ChangedPlans) != 0 || len(got.Unreplayable) != 1 || got.Unreplayable[0] != (decision.UnableView{Reason: "redacted: the condition of the plan", Records: 1}) {
+			t.Errorf("%+v", got)
+		}
+		if got := replayed(t, d, acme, documents("read"), p); len(got.NewAllows) != 1 || got.Replayed != 1 {
+			t.Errorf("always allowed: %+v", got)
+		}
+	})
+}
