@@ -90,9 +90,13 @@ type Server struct {
 	// Ready is the time from starting the process to its first healthy answer.
 	Ready time.Duration
 
-	cmd  *exec.Cmd
-	gone chan error
-	log  string
+	cmd     *exec.Cmd
+	gone    chan error
+	log     string
+	program string
+	config  string // path
+	began   time.Time
+	env     []string
 }
 
 // readyWithin bounds the start: a thousand policies compiled on a loaded machine.
@@ -119,7 +123,7 @@ var errEnded = errors.New("the process ended before it was ready")
 func start(t testing.TB, program string, cfg Config) (*Server, error) {
 	dir := t.TempDir()
 	http, grpc := freeAddress(t), freeAddress(t)
-	s := &Server{HTTP: "http://" + http, GRPC: grpc, log: filepath.Join(dir, "server.log"), gone: make(chan error, 1)}
+	s := &Server{HTTP: "http://" + http, GRPC: grpc, log: filepath.Join(dir, "server.log")}
 	config := map[string]any{
 		"server":    map[string]any{"httpListenAddr": http, "grpcListenAddr": grpc},
 		"storage":   map[string]any{"driver": "disk", "disk": map[string]any{"directory": cfg.Policies, "watchForChanges": false}},
@@ -136,29 +140,52 @@ func start(t testing.TB, program string, cfg Config) (*Server, error) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return nil, err
 	}
-	out, err := os.Create(s.log)
-	if err != nil {
+	s.program, s.config, s.env = program, file, cfg.Env
+	if err := s.run(); err != nil {
 		return nil, err
 	}
+	t.Cleanup(s.Kill)
+	return s, s.wait()
+}
+
+func (s *Server) run() error {
+	out, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
 	defer func() { _ = out.Close() }()
-	s.cmd = exec.Command(program, "server", "--config", file, "--log-level", "error")
-	s.cmd.Dir = dir
-	s.cmd.Env = append(append(os.Environ(), "CERBOS_NO_TELEMETRY=1"), cfg.Env...)
+	s.cmd = exec.Command(s.program, "server", "--config", s.config, "--log-level", "error")
+	s.cmd.Dir = filepath.Dir(s.config)
+	s.cmd.Env = append(append(os.Environ(), "CERBOS_NO_TELEMETRY=1"), s.env...)
 	s.cmd.Stdout, s.cmd.Stderr = out, out
 	// It dies with this process, however this process dies.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	began := time.Now()
+	s.began, s.gone = time.Now(), make(chan error, 1)
 	if err := s.cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
-	go func() { s.gone <- s.cmd.Wait(); close(s.gone) }()
-	t.Cleanup(s.Kill)
-	return s, s.wait(began)
+	cmd, gone := s.cmd, s.gone
+	go func() { gone <- cmd.Wait(); close(gone) }()
+	return nil
 }
 
-func (s *Server) wait(began time.Time) error {
+// Restart starts the server again on the same addresses, after Kill or instead of it. It reads its
+// policies anew.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	s.Kill()
+	err := s.run()
+	if err == nil {
+		err = s.wait()
+	}
+	if err != nil {
+		t.Fatalf("cerbos server, again: %v", err)
+	}
+}
+
+func (s *Server) wait() error {
 	client := &http.Client{Timeout: 5 * time.Second}
-	for time.Since(began) < readyWithin {
+	for time.Since(s.began) < readyWithin {
 		select {
 		case err := <-s.gone:
 			return fmt.Errorf("%w: %w\n%s", errEnded, err, s.Log())
@@ -167,7 +194,7 @@ func (s *Server) wait(began time.Time) error {
 		if res, err := client.Get(s.HTTP + "/_cerbos/health"); err == nil {
 			_ = res.Body.Close()
 			if res.StatusCode == http.StatusOK {
-				s.Ready = time.Since(began)
+				s.Ready = time.Since(s.began)
 				return nil
 			}
 		}
