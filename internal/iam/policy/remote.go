@@ -4,6 +4,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -101,7 +102,7 @@ func (r *Remote) ask(ctx context.Context, scope tenantScopeName, in []*enginev1.
 	defer cancel()
 	got, err := r.fleet.CheckResources(bounded, scope.principal(in[0].GetPrincipal()), batch)
 	if err != nil {
-		return ErrFleet.Because(err)
+		return unanswered(err)
 	}
 	if len(got.GetResults()) != len(in) {
 		return ErrFleet.Because(fmt.Errorf("%d answers to %d questions", len(got.GetResults()), len(in)))
@@ -114,6 +115,10 @@ func (r *Remote) ask(ctx context.Context, scope tenantScopeName, in []*enginev1.
 	}
 	return nil
 }
+
+// unanswered is ErrFleet with err for the log alone: a status of the fleet's, which names its addresses, is
+// none that a door may answer with, nor is the end of our own patience the end of the caller's.
+func unanswered(err error) error { return ErrFleet.Because(errors.New(err.Error())) }
 
 // Plan implements Engine.
 func (r *Remote) Plan(ctx context.Context, c caller.Caller, in *enginev1.PlanResourcesInput) (Planned, error) {
@@ -137,7 +142,7 @@ func (r *Remote) Plan(ctx context.Context, c caller.Caller, in *enginev1.PlanRes
 	defer cancel()
 	got, err := r.fleet.PlanResources(bounded, scope.principal(in.GetPrincipal()), &cerbos.Resource{Obj: resource}, in.GetActions()...)
 	if err != nil {
-		return Planned{}, ErrFleet.Because(err)
+		return Planned{}, unanswered(err)
 	}
 	matched := map[string]string{}
 	for action, s := range got.GetMeta().GetMatchedScopes() {
@@ -187,6 +192,11 @@ func (t tenantScopeName) output(in *enginev1.CheckInput, entry *responsev1.Check
 	out := &enginev1.CheckOutput{
 		RequestId: in.GetRequestId(), ResourceId: in.GetResource().GetId(), Actions: map[string]*enginev1.CheckOutput_ActionEffect{},
 		EffectiveDerivedRoles: entry.GetMeta().GetEffectiveDerivedRoles(), ValidationErrors: entry.GetValidationErrors(), Outputs: entry.GetOutputs(),
+	}
+	for _, o := range out.Outputs { // resource.doc.vdefault/{tenant}.acme#rule
+		if policy, rule, named := strings.Cut(o.GetSrc(), "#"); named {
+			o.Src = t.policy(policy) + "#" + rule
+		}
 	}
 	for action, effect := range entry.GetActions() {
 		meta := entry.GetMeta().GetActions()[action]
