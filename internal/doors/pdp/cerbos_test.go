@@ -44,7 +44,7 @@ func TestCheckResourcesOverHTTP(t *testing.T) {
 			t.Errorf("%d %s", a.status, diff)
 		}
 		made, by := w.recorded.last()
-		if made.ID.String() != call || made.Kind != decision.Check || made.Mode != application.Asserted || made.Revision != 7 || len(made.Inputs) != 2 || len(made.Outputs) != 2 || made.Size != len(samViews) {
+		if made.ID.String() != call || made.Kind != decision.Check || made.Mode != application.Asserted || made.Revision != 7 || len(made.Inputs) != 2 || len(made.Outputs) != 2 || made.Size != len(samViews) || made.Took != loading {
 			t.Errorf("recorded %+v for call %s", made, call)
 		}
 		if by.Tenant != w.acme.Tenant || by.Actor.Kind != caller.Application || by.RequestID == "" {

@@ -29,6 +29,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
@@ -133,13 +134,18 @@ func (r *recorded) last() (decision.Decision, caller.Caller) {
 	return r.list[len(r.list)-1], r.by[len(r.by)-1]
 }
 
-// source publishes the same table for every tenant, with a key set for auxData.
+// source publishes the same table for every tenant, with a key set for auxData. Being asked takes loading.
 type source struct {
 	table []byte
 	keys  string
+	clock *clock.Fake
 }
 
+// loading is what a tenant's first answer takes.
+const loading = 3 * time.Millisecond
+
 func (s source) Published(context.Context, caller.Caller) (policy.Published, error) {
+	s.clock.Advance(loading)
 	settings := policy.DefaultSettings()
 	settings.KeySets = []policy.KeySet{{ID: "gate", Keys: s.keys}}
 	return policy.Published{Revision: 7, Table: s.table, Settings: settings}, nil
@@ -186,7 +192,7 @@ func newWorld(t testing.TB, d *testkit.Database) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine := policy.NewInProcess(source{compiled, string(keys)}, policies.Files)
+	engine := policy.NewInProcess(source{compiled, string(keys), d.Clock}, policies.Files)
 	w.door = pdp.New(pdp.Deps{
 		Tokens: known, Sites: tenants, Applications: apps, Engine: engine, Principals: principal.New(d.DB, tenant.NewVersions(d.DB), d.Clock),
 		Recorder: &w.recorded, Clock: d.Clock, AuxData: engine,
