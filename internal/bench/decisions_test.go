@@ -13,6 +13,7 @@ var (
 	active    = flag.Int("active", 1000, "tenants with policies of their own, asked at random")
 	once      = flag.Int("once", 10_000, "tenants with policies of their own, each asked once for what memory that takes; making 10,000 takes minutes")
 	requests  = flag.Int("requests", full.Requests, "requests of a light row, per repetition")
+	workers   = flag.Int("workers", full.Workers, "requests under way at once")
 	repeats   = flag.Int("repeats", full.Repeat, "repetitions, of which the cheapest counts")
 )
 
@@ -22,7 +23,7 @@ func TestDecisions(t *testing.T) {
 	sz := decisionSize{size: smoke, Active: 3, Once: 5}
 	if *measure {
 		sz = decisionSize{size: full, Active: *active, Once: *once}
-		sz.Requests, sz.Repeat = *requests, *repeats
+		sz.Requests, sz.Repeat, sz.Workers = *requests, *repeats, *workers
 	}
 	r, err := measureDecisions(t, sz)
 	if err != nil {
