@@ -86,14 +86,20 @@ func (r *Resolver) Resolve(ctx context.Context, c caller.Caller, ask Ask) (*engi
 	if err != nil || e.outcome != Found {
 		return p, outcomeOf(e), err
 	}
+	r.fill(p, e, ask, about == holder)
+	return p, Found, nil
+}
+
+// fill adds what the directory says of a principal, and what ask does; own says whether the principal asks
+// about itself.
+func (r *Resolver) fill(p *enginev1.Principal, e *entry, ask Ask, own bool) {
 	p.Roles = e.roles
 	p.Attr = make(map[string]*structpb.Value, len(e.attr)+5)
 	for name, v := range e.attr {
 		p.Attr[name] = v
 	}
 	p.Attr["request"] = structpb.NewStructValue(&structpb.Struct{Fields: ask.Asserted.GetAttr()})
-	r.assure(p.Attr, ask, about == holder)
-	return p, Found, nil
+	r.assure(p.Attr, ask, own)
 }
 
 func outcomeOf(e *entry) Outcome {
@@ -128,25 +134,42 @@ func (r *Resolver) assure(attr map[string]*structpb.Value, ask Ask, own bool) {
 
 // entry returns what the directory says of a principal at this moment.
 func (r *Resolver) entry(ctx context.Context, c caller.Caller, principal id.ID) (*entry, error) {
-	version, err := r.versions.Read(ctx, c.Tenant)
+	version, denied, err := r.version(ctx, c)
 	switch {
-	case errors.Is(err, tenant.ErrNotFound):
-		return &entry{outcome: Unknown}, nil
 	case err != nil:
 		return nil, err
-	case !version.Active:
-		return &entry{outcome: Suspended}, nil
+	case denied != nil:
+		return denied, nil
 	case principal.IsZero():
 		return &entry{outcome: Unknown}, nil
 	}
+	return r.at(ctx, c, principal, version)
+}
+
+// version returns that of the tenant's principals at this moment, or what everybody in the tenant is.
+func (r *Resolver) version(ctx context.Context, c caller.Caller) (int64, *entry, error) {
+	version, err := r.versions.Read(ctx, c.Tenant)
+	switch {
+	case errors.Is(err, tenant.ErrNotFound):
+		return 0, &entry{outcome: Unknown}, nil
+	case err != nil:
+		return 0, nil, err
+	case !version.Active:
+		return 0, &entry{outcome: Suspended}, nil
+	}
+	return version.Principals, nil, nil
+}
+
+// at returns what the directory says of a principal at a version, or later.
+func (r *Resolver) at(ctx context.Context, c caller.Caller, principal id.ID, version int64) (*entry, error) {
 	k := key{c.Tenant, principal}
-	if e, ok := r.kept(k); ok && e.valid(version.Principals, r.clock.Now()) {
+	if e, ok := r.kept(k); ok && e.valid(version, r.clock.Now()) {
 		return e, nil
 	}
-	e, err := r.load(ctx, c, k, version.Principals)
+	e, err := r.load(ctx, c, k, version)
 	if err == nil && !e.lasts(r.clock.Now()) {
 		// A role ended while it was read, or before we joined a reading that another began.
-		e, err = r.load(ctx, c, k, version.Principals)
+		e, err = r.load(ctx, c, k, version)
 	}
 	return e, err
 }
