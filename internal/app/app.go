@@ -85,14 +85,16 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 	local := policy.NewInProcess(published, policies.Files)
 	tenants.Watch(local.Drop)
 	var engine policy.Engine = local
+	var actions pdp.Actions = local
 	if cfg.PolicyEngine != nil {
+		actions = nil // a fleet has policies of its own
 		if engine, err = policy.NewRemote(local, cfg.PolicyEngine); err != nil {
 			d.Close()
 			return nil, err
 		}
 	}
 	decide := pdp.New(pdp.Deps{
-		Tokens: known, Sites: tenants, Applications: applications, Engine: engine,
+		Tokens: known, Sites: tenants, Applications: applications, Engine: engine, Actions: actions,
 		Principals: principal.New(d, tenant.NewVersions(d), c), Recorder: decisions, Clock: c,
 		AuxData: local,
 	})

@@ -2,6 +2,7 @@ package pdp
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 
@@ -9,8 +10,6 @@ import (
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	requestv1 "github.com/cerbos/cerbos/api/genpb/cerbos/request/v1"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
@@ -193,10 +192,7 @@ func (s authzenService) decide(ctx context.Context, a *asker, asked []evaluation
 		}
 		inputs[i] = &enginev1.CheckInput{
 			RequestId: textOf(e.context, "requestId"), Actions: []string{e.action.Name}, Principal: p, AuxData: e.aux,
-			Resource: &enginev1.Resource{
-				Kind: e.resource.Type, Id: e.resource.Id, Attr: e.resource.Properties,
-				PolicyVersion: textOf(e.resource.Properties, "policyVersion"), Scope: textOf(e.resource.Properties, "scope"),
-			},
+			Resource: resourceOf(e.resource),
 		}
 	}
 	call, outputs, err := s.d.check(ctx, a, decision.Evaluation, inputs, size)
@@ -226,6 +222,10 @@ func metaOf(call id.ID, in *enginev1.CheckInput, out *enginev1.CheckOutput) map[
 
 func textOf(m map[string]*structpb.Value, name string) string {
 	return m["cerbos."+name].GetStringValue()
+}
+
+func resourceOf(r *authzenv1.Resource) *enginev1.Resource {
+	return &enginev1.Resource{Kind: r.Type, Id: r.Id, Attr: r.Properties, PolicyVersion: textOf(r.Properties, "policyVersion"), Scope: textOf(r.Properties, "scope")}
 }
 
 func principalOf(s *authzenv1.Subject) *enginev1.Principal {
@@ -269,26 +269,28 @@ func (s authzenService) auxData(ctx context.Context, a *asker, context map[strin
 	return s.d.AuxData.AuxData(ctx, a.caller, in)
 }
 
-// search answers the three searches (§8), which are optional, with why we have none: an empty
-// list would say that nothing was found.
-func (d *Door) search(w http.ResponseWriter, r *http.Request) {
-	allowOrigins(w.Header())
-	echoRequestID(w, r)
-	if _, err := d.admitRequest(r); err != nil {
-		refuse(w, r, err)
-		return
-	}
-	refuse(w, r, status.Error(codes.Unimplemented, "Searches are not answered here: the resources are the application's, and policies name actions by patterns as well. "+
-		"POST /api/plan/resources gives the condition that a resource must meet, for a query of the application's own; "+evaluationsPath+" takes many candidates at once."))
-}
-
 // metadata is the description of the decision point (§9), which names only what it can do.
 func (d *Door) metadata(w http.ResponseWriter, r *http.Request) {
 	allowOrigins(w.Header())
 	w.Header().Set("Cache-Control", "public, max-age=300")
-	d.answer(w, r, protoJSON(metadataOf(web.SiteOf(r).Base)))
+	base := web.SiteOf(r).Base
+	doc := struct {
+		*authzenv1.MetadataResponse        // whose names in JSON are the specification's
+		SearchSubject               string `json:"search_subject_endpoint"`
+		SearchAction                string `json:"search_action_endpoint,omitempty"`
+	}{metadataOf(base), base + searchSubjectPath, ""}
+	if d.Actions != nil {
+		doc.SearchAction = base + searchActionPath
+	}
+	body, err := json.Marshal(doc)
+	if err != nil {
+		refuse(w, r, err)
+		return
+	}
+	d.answer(w, r, body)
 }
 
+// metadataOf is what the gRPC service, which has no searches, says of itself.
 func metadataOf(base string) *authzenv1.MetadataResponse {
 	return &authzenv1.MetadataResponse{PolicyDecisionPoint: base, AccessEvaluationEndpoint: base + evaluationPath, AccessEvaluationsEndpoint: base + evaluationsPath}
 }

@@ -19,13 +19,24 @@ const noPolicy = "NO_MATCH"
 // The inputs, with their principals as they were resolved, belong to the recorder afterwards.
 func (d *Door) check(ctx context.Context, a *asker, kind decision.Kind, inputs []*enginev1.CheckInput, size int) (id.ID, []*enginev1.CheckOutput, error) {
 	start := d.Clock.Now()
-	made := decision.Decision{ID: id.At(start), Kind: kind, Mode: a.mode, Size: size, Inputs: inputs}
+	made := d.begin(a, kind, inputs, size, start)
 	answers, reason, err := d.resolve(ctx, a, inputs)
 	if err != nil {
 		return id.ID{}, nil, err
 	}
+	return d.decided(ctx, a, made, answers, reason, start)
+}
+
+// begin is the decision about inputs before it is made.
+func (d *Door) begin(a *asker, kind decision.Kind, inputs []*enginev1.CheckInput, size int, start time.Time) decision.Decision {
+	return decision.Decision{ID: id.At(start), Kind: kind, Mode: a.mode, Size: size, Inputs: inputs}
+}
+
+// decided answers inputs whose principals are those that count, and records the answer. Where somebody gets
+// nothing for a reason, the answers to what was asked of them are there already.
+func (d *Door) decided(ctx context.Context, a *asker, made decision.Decision, answers []*enginev1.CheckOutput, reason string, start time.Time) (id.ID, []*enginev1.CheckOutput, error) {
 	if made.Reason = reason; reason == "" {
-		checked, err := d.Engine.Check(ctx, a.caller, inputs)
+		checked, err := d.Engine.Check(ctx, a.caller, made.Inputs)
 		if err != nil {
 			return id.ID{}, nil, err
 		}

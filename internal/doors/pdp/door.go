@@ -43,6 +43,12 @@ type Applications interface {
 // Principals makes the principal of a question; principal.Resolver does.
 type Principals interface {
 	Resolve(ctx context.Context, c caller.Caller, ask principal.Ask) (*enginev1.Principal, principal.Outcome, error)
+	Users(ctx context.Context, c caller.Caller, ask principal.Ask, after id.ID, limit int) (principal.Page, error)
+}
+
+// Actions says what actions policies name; policy.InProcess does.
+type Actions interface {
+	Actions(ctx context.Context, c caller.Caller, kind string) (policy.Actions, error)
 }
 
 // Recorder keeps decisions and never waits; decision.Recorder does.
@@ -56,12 +62,14 @@ type AuxData interface {
 	AuxData(ctx context.Context, c caller.Caller, in *requestv1.AuxData) (*enginev1.AuxData, error)
 }
 
-// Deps is what the door works with. All fields are required.
+// Deps is what the door works with. All fields are required but Actions, which is nil where the Engine's policies are
+// not known here.
 type Deps struct {
 	Tokens       Tokens
 	Sites        Sites
 	Applications Applications
 	Engine       policy.Engine
+	Actions      Actions
 	Principals   Principals
 	Recorder     Recorder
 	AuxData      AuxData

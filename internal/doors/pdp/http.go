@@ -36,21 +36,38 @@ func (d *Door) Register(mux *http.ServeMux) {
 	a := authzenService{d: d}
 	post(d, mux, evaluationPath, readLenient, a.evaluate, nil)
 	post(d, mux, evaluationsPath, readLenient, a.evaluateAll, (*batchAnswer).json)
-	for _, path := range []string{"/access/v1/search/subject", "/access/v1/search/resource", "/access/v1/search/action"} {
-		mux.HandleFunc("POST "+path, d.search)
-		mux.HandleFunc("OPTIONS "+path, preflight)
-	}
+	d.handle(mux, searchSubjectPath, a.searchSubjects)
+	d.handle(mux, searchActionPath, a.searchActions)
+	d.handle(mux, searchResourcePath, a.searchResources)
 	mux.HandleFunc("GET /.well-known/authzen-configuration", d.metadata)
 }
 
 // post makes an endpoint that takes a message and answers with another. write nil is protojson.
 func post[Req, Resp any](d *Door, mux *http.ServeMux, path string, read func(body string, m proto.Message) error,
 	fn func(ctx context.Context, a *asker, m *Req, size int) (*Resp, error), write func(*Resp) []byte) {
+	d.handle(mux, path, func(ctx context.Context, a *asker, body string) ([]byte, error) {
+		m := new(Req)
+		if err := read(body, any(m).(proto.Message)); err != nil {
+			return nil, err
+		}
+		resp, err := fn(ctx, a, m, len(body))
+		switch {
+		case err != nil:
+			return nil, err
+		case write != nil:
+			return write(resp), nil
+		}
+		return protoJSON(any(resp).(proto.Message)), nil
+	})
+}
+
+// handle makes an endpoint that whoever is admitted may post to, and scripts of any origin too.
+func (d *Door) handle(mux *http.ServeMux, path string, fn func(ctx context.Context, a *asker, body string) ([]byte, error)) {
 	mux.HandleFunc("OPTIONS "+path, preflight)
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		allowOrigins(w.Header())
 		echoRequestID(w, r)
-		resp, err := func() (*Resp, error) {
+		answer, err := func() ([]byte, error) {
 			a, err := d.admitRequest(r)
 			if err != nil {
 				return nil, err
@@ -59,20 +76,13 @@ func post[Req, Resp any](d *Door, mux *http.ServeMux, path string, read func(bod
 			if err != nil {
 				return nil, err
 			}
-			m := new(Req)
-			if err := read(body, any(m).(proto.Message)); err != nil {
-				return nil, err
-			}
-			return fn(r.Context(), a, m, len(body))
+			return fn(r.Context(), a, body)
 		}()
-		switch {
-		case err != nil:
+		if err != nil {
 			refuse(w, r, err)
-		case write != nil:
-			d.answer(w, r, write(resp))
-		default:
-			d.answer(w, r, protoJSON(any(resp).(proto.Message)))
+			return
 		}
+		d.answer(w, r, answer)
 	})
 }
 
@@ -123,23 +133,35 @@ func readLenient(body string, m proto.Message) error {
 }
 
 func readBy(how protojson.UnmarshalOptions, body string, m proto.Message) error {
-	var first json.RawMessage
-	err := json.NewDecoder(strings.NewReader(body)).Decode(&first)
-	if errors.Is(err, io.EOF) {
-		return nil
+	first, err := firstOf(body)
+	if err != nil || first == nil {
+		return err
 	}
-	if err == nil && deep(first) {
-		return errDeep
-	}
-	if err == nil {
-		err = how.Unmarshal(first, m)
-	}
-	if err != nil {
-		// The text may quote the request.
-		text := err.Error()
-		return invalid("%s", strings.ToValidUTF8(text[:min(len(text), 300)], "\uFFFD"))
+	if err := how.Unmarshal(first, m); err != nil {
+		return unread(err)
 	}
 	return nil
+}
+
+// firstOf is the first JSON value of a body, or nil where there is none.
+func firstOf(body string) (json.RawMessage, error) {
+	var first json.RawMessage
+	err := json.NewDecoder(strings.NewReader(body)).Decode(&first)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case err != nil:
+		return nil, unread(err)
+	case deep(first):
+		return nil, errDeep
+	}
+	return first, nil
+}
+
+// unread says why a body could not be read. The text may quote the request.
+func unread(err error) error {
+	text := err.Error()
+	return invalid("%s", strings.ToValidUTF8(text[:min(len(text), 300)], "\uFFFD"))
 }
 
 // deep reports whether JSON is nested deeper than any request may be, with maxDepth levels of attributes.

@@ -68,7 +68,8 @@ func TestTheOtherForms(t *testing.T) {
 	for _, path := range []string{"/t/acme/.well-known/authzen-configuration", "/.well-known/authzen-configuration/t/acme"} {
 		r, _ := http.NewRequest("GET", d.origin+path, nil)
 		base := d.origin + "/t/acme"
-		want := map[string]any{"policy_decision_point": base, "access_evaluation_endpoint": base + "/access/v1/evaluation", "access_evaluations_endpoint": base + "/access/v1/evaluations"}
+		want := map[string]any{"policy_decision_point": base, "access_evaluation_endpoint": base + "/access/v1/evaluation", "access_evaluations_endpoint": base + "/access/v1/evaluations",
+			"search_subject_endpoint": base + "/access/v1/search/subject", "search_action_endpoint": base + "/access/v1/search/action"}
 		if diff := cmp.Diff(want, d.do(r).json(t)); diff != "" {
 			t.Error(diff)
 		}

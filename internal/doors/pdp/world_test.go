@@ -42,7 +42,8 @@ import (
 var ctx = context.Background()
 
 // The policies of the tenants here: employees view and edit what is theirs, auditors view
-// everything, and whoever signed in by two factors approves.
+// everything, and whoever signed in by two factors approves. Auditors read expenses in every way, admins do
+// anything to them that is not secret, and everybody reads and submits.
 var files = policy.Files{
 	"derived_roles/leave.yaml": []byte(`
 apiVersion: api.cerbos.dev/v1
@@ -80,6 +81,34 @@ resourcePolicy:
       effect: EFFECT_ALLOW
       roles: [employee]
       condition: {match: {expr: '"gate" in request.aux_data.jwt.aud'}}
+`),
+	"expense.yaml": []byte(`
+apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  resource: expense
+  version: default
+  rules:
+    - {actions: [read, "read:*"], effect: EFFECT_ALLOW, roles: [auditor]}
+    - {actions: ["*"], effect: EFFECT_ALLOW, roles: [admin]}
+    - {actions: [shred, "*:secret"], effect: EFFECT_DENY, roles: ["*"]}
+    - {actions: [read, submit], effect: EFFECT_ALLOW, roles: ["gatehouse:user", employee]}
+`),
+	"form.yaml": []byte(`
+apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  resource: form
+  version: default
+  rules: [{actions: [create, view], effect: EFFECT_ALLOW, roles: [employee]}]
+  schemas: {resourceSchema: {ref: "cerbos:///form.json", ignoreWhen: {actions: [create]}}}
+`),
+	"_schemas/form.json": []byte(`{"type": "object", "required": ["title"]}`),
+	"odd.yaml": []byte(`
+apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  resource: odd
+  version: default
+  rules:
+    - {actions: ["v*w"], effect: EFFECT_ALLOW, roles: [employee]}
 `),
 }
 
@@ -147,6 +176,7 @@ const loading = 3 * time.Millisecond
 func (s source) Published(context.Context, caller.Caller) (policy.Published, error) {
 	s.clock.Advance(loading)
 	settings := policy.DefaultSettings()
+	settings.SchemaEnforcement = policy.SchemaReject
 	settings.KeySets = []policy.KeySet{{ID: "gate", Keys: s.keys}}
 	return policy.Published{Revision: 7, Table: s.table, Settings: settings}, nil
 }
@@ -194,7 +224,7 @@ func newWorld(t testing.TB, d *testkit.Database) *world {
 	}
 	engine := policy.NewInProcess(source{compiled, string(keys), d.Clock}, policies.Files)
 	w.door = pdp.New(pdp.Deps{
-		Tokens: known, Sites: tenants, Applications: apps, Engine: engine, Principals: principal.New(d.DB, tenant.NewVersions(d.DB), d.Clock),
+		Tokens: known, Sites: tenants, Applications: apps, Engine: engine, Actions: engine, Principals: principal.New(d.DB, tenant.NewVersions(d.DB), d.Clock),
 		Recorder: &w.recorded, Clock: d.Clock, AuxData: engine,
 	})
 	for _, drop := range []func(id.ID){apps.Drop, w.keys.Drop, known.Drop, engine.Drop} {
