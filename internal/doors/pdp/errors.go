@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -79,7 +80,7 @@ func statusOf(ctx context.Context, err error) *status.Status {
 	}
 	f := fault.As(err)
 	code := codeOf(f.Kind)
-	if code == codes.Internal || code == codes.Unavailable {
+	if code == codes.Internal || code == codes.Unavailable || errors.Is(err, policy.ErrNoPlan) {
 		web.NoteError(ctx, err)
 	}
 	return status.New(code, f.Reason)

@@ -213,6 +213,22 @@ func TestPrincipalsFromTheDirectory(t *testing.T) {
 	})
 }
 
+// What Cerbos' planner panics at is refused like any other question that has no answer, and a check is answered.
+func TestAPlanThatCannotBeMade(t *testing.T) {
+	w := newWorldOn(t)
+	token := w.asking(application.Asserted)
+	sam := `"principal":{"id":"sam","roles":["employee"],"attr":{"active":"text"}}`
+	if a := w.post(token, planPath, `{"actions":["list"],`+sam+`,"resource":{"kind":"odd"}}`); a.status != 400 || !strings.Contains(a.body, "/api/check/resources") {
+		t.Errorf("plan: %d %s", a.status, a.body)
+	}
+	if !strings.Contains(w.log.text(), "interface conversion") {
+		t.Errorf("the log does not say why: %s", w.log.text())
+	}
+	if a := w.post(token, checkPath, `{`+sam+`,"resources":[{"actions":["list"],"resource":{"kind":"odd","id":"1"}}]}`); a.status != 200 {
+		t.Errorf("check: %d %s", a.status, a.body)
+	}
+}
+
 // Whatever a body holds, the answer is an answer or a refusal with a sentence.
 func TestBadBodies(t *testing.T) {
 	w := newWorldOn(t)

@@ -109,6 +109,7 @@ resourcePolicy:
   version: default
   rules:
     - {actions: ["v*w"], effect: EFFECT_ALLOW, roles: [employee]}
+    - {actions: [list], effect: EFFECT_ALLOW, roles: [employee], condition: {match: {expr: "R.attr.public || (P.attr.active ? R.attr.flag : true)"}}}
 `),
 }
 

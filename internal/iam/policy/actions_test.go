@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // acting is a bundle whose policies of every kind name actions.
@@ -179,5 +181,30 @@ func TestExamplesStandForAllOthers(t *testing.T) {
 	}
 	if unnamed < 100 || open < 15 || open > 3*worlds-15 {
 		t.Errorf("%d unnamed actions allowed, %d askers of %d with open forms: the cases say nothing", unnamed, open, 3*worlds)
+	}
+}
+
+// A question that the planner panics at has a fault and no more, and the next is answered.
+func TestAPlannerThatPanics(t *testing.T) {
+	e, err := newEvaluator(tableOf(t, Files{"doc.yaml": allowing("doc", "R.attr.public || (P.attr.active ? R.attr.flag : true)")}), DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(active any) error {
+		v, err := structpb.NewValue(active)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = e.Plan(t.Context(), &enginev1.PlanResourcesInput{
+			Actions: []string{"view"}, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"},
+			Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"}, Attr: map[string]*structpb.Value{"active": v}},
+		})
+		return err
+	}
+	if err := ask("text"); !errors.Is(err, ErrNoPlan) || !strings.Contains(err.Error(), "panicked") {
+		t.Errorf("not a boolean: %v", err)
+	}
+	if err := ask(true); err != nil {
+		t.Errorf("a boolean: %v", err)
 	}
 }

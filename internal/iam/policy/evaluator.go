@@ -29,8 +29,11 @@ const maxWaiting = 512
 
 // Faults of the engine.
 var (
-	ErrBusy      = fault.New(fault.Limited, "policy.busy", "Too many questions wait for an answer by these policies. Ask again in a moment; if it stays, look for conditions that take long.")
-	ErrTooSlow   = fault.New(fault.Limited, "policy.too_slow", "The policies took longer than 2 seconds to answer, so there is no answer. Look for conditions that go through long lists within long lists.")
+	ErrBusy    = fault.New(fault.Limited, "policy.busy", "Too many questions wait for an answer by these policies. Ask again in a moment; if it stays, look for conditions that take long.")
+	ErrTooSlow = fault.New(fault.Limited, "policy.too_slow", "The policies took longer than 2 seconds to answer, so there is no answer. Look for conditions that go through long lists within long lists.")
+	// ErrNoPlan is a question that Cerbos' planner fails at, as it does at some conditions and attributes of a type
+	// that nobody thought of. A check of the same resources is answered.
+	ErrNoPlan    = fault.New(fault.Conflict, "policy.no_plan", "The conditions of the policies cannot be made a filter for this principal and these attributes. Ask about the resources themselves: POST /api/check/resources.")
 	errNotLoaded = fault.New(fault.Unavailable, "policy.not_loaded", "The policies could not be loaded. Try again; if it stays, give the request id to your administrator.")
 )
 
@@ -135,7 +138,7 @@ func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*en
 	return outputs, trail, err
 }
 
-// Plan answers which resources of a kind the principal may act on, within the same bounds.
+// Plan answers which resources of a kind the principal may act on, within the same bounds, or fails with ErrNoPlan.
 func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (*enginev1.PlanResourcesOutput, *auditv1.AuditTrail, error) {
 	if e.turns != nil {
 		if err := e.enter(ctx); err != nil {
@@ -145,11 +148,25 @@ func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (
 	}
 	bounded := &clock.Bounded{Context: ctx, At: time.Now().Add(evaluationTime)}
 	defer bounded.End()
-	output, trail, err := e.table.Plan(bounded, in)
+	output, trail, err := e.plan(bounded, in)
 	if slow := tooSlow(ctx, bounded); slow != nil {
 		return nil, nil, slow
 	}
-	return output, trail, err
+	if err != nil {
+		return nil, nil, ErrNoPlan.Because(err)
+	}
+	return output, trail, nil
+}
+
+// plan makes of a panic an error: what the planner is given are the tenant's policies and the request's
+// attributes, and it panics at combinations of them that a compiler lets pass. It holds no lock while it plans.
+func (e *Evaluator) plan(ctx context.Context, in *enginev1.PlanResourcesInput) (_ *enginev1.PlanResourcesOutput, _ *auditv1.AuditTrail, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the planner panicked: %v", p)
+		}
+	}()
+	return e.table.Plan(ctx, in)
 }
 
 func tooSlow(ctx, bounded context.Context) error {
