@@ -22,6 +22,9 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
 // A pdp answers requests. Its errors are gRPC's.
@@ -156,7 +159,10 @@ func text(m proto.Message) string {
 
 func byText[M proto.Message](a, b M) int { return cmp.Compare(text(a), text(b)) }
 
-// ordered sorts what and and or join: they are built from maps of roles.
+// ordered brings a condition into the one form of all that mean the same by the laws of and and or: what they join is a
+// set. Cerbos joins rules two by two, in the order of Go maps that are made when the policies are compiled, and leaves
+// out some of those that it has already. So are the fields of a struct, which a known object becomes where a condition
+// wants something of it that it does not have, in the order of a Go map; two answers of one server differ in it.
 func ordered(o *enginev1.PlanResourcesFilter_Expression_Operand) {
 	e := o.GetExpression()
 	if e == nil {
@@ -165,7 +171,22 @@ func ordered(o *enginev1.PlanResourcesFilter_Expression_Operand) {
 	for _, operand := range e.Operands {
 		ordered(operand)
 	}
-	if e.Operator == "and" || e.Operator == "or" {
+	switch e.Operator {
+	case "and", "or":
+		var all []*enginev1.PlanResourcesFilter_Expression_Operand
+		for _, operand := range e.Operands {
+			if inner := operand.GetExpression(); inner.GetOperator() == e.Operator {
+				all = append(all, inner.Operands...)
+			} else {
+				all = append(all, operand)
+			}
+		}
+		slices.SortFunc(all, byText)
+		e.Operands = slices.CompactFunc(all, func(a, b *enginev1.PlanResourcesFilter_Expression_Operand) bool { return proto.Equal(a, b) })
+		if len(e.Operands) == 1 {
+			o.Node = e.Operands[0].Node
+		}
+	case "struct":
 		slices.SortFunc(e.Operands, byText)
 	}
 }
@@ -189,11 +210,29 @@ func (n node) String() string {
 	if n.list == nil {
 		return n.atom
 	}
-	parts := make([]string, len(n.list))
-	for i, child := range n.list {
-		parts[i] = child.String()
+	operator := ""
+	if len(n.list) > 0 {
+		operator = n.list[0].atom
 	}
-	if parts[0] == "and" || parts[0] == "or" {
+	var parts []string
+	for i, child := range n.list {
+		part := child.String()
+		if inner, ok := strings.CutPrefix(part, "("+operator+" "); i > 0 && ok && (operator == "and" || operator == "or") {
+			rest, _ := readNode("(" + inner)
+			for _, grandchild := range rest.list {
+				parts = append(parts, grandchild.String())
+			}
+			continue
+		}
+		parts = append(parts, part)
+	}
+	switch operator {
+	case "and", "or":
+		slices.Sort(parts[1:])
+		if parts = slices.Compact(parts); len(parts) == 2 {
+			return parts[1]
+		}
+	case "struct":
 		slices.Sort(parts[1:])
 	}
 	return "(" + strings.Join(parts, " ") + ")"
@@ -233,7 +272,7 @@ func readNode(s string) (node, string) {
 // differs says how two answers differ, or "".
 func differs[M proto.Message](theirs M, theirErr error, ours M, ourErr error) string {
 	if theirErr != nil || ourErr != nil {
-		if a, b := status.Code(theirErr), status.Code(ourErr); a != b {
+		if a, b := status.Code(theirErr), status.Code(ourErr); a != b && !noPlan(theirErr, ourErr) {
 			return fmt.Sprintf("Cerbos: %v %v\nours:   %v %v", a, theirErr, b, ourErr)
 		}
 		return ""
@@ -242,6 +281,64 @@ func differs[M proto.Message](theirs M, theirErr error, ours M, ourErr error) st
 		return ""
 	}
 	return fmt.Sprintf("Cerbos: %s\nours:   %s", shown(theirs), shown(ours))
+}
+
+// compiledAgain reports whether we answer about one of the resources as Cerbos did once the same policies have been
+// compiled anew, a few times. Cerbos keeps a rule once for each of its roles and derived roles, in the order of a Go map that is made
+// when the policies are compiled. Which of several that fail comes first says which policy denied (strict evaluation), and an
+// output of a condition that was not met is there or not: it is not for the first of a kind, and is for the next.
+func (w *world) compiledAgain(t *testing.T, server *process.Server, theirs *responsev1.CheckResourcesResponse, in *requestv1.CheckResourcesRequest, i int) bool {
+	const times = 24
+	one := proto.CloneOf(in)
+	one.Resources = one.Resources[i : i+1]
+	same := proto.CloneOf(theirs)
+	same.Results = same.Results[i : i+1]
+	again := *w
+	again.files = policy.Files{}
+	for path, text := range w.files {
+		if !strings.HasPrefix(path, "resources/") || strings.HasPrefix(path, "resources/"+strings.ReplaceAll(one.Resources[0].Resource.Kind, ":", "_")+"_") {
+			again.files[path] = text
+		}
+	}
+	for range times {
+		w.compiled++
+		again.name = fmt.Sprintf("%s-%d", w.name, w.compiled)
+		ours, _ := again.doors(t, server)
+		if out, err := ours.check(t.Context(), one); err == nil && differs(proto.CloneOf(same), nil, out, nil) == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// unsettled reports whether a Cerbos server answers the same question in several ways, and we in one or more of them. It
+// does where a condition speaks of derived roles: their conditions are put into it with the numbers that their parts have
+// already, so parts with the same number are taken for each other, and which those are hangs on the order of a Go map.
+func unsettled(ctx context.Context, theirs, ours pdp, in *requestv1.PlanResourcesRequest) bool {
+	const times = 40
+	ways := func(p pdp) map[string]bool {
+		of := map[string]bool{}
+		for range times {
+			if out, err := p.plan(ctx, in); err == nil {
+				of[text(alike(out))] = true
+			}
+		}
+		return of
+	}
+	known, own := ways(theirs), ways(ours)
+	for way := range own {
+		if known[way] {
+			return len(known) > 1
+		}
+	}
+	return false
+}
+
+// noPlan reports whether both fail at the same plan: a Cerbos server with an error of its own or a panic that it catches, we
+// with a refusal, because neither the request nor we are broken.
+func noPlan(theirs, ours error) bool {
+	failed := status.Code(theirs) == codes.Internal || status.Code(theirs) == codes.Unknown && strings.Contains(theirs.Error(), "panic caught")
+	return failed && ours != nil && strings.Contains(ours.Error(), policy.ErrNoPlan.Reason)
 }
 
 func shown(m proto.Message) string { return protojson.MarshalOptions{}.Format(m) }

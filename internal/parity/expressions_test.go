@@ -16,6 +16,7 @@ type writer struct {
 	derived bool     // runtime.effectiveDerivedRoles may be used
 	clock   bool     // now() and timeSince may be used: a plan shows what they were
 	global  bool
+	opened  bool // a condition that hangs on the resource was written
 }
 
 func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
@@ -293,20 +294,106 @@ func (w *writer) boolean(depth int) string {
 	}
 }
 
-// condition is a match block: an expression, or all, any and none of several, nested.
+// condition is a match block: an expression, or all, any and none of several, nested. Every other one hangs on
+// the resource and on hardly anything that fails, so that a plan has something to say.
 func (w *writer) condition() map[string]any {
-	return map[string]any{"match": w.match(2)}
+	if w.chance(50) {
+		w.opened = true
+		return map[string]any{"match": w.match(2, w.open)}
+	}
+	return map[string]any{"match": w.match(2, w.boolean)}
 }
 
-func (w *writer) match(depth int) map[string]any {
+func (w *writer) match(depth int, write func(depth int) string) map[string]any {
 	if depth == 0 || w.chance(60) {
-		return map[string]any{"expr": w.boolean(w.IntN(4))}
+		return map[string]any{"expr": write(w.IntN(4))}
 	}
 	var of []any
 	for range 1 + w.IntN(3) {
-		of = append(of, w.match(depth-1))
+		of = append(of, w.match(depth-1, write))
 	}
 	return map[string]any{w.one("all", "any", "none"): map[string]any{"of": of}}
+}
+
+// open is a boolean that hangs on attributes of the resource, which a plan leaves open.
+func (w *writer) open(depth int) string {
+	if depth <= 0 {
+		switch w.IntN(16) {
+		case 0, 1:
+			return fmt.Sprintf("%s %s %s", w.openString(1), w.one("==", "!=", "<", ">="), w.one(w.literal(), "P.id", "P.attr.department", w.openString(0)))
+		case 2, 3:
+			return fmt.Sprintf("%s %s %s", w.openNumber(1), w.one("==", "!=", "<", "<=", ">", ">="), w.one("1.0", "42.0", "99.5", "P.attr.level", w.openNumber(0)))
+		case 4:
+			return fmt.Sprintf("%s in %s", w.openString(0), w.one("P.attr.teams", "P.roles", `["design", "sales", "GB"]`, w.openList(0)))
+		case 5:
+			return fmt.Sprintf("%s in %s", w.one("P.attr.department", w.literal(), "P.id"), w.openList(1))
+		case 6:
+			return fmt.Sprintf("%s.%s(%s)", w.openString(1), w.one("startsWith", "endsWith", "contains"), w.one(`"d"`, `"GB"`, "P.attr.department"))
+		case 7:
+			return fmt.Sprintf("%s.%s(t, t %s %s)", w.openList(0), w.one("exists", "all", "exists_one"), w.one("==", "!="), w.one("P.attr.department", w.literal(), "R.attr.owner"))
+		case 8:
+			return fmt.Sprintf("P.attr.teams.%s(t, t == %s)", w.one("exists", "all"), w.openString(0))
+		case 9:
+			return fmt.Sprintf("hasIntersection(%s, %s)", w.openList(1), w.one("P.attr.teams", "P.roles", w.openList(0)))
+		case 10:
+			return fmt.Sprintf("%s.isSubset(%s)", w.openList(0), w.one("P.attr.teams", `["design", "x", "y"]`))
+		case 11:
+			return fmt.Sprintf("has(R.attr.%s)", w.one("owner", "tags", "amount", "address.city", "nothing"))
+		case 12:
+			return fmt.Sprintf("size(%s) %s %s", w.one(w.openList(0), w.openString(0)), w.one("==", ">", "<="), w.one("0", "1", "2"))
+		case 13:
+			return fmt.Sprintf("%s %s %s", w.timestamp(), w.one("<", ">="), `timestamp(R.attr.created)`)
+		case 14:
+			return fmt.Sprintf("hierarchy(R.attr.position).%s(hierarchy(%s))", w.one("ancestorOf", "descendentOf", "overlaps", "siblingOf"), w.hierarchy())
+		default:
+			if len(w.flags) > 0 && w.chance(70) {
+				return pick(w.Rand, w.flags)
+			}
+			return w.one("R.attr.public", "R.attr.public == P.attr.active", "R.attr.owner == P.id", "R.attr.address.city == P.attr.geography", "R.id == P.id", `R.scope == "acme"`, `R.kind == "document0"`)
+		}
+	}
+	o := func() string { return w.open(depth - 1) }
+	switch w.IntN(9) {
+	case 0, 1:
+		return fmt.Sprintf("(%s && %s)", o(), o())
+	case 2, 3:
+		return fmt.Sprintf("(%s || %s)", o(), o())
+	case 4:
+		return fmt.Sprintf("!(%s)", o())
+	case 5:
+		return fmt.Sprintf("(%s ? %s : %s)", w.one("P.attr.active", w.open(0)), o(), o())
+	case 6:
+		return fmt.Sprintf("(%s %s P.attr.active)", o(), w.one("&&", "||", "=="))
+	case 7:
+		if w.derived {
+			return fmt.Sprintf("(%s %s %s)", w.one(`"owner" in runtime.effectiveDerivedRoles`, `"member2" in runtime.effectiveDerivedRoles`, "size(runtime.effectiveDerivedRoles) > 1"), w.one("&&", "||"), o())
+		}
+		return o()
+	default:
+		return w.open(0)
+	}
+}
+
+func (w *writer) openString(depth int) string {
+	s := w.one("R.attr.owner", "R.attr.status", "R.attr.department", "R.attr.geography", "R.attr.address.city", `R.attr["owner"]`, "R.id")
+	if depth <= 0 || w.chance(60) {
+		return s
+	}
+	return w.one(s+".lowerAscii()", s+".upperAscii()", "("+s+" + "+w.literal()+")", "("+w.literal()+" + "+s+")", s+`.replace("a", "e")`, "basePath(R.attr.path)", s+".trim()", "(R.attr.public ? "+s+" : P.id)")
+}
+
+func (w *writer) openNumber(depth int) string {
+	if depth <= 0 || w.chance(50) {
+		return "R.attr.amount"
+	}
+	return w.one("(R.attr.amount + 1.0)", "(R.attr.amount * 2.0)", "(R.attr.amount - P.attr.level)", "double(size(R.attr.tags))", "math.abs(R.attr.amount)", "(-R.attr.amount)", "R.attr.amount / 2.0")
+}
+
+func (w *writer) openList(depth int) string {
+	if depth <= 0 || w.chance(60) {
+		return "R.attr.tags"
+	}
+	return w.one("[R.attr.owner, R.attr.department]", "intersect(R.attr.tags, P.attr.teams)", "R.attr.tags.except(P.attr.teams)", `R.attr.tags.filter(t, t != "x")`, `R.attr.tags.map(t, t + "!")`, "(R.attr.tags + P.attr.teams)", "P.attr.teams.filter(t, t != R.attr.owner)")
 }
 
 // value is an expression of any type, for an output.

@@ -37,6 +37,15 @@ type world struct {
 	files    policy.Files
 	kinds    []string // that have policies
 	clocked  []string // of them, those whose conditions read the clock: they are not planned
+	rules    []ruled  // whose conditions hang on the resource, of the kinds that are planned
+	compiled int      // times that parts of the policies were compiled anew
+}
+
+// ruled says who meets a rule of a resource policy, and where.
+type ruled struct {
+	kind, version, scope string
+	actions, roles       []string   // as the policy has them
+	siblings             [][]string // actions of all the policy's rules
 }
 
 // An author writes the policies of a world.
@@ -47,12 +56,13 @@ type author struct {
 	variables   map[string][]string // exported set → flags
 	constants   map[string][2]string
 	derived     map[string][]string // exported set → names of roles
+	parents     map[string][]string // derived role → its parent roles
 }
 
 func newWorld(name string, settings policy.Settings, seed uint64, kinds int) *world {
 	r := rand.New(rand.NewPCG(seed, 0x6761746568))
 	a := &author{Rand: r, w: &world{name: name, settings: settings, files: policy.Files{}},
-		permissions: map[string]string{}, variables: map[string][]string{}, constants: map[string][2]string{}, derived: map[string][]string{}}
+		permissions: map[string]string{}, variables: map[string][]string{}, constants: map[string][2]string{}, derived: map[string][]string{}, parents: map[string][]string{}}
 	// A scope that has role policies cannot say its permissions: those of acme are left unsaid.
 	for _, scope := range scopes[2:] {
 		a.permissions[scope] = pick(r, []string{"SCOPE_PERMISSIONS_OVERRIDE_PARENT", "SCOPE_PERMISSIONS_REQUIRE_PARENTAL_CONSENT_FOR_ALLOWS"})
@@ -113,7 +123,8 @@ func (a *author) exports() {
 				name = strings.TrimSuffix(name, "0")
 			}
 			a.derived[set] = append(a.derived[set], name)
-			definition := map[string]any{"name": name, "parentRoles": a.some(append([]string{"*"}, roles...))}
+			a.parents[name] = a.some(append([]string{"*"}, roles...))
+			definition := map[string]any{"name": name, "parentRoles": a.parents[name]}
 			if w.chance(85) {
 				definition["condition"] = w.condition()
 			}
@@ -214,10 +225,22 @@ func (a *author) resource(kind string, clocked bool) {
 				}
 			}
 			var rules []any
+			var met []ruled
+			var siblings [][]string
 			for i := range 2 + a.IntN(4) {
-				rules = append(rules, a.rule(w, i, derived))
+				w.opened = false
+				rule := a.rule(w, i, derived)
+				rules, siblings = append(rules, rule), append(siblings, rule["actions"].([]string))
+				if w.opened && rule["effect"] == "EFFECT_ALLOW" {
+					met = append(met, ruled{kind: kind, version: version, scope: scope, actions: rule["actions"].([]string), roles: a.rolesOf(rule)})
+				}
 			}
 			body["rules"] = rules
+			for _, r := range met {
+				if r.siblings = siblings; !clocked {
+					a.w.rules = append(a.w.rules, r)
+				}
+			}
 			a.file(fmt.Sprintf("resources/%s_%s_%s", kind, version, strings.ReplaceAll(scope, ".", "_")), map[string]any{"resourcePolicy": body})
 		}
 	}
@@ -244,6 +267,16 @@ func (a *author) rule(w *writer, i int, derived []string) map[string]any {
 		rule["output"] = a.output(w)
 	}
 	return rule
+}
+
+// rolesOf are the roles of whom a rule is for.
+func (a *author) rolesOf(rule map[string]any) (of []string) {
+	of, _ = rule["roles"].([]string)
+	derived, _ := rule["derivedRoles"].([]string)
+	for _, name := range derived {
+		of = append(slices.Clip(of), a.parents[name]...)
+	}
+	return of
 }
 
 func (a *author) output(w *writer) map[string]any {

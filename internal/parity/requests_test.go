@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	requestv1 "github.com/cerbos/cerbos/api/genpb/cerbos/request/v1"
@@ -137,6 +138,7 @@ func (q *inquirer) check() *requestv1.CheckResourcesRequest {
 	return in
 }
 
+// plan is, nine times of ten, a request that some rule is for whose condition hangs on the resource.
 func (q *inquirer) plan() *requestv1.PlanResourcesRequest {
 	q.n++
 	in := &requestv1.PlanResourcesRequest{RequestId: fmt.Sprintf("%s-%d", q.w.name, q.n), IncludeMeta: q.IntN(10) > 0, Principal: q.principal(), AuxData: q.auxData(),
@@ -153,10 +155,47 @@ func (q *inquirer) plan() *requestv1.PlanResourcesRequest {
 		}
 		in.Resource.Attr = known
 	}
-	if actions := q.actions(); q.IntN(2) == 0 {
+	actions := q.actions()
+	if q.IntN(10) > 0 {
+		actions = q.meet(pick(q.Rand, q.w.rules), in)
+	}
+	if len(actions) == 1 && q.IntN(2) == 0 || q.IntN(4) == 0 {
 		in.Action = actions[0] //nolint:staticcheck // the older form is still served
 	} else {
 		in.Actions = actions
 	}
 	return in
+}
+
+// meet makes a request one that a rule is for, and returns actions of the rule or of others beside it.
+func (q *inquirer) meet(rule ruled, in *requestv1.PlanResourcesRequest) []string {
+	in.Resource.Kind, in.Resource.PolicyVersion, in.Resource.Scope = rule.kind, rule.version, rule.scope
+	in.Principal.PolicyVersion, in.Principal.Scope = rule.version, pick(q.Rand, []string{"", rule.scope, rule.scope})
+	if q.IntN(2) == 0 {
+		in.Principal.Id = "eve" // who has no policy of their own
+	}
+	role := pick(q.Rand, rule.roles)
+	if role == "*" {
+		role = pick(q.Rand, roles)
+	}
+	if in.Principal.Roles = []string{role}; q.IntN(3) == 0 {
+		if another := pick(q.Rand, slices.Concat(roles, rolePolicy)); another != role {
+			in.Principal.Roles = append(in.Principal.Roles, another)
+		}
+	}
+	actions := []string{q.like(pick(q.Rand, rule.actions))}
+	for range []int{0, 0, 0, 0, 1, 2}[q.IntN(6)] {
+		if next := q.like(pick(q.Rand, pick(q.Rand, rule.siblings))); !slices.Contains(actions, next) {
+			actions = append(actions, next)
+		}
+	}
+	return actions
+}
+
+// like is an action that a pattern is about.
+func (q *inquirer) like(pattern string) string {
+	if pattern == "*" {
+		return pick(q.Rand, asked)
+	}
+	return strings.ReplaceAll(pattern, "*", pick(q.Rand, []string{"public", "high", "view"}))
 }
