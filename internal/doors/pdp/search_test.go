@@ -261,6 +261,11 @@ func TestTokensOfSearches(t *testing.T) {
 			t.Errorf("%s: %d %s", name, got.status, got.body)
 		}
 	}
+	// Of two searches that come to the same question, each has its own.
+	same := w.search(token, subjects, `{"subject":{"type":"user"},"action":{"name":"-"},"resource":{"type":"expense","id":"1"},"page":{"limit":0}}`)
+	if got := w.search(token, actions, `{"subject":{"type":"user","id":"-"},"resource":{"type":"expense","id":"1"},"page":{"token":"`+same.next+`"}}`); same.next == "" || got.status != 400 {
+		t.Errorf("a token of subjects, of the same question: %d %s", got.status, got.body)
+	}
 	if got := w.search(token, actions, `{"subject":{"type":"user","id":"`+first.names[0]+`"},"resource":{"type":"expense","id":"1"},"page":{"token":"`+first.next+`"}}`); got.status != 400 {
 		t.Errorf("a token of subjects in a search for actions: %d %s", got.status, got.body)
 	}
