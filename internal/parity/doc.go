@@ -7,4 +7,8 @@
 // requests against them, many of which hit errors while a condition is evaluated. Beside
 // them stand the examples of Cerbos' documentation, restated. There is nothing here but
 // tests.
+//
+// Where a Cerbos server answers one question in several ways, because something in it hangs on
+// the order of a Go map, ours may be any of them; each test for that says what it is, and
+// how many such answers there were is in the log.
 package parity
