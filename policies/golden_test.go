@@ -31,7 +31,7 @@ const (
 
 // engine is how the server asks; the kinds are reserved, so there is no source of a
 // tenant's own policies to ask.
-var engine policy.Engine = policy.NewInProcess(nil, policies.Files)
+var engine policy.Engine = policy.NewInProcess(nil, policy.NewBase(policies.Files))
 
 // ask returns what a principal with a built-in role, or with actions of a tenant's
 // own roles, is allowed of the whole catalogue.

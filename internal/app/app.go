@@ -25,6 +25,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/policies"
 )
 
+// basePolicies are the same for every App of a process.
+var basePolicies = policy.NewBase(policies.Files)
+
 // App is Gatehouse without its listeners: every part, made once.
 type App struct {
 	Config       *config.Config
@@ -82,7 +85,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 	known := grant.NewKnown(tokens, c)
 	tenants.Watch(known.Drop)
 	published := policy.Store{DB: d}
-	local := policy.NewInProcess(published, policies.Files)
+	local := policy.NewInProcess(published, basePolicies)
 	tenants.Watch(local.Drop)
 	var engine policy.Engine = local
 	var actions pdp.Actions = local

@@ -101,8 +101,10 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 }
 
+var base = policy.NewBase(policies.Files)
+
 func gate() *Gate {
-	return NewGate(Deps{Engine: policy.NewInProcess(nil, policies.Files), Clock: clock.System{}})
+	return NewGate(Deps{Engine: policy.NewInProcess(nil, base), Clock: clock.System{}})
 }
 
 // The whole way from a principal to a filter, for everybody there is.

@@ -42,6 +42,8 @@ var ctx = context.Background()
 
 const password = "correct horse battery staple"
 
+var base = policy.NewBase(policies.Files)
+
 // house is the pages of one tenant behind a loopback listener, on a database of its own.
 type house struct {
 	*testkit.Database
@@ -105,7 +107,7 @@ func build(t *testing.T, d *testkit.Database, change func(*tenant.Settings)) *ho
 	h.decisions = decision.NewRecorder(d.DB, keys, log)
 	t.Cleanup(h.decisions.Close)
 	door, err := pages.New(pages.Deps{DB: d.DB, Tenants: tenants, Applications: h.apps, Hasher: h.hasher, TOTP: h.totp, Queue: queue, Judge: &signin.Judge{
-		Engine: policy.NewInProcess(nil, policies.Files), Decisions: h.decisions, Clock: d.Clock,
+		Engine: policy.NewInProcess(nil, base), Decisions: h.decisions, Clock: d.Clock,
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -182,6 +182,8 @@ func (s source) Published(context.Context, caller.Caller) (policy.Published, err
 	return policy.Published{Revision: 7, Table: s.table, Settings: settings}, nil
 }
 
+var base = policy.NewBase(policies.Files)
+
 var table = sync.OnceValues(func() ([]byte, error) { return policy.Compile(ctx, files, policy.DefaultSettings()) })
 
 func both(t *testing.T, fn func(t *testing.T, w *world)) {
@@ -223,7 +225,7 @@ func newWorld(t testing.TB, d *testkit.Database) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine := policy.NewInProcess(source{compiled, string(keys), d.Clock}, policies.Files)
+	engine := policy.NewInProcess(source{compiled, string(keys), d.Clock}, base)
 	w.door = pdp.New(pdp.Deps{
 		Tokens: known, Sites: tenants, Applications: apps, Engine: engine, Actions: engine, Principals: principal.New(d.DB, tenant.NewVersions(d.DB), d.Clock),
 		Recorder: &w.recorded, Clock: d.Clock, AuxData: engine,

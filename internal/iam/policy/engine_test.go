@@ -98,7 +98,7 @@ func effect(t *testing.T, e Engine, c caller.Caller, in *enginev1.CheckInput) ef
 }
 
 // base allows view of gatehouse:thing to everybody.
-var base = fstest.MapFS{"thing.yaml": {Data: allowing("gatehouse:thing", "true")}}
+var base = NewBase(fstest.MapFS{"thing.yaml": {Data: allowing("gatehouse:thing", "true")}})
 
 func TestTheLayoutOfCerbosIsKnown(t *testing.T) {
 	if evaluatorType() == nil {

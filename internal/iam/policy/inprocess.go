@@ -21,32 +21,35 @@ import (
 // 10,000 tenants with ten small policies each.
 const MaxEvaluators = 1 << 30
 
+// Base is the platform's policies, the same for every tenant.
+type Base func() (*Evaluator, error)
+
+// NewBase returns a Cerbos directory as a Base. It is compiled when it is first needed, and once for all engines that share it.
+func NewBase(directory fs.FS) Base {
+	return sync.OnceValues(func() (*Evaluator, error) {
+		files, err := ReadFiles(directory)
+		if err != nil {
+			return nil, fmt.Errorf("base policies: %w", err)
+		}
+		table, err := compileTable(context.Background(), files)
+		if err != nil {
+			return nil, fmt.Errorf("base policies: %w", err)
+		}
+		return newEvaluator(table, DefaultSettings())
+	})
+}
+
 // InProcess is the engine inside this process: evaluators over compiled rule tables, made
 // when a tenant first asks.
 type InProcess struct {
 	source  Source
-	base    func() (*Evaluator, error)
+	base    Base
 	tenants *evaluators
 }
 
-// NewInProcess returns the engine. base is a Cerbos directory: the platform's policies, the
-// same for every tenant, compiled when they are first needed.
-func NewInProcess(source Source, base fs.FS) *InProcess {
-	return &InProcess{
-		source:  source,
-		tenants: newEvaluators(MaxEvaluators),
-		base: sync.OnceValues(func() (*Evaluator, error) {
-			files, err := ReadFiles(base)
-			if err != nil {
-				return nil, fmt.Errorf("base policies: %w", err)
-			}
-			table, err := compileTable(context.Background(), files)
-			if err != nil {
-				return nil, fmt.Errorf("base policies: %w", err)
-			}
-			return newEvaluator(table, DefaultSettings())
-		}),
-	}
+// NewInProcess returns the engine.
+func NewInProcess(source Source, base Base) *InProcess {
+	return &InProcess{source: source, tenants: newEvaluators(MaxEvaluators), base: base}
 }
 
 // Drop makes the engine ask the source anew for a tenant; the zero id: for all of them.
