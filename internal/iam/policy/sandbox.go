@@ -69,7 +69,7 @@ func sandboxed(ctx context.Context, t task) (report, error) {
 	if err != nil {
 		return report{}, fmt.Errorf("policy sandbox: %w", err)
 	}
-	self, err := os.Executable()
+	self, err := sandboxProgram()
 	if err != nil {
 		return report{}, errNoSandbox.Because(err)
 	}

@@ -151,11 +151,11 @@ func (s *Server) start() error {
 	return errors.Join(fmt.Errorf("not ready within %s", readyWithin), s.cmd.Process.Kill())
 }
 
-// environment is ours without any GATEHOUSE_ setting of the developer's.
+// environment is ours without any GATEHOUSE_ setting of the developer's, but with what is said to tests.
 func environment() []string {
 	var kept []string
 	for _, entry := range os.Environ() {
-		if !strings.HasPrefix(entry, "GATEHOUSE_") {
+		if !strings.HasPrefix(entry, "GATEHOUSE_") || strings.HasPrefix(entry, "GATEHOUSE_TEST_") {
 			kept = append(kept, entry)
 		}
 	}
