@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -46,8 +48,14 @@ func open(t *testing.T, dsn string, environ ...string) *world {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(nil)
 	t.Cleanup(srv.Close)
+	data := filepath.Join(t.TempDir(), "data")
+	if dsn == "" { // migrated, as testkit.Postgres is
+		if err := errors.Join(os.Mkdir(data, 0o700), os.Rename(testkit.SQLite(t), filepath.Join(data, "gatehouse.db"))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	env := append([]string{"GATEHOUSE_ADMIN_CLIENT_ID=" + operatorID, "GATEHOUSE_ADMIN_CLIENT_SECRET=" + operatorSecret,
-		"GATEHOUSE_PUBLIC_URL=http://" + srv.Listener.Addr().String(), "GATEHOUSE_DATA=" + filepath.Join(t.TempDir(), "data")}, environ...)
+		"GATEHOUSE_PUBLIC_URL=http://" + srv.Listener.Addr().String(), "GATEHOUSE_DATA=" + data}, environ...)
 	if dsn != "" {
 		env = append(env, "GATEHOUSE_DATABASE="+dsn)
 	}
