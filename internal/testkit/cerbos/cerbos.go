@@ -1,6 +1,7 @@
 // Package cerbos runs a real Cerbos server and compiler, of the version that go.mod
-// names, for tests that compare with it. The program is built from the module e2e/cerbos,
-// whose only purpose is that none of its dependencies are ours; without the race
+// names, for tests that compare with it. The program is Cerbos' own release, from
+// e2e/package.json; on machines that it does not name, it is built from the module e2e/cerbos,
+// whose only purpose is that none of its dependencies are ours, without the race
 // detector, because it is measured as its users run it. What is started ends with the test.
 package cerbos
 
@@ -21,7 +22,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// Version is the release that e2e/cerbos builds, as the server says it.
+// Version is the release, as the server says it.
 const Version = "0.55.0"
 
 var build struct {
@@ -30,8 +31,8 @@ var build struct {
 	err  error
 }
 
-// Build returns the path of the cerbos program, bin/cerbos, built when it is not there or
-// not up to date. The first build on a machine takes minutes, every other one a second.
+// Build returns the path of the cerbos program, bin/cerbos, copied or built when it is not
+// there or not up to date. A first build on a machine takes minutes, every other one a second.
 func Build(t testing.TB) string {
 	t.Helper()
 	root := process.Root(t)

@@ -22,6 +22,10 @@ func TestVersion(t *testing.T) {
 			t.Errorf("%s does not require github.com/cerbos/cerbos v%s", file, Version)
 		}
 	}
+	text, err := os.ReadFile(filepath.Join(root, "e2e/package.json"))
+	if want := `"@cerbos/cerbos-linux-x64": "` + Version + `"`; err != nil || !strings.Contains(string(text), want) {
+		t.Errorf("e2e/package.json has no %s: %v", want, err)
+	}
 	out, err := exec.Command(Build(t), "--version").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), Version) {
 		t.Errorf("cerbos --version: %s %v", out, err)
