@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"testing"
 )
@@ -15,7 +16,8 @@ var builds struct {
 }
 
 // Build compiles a main package of this module, such as "cmd/gatehouse", once per
-// test process, with the race detector when the tests have it. Call Cleanup from
+// test process, with the race detector when the tests have it, and with their flags of
+// the compiler, so that no package has to be compiled once more. Call Cleanup from
 // TestMain to remove what was built.
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
@@ -35,6 +37,13 @@ func Build(t testing.TB, pkg string) string {
 	args := []string{"build", "-o", path}
 	if raceEnabled {
 		args = append(args, "-race")
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "-gcflags" {
+				args = append(args, s.Key+"="+s.Value)
+			}
+		}
 	}
 	cmd := exec.Command("go", append(args, "./"+pkg)...)
 	cmd.Dir = Root(t)
