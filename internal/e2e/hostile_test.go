@@ -1,10 +1,13 @@
 package e2e
 
 import (
+	"archive/zip"
 	"bytes"
+	"compress/flate"
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"slices"
@@ -171,18 +174,46 @@ type upload struct {
 	body []byte
 }
 
+// bomb is a zip of one file with so many megabytes of spaces. One of them is compressed, and repeated: to compress all takes
+// half a minute with the race detector.
+func bomb(t *testing.T, megabytes int) []byte {
+	t.Helper()
+	spaces, sum := bytes.Repeat([]byte(" "), 1<<20), crc32.NewIEEE()
+	var part, all, archive bytes.Buffer
+	deflate, err := flate.NewWriter(&part, flate.DefaultCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = deflate.Write(spaces)
+	_ = deflate.Flush() // whole bytes, and nothing that is not in them is referred to
+	for range megabytes {
+		all.Write(part.Bytes())
+		_, _ = sum.Write(spaces)
+	}
+	all.Write([]byte{1, 0, 0, 0xff, 0xff}) // the last block, empty (RFC 1951 §3.2.4)
+	w := zip.NewWriter(&archive)
+	f, err := w.CreateRaw(&zip.FileHeader{Name: "document.yaml", Method: zip.Deflate, CRC32: sum.Sum32(), CompressedSize64: uint64(all.Len()), UncompressedSize64: uint64(megabytes) << 20})
+	if err == nil {
+		_, err = f.Write(all.Bytes())
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return archive.Bytes()
+}
+
 // uploads are what nobody should send.
 func uploads(t *testing.T) map[string]upload {
 	t.Helper()
 	out := map[string]upload{}
-	zip := func(name string, files map[string][]byte) {
+	pack := func(name string, files map[string][]byte) {
 		archive, err := process.Zip(files)
 		if err != nil {
 			t.Fatal(err)
 		}
 		out[name] = upload{"application/zip", archive}
 	}
-	policy := func(name, text string) { zip(name, map[string][]byte{"document.yaml": []byte(text)}) }
+	policy := func(name, text string) { pack(name, map[string][]byte{"document.yaml": []byte(text)}) }
 
 	policy("deep parentheses", hostilePolicy(strings.Repeat("(", 200_000)+"true"+strings.Repeat(")", 200_000)))
 	policy("a long chain", hostilePolicy("true"+strings.Repeat(" && true == false", 40_000)))
@@ -196,22 +227,22 @@ func uploads(t *testing.T) map[string]upload {
 	}
 	policy("aliases of aliases", aliases.String())
 	policy("a file of 10 MB", hostilePolicy("true # "+strings.Repeat("x", 10<<20)))
-	zip("a zip bomb", map[string][]byte{"document.yaml": bytes.Repeat([]byte(" "), 200<<20)})
+	out["a zip bomb"] = upload{"application/zip", bomb(t, 200)}
 	many := map[string][]byte{}
 	for i := range 5000 {
 		many[fmt.Sprintf("p%d.yaml", i)] = []byte(hostilePolicy("true"))
 	}
-	zip("five thousand files", many)
+	pack("five thousand files", many)
 	big := map[string][]byte{}
 	for i := range 60 {
 		big[fmt.Sprintf("p%d.yaml", i)] = []byte(strings.Replace(hostilePolicy(strings.Repeat("R.attr.tags.exists(t, t == P.id) || ", 400)+"true == false"), "resource: document", fmt.Sprintf("resource: \"gatehouse:kind%d\"", i), 1))
 	}
-	zip("a huge directory, then refused", big)
+	pack("a huge directory, then refused", big)
 	policy("not UTF-8", hostilePolicy("\xff\xfe == \"\""))
 	policy("a reserved kind", strings.Replace(hostilePolicy("true"), "resource: document", `resource: "gatehouse:user"`, 1))
-	zip("a path that climbs", map[string][]byte{"../../document.yaml": []byte(hostilePolicy("true"))})
-	zip("an absolute path", map[string][]byte{"/etc/document.yaml": []byte(hostilePolicy("true"))})
-	zip("derived roles in a circle", map[string][]byte{
+	pack("a path that climbs", map[string][]byte{"../../document.yaml": []byte(hostilePolicy("true"))})
+	pack("an absolute path", map[string][]byte{"/etc/document.yaml": []byte(hostilePolicy("true"))})
+	pack("derived roles in a circle", map[string][]byte{
 		"a.yaml": []byte("apiVersion: api.cerbos.dev/v1\nderivedRoles:\n  name: a\n  variables: {import: [b]}\n  definitions: [{name: x, parentRoles: [x]}]\n"),
 		"b.yaml": []byte("apiVersion: api.cerbos.dev/v1\nexportVariables:\n  name: b\n  definitions: {p: V.q, q: V.p}\n"),
 		"c.yaml": []byte(strings.Replace(hostilePolicy("V.p"), "  rules:", "  variables: {import: [b]}\n  importDerivedRoles: [a]\n  rules:", 1)),
