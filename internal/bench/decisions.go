@@ -309,7 +309,7 @@ func (r *decisionReport) load(p *pdp, requests int, prepare func(p *pdp) (operat
 
 // ownCheck is what the policies cost a management call inside the process: one question about a reserved kind.
 func ownCheck() (time.Duration, error) {
-	engine, c := policy.NewInProcess(nil, own.Files), caller.Caller{Tenant: id.New()}
+	engine, c := policy.NewInProcess(nil, policy.NewBase(own.Files)), caller.Caller{Tenant: id.New()}
 	question := []*enginev1.CheckInput{{
 		Actions:   []string{"update"},
 		Principal: &enginev1.Principal{Id: "ada", Roles: []string{role.Owner}},

@@ -420,7 +420,7 @@ func TestATenantHoldsOnlyItsTurns(t *testing.T) {
 	for _, tenant := range []id.ID{slow, quick} {
 		s.put(tenant, Published{Revision: 1, Table: table, Settings: DefaultSettings()})
 	}
-	e := NewInProcess(s, fstest.MapFS{"own.yaml": {Data: allowing("gatehouse:doc", "true")}})
+	e := NewInProcess(s, NewBase(fstest.MapFS{"own.yaml": {Data: allowing("gatehouse:doc", "true")}}))
 	ask := func(ctx context.Context, tenant id.ID, kind string) error {
 		_, err := e.Check(ctx, as(tenant), []*enginev1.CheckInput{asking(kind, nil, "view")})
 		return err
