@@ -34,10 +34,10 @@
 //
 // # Invariants
 //
-//   - Exact: what was committed anywhere before the question arrived counts in the answer,
-//     on every replica. Copies are kept for one version of the tenant's principals
-//     (tenant.Versions), which is read from the database for every answer; those who ask at
-//     once share one read. A copy of roles ends with the first of them to end.
+//   - Exact: a change that was answered anywhere before the question arrived counts in the
+//     answer, on every replica. Copies are kept for one version of the tenant's principals,
+//     whose reading is good for less time than the answer of a change is kept back
+//     (tenant.Versions). A copy of roles ends with the first of them to end.
 //   - What the directory says cannot be overruled by the request.
 //   - Whoever is unknown, or does not count at the moment, is an Outcome with its reason,
 //     never an error, and gets nothing.

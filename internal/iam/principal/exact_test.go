@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/principal"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -106,7 +107,7 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 			{"application enabled", app, reapp(application.Patch{Status: &on})},
 			{"application deleted", app, func(tx *db.Tx) error { return application.Delete(ctx, tx, all, app) }},
 			{"tenant suspended", f.user(user.New{Username: "bob"}), func(tx *db.Tx) error {
-				_, err := tx.Exec(ctx, `UPDATE tenants SET status = 'suspended' WHERE id = $1`)
+				_, err := tenant.SetStatus(ctx, tx, tenant.Suspended)
 				return err
 			}},
 		} {

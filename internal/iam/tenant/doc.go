@@ -12,5 +12,5 @@
 //
 // Replicas keep copies of tenants in a Directory. Whoever changes something that replicas
 // keep copies of calls Touch in the same transaction. Whoever changes what a principal is
-// calls PrincipalsChanged, which replicas ask for at every answer (Versions).
+// calls PrincipalsChanged, which every answer goes by (Versions).
 package tenant

@@ -229,8 +229,10 @@ func setDomains(ctx context.Context, tx *db.Tx, before, after []string) error {
 	return nil
 }
 
-// write stores what can change of t, if nobody changed it since it was read.
+// write stores what can change of t, if nobody changed it since it was read. A status counts in every decision, as a
+// principal does (Versions).
 func write(ctx context.Context, tx *db.Tx, t *Tenant) error {
+	tx.Settle(settle)
 	read := t.UpdatedAt
 	if t.UpdatedAt = tx.Now(); !t.UpdatedAt.After(read) {
 		t.UpdatedAt = read.Add(time.Microsecond)

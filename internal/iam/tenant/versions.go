@@ -16,10 +16,20 @@ import (
 // PrincipalsChanged says that tx changes what a principal of its tenant is: a user's status,
 // fields or attributes, an application, a group, who is in it, a role, who has it. Every such
 // change must say so; copies of principals are good for one version. It costs no round trip,
-// and its lock on the tenant's row lasts as long as the COMMIT.
+// its lock on the tenant's row lasts as long as the COMMIT, and the answer waits until no replica
+// goes by the version before (settle).
 func PrincipalsChanged(tx *db.Tx) {
 	tx.AtCommit(`UPDATE tenants SET principals_version = principals_version + 1 WHERE id = $1`)
+	tx.Settle(settle)
 }
+
+// A version that was read is good for a moment (fresh), and whoever changes one is answered a longer moment
+// after the commit (settle). So a change counts in every answer to a question that is asked after the change was answered: what
+// was read before the commit is too old by then. Both times are measured, none is compared between machines.
+const (
+	fresh  = 9 * time.Millisecond
+	settle = 10 * time.Millisecond
+)
 
 // Version is how far a tenant's principals have come.
 type Version struct {
@@ -27,19 +37,21 @@ type Version struct {
 	Active     bool  // the tenant is neither suspended nor about to be deleted
 }
 
-// Versions reads versions, exactly and cheaply: an answer is never older than its question, and
-// all who ask while a read is under way, of whatever tenant, share the next one. So there is at
-// most one read at a time, and the more questions there are the less one costs. It is safe for
+// Versions reads versions, exactly and cheaply: no change that was answered before the question is missing in the answer;
+// one read answers what is asked for a moment, and all who ask while a read is under way, of whatever tenant, share the next
+// one. So there is at most one read at a time, and the more questions there are the less one costs. It is safe for
 // concurrent use.
 type Versions struct {
 	db   *db.DB
 	turn sync.Mutex // held by the read under way
 
-	mu   sync.Mutex
-	next *reading // has not begun: who joins it is answered by what is true from now on
+	mu    sync.Mutex
+	next  *reading // has not begun: who joins it is answered by what is true from now on
+	known known
 }
 
 type reading struct {
+	began    time.Time // by the machine's clock, before the database was asked
 	tenants  map[id.ID]struct{}
 	versions map[id.ID]Version
 	err      error
@@ -57,10 +69,40 @@ const (
 // NewVersions returns the versions of the tenants of d.
 func NewVersions(d *db.DB) *Versions { return &Versions{db: d} }
 
-// Read returns the tenant's version as it was at some moment after Read was called, or
-// ErrNotFound.
+// known is what was read within the last moment or two, in two halves of which the older one is forgotten as a whole.
+type known struct {
+	since         time.Time // when recent was begun
+	recent, older map[id.ID]*reading
+}
+
+func (k *known) of(tenant id.ID) (Version, bool) {
+	r := k.recent[tenant]
+	if r == nil {
+		r = k.older[tenant]
+	}
+	if r == nil || time.Since(r.began) >= fresh {
+		return Version{}, false
+	}
+	return r.versions[tenant], true
+}
+
+func (k *known) keep(r *reading) {
+	if r.began.Sub(k.since) >= fresh {
+		k.since, k.older, k.recent = r.began, k.recent, map[id.ID]*reading{}
+	}
+	for tenant := range r.versions {
+		k.recent[tenant] = r
+	}
+}
+
+// Read returns the tenant's version, or ErrNotFound. It is one that no change is missing in which was answered before Read
+// was called.
 func (v *Versions) Read(ctx context.Context, tenant id.ID) (Version, error) {
 	v.mu.Lock()
+	if found, ok := v.known.of(tenant); ok {
+		v.mu.Unlock()
+		return found, nil
+	}
 	r, first := v.next, v.next == nil
 	if first {
 		r = &reading{tenants: map[id.ID]struct{}{}, done: make(chan struct{})}
@@ -96,10 +138,16 @@ func (v *Versions) run(ctx context.Context, r *reading) {
 	v.mu.Lock()
 	v.next = nil
 	v.mu.Unlock()
+	r.began = time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 	defer cancel()
 	r.err = fmt.Errorf("versions: the read did not end") // what is seen if it panics
-	r.versions, r.err = v.read(ctx, r.tenants)
+	if r.versions, r.err = v.read(ctx, r.tenants); r.err != nil {
+		return
+	}
+	v.mu.Lock()
+	v.known.keep(r)
+	v.mu.Unlock()
 }
 
 func (v *Versions) read(ctx context.Context, tenants map[id.ID]struct{}) (map[id.ID]Version, error) {

@@ -37,7 +37,7 @@ func TestVersions(t *testing.T) {
 		want(acme, Version{2, true})
 		want(globex, Version{0, true})
 		if err := d.Update(t.Context(), acme, func(tx *db.Tx) error {
-			_, err := tx.Exec(t.Context(), `UPDATE tenants SET status = 'suspended' WHERE id = $1`)
+			_, err := SetStatus(t.Context(), tx, Suspended)
 			return err
 		}); err != nil {
 			t.Fatal(err)
@@ -52,6 +52,51 @@ func TestVersions(t *testing.T) {
 			t.Errorf("who begins a read ends it for the others, gone or not: %v", err)
 		}
 	})
+}
+
+// What was read is good for a shorter time than a change is kept back, by every way to change one; and it is not kept
+// for long.
+func TestAReadIsGoodForAMoment(t *testing.T) {
+	if fresh >= settle {
+		t.Errorf("a read is good for %s, and a change is answered after %s", fresh, settle)
+	}
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		for name, change := range map[string]func(tx *db.Tx) error{
+			"principals": func(tx *db.Tx) error { PrincipalsChanged(tx); PrincipalsChanged(tx); return nil },
+			"status":     func(tx *db.Tx) error { _, err := SetStatus(t.Context(), tx, Suspended); return err },
+		} {
+			var committed time.Time
+			err := d.Update(t.Context(), acme, func(tx *db.Tx) error {
+				tx.AfterCommit(func() { committed = time.Now() })
+				return change(tx)
+			})
+			if kept := time.Since(committed); err != nil || kept < settle {
+				t.Errorf("%s: answered %s after the commit: %v", name, kept, err)
+			}
+		}
+	})
+	acme := id.New()
+	read := func(age time.Duration) *reading {
+		return &reading{began: time.Now().Add(-age), versions: map[id.ID]Version{acme: {7, true}}}
+	}
+	var k known
+	k.keep(read(0))
+	if got, ok := k.of(acme); !ok || got.Principals != 7 {
+		t.Errorf("just read: %v %v", got, ok)
+	}
+	k = known{}
+	k.keep(read(fresh))
+	if _, ok := k.of(acme); ok {
+		t.Error("too old")
+	}
+	k = known{}
+	for i := range 1000 {
+		k.keep(&reading{began: time.Now().Add(time.Duration(i) * fresh / 10), versions: map[id.ID]Version{id.New(): {}}})
+	}
+	if n := len(k.recent) + len(k.older); n > 20 {
+		t.Errorf("%d readings are kept", n)
+	}
 }
 
 // Those who ask while a read is under way share the next one, of however many tenants, and its
@@ -130,6 +175,7 @@ func TestAReadUnderWayIsNotJoined(t *testing.T) {
 		_, ok := v.next.tenants[c.Tenant]
 		return ok
 	}
+	var during time.Time
 	err = one.View(t.Context(), first, func(tx *db.Tx) error {
 		if _, err := db.List(t.Context(), tx, scanNumber, `SELECT 1 FROM tenants WHERE id = $1`); err != nil {
 			return err
@@ -140,6 +186,7 @@ func TestAReadUnderWayIsNotJoined(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(20 * time.Millisecond) // and knows whom it asks for
+		during = time.Now()
 		ask(second)
 		for !joined(second) {
 			time.Sleep(time.Millisecond)
@@ -152,5 +199,12 @@ func TestAReadUnderWayIsNotJoined(t *testing.T) {
 	all.Wait()
 	if err != nil {
 		t.Error(err)
+	}
+	r := v.known.recent[first.Tenant]
+	if r == nil {
+		r = v.known.older[first.Tenant]
+	}
+	if r == nil || r.began.After(during) {
+		t.Errorf("a read is as old as its question to the database, not as the answer: %+v, asked before %s", r, during)
 	}
 }

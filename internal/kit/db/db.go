@@ -135,7 +135,7 @@ func (d *DB) View(ctx context.Context, c caller.Caller, fn func(tx *Tx) error) e
 		return fmt.Errorf("db: %w: the caller names no tenant", ErrTenancy)
 	}
 	return classify(d.engine.view(ctx, func(s session) error {
-		return fn(&Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), after: new([]func()), changed: d.changed})
+		return fn(&Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), after: new(afterwards), changed: d.changed})
 	}))
 }
 
@@ -149,9 +149,9 @@ func (d *DB) Update(ctx context.Context, c caller.Caller, fn func(tx *Tx) error)
 	if c.Tenant.IsZero() {
 		return fmt.Errorf("db: %w: the caller names no tenant", ErrTenancy)
 	}
-	var after []func()
+	var after afterwards
 	err := d.retry(ctx, func(s session) error {
-		after = nil
+		after = afterwards{}
 		tx := &Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), write: true, after: &after, changed: d.changed}
 		return tx.finish(fn(tx))
 	})
@@ -162,9 +162,9 @@ func (d *DB) Update(ctx context.Context, c caller.Caller, fn func(tx *Tx) error)
 // tables through For. reason says why no single tenant can do this; it is logged.
 func (d *DB) System(ctx context.Context, c caller.Caller, reason string, fn func(st *SystemTx) error) error {
 	d.log.DebugContext(ctx, "system transaction", "reason", reason, "actor", string(c.Actor.Kind), "request_id", c.RequestID)
-	var after []func()
+	var after afterwards
 	err := d.retry(ctx, func(s session) error {
-		after = nil
+		after = afterwards{}
 		var txs []*Tx
 		st := &SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: &txs, after: &after, changed: d.changed}
 		err := fn(st)
@@ -181,7 +181,7 @@ func (d *DB) System(ctx context.Context, c caller.Caller, reason string, fn func
 func (d *DB) SystemView(ctx context.Context, c caller.Caller, reason string, fn func(st *SystemTx) error) error {
 	d.log.DebugContext(ctx, "system view", "reason", reason, "actor", string(c.Actor.Kind), "request_id", c.RequestID)
 	return classify(d.engine.view(ctx, func(s session) error {
-		return fn(&SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: new([]*Tx), after: new([]func()), changed: d.changed, readOnly: true})
+		return fn(&SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: new([]*Tx), after: new(afterwards), changed: d.changed, readOnly: true})
 	}))
 }
 
@@ -195,13 +195,20 @@ func (d *DB) retry(ctx context.Context, fn func(session) error) error {
 	return classify(unjoin(err))
 }
 
-func (d *DB) committed(err error, after []func()) error {
+// afterwards is what happens once a transaction has been committed.
+type afterwards struct {
+	funcs  []func()
+	settle time.Duration
+}
+
+func (d *DB) committed(err error, after afterwards) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range after {
+	for _, f := range after.funcs {
 		f()
 	}
+	time.Sleep(after.settle)
 	return nil
 }
 

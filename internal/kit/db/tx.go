@@ -30,9 +30,9 @@ type Tx struct {
 	caller  caller.Caller
 	now     time.Time
 	write   bool
-	pending error     // the first refusal of a Later, reported at commit
-	last    []string  // what AtCommit put off
-	after   *[]func() // run once the transaction has been committed
+	pending error       // the first refusal of a Later, reported at commit
+	last    []string    // what AtCommit put off
+	after   *afterwards // once the transaction has been committed
 	changed func(tenant id.ID)
 }
 
@@ -97,7 +97,11 @@ func (tx *Tx) finish(err error) error {
 // AfterCommit registers f to run once the transaction has been committed, on the
 // goroutine that opened it: dropping cached copies, waking a worker. f is not
 // called when the transaction is rolled back.
-func (tx *Tx) AfterCommit(f func()) { *tx.after = append(*tx.after, f) }
+func (tx *Tx) AfterCommit(f func()) { tx.after.funcs = append(tx.after.funcs, f) }
+
+// Settle keeps back the answer of the committed transaction for a time, as long as somebody else may go by what was true
+// before: who is told of the change is told when everybody goes by it. Of several times the longest counts.
+func (tx *Tx) Settle(d time.Duration) { tx.after.settle = max(tx.after.settle, d) }
 
 // Changed says that the transaction changes something of its tenant that is kept
 // in caches: once it has been committed, the functions given to Watch are called.
@@ -160,7 +164,7 @@ type SystemTx struct {
 	caller caller.Caller
 	now    time.Time
 	txs    *[]*Tx
-	after  *[]func()
+	after  *afterwards
 
 	changed  func(tenant id.ID)
 	readOnly bool
