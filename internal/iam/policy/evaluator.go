@@ -54,6 +54,9 @@ func (e *Evaluator) takeTurns() { e.turns = make(chan struct{}, runtime.GOMAXPRO
 
 // enter waits for the caller's turn, which leave ends: ErrBusy where too many wait already.
 func (e *Evaluator) enter(ctx context.Context) error {
+	if e.turns == nil {
+		return nil
+	}
 	select {
 	case e.turns <- struct{}{}:
 		return nil
@@ -71,7 +74,11 @@ func (e *Evaluator) enter(ctx context.Context) error {
 	}
 }
 
-func (e *Evaluator) leave() { <-e.turns }
+func (e *Evaluator) leave() {
+	if e.turns != nil {
+		<-e.turns
+	}
+}
 
 // newEvaluator loads a compiled rule table.
 func newEvaluator(table []byte, s Settings) (*Evaluator, error) {
@@ -122,13 +129,11 @@ func (s Settings) cerbos() (*epdpv2.Config, error) {
 // Check answers every input, in order; what the inputs share may be the same message.
 // There is no answer after 2 seconds (ErrTooSlow), and none where too many wait for one (ErrBusy).
 func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*enginev1.CheckOutput, *auditv1.AuditTrail, error) {
-	if e.turns != nil {
-		if err := e.enter(ctx); err != nil {
-			return nil, nil, err
-		}
-		defer e.leave()
+	if err := e.enter(ctx); err != nil {
+		return nil, nil, err
 	}
-	bounded := &clock.Bounded{Context: ctx, At: time.Now().Add(evaluationTime)}
+	defer e.leave()
+	bounded := clock.Within(ctx, evaluationTime)
 	defer bounded.End()
 	outputs, trail, err := e.table.Check(bounded, in)
 	// A condition that was interrupted counts as not met, and an answer with it as none at all.
@@ -140,13 +145,11 @@ func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*en
 
 // Plan answers which resources of a kind the principal may act on, within the same bounds, or fails with ErrNoPlan.
 func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (*enginev1.PlanResourcesOutput, *auditv1.AuditTrail, error) {
-	if e.turns != nil {
-		if err := e.enter(ctx); err != nil {
-			return nil, nil, err
-		}
-		defer e.leave()
+	if err := e.enter(ctx); err != nil {
+		return nil, nil, err
 	}
-	bounded := &clock.Bounded{Context: ctx, At: time.Now().Add(evaluationTime)}
+	defer e.leave()
+	bounded := clock.Within(ctx, evaluationTime)
 	defer bounded.End()
 	output, trail, err := e.plan(bounded, in)
 	if slow := tooSlow(ctx, bounded); slow != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
@@ -80,7 +81,7 @@ func (k *known) of(tenant id.ID) (Version, bool) {
 	if r == nil {
 		r = k.older[tenant]
 	}
-	if r == nil || time.Since(r.began) >= fresh {
+	if r == nil || clock.Machine().Sub(r.began) >= fresh {
 		return Version{}, false
 	}
 	return r.versions[tenant], true
@@ -138,7 +139,7 @@ func (v *Versions) run(ctx context.Context, r *reading) {
 	v.mu.Lock()
 	v.next = nil
 	v.mu.Unlock()
-	r.began = time.Now()
+	r.began = clock.Machine()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 	defer cancel()
 	r.err = fmt.Errorf("versions: the read did not end") // what is seen if it panics

@@ -8,12 +8,17 @@ import (
 
 // Bounded is a context that ends at a time of the machine's clock, like that of context.WithDeadline, but
 // makes its timer only when somebody waits for the end. Most answers come from memory and never do. Make it as a
-// struct literal, and call End when it is no longer needed. It is safe for concurrent use.
+// struct literal or by Within, and call End when it is no longer needed. It is safe for concurrent use.
 type Bounded struct {
 	context.Context
 	At time.Time
 
 	timed atomic.Pointer[timed] // once somebody has waited, or it is over
+}
+
+// Within returns a context that ends after d.
+func Within(ctx context.Context, d time.Duration) *Bounded {
+	return &Bounded{Context: ctx, At: time.Now().Add(d)}
 }
 
 type timed struct {

@@ -22,6 +22,10 @@ type System struct{}
 // Now implements Clock.
 func (System) Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
+// Machine is the machine's clock with its monotonic reading, to measure how long something took or
+// is ago; nothing else is done by it.
+func Machine() time.Time { return time.Now() }
+
 // Fake is a clock that moves only when told. The zero Fake starts at 2026-01-01.
 type Fake struct {
 	mu  sync.Mutex
