@@ -58,7 +58,11 @@ const commands = {
   async count({ page, selector }) { return { count: await pages.get(page).p.locator(selector).count() }; },
   async where({ page }) { const { p } = pages.get(page); return { url: p.url(), title: await p.title() }; },
   async html({ page }) { return { text: await pages.get(page).p.content() }; },
-  async focused({ page }) { return { text: await pages.get(page).p.evaluate(() => document.activeElement?.id || document.activeElement?.name || document.activeElement?.tagName || '') }; },
+  // A page gives the focus to what has autofocus when it is drawn, which may be after it was loaded (HTML, "flush autofocus candidates").
+  async focused({ page }) { return { text: await pages.get(page).p.evaluate(async () => {
+    await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+    return document.activeElement?.id || document.activeElement?.name || document.activeElement?.tagName || '';
+  }) }; },
   async overflow({ page }) { return { count: await pages.get(page).p.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth) }; },
   async cookies({ page }) { return { cookies: await pages.get(page).context.cookies() }; },
   async clearCookies({ page }) { await pages.get(page).context.clearCookies(); },
