@@ -200,7 +200,7 @@ func (w *Writer[T]) write(ctx context.Context, rows map[id.ID][]any) error {
 }
 
 // chunks are the sizes of the insert statements: few, so that each is prepared once.
-var chunks = []int{100, 10, 1}
+var chunks = []int{32, 8, 1}
 
 func inserts(into string, columns []string) map[int]string {
 	out := map[int]string{}
