@@ -29,12 +29,12 @@ const knownSize = 20_000
 type Known struct {
 	*Verifier
 	clock clock.Clock
-	jwts  *cache.Cache[claimed]
+	jwts  *cache.Cache[*claimed]
 }
 
 // NewKnown returns a Known over v.
 func NewKnown(v *Verifier, c clock.Clock) *Known {
-	k := &Known{Verifier: v, clock: c, jwts: cache.New[claimed](knownSize)}
+	k := &Known{Verifier: v, clock: c, jwts: cache.New[*claimed](knownSize)}
 	v.DB.Watch(k.Drop)
 	return k
 }
@@ -48,7 +48,7 @@ func (k *Known) Verify(ctx context.Context, c caller.Caller, issuer, bearer stri
 		return k.Verifier.Verify(ctx, c, issuer, bearer)
 	}
 	digest := sha256.Sum256([]byte(bearer))
-	cl, err := k.jwts.Get(ctx, c.Tenant, string(digest[:]), func(ctx context.Context) (claimed, error) {
+	cl, err := k.jwts.Get(ctx, c.Tenant, string(digest[:]), func(ctx context.Context) (*claimed, error) {
 		cl, err := k.claims(ctx, c, bearer)
 		if err == nil && cl.grant.IsZero() {
 			err = k.DB.View(ctx, c, func(tx *db.Tx) error { return cl.stands(ctx, tx) })
@@ -63,6 +63,7 @@ func (k *Known) Verify(ctx context.Context, c caller.Caller, issuer, bearer stri
 	case cl.grant.IsZero():
 		return cl.Token, nil
 	}
-	err = k.DB.View(ctx, c, func(tx *db.Tx) error { return cl.stands(ctx, tx) })
-	return cl.Token, err
+	own := *cl // what the database adds is this answer's
+	err = k.DB.View(ctx, c, func(tx *db.Tx) error { return own.stands(ctx, tx) })
+	return own.Token, err
 }

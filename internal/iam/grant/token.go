@@ -144,28 +144,28 @@ type claimed struct {
 }
 
 // claims verifies a JWT's signature and reads it.
-func (v *Verifier) claims(ctx context.Context, c caller.Caller, bearer string) (claimed, error) {
+func (v *Verifier) claims(ctx context.Context, c caller.Caller, bearer string) (*claimed, error) {
 	payload, err := v.Keys.Verify(ctx, c, bearer, []string{jose.TypeAccessToken})
 	if errors.Is(err, jose.ErrToken) {
-		return claimed{}, ErrToken.Because(err)
+		return nil, ErrToken.Because(err)
 	}
 	if err != nil {
-		return claimed{}, err
+		return nil, err
 	}
 	var cl AccessClaims
 	if err := json.Unmarshal(payload, &cl); err != nil {
-		return claimed{}, ErrToken.Because(err)
+		return nil, ErrToken.Because(err)
 	}
-	out := claimed{registered: cl.Claims, issuer: cl.Issuer, Token: Token{
+	out := &claimed{registered: cl.Claims, issuer: cl.Issuer, Token: Token{
 		ID: cl.ID, Scopes: split(cl.Scope), Audience: cl.Audience, AuthTime: cl.AuthTime.Time(), AMR: cl.AMR, ACR: cl.ACR,
 		IssuedAt: cl.IssuedAt.Time(), ExpiresAt: cl.Expiry.Time(), JWT: true,
 	}}
 	if out.Application, err = id.Parse(cl.Application); err != nil {
-		return claimed{}, ErrToken
+		return nil, ErrToken
 	}
 	if cl.GrantID != "" {
 		if out.grant, err = id.Parse(cl.GrantID); err != nil {
-			return claimed{}, ErrToken
+			return nil, ErrToken
 		}
 	}
 	return out, nil
