@@ -12,15 +12,9 @@ import (
 // write prints the tables as Markdown.
 func (r *decisionReport) write(w io.Writer) {
 	fmt.Fprintf(w, "%s\n\nBeside a Cerbos server %s in the same run: the same policies, the same client library, one core each. Ours authenticates the caller, knows the tenant and records every decision.\n\n", machine(), cerbos.Version)
-	fmt.Fprintf(w, "| check | Gatehouse, CPU | Cerbos, CPU | ratio | budget | | requests/s | Cerbos | p50 | Cerbos |\n|---|--:|--:|--:|--:|---|--:|--:|--:|--:|\n")
-	for _, b := range r.Rows {
-		budget, said := "", ""
-		if b.Budget > 0 {
-			budget, said = fmt.Sprintf("≤ %.1f ×", b.Budget), verdict(b.ratio() <= b.Budget)
-		}
-		fmt.Fprintf(w, "| %s | %s | %s | %.2f × | %s | %s | %.0f | %.0f | %s | %s |\n", b.Name, cpu(b.Ours.microseconds()), cpu(b.Theirs.microseconds()), b.ratio(), budget, said,
-			b.Ours.perSecond(), b.Theirs.perSecond(), latency(b.Ours.P50), latency(b.Theirs.P50))
-	}
+	writeRows(w, r.Rows)
+	fmt.Fprintf(w, "\nThe same on SQLite, where writing the records is this process' own work:\n\n")
+	writeRows(w, r.Lite)
 	fmt.Fprintf(w, "\n| | budget | value | ratio to budget | |\n|---|---|--:|--:|---|\n")
 	limit := func(name, budget, value string, ratio float64) {
 		fmt.Fprintf(w, "| %s | %s | %s | %.2f | %s |\n", name, budget, value, ratio, verdict(ratio <= 1))
@@ -37,6 +31,18 @@ func (r *decisionReport) write(w io.Writer) {
 	limit("start to ready with many tenants' policies, CPU", "as with one", fmt.Sprintf("%s, with one %s", ms(r.CPUMany), ms(r.CPUFew)), float64(r.CPUMany)/float64(r.CPUFew)/1.2)
 	fmt.Fprintf(w, "\nA Cerbos server with one policy in a scope for each of %d tenants needs %.1f s of CPU (%.1f s) until it is ready, and %s of memory.\n",
 		r.Size.Active, r.CPUCerbos.Seconds(), r.StartCerbos.Seconds(), megabytes(r.CerbosMemory))
+}
+
+func writeRows(w io.Writer, rows []beside) {
+	fmt.Fprintf(w, "| check | Gatehouse, CPU | Cerbos, CPU | ratio | budget | | requests/s | Cerbos | p50 | Cerbos |\n|---|--:|--:|--:|--:|---|--:|--:|--:|--:|\n")
+	for _, b := range rows {
+		budget, said := "", ""
+		if b.Budget > 0 {
+			budget, said = fmt.Sprintf("≤ %.1f ×", b.Budget), verdict(b.ratio() <= b.Budget)
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %.2f × | %s | %s | %.0f | %.0f | %s | %s |\n", b.Name, cpu(b.Ours.microseconds()), cpu(b.Theirs.microseconds()), b.ratio(), budget, said,
+			b.Ours.perSecond(), b.Theirs.perSecond(), latency(b.Ours.P50), latency(b.Theirs.P50))
+	}
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.0f ms", d.Seconds()*1000) }
