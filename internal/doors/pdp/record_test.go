@@ -2,6 +2,7 @@ package pdp_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
@@ -91,5 +92,27 @@ func TestARefusalAmongOthersIsRecorded(t *testing.T) {
 				t.Errorf("%d: %v %v", i, made.Inputs[i].Principal, made.Outputs[i])
 			}
 		}
+	})
+}
+
+// What is remembered of a user's token is shared by all who show it, and each is told by the database who it is.
+func TestAUsersTokenIsShownByManyAtOnce(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		_, token := w.person("ada", nil, "auditor")
+		ask := func() {
+			if a := w.post(token, checkPath, `{"resources":[{"actions":["view"],"resource":{"kind":"leave_request","id":"L1"}}]}`); a.status != 200 {
+				t.Errorf("%d %s", a.status, a.body)
+			}
+		}
+		ask()
+		var wait sync.WaitGroup
+		for range 8 {
+			wait.Go(func() {
+				for range 5 {
+					ask()
+				}
+			})
+		}
+		wait.Wait()
 	})
 }
