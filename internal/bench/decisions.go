@@ -308,7 +308,15 @@ func (r *decisionReport) measureRows(t testing.TB, theirs *pdp, onPostgres, onLi
 	}
 	for _, line := range lines {
 		requests := max(r.Size.Requests/line.part, workers)
-		samples, err := r.inTurn(requests, line.op, theirs, onPostgres[line.mode], onLite[line.mode])
+		var targets []target
+		for _, p := range []*pdp{theirs, onPostgres[line.mode], onLite[line.mode]} {
+			op, err := line.op(p)
+			if err != nil {
+				return fmt.Errorf("%s: %w", line.name, err)
+			}
+			targets = append(targets, target{p.pid, op})
+		}
+		samples, err := inTurn(requests, r.Size.size, targets...)
 		if err != nil {
 			return fmt.Errorf("%s: %w", line.name, err)
 		}
@@ -319,34 +327,6 @@ func (r *decisionReport) measureRows(t testing.TB, theirs *pdp, onPostgres, onLi
 		r.Rows, r.Lite = append(r.Rows, postgres), append(r.Lite, lite)
 	}
 	return nil
-}
-
-// inTurn asks servers the same, one after the other and that Repeat times, so that a bad minute of the machine falls on all of
-// them, and returns the cheapest sample of each.
-func (r *decisionReport) inTurn(requests int, prepare func(p *pdp) (operation, error), servers ...*pdp) ([]sample, error) {
-	operations := make([]operation, len(servers))
-	for i, p := range servers {
-		var err error
-		if operations[i], err = prepare(p); err != nil {
-			return nil, err
-		}
-		if _, err := load(p.pid, r.Size.Workers, max(requests/10, 1), operations[i]); err != nil {
-			return nil, err
-		}
-	}
-	best := make([]sample, len(servers))
-	for range r.Size.Repeat {
-		for i, p := range servers {
-			one, err := load(p.pid, r.Size.Workers, requests, operations[i])
-			if err != nil {
-				return nil, err
-			}
-			if best[i].Requests == 0 || one.CPU < best[i].CPU {
-				best[i] = one
-			}
-		}
-	}
-	return best, nil
 }
 
 // ownCheck is what the policies cost a management call inside the process: one question about a reserved kind.
