@@ -199,8 +199,7 @@ func (w *Writer[T]) write(ctx context.Context, rows map[id.ID][]any) error {
 	return err
 }
 
-// chunks are the sizes of the insert statements: few, so that each is prepared once, and none larger, because SQLite
-// looks for each parameter's name among all of them.
+// chunks are the sizes of the insert statements: few, so that each is prepared once.
 var chunks = []int{32, 8, 1}
 
 func inserts(into string, columns []string) map[int]string {

@@ -40,7 +40,8 @@ func TestReadsBackWhatWasWritten(t *testing.T) {
 			if n != 1 || one != 1 || none != 0 {
 				t.Errorf("rows = %d, put off %d and %d, want 1, 1 and 0", n, one, none)
 			}
-			tx.Later(`UPDATE jobs SET attempts = $3 WHERE tenant_id = $1 AND id = $2`, jid, 7)
+			// In an order of their own, with one said twice and one that follows the largest.
+			tx.Later(`UPDATE jobs SET kind = $2 || $2, attempts = $3 WHERE tenant_id = $1 AND id = $4 AND dedup_key = $5`, "later", 7, jid, "k")
 			return err
 		})
 		if err != nil {
@@ -54,7 +55,7 @@ func TestReadsBackWhatWasWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.ID != jid || got.Kind != "later" || !got.Due.Equal(d.Clock.Now()) {
+		if got.ID != jid || got.Kind != "laterlater" || !got.Due.Equal(d.Clock.Now()) {
 			t.Errorf("got %+v", got)
 		}
 		err = d.Update(ctx, acme, func(tx *db.Tx) error {

@@ -3,6 +3,7 @@ package db
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -121,7 +122,21 @@ var placeholderRE = regexp.MustCompile(`\$([0-9]+)`)
 
 // sqliteText rewrites $n to ?n: SQLite takes $n for a named parameter and binds
 // it by order of appearance, which would write to the wrong columns in silence.
-func sqliteText(sql string) string { return placeholderRE.ReplaceAllString(sql, "?$1") }
+// Where ? alone gets the number n, the next after the largest so far, it is ?:
+// ?n too counts as a name, and the driver asks for the name of each parameter,
+// which SQLite looks for among all of them.
+func sqliteText(sql string) string {
+	largest := 0
+	return placeholderRE.ReplaceAllStringFunc(sql, func(p string) string {
+		n, _ := strconv.Atoi(p[1:]) // digits; SQLite refuses what does not fit
+		if n == largest+1 {
+			largest = n
+			return "?"
+		}
+		largest = max(largest, n)
+		return "?" + p[1:]
+	})
+}
 
 var (
 	planRE = regexp.MustCompile(`^(?:SCAN|SEARCH) (?:TABLE )?([A-Za-z_][A-Za-z0-9_]*)`)
