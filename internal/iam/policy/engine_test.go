@@ -345,6 +345,28 @@ func TestEvaluatorsStayWithinTheirMemory(t *testing.T) {
 	}
 }
 
+// unasked is a context that must not be asked for its end, because it would make a timer for it.
+type unasked struct {
+	context.Context
+	t *testing.T
+}
+
+func (u unasked) Done() <-chan struct{} {
+	u.t.Error("asked for its end, though there was nothing to wait for")
+	return u.Context.Done()
+}
+
+func TestWhatIsLoadedIsNotWaitedFor(t *testing.T) {
+	e := newEvaluators(1 << 30)
+	load := func(context.Context, inForce) (inForce, error) { return inForce{revision: 7}, nil }
+	tenant := id.New()
+	for range 2 {
+		if got, err := e.get(unasked{t.Context(), t}, tenant, load); err != nil || got.revision != 7 {
+			t.Error(got, err)
+		}
+	}
+}
+
 func TestOneLoadForAllWhoAskAtOnce(t *testing.T) {
 	e := newEvaluators(1 << 30)
 	tenant := id.New()

@@ -55,12 +55,7 @@ func (e *evaluators) get(ctx context.Context, tenant id.ID, load func(context.Co
 		if k.drops == now {
 			e.order.MoveToFront(at)
 			e.mu.Unlock()
-			select {
-			case <-k.ready:
-				return k.what, k.err
-			case <-ctx.Done():
-				return inForce{}, ctx.Err()
-			}
+			return k.wait(ctx)
 		}
 		select {
 		case <-k.ready:
@@ -85,6 +80,22 @@ func (e *evaluators) get(ctx context.Context, tenant id.ID, load func(context.Co
 	k.what, k.err = load(context.WithoutCancel(ctx), before)
 	loaded = true
 	return k.what, k.err
+}
+
+// wait returns what is loaded. A caller's context makes its timer when it is asked for its end, so only who
+// really waits asks.
+func (k *keptTenant) wait(ctx context.Context) (inForce, error) {
+	select {
+	case <-k.ready:
+		return k.what, k.err
+	default:
+	}
+	select {
+	case <-k.ready:
+		return k.what, k.err
+	case <-ctx.Done():
+		return inForce{}, ctx.Err()
+	}
 }
 
 // settle counts a loaded entry, or removes one that could not be loaded, and makes room.
