@@ -19,7 +19,6 @@ import (
 const (
 	settingsSize = 50_000    // tenants whose settings a replica keeps copies of
 	maxBody      = 256 << 10 // bytes of a stored record; a larger one loses its attributes
-	keepBodies   = 4 << 20   // bytes that the recorder keeps for the next batch
 	hashPurpose  = "decision redaction"
 )
 
