@@ -13,7 +13,7 @@ var (
 	active    = flag.Int("active", 1000, "tenants with policies of their own, asked at random")
 	once      = flag.Int("once", 10_000, "tenants with policies of their own, each asked once for what memory that takes; making 10,000 takes minutes")
 	requests  = flag.Int("requests", full.Requests, "requests of a light row, per repetition")
-	workers   = flag.Int("workers", full.Workers, "requests under way at once")
+	workers   = flag.Int("workers", 16, "requests under way at once; with few, what is measured is also how a server goes to sleep and wakes between two")
 	repeats   = flag.Int("repeats", full.Repeat, "repetitions, of which the cheapest counts")
 )
 

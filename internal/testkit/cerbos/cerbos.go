@@ -2,7 +2,8 @@
 // names, for tests that compare with it. The program is Cerbos' own release, from
 // e2e/package.json; on machines that it does not name, it is built from the module e2e/cerbos,
 // whose only purpose is that none of its dependencies are ours, without the race
-// detector, because it is measured as its users run it. What is started ends with the test.
+// detector, because it is measured as its users run it; so it also logs as it is shipped, a line for each
+// request. What is started ends with the test.
 package cerbos
 
 import (
@@ -155,7 +156,7 @@ func (s *Server) run() error {
 		return err
 	}
 	defer func() { _ = out.Close() }()
-	s.cmd = exec.Command(s.program, "server", "--config", s.config, "--log-level", "error")
+	s.cmd = exec.Command(s.program, "server", "--config", s.config)
 	s.cmd.Dir = filepath.Dir(s.config)
 	s.cmd.Env = append(append(os.Environ(), "CERBOS_NO_TELEMETRY=1"), s.env...)
 	s.cmd.Stdout, s.cmd.Stderr = out, out
