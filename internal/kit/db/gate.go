@@ -124,10 +124,10 @@ var placeholderRE = regexp.MustCompile(`\$([0-9]+)`)
 // it by order of appearance, which would write to the wrong columns in silence.
 // Where ? alone gets the number n, the next after the largest so far, it is ?:
 // ?n too counts as a name, and the driver asks for the name of each parameter,
-// which SQLite looks for among all of them.
-func sqliteText(sql string) string {
-	largest := 0
-	return placeholderRE.ReplaceAllStringFunc(sql, func(p string) string {
+// which SQLite looks for among all of them. The largest n is how many arguments
+// the statement takes.
+func sqliteText(sql string) (text string, largest int) {
+	text = placeholderRE.ReplaceAllStringFunc(sql, func(p string) string {
 		n, _ := strconv.Atoi(p[1:]) // digits; SQLite refuses what does not fit
 		if n == largest+1 {
 			largest = n
@@ -136,6 +136,7 @@ func sqliteText(sql string) string {
 		largest = max(largest, n)
 		return "?" + p[1:]
 	})
+	return text, largest
 }
 
 var (

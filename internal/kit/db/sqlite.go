@@ -285,7 +285,8 @@ func (s *liteSession) statement(ctx context.Context, tenant id.ID, text string) 
 			return nil, err
 		}
 	}
-	st, err := prepare(ctx, sqliteText(text))
+	translated, _ := sqliteText(text)
+	st, err := prepare(ctx, translated)
 	if err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, text)
 	}
@@ -305,13 +306,8 @@ func (l *sqlite) provePlan(ctx context.Context, query func(context.Context, stri
 	if err != nil {
 		return err
 	}
-	n := 0
-	for _, m := range placeholderRE.FindAllStringSubmatch(text, -1) {
-		var k int
-		_, _ = fmt.Sscan(m[1], &k)
-		n = max(n, k)
-	}
-	rows, err := query(ctx, "EXPLAIN QUERY PLAN "+sqliteText(text), make([]any, n)...)
+	translated, arguments := sqliteText(text)
+	rows, err := query(ctx, "EXPLAIN QUERY PLAN "+translated, make([]any, arguments)...)
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, text)
 	}
