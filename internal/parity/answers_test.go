@@ -288,8 +288,9 @@ func differs[M proto.Message](theirs M, theirErr error, ours M, ourErr error) st
 // compiledAgain reports whether we answer about one of the resources as Cerbos did once the same policies have been
 // compiled anew, a few times. Cerbos keeps a rule once for each of its roles and derived roles, in the order of a Go map that is made
 // when the policies are compiled. Which of several that fail comes first says which policy denied (strict evaluation), and an
-// output of a condition that was not met is there or not: it is not for the first of a kind, and is for the next. Each action of a rule
-// has a map of its own, so it is enough that each action is once answered as Cerbos did, and once all the rest.
+// output of a condition that was not met is there or not: it is not for the first of a kind, and is for the next. There is a map for
+// each pattern of actions, and an answer in which the rarer order of several shows up comes once in a hundred compilations. So each action
+// is looked for by itself, and all the rest together: each must once be as Cerbos said it.
 func (w *world) compiledAgain(t *testing.T, server *process.Server, theirs *responsev1.CheckResourcesResponse, in *requestv1.CheckResourcesRequest, i int) bool {
 	const times = 60 // the rarer order of two entries of a small map comes once in eight
 	one := proto.CloneOf(in)
