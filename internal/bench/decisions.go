@@ -278,6 +278,7 @@ func askers(server *process.Server) (map[string]*pdp, error) {
 // measureRows asks all three servers the same, one after the other.
 func (r *decisionReport) measureRows(t testing.TB, theirs *pdp, onPostgres, onLite map[string]*pdp) error {
 	workers := r.Size.Workers
+	few := min(full.Workers, workers) // a server then sleeps between two requests, and each pays for its waking
 	http := func(prepare func(p *pdp) ([]byte, error), want string) func(p *pdp) (operation, error) {
 		return func(p *pdp) (operation, error) {
 			request, err := prepare(p)
@@ -287,6 +288,7 @@ func (r *decisionReport) measureRows(t testing.TB, theirs *pdp, onPostgres, onLi
 	grpc := func(op func(p *pdp) operation) func(p *pdp) (operation, error) {
 		return func(p *pdp) (operation, error) { return op(p), nil }
 	}
+	one := grpc(func(p *pdp) operation { return p.checkGRPC(1) })
 	single := func(p *pdp) ([]byte, error) { return p.checkHTTP(1) }
 	batch := func(p *pdp) ([]byte, error) { return p.checkHTTP(50) }
 	lines := []struct {
@@ -295,16 +297,19 @@ func (r *decisionReport) measureRows(t testing.TB, theirs *pdp, onPostgres, onLi
 		budget float64
 		op     func(p *pdp) (operation, error)
 		part   int // of the requests
+		under  int // requests under way at once
 	}{
-		{"one resource, gRPC", "asserted", 0.3, grpc(func(p *pdp) operation { return p.checkGRPC(1) }), 1},
-		{"one resource, gRPC, principal from the directory", "directory", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(1) }), 1},
-		{"one resource, HTTP", "asserted", 0.3, http(single, "EFFECT_ALLOW"), 1},
-		{"one resource, HTTP, principal from the directory", "directory", 0.4, http(single, "EFFECT_ALLOW"), 1},
-		{"50 resources, gRPC", "asserted", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(50) }), 8},
-		{"50 resources, HTTP", "asserted", 0.4, http(batch, "EFFECT_ALLOW"), 8},
-		{"50 resources, gRPC, principal from the directory", "directory", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(50) }), 8},
-		{"plan, gRPC", "asserted", 0, grpc((*pdp).planGRPC), 2},
-		{"plan, HTTP", "asserted", 0, http((*pdp).planHTTP, "KIND_CONDITIONAL"), 2},
+		{"one resource, gRPC", "asserted", 0.3, one, 1, workers},
+		{"one resource, gRPC, principal from the directory", "directory", 0.4, one, 1, workers},
+		{fmt.Sprintf("one resource, gRPC, %d under way", few), "asserted", 0.3, one, 1, few},
+		{fmt.Sprintf("one resource, gRPC, %d under way, principal from the directory", few), "directory", 0.4, one, 1, few},
+		{"one resource, HTTP", "asserted", 0.3, http(single, "EFFECT_ALLOW"), 1, workers},
+		{"one resource, HTTP, principal from the directory", "directory", 0.4, http(single, "EFFECT_ALLOW"), 1, workers},
+		{"50 resources, gRPC", "asserted", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(50) }), 8, workers},
+		{"50 resources, HTTP", "asserted", 0.4, http(batch, "EFFECT_ALLOW"), 8, workers},
+		{"50 resources, gRPC, principal from the directory", "directory", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(50) }), 8, workers},
+		{"plan, gRPC", "asserted", 0, grpc((*pdp).planGRPC), 2, workers},
+		{"plan, HTTP", "asserted", 0, http((*pdp).planHTTP, "KIND_CONDITIONAL"), 2, workers},
 	}
 	for _, line := range lines {
 		requests := max(r.Size.Requests/line.part, workers)
@@ -316,13 +321,15 @@ func (r *decisionReport) measureRows(t testing.TB, theirs *pdp, onPostgres, onLi
 			}
 			targets = append(targets, target{p.pid, op})
 		}
-		samples, err := inTurn(requests, r.Size.size, targets...)
+		sz := r.Size.size
+		sz.Workers = line.under
+		samples, err := inTurn(requests, sz, targets...)
 		if err != nil {
 			return fmt.Errorf("%s: %w", line.name, err)
 		}
 		postgres := beside{line.name, line.budget, samples[1], samples[0]}
 		lite := beside{line.name, line.budget, samples[2], samples[0]}
-		t.Logf("%-52s Cerbos %5.0f µs, ours %5.0f: %.2f, on SQLite %5.0f: %.2f", line.name, postgres.Theirs.microseconds(),
+		t.Logf("%-66s Cerbos %5.0f µs, ours %5.0f: %.2f, on SQLite %5.0f: %.2f", line.name, postgres.Theirs.microseconds(),
 			postgres.Ours.microseconds(), postgres.ratio(), lite.Ours.microseconds(), lite.ratio())
 		r.Rows, r.Lite = append(r.Rows, postgres), append(r.Lite, lite)
 	}
