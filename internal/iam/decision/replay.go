@@ -134,7 +134,7 @@ func (p *replay) answer(ctx context.Context, r *Record) (why string, err error) 
 	if len(in) == 0 {
 		return unaffected, nil
 	}
-	after, _, err := p.draft.Check(ctx, in)
+	after, err := p.draft.Check(ctx, in)
 	if err != nil {
 		return "the draft cannot answer", ctx.Err()
 	}
@@ -162,7 +162,7 @@ func (p *replay) plan(ctx context.Context, r *Record) (why string, err error) {
 	if policy.Reserved(r.PlanInput.GetResource().GetKind()) {
 		return unaffected, nil
 	}
-	after, _, err := p.draft.Plan(ctx, r.PlanInput)
+	after, err := p.draft.Plan(ctx, r.PlanInput)
 	if err != nil {
 		return "the draft cannot answer", ctx.Err()
 	}

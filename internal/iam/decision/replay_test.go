@@ -48,7 +48,7 @@ func evaluator(t testing.TB, files policy.Files) *policy.Evaluator {
 func decided(t testing.TB, d *testkit.Database, e *policy.Evaluator, principal, action string, docs ...string) decision.Decision {
 	t.Helper()
 	x := asked(t, d, principal, action, effectv1.Effect_EFFECT_UNSPECIFIED, docs...)
-	out, _, err := e.Check(ctx, x.Inputs)
+	out, err := e.Check(ctx, x.Inputs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestReplayComparesPlans(t *testing.T) {
 	plan := func(e *policy.Evaluator, principal string) {
 		x := decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Plan, PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"},
 			Principal: asked(t, d, principal, "read", deny, "d1").Inputs[0].Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document"}}}
-		out, _, err := e.Plan(ctx, x.PlanInput)
+		out, err := e.Plan(ctx, x.PlanInput)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -386,7 +386,7 @@ func TestReplayCountsConditionsThatRedactionTook(t *testing.T) {
 		r := recorder(t, d)
 		x := decision.Decision{ID: id.At(start), Kind: decision.Plan, PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"},
 			Principal: asked(t, d, "ada", "read", deny, "d1").Inputs[0].Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document"}}}
-		out, _, err := evaluator(t, documents("read if R.attr.owner == P.id")).Plan(ctx, x.PlanInput)
+		out, err := evaluator(t, documents("read if R.attr.owner == P.id")).Plan(ctx, x.PlanInput)
 		if err != nil {
 			t.Fatal(err)
 		}

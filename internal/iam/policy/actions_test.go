@@ -151,7 +151,7 @@ func TestExamplesStandForAllOthers(t *testing.T) {
 			may := func(action string) bool {
 				in := asking("doc", map[string]any{"n": 2}, action)
 				in.Principal.Roles, in.Resource.Scope = []string{asker.role}, asker.scope
-				out, _, err := e.Check(context.Background(), []*enginev1.CheckInput{in})
+				out, err := e.Check(context.Background(), []*enginev1.CheckInput{in})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -196,7 +196,7 @@ func TestAPlannerThatPanics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _, err = e.Plan(t.Context(), &enginev1.PlanResourcesInput{
+		_, err = e.Plan(t.Context(), &enginev1.PlanResourcesInput{
 			Actions: []string{"view"}, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"},
 			Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"}, Attr: map[string]*structpb.Value{"active": v}},
 		})

@@ -76,11 +76,21 @@ func compileTable(ctx context.Context, files Files) ([]byte, error) {
 		return nil, Problems{{Message: err.Error()}}
 	}
 	addSchemas(rt, files)
+	forgetOrigins(rt)
 	table, err := proto.MarshalOptions{Deterministic: true}.Marshal(rt)
 	if err != nil {
 		return nil, fmt.Errorf("write a compiled rule table: %w", err)
 	}
 	return table, nil
+}
+
+// forgetOrigins takes out of the table which file each policy came from and what its author noted beside it. No answer
+// is made of either: an evaluator copies the first into a trail for Cerbos' own audit log, with every check, and both
+// would be in memory for as long as the tenant asks.
+func forgetOrigins(rt *runtimev1.RuleTable) {
+	for _, m := range rt.GetMeta() {
+		m.SourceAttributes, m.Annotations = nil, nil
+	}
 }
 
 // schemas is where a Cerbos directory keeps its JSON schemas.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,17 @@ func TestProblemsSayWhere(t *testing.T) {
 				t.Errorf("%+v, want %s:%d … %s", wrong, c.file, c.line, c.says)
 			}
 		})
+	}
+}
+
+// What no answer is made of is not in every replica's memory.
+func TestATableKnowsNoFiles(t *testing.T) {
+	file := append(allowing("doc", "true"), "metadata:\n  annotations: {ticket: GATE-4711}\n"...)
+	table := tableOf(t, Files{"documents/owners.yaml": file})
+	for _, origin := range []string{"owners.yaml", "GATE-4711"} {
+		if bytes.Contains(table, []byte(origin)) {
+			t.Errorf("%s is in the table", origin)
+		}
 	}
 }
 
@@ -216,7 +228,7 @@ func TestExplainSaysWhatWasSeen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, _, err := ev.Check(t.Context(), []*enginev1.CheckInput{wrong})
+		out, err := ev.Check(t.Context(), []*enginev1.CheckInput{wrong})
 		if err != nil || out[0].GetActions()["view"].GetEffect().String() != want {
 			t.Errorf("%s: the evaluator says %v %v", enforcement, out, err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 
-	auditv1 "github.com/cerbos/cerbos/api/genpb/cerbos/audit/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -25,14 +24,12 @@ type Engine interface {
 type Checked struct {
 	Revision int64                   // by which the tenant's own kinds were answered; 0: the base policies alone
 	Outputs  []*enginev1.CheckOutput // one for every input, in order
-	Trail    *auditv1.AuditTrail     // which policies took part
 }
 
 // Planned is the answer to a plan.
 type Planned struct {
 	Revision int64
 	Output   *enginev1.PlanResourcesOutput
-	Trail    *auditv1.AuditTrail
 }
 
 // Published is what the engine runs for a tenant.

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	auditv1 "github.com/cerbos/cerbos/api/genpb/cerbos/audit/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
 	"github.com/cerbos/cerbos/private/ruletable"
@@ -128,48 +127,49 @@ func (s Settings) cerbos() (*epdpv2.Config, error) {
 
 // Check answers every input, in order; what the inputs share may be the same message.
 // There is no answer after 2 seconds (ErrTooSlow), and none where too many wait for one (ErrBusy).
-func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*enginev1.CheckOutput, *auditv1.AuditTrail, error) {
+func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*enginev1.CheckOutput, error) {
 	if err := e.enter(ctx); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer e.leave()
 	bounded := clock.Within(ctx, evaluationTime)
 	defer bounded.End()
-	outputs, trail, err := e.table.Check(bounded, in)
+	outputs, _, err := e.table.Check(bounded, in)
 	// A condition that was interrupted counts as not met, and an answer with it as none at all.
 	if slow := tooSlow(ctx, bounded); slow != nil {
-		return nil, nil, slow
+		return nil, slow
 	}
-	return outputs, trail, err
+	return outputs, err
 }
 
 // Plan answers which resources of a kind the principal may act on, within the same bounds, or fails with ErrNoPlan.
-func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (*enginev1.PlanResourcesOutput, *auditv1.AuditTrail, error) {
+func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (*enginev1.PlanResourcesOutput, error) {
 	if err := e.enter(ctx); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer e.leave()
 	bounded := clock.Within(ctx, evaluationTime)
 	defer bounded.End()
-	output, trail, err := e.plan(bounded, in)
+	output, err := e.plan(bounded, in)
 	if slow := tooSlow(ctx, bounded); slow != nil {
-		return nil, nil, slow
+		return nil, slow
 	}
 	if err != nil {
-		return nil, nil, ErrNoPlan.Because(err)
+		return nil, ErrNoPlan.Because(err)
 	}
-	return output, trail, nil
+	return output, nil
 }
 
 // plan makes of a panic an error: what the planner is given are the tenant's policies and the request's
 // attributes, and it panics at combinations of them that a compiler lets pass. It holds no lock while it plans.
-func (e *Evaluator) plan(ctx context.Context, in *enginev1.PlanResourcesInput) (_ *enginev1.PlanResourcesOutput, _ *auditv1.AuditTrail, err error) {
+func (e *Evaluator) plan(ctx context.Context, in *enginev1.PlanResourcesInput) (output *enginev1.PlanResourcesOutput, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the planner panicked: %v", p)
 		}
 	}()
-	return e.table.Plan(ctx, in)
+	output, _, err = e.table.Plan(ctx, in)
+	return output, err
 }
 
 func tooSlow(ctx, bounded context.Context) error {

@@ -4,13 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"maps"
 	"slices"
 	"sync"
 
-	auditv1 "github.com/cerbos/cerbos/api/genpb/cerbos/audit/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
-	policyv1 "github.com/cerbos/cerbos/api/genpb/cerbos/policy/v1"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
@@ -113,16 +110,16 @@ func (e *InProcess) Check(ctx context.Context, c caller.Caller, in []*enginev1.C
 }
 
 func answer(ctx context.Context, revision int64, by *Evaluator, in []*enginev1.CheckInput) (Checked, error) {
-	outputs, trail, err := by.Check(ctx, in)
+	outputs, err := by.Check(ctx, in)
 	if err != nil {
 		return Checked{}, err
 	}
-	return Checked{revision, outputs, trail}, nil
+	return Checked{revision, outputs}, nil
 }
 
 // mixed answers a batch that has both reserved kinds and the tenant's own.
 func mixed(ctx context.Context, t inForce, base *Evaluator, in []*enginev1.CheckInput) (Checked, error) {
-	out := Checked{t.revision, make([]*enginev1.CheckOutput, len(in)), &auditv1.AuditTrail{EffectivePolicies: map[string]*policyv1.SourceAttributes{}}}
+	out := Checked{t.revision, make([]*enginev1.CheckOutput, len(in))}
 	for _, by := range []*Evaluator{t.own, base} {
 		var some []*enginev1.CheckInput
 		var places []int
@@ -138,7 +135,6 @@ func mixed(ctx context.Context, t inForce, base *Evaluator, in []*enginev1.Check
 		for i, place := range places {
 			out.Outputs[place] = part.Outputs[i]
 		}
-		maps.Copy(out.Trail.EffectivePolicies, part.Trail.GetEffectivePolicies())
 	}
 	return out, nil
 }
@@ -158,9 +154,9 @@ func (e *InProcess) Plan(ctx context.Context, c caller.Caller, in *enginev1.Plan
 			return Planned{}, err
 		}
 	}
-	output, trail, err := by.Plan(ctx, in)
+	output, err := by.Plan(ctx, in)
 	if err != nil {
 		return Planned{}, err
 	}
-	return Planned{t.revision, output, trail}, nil
+	return Planned{t.revision, output}, nil
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/cerbos/cerbos-sdk-go/cerbos"
-	auditv1 "github.com/cerbos/cerbos/api/genpb/cerbos/audit/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	responsev1 "github.com/cerbos/cerbos/api/genpb/cerbos/response/v1"
 	"google.golang.org/protobuf/proto"
@@ -59,7 +58,7 @@ func NewRemote(local *InProcess, address *url.URL) (*Remote, error) {
 
 // Check implements Engine.
 func (r *Remote) Check(ctx context.Context, c caller.Caller, in []*enginev1.CheckInput) (Checked, error) {
-	out := Checked{Outputs: make([]*enginev1.CheckOutput, len(in)), Trail: &auditv1.AuditTrail{}}
+	out := Checked{Outputs: make([]*enginev1.CheckOutput, len(in))}
 	scope := tenantScope(c)
 	for from := 0; from < len(in); {
 		to := from + 1
@@ -127,8 +126,8 @@ func (r *Remote) Plan(ctx context.Context, c caller.Caller, in *enginev1.PlanRes
 		if err != nil {
 			return Planned{}, err
 		}
-		output, trail, err := base.Plan(ctx, in)
-		return Planned{0, output, trail}, err
+		output, err := base.Plan(ctx, in)
+		return Planned{0, output}, err
 	}
 	if in.GetAuxData() != nil {
 		return Planned{}, ErrRemoteAuxData
@@ -148,7 +147,7 @@ func (r *Remote) Plan(ctx context.Context, c caller.Caller, in *enginev1.PlanRes
 	for action, s := range got.GetMeta().GetMatchedScopes() {
 		matched[action] = scope.without(s)
 	}
-	return Planned{Trail: &auditv1.AuditTrail{}, Output: &enginev1.PlanResourcesOutput{
+	return Planned{Output: &enginev1.PlanResourcesOutput{
 		RequestId: in.GetRequestId(), Action: in.GetAction(), Actions: in.GetActions(),
 		Kind: in.GetResource().GetKind(), PolicyVersion: in.GetResource().GetPolicyVersion(), Scope: in.GetResource().GetScope(),
 		Filter: got.GetFilter(), FilterDebug: got.GetMeta().GetFilterDebug(), MatchedScopes: matched, ValidationErrors: got.GetValidationErrors(),

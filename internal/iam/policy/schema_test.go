@@ -40,7 +40,7 @@ resourcePolicy:
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, _, err := ev.Check(t.Context(), []*enginev1.CheckInput{{Actions: []string{"view"}, Principal: &enginev1.Principal{Id: "p", Roles: []string{"r"}},
+		out, err := ev.Check(t.Context(), []*enginev1.CheckInput{{Actions: []string{"view"}, Principal: &enginev1.Principal{Id: "p", Roles: []string{"r"}},
 			Resource: &enginev1.Resource{Kind: "customer", Id: "c", Attr: map[string]*structpb.Value{"shipping_address": address}}}})
 		if err != nil {
 			t.Fatal(err)
