@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync/atomic"
@@ -14,7 +15,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
@@ -30,6 +30,7 @@ const maxWaiting = 512
 var (
 	ErrBusy    = fault.New(fault.Limited, "policy.busy", "Too many questions wait for an answer by these policies. Ask again in a moment; if it stays, look for conditions that take long.")
 	ErrTooSlow = fault.New(fault.Limited, "policy.too_slow", "The policies took longer than 2 seconds to answer, so there is no answer. Look for conditions that go through long lists within long lists.")
+	ErrTooMuch = fault.New(fault.Limited, "policy.too_much", "The policies wanted more memory or more comparisons for one question than there are (32 MB, 20 million), so there is no answer. Look for conditions that make long texts and lists, or that compare long lists with each other.")
 	// ErrNoPlan is a question that Cerbos' planner fails at, as it does at some conditions and attributes of a type
 	// that nobody thought of. A check of the same resources is answered.
 	ErrNoPlan    = fault.New(fault.Conflict, "policy.no_plan", "The conditions of the policies cannot be made a filter for this principal and these attributes. Ask about the resources themselves: POST /api/check/resources.")
@@ -42,6 +43,7 @@ type Evaluator struct {
 	table   ruletable.Evaluator
 	actions map[string]*kindActions // by kind, or pattern of kinds
 	cost    int64                   // bytes of memory, about
+	plans   bool                    // its conditions can be planned
 
 	turns   chan struct{} // has room for who evaluates now; nil: everybody may
 	waiting atomic.Int64
@@ -89,14 +91,14 @@ func newEvaluator(table []byte, s Settings) (*Evaluator, error) {
 	if err != nil {
 		return nil, err
 	}
-	actions := actionsOf(rt)
+	actions, plans := actionsOf(rt), plannable(rt)
 	ev, err := load(rt, conf)
 	if err != nil {
 		return nil, fmt.Errorf("load a compiled rule table: %w", err)
 	}
 	// Measured: ten small policies are a table of 31 KB and take 48 KB if their conditions are
 	// said elsewhere too; programs of their own are 5 KB each.
-	return &Evaluator{table: ev, actions: actions, cost: 8<<10 + 3*int64(len(table))}, nil
+	return &Evaluator{table: ev, actions: actions, cost: 8<<10 + 3*int64(len(table)), plans: plans}, nil
 }
 
 // cerbos returns the settings as Cerbos' configuration.
@@ -126,33 +128,39 @@ func (s Settings) cerbos() (*epdpv2.Config, error) {
 }
 
 // Check answers every input, in order; what the inputs share may be the same message.
-// There is no answer after 2 seconds (ErrTooSlow), and none where too many wait for one (ErrBusy).
+// There is no answer after 2 seconds (ErrTooSlow), none to what takes too much (ErrTooMuch), and none where too many wait for
+// one (ErrBusy).
 func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*enginev1.CheckOutput, error) {
 	if err := e.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer e.leave()
-	bounded := clock.Within(ctx, evaluationTime)
-	defer bounded.End()
-	outputs, _, err := e.table.Check(bounded, in)
+	q := ask(ctx)
+	defer q.End()
+	outputs, _, err := e.table.Check(q, in)
 	// A condition that was interrupted counts as not met, and an answer with it as none at all.
-	if slow := tooSlow(ctx, bounded); slow != nil {
-		return nil, slow
+	if stopped := q.stopped(ctx, err); stopped != nil {
+		return nil, stopped
 	}
 	return outputs, err
 }
 
 // Plan answers which resources of a kind the principal may act on, within the same bounds, or fails with ErrNoPlan.
 func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (*enginev1.PlanResourcesOutput, error) {
+	if !e.plans {
+		return nil, ErrNoPlan.Because(errors.New("variables within variables make a condition of more than 50,000 nodes"))
+	}
 	if err := e.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer e.leave()
-	bounded := clock.Within(ctx, evaluationTime)
-	defer bounded.End()
-	output, err := e.plan(bounded, in)
-	if slow := tooSlow(ctx, bounded); slow != nil {
-		return nil, slow
+	q := ask(ctx)
+	defer q.End()
+	in, done := q.plan(in)
+	defer done()
+	output, err := e.plan(q, in)
+	if stopped := q.stopped(ctx, err); stopped != nil {
+		return nil, stopped
 	}
 	if err != nil {
 		return nil, ErrNoPlan.Because(err)
@@ -170,14 +178,4 @@ func (e *Evaluator) plan(ctx context.Context, in *enginev1.PlanResourcesInput) (
 	}()
 	output, _, err = e.table.Plan(ctx, in)
 	return output, err
-}
-
-func tooSlow(ctx, bounded context.Context) error {
-	if bounded.Err() == nil {
-		return nil
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return ErrTooSlow
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"runtime"
+	"slices"
 	"sync"
 	"weak"
 
@@ -26,6 +27,7 @@ type program struct {
 	once    sync.Once
 	planned cel.Program
 	loops   bool // it goes through lists or maps
+	bounded bool // it has calls that may take much
 	err     error
 }
 
@@ -67,16 +69,20 @@ func (p *program) get() (cel.Program, error) {
 		if p.err = proto.Unmarshal(p.checked, checked); p.err == nil {
 			ast := cel.CheckedExprToAst(checked)
 			p.planned, p.err = planProgram(ast)
-			p.loops = len(celast.MatchDescendants(celast.NavigateAST(ast.NativeRep()), celast.KindMatcher(celast.ComprehensionKind))) > 0
+			root := celast.NavigateAST(ast.NativeRep())
+			p.loops = len(celast.MatchDescendants(root, celast.KindMatcher(celast.ComprehensionKind))) > 0
+			p.bounded = slices.ContainsFunc(celast.MatchDescendants(root, celast.KindMatcher(celast.CallKind)), func(e celast.NavigableExpr) bool {
+				return appetites[e.AsCall().FunctionName()] != nil
+			})
 		}
 		p.checked = nil
 	})
 	return p.planned, p.err
 }
 
-// planProgram makes a program with Cerbos' options, and one that can be interrupted.
+// planProgram makes a program with Cerbos' options. That it can be interrupted is the environment's.
 func planProgram(ast *cel.Ast) (cel.Program, error) {
-	return celEnvironment.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CustomDecorator(timeDecorator()), cel.InterruptCheckFrequency(interruptEvery))
+	return celEnvironment.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CustomDecorator(timeDecorator()))
 }
 
 // Eval implements cel.Program.
@@ -93,6 +99,11 @@ func (p *program) ContextEval(ctx context.Context, vars any) (ref.Val, *cel.Eval
 	planned, err := p.get()
 	if err != nil {
 		return nil, nil, err
+	}
+	if p.bounded {
+		if q, ok := ctx.Value(questionKey{}).(*question); ok {
+			q.in(vars)
+		}
 	}
 	if !p.loops { // only loops are interrupted, and being ready for it costs a quarter of a small condition
 		return planned.Eval(vars)
@@ -111,8 +122,12 @@ func (p *program) ConcurrentEval(ctx context.Context, vars any) <-chan cel.EvalR
 	return planned.ConcurrentEval(ctx, vars)
 }
 
-// variable is a program of a variable, which Cerbos evaluates without a context.
-type variable struct{ *program }
+// variable is a program of a variable, which Cerbos evaluates without a context. What it makes stays for all conditions that
+// follow, so the variables of a policy share what one question may take.
+type variable struct {
+	*program
+	share int64 // how many they are
+}
 
 // Eval implements cel.Program.
 func (v variable) Eval(vars any) (ref.Val, *cel.EvalDetails, error) {
@@ -120,12 +135,18 @@ func (v variable) Eval(vars any) (ref.Val, *cel.EvalDetails, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if !v.loops {
+	if !v.loops && !v.bounded {
 		return planned.Eval(vars)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), evaluationTime)
-	defer cancel()
-	return planned.ContextEval(ctx, vars)
+	q := ask(context.Background())
+	defer q.End()
+	q.share = v.share
+	q.in(vars)
+	out, details, err := planned.ContextEval(q, vars)
+	if q.over {
+		return nil, nil, ErrTooMuch // and not a value of CEL: Cerbos then gives up the question instead of the variable
+	}
+	return out, details, err
 }
 
 // eachExpression calls f with every expression of a rule table.
