@@ -64,7 +64,7 @@ type replayInput struct {
 	Body *struct {
 		From    *time.Time `json:"from,omitempty" doc:"The beginning of the period, inclusive; seven days before its end where it is left out."`
 		To      *time.Time `json:"to,omitempty" doc:"The end of the period, exclusive; now where it is left out."`
-		Records *int       `json:"records,omitempty" minimum:"1" maximum:"200000" doc:"How many records are replayed at most, the newest first; 10000 where it is left out."`
+		Records *int       `json:"records,omitempty" minimum:"1" maximum:"200000" doc:"How many records are replayed at most, the newest first; 10000 where it is left out. Records that no draft can change are passed over and do not count."`
 	}
 }
 

@@ -41,7 +41,7 @@ type Report struct {
 
 	Records      int          `json:"records" doc:"Records looked at, the newest first."`
 	Replayed     int          `json:"replayed" doc:"Records that the draft answered anew."`
-	Unaffected   int          `json:"unaffected" doc:"Records that no draft can change: of kinds that belong to Gatehouse, or whose principal was refused before a policy was asked."`
+	Unaffected   int          `json:"unaffected" doc:"Records that no draft can change: of kinds that belong to Gatehouse, or whose principal was refused before a policy was asked. They do not count towards the limit of records."`
 	Unreplayable []UnableView `json:"unreplayable" doc:"Records that cannot be answered anew, by reason."`
 	Answers      int          `json:"answers" doc:"Answers compared: one for each action on each resource."`
 	NewAllows    []Flip       `json:"new_allows" doc:"What was denied and would be allowed."`
