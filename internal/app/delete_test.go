@@ -85,7 +85,8 @@ func TestATenantsLife(t *testing.T) {
 		e := &tenant.Eraser{DB: w.DB, Clock: w.Clock}
 		payload := fmt.Appendf(nil, `{"tenant":%q,"slug":"acme"}`, site.Tenant)
 		platform := caller.Caller{Tenant: w.Platform.ID, Actor: caller.Actor{Kind: caller.System, Name: tenant.DeleteJob}}
-		w.Records.Close() // its queue may hold records of the tenant
+		w.Records.Close() // its queue may hold records of the tenant, and so may the next one's
+		w.Decisions.Close()
 		for err = e.Run(ctx, platform, payload); err != nil && err.Error() == job.Again(time.Second).Error(); {
 			err = e.Run(ctx, platform, payload)
 		}

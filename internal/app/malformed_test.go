@@ -95,7 +95,9 @@ func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
 			t.Errorf("only %d requests were tried", tried)
 		}
 		for table, n := range w.rows("acme") {
-			if table != "access_records" && n != before[table] { // those are written later, by the recorder
+			// Those two are written later, by their recorders; and a malformed request of somebody who may is a decision that was made.
+			later := table == "access_records" || table == "decisions"
+			if !later && n != before[table] {
 				t.Errorf("%s has %d rows after refused requests, had %d", table, n, before[table])
 			}
 		}

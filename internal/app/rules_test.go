@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -159,6 +161,96 @@ func TestRefusedCallsAreRecorded(t *testing.T) {
 		d := w.must(auditor, "GET", "acme", "/decisions/"+detail["decision"].(string), nil)
 		if d["kind"] != "admin" {
 			t.Errorf("the decision: %v", d)
+		}
+	})
+}
+
+// What is allowed is recorded too, where it was done and with who did it: a read, a list and a change.
+func TestAllowedCallsAreRecorded(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		operator := w.operatorToken()
+		tenants := map[string]string{"platform": w.Platform.ID.String()}
+		for _, slug := range []string{"acme", "globex"} {
+			tenants[slug] = w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": slug, "name": slug})["id"].(string)
+		}
+		billing := w.must(operator, "POST", "acme", "/applications", map[string]any{"name": "Billing", "type": "machine"})["id"].(string)
+		w.must(operator, "POST", "acme", "/roles", map[string]any{"name": "billing-team", "actions": []string{"application.read"}, "limits": map[string]any{"applications": []string{billing}}})
+		ada := w.must(operator, "POST", "acme", "/users", map[string]any{"email": "ada@acme.example"})["id"].(string)
+		owner, team, neighbour := w.holder("acme", role.Owner), w.holder("acme", "billing-team"), w.holder("globex", role.Owner)
+
+		w.must(owner, "GET", "acme", "/users/"+ada, nil)
+		w.must(owner, "GET", "acme", "/audit-events", nil)
+		w.must(owner, "GET", "acme", "/applications", nil)
+		w.must(team, "GET", "acme", "/applications", nil)
+		w.must(owner, "PATCH", "acme", "/users/"+ada, map[string]any{"given_name": "Ada"})
+		w.must(operator, "GET", "acme", "/users/"+ada, nil)
+		w.Decisions.Close() // writes what waits; what comes now is not in the lists
+
+		list := func(token, slug, query string) []map[string]any {
+			t.Helper()
+			var out []map[string]any
+			for _, i := range w.must(token, "GET", slug, "/decisions?kind=admin&limit=200&"+query, nil)["items"].([]any) {
+				out = append(out, i.(map[string]any))
+			}
+			return out
+		}
+		ids := map[string]string{} // of the machines in acme, by name
+		for _, a := range w.must(owner, "GET", "acme", "/applications?limit=200", nil)["items"].([]any) {
+			ids[a.(map[string]any)["name"].(string)] = a.(map[string]any)["id"].(string)
+		}
+		for name, c := range map[string]struct {
+			actor, query string
+			home         any    // the actor's tenant, where it is another one
+			resource     string // of a check
+			filter       string // of a plan
+		}{
+			"a read":                {"owner machine", "resource_kind=gatehouse:user&action=read&resource_id=" + ada, nil, ada, ""},
+			"a list":                {"owner machine", "resource_kind=gatehouse:audit&action=read", nil, tenants["acme"], ""},
+			"a filtered list":       {"owner machine", "resource_kind=gatehouse:application&action=read", nil, "", "KIND_ALWAYS_ALLOWED"},
+			"a part of it":          {"billing-team machine", "resource_kind=gatehouse:application&action=read", nil, "", "KIND_CONDITIONAL"},
+			"a change":              {"owner machine", "resource_kind=gatehouse:user&action=update", nil, ada, ""},
+			"an operator's read":    {"Operator", "resource_kind=gatehouse:user&action=read", tenants["platform"], ada, ""},
+			"an operator's changes": {"Operator", "resource_kind=gatehouse:user&action=create", tenants["platform"], tenants["acme"], ""},
+		} {
+			found := list(owner, "acme", c.query)
+			if id, ok := ids[c.actor]; ok { // by its id there are no others
+				found = list(owner, "acme", c.query+"&principal="+id)
+			} else {
+				found = slices.DeleteFunc(found, func(d map[string]any) bool { return d["actor"].(map[string]any)["name"] != c.actor })
+			}
+			if len(found) != 1 {
+				t.Errorf("%s: %d records: %v", name, len(found), found)
+				continue
+			}
+			d := found[0]
+			actor := d["actor"].(map[string]any)
+			if d["kind"] != "admin" || actor["kind"] != "application" || actor["name"] != c.actor || actor["tenant_id"] != c.home || actor["id"] != d["principal"].(map[string]any)["id"] || d["request_id"] == nil {
+				t.Errorf("%s: %v", name, d)
+			}
+			explained := w.call(owner, "GET", "acme", "/decisions/"+d["id"].(string)+"/explain", nil)
+			if c.filter != "" {
+				if d["plan"].(map[string]any)["filter"] != c.filter || explained.status != 409 {
+					t.Errorf("%s: %v, explained: %d %s", name, d, explained.status, explained.body)
+				}
+				continue
+			}
+			result := d["results"].([]any)[0].(map[string]any)
+			action := result["actions"].([]any)[0].(map[string]any)
+			if result["resource"].(map[string]any)["id"] != c.resource || action["effect"] != "EFFECT_ALLOW" || !strings.HasPrefix(fmt.Sprint(action["policy"]), "resource.gatehouse") {
+				t.Errorf("%s: %v", name, result)
+			}
+			if explained.status != 200 || explained.json(t)["same"] != true || len(explained.json(t)["steps"].([]any)) == 0 {
+				t.Errorf("%s, explained: %d %s", name, explained.status, explained.body)
+			}
+		}
+		// The platform and a neighbour have their own records, and none of these.
+		if made := list(operator, "platform", "resource_kind=gatehouse:tenant&action=create"); len(made) != 2 {
+			t.Errorf("%d records of two tenants made", len(made))
+		}
+		for slug, token := range map[string]string{"platform": operator, "globex": neighbour} {
+			if got := list(token, slug, "resource_kind=gatehouse:user"); len(got) != 0 {
+				t.Errorf("%s has records of what was done in acme: %v", slug, got)
+			}
 		}
 	})
 }

@@ -88,7 +88,8 @@ type ruling struct {
 func (g *Gate) ask(ctx context.Context, c caller.Caller, op api.Op, p *enginev1.Principal, resource string) (ruling, error) {
 	kind, verb := kindOf(op.Action)
 	began := g.Clock.Now()
-	a := ruling{decision: decision.Decision{ID: id.At(began), Kind: decision.Admin}}
+	// Roles limited to many applications make a principal large, and a record waits for the database with it.
+	a := ruling{decision: decision.Decision{ID: id.At(began), Kind: decision.Admin, Size: p.SizeVT()}}
 	if op.Filtered {
 		in := &enginev1.PlanResourcesInput{
 			RequestId: c.RequestID, Actions: []string{verb}, Principal: p,

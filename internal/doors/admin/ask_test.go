@@ -130,6 +130,24 @@ func TestWhatIsShown(t *testing.T) {
 	}
 }
 
+// What waits for the database is bounded in bytes: a principal counts with all the applications
+// that their roles are limited to.
+func TestADecisionIsAsLargeAsItsPrincipal(t *testing.T) {
+	g, c := gate(), caller.Caller{Tenant: id.New()}
+	p := principalOf(caller.Actor{ID: id.New()}, role.Set{}, false)
+	apps := make([]string, 100)
+	for i := range apps {
+		apps[i] = id.New().String()
+	}
+	p.Roles, p.Attr["only"] = []string{custom}, lists(map[string][]string{"application.read": apps})
+	for _, filtered := range []bool{false, true} {
+		a, err := g.ask(t.Context(), c, api.Op{Action: "application.read", Filtered: filtered}, p, apps[0])
+		if err != nil || !a.allowed || a.decision.Size < 100*36 {
+			t.Errorf("filtered %v: allowed %v, %d bytes, %v", filtered, a.allowed, a.decision.Size, err)
+		}
+	}
+}
+
 // BenchmarkAsk is what the policies cost a management call: the question and the answer.
 // The budget of a check is 25 µs.
 func BenchmarkAsk(b *testing.B) {

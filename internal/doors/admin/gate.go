@@ -42,7 +42,7 @@ type Deps struct {
 	// Engine answers by the policies in policies/; the management API's kinds are
 	// reserved, so no tenant's own policies are asked.
 	Engine policy.Engine
-	// Decisions keeps what was refused, to be explained later.
+	// Decisions keeps what was answered, allowed or refused, to be found and explained later.
 	Decisions *decision.Recorder
 	// Platform is the platform tenant's site, whose operators may act on others.
 	Platform web.Site
@@ -99,6 +99,7 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (context.Context, caller.Caller
 	if !a.allowed {
 		return nil, c, g.refuse(ctx, c, op, resource, a.decision)
 	}
+	g.Decisions.Record(c, a.decision) // a read leaves no other trace
 	return filter.With(role.Holding(ctx, held), a.shown), c, nil
 }
 

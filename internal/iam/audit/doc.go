@@ -5,10 +5,9 @@
 // written in the transaction of what they tell: neither can exist without the
 // other. They are append-only; the database refuses to change one.
 //
-// Access records (a machine token issued, a token introspected, a decision
-// answered) change nothing and are written in batches by a Recorder. A crash
-// loses at most what waits in its queue: batch.QueueSize records, or those of the last
-// batch.FlushEvery.
+// Access records (a machine token issued, a token introspected) change nothing and are
+// written in batches by a Recorder. A crash loses at most what waits in its queue:
+// batch.QueueSize records, or those of the last batch.FlushEvery.
 //
 // It never holds a secret, and it never decides anything.
 package audit

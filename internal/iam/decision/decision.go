@@ -36,7 +36,7 @@ type Decision struct {
 	Reason   string                    // why all was denied without asking a policy: a code such as "principal.suspended"
 	Revision int64                     // that answered; 0 is the base policies alone
 	Took     time.Duration
-	Size     int // bytes of the request as it came: what waiting for the database keeps in memory
+	Size     int // about the bytes of the request: what waiting for the database keeps in memory
 
 	// Of a Check and all else but a Plan. Outputs[i] answers Inputs[i].
 	Inputs  []*enginev1.CheckInput
