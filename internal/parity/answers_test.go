@@ -354,20 +354,20 @@ func only(r *responsev1.CheckResourcesResponse_ResultEntry, action string) {
 // does where a condition speaks of derived roles: their conditions are put into it with the numbers that their parts have
 // already, so parts with the same number are taken for each other, and which those are hangs on the order of a Go map.
 func unsettled(ctx context.Context, theirs, ours pdp, in *requestv1.PlanResourcesRequest) bool {
-	const times = 40
-	ways := func(p pdp) map[string]bool {
-		of := map[string]bool{}
-		for range times {
-			if out, err := p.plan(ctx, in); err == nil {
-				of[text(alike(out))] = true
-			}
+	const times = 400 // of some questions there are hundreds of ways
+	known, own := map[string]bool{}, map[string]bool{}
+	once := func(p pdp, ways map[string]bool) {
+		if out, err := p.plan(ctx, in); err == nil {
+			ways[text(alike(out))] = true
 		}
-		return of
 	}
-	known, own := ways(theirs), ways(ours)
-	for way := range own {
-		if known[way] {
-			return len(known) > 1
+	for range times {
+		once(theirs, known)
+		once(ours, own)
+		for way := range own {
+			if known[way] && len(known) > 1 {
+				return true
+			}
 		}
 	}
 	return false

@@ -20,7 +20,7 @@ var appetites = map[string]appetite{
 	operators.Add:    sum,
 	"cel.@mapInsert": insertion,
 
-	"lists.range":           func(a []ref.Val) (int64, int64) { return 24 * max(0, number(a[0])), 0 },
+	"lists.range":           func(a []ref.Val) (int64, int64) { return 24 * min(max(0, number(a[0])), never), 0 },
 	"flatten":               func(a []ref.Val) (int64, int64) { return whole(a[0], 0), 0 },
 	"distinct":              func(a []ref.Val) (int64, int64) { return size(a[0]), count(a[0]) * count(a[0]) },
 	"sort":                  sorting,
@@ -66,8 +66,8 @@ var appetites = map[string]appetite{
 	"pathMatchAnyOf": func(a []ref.Val) (int64, int64) { return 0, size(a[0]) * whole(a[1], 0) / 16 },
 }
 
-// never is more than any question may take.
-const never = 1 << 40
+// never is more than any question may take, and small enough to be multiplied by the size of a text.
+const never = 1 << 36
 
 // size is what a value takes without what its elements are made of, in bytes.
 func size(v ref.Val) int64 {

@@ -205,13 +205,14 @@ func matchCall(c *boundedCall) (interpreter.InterpretableV2, error) {
 		}
 		size := instructions(re.String())
 		c.wants = func(a []ref.Val) (int64, int64) { return 0, searching(a[0], size) }
-		otherwise := c.impl.Binary
-		c.impl = &functions.Overload{Binary: func(of, by ref.Val) ref.Val {
+		impl := *c.impl
+		impl.Binary = func(of, by ref.Val) ref.Val {
 			if s, ok := of.(types.String); ok {
 				return types.Bool(re.MatchString(string(s)))
 			}
-			return otherwise(of, by)
-		}}
+			return c.impl.Binary(of, by)
+		}
+		return opaque{&boundedCall{c.InterpretableCall, c.args, c.wants, &impl}}, nil
 	}
 	return opaque{c}, nil
 }
