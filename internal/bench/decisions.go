@@ -38,6 +38,7 @@ type beside struct {
 	Name         string
 	Budget       float64 // ours as a part of theirs; 0 where there is no budget
 	Ours, Theirs sample
+	Bare         sample // Cerbos' evaluator behind gRPC and nothing else, where that was measured
 }
 
 func (b beside) ratio() float64 { return b.Ours.microseconds() / b.Theirs.microseconds() }
@@ -215,7 +216,11 @@ func measureDecisions(t testing.TB, sz decisionSize) (*decisionReport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("on SQLite: %w", err)
 	}
-	if err := r.measureRows(t, other, modes, onLite); err != nil {
+	bare, err := startEvaluator(t, dir, other.subject)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.measureRows(t, other, bare, modes, onLite); err != nil {
 		return nil, err
 	}
 	lite.Kill()
@@ -275,8 +280,8 @@ func askers(server *process.Server) (map[string]*pdp, error) {
 	return modes, nil
 }
 
-// measureRows asks all three servers the same, one after the other.
-func (r *decisionReport) measureRows(t testing.TB, theirs *pdp, onPostgres, onLite map[string]*pdp) error {
+// measureRows asks all servers the same, one after the other; the bare evaluator what it can answer.
+func (r *decisionReport) measureRows(t testing.TB, theirs, bare *pdp, onPostgres, onLite map[string]*pdp) error {
 	workers := r.Size.Workers
 	few := min(full.Workers, workers) // a server then sleeps between two requests, and each pays for its waking
 	http := func(prepare func(p *pdp) ([]byte, error), want string) func(p *pdp) (operation, error) {
@@ -298,23 +303,28 @@ func (r *decisionReport) measureRows(t testing.TB, theirs *pdp, onPostgres, onLi
 		op     func(p *pdp) (operation, error)
 		part   int // of the requests
 		under  int // requests under way at once
+		bare   bool // whether the bare evaluator can answer it
 	}{
-		{"one resource, gRPC", "asserted", 0.3, one, 1, workers},
-		{"one resource, gRPC, principal from the directory", "directory", 0.4, one, 1, workers},
-		{fmt.Sprintf("one resource, gRPC, %d under way", few), "asserted", 0.3, one, 1, few},
-		{fmt.Sprintf("one resource, gRPC, %d under way, principal from the directory", few), "directory", 0.4, one, 1, few},
-		{"one resource, HTTP", "asserted", 0.3, http(single, "EFFECT_ALLOW"), 1, workers},
-		{"one resource, HTTP, principal from the directory", "directory", 0.4, http(single, "EFFECT_ALLOW"), 1, workers},
-		{"50 resources, gRPC", "asserted", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(50) }), 8, workers},
-		{"50 resources, HTTP", "asserted", 0.4, http(batch, "EFFECT_ALLOW"), 8, workers},
-		{"50 resources, gRPC, principal from the directory", "directory", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(50) }), 8, workers},
-		{"plan, gRPC", "asserted", 0, grpc((*pdp).planGRPC), 2, workers},
-		{"plan, HTTP", "asserted", 0, http((*pdp).planHTTP, "KIND_CONDITIONAL"), 2, workers},
+		{"one resource, gRPC", "asserted", 0.3, one, 1, workers, true},
+		{"one resource, gRPC, principal from the directory", "directory", 0.4, one, 1, workers, false},
+		{fmt.Sprintf("one resource, gRPC, %d under way", few), "asserted", 0.3, one, 1, few, true},
+		{fmt.Sprintf("one resource, gRPC, %d under way, principal from the directory", few), "directory", 0.4, one, 1, few, false},
+		{"one resource, HTTP", "asserted", 0.3, http(single, "EFFECT_ALLOW"), 1, workers, false},
+		{"one resource, HTTP, principal from the directory", "directory", 0.4, http(single, "EFFECT_ALLOW"), 1, workers, false},
+		{"50 resources, gRPC", "asserted", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(50) }), 8, workers, true},
+		{"50 resources, HTTP", "asserted", 0.4, http(batch, "EFFECT_ALLOW"), 8, workers, false},
+		{"50 resources, gRPC, principal from the directory", "directory", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(50) }), 8, workers, false},
+		{"plan, gRPC", "asserted", 0, grpc((*pdp).planGRPC), 2, workers, false},
+		{"plan, HTTP", "asserted", 0, http((*pdp).planHTTP, "KIND_CONDITIONAL"), 2, workers, false},
 	}
 	for _, line := range lines {
 		requests := max(r.Size.Requests/line.part, workers)
 		var targets []target
-		for _, p := range []*pdp{theirs, onPostgres[line.mode], onLite[line.mode]} {
+		asked := []*pdp{theirs, onPostgres[line.mode], onLite[line.mode]}
+		if line.bare {
+			asked = append(asked, bare)
+		}
+		for _, p := range asked {
 			op, err := line.op(p)
 			if err != nil {
 				return fmt.Errorf("%s: %w", line.name, err)
@@ -327,8 +337,11 @@ func (r *decisionReport) measureRows(t testing.TB, theirs *pdp, onPostgres, onLi
 		if err != nil {
 			return fmt.Errorf("%s: %w", line.name, err)
 		}
-		postgres := beside{line.name, line.budget, samples[1], samples[0]}
-		lite := beside{line.name, line.budget, samples[2], samples[0]}
+		postgres := beside{Name: line.name, Budget: line.budget, Ours: samples[1], Theirs: samples[0]}
+		lite := beside{Name: line.name, Budget: line.budget, Ours: samples[2], Theirs: samples[0]}
+		if line.bare {
+			postgres.Bare, lite.Bare = samples[3], samples[3]
+		}
 		t.Logf("%-66s Cerbos %5.0f µs, ours %5.0f: %.2f, on SQLite %5.0f: %.2f", line.name, postgres.Theirs.microseconds(),
 			postgres.Ours.microseconds(), postgres.ratio(), lite.Ours.microseconds(), lite.ratio())
 		r.Rows, r.Lite = append(r.Rows, postgres), append(r.Lite, lite)

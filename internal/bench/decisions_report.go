@@ -11,7 +11,7 @@ import (
 
 // write prints the tables as Markdown.
 func (r *decisionReport) write(w io.Writer) {
-	fmt.Fprintf(w, "%s\n\nBeside a Cerbos server %s in the same run: the same policies, the same client library, one core each, %d requests under way at once, both with the log that they are shipped with, a line for each request. Ours authenticates the caller, knows the tenant and records every decision.\n\n", machine(), cerbos.Version, r.Size.Workers)
+	fmt.Fprintf(w, "%s\n\nBeside a Cerbos server %s in the same run: the same policies, the same client library, one core each, %d requests under way at once, both with the log that they are shipped with, a line for each request. Ours authenticates the caller, knows the tenant and records every decision. The bare evaluator does nothing of this: Cerbos' evaluator behind grpc-go as it comes, in a process of its own.\n\n", machine(), cerbos.Version, r.Size.Workers)
 	writeRows(w, r.Rows)
 	fmt.Fprintf(w, "\nThe same on SQLite, where writing the records is this process' own work:\n\n")
 	writeRows(w, r.Lite)
@@ -34,14 +34,18 @@ func (r *decisionReport) write(w io.Writer) {
 }
 
 func writeRows(w io.Writer, rows []beside) {
-	fmt.Fprintf(w, "| check | Gatehouse, CPU | Cerbos, CPU | ratio | budget | | requests/s | Cerbos | p50 | Cerbos |\n|---|--:|--:|--:|--:|---|--:|--:|--:|--:|\n")
+	fmt.Fprintf(w, "| check | Gatehouse, CPU | Cerbos, CPU | ratio | budget | | requests/s | Cerbos | p50 | Cerbos | bare evaluator, CPU |\n|---|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|\n")
 	for _, b := range rows {
 		budget, said := "", ""
 		if b.Budget > 0 {
 			budget, said = fmt.Sprintf("≤ %.1f ×", b.Budget), verdict(b.ratio() <= b.Budget)
 		}
-		fmt.Fprintf(w, "| %s | %s | %s | %.2f × | %s | %s | %.0f | %.0f | %s | %s |\n", b.Name, cpu(b.Ours.microseconds()), cpu(b.Theirs.microseconds()), b.ratio(), budget, said,
-			b.Ours.perSecond(), b.Theirs.perSecond(), latency(b.Ours.P50), latency(b.Theirs.P50))
+		bare := ""
+		if b.Bare.Requests > 0 {
+			bare = fmt.Sprintf("%s = %.2f ×", cpu(b.Bare.microseconds()), b.Bare.microseconds()/b.Theirs.microseconds())
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %.2f × | %s | %s | %.0f | %.0f | %s | %s | %s |\n", b.Name, cpu(b.Ours.microseconds()), cpu(b.Theirs.microseconds()), b.ratio(), budget, said,
+			b.Ours.perSecond(), b.Theirs.perSecond(), latency(b.Ours.P50), latency(b.Theirs.P50), bare)
 	}
 }
 

@@ -31,7 +31,7 @@ func TestDecisions(t *testing.T) {
 	}
 	var table bytes.Buffer
 	r.write(&table)
-	for _, want := range []string{"one resource, gRPC", "one resource, HTTP", "from the directory", "50 resources", "plan", "tenants at random", "first request", "memory", "another", "in process"} {
+	for _, want := range []string{"one resource, gRPC", "one resource, HTTP", "from the directory", "50 resources", "plan", "tenants at random", "first request", "memory", "another", "in process", "bare evaluator", "= "} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table has no row for %s", want)
 		}

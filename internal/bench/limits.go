@@ -49,6 +49,8 @@ func init() {
 	switch name {
 	case "bare":
 		err = serveBare(os.Getenv(answerEnv))
+	case "evaluator":
+		err = serveEvaluator(os.Getenv(answerEnv))
 	case "es256":
 		err = repeat(argument, signer())
 	case "argon2id":
@@ -186,7 +188,12 @@ func bare(t testing.TB, answer recorded) (address string, pid int, err error) {
 	if err := os.WriteFile(file, encoded, 0o600); err != nil {
 		return "", 0, err
 	}
-	cmd, err := limitCommand(t.Context(), "bare", file)
+	return startLimit(t, "bare", file)
+}
+
+// startLimit starts a limit that serves, and returns its address and process.
+func startLimit(t testing.TB, limit, argument string) (address string, pid int, err error) {
+	cmd, err := limitCommand(t.Context(), limit, argument)
 	if err != nil {
 		return "", 0, err
 	}
@@ -203,7 +210,7 @@ func bare(t testing.TB, answer recorded) (address string, pid int, err error) {
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		return "", 0, errors.Join(errors.New("the bare handler did not start"), err)
+		return "", 0, errors.Join(fmt.Errorf("the limit %s did not start", limit), err)
 	}
 	return strings.TrimSpace(line), cmd.Process.Pid, nil
 }
