@@ -301,8 +301,8 @@ func (r *decisionReport) measureRows(t testing.TB, theirs, bare *pdp, onPostgres
 		mode   string
 		budget float64
 		op     func(p *pdp) (operation, error)
-		part   int // of the requests
-		under  int // requests under way at once
+		part   int  // of the requests
+		under  int  // requests under way at once
 		bare   bool // whether the bare evaluator can answer it
 	}{
 		{"one resource, gRPC", "asserted", 0.3, one, 1, workers, true},
