@@ -143,10 +143,7 @@ func sum(a []ref.Val) (bytes, steps int64) {
 	case types.String, types.Bytes:
 		return size(a[0]) + size(a[1]), 0
 	case traits.MutableLister:
-		if count(l)%everyElements == 0 {
-			bytes = everyElements * 80
-		}
-		return bytes + inner(a[1]), 0
+		return grown(l, 80) + inner(a[1]), 0
 	case traits.Lister: // the sum refers to both
 		if count(a[0])+count(a[1]) > maxElements {
 			return never, 0
@@ -154,6 +151,14 @@ func sum(a []ref.Val) (bytes, steps int64) {
 		return 128, 0
 	}
 	return 0, 0
+}
+
+// grown is what a loop has added to its list or map since it was last looked at, so many bytes for each element.
+func grown(v ref.Val, each int64) int64 {
+	if n := count(v); n > 0 && n%everyElements == 0 {
+		return everyElements * each
+	}
+	return 0
 }
 
 // inner is what the elements of a list that are lists or maps take.
@@ -179,10 +184,7 @@ func container(v ref.Val) int64 {
 
 // insertion is what a loop that makes a map takes for an entry.
 func insertion(a []ref.Val) (bytes, steps int64) {
-	if count(a[0])%everyElements == 0 {
-		bytes = everyElements * 160
-	}
-	return bytes + container(a[len(a)-1]), 0
+	return grown(a[0], 160) + container(a[len(a)-1]), 0
 }
 
 func replacing(a []ref.Val) (bytes, steps int64) {

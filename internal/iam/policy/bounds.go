@@ -28,7 +28,7 @@ import (
 // Bounds of what the conditions of one question may take, all together.
 const (
 	maxMade     = 32 << 20   // bytes of values that they make
-	maxSteps    = 20_000_000 // see appetite: some half a second
+	maxSteps    = 50_000_000 // see appetite: about as long as a question has
 	maxElements = 1 << 20    // of a list that is put together from others
 )
 

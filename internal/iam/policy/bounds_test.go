@@ -166,6 +166,8 @@ func TestBoundedCallsAnswerAsOthers(t *testing.T) {
 		`strings.quote('a') == '"a"'`, "base64.encode(b'a') == 'YQ=='", "base64.decode('YQ==') == b'a'", "string(1) == '1'", "bytes('a') == b'a'",
 		"'abc'.matches('b')", "!'abc'.matches('^b')", "P.attr.s.matches(P.attr.s)", "matches('abc', 'b.')", "regex.extract('a1', '[0-9]').value() == '1'",
 		"regex.replace('a1b2', '[0-9]', '-') == 'a-b-'", "regex.replace('a1b2', '[0-9]', '-', 1) == 'a-b2'", "regex.extractAll('a1b2', '[0-9]') == ['1', '2']",
+		"lists.range(5000).all(i, [1, 2, 3].map(x, x + i).size() == 3)", "lists.range(5000).map(i, [i].transformMap(j, x, x)).size() == 5000", // many small ones
+		"lists.range(500).all(i, hasIntersection(lists.range(200), [i % 200]))",
 		"'a/b'.pathMatch('a/*')", "'a/b'.pathMatchAnyOf(['c', 'a/*'])",
 	}
 	fails := map[string]string{

@@ -30,7 +30,7 @@ const maxWaiting = 512
 var (
 	ErrBusy    = fault.New(fault.Limited, "policy.busy", "Too many questions wait for an answer by these policies. Ask again in a moment; if it stays, look for conditions that take long.")
 	ErrTooSlow = fault.New(fault.Limited, "policy.too_slow", "The policies took longer than 2 seconds to answer, so there is no answer. Look for conditions that go through long lists within long lists.")
-	ErrTooMuch = fault.New(fault.Limited, "policy.too_much", "The policies wanted more memory or more comparisons for one question than there are (32 MB, 20 million), so there is no answer. Look for conditions that make long texts and lists, or that compare long lists with each other.")
+	ErrTooMuch = fault.New(fault.Limited, "policy.too_much", "The policies wanted more memory or more comparisons for one question than there are (32 MB, 50 million), so there is no answer. Look for conditions that make long texts and lists, or that compare long lists with each other.")
 	// ErrNoPlan is a question that Cerbos' planner fails at, as it does at some conditions and attributes of a type
 	// that nobody thought of. A check of the same resources is answered.
 	ErrNoPlan    = fault.New(fault.Conflict, "policy.no_plan", "The conditions of the policies cannot be made a filter for this principal and these attributes. Ask about the resources themselves: POST /api/check/resources.")
