@@ -109,6 +109,28 @@ func TestHostileTenant(t *testing.T) {
 		asking.Wait()
 		t.Logf("%-32s %d checks answered meanwhile", name, answered.Load()-before)
 	}
+	for name, expr := range map[string]string{
+		"loops in loops":  `P.attr.tags.all(a, P.attr.tags.all(b, P.attr.tags.all(c, P.attr.tags.all(d, a + b + c + d != P.id))))`,
+		"a text of texts": `P.attr.tags.join().replace("t", P.attr.tags.join()).replace("t", P.attr.tags.join()).replace("t", P.attr.tags.join()).size() > 0`,
+		"a large pattern": `P.attr.tags.join().replace("t", P.attr.tags.join()).matches("` + strings.Repeat("[a-z]{0,900}", 20) + `0")`,
+		"a long list":     `lists.range(P.attr.tags.size() * 5000).map(a, [a, a, a, a, a, a, a, a]).distinct().size() > 0`,
+	} {
+		if err := o.Publish("hostile", map[string][]byte{"document.yaml": []byte(hostilePolicy(expr))}); err != nil {
+			t.Fatalf("%s was not published: %v", name, err)
+		}
+		before := answered.Load()
+		tags := `"` + strings.Repeat(`tag", "`, 150) + `tag"`
+		for _, question := range []string{
+			`check/resources {"principal": {"id": "h", "roles": ["user"], "attr": {"tags": [` + tags + `]}}, "resources": [{"actions": ["view"], "resource": {"kind": "document", "id": "d"}}]}`,
+			`plan/resources {"principal": {"id": "h", "roles": ["user"], "attr": {"tags": [` + tags + `]}}, "actions": ["view"], "resource": {"kind": "document"}}`,
+		} {
+			to, body, _ := strings.Cut(question, " ")
+			if status, answer, err := askAt(server.URL, "hostile", to, hostile, body); err != nil || status != http.StatusTooManyRequests {
+				t.Errorf("%s, %s: %d %.200s %v", name, to, status, answer, err)
+			}
+		}
+		t.Logf("%-32s %d checks answered meanwhile", name, answered.Load()-before)
+	}
 	close(over)
 	wait.Wait()
 	if answered.Load() == 0 || failed.Load() > 0 {
@@ -154,7 +176,11 @@ func victimOverHTTP(base, token string) error {
 }
 
 func ask(base, tenant, token, request string) (int, string, error) {
-	r, err := http.NewRequest(http.MethodPost, base+"/t/"+tenant+"/api/check/resources", strings.NewReader(request))
+	return askAt(base, tenant, "check/resources", token, request)
+}
+
+func askAt(base, tenant, path, token, request string) (int, string, error) {
+	r, err := http.NewRequest(http.MethodPost, base+"/t/"+tenant+"/api/"+path, strings.NewReader(request))
 	if err != nil {
 		return 0, "", err
 	}
