@@ -175,6 +175,18 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 		tokenA, tokenB := w.token(a.slug, a.client, a.secret), w.token(b.slug, b.client, b.secret)
 		doc := w.do(must(http.NewRequest("GET", w.url+"/t/acme/api/v1/openapi.json", nil))).body
 		ops := operationsOf(t, doc)
+		// The lists first: what tenant B has asked for by tenant A's ids is in tenant B's own decision records from then on.
+		for _, op := range ops {
+			if op.platform || op.method != "GET" || strings.Contains(op.path, "{") {
+				continue
+			}
+			got := w.call(tokenB, "GET", b.slug, op.path+"?limit=200", nil)
+			for _, thing := range a.ids {
+				if strings.Contains(string(got.body), thing) {
+					t.Errorf("%s %s of tenant B shows %s of tenant A", op.method, op.path, thing)
+				}
+			}
+		}
 		tried := 0
 		for _, op := range ops {
 			name := op.method + " " + op.path
@@ -185,14 +197,6 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 				continue
 			}
 			if !strings.Contains(op.path, "{") {
-				if op.method == "GET" {
-					got := w.call(tokenB, "GET", b.slug, op.path+"?limit=200", nil)
-					for _, thing := range a.ids {
-						if strings.Contains(string(got.body), thing) {
-							t.Errorf("%s of tenant B shows %s of tenant A", name, thing)
-						}
-					}
-				}
 				continue
 			}
 			if op.id == "put-policy-file" { // writes a file of its own
