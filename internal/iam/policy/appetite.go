@@ -47,6 +47,8 @@ var appetites = map[string]appetite{
 	"json.encode":   func(a []ref.Val) (int64, int64) { return 2 * whole(a[0], 0), 0 },
 	"charAt":        func(a []ref.Val) (int64, int64) { return 8, size(a[0]) / 128 },
 	"substring":     substring,
+	"indexOf":       finding,
+	"lastIndexOf":   finding,
 	"lowerAscii":    copying,
 	"upperAscii":    copying,
 	"trim":          copying,
@@ -222,6 +224,11 @@ func substring(a []ref.Val) (bytes, steps int64) {
 		n = min(n, number(a[2])-number(a[1]))
 	}
 	return 2 * max(0, n), size(a[0]) / 128
+}
+
+// finding is what a search for a text takes, which is begun anew at every character.
+func finding(a []ref.Val) (bytes, steps int64) {
+	return 4 * (size(a[0]) + size(a[1])), size(a[0]) * size(a[1]) / 8
 }
 
 // matching is what a search for a regular expression takes: Go's steps through the text with as many

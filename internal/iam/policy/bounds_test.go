@@ -65,6 +65,8 @@ var greedy = []struct{ variables, condition string }{
 	{"", "P.attr.l.except(P.attr.m).size() >= 0"},
 	{"", "!P.attr.s.matches('" + strings.Repeat("[a-c]{0,900}", 20) + "y')"},
 	{"", "!P.attr.s.matches('" + strings.Repeat("[a-c]{0,900}", 20) + "' + (P.attr.n > 10.0 ? 'y' : 'z'))"},
+	{"", "P.attr.s.indexOf(P.attr.s.substring(100) + 'b') < 0"},
+	{"", "P.attr.s.lastIndexOf('b' + P.attr.s.substring(100)) < 0"},
 	{"", "regex.replace(P.attr.s, 'a', P.attr.s).size() >= 0"},
 	{"", "regex.extractAll(P.attr.s, '(?:a|b|c|[d-f]){0,900}y?').size() >= 0"},
 	{"", "P.attr.s.pathMatch(P.attr.s)"},
@@ -162,7 +164,7 @@ func TestBoundedCallsAnswerAsOthers(t *testing.T) {
 		"[1, 2].except([2]) == [1]", "'a-b-c'.replace('-', '+') == 'a+b+c'", "'a-b-c'.replace('-', '+', 1) == 'a+b-c'", "'ab'.replace('', '-') == '-a-b-'",
 		"['a', 'b'].join() == 'ab'", "['a', 'b'].join(', ') == 'a, b'", "joinPath(['a', 'b']) == 'a/b'", "'a,b'.split(',') == ['a', 'b']", "'a,b,c'.split(',', 2) == ['a', 'b,c']",
 		"hierarchy('a.b').size() == 2", "hierarchy('a:b', ':').size() == 2", "'%s and %d'.format(['x', 3]) == 'x and 3'", "json.encode({'a': [1]}) == '{\"a\":[1]}'",
-		"'abc'.charAt(1) == 'b'", "'abc'.substring(1) == 'bc'", "'abc'.substring(1, 2) == 'b'", "'Ab'.lowerAscii() == 'ab'", "'Ab'.upperAscii() == 'AB'", "' a '.trim() == 'a'",
+		"'abc'.charAt(1) == 'b'", "'abc'.substring(1) == 'bc'", "'abca'.indexOf('a', 1) == 3", "'abca'.lastIndexOf('a', 2) == 0", "'abc'.substring(1, 2) == 'b'", "'Ab'.lowerAscii() == 'ab'", "'Ab'.upperAscii() == 'AB'", "' a '.trim() == 'a'",
 		`strings.quote('a') == '"a"'`, "base64.encode(b'a') == 'YQ=='", "base64.decode('YQ==') == b'a'", "string(1) == '1'", "bytes('a') == b'a'",
 		"'abc'.matches('b')", "!'abc'.matches('^b')", "P.attr.s.matches(P.attr.s)", "matches('abc', 'b.')", "regex.extract('a1', '[0-9]').value() == '1'",
 		"regex.replace('a1b2', '[0-9]', '-') == 'a-b-'", "regex.replace('a1b2', '[0-9]', '-', 1) == 'a-b2'", "regex.extractAll('a1b2', '[0-9]') == ['1', '2']",
@@ -238,7 +240,7 @@ func TestBoundedCallsAnswerAsOthers(t *testing.T) {
 const harmless = `!_ -_ @in @not_strictly_false _!=_ _%_ _&&_ _*_ _-_ _/_ _<=_ _<_ _==_ _>=_ _>_ _?._ _?_:_ _[?_] _[_] __not_strictly_false__ _in_ _||_
 	ancestorOf basePath bool cel.@block cidr commonAncestors contains containsCIDR containsIP descendentOf dirPath double duration dyn endsWith extPath family first
 	getDate getDayOfMonth getDayOfWeek getDayOfYear getFullYear getHours getMilliseconds getMinutes getMonth getSeconds hasValue id immediateChildOf immediateParentOf in
-	inIPAddrRange indexOf int ip ip.isCanonical isCIDR isGlobalUnicast isIP isLinkLocalMulticast isLinkLocalUnicast isLoopback isMask isMemberOf isUnspecified last lastIndexOf
+	inIPAddrRange int ip ip.isCanonical isCIDR isGlobalUnicast isIP isLinkLocalMulticast isLinkLocalUnicast isLoopback isMask isMemberOf isUnspecified last
 	masked matchesID math.@max math.@min math.abs math.bitAnd math.bitNot math.bitOr math.bitShiftLeft math.bitShiftRight math.bitXor math.ceil math.floor math.isFinite
 	math.isInf math.isNaN math.round math.sign math.sqrt math.trunc name now optional.none optional.of optional.ofNonZeroValue optional.unwrap or orValue overlaps path
 	pathHasPrefix prefixLength relPath siblingOf size spiffeID spiffeMatchAny spiffeMatchExact spiffeMatchOneOf spiffeMatchTrustDomain spiffeTrustDomain startsWith timeSince
