@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"time"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	"github.com/google/cel-go/cel"
@@ -43,9 +44,9 @@ type question struct {
 
 type questionKey struct{}
 
-// ask begins a question, which its End ends.
-func ask(ctx context.Context) *question {
-	return &question{Bounded: clock.Within(ctx, evaluationTime), share: 1}
+// ask begins a question, which its End ends, with one of so many shares of the time and the bounds.
+func ask(ctx context.Context, share int64) *question {
+	return &question{Bounded: clock.Within(ctx, evaluationTime/time.Duration(share)), share: share}
 }
 
 // Value implements context.Context.
@@ -73,12 +74,12 @@ func (q *question) stopped(asker context.Context, err error) error {
 	switch {
 	case q.over || errors.Is(err, ErrTooMuch):
 		return ErrTooMuch
-	case q.Err() == nil:
-		return nil
-	case asker.Err() != nil:
+	case q.Err() != nil && asker.Err() != nil:
 		return asker.Err()
+	case q.Err() != nil || errors.Is(err, ErrTooSlow):
+		return ErrTooSlow
 	}
-	return ErrTooSlow
+	return nil
 }
 
 // questionName is where a bounded call finds the question among an evaluation's variables. No expression can name it.
@@ -140,6 +141,16 @@ func init() {
 		panic("policy: " + err.Error())
 	}
 	celEnvironment = bounded
+	all := bounded.Functions()
+	for name := range appetites {
+		bindings, err := all[name].Bindings()
+		if err != nil || len(bindings) == 0 {
+			panic("policy: a function of CEL that must be bounded is not there: " + name)
+		}
+		for _, b := range bindings {
+			implementations[b.Operator] = b
+		}
+	}
 }
 
 type limits struct{}
@@ -153,22 +164,7 @@ func (limits) ProgramOptions() []cel.ProgramOption {
 }
 
 // implementations are those of the functions that have an appetite, by name and by overload.
-var implementations = sync.OnceValue(func() map[string]*functions.Overload {
-	out := map[string]*functions.Overload{}
-	for name, f := range celEnvironment.Functions() {
-		if appetites[name] == nil {
-			continue
-		}
-		all, err := f.Bindings()
-		if err != nil {
-			panic("policy: " + err.Error())
-		}
-		for _, o := range all {
-			out[o.Operator] = o
-		}
-	}
-	return out
-})
+var implementations = map[string]*functions.Overload{}
 
 // boundCall puts a bounded call in place of one that has an appetite.
 func boundCall(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
@@ -180,13 +176,9 @@ func boundCall(i interpreter.InterpretableV2) (interpreter.InterpretableV2, erro
 	if wants == nil {
 		return i, nil
 	}
-	of := implementations()
-	impl := of[call.OverloadID()]
+	impl := implementations[call.OverloadID()]
 	if impl == nil {
-		impl = of[call.Function()]
-	}
-	if impl == nil {
-		return i, nil
+		impl = implementations[call.Function()]
 	}
 	bounded := &boundedCall{InterpretableCall: call, args: call.Args(), wants: wants, impl: impl}
 	if call.Function() == overloads.Matches {

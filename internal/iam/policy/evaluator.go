@@ -96,7 +96,7 @@ func newEvaluator(table []byte, s Settings) (*Evaluator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load a compiled rule table: %w", err)
 	}
-	// Measured: ten small policies are a table of 31 KB and take 48 KB if their conditions are
+	// Measured: ten small policies are a table of 18 KB and take 17 KB if their conditions are
 	// said elsewhere too; programs of their own are 5 KB each.
 	return &Evaluator{table: ev, actions: actions, cost: 8<<10 + 3*int64(len(table)), plans: plans}, nil
 }
@@ -135,7 +135,7 @@ func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*en
 		return nil, err
 	}
 	defer e.leave()
-	q := ask(ctx)
+	q := ask(ctx, 1)
 	defer q.End()
 	outputs, _, err := e.table.Check(q, in)
 	// A condition that was interrupted counts as not met, and an answer with it as none at all.
@@ -154,7 +154,7 @@ func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (
 		return nil, err
 	}
 	defer e.leave()
-	q := ask(ctx)
+	q := ask(ctx, 1)
 	defer q.End()
 	in, done := q.plan(in)
 	defer done()

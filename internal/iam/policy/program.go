@@ -123,7 +123,7 @@ func (p *program) ConcurrentEval(ctx context.Context, vars any) <-chan cel.EvalR
 }
 
 // variable is a program of a variable, which Cerbos evaluates without a context. What it makes stays for all conditions that
-// follow, so the variables of a policy share what one question may take.
+// follow, and none of them knows of the time that others took, so the variables of a policy share what one question may take.
 type variable struct {
 	*program
 	share int64 // how many they are
@@ -138,13 +138,12 @@ func (v variable) Eval(vars any) (ref.Val, *cel.EvalDetails, error) {
 	if !v.loops && !v.bounded {
 		return planned.Eval(vars)
 	}
-	q := ask(context.Background())
+	q := ask(context.Background(), v.share)
 	defer q.End()
-	q.share = v.share
 	q.in(vars)
 	out, details, err := planned.ContextEval(q, vars)
-	if q.over {
-		return nil, nil, ErrTooMuch // and not a value of CEL: Cerbos then gives up the question instead of the variable
+	if stopped := q.stopped(context.Background(), err); stopped != nil {
+		return nil, nil, stopped // and not a value of CEL: Cerbos then gives up the question instead of the variable
 	}
 	return out, details, err
 }
