@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"sync"
-	"time"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	"github.com/google/cel-go/cel"
@@ -37,16 +36,23 @@ const (
 // evaluates it.
 type question struct {
 	*clock.Bounded
-	share       int64 // the bounds are divided by it
 	made, steps int64
-	over        bool // it wanted more than there is
+	over        bool      // it wanted more than there is
+	places      []*string // in asked, until done
 }
 
 type questionKey struct{}
 
-// ask begins a question, which its End ends, with one of so many shares of the time and the bounds.
-func ask(ctx context.Context, share int64) *question {
-	return &question{Bounded: clock.Within(ctx, evaluationTime/time.Duration(share)), share: share}
+// ask begins a question, which done ends.
+func ask(ctx context.Context) *question {
+	return &question{Bounded: clock.Within(ctx, evaluationTime)}
+}
+
+func (q *question) done() {
+	for _, place := range q.places {
+		asked.Delete(place)
+	}
+	q.End()
 }
 
 // Value implements context.Context.
@@ -64,7 +70,7 @@ func (q *question) take(bytes, steps int64) bool {
 		return bytes <= maxMade && steps <= maxSteps
 	}
 	q.made, q.steps = q.made+bytes, q.steps+steps
-	q.over = q.over || q.made > maxMade/q.share || q.steps > maxSteps/q.share
+	q.over = q.over || q.made > maxMade || q.steps > maxSteps
 	return !q.over
 }
 
@@ -92,21 +98,43 @@ func (q *question) in(variables any) {
 	}
 }
 
-// planning are the questions for plans that are being made. A planner hands no context to what it evaluates, but it does hand over
-// the request, and the place of its principal's roles in memory is nobody else's.
-var planning sync.Map // of *string to *question
+// asked are the questions whose evaluations are given no context: plans, and the variables of checks. But they are given the
+// request, and the place of its principal's roles in memory is nobody else's.
+var asked sync.Map // of *string to *question
 
-// plan returns the input with roles in a place of their own, by which the question is found until done.
-func (q *question) plan(in *enginev1.PlanResourcesInput) (own *enginev1.PlanResourcesInput, done func()) {
-	roles := slices.Clone(in.GetPrincipal().GetRoles())
+// own returns the principal with roles in a place of their own, by which the question is found until done. Without
+// roles nothing is evaluated about a principal.
+func (q *question) own(p *enginev1.Principal) *enginev1.Principal {
+	roles := slices.Clone(p.GetRoles())
 	if len(roles) == 0 {
-		return in, func() {}
+		return p
 	}
-	own = shallow(in)
-	own.Principal = shallow(in.Principal)
-	own.Principal.Roles = roles
-	planning.Store(&roles[0], q)
-	return own, func() { planning.Delete(&roles[0]) }
+	p = shallow(p)
+	p.Roles = roles
+	q.places = append(q.places, &roles[0])
+	asked.Store(&roles[0], q)
+	return p
+}
+
+// plan is the input of a plan with a principal of the question's own.
+func (q *question) plan(in *enginev1.PlanResourcesInput) *enginev1.PlanResourcesInput {
+	in = shallow(in)
+	in.Principal = q.own(in.Principal)
+	return in
+}
+
+// check is the inputs of a check with principals of the question's own.
+func (q *question) check(in []*enginev1.CheckInput) []*enginev1.CheckInput {
+	out := make([]*enginev1.CheckInput, len(in))
+	for i, input := range in {
+		out[i] = shallow(input)
+		if i > 0 && input.GetPrincipal() == in[i-1].GetPrincipal() { // of a batch it is the same
+			out[i].Principal = out[i-1].Principal
+		} else {
+			out[i].Principal = q.own(input.GetPrincipal())
+		}
+	}
+	return out
 }
 
 // shallow is another message with the same fields.
@@ -124,11 +152,16 @@ func questionOf(frame *interpreter.ExecutionFrame) *question {
 		q, _ := v.(*question)
 		return q
 	}
-	v, _ := frame.ResolveName("request")
-	request, _ := v.(*enginev1.Request)
-	if roles := request.GetPrincipal().GetRoles(); len(roles) > 0 {
-		if v, ok := planning.Load(&roles[0]); ok {
-			return v.(*question)
+	request, _ := frame.ResolveName("request")
+	return questionAbout(request)
+}
+
+// questionAbout is the question of a request that was given away without it; nil, where it is none of those.
+func questionAbout(request any) *question {
+	r, _ := request.(*enginev1.Request)
+	if roles := r.GetPrincipal().GetRoles(); len(roles) > 0 {
+		if q, ok := asked.Load(&roles[0]); ok {
+			return q.(*question)
 		}
 	}
 	return nil

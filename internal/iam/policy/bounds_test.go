@@ -165,6 +165,33 @@ func TestGreedyConditionsHaveNoAnswer(t *testing.T) {
 	}
 }
 
+// What the variables of one resource took is missing to the next one of the batch.
+func TestVariablesShareABatchsTime(t *testing.T) {
+	ev, err := newEvaluator(tableOf(t, Files{"d.yaml": denying("slow: 'P.attr.l.all(a, P.attr.l.all(b, a >= 0.0 && b >= 0.0))'", "!V.slow")}), DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := make([]*enginev1.CheckInput, 50)
+	for _, size := range []int{2000, 2} { // a second or so for each, and nothing
+		p := principal(t, size)
+		for i := range in {
+			in[i] = &enginev1.CheckInput{Actions: []string{"view"}, Principal: p, Resource: &enginev1.Resource{Kind: "doc", Id: fmt.Sprint(i)}}
+		}
+		began := time.Now()
+		out, err := ev.Check(t.Context(), in)
+		if slow := size > 2; slow != errors.Is(err, ErrTooSlow) || !slow && (len(out) != 50 || out[49].Actions["view"].GetEffect() != effectv1.Effect_EFFECT_ALLOW) || time.Since(began) > 10*time.Second {
+			t.Errorf("of %d elements: %v, %v after %v", size, out, err, time.Since(began))
+		}
+		if in[0].Principal != p || in[49].Principal != p {
+			t.Error("the inputs, which are recorded, have other principals now")
+		}
+	}
+	asked.Range(func(place, _ any) bool {
+		t.Errorf("a question is still known by %v", place)
+		return true
+	})
+}
+
 // A bounded call answers as cel-go's own does: with a value, an error, or, in a plan, with what is left of it.
 func TestBoundedCallsAnswerAsOthers(t *testing.T) {
 	holds := []string{
@@ -217,7 +244,7 @@ func TestBoundedCallsAnswerAsOthers(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		out, _, err := prg.ContextEval(ask(t.Context(), 1), map[string]any{"request": request, "P": request.Principal})
+		out, _, err := prg.ContextEval(ask(t.Context()), map[string]any{"request": request, "P": request.Principal})
 		if err != nil {
 			return nil, err
 		}

@@ -111,7 +111,7 @@ func (c *programCache) showVariables(params *ruletable.RowParams, variables map[
 	for _, v := range params.CelPrograms {
 		if original, hidden := variables[v.Expr]; hidden {
 			v.Expr = original
-			v.Prog = variable{c.m[original].(*program), int64(len(params.CelPrograms))}
+			v.Prog = variable{c.m[original].(*program)}
 		}
 	}
 }

@@ -122,12 +122,8 @@ func (p *program) ConcurrentEval(ctx context.Context, vars any) <-chan cel.EvalR
 	return planned.ConcurrentEval(ctx, vars)
 }
 
-// variable is a program of a variable, which Cerbos evaluates without a context. What it makes stays for all conditions that
-// follow, and none of them knows of the time that others took, so the variables of a policy share what one question may take.
-type variable struct {
-	*program
-	share int64 // how many they are
-}
+// variable is a program of a variable, which Cerbos evaluates without a context.
+type variable struct{ *program }
 
 // Eval implements cel.Program.
 func (v variable) Eval(vars any) (ref.Val, *cel.EvalDetails, error) {
@@ -138,8 +134,12 @@ func (v variable) Eval(vars any) (ref.Val, *cel.EvalDetails, error) {
 	if !v.loops && !v.bounded {
 		return planned.Eval(vars)
 	}
-	q := ask(context.Background(), v.share)
-	defer q.End()
+	names, _ := vars.(map[string]any)
+	q := questionAbout(names["request"])
+	if q == nil {
+		q = ask(context.Background())
+		defer q.done()
+	}
 	q.in(vars)
 	out, details, err := planned.ContextEval(q, vars)
 	if stopped := q.stopped(context.Background(), err); stopped != nil {
@@ -189,4 +189,11 @@ func eachOfCondition(c *runtimev1.Condition, f func(*runtimev1.Expr)) {
 			eachOfCondition(c, f)
 		}
 	}
+}
+
+// hasVariables reports whether a rule has variables: those are evaluated without a context.
+func hasVariables(rt *runtimev1.RuleTable) bool {
+	return slices.ContainsFunc(rt.GetRules(), func(row *runtimev1.RuleTable_RuleRow) bool {
+		return len(row.GetParams().GetOrderedVariables())+len(row.GetDerivedRoleParams().GetOrderedVariables()) > 0
+	})
 }
