@@ -141,7 +141,8 @@ func (d *DB) View(ctx context.Context, c caller.Caller, fn func(tx *Tx) error) e
 
 // Update runs fn in one read-write transaction, committed when fn returns nil
 // and rolled back otherwise. After a serialization failure or a deadlock fn runs
-// again, up to five times: it must assign to outer variables, never append.
+// again, up to five times, so fn must not change outer variables: a transaction
+// that returns a value is a Write.
 //
 // Nothing slow belongs inside: no hashing, no HTTP, no mail, no other transaction
 // (on SQLite a nested one would wait for itself).
