@@ -1,0 +1,368 @@
+package internal
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// The widths of lines in columns. A tab counts as tabColumns.
+const (
+	commentColumns = 100
+	codeColumns    = 120
+	proseColumns   = 120
+	tabColumns     = 4
+)
+
+// notSwept lists the packages and pages whose words still await a sweep. The list only shrinks:
+// sweep a package, run its subtest, remove its line.
+var notSwept = []string{
+	"CONTRIBUTING.md",
+	"README.md",
+	"app",
+	"bench",
+	"cmd/gatehouse",
+	"docs/ARCHITECTURE.md",
+	"docs/benchmarks.md",
+	"docs/decisions/0001-provider-code.md",
+	"docs/decisions/0002-jobs.md",
+	"docs/decisions/0003-browser-tests.md",
+	"docs/decisions/0004-system-tables.md",
+	"docs/decisions/0005-lint.md",
+	"docs/decisions/0006-copies.md",
+	"docs/decisions/0007-transactions.md",
+	"docs/decisions/0008-principals.md",
+	"docs/decisions/0009-decision-api.md",
+	"docs/decisions/0010-policy-engine.md",
+	"docs/decisions/0011-own-policies.md",
+	"docs/guides/decision-records.md",
+	"docs/guides/first-policy.md",
+	"docs/guides/first-steps.md",
+	"docs/guides/from-a-cerbos-sidecar.md",
+	"docs/guides/principals.md",
+	"docs/roles.md",
+	"doors/admin",
+	"doors/oidc",
+	"doors/pages",
+	"doors/pdp",
+	"doors/pdp/wire",
+	"e2e",
+	"examples/webapp",
+	"iam/access",
+	"iam/application",
+	"iam/attempt",
+	"iam/audit",
+	"iam/compiler",
+	"iam/credential",
+	"iam/decision",
+	"iam/engine",
+	"iam/grant",
+	"iam/group",
+	"iam/policy",
+	"iam/principal",
+	"iam/role",
+	"iam/session",
+	"iam/signin",
+	"iam/signingkey",
+	"iam/tenant",
+	"iam/user",
+	"kit/api",
+	"kit/batch",
+	"kit/cache",
+	"kit/caller",
+	"kit/clock",
+	"kit/config",
+	"kit/db",
+	"kit/fault",
+	"kit/filter",
+	"kit/id",
+	"kit/job",
+	"kit/jose",
+	"kit/mail",
+	"kit/page",
+	"kit/secret",
+	"kit/web",
+	"migrations",
+	"parity",
+	"policies",
+	"testkit",
+	"testkit/browser",
+	"testkit/cerbos",
+	"testkit/process",
+	"testkit/smtp",
+	"testkit/world",
+	"internal",
+}
+
+var unswept = flag.Bool("unswept", false, "check the words of packages in notSwept too")
+
+// phrases are the worst patterns of prose that is hard to read, each with what to write instead.
+// A blank in a pattern also matches a line break.
+var phrases = []phrase{
+	{`anew`, `"again"`},
+	{`any ?more`, `"no longer"`},
+	{`whoever`, `the role: "the caller", "a client that"`},
+	{`(somebody|nobody)`, `the role: "a user", "no caller"`},
+	{`who (asks?|asked)`, `"the caller"`},
+	{`what (is|was) (told|asked)`, `the thing: "the answer", "the request"`},
+	{`(go|goes|going|gone|went) by`, `"use"`},
+	{`(put|puts|putting) off`, `"defer"`},
+	{`(keep|keeps|keeping|kept) back`, `"delay"`},
+	{`(pass|passes|passed|passing) over`, `"skip" or "ignore"`},
+	{`(look|looks|looked|looking) at`, `"inspect", "read" or "check"`},
+	{`as many(?: [a-z]+){0,3} as`, `"at most" or "the same number of"`},
+	{`where[^.;:]{1,80}, else`, `"if" and "otherwise"`},
+	{`(is|are|was|were) no [a-z]+`, `"is not a"`},
+}
+
+type phrase struct{ pattern, instead string }
+
+// goodNo are phrases with "is no" that are plain English.
+var goodNo = regexp.MustCompile(`(?i)\b(there (is|are|was|were) no|(is|are|was|were) no (longer|more|less|later|earlier|older|newer))\b`)
+
+// TestWords rejects phrases, widths and named results that the house's language rules out.
+// Each package and each Markdown page is a subtest, named by its path without "internal/":
+//
+//	go test ./internal -run 'TestWords/iam/user'
+//	go test ./internal -run 'TestWords/docs/ARCHITECTURE.md'
+//
+// A package in notSwept is skipped. The flag -unswept checks it nevertheless:
+//
+//	go test ./internal -run 'TestWords/iam/user' -unswept
+func TestWords(t *testing.T) {
+	units := map[string][]string{} // file paths by unit
+	for _, p := range files(t, "..", ".go", ".md") {
+		rel := strings.TrimPrefix(filepath.ToSlash(p), "../")
+		unit := rel
+		if strings.HasSuffix(rel, ".go") {
+			unit = path.Dir(rel)
+		}
+		unit = strings.TrimPrefix(unit, "internal/")
+		units[unit] = append(units[unit], p)
+	}
+	for _, unit := range notSwept {
+		if units[unit] == nil {
+			t.Logf("notSwept: %s does not exist", unit)
+		}
+	}
+	for unit, paths := range units {
+		t.Run(unit, func(t *testing.T) {
+			if !*unswept && slices.Contains(notSwept, unit) {
+				t.Skip("its words await their sweep")
+			}
+			for _, p := range paths {
+				text, err := os.ReadFile(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				check := checkProse
+				if strings.HasSuffix(p, ".go") {
+					check = checkGo
+				}
+				for _, finding := range check(t, p, text) {
+					t.Errorf("%s:%d: %s", strings.TrimPrefix(p, "../"), finding.line, finding.text)
+				}
+			}
+		})
+	}
+}
+
+type finding struct {
+	line int
+	text string
+}
+
+// files returns the paths below root that end in one of the suffixes, without hidden and foreign
+// folders.
+func files(t *testing.T, root string, suffixes ...string) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(root, func(p string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		hidden := strings.HasPrefix(e.Name(), ".") && e.Name() != ".."
+		if e.IsDir() && (hidden || slices.Contains([]string{"node_modules", "gatehouse-data", "tmp", "bin"}, e.Name())) {
+			return fs.SkipDir
+		}
+		if slices.Contains(suffixes, path.Ext(p)) {
+			out = append(out, p)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// findPhrases looks for phrases in text, whose first line has the given number.
+func findPhrases(text string, first int) []finding {
+	var out []finding
+	for _, p := range phrases {
+		re := regexp.MustCompile(`(?i)\b` + strings.ReplaceAll(p.pattern, " ", `\s+`) + `\b`)
+		for _, at := range re.FindAllStringIndex(text, -1) {
+			found := strings.Join(strings.Fields(text[at[0]:at[1]]), " ")
+			around := strings.Join(strings.Fields(text[max(0, at[0]-7):at[1]]), " ")
+			if goodNo.MatchString(around) {
+				continue
+			}
+			line := first + strings.Count(text[:at[0]], "\n")
+			out = append(out, finding{line, fmt.Sprintf("%q: write %s", found, p.instead)})
+		}
+	}
+	return out
+}
+
+// columns returns the width of a line.
+func columns(line string) int {
+	return utf8.RuneCountInString(line) + (tabColumns-1)*strings.Count(line, "\t")
+}
+
+var (
+	generatedCode = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
+	structTag     = regexp.MustCompile("`[a-z_]+:\"")
+	directive     = regexp.MustCompile(`^//[a-z]+:[a-z]`)
+)
+
+func checkGo(t *testing.T, name string, text []byte) []finding {
+	t.Helper()
+	if generatedCode.Match(text) {
+		return nil
+	}
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, name, text, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []finding
+	for _, g := range file.Comments {
+		var prose strings.Builder
+		for _, c := range g.List {
+			if !directive.MatchString(c.Text) {
+				prose.WriteString(strings.TrimPrefix(c.Text, "//"))
+			}
+			prose.WriteByte('\n')
+		}
+		out = append(out, findPhrases(prose.String(), fset.Position(g.Pos()).Line)...)
+	}
+	raw := rawStringLines(fset, file)
+	for i, line := range strings.Split(string(text), "\n") {
+		comment := strings.TrimSpace(line)
+		switch n := columns(line); {
+		case raw[i+1], directive.MatchString(comment), structTag.MatchString(line), strings.Contains(line, "://"):
+		case strings.HasPrefix(comment, "//") && n > commentColumns:
+			out = append(out, finding{i + 1, fmt.Sprintf("a comment of %d columns, over %d", n, commentColumns)})
+		case n > codeColumns:
+			out = append(out, finding{i + 1, fmt.Sprintf("a line of %d columns, over %d", n, codeColumns)})
+		}
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch f := n.(type) {
+		case *ast.FuncDecl:
+			out = append(out, namedResults(fset, f.Type, f.Body)...)
+		case *ast.FuncLit:
+			out = append(out, namedResults(fset, f.Type, f.Body)...)
+		}
+		return true
+	})
+	return out
+}
+
+// rawStringLines returns the lines inside raw strings of several lines: they are data, such as SQL.
+func rawStringLines(fset *token.FileSet, file *ast.File) map[int]bool {
+	out := map[int]bool{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if lit, ok := n.(*ast.BasicLit); ok && strings.HasPrefix(lit.Value, "`") {
+			first, last := fset.Position(lit.Pos()).Line, fset.Position(lit.End()).Line
+			for l := first; first < last && l <= last; l++ {
+				out[l] = true
+			}
+		}
+		return true
+	})
+	return out
+}
+
+// namedResults rejects named results of a function that defers nothing: only a deferred function
+// needs their names.
+func namedResults(fset *token.FileSet, f *ast.FuncType, body *ast.BlockStmt) []finding {
+	if body == nil || f.Results == nil || len(f.Results.List) == 0 || len(f.Results.List[0].Names) == 0 {
+		return nil
+	}
+	defers := false
+	ast.Inspect(body, func(n ast.Node) bool {
+		switch n.(type) {
+		case *ast.DeferStmt:
+			defers = true
+		case *ast.FuncLit:
+			return false
+		}
+		return true
+	})
+	if defers {
+		return nil
+	}
+	return []finding{{fset.Position(f.Results.Pos()).Line, "named results without a defer"}}
+}
+
+// checkProse checks a Markdown page. Code blocks are exempt, and tables and links have any width.
+func checkProse(_ *testing.T, _ string, text []byte) []finding {
+	var out []finding
+	lines := strings.Split(string(bytes.TrimSuffix(text, []byte("\n"))), "\n")
+	fence := ""
+	for i, line := range lines {
+		trimmed := strings.TrimSpace(line)
+		mark := trimmed[:len(trimmed)-len(strings.TrimLeft(trimmed, "`"))]
+		switch {
+		case fence == "" && len(mark) >= 3:
+			fence = mark
+		case fence != "" && mark == fence:
+			fence = ""
+		}
+		if fence != "" || len(mark) >= 3 {
+			lines[i] = ""
+			continue
+		}
+		if n := columns(line); n > proseColumns && !strings.HasPrefix(trimmed, "|") && !strings.Contains(line, "://") {
+			out = append(out, finding{i + 1, fmt.Sprintf("a line of %d columns, over %d", n, proseColumns)})
+		}
+	}
+	return append(out, findPhrases(strings.Join(lines, "\n"), 1)...)
+}
+
+func TestWordsFinds(t *testing.T) {
+	page := "# Page\n\nThe caller goes\nby it. There is no flow, and it is no longer one.\n" +
+		"```sh\necho anew\n```\nIt is no flow.\n| " + strings.Repeat("x", proseColumns) + " |\n" + strings.Repeat("x", proseColumns+1)
+	source := "// Package p asks anew.\npackage p\n\n//lint:ignore X anew\n// as many of them\n// as there are\n" +
+		"func f() (n int) { return 0 }\n\nfunc g() (err error) { defer f(); return nil }\n\n" +
+		"//" + strings.Repeat("x", commentColumns) + "\nvar s = \"" + strings.Repeat("x", codeColumns) + "\"\n"
+	for name, c := range map[string]struct {
+		got  []finding
+		want []int
+	}{
+		"page":   {checkProse(t, "p.md", []byte(page)), []int{3, 8, 10}},
+		"source": {checkGo(t, "p.go", []byte(source)), []int{1, 5, 7, 11, 12}},
+	} {
+		var got []int
+		for _, f := range c.got {
+			got = append(got, f.line)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: findings in lines %v, want %v: %v", name, got, c.want, c.got)
+		}
+	}
+}
