@@ -10,8 +10,10 @@ import (
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	requestv1 "github.com/cerbos/cerbos/api/genpb/cerbos/request/v1"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp/wire"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -92,27 +94,14 @@ func (s authzenService) evaluate(ctx context.Context, a *asker, m *authzenv1.Acc
 	return decided[0], nil
 }
 
-// evaluateAll is evaluateBatch, but without evaluations it answers the request as one of a
-// single evaluation (§7.1).
-func (s authzenService) evaluateAll(ctx context.Context, a *asker, m *authzenv1.AccessEvaluationBatchRequest, size int) (*batchAnswer, error) {
+// evaluateAll is evaluateBatch over HTTP. Without evaluations it answers the request as a single
+// evaluation (§7.1).
+func (s authzenService) evaluateAll(ctx context.Context, a *asker, m *authzenv1.AccessEvaluationBatchRequest, size int) (proto.Message, error) {
 	if len(m.Evaluations) > 0 {
-		resp, err := s.evaluateBatch(ctx, a, m, size)
-		return &batchAnswer{many: resp}, err
+		return s.evaluateBatch(ctx, a, m, size)
 	}
-	resp, err := s.evaluate(ctx, a, &authzenv1.AccessEvaluationRequest{Subject: m.Subject, Resource: m.Resource, Action: m.Action, Context: m.Context}, size)
-	return &batchAnswer{one: resp}, err
-}
-
-type batchAnswer struct {
-	one  *authzenv1.AccessEvaluationResponse
-	many *authzenv1.AccessEvaluationBatchResponse
-}
-
-func (b *batchAnswer) json() []byte {
-	if b.one != nil {
-		return protoJSON(b.one)
-	}
-	return protoJSON(b.many)
+	one := &authzenv1.AccessEvaluationRequest{Subject: m.Subject, Resource: m.Resource, Action: m.Action, Context: m.Context}
+	return s.evaluate(ctx, a, one, size)
 }
 
 // evaluateBatch answers evaluations in their order (§7). What one does not say is the request's own.
@@ -212,7 +201,7 @@ func (s authzenService) decide(ctx context.Context, a *asker, asked []evaluation
 
 // metaOf is an answer's context where the request wanted one: Cerbos' answer to the same question.
 func metaOf(call id.ID, in *enginev1.CheckInput, out *enginev1.CheckOutput) map[string]*structpb.Value {
-	text := writeCheckResources(results(in.RequestId, call.String(), []*enginev1.CheckInput{in}, []*enginev1.CheckOutput{out}, true))
+	text := wire.Write(results(in.RequestId, call.String(), []*enginev1.CheckInput{in}, []*enginev1.CheckOutput{out}, true))
 	v := &structpb.Value{}
 	if err := v.UnmarshalJSON(text); err != nil {
 		panic(fmt.Sprintf("pdp: an answer of ours cannot be read: %v", err))

@@ -88,7 +88,7 @@ func (s cerbosService) ServerInfo(context.Context, *requestv1.ServerInfoRequest)
 // called answers a gRPC call.
 func called[Req, Resp any](ctx context.Context, sc *scan, m *Req, fn func(context.Context, *asker, *Req, int) (*Resp, error)) (*Resp, error) {
 	if err := sc.err(); err != nil {
-		return nil, err
+		return nil, callError(ctx, err)
 	}
 	resp, err := fn(ctx, askerOf(ctx), m, web.CallSize(ctx))
 	if err != nil {

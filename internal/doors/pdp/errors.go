@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp/wire"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
@@ -114,13 +115,7 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	body, merr := protojson.Marshal(st.Proto())
 	if merr != nil { // a detail that is not UTF-8
-		w := &writer{}
-		w.open('{')
-		w.name("code")
-		w.b = appendNumber(w.b, float64(st.Code()))
-		w.member("message", strings.ToValidUTF8(st.Message(), "\uFFFD"))
-		w.close('}')
-		body = w.b
+		body = wire.Write(status.New(st.Code(), strings.ToValidUTF8(st.Message(), "\uFFFD")).Proto())
 	}
 	writeJSON(w, httpStatus(st.Code()), body)
 }

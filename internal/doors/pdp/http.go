@@ -5,59 +5,60 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp/wire"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // Register adds the door's patterns to the mux of a tenant's base.
 func (d *Door) Register(mux *http.ServeMux) {
 	c := cerbosService{d: d}
-	post(d, mux, "/api/check/resources", readerOf(readCheckResources), c.checkResources, writeCheckResources)
-	post(d, mux, "/api/plan/resources", readerOf(readPlanResources), c.planResources, writePlanResources)
-	post(d, mux, "/api/check", readSlow, c.checkResourceSet, nil)
-	post(d, mux, "/api/check_resource_batch", readSlow, c.checkResourceBatch, nil)
+	post(d, mux, "/api/check/resources", wire.Read, c.checkResources)
+	post(d, mux, "/api/plan/resources", wire.Read, c.planResources)
+	post(d, mux, "/api/check", wire.Read, c.checkResourceSet)
+	post(d, mux, "/api/check_resource_batch", wire.Read, c.checkResourceBatch)
 	mux.HandleFunc("GET /api/server_info", func(w http.ResponseWriter, r *http.Request) {
 		allowOrigins(w.Header())
 		if _, err := d.admitRequest(r); err != nil {
 			refuse(w, r, err)
 			return
 		}
-		d.answer(w, r, protoJSON(serverInfo))
+		d.answer(w, r, wire.Write(serverInfo))
 	})
 
 	a := authzenService{d: d}
-	post(d, mux, evaluationPath, readLenient, a.evaluate, nil)
-	post(d, mux, evaluationsPath, readLenient, a.evaluateAll, (*batchAnswer).json)
+	post(d, mux, evaluationPath, wire.ReadLenient, a.evaluate)
+	post(d, mux, evaluationsPath, wire.ReadLenient, a.evaluateAll)
 	d.handle(mux, searchSubjectPath, a.searchSubjects)
 	d.handle(mux, searchActionPath, a.searchActions)
 	d.handle(mux, searchResourcePath, a.searchResources)
 	mux.HandleFunc("GET /.well-known/authzen-configuration", d.metadata)
 }
 
-// post makes an endpoint that takes a message and answers with another. write nil is protojson.
-func post[Req, Resp any](d *Door, mux *http.ServeMux, path string, read func(body string, m proto.Message) error,
-	fn func(ctx context.Context, a *asker, m *Req, size int) (*Resp, error), write func(*Resp) []byte) {
+// message is a pointer to the protobuf message M.
+type message[M any] interface {
+	*M
+	proto.Message
+}
+
+// post registers an endpoint that reads one message and answers with another.
+func post[M any, Req message[M], Resp proto.Message](d *Door, mux *http.ServeMux, path string,
+	read func(body string, m proto.Message) error, fn func(ctx context.Context, a *asker, m Req, size int) (Resp, error)) {
 	d.handle(mux, path, func(ctx context.Context, a *asker, body string) ([]byte, error) {
-		m := new(Req)
-		if err := read(body, any(m).(proto.Message)); err != nil {
+		m := Req(new(M))
+		if err := read(body, m); err != nil {
 			return nil, err
 		}
 		resp, err := fn(ctx, a, m, len(body))
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, err
-		case write != nil:
-			return write(resp), nil
 		}
-		return protoJSON(any(resp).(proto.Message)), nil
+		return wire.Write(resp), nil
 	})
 }
 
@@ -108,91 +109,6 @@ func bodyOf(r *http.Request) (string, error) {
 		return "", invalid("The request's body could not be read to its end.")
 	}
 	return b.String(), nil
-}
-
-// readerOf reads by the fast reader, and by protojson what that gives up at.
-func readerOf[M any](fields func(*reader, *M)) func(string, proto.Message) error {
-	return func(body string, m proto.Message) error {
-		if readFast(body, any(m).(*M), fields) {
-			return nil
-		}
-		proto.Reset(m)
-		return readSlow(body, m)
-	}
-}
-
-// readSlow reads as grpc-gateway does for Cerbos: the first JSON value; nothing at all is an empty message.
-func readSlow(body string, m proto.Message) error {
-	return readBy(protojson.UnmarshalOptions{}, body, m)
-}
-
-// readLenient passes over names it does not know: AuthZEN lets requests have more than it
-// defines, such as other options.
-func readLenient(body string, m proto.Message) error {
-	return readBy(protojson.UnmarshalOptions{DiscardUnknown: true}, body, m)
-}
-
-func readBy(how protojson.UnmarshalOptions, body string, m proto.Message) error {
-	first, err := firstOf(body)
-	if err != nil || first == nil {
-		return err
-	}
-	if err := how.Unmarshal(first, m); err != nil {
-		return unread(err)
-	}
-	return nil
-}
-
-// firstOf is the first JSON value of a body, or nil where there is none.
-func firstOf(body string) (json.RawMessage, error) {
-	var first json.RawMessage
-	err := json.NewDecoder(strings.NewReader(body)).Decode(&first)
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil, nil
-	case err != nil:
-		return nil, unread(err)
-	case deep(first):
-		return nil, errDeep
-	}
-	return first, nil
-}
-
-// unread says why a body could not be read. The text may quote the request.
-func unread(err error) error {
-	text := err.Error()
-	return invalid("%s", strings.ToValidUTF8(text[:min(len(text), 300)], "\uFFFD"))
-}
-
-// deep reports whether JSON is nested deeper than any request may be, with maxDepth levels of attributes.
-func deep(b []byte) bool {
-	depth, text := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case text && c == '\\':
-			i++
-		case c == '"':
-			text = !text
-		case text:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth+8 {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
-}
-
-// protoJSON renders a message that has no writer of its own: of text, effects and what was read from JSON,
-// which always can be.
-func protoJSON(m proto.Message) []byte {
-	b, err := protojson.Marshal(m)
-	if err != nil {
-		panic("pdp: " + err.Error())
-	}
-	return b
 }
 
 // answer writes what was answered; with ?pretty indented, as a Cerbos server does.

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp/wire"
 )
 
 // A Cerbos server's limits, as it has them unless it is configured otherwise.
@@ -180,8 +182,6 @@ func fewActions(n int) error {
 	return nil
 }
 
-var errDeep = invalid("The request's attributes are nested deeper than %d levels.", maxDepth)
-
 // scan looks at what generated code lets pass and nothing behind it could store or bear: text
 // that is not UTF-8, and attributes nested without end.
 type scan struct {
@@ -195,7 +195,7 @@ func (s *scan) err() error {
 	case s.bad:
 		return invalid("The request contains text that is not UTF-8.")
 	case s.deep:
-		return errDeep
+		return wire.ErrTooDeep
 	}
 	return nil
 }
@@ -222,7 +222,7 @@ func (s *scan) resource(r *enginev1.Resource) {
 }
 
 func (s *scan) fields(attr map[string]*structpb.Value) {
-	if s.depth++; s.depth > maxDepth {
+	if s.depth++; s.depth > wire.MaxDepth {
 		s.deep = true
 	} else {
 		for name, v := range attr {
@@ -240,7 +240,7 @@ func (s *scan) value(v *structpb.Value) {
 	case *structpb.Value_StructValue:
 		s.fields(k.StructValue.GetFields())
 	case *structpb.Value_ListValue:
-		if s.depth++; s.depth > maxDepth {
+		if s.depth++; s.depth > wire.MaxDepth {
 			s.deep = true
 		} else {
 			for _, x := range k.ListValue.GetValues() {

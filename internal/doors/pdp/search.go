@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"math"
 	"slices"
 
 	authzenv1 "github.com/cerbos/cerbos/api/genpb/authzen/authorization/v1"
@@ -14,9 +13,9 @@ import (
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp/wire"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -48,7 +47,6 @@ const (
 var (
 	errSearchOthers = fault.New(fault.Denied, "search.user", "The access token is a user's, and speaks of that user only. To search for others takes an application's own token.")
 	errChanging     = fault.New(fault.Unavailable, "search.changing", "The policies were published anew while the search went on. Try again.")
-	errPage         = invalid("page: token is a text and limit a whole number that is not negative.")
 	errToken        = invalid("page.token is not one of ours. Send the next_token of the answer before, unchanged, or leave it out to begin again.")
 	errTokenOf      = invalid("page.token belongs to another search. Send it with the request that it answered, in which nothing but page.token has changed, or leave it out to begin again.")
 
@@ -67,28 +65,12 @@ type search struct {
 }
 
 func readSearch(body string) (*search, error) {
-	q := &search{AccessEvaluationRequest: &authzenv1.AccessEvaluationRequest{}, limit: -1, size: len(body)}
-	first, err := firstOf(body)
-	if err != nil || first == nil {
-		return q, err
+	m := &authzenv1.AccessEvaluationRequest{}
+	page, err := wire.ReadSearch(body, m)
+	if err != nil {
+		return nil, err
 	}
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(first, q.AccessEvaluationRequest); err != nil {
-		return nil, unread(err)
-	}
-	var paged struct {
-		Page struct {
-			Token string
-			Limit *int64
-		}
-	}
-	if err := json.Unmarshal(first, &paged); err != nil || paged.Page.Limit != nil && *paged.Page.Limit < 0 {
-		return nil, errPage
-	}
-	q.token = paged.Page.Token
-	if l := paged.Page.Limit; l != nil {
-		q.limit = int(min(*l, math.MaxUint16-1)) // above what any page holds
-	}
-	return q, nil
+	return &search{AccessEvaluationRequest: m, token: page.Token, limit: page.Limit, size: len(body)}, nil
 }
 
 // tokenVersion is the first byte of a token, so that its form can change one day.
