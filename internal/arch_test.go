@@ -33,7 +33,7 @@ var onlyIn = map[string]struct {
 	"modernc.org/sqlite":                 {[]string{"internal/kit/db"}, "the only way to SQL is a transaction of kit/db"},
 	"github.com/cerbos/cerbos/private":   {[]string{"internal/iam/policy"}, "Cerbos promises no stability there, so one package has to follow it"},
 	"github.com/cerbos/cloud-api":        {[]string{"internal/iam/policy"}, "it configures the engine"},
-	"github.com/cerbos/cerbos-sdk-go":    {[]string{"internal/iam/policy", "internal/bench", "internal/parity"}, "it asks a remote engine"},
+	"github.com/cerbos/cerbos-sdk-go":    {[]string{"internal/bench"}, "it measures us as a client of the Cerbos API does"},
 	"github.com/google/cel-go":           {[]string{"internal/iam/policy"}, "conditions are the engine's"},
 	"github.com/lestrrat-go/jwx":         {[]string{"internal/iam/policy"}, "it reads the JWTs of auxData exactly as Cerbos does, and nothing else; our own tokens are kit/jose's"},
 	"github.com/cerbos/cerbos/api/genpb": {[]string{"internal/iam/policy", "internal/iam/principal", "internal/iam/decision", "internal/iam/signin", "internal/doors/pdp", "internal/doors/admin", "internal/bench", "internal/parity", "internal/testkit"}, "the engine's messages are for those who ask it"},

@@ -85,21 +85,12 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 	known := grant.NewKnown(tokens, c)
 	tenants.Watch(known.Drop)
 	published := policy.Store{DB: d}
-	local := policy.NewInProcess(published, basePolicies)
-	tenants.Watch(local.Drop)
-	var engine policy.Engine = local
-	var actions pdp.Actions = local
-	if cfg.PolicyEngine != nil {
-		actions = nil // a fleet has policies of its own
-		if engine, err = policy.NewRemote(local, cfg.PolicyEngine); err != nil {
-			d.Close()
-			return nil, err
-		}
-	}
+	engine := policy.NewInProcess(published, basePolicies)
+	tenants.Watch(engine.Drop)
 	decide := pdp.New(pdp.Deps{
-		Tokens: known, Sites: tenants, Applications: applications, Engine: engine, Actions: actions,
+		Tokens: known, Sites: tenants, Applications: applications, Engine: engine, Actions: engine,
 		Principals: principal.New(d, tenant.NewVersions(d), c), Recorder: decisions, Clock: c,
-		AuxData: local,
+		AuxData: engine,
 	})
 	return &App{
 		Config: cfg, Log: log, Clock: c, DB: d, Ring: keyRing, Development: development,
@@ -110,7 +101,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 		Judge:        &signin.Judge{Engine: engine, Decisions: decisions, Clock: c},
 		Tenants:      tenants,
 		Applications: applications,
-		Policies:     local,
+		Policies:     engine,
 		BasePolicies: base,
 		Keys:         keys,
 		Tokens:       tokens,

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
 // policyCommands work on a tenant's policies: those in a directory, or those of a server.
@@ -251,18 +250,14 @@ func (c *rollbackPolicies) Run(e *env) error {
 }
 
 type exportPolicies struct {
-	remote     `embed:""`
-	To         string `arg:"" help:"An empty or new directory, or a file that ends in .zip or .tar.gz."`
-	Revision   int64  `placeholder:"N" help:"Which revision. Default: the one in force."`
-	Draft      bool   `help:"The draft instead of a revision."`
-	BelowScope string `name:"below-scope" placeholder:"ID" help:"Move the policies below the scope of this id, the tenant's, as a fleet of Cerbos servers (--policy-engine) wants them."`
+	remote   `embed:""`
+	To       string `arg:"" help:"An empty or new directory, or a file that ends in .zip or .tar.gz."`
+	Revision int64  `placeholder:"N" help:"Which revision. Default: the one in force."`
+	Draft    bool   `help:"The draft instead of a revision."`
 }
 
 // Run writes the policies.
 func (c *exportPolicies) Run(e *env) error {
-	if _, err := id.Parse(c.BelowScope); err != nil && c.BelowScope != "" {
-		return errors.New("--below-scope is the tenant's id, such as 0190e3a6-7c1e-7000-8000-000000000000; the platform's list of tenants has it")
-	}
 	form := policy.TarGz
 	if strings.HasSuffix(c.To, ".zip") {
 		form = policy.Zip
@@ -274,12 +269,6 @@ func (c *exportPolicies) Run(e *env) error {
 	files, err := policy.ReadArchive(archive) // a server is not believed about paths
 	if err != nil {
 		return err
-	}
-	if c.BelowScope != "" {
-		if files, err = policy.Below(files, strings.ToLower(c.BelowScope)); err != nil {
-			return e.problems(err)
-		}
-		archive = files.Archive(form)
 	}
 	if form == policy.Zip || strings.HasSuffix(c.To, ".tar.gz") || strings.HasSuffix(c.To, ".tgz") {
 		err = os.WriteFile(c.To, archive, 0o644)

@@ -266,11 +266,8 @@ func (d *Door) metadata(w http.ResponseWriter, r *http.Request) {
 	doc := struct {
 		*authzenv1.MetadataResponse        // whose names in JSON are the specification's
 		SearchSubject               string `json:"search_subject_endpoint"`
-		SearchAction                string `json:"search_action_endpoint,omitempty"`
-	}{metadataOf(base), base + searchSubjectPath, ""}
-	if d.Actions != nil {
-		doc.SearchAction = base + searchActionPath
-	}
+		SearchAction                string `json:"search_action_endpoint"`
+	}{metadataOf(base), base + searchSubjectPath, base + searchActionPath}
 	body, err := json.Marshal(doc)
 	if err != nil {
 		refuse(w, r, err)

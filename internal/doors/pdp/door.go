@@ -62,8 +62,7 @@ type AuxData interface {
 	AuxData(ctx context.Context, c caller.Caller, in *requestv1.AuxData) (*enginev1.AuxData, error)
 }
 
-// Deps is what the door works with. All fields are required but Actions, which is nil where the Engine's policies are
-// not known here.
+// Deps is what the door works with. All fields are required.
 type Deps struct {
 	Tokens       Tokens
 	Sites        Sites

@@ -51,7 +51,6 @@ var (
 	errTokenOf      = invalid("page.token belongs to another search. Send it with the request that it answered, in which nothing but page.token has changed, or leave it out to begin again.")
 
 	errAsserted  = status.Error(codes.Unimplemented, "Subjects are searched in the directory, and this application's principals are not from there: its principal_mode is asserted. "+evaluationsPath+" takes many candidates at once.")
-	errNoActions = status.Error(codes.Unimplemented, "Actions are not searched here: the policies are those of a Cerbos fleet, which does not say what actions they name. "+evaluationsPath+" takes many candidates at once.")
 	errResources = status.Error(codes.Unimplemented, "Resources are not searched here: they are the application's. "+
 		"POST /api/plan/resources gives the condition that a resource must meet, for a query of the application's own; "+evaluationsPath+" takes many candidates at once.")
 )
@@ -227,9 +226,6 @@ func allows(out *enginev1.CheckOutput, action string) bool {
 // Where the subject may do others as well, whose number has no end, there is no answer unless the request wants
 // that one: a list would hide them.
 func (s authzenService) searchActions(ctx context.Context, a *asker, body string) ([]byte, error) {
-	if s.d.Actions == nil {
-		return nil, errNoActions
-	}
 	q, err := readSearch(body)
 	if err != nil {
 		return nil, err

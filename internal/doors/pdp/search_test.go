@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -416,13 +415,5 @@ func TestSearchesThatCannotBe(t *testing.T) {
 	w.door.Actions = ahead{known}
 	if got := w.search(token, actions, ask); got.status != 503 {
 		t.Errorf("policies that change: %d %s", got.status, got.body)
-	}
-	w.door.Actions = nil
-	if got := w.search(token, actions, ask); got.status != 501 || !strings.Contains(got.body, "fleet") {
-		t.Errorf("policies that are not here: %d %s", got.status, got.body)
-	}
-	r, _ := http.NewRequest("GET", w.origin+"/t/acme/.well-known/authzen-configuration", nil)
-	if m := w.do(r).json(t); m["search_action_endpoint"] != nil || m["search_subject_endpoint"] == nil {
-		t.Errorf("the description names %v", m)
 	}
 }

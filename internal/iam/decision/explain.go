@@ -61,11 +61,7 @@ func Explain(ctx context.Context, r Record, index int, files policy.Files, s pol
 	for _, a := range how.Actions {
 		x.Same = x.Same && r.effectsOf(index)[a.Action].GetEffect().String() == a.Effect
 	}
-	switch {
-	case x.Same || len(x.Notes) > 0:
-	case r.Revision == 0 && !policy.Reserved(in.GetResource().GetKind()):
-		x.Notes = append(x.Notes, "A fleet of Cerbos servers answered, and its policies are not known here.")
-	default:
+	if !x.Same && len(x.Notes) == 0 {
 		x.Notes = append(x.Notes, "Asking again gave another answer. The policy looks at the time, or the tenant's settings of the engine have changed since.")
 	}
 	for i := range x.Steps {

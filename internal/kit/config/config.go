@@ -46,8 +46,6 @@ type Flags struct {
 	MigrateDatabase     string `name:"migrate-database" placeholder:"URL" secret:"yes" help:"postgres://… of the role that owns the tables. Default: --database, which then only migrates while serving takes the role gatehouse_app."`
 	DatabaseConnections string `name:"database-connections" placeholder:"N" fallback:"20" help:"Most Postgres connections of this process. Default 20."`
 
-	PolicyEngine string `name:"policy-engine" placeholder:"URL" help:"grpc://host:port or grpcs://host:port of a fleet of Cerbos servers that answers instead of this process, each tenant below the scope of its id. Default: in process."`
-
 	Keys string `name:"keys" placeholder:"RING" secret:"yes" help:"Key ring that seals secrets at rest: lines of id:base64 of 32 bytes, the first is current. Default: a development key in --data."`
 
 	SMTPURL  string `name:"smtp-url" placeholder:"URL" secret:"yes" help:"smtp://user:password@host:587 or smtps://…:465. Default: mail is printed to the log."`
@@ -75,7 +73,6 @@ type Config struct {
 	Database            secret.String // DSN of Postgres, or ""
 	MigrateDatabase     secret.String
 	DatabaseConnections int
-	PolicyEngine        *url.URL      // of a Cerbos fleet, or nil: in process
 	Keys                secret.String // or "": use a development key
 	SMTP                *url.URL      // or nil: print mail to the log
 	MailFrom            string

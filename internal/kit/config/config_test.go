@@ -42,7 +42,7 @@ func TestPrecedence(t *testing.T) {
 func TestAllFaultsAtOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	write(t, file, "listn: 1\nlog-format: xml\n")
-	_, err := Load(Flags{Config: file, Listen: "nowhere", PublicURL: "ftp://x", TLSCert: "/does/not/exist", TrustedProxies: "10.0.0.0/8,me", PolicyEngine: "https://fleet", LogLevel: "loud", Development: "perhaps"},
+	_, err := Load(Flags{Config: file, Listen: "nowhere", PublicURL: "ftp://x", TLSCert: "/does/not/exist", TrustedProxies: "10.0.0.0/8,me", LogLevel: "loud", Development: "perhaps"},
 		[]string{"GATEHOUSE_DATABSE=x", "GATEHOUSE_DATABASE=mysql://u:hunter2@h/d", "GATEHOUSE_ADMIN_EMAIL=ada", "GATEHOUSE_ADMIN_CLIENT_ID=x", "GATEHOUSE_ADMIN_CLIENT_SECRET=hunter2",
 			"GATEHOUSE_KEYS=hunter2", "GATEHOUSE_SMTP_URL=hunter2", "GATEHOUSE_DATABASE_CONNECTIONS=0", "GATEHOUSE_MAIL_FROM=nobody", "GATEHOUSE_KEYS_FILE=/x"})
 	if err == nil {
@@ -53,7 +53,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		"listen (--listen) must be HOST:PORT", "public-url (--public-url)", "tls-cert (--tls-cert): /does/not/exist cannot be read", "tls-cert and tls-key belong together",
 		`"me" is neither an address`, "log-level (--log-level)", "log-format", "development (--development)", "database (GATEHOUSE_DATABASE) must be postgres://",
 		"admin-email and admin-password belong together", "admin-email (GATEHOUSE_ADMIN_EMAIL) must be an email", "admin-client-secret (GATEHOUSE_ADMIN_CLIENT_SECRET) has 7 characters",
-		"keys (GATEHOUSE_KEYS)", "smtp-url (GATEHOUSE_SMTP_URL)", "database-connections", "policy-engine (--policy-engine) must be grpc://host:port", "mail-from", "GATEHOUSE_KEYS and GATEHOUSE_KEYS_FILE are both set",
+		"keys (GATEHOUSE_KEYS)", "smtp-url (GATEHOUSE_SMTP_URL)", "database-connections", "mail-from", "GATEHOUSE_KEYS and GATEHOUSE_KEYS_FILE are both set",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing: %s", want)

@@ -53,7 +53,6 @@ func (l *loader) judge() *Config {
 			l.fault("keys (%s): %v", l.get("keys").from, err)
 		}
 	}
-	l.policyEngine(c)
 	l.mail(c)
 	l.admin(c)
 	l.logging(c)
@@ -66,20 +65,6 @@ func (l *loader) judge() *Config {
 	}
 	l.production(c)
 	return c
-}
-
-// policyEngine reads where the policy engine is.
-func (l *loader) policyEngine(c *Config) {
-	v := l.get("policy-engine")
-	if v.value == "" {
-		return
-	}
-	u, err := url.Parse(v.value)
-	if err != nil || u.Scheme != "grpc" && u.Scheme != "grpcs" || u.Hostname() == "" || u.Port() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" {
-		l.fault("policy-engine (%s) must be grpc://host:port or grpcs://host:port", v.from)
-		return
-	}
-	c.PolicyEngine = u
 }
 
 // encryption refuses a public URL whose scheme nothing here or in front can keep:
