@@ -22,7 +22,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
@@ -57,21 +56,15 @@ func (a *App) operations() [][]api.Operation {
 		}
 		return found.Settings.PasswordMinLength, nil
 	}}
-	allows := func(ctx context.Context, action string) error {
-		if !role.Held(ctx).Allows(action) {
-			return fault.New(fault.Denied, "action.denied", "None of your roles allows %s.", action)
-		}
-		return nil
-	}
 	return [][]api.Operation{
-		tenant.Operations(tenant.Deps{Directory: a.Tenants, Queue: a.Queue, Allows: allows}),
-		user.Operations(role.Keeper{}, intake),
-		group.Operations(role.Keeper{}),
+		tenant.Operations(tenant.Deps{Directory: a.Tenants, Queue: a.Queue}),
+		user.Operations(role.ForUsers(), intake),
+		group.Operations(role.ForGroups()),
 		role.Operations(func(ctx context.Context, tx *db.Tx, app id.ID) error {
 			_, err := application.Get(ctx, tx, app)
 			return err
 		}),
-		credential.Operations(credential.Deps{Intake: intake, TOTP: a.TOTP, MayManage: role.Keeper{}.MayManage, Reset: func(ctx context.Context, tx *db.Tx, u id.ID) error {
+		credential.Operations(credential.Deps{Intake: intake, TOTP: a.TOTP, Reset: func(ctx context.Context, tx *db.Tx, u id.ID) error {
 			if _, err := session.RevokeAll(ctx, tx, u, id.ID{}, "credential reset"); err != nil {
 				return err
 			}
@@ -80,7 +73,7 @@ func (a *App) operations() [][]api.Operation {
 			return nil
 		}}),
 		application.Operations(),
-		policy.Operations(policy.Deps{Allows: allows, Acknowledged: decision.Acknowledged}),
+		policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),
 		session.Operations(),
 		audit.Operations(),
 		decision.Operations(decision.Deps{Clock: a.Clock, Base: a.BasePolicies}),

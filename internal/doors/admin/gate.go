@@ -20,7 +20,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -61,46 +60,46 @@ func NewGate(d Deps) *Gate { return &Gate{Deps: d, refused: newRefusals()} }
 var errScope = fault.New(fault.Denied, "token.scope", "The access token is good, but it does not have the scope %s.", Scope)
 
 // Admit implements api.Gate.
-func (g *Gate) Admit(r *http.Request, op api.Op) (context.Context, caller.Caller, error) {
+func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
 	ctx, site, c := r.Context(), web.SiteOf(r), web.CallerOf(r)
 	if op.Platform && site.Tenant != g.Platform.Tenant {
-		return nil, c, fault.New(fault.NotFound, "request.not_found", "There is nothing at this address: it exists under the platform tenant only.")
+		return api.Request{}, fault.New(fault.NotFound, "request.not_found", "There is nothing at this address: it exists under the platform tenant only.")
 	}
 	bearer, err := bearerOf(r)
 	if err != nil {
-		return nil, c, err
+		return api.Request{}, err
 	}
 	home, ok := g.home(site, bearer)
 	if !ok {
-		return nil, c, grant.ErrToken
+		return api.Request{}, grant.ErrToken
 	}
 	atHome := c
 	atHome.Tenant = home.Tenant
 	token, err := g.Tokens.Verify(ctx, atHome, home.Base, bearer)
 	if err != nil {
-		return nil, c, err
+		return api.Request{}, err
 	}
 	if !slices.Contains(token.Audience, home.Base) {
-		return nil, c, grant.ErrToken
+		return api.Request{}, grant.ErrToken
 	}
 	if !token.Has(Scope) {
-		return nil, c, errScope
+		return api.Request{}, errScope
 	}
 	actor, held, err := g.holder(ctx, atHome, token)
 	if err != nil {
-		return nil, c, err
+		return api.Request{}, err
 	}
 	c = c.As(actor)
 	resource := resourceOf(r, c)
 	a, err := g.ask(ctx, c, op, principalOf(actor, held, atHome.Tenant == g.Platform.Tenant), resource)
 	if err != nil {
-		return nil, c, err
+		return api.Request{}, err
 	}
 	if !a.allowed {
-		return nil, c, g.refuse(ctx, c, op, resource, a.decision)
+		return api.Request{}, g.refuse(ctx, c, op, resource, a.decision)
 	}
 	g.Decisions.Record(c, a.decision) // a read leaves no other trace
-	return filter.With(role.Holding(ctx, held), a.shown), c, nil
+	return api.Request{Caller: c, Rights: held, Filter: a.shown}, nil
 }
 
 // refuse records a refused call, in the audit log and as a decision, and returns the
@@ -124,7 +123,7 @@ func (g *Gate) refuse(ctx context.Context, c caller.Caller, op api.Op, resource 
 		}
 		g.Decisions.Record(c, d)
 	}
-	return fault.New(fault.Denied, "action.denied", "None of your roles allows %s.", op.Action)
+	return api.Denied(op.Action)
 }
 
 // home is the tenant whose token it claims to be: the one addressed, or the

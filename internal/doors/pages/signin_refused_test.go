@@ -1,7 +1,6 @@
 package pages_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +61,7 @@ func TestWhoMayNotSignIn(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return group.AddMember(ctx, tx, anyRoles{}, g.ID, ines.ID)
+			return group.AddMember(ctx, tx, role.ForGroups(), role.Everything(), g.ID, ines.ID)
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -163,10 +162,6 @@ func TestWhoMayNotSignIn(t *testing.T) {
 		}
 	})
 }
-
-type anyRoles struct{ group.Roles }
-
-func (anyRoles) MayFill(context.Context, *db.Tx, id.ID) error { return nil }
 
 // Who needs a second factor, and who may set one up where.
 func TestWhoNeedsASecondFactor(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -128,36 +127,36 @@ func Operations() []api.Operation {
 	listed.Filtered = true
 	return []api.Operation{
 		api.Read(listed,
-			func(ctx context.Context, tx *db.Tx, in *api.Page) (page.List[View], error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.Page) (page.List[View], error) {
 				r, err := in.Request()
 				if err != nil {
 					return page.List[View]{}, err
 				}
-				l, err := List(ctx, tx, filter.Of(ctx), r)
+				l, err := List(ctx, tx, req.Filter, r)
 				return page.Map(l, hidden), err
 			}),
 		api.Read(op("GET", "/applications/{id}", "get-application", "application.read", "Get an application"),
-			func(ctx context.Context, tx *db.Tx, in *api.ByID) (View, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
 				a, err := Get(ctx, tx, in.ID)
 				return hidden(a), err
 			}),
-		api.Write(created, func(ctx context.Context, tx *db.Tx, in *createInput) (View, error) {
+		api.Write(created, func(ctx context.Context, tx *db.Tx, _ api.Request, in *createInput) (View, error) {
 			a, shown, err := Create(ctx, tx, in.application())
 			return view(a, shown), err
 		}),
 		api.Write(op("PATCH", "/applications/{id}", "update-application", "application.update", "Change an application"),
-			func(ctx context.Context, tx *db.Tx, in *patchInput) (View, error) {
-				a, shown, err := Update(ctx, tx, role.Held(ctx), in.ID, in.patch())
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
+				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, in.patch())
 				return view(a, shown), err
 			}),
 		api.Write(op("POST", "/applications/{id}/secret", "rotate-application-secret", "application.update", "Give an application a new secret"),
-			func(ctx context.Context, tx *db.Tx, in *rotateInput) (View, error) {
-				a, shown, err := Rotate(ctx, tx, role.Held(ctx), in.ID, time.Duration(in.Body.KeepSeconds)*time.Second)
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *rotateInput) (View, error) {
+				a, shown, err := Rotate(ctx, tx, role.Of(req.Rights), in.ID, time.Duration(in.Body.KeepSeconds)*time.Second)
 				return view(a, shown), err
 			}),
 		api.Write(op("DELETE", "/applications/{id}", "delete-application", "application.delete", "Delete an application with all it holds"),
-			func(ctx context.Context, tx *db.Tx, in *api.ByID) (api.None, error) {
-				return api.None{}, Delete(ctx, tx, role.Held(ctx), in.ID)
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
+				return api.None{}, Delete(ctx, tx, role.Of(req.Rights), in.ID)
 			}),
 	}
 }

@@ -67,7 +67,7 @@ type listInput struct {
 func Operations() []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/audit-events", ID: "list-audit-events", Action: "audit.read", Tag: "Audit", Summary: "List audit events, newest first"},
-			func(ctx context.Context, tx *db.Tx, in *listInput) (page.List[View], error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *listInput) (page.List[View], error) {
 				f := Filter{Action: in.Action, Outcome: Outcome(in.Outcome), TargetID: in.Target, From: in.From, To: in.To}
 				r, err := in.Request()
 				if err == nil && in.Actor != "" {
@@ -82,7 +82,7 @@ func Operations() []api.Operation {
 				return page.Map(l, view), err
 			}),
 		api.Read(api.Op{Method: "GET", Path: "/audit-events/{id}", ID: "get-audit-event", Action: "audit.read", Tag: "Audit", Summary: "Get an audit event"},
-			func(ctx context.Context, tx *db.Tx, in *api.ByID) (View, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
 				r, err := Get(ctx, tx, in.ID)
 				if err != nil {
 					return View{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -50,8 +51,6 @@ func (Intake) Set(ctx context.Context, tx *db.Tx, user id.ID, phc string) error 
 type Deps struct {
 	Intake Intake
 	TOTP   TOTP
-	// MayManage fails when the user may do what the sender may not (role.Keeper).
-	MayManage func(ctx context.Context, tx *db.Tx, user id.ID) error
 	// Reset ends what depended on the credential that was taken away: sessions, and
 	// the counters of failed sign-ins.
 	Reset func(ctx context.Context, tx *db.Tx, user id.ID) error
@@ -80,15 +79,15 @@ func Operations(d Deps) []api.Operation {
 	op := func(method, path, name, action, summary string) api.Op {
 		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Credentials", Summary: summary}
 	}
-	manage := func(ctx context.Context, tx *db.Tx, i id.ID) (user.User, error) {
+	manage := func(ctx context.Context, tx *db.Tx, by api.Rights, i id.ID) (user.User, error) {
 		u, err := user.Get(ctx, tx, i)
 		if err != nil {
 			return u, err
 		}
-		return u, d.MayManage(ctx, tx, i)
+		return u, role.MayManage(ctx, tx, role.Of(by), role.OfUser(i))
 	}
 	return []api.Operation{
-		api.Read(op("GET", "/users/{id}/credentials", "get-credentials", "credential.read", "See which credentials a user has"), func(ctx context.Context, tx *db.Tx, in *api.ByID) (SummaryView, error) {
+		api.Read(op("GET", "/users/{id}/credentials", "get-credentials", "credential.read", "See which credentials a user has"), func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (SummaryView, error) {
 			if _, err := user.Get(ctx, tx, in.ID); err != nil {
 				return SummaryView{}, err
 			}
@@ -103,15 +102,15 @@ func Operations(d Deps) []api.Operation {
 			return v, err
 		}),
 		api.WriteAfter(op("PUT", "/users/{id}/password", "set-password", "credential.reset", "Set a user's password and end the user's sessions"),
-			func(ctx context.Context, c caller.Caller, in *passwordInput) (string, error) {
-				phc, err := d.Intake.Prepare(ctx, c, in.Body.Password, in.Body.PasswordHash.Reveal())
+			func(ctx context.Context, req api.Request, in *passwordInput) (string, error) {
+				phc, err := d.Intake.Prepare(ctx, req.Caller, in.Body.Password, in.Body.PasswordHash.Reveal())
 				if err == nil && phc == "" {
 					err = fault.InvalidField("credential.password_refused", "password", "Give a password or a password hash.")
 				}
 				return phc, err
 			},
-			func(ctx context.Context, tx *db.Tx, in *passwordInput, phc string) (api.None, error) {
-				u, err := manage(ctx, tx, in.ID)
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *passwordInput, phc string) (api.None, error) {
+				u, err := manage(ctx, tx, req.Rights, in.ID)
 				if err != nil {
 					return api.None{}, err
 				}
@@ -127,8 +126,8 @@ func Operations(d Deps) []api.Operation {
 				return api.None{}, d.Reset(ctx, tx, in.ID)
 			}),
 		api.Write(op("DELETE", "/users/{id}/totp", "remove-totp", "credential.reset", "Remove a user's authenticator app and recovery codes, and end the user's sessions"),
-			func(ctx context.Context, tx *db.Tx, in *api.ByID) (api.None, error) {
-				if _, err := manage(ctx, tx, in.ID); err != nil {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
+				if _, err := manage(ctx, tx, req.Rights, in.ID); err != nil {
 					return api.None{}, err
 				}
 				removed, err := d.TOTP.Remove(ctx, tx, in.ID)

@@ -36,11 +36,9 @@ type desk struct {
 }
 
 // Admit is the door's work: who the caller is, and what they hold.
-func (k *desk) Admit(r *http.Request, op api.Op) (context.Context, caller.Caller, error) {
-	if !k.holds.Allows(op.Action) {
-		return nil, k.c, fault.New(fault.Denied, "action.denied", "None of your roles allows %s.", op.Action)
-	}
-	return filter.With(role.Holding(r.Context(), k.holds), filter.All()), k.c, nil
+func (k *desk) Admit(_ *http.Request, op api.Op) (api.Request, error) {
+	req := api.Request{Caller: k.c, Rights: k.holds, Filter: filter.All()}
+	return req, req.Require(op.Action)
 }
 
 func newDesk(t *testing.T, d *testkit.Database) *desk {
@@ -51,12 +49,12 @@ func newDesk(t *testing.T, d *testkit.Database) *desk {
 	k := &desk{t: t, d: d, c: d.Tenant(t, "acme"), holds: role.Everything(), mux: http.NewServeMux()}
 	k.hasher = credential.NewHasher(credential.HasherConfig{Params: credential.Params{Memory: 64, Passes: 1, Lanes: 1}})
 	intake := credential.Intake{Hasher: k.hasher, MinLength: func(context.Context, id.ID) (int, error) { return 10, nil }}
-	ops := user.Operations(role.Keeper{}, intake)
+	ops := user.Operations(role.ForUsers(), intake)
 	ops = append(ops, role.Operations(func(context.Context, *db.Tx, id.ID) error {
 		return fault.New(fault.NotFound, "application.not_found", "No.")
 	})...)
 	ops = append(ops, credential.Operations(credential.Deps{
-		Intake: intake, TOTP: credential.TOTP{Keys: keys}, MayManage: role.Keeper{}.MayManage,
+		Intake: intake, TOTP: credential.TOTP{Keys: keys},
 		Reset: func(_ context.Context, _ *db.Tx, u id.ID) error { k.resets = append(k.resets, u); return nil },
 	})...)
 	m := api.Mount{Mux: k.mux, Prefix: "/api/v1", Title: "t", DB: d.DB, Gate: k, Answer: func(f *fault.Fault) (int, http.Header) {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -101,7 +100,7 @@ func Operations(deps Deps) []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/decisions", ID: "list-decisions", Action: "decision.read", Tag: "Decisions", Summary: "List decisions, newest first",
 			Description: "An item is one answer, with the results that the filter is about. A filter on what has no index searches a bounded number of records for each page, so a page may be short, or empty, and still have a `next_cursor`: go on with it."},
-			func(ctx context.Context, tx *db.Tx, in *listInput) (page.List[View], error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *listInput) (page.List[View], error) {
 				f, err := in.filter()
 				if err != nil {
 					return page.List[View]{}, err
@@ -114,7 +113,7 @@ func Operations(deps Deps) []api.Operation {
 				return page.Map(l, listed), err
 			}),
 		api.Read(api.Op{Method: "GET", Path: "/decisions/{id}", ID: "get-decision", Action: "decision.read", Tag: "Decisions", Summary: "Get a decision with its input"},
-			func(ctx context.Context, tx *db.Tx, in *api.ByID) (View, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
 				r, err := Get(ctx, tx, in.ID)
 				if err != nil {
 					return View{}, err
@@ -128,7 +127,7 @@ func Operations(deps Deps) []api.Operation {
 			Description: "Answers the decisions of a period anew by the draft and shows what would be answered otherwise. It ends when it has seen all of them, or after 20 seconds, the given number of records, or 2000 flips: then `complete` is false, and another replay with `to` set to `until` goes on. What would be newly allowed must be acknowledged to publish this version of the draft."},
 			deps.replay),
 		api.Read(api.Op{Method: "GET", Path: "/policies/draft/replay", ID: "get-policy-draft-replay", Action: "policy.replay", Tag: "Policy draft", Summary: "Get the last replay of the draft as it is"},
-			func(ctx context.Context, tx *db.Tx, _ *struct{}) (Report, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (Report, error) {
 				version, err := policy.DraftVersion(ctx, tx)
 				if err != nil {
 					return Report{}, err
@@ -136,18 +135,20 @@ func Operations(deps Deps) []api.Operation {
 				return lastReplay(ctx, tx, version)
 			}),
 		api.Read(api.Op{Method: "GET", Path: "/decision-settings", ID: "get-decision-settings", Action: "settings.read", Tag: "Decisions", Summary: "Get what is kept of decisions, and how long"},
-			func(ctx context.Context, tx *db.Tx, _ *struct{}) (Settings, error) { return ReadSettings(ctx, tx) }),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (Settings, error) {
+				return ReadSettings(ctx, tx)
+			}),
 		api.Write(api.Op{Method: "PUT", Path: "/decision-settings", ID: "put-decision-settings", Action: "settings.update", Tag: "Decisions", Summary: "Set what is kept of decisions, and how long"},
-			func(_ context.Context, tx *db.Tx, in *settingsInput) (Settings, error) {
+			func(_ context.Context, tx *db.Tx, _ api.Request, in *settingsInput) (Settings, error) {
 				return in.Body, WriteSettings(tx, in.Body)
 			}),
 	}
 }
 
-func (deps Deps) explain(ctx context.Context, d *db.DB, c caller.Caller, in *explainInput) (Explained, error) {
+func (deps Deps) explain(ctx context.Context, d *db.DB, req api.Request, in *explainInput) (Explained, error) {
 	var r Record
 	files, settings := deps.Base, policy.DefaultSettings()
-	err := d.View(ctx, c, func(tx *db.Tx) (err error) {
+	err := d.View(ctx, req.Caller, func(tx *db.Tx) (err error) {
 		if r, err = Get(ctx, tx, in.ID); err != nil {
 			return err
 		}
@@ -166,20 +167,20 @@ func (deps Deps) explain(ctx context.Context, d *db.DB, c caller.Caller, in *exp
 	return Explain(ctx, r, in.Index, files, settings)
 }
 
-func (deps Deps) replay(ctx context.Context, d *db.DB, c caller.Caller, in *replayInput) (Report, error) {
+func (deps Deps) replay(ctx context.Context, d *db.DB, req api.Request, in *replayInput) (Report, error) {
 	p, err := in.period(deps.Clock.Now())
 	if err != nil {
 		return Report{}, err
 	}
-	draft, err := policy.Rehearse(ctx, d, c)
+	draft, err := policy.Rehearse(ctx, d, req.Caller)
 	if err != nil {
 		return Report{}, err
 	}
-	r, err := Replay(ctx, d, c, draft.Evaluator, draft.Files, draft.Settings, p)
+	r, err := Replay(ctx, d, req.Caller, draft.Evaluator, draft.Files, draft.Settings, p)
 	if err != nil || !draft.Draft.Changed() { // there is nothing to publish and so nothing to acknowledge
 		return r, err
 	}
-	err = d.Update(ctx, c, func(tx *db.Tx) error {
+	err = d.Update(ctx, req.Caller, func(tx *db.Tx) error {
 		now, err := policy.DraftVersion(ctx, tx)
 		if err != nil {
 			return err

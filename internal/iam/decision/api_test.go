@@ -1,7 +1,6 @@
 package decision_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -30,8 +30,8 @@ type desk struct {
 }
 
 // Admit lets everybody in as the desk's caller.
-func (k *desk) Admit(r *http.Request, _ api.Op) (context.Context, caller.Caller, error) {
-	return r.Context(), k.c, nil
+func (k *desk) Admit(*http.Request, api.Op) (api.Request, error) {
+	return api.Request{Caller: k.c, Rights: role.Everything()}, nil
 }
 
 func newDesk(t *testing.T, d *testkit.Database, c caller.Caller) *desk {
@@ -41,7 +41,7 @@ func newDesk(t *testing.T, d *testkit.Database, c caller.Caller) *desk {
 	m := api.Mount{Mux: k.mux, Prefix: "/api/v1", Title: "t", DB: d.DB, Gate: k, Answer: func(f *fault.Fault) (int, http.Header) {
 		return map[fault.Kind]int{fault.Invalid: 400, fault.NotFound: 404, fault.Conflict: 409, fault.Limited: 429}[f.Kind], nil
 	}}
-	m.Operations(append(policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged, Allows: func(context.Context, string) error { return nil }}),
+	m.Operations(append(policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),
 		decision.Operations(decision.Deps{Clock: d.Clock, Base: base})...))
 	return k
 }

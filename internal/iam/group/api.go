@@ -8,7 +8,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
@@ -88,37 +87,37 @@ func Operations(roles Roles) []api.Operation {
 	listed.Filtered = true
 	return []api.Operation{
 		api.Read(listed,
-			func(ctx context.Context, tx *db.Tx, in *listInput) (page.List[View], error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *listInput) (page.List[View], error) {
 				p, err := in.Request()
 				if err != nil {
 					return page.List[View]{}, err
 				}
-				l, err := List(ctx, tx, filter.Of(ctx), in.Search, p)
+				l, err := List(ctx, tx, req.Filter, in.Search, p)
 				return page.Map(l, view), err
 			}),
 		api.Read(op("GET", "/groups/{id}", "get-group", "group.read", "Get a group"),
-			func(ctx context.Context, tx *db.Tx, in *api.ByID) (View, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
 				g, err := Get(ctx, tx, in.ID)
 				return view(g), err
 			}),
-		api.Write(created, func(ctx context.Context, tx *db.Tx, in *createInput) (View, error) {
+		api.Write(created, func(ctx context.Context, tx *db.Tx, _ api.Request, in *createInput) (View, error) {
 			g, err := Create(ctx, tx, New(in.Body))
 			return view(g), err
 		}),
 		api.Write(op("PATCH", "/groups/{id}", "update-group", "group.update", "Change a group"),
-			func(ctx context.Context, tx *db.Tx, in *patchInput) (View, error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 				if in.Body == (patchInput{}).Body {
 					return View{}, fault.New(fault.Invalid, "group.invalid", "The request changes nothing. Give at least one field.")
 				}
-				g, err := Update(ctx, tx, roles, in.ID, Patch(in.Body))
+				g, err := Update(ctx, tx, roles, req.Rights, in.ID, Patch(in.Body))
 				return view(g), err
 			}),
 		api.Write(op("DELETE", "/groups/{id}", "delete-group", "group.delete", "Delete a group; its members stay"),
-			func(ctx context.Context, tx *db.Tx, in *api.ByID) (api.None, error) {
-				return api.None{}, Delete(ctx, tx, roles, in.ID)
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
+				return api.None{}, Delete(ctx, tx, roles, req.Rights, in.ID)
 			}),
 		api.Read(op("GET", "/groups/{id}/members", "list-group-members", "group.read", "List who is in a group"),
-			func(ctx context.Context, tx *db.Tx, in *pageInput) (page.List[MemberView], error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *pageInput) (page.List[MemberView], error) {
 				p, err := in.Request()
 				if err != nil {
 					return page.List[MemberView]{}, err
@@ -127,19 +126,19 @@ func Operations(roles Roles) []api.Operation {
 				return page.Map(l, memberView), err
 			}),
 		api.Write(op("POST", "/groups/{id}/members", "add-group-member", "group.member", "Put a user into a group"),
-			func(ctx context.Context, tx *db.Tx, in *addInput) (api.None, error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *addInput) (api.None, error) {
 				member, err := id.Parse(in.Body.UserID)
 				if err != nil {
 					return api.None{}, fault.InvalidField("group.invalid", "user_id", "This must be the id of a user.")
 				}
-				return api.None{}, AddMember(ctx, tx, roles, in.ID, member)
+				return api.None{}, AddMember(ctx, tx, roles, req.Rights, in.ID, member)
 			}),
 		api.Write(op("DELETE", "/groups/{id}/members/{user}", "remove-group-member", "group.member", "Take a user out of a group"),
-			func(ctx context.Context, tx *db.Tx, in *memberInput) (api.None, error) {
-				return api.None{}, RemoveMember(ctx, tx, roles, in.ID, in.User)
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *memberInput) (api.None, error) {
+				return api.None{}, RemoveMember(ctx, tx, roles, req.Rights, in.ID, in.User)
 			}),
 		api.Read(op("GET", "/users/{id}/groups", "list-user-groups", "group.read", "List the groups a user is in"),
-			func(ctx context.Context, tx *db.Tx, in *pageInput) (page.List[View], error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *pageInput) (page.List[View], error) {
 				p, err := in.Request()
 				if err != nil {
 					return page.List[View]{}, err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -56,13 +57,13 @@ type Patch struct {
 	Attributes  *map[string]any // replaces all of them
 }
 
-// Roles is what this package needs of iam/role; role.Keeper is it. Each method acts for the
-// sender of the request that ctx belongs to, and fails with a Denied fault where the group's
-// roles give what the sender does not hold.
-type Roles interface {
-	MayFill(ctx context.Context, tx *db.Tx, group id.ID) error   // give them to somebody
-	MayEmpty(ctx context.Context, tx *db.Tx, group id.ID) error  // take them from somebody
-	MayRename(ctx context.Context, tx *db.Tx, group id.ID) error // change what the group is called
+// Roles are the rules on roles that this package needs; role.ForGroups returns them. by is what
+// the caller of the operation may do. They fail with a Denied fault if the group's roles allow
+// more than that.
+type Roles struct {
+	MayFill   func(ctx context.Context, tx *db.Tx, by api.Rights, group id.ID) error // add a member
+	MayEmpty  func(ctx context.Context, tx *db.Tx, by api.Rights, group id.ID) error // remove members
+	MayRename func(ctx context.Context, tx *db.Tx, by api.Rights, group id.ID) error // change the name or attributes
 }
 
 // Limits. What a user's groups bring along is part of every decision about them.

@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -112,12 +113,12 @@ func Hold(ctx context.Context, tx *db.Tx, group id.ID) (Group, error) {
 }
 
 // Update changes a group's fields. It fails like Create, with ErrNotFound, and as roles says.
-func Update(ctx context.Context, tx *db.Tx, roles Roles, group id.ID, p Patch) (Group, error) {
+func Update(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id.ID, p Patch) (Group, error) {
 	old, err := Hold(ctx, tx, group)
 	if err != nil {
 		return Group{}, err
 	}
-	if err := roles.MayRename(ctx, tx, group); err != nil {
+	if err := roles.MayRename(ctx, tx, by, group); err != nil {
 		return Group{}, err
 	}
 	g := old
@@ -163,13 +164,13 @@ func set[T any](dst, src *T) {
 
 // Delete removes a group; its members stay. It fails with ErrNotFound, as roles says, and with
 // user.ErrLastOwner where the tenant's last owner is one through this group.
-func Delete(ctx context.Context, tx *db.Tx, roles Roles, group id.ID) error {
+func Delete(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id.ID) error {
 	return user.KeepOwner(ctx, tx, func() error {
 		g, err := Hold(ctx, tx, group)
 		if err != nil {
 			return err
 		}
-		if err := roles.MayEmpty(ctx, tx, group); err != nil {
+		if err := roles.MayEmpty(ctx, tx, by, group); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `DELETE FROM groups WHERE tenant_id = $1 AND id = $2`, group); err != nil {
@@ -183,7 +184,7 @@ func Delete(ctx context.Context, tx *db.Tx, roles Roles, group id.ID) error {
 
 // AddMember puts a user into a group; who is in it already stays. It fails with ErrNotFound,
 // user.ErrNotFound, ErrTooManyOf, and as roles says.
-func AddMember(ctx context.Context, tx *db.Tx, roles Roles, group, member id.ID) error {
+func AddMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group, member id.ID) error {
 	g, err := Hold(ctx, tx, group)
 	if err != nil {
 		return err
@@ -192,7 +193,7 @@ func AddMember(ctx context.Context, tx *db.Tx, roles Roles, group, member id.ID)
 	if err != nil {
 		return err
 	}
-	if err := roles.MayFill(ctx, tx, group); err != nil {
+	if err := roles.MayFill(ctx, tx, by, group); err != nil {
 		return err
 	}
 	count, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM group_members WHERE tenant_id = $1 AND user_id = $2 AND group_id <> $3`, member, group)
@@ -217,13 +218,13 @@ func AddMember(ctx context.Context, tx *db.Tx, roles Roles, group, member id.ID)
 
 // RemoveMember takes a user out of a group. It fails with ErrNotFound, ErrNotMember, as roles
 // says, and with user.ErrLastOwner.
-func RemoveMember(ctx context.Context, tx *db.Tx, roles Roles, group, member id.ID) error {
+func RemoveMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group, member id.ID) error {
 	return user.KeepOwner(ctx, tx, func() error {
 		g, err := Hold(ctx, tx, group)
 		if err != nil {
 			return err
 		}
-		if err := roles.MayEmpty(ctx, tx, group); err != nil {
+		if err := roles.MayEmpty(ctx, tx, by, group); err != nil {
 			return err
 		}
 		n, err := tx.Exec(ctx, `DELETE FROM group_members WHERE tenant_id = $1 AND group_id = $2 AND user_id = $3`, group, member)

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -24,11 +25,9 @@ import (
 )
 
 // anybody stands for somebody who holds everything; iam/role tests the rules with roles.
-type anybody struct{}
+var anybody = group.Roles{MayFill: allow, MayEmpty: allow, MayRename: allow}
 
-func (anybody) MayFill(context.Context, *db.Tx, id.ID) error   { return nil }
-func (anybody) MayEmpty(context.Context, *db.Tx, id.ID) error  { return nil }
-func (anybody) MayRename(context.Context, *db.Tx, id.ID) error { return nil }
+func allow(context.Context, *db.Tx, api.Rights, id.ID) error { return nil }
 
 type fixture struct {
 	*testkit.Database
@@ -71,11 +70,11 @@ func (f *fixture) user(login string) (u id.ID) {
 }
 
 func (f *fixture) add(g, u id.ID) error {
-	return f.try(func(ctx context.Context, tx *db.Tx) error { return group.AddMember(ctx, tx, anybody{}, g, u) })
+	return f.try(func(ctx context.Context, tx *db.Tx) error { return group.AddMember(ctx, tx, anybody, nil, g, u) })
 }
 
 func (f *fixture) remove(g, u id.ID) error {
-	return f.try(func(ctx context.Context, tx *db.Tx) error { return group.RemoveMember(ctx, tx, anybody{}, g, u) })
+	return f.try(func(ctx context.Context, tx *db.Tx) error { return group.RemoveMember(ctx, tx, anybody, nil, g, u) })
 }
 
 // events returns the actions of the audit log, sorted: those of one instant have no order.
@@ -122,7 +121,7 @@ func TestAGroupsLife(t *testing.T) {
 		other := f.group("Sales")
 		change := func(g id.ID, p group.Patch) (out group.Group, err error) {
 			err = f.try(func(ctx context.Context, tx *db.Tx) (err error) {
-				out, err = group.Update(ctx, tx, anybody{}, g, p)
+				out, err = group.Update(ctx, tx, anybody, nil, g, p)
 				return err
 			})
 			return out, err
@@ -152,7 +151,7 @@ func TestAGroupsLife(t *testing.T) {
 		wantErr(t, "another tenant's group", globex.add(made.ID, globex.user("ada")), group.ErrNotFound)
 		wantErr(t, "another tenant's user", globex.add(globex.group("Finance"), ada), user.ErrNotFound)
 
-		wantErr(t, "deleting", f.try(func(ctx context.Context, tx *db.Tx) error { return group.Delete(ctx, tx, anybody{}, made.ID) }), nil)
+		wantErr(t, "deleting", f.try(func(ctx context.Context, tx *db.Tx) error { return group.Delete(ctx, tx, anybody, nil, made.ID) }), nil)
 		_, err = get(f.c)
 		wantErr(t, "after it was deleted", err, group.ErrNotFound)
 		if diff := cmp.Diff([]string{"group.add_member", "group.add_member", "group.create", "group.create", "group.delete", "group.remove_member", "group.update"}, f.events("group.")); diff != "" {

@@ -19,8 +19,6 @@ import (
 
 // Deps is what the operations need from others.
 type Deps struct {
-	// Allows reports by its error that the one who asks may not do an action.
-	Allows func(ctx context.Context, action string) error
 	// Acknowledged refuses, by a Conflict fault, to publish a version of the draft whose
 	// replay found decisions that become ALLOW and were not acknowledged. It runs in the
 	// transaction that publishes; acknowledged is what the request says. nil accepts all.
@@ -191,7 +189,7 @@ func Operations(deps Deps) []api.Operation {
 			Description: "An ordinary Cerbos policy directory: `cerbos compile` takes it. The same files always give the same bytes."},
 			export),
 		api.Read(api.Op{Method: "GET", Path: "/policies/draft", ID: "get-policy-draft", Action: "policy.read", Tag: draftTag, Summary: "Get the draft and the list of its files"},
-			func(ctx context.Context, tx *db.Tx, _ *struct{}) (DraftView, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (DraftView, error) {
 				d, err := getDraft(ctx, tx)
 				if err != nil {
 					return DraftView{}, err
@@ -200,12 +198,12 @@ func Operations(deps Deps) []api.Operation {
 				return draftView(d, infos), err
 			}),
 		api.Write(api.Op{Method: "DELETE", Path: "/policies/draft", ID: "discard-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Give up what has been changed since the revision in force"},
-			func(ctx context.Context, tx *db.Tx, _ *struct{}) (api.None, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (api.None, error) {
 				return api.None{}, discard(ctx, tx)
 			}),
 		api.Call(api.Op{Method: "GET", Path: "/policies/draft/diff", ID: "diff-policy-draft", Action: "policy.read", Tag: draftTag, Summary: "Compare the draft with a revision", AtOnce: costly},
-			func(ctx context.Context, d *db.DB, c caller.Caller, in *draftDiffInput) (Diff, error) {
-				return diff(ctx, d, c, func(tx *db.Tx) (old int64, now Files, err error) {
+			func(ctx context.Context, d *db.DB, req api.Request, in *draftDiffInput) (Diff, error) {
+				return diff(ctx, d, req.Caller, func(tx *db.Tx) (old int64, now Files, err error) {
 					if old = in.Against; old == 0 {
 						if old, err = currentNumber(ctx, tx); err != nil {
 							return 0, nil, err
@@ -216,7 +214,7 @@ func Operations(deps Deps) []api.Operation {
 				})
 			}),
 		api.Read(api.Op{Method: "GET", Path: "/policies/draft/files/{path...}", ID: "get-policy-file", Action: "policy.read", Tag: draftTag, Summary: "Get a file of the draft"},
-			func(ctx context.Context, tx *db.Tx, in *fileInput) (api.File, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *fileInput) (api.File, error) {
 				d, err := getDraft(ctx, tx)
 				if err != nil {
 					return api.File{}, err
@@ -239,21 +237,21 @@ func Operations(deps Deps) []api.Operation {
 			}),
 		api.Call(api.Op{Method: "PUT", Path: "/policies/draft/files/{path...}", ID: "put-policy-file", Action: "policy.update", Tag: draftTag, Summary: "Write a file of the draft", Body: MaxFile,
 			Description: "The body is the file, as it is. It may be wrong: the draft is checked when it is validated, tested and published."},
-			func(ctx context.Context, d *db.DB, c caller.Caller, in *putFileInput) (WrittenView, error) {
+			func(ctx context.Context, d *db.DB, req api.Request, in *putFileInput) (WrittenView, error) {
 				content := slices.Clone(in.RawBody) // huma takes the buffer back
-				return change(ctx, d, c, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
+				return change(ctx, d, req.Caller, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
 					return putFile(ctx, tx, seen, in.Path, content)
 				})
 			}),
 		api.Call(api.Op{Method: "DELETE", Path: "/policies/draft/files/{path...}", ID: "delete-policy-file", Action: "policy.update", Tag: draftTag, Summary: "Delete a file of the draft"},
-			func(ctx context.Context, d *db.DB, c caller.Caller, in *deleteFileInput) (WrittenView, error) {
-				return change(ctx, d, c, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
+			func(ctx context.Context, d *db.DB, req api.Request, in *deleteFileInput) (WrittenView, error) {
+				return change(ctx, d, req.Caller, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
 					return deleteFile(ctx, tx, seen, in.Path)
 				})
 			}),
 		api.Call(api.Op{Method: "POST", Path: "/policies/draft/validate", ID: "validate-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Check whether the draft compiles", AtOnce: compiling},
-			func(ctx context.Context, d *db.DB, c caller.Caller, _ *nothing) (ValidationView, error) {
-				s, err := readState(ctx, d, c)
+			func(ctx context.Context, d *db.DB, req api.Request, _ *nothing) (ValidationView, error) {
+				s, err := readState(ctx, d, req.Caller)
 				if err != nil {
 					return ValidationView{}, err
 				}
@@ -269,8 +267,8 @@ func Operations(deps Deps) []api.Operation {
 			}),
 		api.Call(api.Op{Method: "POST", Path: "/policies/draft/test", ID: "test-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Run the test suites of the draft", AtOnce: compiling,
 			Description: "Every `*_test.yaml` of the draft, case by case. Where the policies do not compile, the answer is 422."},
-			func(ctx context.Context, d *db.DB, c caller.Caller, _ *nothing) (TestView, error) {
-				s, err := readState(ctx, d, c)
+			func(ctx context.Context, d *db.DB, req api.Request, _ *nothing) (TestView, error) {
+				s, err := readState(ctx, d, req.Caller)
 				if err != nil {
 					return TestView{}, err
 				}
@@ -281,7 +279,7 @@ func Operations(deps Deps) []api.Operation {
 			Description: "The draft is compiled and its suites are run; only what passes is published, exactly as it was checked. It is in force on every replica within two seconds. Where anything is wrong, the answer is 422 with every error."},
 			deps.publishDraft),
 		api.Read(api.Op{Method: "GET", Path: "/policies/revisions", ID: "list-policy-revisions", Action: "policy.read", Tag: revisionTag, Summary: "List revisions, newest first; the first is in force"},
-			func(ctx context.Context, tx *db.Tx, in *api.Page) (page.List[RevisionView], error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.Page) (page.List[RevisionView], error) {
 				r, err := in.Request()
 				if err != nil {
 					return page.List[RevisionView]{}, err
@@ -290,7 +288,7 @@ func Operations(deps Deps) []api.Operation {
 				return page.Map(page.Of(r, found, func(r Revision) id.ID { return placeOf(r.Number) }), revisionView), err
 			}),
 		api.Read(api.Op{Method: "GET", Path: "/policies/revisions/{n}", ID: "get-policy-revision", Action: "policy.read", Tag: revisionTag, Summary: "Get a revision"},
-			func(ctx context.Context, tx *db.Tx, in *byNumber) (RevisionView, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *byNumber) (RevisionView, error) {
 				r, err := GetRevision(ctx, tx, in.N)
 				if err != nil {
 					return RevisionView{}, err
@@ -298,8 +296,8 @@ func Operations(deps Deps) []api.Operation {
 				return revisionView(r), nil
 			}),
 		api.Call(api.Op{Method: "GET", Path: "/policies/revisions/{n}/diff", ID: "diff-policy-revision", Action: "policy.read", Tag: revisionTag, Summary: "Compare a revision with another", AtOnce: costly},
-			func(ctx context.Context, d *db.DB, c caller.Caller, in *diffInput) (Diff, error) {
-				return diff(ctx, d, c, func(tx *db.Tx) (old int64, now Files, err error) {
+			func(ctx context.Context, d *db.DB, req api.Request, in *diffInput) (Diff, error) {
+				return diff(ctx, d, req.Caller, func(tx *db.Tx) (old int64, now Files, err error) {
 					if old = in.Against; old == 0 {
 						old = in.N - 1
 					}
@@ -308,7 +306,7 @@ func Operations(deps Deps) []api.Operation {
 				})
 			}),
 		api.Write(api.Op{Method: "POST", Path: "/policies/revisions/{n}/rollback", ID: "rollback-policies", Action: "policy.publish", Tag: revisionTag, Summary: "Publish an older revision again, as a new one", Status: 201},
-			func(ctx context.Context, tx *db.Tx, in *rollbackInput) (RevisionView, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *rollbackInput) (RevisionView, error) {
 				r, err := Rollback(ctx, tx, in.N, in.Body.Reason)
 				if err != nil {
 					return RevisionView{}, err
@@ -316,13 +314,13 @@ func Operations(deps Deps) []api.Operation {
 				return revisionView(r), nil
 			}),
 		api.Read(api.Op{Method: "GET", Path: "/policies/settings", ID: "get-policy-settings", Action: "policy.read", Tag: "Policy settings", Summary: "Get the settings of the policy engine"},
-			func(ctx context.Context, tx *db.Tx, _ *struct{}) (SettingsView, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (SettingsView, error) {
 				s, err := GetSettings(ctx, tx)
 				return s.View(), err
 			}),
 		api.Write(api.Op{Method: "PATCH", Path: "/policies/settings", ID: "update-policy-settings", Action: "policy.publish", Tag: "Policy settings", Summary: "Change the settings of the policy engine",
 			Description: "They count at once, for the revision in force."},
-			func(ctx context.Context, tx *db.Tx, in *patchSettingsInput) (SettingsView, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchSettingsInput) (SettingsView, error) {
 				s, err := UpdateSettings(ctx, tx, in.Body)
 				return s.View(), err
 			}),
@@ -399,10 +397,10 @@ func describe(ctx context.Context, tx *db.Tx, d Draft) ([]FileInfo, error) {
 	return out, err
 }
 
-func (deps Deps) importArchive(ctx context.Context, d *db.DB, c caller.Caller, in *importInput) (ImportView, error) {
+func (deps Deps) importArchive(ctx context.Context, d *db.DB, req api.Request, in *importInput) (ImportView, error) {
 	p := publishing{}
 	if in.Publish {
-		if err := deps.Allows(ctx, "policy.publish"); err != nil {
+		if err := req.Require("policy.publish"); err != nil {
 			return ImportView{}, err
 		}
 		var err error
@@ -420,7 +418,7 @@ func (deps Deps) importArchive(ctx context.Context, d *db.DB, c caller.Caller, i
 	if !in.Publish {
 		var draft Draft
 		var infos []FileInfo
-		err := d.Update(ctx, c, func(tx *db.Tx) (err error) {
+		err := d.Update(ctx, req.Caller, func(tx *db.Tx) (err error) {
 			if draft, err = replace(ctx, tx, p.Files); err == nil {
 				infos, err = listFiles(ctx, tx)
 			}
@@ -430,7 +428,7 @@ func (deps Deps) importArchive(ctx context.Context, d *db.DB, c caller.Caller, i
 		return ImportView{Draft: &v}, err
 	}
 	var settings Settings
-	err = d.View(ctx, c, func(tx *db.Tx) error {
+	err = d.View(ctx, req.Caller, func(tx *db.Tx) error {
 		if p.Base, err = currentNumber(ctx, tx); err == nil {
 			settings, err = GetSettings(ctx, tx)
 		}
@@ -439,11 +437,11 @@ func (deps Deps) importArchive(ctx context.Context, d *db.DB, c caller.Caller, i
 	if err != nil {
 		return ImportView{}, err
 	}
-	r, err := deps.publish(ctx, d, c, p, settings, "")
+	r, err := deps.publish(ctx, d, req.Caller, p, settings, "")
 	return ImportView{Revision: r.Number}, err
 }
 
-func (deps Deps) publishDraft(ctx context.Context, d *db.DB, c caller.Caller, in *publishInput) (RevisionView, error) {
+func (deps Deps) publishDraft(ctx context.Context, d *db.DB, req api.Request, in *publishInput) (RevisionView, error) {
 	reason, err := checkReason(in.Body.Reason)
 	if err != nil {
 		return RevisionView{}, err
@@ -452,7 +450,7 @@ func (deps Deps) publishDraft(ctx context.Context, d *db.DB, c caller.Caller, in
 	if err != nil {
 		return RevisionView{}, err
 	}
-	s, err := readState(ctx, d, c)
+	s, err := readState(ctx, d, req.Caller)
 	if err != nil {
 		return RevisionView{}, err
 	}
@@ -469,7 +467,7 @@ func (deps Deps) publishDraft(ctx context.Context, d *db.DB, c caller.Caller, in
 		return RevisionView{}, fault.New(fault.Conflict, "policy.draft_behind", fmt.Sprintf(
 			"The draft was begun from revision %d, and revision %d is in force now. Look at policies/draft/diff, which shows what publishing the draft would change, and publish with \"base\": %d if that is meant.", base, s.current, s.current))
 	}
-	r, err := deps.publish(ctx, d, c, publishing{Version: s.draft.Version, Base: base, Files: s.files, Reason: reason}, s.settings, in.Body.Acknowledged)
+	r, err := deps.publish(ctx, d, req.Caller, publishing{Version: s.draft.Version, Base: base, Files: s.files, Reason: reason}, s.settings, in.Body.Acknowledged)
 	return revisionView(r), err
 }
 
@@ -491,7 +489,7 @@ func (deps Deps) publish(ctx context.Context, d *db.DB, c caller.Caller, p publi
 	return r, err
 }
 
-func export(ctx context.Context, d *db.DB, c caller.Caller, in *exportInput) (api.File, error) {
+func export(ctx context.Context, d *db.DB, req api.Request, in *exportInput) (api.File, error) {
 	if in.Draft && in.Revision > 0 {
 		return api.File{}, fault.InvalidField("request.invalid", "draft", "Ask for the draft or for a revision, not for both.")
 	}
@@ -500,7 +498,7 @@ func export(ctx context.Context, d *db.DB, c caller.Caller, in *exportInput) (ap
 		out.ContentType, out.Name = "application/gzip", "policies.tar.gz"
 	}
 	var files Files
-	err := d.View(ctx, c, func(tx *db.Tx) (err error) {
+	err := d.View(ctx, req.Caller, func(tx *db.Tx) (err error) {
 		if in.Draft {
 			files, err = DraftFiles(ctx, tx)
 			return err

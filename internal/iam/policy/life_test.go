@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -61,12 +63,11 @@ func put(t *testing.T, d *testkit.Database, c caller.Caller, path string, conten
 func publishNow(d *testkit.Database, c caller.Caller, reason string) (RevisionView, error) {
 	in := &publishInput{}
 	in.Body.Reason = reason
-	return Deps{}.publishDraft(background, d.DB, c, in)
+	return Deps{}.publishDraft(background, d.DB, api.Request{Caller: c}, in)
 }
 
 func importFiles(d *testkit.Database, c caller.Caller, files Files, reason string) (ImportView, error) {
-	deps := Deps{Allows: func(context.Context, string) error { return nil }}
-	return deps.importArchive(background, d.DB, c, &importInput{Publish: reason != "", Reason: reason, RawBody: files.Archive(TarGz)})
+	return Deps{}.importArchive(background, d.DB, api.Request{Caller: c, Rights: role.Everything()}, &importInput{Publish: reason != "", Reason: reason, RawBody: files.Archive(TarGz)})
 }
 
 func rollback(d *testkit.Database, c caller.Caller, number int64) (r Revision, err error) {
@@ -170,7 +171,7 @@ func TestTheLifeOfAPolicy(t *testing.T) {
 		}
 		in := &publishInput{}
 		in.Body.Reason, in.Body.Base = "over it", 3
-		if r, err := (Deps{}).publishDraft(background, d.DB, acme, in); err != nil || r.Revision != 4 {
+		if r, err := (Deps{}).publishDraft(background, d.DB, api.Request{Caller: acme}, in); err != nil || r.Revision != 4 {
 			t.Errorf("published over a rollback on purpose: %+v %v", r, err)
 		}
 		if diff := cmp.Diff([]int64{4, 3, 2, 1}, numbers(t, d, acme)); diff != "" {
@@ -428,8 +429,7 @@ func TestAnImportIsWholeOrNothing(t *testing.T) {
 		if s := draftOf(t, d, acme); s.draft.Changed() {
 			t.Error("the import left the draft that it replaced")
 		}
-		deps := Deps{Allows: func(context.Context, string) error { return fault.New(fault.Denied, "action.denied", "No.") }}
-		_, err := deps.importArchive(background, d.DB, acme, &importInput{Publish: true, Reason: "x", RawBody: Files{"a.yaml": album("a")}.Archive(Zip)})
+		_, err := Deps{}.importArchive(background, d.DB, api.Request{Caller: acme, Rights: role.Set{}}, &importInput{Publish: true, Reason: "x", RawBody: Files{"a.yaml": album("a")}.Archive(Zip)})
 		if fault.Of(err) != fault.Denied {
 			t.Errorf("who may not publish published: %v", err)
 		}

@@ -40,8 +40,7 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 		other.Database = testkit.Open(t, f.Config.DSN)
 		other.Resolver = replica(other.Database)
 
-		ctx := role.Holding(t.Context(), all)
-		keeper := role.Keeper{}
+		ctx, groups := t.Context(), role.ForGroups()
 		ada := f.user(user.New{Email: "ada@example.com", Attributes: map[string]any{"floor": 1}})
 		app := f.machine("reports")
 		g := f.group(group.New{Name: "Finance"})
@@ -63,7 +62,7 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 			return func(tx *db.Tx) error { return role.Take(ctx, tx, all, s, name) }
 		}
 		regroup := func(p group.Patch) func(tx *db.Tx) error {
-			return func(tx *db.Tx) error { _, err := group.Update(ctx, tx, keeper, g, p); return err }
+			return func(tx *db.Tx) error { _, err := group.Update(ctx, tx, groups, all, g, p); return err }
 		}
 		reapp := func(p application.Patch) func(tx *db.Tx) error {
 			return func(tx *db.Tx) error { _, _, err := application.Update(ctx, tx, all, app, p); return err }
@@ -85,15 +84,15 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 			{"role", ada, give(role.OfUser(ada), "payer", time.Time{})},
 			{"role for a while", ada, give(role.OfUser(ada), role.Auditor, later)},
 			{"role taken", ada, take(role.OfUser(ada), role.Auditor)},
-			{"group joined", ada, func(tx *db.Tx) error { return group.AddMember(ctx, tx, keeper, g, ada) }},
+			{"group joined", ada, func(tx *db.Tx) error { return group.AddMember(ctx, tx, groups, all, g, ada) }},
 			{"group renamed", ada, regroup(group.Patch{Name: text("Money")})},
 			{"group's attributes", ada, regroup(group.Patch{Attributes: &map[string]any{"cost_center": 7}})},
 			{"group's role", ada, give(role.OfGroup(g), role.Developer, time.Time{})},
 			{"group's role taken", ada, take(role.OfGroup(g), role.Developer)},
 			{"group's other role", ada, give(role.OfGroup(g), role.Auditor, time.Time{})},
-			{"group left", ada, func(tx *db.Tx) error { return group.RemoveMember(ctx, tx, keeper, g, ada) }},
-			{"group joined again", ada, func(tx *db.Tx) error { return group.AddMember(ctx, tx, keeper, g, ada) }},
-			{"group deleted", ada, func(tx *db.Tx) error { return group.Delete(ctx, tx, keeper, g) }},
+			{"group left", ada, func(tx *db.Tx) error { return group.RemoveMember(ctx, tx, groups, all, g, ada) }},
+			{"group joined again", ada, func(tx *db.Tx) error { return group.AddMember(ctx, tx, groups, all, g, ada) }},
+			{"group deleted", ada, func(tx *db.Tx) error { return group.Delete(ctx, tx, groups, all, g) }},
 			{"role deleted", ada, func(tx *db.Tx) error { return role.Delete(ctx, tx, all, "payer") }},
 			{"locked", ada, status(user.Locked)},
 			{"unlocked", ada, status(user.Active)},
@@ -156,7 +155,7 @@ func TestRolesEndByTheClock(t *testing.T) {
 		ada := f.user(user.New{Username: "ada"})
 		g := f.group(group.New{Name: "Finance"})
 		f.must(func(ctx context.Context, tx *db.Tx) error {
-			return group.AddMember(role.Holding(ctx, all), tx, role.Keeper{}, g, ada)
+			return group.AddMember(ctx, tx, role.ForGroups(), all, g, ada)
 		})
 		now := f.Clock.Now()
 		f.give(role.OfUser(ada), role.Admin, now.Add(3*time.Minute))
@@ -189,7 +188,7 @@ func TestAnswersAreExactUnderLoad(t *testing.T) {
 		for i := range workers {
 			users[i], groups[i] = f.user(user.New{Username: fmt.Sprintf("u%d", i)}), f.group(group.New{Name: fmt.Sprintf("g%d", i)})
 		}
-		ctx := role.Holding(t.Context(), all)
+		ctx := t.Context()
 		asker := principal.Ask{Mode: application.FromDirectory, Application: id.New()}
 		ask := func(u id.ID) (round float64, in bool) {
 			a := asker
@@ -212,9 +211,9 @@ func TestAnswersAreExactUnderLoad(t *testing.T) {
 							return err
 						}
 						if n%2 == 0 {
-							return group.AddMember(ctx, tx, role.Keeper{}, groups[w], users[w])
+							return group.AddMember(ctx, tx, role.ForGroups(), role.Everything(), groups[w], users[w])
 						}
-						return group.RemoveMember(ctx, tx, role.Keeper{}, groups[w], users[w])
+						return group.RemoveMember(ctx, tx, role.ForGroups(), role.Everything(), groups[w], users[w])
 					})
 					if err != nil {
 						t.Error(err)

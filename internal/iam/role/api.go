@@ -98,11 +98,11 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 	create.Status = 201
 	ops := []api.Operation{
 		api.Read(op("GET", "/roles", "list-roles", "role.read", "List roles, the built-in ones first"), list),
-		api.Read(op("GET", "/roles/{name}", "get-role", "role.read", "Get a role"), func(ctx context.Context, tx *db.Tx, in *ByName) (View, error) {
+		api.Read(op("GET", "/roles/{name}", "get-role", "role.read", "Get a role"), func(ctx context.Context, tx *db.Tx, _ api.Request, in *ByName) (View, error) {
 			r, err := Get(ctx, tx, in.Name)
 			return view(r), err
 		}),
-		api.Write(create, func(ctx context.Context, tx *db.Tx, in *createInput) (View, error) {
+		api.Write(create, func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput) (View, error) {
 			d := Definition{Name: in.Body.Name, Description: in.Body.Description, Actions: in.Body.Actions}
 			if in.Body.Limits != nil {
 				d.Limits = *in.Body.Limits
@@ -110,10 +110,10 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 			if err := d.Limits.exist(ctx, tx, application); err != nil {
 				return View{}, err
 			}
-			r, err := Create(ctx, tx, Held(ctx), d)
+			r, err := Create(ctx, tx, Of(req.Rights), d)
 			return view(r), err
 		}),
-		api.Write(op("PATCH", "/roles/{name}", "update-role", "role.update", "Change a role of the tenant's own"), func(ctx context.Context, tx *db.Tx, in *patchInput) (View, error) {
+		api.Write(op("PATCH", "/roles/{name}", "update-role", "role.update", "Change a role of the tenant's own"), func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 			p := Patch{Description: in.Body.Description, Limits: in.Body.Limits}
 			if in.Body.Actions != nil {
 				p.Actions = append([]string{}, *in.Body.Actions...)
@@ -123,11 +123,11 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 					return View{}, err
 				}
 			}
-			r, err := Update(ctx, tx, Held(ctx), in.Name, p)
+			r, err := Update(ctx, tx, Of(req.Rights), in.Name, p)
 			return view(r), err
 		}),
-		api.Write(op("DELETE", "/roles/{name}", "delete-role", "role.delete", "Delete a role of the tenant's own, and its grants"), func(ctx context.Context, tx *db.Tx, in *ByName) (api.None, error) {
-			return api.None{}, Delete(ctx, tx, Held(ctx), in.Name)
+		api.Write(op("DELETE", "/roles/{name}", "delete-role", "role.delete", "Delete a role of the tenant's own, and its grants"), func(ctx context.Context, tx *db.Tx, req api.Request, in *ByName) (api.None, error) {
+			return api.None{}, Delete(ctx, tx, Of(req.Rights), in.Name)
 		}),
 	}
 	ops = append(ops, grants("user", "/users/{id}/roles", func(ctx context.Context, tx *db.Tx, u id.ID) (Subject, error) {
@@ -143,7 +143,7 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 	})...)
 }
 
-func list(ctx context.Context, tx *db.Tx, in *api.Page) (page.List[View], error) {
+func list(ctx context.Context, tx *db.Tx, _ api.Request, in *api.Page) (page.List[View], error) {
 	p, err := in.Request()
 	if err != nil {
 		return page.List[View]{}, err
@@ -166,7 +166,7 @@ func grants(noun, path string, find func(ctx context.Context, tx *db.Tx, i id.ID
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: path, ID: "list-" + noun + "-roles", Action: "role.read", Tag: "Roles", Summary: "List the roles of a" + article(noun),
 			Description: "There are at most fifty, all on one page."},
-			func(ctx context.Context, tx *db.Tx, in *api.ByID) (page.List[GrantView], error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (page.List[GrantView], error) {
 				s, err := find(ctx, tx, in.ID)
 				if err != nil {
 					return page.List[GrantView]{}, err
@@ -176,7 +176,7 @@ func grants(noun, path string, find func(ctx context.Context, tx *db.Tx, i id.ID
 			}),
 		api.Write(api.Op{Method: "POST", Path: path, ID: "grant-" + noun + "-role", Action: "role.grant", Tag: "Roles", Summary: "Give a role to a" + article(noun),
 			Description: "Giving it again changes when it ends.", Status: 201},
-			func(ctx context.Context, tx *db.Tx, in *grantInput) (GrantView, error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *grantInput) (GrantView, error) {
 				s, err := find(ctx, tx, in.ID)
 				if err != nil {
 					return GrantView{}, err
@@ -185,18 +185,18 @@ func grants(noun, path string, find func(ctx context.Context, tx *db.Tx, i id.ID
 				if in.Body.Until != nil {
 					g.Until = in.Body.Until.UTC().Truncate(time.Microsecond)
 				}
-				if err := Give(ctx, tx, Held(ctx), s, g.Role, g.Until); err != nil {
+				if err := Give(ctx, tx, Of(req.Rights), s, g.Role, g.Until); err != nil {
 					return GrantView{}, unknownRole(err, "role")
 				}
 				return grantView(g), nil
 			}),
 		api.Write(api.Op{Method: "DELETE", Path: path + "/{role}", ID: "revoke-" + noun + "-role", Action: "role.revoke", Tag: "Roles", Summary: "Take a role from a" + article(noun)},
-			func(ctx context.Context, tx *db.Tx, in *revokeInput) (api.None, error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *revokeInput) (api.None, error) {
 				s, err := find(ctx, tx, in.ID)
 				if err != nil {
 					return api.None{}, err
 				}
-				return api.None{}, Take(ctx, tx, Held(ctx), s, in.Role)
+				return api.None{}, Take(ctx, tx, Of(req.Rights), s, in.Role)
 			}),
 	}
 }
@@ -217,36 +217,39 @@ func unknownRole(err error, field string) error {
 	return err
 }
 
-// Keeper gives the operations of iam/user and iam/group what they need to know of
-// roles, on behalf of the sender of the request.
-type Keeper struct{}
+// Of returns the rights of a request as a Set: the empty one when they are not a Set.
+func Of(rights api.Rights) Set {
+	s, _ := rights.(Set)
+	return s
+}
 
-// Give grants a role without an end to a user who is being made.
-func (Keeper) Give(ctx context.Context, tx *db.Tx, u id.ID, name string) error {
-	by := Held(ctx)
-	if !by.Allows("role.grant") {
-		return beyond("role.grant")
+// ForUsers returns the rules on roles that the operations of iam/user need.
+func ForUsers() user.Roles {
+	return user.Roles{
+		// A user who is being created gets a role without an end.
+		Give: func(ctx context.Context, tx *db.Tx, by api.Rights, u id.ID, name string) error {
+			if !Of(by).Allows("role.grant") {
+				return beyond("role.grant")
+			}
+			return unknownRole(Give(ctx, tx, Of(by), OfUser(u), name, time.Time{}), "roles")
+		},
+		MayManage: func(ctx context.Context, tx *db.Tx, by api.Rights, u id.ID) error {
+			return MayManage(ctx, tx, Of(by), OfUser(u))
+		},
 	}
-	return unknownRole(Give(ctx, tx, by, OfUser(u), name, time.Time{}), "roles")
 }
 
-// MayManage fails with ErrOutranked when the user may do what the sender may not.
-func (Keeper) MayManage(ctx context.Context, tx *db.Tx, u id.ID) error {
-	return MayManage(ctx, tx, Held(ctx), OfUser(u))
-}
-
-// MayFill fails with ErrBeyond unless the sender may give every role of the group: who puts a
-// user into it does.
-func (Keeper) MayFill(ctx context.Context, tx *db.Tx, g id.ID) error {
-	return mayPassOn(ctx, tx, Held(ctx), g, "role.grant")
-}
-
-// MayEmpty fails with ErrBeyond unless the sender may take every role of the group.
-func (Keeper) MayEmpty(ctx context.Context, tx *db.Tx, g id.ID) error {
-	return mayPassOn(ctx, tx, Held(ctx), g, "role.revoke")
-}
-
-// MayRename fails with ErrOutranked when the group's roles allow what the sender may not.
-func (Keeper) MayRename(ctx context.Context, tx *db.Tx, g id.ID) error {
-	return MayManage(ctx, tx, Held(ctx), OfGroup(g))
+// ForGroups returns the rules on roles that the operations of iam/group need.
+func ForGroups() group.Roles {
+	return group.Roles{
+		MayFill: func(ctx context.Context, tx *db.Tx, by api.Rights, g id.ID) error {
+			return mayPassOn(ctx, tx, Of(by), g, "role.grant")
+		},
+		MayEmpty: func(ctx context.Context, tx *db.Tx, by api.Rights, g id.ID) error {
+			return mayPassOn(ctx, tx, Of(by), g, "role.revoke")
+		},
+		MayRename: func(ctx context.Context, tx *db.Tx, by api.Rights, g id.ID) error {
+			return MayManage(ctx, tx, Of(by), OfGroup(g))
+		},
+	}
 }

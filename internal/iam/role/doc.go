@@ -9,7 +9,7 @@
 //     the Set of the one who makes it, and an action outside of it refuses the change.
 //     For the same reason nobody manages a user, group or application that may do more
 //     than they may (MayManage), and putting somebody into a group is giving them its
-//     roles (Keeper.MayFill).
+//     roles (ForGroups).
 //   - A tenant never loses its last active owner (user.KeepOwner).
 //   - Only unexpired grants of active users and of their groups count, and they are read
 //     from the database every time.

@@ -32,19 +32,19 @@ func (f *fixture) group(name string, members ...id.ID) (g id.ID) {
 
 func (f *fixture) join(by role.Set, g, u id.ID) error {
 	return f.try(func(ctx context.Context, tx *db.Tx) error {
-		return group.AddMember(role.Holding(ctx, by), tx, role.Keeper{}, g, u)
+		return group.AddMember(ctx, tx, role.ForGroups(), by, g, u)
 	})
 }
 
 func (f *fixture) leave(by role.Set, g, u id.ID) error {
 	return f.try(func(ctx context.Context, tx *db.Tx) error {
-		return group.RemoveMember(role.Holding(ctx, by), tx, role.Keeper{}, g, u)
+		return group.RemoveMember(ctx, tx, role.ForGroups(), by, g, u)
 	})
 }
 
 func (f *fixture) drop(by role.Set, g id.ID) error {
 	return f.try(func(ctx context.Context, tx *db.Tx) error {
-		return group.Delete(role.Holding(ctx, by), tx, role.Keeper{}, g)
+		return group.Delete(ctx, tx, role.ForGroups(), by, g)
 	})
 }
 
@@ -113,7 +113,7 @@ func TestNobodyGivesWhatTheyLackThroughAGroup(t *testing.T) {
 		wantErr(t, "taking from a group more", f.takeGroup(manager, admins, role.Admin), role.ErrBeyond)
 		name := "Interns"
 		wantErr(t, "renaming a group with more", f.try(func(ctx context.Context, tx *db.Tx) error {
-			_, err := group.Update(role.Holding(ctx, manager), tx, role.Keeper{}, admins, group.Patch{Name: &name})
+			_, err := group.Update(ctx, tx, role.ForGroups(), manager, admins, group.Patch{Name: &name})
 			return err
 		}), role.ErrOutranked)
 		wantErr(t, "managing one who is more through a group", f.try(func(ctx context.Context, tx *db.Tx) error {

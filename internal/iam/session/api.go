@@ -6,7 +6,6 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
@@ -43,7 +42,7 @@ func Operations() []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/sessions", ID: "list-sessions", Action: "session.read", Tag: "Sessions",
 			Summary: "List the living sessions that you may see", Description: "Oldest first.", Filtered: true},
-			func(ctx context.Context, tx *db.Tx, in *listInput) (page.List[View], error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *listInput) (page.List[View], error) {
 				r, err := in.Request()
 				if err != nil {
 					return page.List[View]{}, err
@@ -54,17 +53,17 @@ func Operations() []api.Operation {
 						return page.List[View]{}, ErrNotFound
 					}
 				}
-				all, err := List(ctx, tx, filter.Of(ctx), user, r.After, r.Fetch())
+				all, err := List(ctx, tx, req.Filter, user, r.After, r.Fetch())
 				return page.Map(page.Of(r, all, func(s Session) id.ID { return s.ID }), ViewOf), err
 			}),
 		api.Read(api.Op{Method: "GET", Path: "/sessions/{id}", ID: "get-session", Action: "session.read", Tag: "Sessions", Summary: "Get a living session"},
-			func(ctx context.Context, tx *db.Tx, in *api.ByID) (View, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
 				s, err := Get(ctx, tx, in.ID)
 				return ViewOf(s), err
 			}),
 		api.Write(api.Op{Method: "DELETE", Path: "/sessions/{id}", ID: "revoke-session", Action: "session.revoke", Tag: "Sessions",
 			Summary: "End a session", Description: "The browser is signed out with its next request."},
-			func(ctx context.Context, tx *db.Tx, in *api.ByID) (api.None, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (api.None, error) {
 				return api.None{}, Revoke(ctx, tx, in.ID, "operator")
 			}),
 	}

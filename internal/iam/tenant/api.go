@@ -6,7 +6,6 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
@@ -52,10 +51,6 @@ type settingsInput struct {
 type Deps struct {
 	Directory *Directory
 	Queue     *job.Queue
-	// Allows reports whether the caller of an operation may do a further action than the one
-	// the operation is guarded by. iam/role plugs it in through the door: this package stands
-	// before it.
-	Allows func(ctx context.Context, action string) error
 }
 
 func (d Deps) view(t Tenant) View {
@@ -78,12 +73,12 @@ func Operations(d Deps) []api.Operation {
 	}
 	return []api.Operation{
 		api.Call(op("GET", "/tenants", "list-tenants", "tenant.read", "List tenants"),
-			func(ctx context.Context, database *db.DB, c caller.Caller, in *api.Page) (l page.List[View], err error) {
+			func(ctx context.Context, database *db.DB, req api.Request, in *api.Page) (l page.List[View], err error) {
 				r, err := in.Request()
 				if err != nil {
 					return l, err
 				}
-				err = database.SystemView(ctx, c, "the platform lists tenants", func(st *db.SystemTx) error {
+				err = database.SystemView(ctx, req.Caller, "the platform lists tenants", func(st *db.SystemTx) error {
 					tenants, err := List(ctx, st, r)
 					l = page.Map(tenants, d.view)
 					return err
@@ -91,8 +86,8 @@ func Operations(d Deps) []api.Operation {
 				return l, err
 			}),
 		api.Call(op("GET", "/tenants/{id}", "get-tenant", "tenant.read", "Get a tenant"),
-			func(ctx context.Context, database *db.DB, c caller.Caller, in *api.ByID) (v View, err error) {
-				err = database.SystemView(ctx, c, "the platform reads a tenant", func(st *db.SystemTx) error {
+			func(ctx context.Context, database *db.DB, req api.Request, in *api.ByID) (v View, err error) {
+				err = database.SystemView(ctx, req.Caller, "the platform reads a tenant", func(st *db.SystemTx) error {
 					t, err := Get(ctx, st.For(in.ID))
 					v = d.view(t)
 					return err
@@ -101,57 +96,57 @@ func Operations(d Deps) []api.Operation {
 			}),
 		api.Call(created, d.create),
 		api.Call(op("PATCH", "/tenants/{id}", "update-tenant", "tenant.update", "Change, suspend or resume a tenant"), d.patch),
-		api.Call(deleted, func(ctx context.Context, database *db.DB, c caller.Caller, in *api.ByID) (v View, err error) {
-			err = database.System(ctx, c, "the platform deletes a tenant", func(st *db.SystemTx) error {
-				t, err := Delete(ctx, st, d.Queue, c.Tenant, in.ID)
+		api.Call(deleted, func(ctx context.Context, database *db.DB, req api.Request, in *api.ByID) (v View, err error) {
+			err = database.System(ctx, req.Caller, "the platform deletes a tenant", func(st *db.SystemTx) error {
+				t, err := Delete(ctx, st, d.Queue, req.Caller.Tenant, in.ID)
 				v = d.view(t)
 				return err
 			})
 			return v, err
 		}),
 		api.Read(own("GET", "get-settings", "settings.read", "Get the tenant's settings"),
-			func(ctx context.Context, tx *db.Tx, _ *struct{}) (SettingsView, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (SettingsView, error) {
 				t, err := Get(ctx, tx)
 				return t.Settings.View(), err
 			}),
 		api.Write(own("PATCH", "update-settings", "settings.update", "Change the tenant's settings"),
-			func(ctx context.Context, tx *db.Tx, in *settingsInput) (SettingsView, error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *settingsInput) (SettingsView, error) {
 				t, err := Update(ctx, tx, Patch{Settings: &in.Body})
 				return t.Settings.View(), err
 			}),
 	}
 }
 
-func (d Deps) create(ctx context.Context, database *db.DB, c caller.Caller, in *createInput) (v View, err error) {
+func (d Deps) create(ctx context.Context, database *db.DB, req api.Request, in *createInput) (v View, err error) {
 	n := New{Slug: in.Body.Slug, Name: in.Body.Name}
 	if in.Body.Settings != nil {
 		s := in.Body.Settings.apply(DefaultSettings().View()).settings()
 		n.Settings = &s
 	}
-	err = database.System(ctx, c, "the platform adds a tenant", func(st *db.SystemTx) error {
+	err = database.System(ctx, req.Caller, "the platform adds a tenant", func(st *db.SystemTx) error {
 		t, err := Create(ctx, st, n)
 		if err != nil {
 			return err
 		}
-		audit.Write(st.For(c.Tenant), audit.Event{Action: "tenant.create", Target: t.target()})
+		audit.Write(st.For(req.Caller.Tenant), audit.Event{Action: "tenant.create", Target: t.target()})
 		v = d.view(t)
 		return nil
 	})
 	return v, err
 }
 
-func (d Deps) patch(ctx context.Context, database *db.DB, c caller.Caller, in *patchInput) (v View, err error) {
+func (d Deps) patch(ctx context.Context, database *db.DB, req api.Request, in *patchInput) (v View, err error) {
 	b := &in.Body
 	if b.Status != nil {
-		if err := d.Allows(ctx, "tenant.suspend"); err != nil {
+		if err := req.Require("tenant.suspend"); err != nil {
 			return v, err
 		}
 	}
-	err = database.System(ctx, c, "the platform changes a tenant", func(st *db.SystemTx) error {
-		tx, at := st.For(in.ID), st.For(c.Tenant)
+	err = database.System(ctx, req.Caller, "the platform changes a tenant", func(st *db.SystemTx) error {
+		tx, at := st.For(in.ID), st.For(req.Caller.Tenant)
 		t, err := Get(ctx, tx)
 		if err == nil && (b.Name != nil || b.Domains != nil || b.Settings != nil) {
-			if t, err = Update(ctx, tx, Patch{Name: b.Name, Domains: b.Domains, Settings: b.Settings}); err == nil && in.ID != c.Tenant {
+			if t, err = Update(ctx, tx, Patch{Name: b.Name, Domains: b.Domains, Settings: b.Settings}); err == nil && in.ID != req.Caller.Tenant {
 				audit.Write(at, audit.Event{Action: "tenant.update", Target: t.target()})
 			}
 		}

@@ -8,17 +8,16 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// Roles is what the operations need of iam/role; role.Keeper is it. Both methods
-// act for the sender of the request that ctx belongs to.
-type Roles interface {
-	Give(ctx context.Context, tx *db.Tx, user id.ID, name string) error
-	MayManage(ctx context.Context, tx *db.Tx, user id.ID) error
+// Roles are the rules on roles that the operations need; role.ForUsers returns them. by is
+// what the caller of the operation may do. They fail with a Denied fault.
+type Roles struct {
+	Give      func(ctx context.Context, tx *db.Tx, by api.Rights, user id.ID, name string) error
+	MayManage func(ctx context.Context, tx *db.Tx, by api.Rights, user id.ID) error
 }
 
 // Passwords is what the operations need of iam/credential; credential.Intake is it.
@@ -105,22 +104,22 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 	listed := op("GET", "/users", "list-users", "user.read", "List the users that you may see, in the order they were made")
 	listed.Filtered = true
 	return []api.Operation{
-		api.Read(listed, func(ctx context.Context, tx *db.Tx, in *listInput) (page.List[View], error) {
+		api.Read(listed, func(ctx context.Context, tx *db.Tx, req api.Request, in *listInput) (page.List[View], error) {
 			p, err := in.Request()
 			if err != nil {
 				return page.List[View]{}, err
 			}
-			l, err := List(ctx, tx, filter.Of(ctx), Filter{Status: Status(in.Status), Email: in.Email, Search: in.Search}, p)
+			l, err := List(ctx, tx, req.Filter, Filter{Status: Status(in.Status), Email: in.Email, Search: in.Search}, p)
 			return page.Map(l, view), err
 		}),
-		api.Read(op("GET", "/users/{id}", "get-user", "user.read", "Get a user"), func(ctx context.Context, tx *db.Tx, in *api.ByID) (View, error) {
+		api.Read(op("GET", "/users/{id}", "get-user", "user.read", "Get a user"), func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
 			u, err := Get(ctx, tx, in.ID)
 			return view(u), err
 		}),
-		api.WriteAfter(add, func(ctx context.Context, c caller.Caller, in *createInput) (string, error) {
+		api.WriteAfter(add, func(ctx context.Context, req api.Request, in *createInput) (string, error) {
 			b := &in.Body
-			return passwords.Prepare(ctx, c, b.Password, b.PasswordHash.Reveal(), b.Email, b.Username, b.GivenName, b.FamilyName)
-		}, func(ctx context.Context, tx *db.Tx, in *createInput, phc string) (View, error) {
+			return passwords.Prepare(ctx, req.Caller, b.Password, b.PasswordHash.Reveal(), b.Email, b.Username, b.GivenName, b.FamilyName)
+		}, func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput, phc string) (View, error) {
 			b := &in.Body
 			status := Status(b.Status)
 			if status == "" && phc == "" {
@@ -139,19 +138,19 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 				}
 			}
 			for _, name := range b.Roles {
-				if err := roles.Give(ctx, tx, u.ID, name); err != nil {
+				if err := roles.Give(ctx, tx, req.Rights, u.ID, name); err != nil {
 					return View{}, err
 				}
 			}
 			return view(u), nil
 		}),
-		api.Write(op("PATCH", "/users/{id}", "update-user", "user.update", "Change a user"), func(ctx context.Context, tx *db.Tx, in *patchInput) (View, error) {
+		api.Write(op("PATCH", "/users/{id}", "update-user", "user.update", "Change a user"), func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 			b := &in.Body
 			u, err := Get(ctx, tx, in.ID)
 			if err != nil {
 				return View{}, err
 			}
-			if err := roles.MayManage(ctx, tx, in.ID); err != nil {
+			if err := roles.MayManage(ctx, tx, req.Rights, in.ID); err != nil {
 				return View{}, err
 			}
 			p := Patch{Email: b.Email, EmailVerified: b.EmailVerified, Username: b.Username, GivenName: b.GivenName, FamilyName: b.FamilyName, Locale: b.Locale, Attributes: b.Attributes}
@@ -169,11 +168,11 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 			}
 			return view(u), nil
 		}),
-		api.Write(op("DELETE", "/users/{id}", "delete-user", "user.delete", "Delete a user and all that exists only through it"), func(ctx context.Context, tx *db.Tx, in *api.ByID) (api.None, error) {
+		api.Write(op("DELETE", "/users/{id}", "delete-user", "user.delete", "Delete a user and all that exists only through it"), func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 			if _, err := Get(ctx, tx, in.ID); err != nil {
 				return api.None{}, err
 			}
-			if err := roles.MayManage(ctx, tx, in.ID); err != nil {
+			if err := roles.MayManage(ctx, tx, req.Rights, in.ID); err != nil {
 				return api.None{}, err
 			}
 			return api.None{}, Delete(ctx, tx, in.ID)

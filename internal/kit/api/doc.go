@@ -20,9 +20,9 @@
 //	func Operations() []api.Operation {
 //		return []api.Operation{
 //			api.Read(api.Op{Method: "GET", Path: "/users/{id}", ID: "get-user", Action: "user.read", Tag: "Users", Summary: "Get a user"},
-//				func(ctx context.Context, tx *db.Tx, in *api.ByID) (View, error) { … }),
+//				func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) { … }),
 //			api.Write(api.Op{Method: "POST", Path: "/users", ID: "create-user", Action: "user.create", Tag: "Users", Summary: "Create a user", Status: 201},
-//				func(ctx context.Context, tx *db.Tx, in *createInput) (View, error) { … }),
+//				func(ctx context.Context, tx *db.Tx, _ api.Request, in *createInput) (View, error) { … }),
 //		}
 //	}
 //

@@ -16,7 +16,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
-	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -26,9 +25,9 @@ import (
 // Gate decides whether the sender of a request may do an operation; the door that mounts
 // operations is one.
 type Gate interface {
-	// Admit returns on whose behalf the operation runs, and a context for it that may carry
-	// what the decision found. It fails with an Unauthenticated, Denied or NotFound fault.
-	Admit(r *http.Request, op Op) (context.Context, caller.Caller, error)
+	// Admit returns on whose behalf the operation runs, and with which rights. It fails with an
+	// Unauthenticated, Denied or NotFound fault.
+	Admit(r *http.Request, op Op) (Request, error)
 }
 
 // Mount puts operations on a mux.
@@ -137,12 +136,16 @@ func (m *Mount) Operations(ops []Operation) []byte {
 	return append(doc, '\n')
 }
 
-type callerKey struct{}
+// requestKey carries a Request through huma, which hands its handlers nothing but a context.
+type requestKey struct{}
 
-func callerOf(ctx context.Context) caller.Caller {
-	c, _ := ctx.Value(callerKey{}).(caller.Caller)
-	return c
+func requestOf(ctx context.Context) Request {
+	req, _ := ctx.Value(requestKey{}).(Request)
+	return req
 }
+
+// errNoRights is the cause of a 500: a gate let a caller in without saying what they may do.
+var errNoRights = errors.New("api: the gate admitted a caller without rights")
 
 // register is huma.Register with our gate before it and our problems after it.
 func register[I, O any](a huma.API, m *Mount, op Op, fn func(context.Context, *I) (*O, error)) {
@@ -184,13 +187,16 @@ func register[I, O any](a huma.API, m *Mount, op Op, fn func(context.Context, *I
 func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
 	return func(hc huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hc)
-		ctx, c, err := m.Gate.Admit(r, op)
+		req, err := m.Gate.Admit(r, op)
+		if err == nil && req.Rights == nil {
+			err = errNoRights
+		}
 		if err == nil {
 			err = onlyOnce(r)
 		}
 		if err == nil && op.AtOnce > 0 {
-			if m.enter(c.Tenant, op.AtOnce) {
-				defer m.leave(c.Tenant)
+			if m.enter(req.Caller.Tenant, op.AtOnce) {
+				defer m.leave(req.Caller.Tenant)
 			} else {
 				err = errTooManyAtOnce
 			}
@@ -202,7 +208,7 @@ func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
 		if op.Body > 0 {
 			web.AllowBody(r, op.Body+1)
 		}
-		next(huma.WithContext(hc, context.WithValue(ctx, callerKey{}, c)))
+		next(huma.WithContext(hc, context.WithValue(r.Context(), requestKey{}, req)))
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
@@ -46,17 +47,21 @@ type listWidgets struct {
 	Outcome string `query:"outcome" enum:"success,refused"`
 }
 
+type everything struct{}
+
+func (everything) Allows(string) bool { return true }
+
 // open lets everybody in who says a word, and denies one action.
 type open struct{ c caller.Caller }
 
-func (g open) Admit(r *http.Request, op api.Op) (context.Context, caller.Caller, error) {
+func (g open) Admit(r *http.Request, op api.Op) (api.Request, error) {
 	switch {
 	case r.Header.Get("Authorization") == "":
-		return nil, caller.Caller{}, fault.New(fault.Unauthenticated, "token.missing", "Send an access token.")
+		return api.Request{}, fault.New(fault.Unauthenticated, "token.missing", "Send an access token.")
 	case op.Action == "widget.delete":
-		return nil, caller.Caller{}, fault.New(fault.Denied, "action.denied", "You are not allowed to do widget.delete.")
+		return api.Request{}, fault.New(fault.Denied, "action.denied", "You are not allowed to do widget.delete.")
 	}
-	return r.Context(), g.c, nil
+	return api.Request{Caller: g.c, Rights: everything{}}, nil
 }
 
 func fixture(t *testing.T) (http.Handler, []byte) {
@@ -76,7 +81,7 @@ func fixture(t *testing.T) (http.Handler, []byte) {
 		return 500, nil
 	}}
 	call := func(op api.Op) api.Operation {
-		return api.Call(op, func(_ context.Context, _ *db.DB, _ caller.Caller, in *newWidget) (widget, error) {
+		return api.Call(op, func(_ context.Context, _ *db.DB, _ api.Request, in *newWidget) (widget, error) {
 			switch in.Body.Name {
 			case "taken":
 				return widget{}, fault.InvalidField("widget.taken", "name", "This name is taken.")
@@ -89,15 +94,15 @@ func fixture(t *testing.T) (http.Handler, []byte) {
 	doc := m.Operations([]api.Operation{
 		call(api.Op{Method: "POST", Path: "/widgets", ID: "create-widget", Action: "widget.create", Tag: "Widgets", Summary: "Create a widget", Status: 201}),
 		api.Call(api.Op{Method: "GET", Path: "/widgets/{id}", ID: "get-widget", Action: "widget.read", Tag: "Widgets", Summary: "Get a widget"},
-			func(_ context.Context, _ *db.DB, _ caller.Caller, in *api.ByID) (widget, error) {
+			func(_ context.Context, _ *db.DB, _ api.Request, in *api.ByID) (widget, error) {
 				return widget{ID: in.ID}, nil
 			}),
 		api.Call(api.Op{Method: "DELETE", Path: "/widgets/{id}", ID: "delete-widget", Action: "widget.delete", Tag: "Widgets", Summary: "Delete a widget"},
-			func(context.Context, *db.DB, caller.Caller, *api.ByID) (api.None, error) { return api.None{}, nil }),
+			func(context.Context, *db.DB, api.Request, *api.ByID) (api.None, error) { return api.None{}, nil }),
 		api.Call(api.Op{Method: "PUT", Path: "/widgets/{id}", ID: "put-widget", Action: "widget.update", Tag: "Widgets", Summary: "Put a widget"},
-			func(context.Context, *db.DB, caller.Caller, *api.ByID) (api.None, error) { return api.None{}, nil }),
+			func(context.Context, *db.DB, api.Request, *api.ByID) (api.None, error) { return api.None{}, nil }),
 		api.Call(api.Op{Method: "GET", Path: "/widgets", ID: "list-widgets", Action: "widget.read", Tag: "Widgets", Summary: "List widgets"},
-			func(_ context.Context, _ *db.DB, _ caller.Caller, in *listWidgets) (page.List[widget], error) {
+			func(_ context.Context, _ *db.DB, _ api.Request, in *listWidgets) (page.List[widget], error) {
 				r, err := in.Page.Request()
 				return page.List[widget]{Items: []widget{{ID: r.After, Limit: r.Limit}}}, err
 			}),
@@ -117,7 +122,7 @@ func TestBytesInAndOut(t *testing.T) {
 	kept := map[string][]byte{}
 	doc := m.Operations([]api.Operation{
 		api.Call(api.Op{Method: "PUT", Path: "/pictures/{path...}", ID: "put-picture", Action: "picture.update", Tag: "Pictures", Summary: "Put a picture", Body: 8},
-			func(_ context.Context, _ *db.DB, _ caller.Caller, in *putPicture) (api.None, error) {
+			func(_ context.Context, _ *db.DB, _ api.Request, in *putPicture) (api.None, error) {
 				if len(in.RawBody) == 1 {
 					wrong := fault.InvalidField("picture.invalid", in.Path, "This is no picture.")
 					wrong.Fields[0].File, wrong.Fields[0].Line = true, 3
@@ -127,7 +132,7 @@ func TestBytesInAndOut(t *testing.T) {
 				return api.None{}, nil
 			}),
 		api.Call(api.Op{Method: "GET", Path: "/pictures/{path...}", ID: "get-picture", Action: "picture.read", Tag: "Pictures", Summary: "Get a picture"},
-			func(_ context.Context, _ *db.DB, _ caller.Caller, in *struct {
+			func(_ context.Context, _ *db.DB, _ api.Request, in *struct {
 				Path string `path:"path"`
 			}) (api.File, error) {
 				return api.File{ContentType: "image/png", Name: "a.png", ETag: "7", Content: kept[in.Path]}, nil
@@ -312,8 +317,8 @@ func FuzzBody(f *testing.F) {
 // byHeader takes the tenant from a header.
 type byHeader map[string]id.ID
 
-func (g byHeader) Admit(r *http.Request, _ api.Op) (context.Context, caller.Caller, error) {
-	return r.Context(), caller.Caller{Tenant: g[r.Header.Get("Tenant")]}, nil
+func (g byHeader) Admit(r *http.Request, _ api.Op) (api.Request, error) {
+	return api.Request{Caller: caller.Caller{Tenant: g[r.Header.Get("Tenant")]}, Rights: everything{}}, nil
 }
 
 // What costs much is refused to a tenant that has as much of it under way as it may, and to no other.
@@ -328,15 +333,15 @@ func TestATenantMayHaveSoManyAtOnce(t *testing.T) {
 	begun, end := make(chan bool), make(chan bool)
 	m.Operations([]api.Operation{
 		api.Call(api.Op{Method: "GET", Path: "/slow", ID: "slow", Action: "x.slow", Tag: "X", Summary: "Slow", AtOnce: 2},
-			func(context.Context, *db.DB, caller.Caller, *struct{}) (api.None, error) {
+			func(context.Context, *db.DB, api.Request, *struct{}) (api.None, error) {
 				begun <- true
 				<-end
 				return api.None{}, nil
 			}),
 		api.Call(api.Op{Method: "GET", Path: "/costly", ID: "costly", Action: "x.costly", Tag: "X", Summary: "Costly", AtOnce: 2},
-			func(context.Context, *db.DB, caller.Caller, *struct{}) (api.None, error) { return api.None{}, nil }),
+			func(context.Context, *db.DB, api.Request, *struct{}) (api.None, error) { return api.None{}, nil }),
 		api.Call(api.Op{Method: "GET", Path: "/cheap", ID: "cheap", Action: "x.cheap", Tag: "X", Summary: "Cheap"},
-			func(context.Context, *db.DB, caller.Caller, *struct{}) (api.None, error) { return api.None{}, nil }),
+			func(context.Context, *db.DB, api.Request, *struct{}) (api.None, error) { return api.None{}, nil }),
 	})
 	want := func(tenant, path string, status int, code string) {
 		t.Helper()
@@ -356,3 +361,48 @@ func TestATenantMayHaveSoManyAtOnce(t *testing.T) {
 	both.Wait()
 	want("acme", "costly", 204, "")
 }
+
+type gateFunc func(*http.Request, api.Op) (api.Request, error)
+
+func (g gateFunc) Admit(r *http.Request, op api.Op) (api.Request, error) { return g(r, op) }
+
+// An operation never runs for a caller whose rights the gate did not say.
+func TestNoOperationRunsWithoutRights(t *testing.T) {
+	for name, tt := range map[string]struct {
+		request api.Request
+		status  int
+	}{
+		"no rights":    {api.Request{Caller: caller.Caller{Tenant: id.New()}, Filter: filter.All()}, 500},
+		"empty rights": {api.Request{Rights: nothing{}}, 403},
+		"rights":       {api.Request{Rights: everything{}}, 204},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mux, ran := http.NewServeMux(), false
+			m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "X", Gate: gateFunc(func(*http.Request, api.Op) (api.Request, error) { return tt.request, nil }),
+				Answer: func(f *fault.Fault) (int, http.Header) {
+					if f.Kind == fault.Denied {
+						return 403, nil
+					}
+					return 500, nil
+				}}
+			m.Operations([]api.Operation{api.Call(api.Op{Method: "GET", Path: "/x", ID: "x", Action: "x.do", Tag: "X", Summary: "X"},
+				func(_ context.Context, _ *db.DB, req api.Request, _ *struct{}) (api.None, error) {
+					ran = true
+					return api.None{}, req.Require("x.more")
+				})})
+			if r, p := do(t, mux, "GET", "/api/v1/x", ""); r.StatusCode != tt.status {
+				t.Errorf("%d %+v, want %d", r.StatusCode, p, tt.status)
+			}
+			if ran != (tt.request.Rights != nil) {
+				t.Errorf("the operation ran: %v", ran)
+			}
+		})
+	}
+	if err := (api.Request{}).Require("x.do"); fault.Of(err) != fault.Denied {
+		t.Errorf("the zero Request allows an action: %v", err)
+	}
+}
+
+type nothing struct{}
+
+func (nothing) Allows(string) bool { return false }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
@@ -24,13 +26,40 @@ type Op struct {
 	Description string // more, where the summary does not say it all; Markdown
 	Status      int    // of success; 0 means 200, or 204 when the output is None
 	Platform    bool   // exists only in the platform tenant
-	Filtered    bool   // a list that shows only what filter.Of(ctx) lets through
+	Filtered    bool   // a list that shows only what Request.Filter lets through
 	// Body is how many bytes a body may have whose input has a RawBody; 0 means what
 	// kit/web allows every request. It is read into memory as a whole.
 	Body int64
 	// AtOnce is how many requests a tenant may have under way of all the operations that
 	// set it: what costs much memory or CPU hurts only the tenant that asks. 0 means any.
 	AtOnce int
+}
+
+// Rights say which actions the caller of an operation may do. role.Set implements it.
+type Rights interface {
+	Allows(action string) bool
+}
+
+// Request is what the door found out about the caller of one operation. The zero Request
+// allows nothing and shows nothing.
+type Request struct {
+	Caller caller.Caller
+	Rights Rights
+	Filter filter.Filter // of an operation with Filtered: what of the list the caller may see
+}
+
+// Require fails with a Denied fault unless the caller may do a second action, besides the one
+// that guards the operation.
+func (r Request) Require(action string) error {
+	if r.Rights == nil || !r.Rights.Allows(action) {
+		return Denied(action)
+	}
+	return nil
+}
+
+// Denied returns the fault for a caller whose roles do not allow action.
+func Denied(action string) *fault.Fault {
+	return fault.New(fault.Denied, "action.denied", "None of your roles allows %s.", action)
 }
 
 // Operation is an Op with the function that does it.
@@ -93,10 +122,10 @@ type ByID struct {
 }
 
 // Read declares an operation that changes nothing. fn runs in a View.
-func Read[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, in *I) (O, error)) Operation {
-	return Call(op, func(ctx context.Context, d *db.DB, c caller.Caller, in *I) (out O, err error) {
-		err = d.View(ctx, c, func(tx *db.Tx) error {
-			out, err = fn(ctx, tx, in)
+func Read[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, req Request, in *I) (O, error)) Operation {
+	return Call(op, func(ctx context.Context, d *db.DB, req Request, in *I) (out O, err error) {
+		err = d.View(ctx, req.Caller, func(tx *db.Tx) error {
+			out, err = fn(ctx, tx, req, in)
 			return err
 		})
 		return out, err
@@ -105,10 +134,10 @@ func Read[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, in *I) (O, er
 
 // Write declares an operation that changes something. fn runs in an Update, so it may
 // run more than once and must do nothing slow.
-func Write[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, in *I) (O, error)) Operation {
-	return Call(op, func(ctx context.Context, d *db.DB, c caller.Caller, in *I) (out O, err error) {
-		err = d.Update(ctx, c, func(tx *db.Tx) error {
-			out, err = fn(ctx, tx, in)
+func Write[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, req Request, in *I) (O, error)) Operation {
+	return Call(op, func(ctx context.Context, d *db.DB, req Request, in *I) (out O, err error) {
+		err = d.Update(ctx, req.Caller, func(tx *db.Tx) error {
+			out, err = fn(ctx, tx, req, in)
 			return err
 		})
 		return out, err
@@ -118,14 +147,15 @@ func Write[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, in *I) (O, e
 // WriteAfter is Write for an operation that must first do something slow, such as hashing a
 // password: prepare runs before the transaction is opened, and only for a caller who is allowed
 // the action.
-func WriteAfter[I, P, O any](op Op, prepare func(ctx context.Context, c caller.Caller, in *I) (P, error), fn func(ctx context.Context, tx *db.Tx, in *I, prepared P) (O, error)) Operation {
-	return Call(op, func(ctx context.Context, d *db.DB, c caller.Caller, in *I) (out O, err error) {
-		prepared, err := prepare(ctx, c, in)
+func WriteAfter[I, P, O any](op Op, prepare func(ctx context.Context, req Request, in *I) (P, error),
+	fn func(ctx context.Context, tx *db.Tx, req Request, in *I, prepared P) (O, error)) Operation {
+	return Call(op, func(ctx context.Context, d *db.DB, req Request, in *I) (out O, err error) {
+		prepared, err := prepare(ctx, req, in)
 		if err != nil {
 			return out, err
 		}
-		err = d.Update(ctx, c, func(tx *db.Tx) error {
-			out, err = fn(ctx, tx, in, prepared)
+		err = d.Update(ctx, req.Caller, func(tx *db.Tx) error {
+			out, err = fn(ctx, tx, req, in, prepared)
 			return err
 		})
 		return out, err
@@ -134,7 +164,7 @@ func WriteAfter[I, P, O any](op Op, prepare func(ctx context.Context, c caller.C
 
 // Call declares an operation that opens its own transactions: one over system tables, or one
 // that needs several.
-func Call[I, O any](op Op, fn func(ctx context.Context, d *db.DB, c caller.Caller, in *I) (O, error)) Operation {
+func Call[I, O any](op Op, fn func(ctx context.Context, d *db.DB, req Request, in *I) (O, error)) Operation {
 	var out O
 	_, none := any(out).(None)
 	if op.Status == 0 {
@@ -146,14 +176,14 @@ func Call[I, O any](op Op, fn func(ctx context.Context, d *db.DB, c caller.Calle
 	return Operation{Op: op, bind: func(a huma.API, m *Mount, op Op) {
 		if none {
 			register(a, m, op, func(ctx context.Context, in *I) (*struct{}, error) {
-				_, err := fn(ctx, m.DB, callerOf(ctx), in)
+				_, err := fn(ctx, m.DB, requestOf(ctx), in)
 				return nil, err
 			})
 			return
 		}
 		if _, ok := any(out).(File); ok {
 			register(a, m, op, func(ctx context.Context, in *I) (*file, error) {
-				out, err := fn(ctx, m.DB, callerOf(ctx), in)
+				out, err := fn(ctx, m.DB, requestOf(ctx), in)
 				if err != nil {
 					return nil, err
 				}
@@ -162,7 +192,7 @@ func Call[I, O any](op Op, fn func(ctx context.Context, d *db.DB, c caller.Calle
 			return
 		}
 		register(a, m, op, func(ctx context.Context, in *I) (*body[O], error) {
-			out, err := fn(ctx, m.DB, callerOf(ctx), in)
+			out, err := fn(ctx, m.DB, requestOf(ctx), in)
 			if err != nil {
 				return nil, err
 			}

@@ -2,8 +2,7 @@
 // attributes, which whoever decides makes and which a store turns into SQL of its own.
 //
 // Invariants:
-//   - The zero Filter shows nothing, and so does a list that no door has given a
-//     filter: forgetting one cannot show too much.
+//   - The zero Filter shows nothing: a door that forgets the filter cannot show too much.
 //   - SQL text comes from the store's columns only; what the condition brings is
 //     bound. An attribute without a column, an operator that is not known and a value
 //     of the wrong type are errors, never "true".
@@ -12,7 +11,6 @@
 package filter
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -226,19 +224,4 @@ func (w *writer) oneOf(c Column, values []any) (string, error) {
 		return fmt.Sprintf(c.SQL, strings.Join(places, ", ")), nil
 	}
 	return c.SQL + " IN (" + strings.Join(places, ", ") + ")", nil
-}
-
-type contextKey struct{}
-
-// With returns a context that carries what the caller of a list may see. Only a door
-// that has asked the policies sets it.
-func With(ctx context.Context, f Filter) context.Context {
-	return context.WithValue(ctx, contextKey{}, f)
-}
-
-// Of returns what the caller of a list may see: nothing, unless a door has said
-// otherwise.
-func Of(ctx context.Context) Filter {
-	f, _ := ctx.Value(contextKey{}).(Filter)
-	return f
 }
