@@ -56,7 +56,7 @@ func (d *Door) authenticate(r *http.Request) (*application.Application, params, 
 		}
 	}
 	if !good {
-		return nil, params{}, invalidClient("The client is unknown or switched off, or its authentication is wrong.", shown.method == methodBasic)
+		return nil, params{}, invalidClient("The client is unknown or switched off, or its authentication is wrong.", shown.method == application.AuthBasic)
 	}
 	return app, p, nil
 }
@@ -66,11 +66,11 @@ func (d *Door) authenticate(r *http.Request) (*application.Application, params, 
 // so that nobody gets round a key by leaving it out.
 func (d *Door) check(ctx context.Context, c caller.Caller, app *application.Application, shown presented, issuer string) (bool, error) {
 	switch shown.method {
-	case methodNone:
+	case application.AuthNone:
 		return app.AuthMethod == application.AuthNone, nil
-	case methodBasic, methodPost:
+	case application.AuthBasic, application.AuthPost:
 		return app.AuthMethod.Secret() && app.CheckSecret(secret.HashOf(shown.secret), d.Clock.Now()), nil
-	case methodJWTKey:
+	case application.AuthJWT:
 		return d.checkAssertion(ctx, c, app, shown.assertion, issuer)
 	}
 	return false, nil
@@ -102,12 +102,9 @@ func (d *Door) checkAssertion(ctx context.Context, c caller.Caller, app *applica
 		claims.ID == "", len(claims.ID) > maxJTI, !printable(claims.ID):
 		return false, nil
 	}
-	first := false
-	err = d.DB.Update(ctx, c, func(tx *db.Tx) (err error) {
-		first, err = grant.UseJTI(ctx, tx, app.ClientID, claims.ID, claims.Expiry.Time())
-		return err
+	return db.Write(ctx, d.DB, c, func(tx *db.Tx) (bool, error) {
+		return grant.UseJTI(ctx, tx, app.ClientID, claims.ID, claims.Expiry.Time())
 	})
-	return first, err
 }
 
 // A client's key set is parsed once for as long as the application stays as it is.

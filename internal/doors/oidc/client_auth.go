@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
@@ -13,20 +14,12 @@ import (
 // assertionType is the only client_assertion_type (RFC 7523 §2.2).
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-// Client authentication methods, as metadata and registrations name them.
-const (
-	methodNone   = "none"
-	methodBasic  = "client_secret_basic"
-	methodPost   = "client_secret_post"
-	methodJWTKey = "private_key_jwt"
-)
-
 // presented is how a client authenticates in one request; nothing is checked yet.
 type presented struct {
-	method    string
+	method    application.AuthMethod
 	clientID  string
-	secret    secret.String // methodBasic, methodPost
-	assertion string        // methodJWTKey
+	secret    secret.String // client_secret_basic, client_secret_post
+	assertion string        // private_key_jwt
 }
 
 // parseClientAuth finds the one way in which a request authenticates its client. More
@@ -42,7 +35,7 @@ func parseClientAuth(r *http.Request, p params) (presented, error) {
 		found = append(found, c)
 	}
 	if p.has("client_secret") {
-		found = append(found, presented{method: methodPost, clientID: p.get("client_id"), secret: secret.String(p.get("client_secret"))})
+		found = append(found, presented{method: application.AuthPost, clientID: p.get("client_id"), secret: secret.String(p.get("client_secret"))})
 	}
 	if p.has("client_assertion") || p.has("client_assertion_type") {
 		if p.get("client_assertion_type") != assertionType {
@@ -51,7 +44,7 @@ func parseClientAuth(r *http.Request, p params) (presented, error) {
 		if !p.has("client_assertion") {
 			return presented{}, invalidRequest("client_assertion is missing.")
 		}
-		c := presented{method: methodJWTKey, clientID: p.get("client_id"), assertion: p.get("client_assertion")}
+		c := presented{method: application.AuthJWT, clientID: p.get("client_id"), assertion: p.get("client_assertion")}
 		if c.clientID == "" {
 			c.clientID = jose.Peek(c.assertion).Subject // says whose keys to try, nothing more
 		}
@@ -59,7 +52,7 @@ func parseClientAuth(r *http.Request, p params) (presented, error) {
 	}
 	switch len(found) {
 	case 0:
-		found = append(found, presented{method: methodNone, clientID: p.get("client_id")})
+		found = append(found, presented{method: application.AuthNone, clientID: p.get("client_id")})
 	case 1:
 	default:
 		return presented{}, invalidRequest("The client must authenticate in exactly one way.")
@@ -94,5 +87,5 @@ func parseBasic(header string) (presented, bool) {
 	if err1 != nil || err2 != nil || id == "" || !printable(id) || !printable(sec) {
 		return presented{}, false
 	}
-	return presented{method: methodBasic, clientID: id, secret: secret.String(sec)}, true
+	return presented{method: application.AuthBasic, clientID: id, secret: secret.String(sec)}, true
 }

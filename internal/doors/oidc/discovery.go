@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -12,44 +13,44 @@ import (
 // metadata is the provider's description of itself: OpenID Connect Discovery §3,
 // RFC 8414 §2, RFC 9207 §3, RP-Initiated Logout §2.1.
 type metadata struct {
-	Issuer                string           `json:"issuer"`
-	Authorization         string           `json:"authorization_endpoint"`
-	Token                 string           `json:"token_endpoint"`
-	Userinfo              string           `json:"userinfo_endpoint"`
-	JWKS                  string           `json:"jwks_uri"`
-	Introspection         string           `json:"introspection_endpoint"`
-	Revocation            string           `json:"revocation_endpoint"`
-	EndSession            string           `json:"end_session_endpoint"`
-	Scopes                []string         `json:"scopes_supported"`
-	ResponseTypes         []string         `json:"response_types_supported"`
-	ResponseModes         []string         `json:"response_modes_supported"`
-	GrantTypes            []string         `json:"grant_types_supported"`
-	ACRValues             []string         `json:"acr_values_supported"`
-	SubjectTypes          []string         `json:"subject_types_supported"`
-	IDTokenAlgs           []jose.Algorithm `json:"id_token_signing_alg_values_supported"`
-	TokenAuth             []string         `json:"token_endpoint_auth_methods_supported"`
-	TokenAuthAlgs         []jose.Algorithm `json:"token_endpoint_auth_signing_alg_values_supported"`
-	IntrospectionAuth     []string         `json:"introspection_endpoint_auth_methods_supported"`
-	IntrospectionAuthAlgs []jose.Algorithm `json:"introspection_endpoint_auth_signing_alg_values_supported"`
-	RevocationAuth        []string         `json:"revocation_endpoint_auth_methods_supported"`
-	RevocationAuthAlgs    []jose.Algorithm `json:"revocation_endpoint_auth_signing_alg_values_supported"`
-	ClaimTypes            []string         `json:"claim_types_supported"`
-	Claims                []string         `json:"claims_supported"`
-	ClaimsParameter       bool             `json:"claims_parameter_supported"`
-	RequestParameter      bool             `json:"request_parameter_supported"`
-	RequestURIParameter   bool             `json:"request_uri_parameter_supported"`
-	PromptValues          []string         `json:"prompt_values_supported"`
-	ChallengeMethods      []string         `json:"code_challenge_methods_supported"`
-	IssParameter          bool             `json:"authorization_response_iss_parameter_supported"`
-	UILocales             []string         `json:"ui_locales_supported"`
-	BackchannelLogout     bool             `json:"backchannel_logout_supported"`
-	FrontchannelLogout    bool             `json:"frontchannel_logout_supported"`
+	Issuer                string                   `json:"issuer"`
+	Authorization         string                   `json:"authorization_endpoint"`
+	Token                 string                   `json:"token_endpoint"`
+	Userinfo              string                   `json:"userinfo_endpoint"`
+	JWKS                  string                   `json:"jwks_uri"`
+	Introspection         string                   `json:"introspection_endpoint"`
+	Revocation            string                   `json:"revocation_endpoint"`
+	EndSession            string                   `json:"end_session_endpoint"`
+	Scopes                []string                 `json:"scopes_supported"`
+	ResponseTypes         []string                 `json:"response_types_supported"`
+	ResponseModes         []string                 `json:"response_modes_supported"`
+	GrantTypes            []string                 `json:"grant_types_supported"`
+	ACRValues             []string                 `json:"acr_values_supported"`
+	SubjectTypes          []string                 `json:"subject_types_supported"`
+	IDTokenAlgs           []jose.Algorithm         `json:"id_token_signing_alg_values_supported"`
+	TokenAuth             []application.AuthMethod `json:"token_endpoint_auth_methods_supported"`
+	TokenAuthAlgs         []jose.Algorithm         `json:"token_endpoint_auth_signing_alg_values_supported"`
+	IntrospectionAuth     []application.AuthMethod `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectionAuthAlgs []jose.Algorithm         `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	RevocationAuth        []application.AuthMethod `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationAuthAlgs    []jose.Algorithm         `json:"revocation_endpoint_auth_signing_alg_values_supported"`
+	ClaimTypes            []string                 `json:"claim_types_supported"`
+	Claims                []string                 `json:"claims_supported"`
+	ClaimsParameter       bool                     `json:"claims_parameter_supported"`
+	RequestParameter      bool                     `json:"request_parameter_supported"`
+	RequestURIParameter   bool                     `json:"request_uri_parameter_supported"`
+	PromptValues          []string                 `json:"prompt_values_supported"`
+	ChallengeMethods      []string                 `json:"code_challenge_methods_supported"`
+	IssParameter          bool                     `json:"authorization_response_iss_parameter_supported"`
+	UILocales             []string                 `json:"ui_locales_supported"`
+	BackchannelLogout     bool                     `json:"backchannel_logout_supported"`
+	FrontchannelLogout    bool                     `json:"frontchannel_logout_supported"`
 }
 
 // describe returns the metadata of an issuer.
 func describe(issuer string) metadata {
-	confidential := []string{methodBasic, methodPost, methodJWTKey}
-	anyone := append([]string{methodNone}, confidential...)
+	confidential := []application.AuthMethod{application.AuthBasic, application.AuthPost, application.AuthJWT}
+	anyone := append([]application.AuthMethod{application.AuthNone}, confidential...)
 	return metadata{
 		Issuer:        issuer,
 		Authorization: issuer + "/oauth2/authorize", Token: issuer + "/oauth2/token", Userinfo: issuer + "/oauth2/userinfo",
@@ -58,7 +59,7 @@ func describe(issuer string) metadata {
 		Scopes:            []string{scopeOpenID, scopeProfile, scopeEmail, scopeOffline},
 		ResponseTypes:     []string{"code"},
 		ResponseModes:     []string{modeQuery, modeFormPost},
-		GrantTypes:        []string{grantCode, grantRefresh, grantClient},
+		GrantTypes:        grantTypeNames(),
 		ACRValues:         []string{session.OneFactor, session.TwoFactors},
 		SubjectTypes:      []string{"public"},
 		IDTokenAlgs:       jose.Signing,

@@ -3,6 +3,7 @@ package oidc_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,6 +45,24 @@ func TestDiscovery(t *testing.T) {
 		for _, missing := range []string{"/.well-known/openid-configuration", "/t/nobody/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t/nobody"} {
 			if a := b.get(w.origin + missing); a.StatusCode != http.StatusNotFound {
 				t.Errorf("%s: %d", missing, a.StatusCode)
+			}
+		}
+	})
+}
+
+// Discovery names the grant types that the token endpoint knows, and no others.
+func TestGrantTypesInDiscovery(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		named := w.browser().get(w.issuer + "/.well-known/openid-configuration").json(t)["grant_types_supported"].([]any)
+		want := []any{"authorization_code", "refresh_token", "client_credentials"}
+		if !slices.Equal(named, want) {
+			t.Errorf("grant_types_supported: %v, want %v", named, want)
+		}
+		robot := w.client(application.New{Type: application.Machine})
+		for _, name := range append(named, "password", "implicit", "urn:ietf:params:oauth:grant-type:device_code") {
+			code := robot.post("/oauth2/token", "grant_type", name.(string)).json(t)["error"]
+			if known := slices.Contains(named, name); (code != "unsupported_grant_type") != known {
+				t.Errorf("grant_type %v: error %v, named by discovery: %v", name, code, known)
 			}
 		}
 	})

@@ -84,6 +84,8 @@ func invalidScope(description string, args ...any) error {
 	return &apiError{status: http.StatusBadRequest, code: codeInvalidScope, description: fmt.Sprintf(description, args...)}
 }
 
+func tooManyScopes() error { return invalidScope("scope has more than %d entries.", maxScopes) }
+
 // invalidClient is a failed client authentication. A client that tried Basic is
 // challenged to it (RFC 6749 §5.2).
 func invalidClient(description string, basic bool) error {

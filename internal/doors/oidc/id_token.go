@@ -6,62 +6,38 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
-	"net/http"
+	"maps"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// idTokens makes the ID token of one request: prepared before, read within and signed
-// after the transaction that grants it.
-type idTokens struct {
-	app    *application.Application
-	issuer string
-	signer *jose.Signer
-	claims map[string]any // what the claims parameter asked of the user
-}
-
-func (d *Door) idTokens(r *http.Request, app *application.Application) (*idTokens, error) {
-	s, err := d.Keys.Signer(r.Context(), web.CallerOf(r), jose.Algorithm(app.IDTokenAlg), jose.TypeJWT)
-	return &idTokens{app: app, issuer: web.SiteOf(r).Base, signer: s}, err
-}
-
-// read gets from the database what the claims parameter wants in the ID token. Most
-// requests want nothing, and that costs nothing.
-func (t *idTokens) read(ctx context.Context, tx *db.Tx, g grant.Grant) error {
-	t.claims = nil
+// idTokenClaims reads what the claims parameter of g wants about the user in the ID token
+// (OpenID Connect Core §5.5). Most requests want nothing, and then it reads nothing.
+func idTokenClaims(ctx context.Context, tx *db.Tx, g grant.Grant) (map[string]any, error) {
 	wish, err := claimsOf(g.Claims)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !slices.ContainsFunc(userClaimNames, func(n string) bool { _, ok := wish.IDToken[n]; return ok }) {
-		return nil
+		return nil, nil
 	}
 	u, err := user.Get(ctx, tx, g.User)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	all := claimsAbout(u)
-	t.claims = map[string]any{}
-	for name := range wish.IDToken {
-		if v, ok := all[name]; ok {
-			t.claims[name] = v
-		}
-	}
-	return nil
+	claims := claimsAbout(u)
+	maps.DeleteFunc(claims, func(name string, _ any) bool { _, asked := wish.IDToken[name]; return !asked })
+	return claims, nil
 }
 
-// sign returns the ID token (OpenID Connect Core §2). auth_time is that of the
-// sign-in, on every refresh too (§12.2).
-func (t *idTokens) sign(g grant.Grant, now time.Time, accessToken string) (string, error) {
+// idToken returns the signed ID token (Core §2). auth_time is that of the sign-in, on every refresh
+// too (§12.2).
+func (i issued) idToken(accessToken string) (string, error) {
 	type standard struct {
 		jose.Claims
 		AuthTime jose.Time `json:"auth_time"`
@@ -71,26 +47,28 @@ func (t *idTokens) sign(g grant.Grant, now time.Time, accessToken string) (strin
 		Session  string    `json:"sid,omitempty"`
 		AtHash   string    `json:"at_hash"`
 	}
+	g := i.grant
 	c := standard{
 		Claims: jose.Claims{
-			Issuer: t.issuer, Subject: g.User.String(), Audience: jose.Audience{t.app.ClientID},
-			Expiry: jose.At(now.Add(t.app.Lifetimes.IDToken)), IssuedAt: jose.At(now),
+			Issuer: i.issuer, Subject: g.User.String(), Audience: jose.Audience{i.app.ClientID},
+			Expiry: jose.At(i.at.Add(i.app.Lifetimes.IDToken)), IssuedAt: jose.At(i.at),
 		},
 		AuthTime: jose.At(g.AuthTime), Nonce: g.Nonce, ACR: g.ACR, AMR: g.AMR, Session: g.Session.String(),
-		AtHash: atHash(t.signer.Algorithm(), accessToken),
+		AtHash: atHash(i.id.Algorithm(), accessToken),
 	}
-	if len(t.claims) == 0 {
-		return t.signer.Sign(c)
+	if len(i.claims) == 0 {
+		return i.id.Sign(c)
 	}
 	b, err := json.Marshal(c)
 	if err != nil {
 		return "", err
 	}
-	// The standard claims win: none of the user's can take their place.
-	if err := json.Unmarshal(b, &t.claims); err != nil {
+	// The standard claims overwrite the user's.
+	all := maps.Clone(i.claims)
+	if err := json.Unmarshal(b, &all); err != nil {
 		return "", err
 	}
-	return t.signer.Sign(t.claims)
+	return i.id.Sign(all)
 }
 
 // atHash ties the ID token to the access token beside it (Core §3.1.3.6): the left half
@@ -139,7 +117,5 @@ func claimsOf(stored string) (claimsRequest, error) {
 	}
 	return parseClaims(stored)
 }
-
-func newJTI() string { return id.New().String() }
 
 func joinScopes(s []string) string { return strings.Join(s, " ") }

@@ -57,7 +57,8 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 	ctx, c := r.Context(), web.CallerOf(r)
 	issuer := web.SiteOf(r).Base
 	body := inactive
-	t, refresh, err := d.look(ctx, c, issuer, token)
+	refresh := secret.HasKind(token, secret.RefreshToken)
+	t, err := d.findToken(ctx, c, issuer, token)
 	switch {
 	case errors.Is(err, grant.ErrToken):
 	case err != nil:
@@ -73,18 +74,13 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// look finds an active token of any kind; token_type_hint is not needed, because a
-// token says itself what it is.
-func (d *Door) look(ctx context.Context, c caller.Caller, issuer, token string) (t grant.Token, refresh bool, err error) {
+// findToken finds an active token of any kind. It needs no token_type_hint, because a token says
+// itself what it is.
+func (d *Door) findToken(ctx context.Context, c caller.Caller, issuer, token string) (grant.Token, error) {
 	if secret.HasKind(token, secret.RefreshToken) {
-		err = d.DB.View(ctx, c, func(tx *db.Tx) (err error) {
-			t, err = grant.Refresh(ctx, tx, token)
-			return err
-		})
-		return t, true, err
+		return db.Read(ctx, d.DB, c, func(tx *db.Tx) (grant.Token, error) { return grant.Refresh(ctx, tx, token) })
 	}
-	t, err = d.verifier.Verify(ctx, c, issuer, token)
-	return t, false, err
+	return d.verifier.Verify(ctx, c, issuer, token)
 }
 
 func (d *Door) describeToken(ctx context.Context, c caller.Caller, issuer string, t grant.Token, refresh bool) ([]byte, error) {

@@ -71,10 +71,8 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 	if err != nil {
 		return err
 	}
-	var s session.Session
-	err = d.DB.View(ctx, c, func(tx *db.Tx) (err error) {
-		s, err = session.Find(ctx, tx, web.Cookie(r, session.Cookie))
-		return err
+	s, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (session.Session, error) {
+		return session.Find(ctx, tx, web.Cookie(r, session.Cookie))
 	})
 	switch {
 	case errors.Is(err, session.ErrNone):
@@ -98,11 +96,7 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 		Locales: e.Locale, PostLogoutName: e.Name,
 		Credit: &signin.Credit{Session: s.ID, User: s.User, AMR: s.AMR, AuthTime: s.AuthTime},
 	}
-	var f signin.Flow
-	err = d.DB.Update(ctx, c, func(tx *db.Tx) (err error) {
-		f, err = signin.Begin(ctx, tx, n)
-		return err
-	})
+	f, err := db.Write(ctx, d.DB, c, func(tx *db.Tx) (signin.Flow, error) { return signin.Begin(ctx, tx, n) })
 	if err != nil {
 		return err
 	}
@@ -198,22 +192,21 @@ func (d *Door) logoutContinue(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	browser := web.Browser(w, r)
-	var f signin.Flow
-	err = d.DB.Update(ctx, c, func(tx *db.Tx) (err error) {
-		if f, err = signin.Finish(ctx, tx, flow, browser); err != nil {
-			return err
+	f, err := db.Write(ctx, d.DB, c, func(tx *db.Tx) (signin.Flow, error) {
+		f, err := signin.Finish(ctx, tx, flow, browser)
+		switch {
+		case err != nil:
+			return f, err
+		case f.Kind != signin.SignOut:
+			return f, signin.ErrGone // rolled back: this door does not consume another kind of flow
+		case f.Denied || f.Session.IsZero():
+			return f, nil
 		}
-		if f.Kind != signin.SignOut {
-			return signin.ErrGone // rolled back: another kind of flow is not ours to consume
+		// The page has usually ended the session already.
+		if err := session.Revoke(ctx, tx, f.Session, "signout"); !errors.Is(err, session.ErrNotFound) {
+			return f, err
 		}
-		if f.Denied || f.Session.IsZero() {
-			return nil
-		}
-		// Usually the page has ended it; that is no error.
-		if err = session.Revoke(ctx, tx, f.Session, "signout"); errors.Is(err, session.ErrNotFound) {
-			err = nil
-		}
-		return err
+		return f, nil
 	})
 	if errors.Is(err, signin.ErrNotDone) {
 		seeOther(w, web.SiteOf(r).Local(signoutPath)+"?flow="+flow.String())

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 )
 
 func TestParseQuery(t *testing.T) {
@@ -153,13 +155,13 @@ func TestParseClientAuth(t *testing.T) {
 		want   presented
 		code   string
 	}{
-		"basic":                 {basic("a%3Ab:c%2Bd+e"), nil, presented{method: methodBasic, clientID: "a:b", secret: "c+d e"}, ""},
-		"basic, lower case":     {"basic " + basic("a:b")[6:], nil, presented{method: methodBasic, clientID: "a", secret: "b"}, ""},
-		"basic and same id":     {basic("a:b"), post("client_id", "a"), presented{method: methodBasic, clientID: "a", secret: "b"}, ""},
-		"post":                  {"", post("client_id", "a", "client_secret", "b"), presented{method: methodPost, clientID: "a", secret: "b"}, ""},
-		"none":                  {"", post("client_id", "a"), presented{method: methodNone, clientID: "a"}, ""},
-		"jwt":                   {"", post("client_assertion_type", assertionType, "client_assertion", jwt), presented{method: methodJWTKey, clientID: "j", assertion: jwt}, ""},
-		"jwt and id":            {"", post("client_assertion_type", assertionType, "client_assertion", jwt, "client_id", "k"), presented{method: methodJWTKey, clientID: "k", assertion: jwt}, ""},
+		"basic":                 {basic("a%3Ab:c%2Bd+e"), nil, presented{method: application.AuthBasic, clientID: "a:b", secret: "c+d e"}, ""},
+		"basic, lower case":     {"basic " + basic("a:b")[6:], nil, presented{method: application.AuthBasic, clientID: "a", secret: "b"}, ""},
+		"basic and same id":     {basic("a:b"), post("client_id", "a"), presented{method: application.AuthBasic, clientID: "a", secret: "b"}, ""},
+		"post":                  {"", post("client_id", "a", "client_secret", "b"), presented{method: application.AuthPost, clientID: "a", secret: "b"}, ""},
+		"none":                  {"", post("client_id", "a"), presented{method: application.AuthNone, clientID: "a"}, ""},
+		"jwt":                   {"", post("client_assertion_type", assertionType, "client_assertion", jwt), presented{method: application.AuthJWT, clientID: "j", assertion: jwt}, ""},
+		"jwt and id":            {"", post("client_assertion_type", assertionType, "client_assertion", jwt, "client_id", "k"), presented{method: application.AuthJWT, clientID: "k", assertion: jwt}, ""},
 		"nobody":                {"", nil, presented{}, codeInvalidClient},
 		"basic and post":        {basic("a:b"), post("client_id", "a", "client_secret", "b"), presented{}, codeInvalidRequest},
 		"basic and jwt":         {basic("a:b"), post("client_assertion_type", assertionType, "client_assertion", jwt), presented{}, codeInvalidRequest},

@@ -40,11 +40,7 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var u user.User
-	err = d.DB.View(r.Context(), c, func(tx *db.Tx) (err error) {
-		u, err = user.Get(r.Context(), tx, t.User)
-		return err
-	})
+	u, err := db.Read(r.Context(), d.DB, c, func(tx *db.Tx) (user.User, error) { return user.Get(r.Context(), tx, t.User) })
 	if errors.Is(err, user.ErrNotFound) {
 		return badToken()
 	}

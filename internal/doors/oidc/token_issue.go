@@ -1,0 +1,128 @@
+package oidc
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+// tokenResponse is the answer of the token endpoint (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
+type tokenResponse struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`      // seconds
+	Scope        string `json:"scope,omitempty"` // sent even if it is what the client asked for
+	IDToken      string `json:"id_token,omitempty"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+}
+
+// mint has the keys for one token response. It is made before the transaction that consumes
+// something, so that nothing is consumed when a key is missing.
+type mint struct {
+	app    *application.Application
+	issuer string
+	access *jose.Signer // nil if access tokens are opaque
+	id     *jose.Signer // nil if no user is concerned
+}
+
+// clientMint returns the mint for a token of the application's own.
+func (d *Door) clientMint(r *http.Request, app *application.Application) (mint, error) {
+	m := mint{app: app, issuer: web.SiteOf(r).Base}
+	if app.AccessToken == application.Opaque {
+		return m, nil
+	}
+	var err error
+	m.access, err = d.Keys.Signer(r.Context(), web.CallerOf(r), jose.ES256, jose.TypeAccessToken)
+	return m, err
+}
+
+// userMint returns the mint for tokens about a user.
+func (d *Door) userMint(r *http.Request, app *application.Application) (mint, error) {
+	m, err := d.clientMint(r, app)
+	if err != nil {
+		return m, err
+	}
+	m.id, err = d.Keys.Signer(r.Context(), web.CallerOf(r), jose.Algorithm(app.IDTokenAlg), jose.TypeJWT)
+	return m, err
+}
+
+// issued is what one transaction granted. Its JWTs are signed after the commit, by response.
+type issued struct {
+	mint
+	outcome grant.Outcome // grant.Accepted; for any other outcome nothing else is set
+	grant   grant.Grant   // zero for an application's own token
+	scopes  []string
+	at      time.Time
+	tokenID string         // of the access token
+	opaque  secret.String  // the access token itself, if it is opaque
+	claims  map[string]any // of the user, for the ID token
+	refresh secret.String
+}
+
+// issue issues an access token, and what the ID token of g says about its user.
+func (m mint) issue(ctx context.Context, tx *db.Tx, g grant.Grant, scopes []string) (issued, error) {
+	i := m.issueAccess(tx, g, scopes)
+	var err error
+	i.claims, err = idTokenClaims(ctx, tx, g)
+	return i, err
+}
+
+// issueAccess issues an access token. Opaque ones are stored in tx.
+func (m mint) issueAccess(tx *db.Tx, g grant.Grant, scopes []string) issued {
+	i := m.issueJWT(tx.Now(), g, scopes)
+	if m.access == nil {
+		token, tokenID := grant.NewOpaque(tx, g, m.app.ID, scopes, m.issuer, m.app.Lifetimes.AccessToken)
+		i.opaque, i.tokenID = token, tokenID.String()
+	}
+	return i
+}
+
+// issueJWT issues an access token that is not stored.
+func (m mint) issueJWT(at time.Time, g grant.Grant, scopes []string) issued {
+	return issued{mint: m, outcome: grant.Accepted, grant: g, scopes: scopes, at: at, tokenID: id.New().String()}
+}
+
+// response signs the tokens and returns the answer of the token endpoint.
+func (i issued) response() (tokenResponse, error) {
+	resp := tokenResponse{
+		AccessToken: i.opaque.Reveal(), TokenType: "Bearer", ExpiresIn: int64(i.app.Lifetimes.AccessToken / time.Second),
+		Scope: joinScopes(i.scopes), RefreshToken: i.refresh.Reveal(),
+	}
+	var err error
+	if i.access != nil {
+		if resp.AccessToken, err = i.access.Sign(i.accessClaims()); err != nil {
+			return tokenResponse{}, err
+		}
+	}
+	if i.id != nil && slices.Contains(i.scopes, scopeOpenID) {
+		if resp.IDToken, err = i.idToken(resp.AccessToken); err != nil {
+			return tokenResponse{}, err
+		}
+	}
+	return resp, nil
+}
+
+// accessClaims returns the claims of a JWT access token (RFC 9068 §2.2).
+func (i issued) accessClaims() grant.AccessClaims {
+	claims := grant.AccessClaims{
+		Claims: jose.Claims{
+			Issuer: i.issuer, Subject: i.app.ID.String(), Audience: jose.Audience{i.issuer},
+			Expiry: jose.At(i.at.Add(i.app.Lifetimes.AccessToken)), IssuedAt: jose.At(i.at), ID: i.tokenID,
+		},
+		ClientID: i.app.ClientID, Scope: joinScopes(i.scopes), Application: i.app.ID.String(),
+	}
+	if g := i.grant; !g.ID.IsZero() {
+		claims.Subject, claims.GrantID, claims.SessionID = g.User.String(), g.ID.String(), g.Session.String()
+		claims.AuthTime, claims.ACR, claims.AMR = jose.At(g.AuthTime), g.ACR, g.AMR
+	}
+	return claims
+}
