@@ -129,15 +129,13 @@ func (c *makeClientCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var app application.Application
-	var shown secret.String
-	if err := a.DB.Update(e.ctx, by, func(tx *db.Tx) (err error) {
-		app, shown, err = makeClient(e.ctx, tx, application.New{Name: c.Name}, c.Role)
-		return err
-	}); err != nil {
+	made, err := db.Write(e.ctx, a.DB, by, func(tx *db.Tx) (madeClient, error) {
+		return makeClient(e.ctx, tx, application.New{Name: c.Name}, c.Role)
+	})
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "client_id:     %s\nclient_secret: %s\nThe secret is shown only now. Get a token at %s with the client credentials grant.\n", app.ClientID, shown.Reveal(), a.url(c.Tenant, "/oauth2/token"))
+	fmt.Fprintf(e.out, "client_id:     %s\nclient_secret: %s\nThe secret is shown only now. Get a token at %s with the client credentials grant.\n", made.ClientID, made.secret.Reveal(), a.url(c.Tenant, "/oauth2/token"))
 	return nil
 }
 

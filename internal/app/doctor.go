@@ -156,11 +156,7 @@ func contents(ctx context.Context, cfg *config.Config, d *db.DB) []finding {
 		return []finding{owner}
 	}
 	c := system(site.Tenant, "doctor")
-	owned := false
-	err = d.View(ctx, c, func(tx *db.Tx) (err error) {
-		owned, err = role.Owned(ctx, tx)
-		return err
-	})
+	owned, err := db.Read(ctx, d, c, func(tx *db.Tx) (bool, error) { return role.Owned(ctx, tx) })
 	if err == nil && !owned {
 		err = errors.New("nobody owns the platform yet")
 	}

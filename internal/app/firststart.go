@@ -34,13 +34,10 @@ func (a *App) operator(ctx context.Context, slug string) (caller.Caller, error) 
 // platform tenant where configuration names them and they are missing. Where
 // nobody owns the platform yet it returns a one-time link that makes the first
 // owner. Several replicas may start at once: each thing is made by one of them.
-func (a *App) firstStart(ctx context.Context) (setup string, err error) {
+func (a *App) firstStart(ctx context.Context) (string, error) {
 	c := system(a.Platform.ID, "first start")
-	owned := false
-	if err := a.DB.View(ctx, c, func(tx *db.Tx) (err error) {
-		owned, err = role.Owned(ctx, tx)
-		return err
-	}); err != nil {
+	owned, err := db.Read(ctx, a.DB, c, func(tx *db.Tx) (bool, error) { return role.Owned(ctx, tx) })
+	if err != nil {
 		return "", err
 	}
 	if a.Config.AdminEmail != "" && !owned {
@@ -57,12 +54,10 @@ func (a *App) firstStart(ctx context.Context) (setup string, err error) {
 	if owned || machine {
 		return "", nil
 	}
-	err = a.DB.Update(ctx, c, func(tx *db.Tx) error {
+	return db.Write(ctx, a.DB, c, func(tx *db.Tx) (string, error) {
 		token, err := credential.NewLink(ctx, tx, credential.Setup, user.User{})
-		setup = a.url(a.Platform.Slug, "/setup?token="+token.Reveal())
-		return err
+		return a.url(a.Platform.Slug, "/setup?token="+token.Reveal()), err
 	})
-	return setup, err
 }
 
 // firstClient makes the configured machine application, and reports whether there
@@ -71,22 +66,19 @@ func (a *App) firstClient(ctx context.Context, c caller.Caller) (bool, error) {
 	if a.Config.AdminClientID == "" {
 		return false, nil
 	}
-	made := false
-	err := a.DB.Update(ctx, c, func(tx *db.Tx) error {
-		made = false
+	made, err := db.Write(ctx, a.DB, c, func(tx *db.Tx) (bool, error) {
 		app, err := application.ByClientID(ctx, tx, a.Config.AdminClientID)
 		if err == nil {
 			if !app.CheckSecret(secret.HashOf(a.Config.AdminClientSecret), tx.Now()) {
 				a.Log.Warn("the machine application of GATEHOUSE_ADMIN_CLIENT_ID exists with another secret, which was left as it is; `gatehouse admin make-client` makes a new one", "client_id", app.ClientID)
 			}
-			return nil
+			return false, nil
 		}
 		if !errors.Is(err, application.ErrNotFound) {
-			return err
+			return false, err
 		}
-		made = true
-		_, _, err = makeClient(ctx, tx, application.New{ClientID: a.Config.AdminClientID, Secret: a.Config.AdminClientSecret, Name: "Operator"}, role.Owner)
-		return err
+		_, err = makeClient(ctx, tx, application.New{ClientID: a.Config.AdminClientID, Secret: a.Config.AdminClientSecret, Name: "Operator"}, role.Owner)
+		return true, err
 	})
 	if errors.Is(err, application.ErrClientIDTaken) { // another replica was first
 		return true, nil
@@ -116,13 +108,18 @@ func (a *App) makeOwner(ctx context.Context, c caller.Caller, email string, pass
 	})
 }
 
-// makeClient makes a machine application that holds a role, and returns its secret,
-// which can be seen only now.
-func makeClient(ctx context.Context, tx *db.Tx, n application.New, roleName string) (application.Application, secret.String, error) {
+// madeClient is a new machine application, with its secret.
+type madeClient struct {
+	application.Application
+	secret secret.String // only its hash is stored
+}
+
+// makeClient makes a machine application that holds a role.
+func makeClient(ctx context.Context, tx *db.Tx, n application.New, roleName string) (madeClient, error) {
 	n.Type = application.Machine
 	app, shown, err := application.Create(ctx, tx, n)
 	if err != nil {
-		return app, "", err
+		return madeClient{}, err
 	}
-	return app, shown, role.Give(ctx, tx, role.Everything(), role.OfApplication(app.ID), roleName, time.Time{})
+	return madeClient{app, shown}, role.Give(ctx, tx, role.Everything(), role.OfApplication(app.ID), roleName, time.Time{})
 }

@@ -54,10 +54,8 @@ func (h *housekeeper) run(ctx context.Context, c caller.Caller, _ []byte) error 
 		}
 	}
 	for {
-		var tenants page.List[tenant.Tenant]
-		err := h.app.DB.SystemView(ctx, c, "housekeeping visits every tenant", func(st *db.SystemTx) (err error) {
-			tenants, err = tenant.List(ctx, st, page.Request{Limit: 100, After: h.next})
-			return err
+		tenants, err := db.SystemRead(ctx, h.app.DB, c, "housekeeping visits every tenant", func(st *db.SystemTx) (page.List[tenant.Tenant], error) {
+			return tenant.List(ctx, st, page.Request{Limit: 100, After: h.next})
 		})
 		if err != nil {
 			return err
@@ -100,27 +98,19 @@ func (h *housekeeper) tenant(ctx context.Context, c caller.Caller) error {
 		func(ctx context.Context, tx *db.Tx) (bool, error) { return attempt.Purge(ctx, tx, purgeRows) },
 	} {
 		for more := true; more; {
-			err := h.app.DB.Update(ctx, c, func(tx *db.Tx) (err error) {
-				more, err = purge(ctx, tx)
-				return err
-			})
-			if err != nil {
-				errs = append(errs, err)
-				break
-			}
+			var err error
+			more, err = db.Write(ctx, h.app.DB, c, func(tx *db.Tx) (bool, error) { return purge(ctx, tx) })
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
 // records deletes the tenant's decision and access records that are older than its retention,
-// batch by batch. done is false when the time ended before them.
-func (h *housekeeper) records(ctx context.Context, c caller.Caller, end time.Time) (done bool, err error) {
-	var settings decision.Settings
-	if err := h.app.DB.View(ctx, c, func(tx *db.Tx) (err error) {
-		settings, err = decision.ReadSettings(ctx, tx)
-		return err
-	}); err != nil {
+// batch by batch. It returns false when the time ended before them.
+func (h *housekeeper) records(ctx context.Context, c caller.Caller, end time.Time) (bool, error) {
+	settings, err := db.Read(ctx, h.app.DB, c, func(tx *db.Tx) (decision.Settings, error) { return decision.ReadSettings(ctx, tx) })
+	if err != nil {
 		h.unsure = true
 		return true, err
 	}
@@ -130,10 +120,8 @@ func (h *housekeeper) records(ctx context.Context, c caller.Caller, end time.Tim
 			if h.app.Clock.Now().After(end) {
 				return false, nil
 			}
-			if err := h.app.DB.Update(ctx, c, func(tx *db.Tx) (err error) {
-				more, err = purge(ctx, tx, settings.Retention(), purgeRows)
-				return err
-			}); err != nil {
+			more, err = db.Write(ctx, h.app.DB, c, func(tx *db.Tx) (bool, error) { return purge(ctx, tx, settings.Retention(), purgeRows) })
+			if err != nil {
 				return true, err
 			}
 		}

@@ -48,11 +48,7 @@ func (d *Directory) ByID(ctx context.Context, c caller.Caller, application id.ID
 
 func (d *Directory) get(ctx context.Context, c caller.Caller, key string, load func(context.Context, *db.Tx) (Application, error)) (*Application, error) {
 	return d.apps.Get(ctx, c.Tenant, key, func(ctx context.Context) (*Application, error) {
-		var a Application
-		err := d.db.View(ctx, c, func(tx *db.Tx) (err error) {
-			a, err = load(ctx, tx)
-			return err
-		})
+		a, err := db.Read(ctx, d.db, c, func(tx *db.Tx) (Application, error) { return load(ctx, tx) })
 		return &a, err
 	})
 }

@@ -146,25 +146,27 @@ func Operations(deps Deps) []api.Operation {
 }
 
 func (deps Deps) explain(ctx context.Context, d *db.DB, req api.Request, in *explainInput) (Explained, error) {
-	var r Record
-	files, settings := deps.Base, policy.DefaultSettings()
-	err := d.View(ctx, req.Caller, func(tx *db.Tx) (err error) {
-		if r, err = Get(ctx, tx, in.ID); err != nil {
-			return err
+	type answered struct {
+		record   Record
+		files    policy.Files // that answered it
+		settings policy.Settings
+	}
+	a, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (answered, error) {
+		r, err := Get(ctx, tx, in.ID)
+		if err != nil || r.Revision == 0 || in.Index >= len(r.Inputs) || policy.Reserved(r.Inputs[in.Index].GetResource().GetKind()) {
+			return answered{r, deps.Base, policy.DefaultSettings()}, err
 		}
-		if r.Revision == 0 || in.Index >= len(r.Inputs) || policy.Reserved(r.Inputs[in.Index].GetResource().GetKind()) {
-			return nil
+		files, err := policy.RevisionFiles(ctx, tx, r.Revision)
+		if err != nil {
+			return answered{}, err
 		}
-		if files, err = policy.RevisionFiles(ctx, tx, r.Revision); err != nil {
-			return err
-		}
-		settings, err = policy.GetSettings(ctx, tx)
-		return err
+		settings, err := policy.GetSettings(ctx, tx)
+		return answered{r, files, settings}, err
 	})
 	if err != nil {
 		return Explained{}, err
 	}
-	return Explain(ctx, r, in.Index, files, settings)
+	return Explain(ctx, a.record, in.Index, a.files, a.settings)
 }
 
 func (deps Deps) replay(ctx context.Context, d *db.DB, req api.Request, in *replayInput) (Report, error) {

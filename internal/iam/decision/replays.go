@@ -50,11 +50,9 @@ func replayWithin(ctx context.Context, bound time.Duration, d *db.DB, c caller.C
 	defer cancel()
 	f := Filter{From: p.From, To: p.To}
 	for after := (id.ID{}); ; {
-		var rows []Record
-		err := d.View(limited, c, func(tx *db.Tx) (err error) {
+		rows, err := db.Read(limited, d, c, func(tx *db.Tx) ([]Record, error) {
 			run.report.At = tx.Now()
-			rows, err = f.scan(limited, tx, after, scanRows)
-			return err
+			return f.scan(limited, tx, after, scanRows)
 		})
 		for i := 0; err == nil && i < len(rows); i++ {
 			// Never between two records of one moment: what goes on from Until would pass over the second.

@@ -98,12 +98,9 @@ type settingsOf struct {
 }
 
 func (s settingsOf) rules(ctx context.Context, c caller.Caller) ([]rule, error) {
-	return s.copies.Get(ctx, c.Tenant, "", func(ctx context.Context) (rules []rule, err error) {
-		var now Settings
-		if err := s.db.View(ctx, c, func(tx *db.Tx) (err error) {
-			now, err = ReadSettings(ctx, tx)
-			return err
-		}); err != nil {
+	return s.copies.Get(ctx, c.Tenant, "", func(ctx context.Context) ([]rule, error) {
+		now, err := db.Read(ctx, s.db, c, func(tx *db.Tx) (Settings, error) { return ReadSettings(ctx, tx) })
+		if err != nil {
 			return nil, err
 		}
 		return compile(now.Redaction)

@@ -87,9 +87,9 @@ func (v *Verifier) Verify(ctx context.Context, c caller.Caller, issuer, bearer s
 	return v.jwt(ctx, c, issuer, bearer)
 }
 
-func (v *Verifier) opaque(ctx context.Context, c caller.Caller, hash []byte) (t Token, err error) {
-	err = v.DB.View(ctx, c, func(tx *db.Tx) error {
-		t, err = db.One(ctx, tx, func(r db.Row) (t Token, err error) {
+func (v *Verifier) opaque(ctx context.Context, c caller.Caller, hash []byte) (Token, error) {
+	t, err := db.Read(ctx, v.DB, c, func(tx *db.Tx) (Token, error) {
+		return db.One(ctx, tx, func(r db.Row) (t Token, err error) {
 			var scopes, audience, amr string
 			err = r.Scan(&t.ID, &t.Application, &t.Grant, &scopes, &audience, &t.IssuedAt, &t.ExpiresAt,
 				&t.User, &t.UserName, &t.Session, &t.Claims, &t.AuthTime, &amr, &t.ACR)
@@ -109,7 +109,6 @@ func (v *Verifier) opaque(ctx context.Context, c caller.Caller, hash []byte) (t 
 			WHERE a.tenant_id = $1 AND a.token_hash = $3 AND a.revoked_at IS NULL AND a.expires_at > $2
 			AND (a.grant_id IS NULL OR (g.revoked_at IS NULL AND g.expires_at > $2 AND u.status = 'active'
 				AND (g.offline OR (s.ended_at IS NULL AND s.expires_at > $2 AND s.last_seen_at + s.idle > $2))))`, tx.Now(), hash)
-		return err
 	})
 	if errors.Is(err, db.ErrNoRows) {
 		return Token{}, ErrToken

@@ -336,21 +336,23 @@ type state struct {
 	settings Settings
 }
 
-func readState(ctx context.Context, d *db.DB, c caller.Caller) (s state, err error) {
-	err = d.View(ctx, c, func(tx *db.Tx) error {
-		if s.draft, err = getDraft(ctx, tx); err != nil {
-			return err
+func readState(ctx context.Context, d *db.DB, c caller.Caller) (state, error) {
+	return db.Read(ctx, d, c, func(tx *db.Tx) (state, error) {
+		draft, err := getDraft(ctx, tx)
+		if err != nil {
+			return state{}, err
 		}
-		if s.current, err = currentNumber(ctx, tx); err != nil {
-			return err
+		current, err := currentNumber(ctx, tx)
+		if err != nil {
+			return state{}, err
 		}
-		if s.settings, err = GetSettings(ctx, tx); err != nil {
-			return err
+		settings, err := GetSettings(ctx, tx)
+		if err != nil {
+			return state{}, err
 		}
-		s.files, err = filesOf(ctx, tx, s.draft)
-		return err
+		files, err := filesOf(ctx, tx, draft)
+		return state{draft, current, files, settings}, err
 	})
-	return s, err
 }
 
 // change makes one change of the draft, which is begun from the revision in force where there
@@ -360,25 +362,24 @@ func change(ctx context.Context, d *db.DB, c caller.Caller, ifMatch string, fn f
 	if err != nil {
 		return WrittenView{}, err
 	}
-	var now Draft
-	var files Files
-	err = d.View(ctx, c, func(tx *db.Tx) (err error) {
-		if now, err = getDraft(ctx, tx); err == nil && !now.Changed() {
-			files, err = filesOf(ctx, tx, now)
+	before, err := db.Read(ctx, d, c, func(tx *db.Tx) (state, error) {
+		now, err := getDraft(ctx, tx)
+		if err != nil || now.Changed() {
+			return state{draft: now}, err
 		}
-		return err
+		files, err := filesOf(ctx, tx, now)
+		return state{draft: now, files: files}, err
 	})
 	if err != nil {
 		return WrittenView{}, err
 	}
-	err = d.Update(ctx, c, func(tx *db.Tx) error {
-		if seen.IsZero() && !now.Changed() {
-			if err := begin(ctx, tx, now.Base, files); err != nil {
-				return err
+	now, err := db.Write(ctx, d, c, func(tx *db.Tx) (Draft, error) {
+		if seen.IsZero() && !before.draft.Changed() {
+			if err := begin(ctx, tx, before.draft.Base, before.files); err != nil {
+				return Draft{}, err
 			}
 		}
-		now, err = fn(tx, seen)
-		return err
+		return fn(tx, seen)
 	})
 	return WrittenView{now.Version.String(), now.Base}, err
 }
@@ -416,28 +417,29 @@ func (deps Deps) importArchive(ctx context.Context, d *db.DB, req api.Request, i
 		return ImportView{}, archiveFault("The archive has no files.")
 	}
 	if !in.Publish {
-		var draft Draft
-		var infos []FileInfo
-		err := d.Update(ctx, req.Caller, func(tx *db.Tx) (err error) {
-			if draft, err = replace(ctx, tx, p.Files); err == nil {
-				infos, err = listFiles(ctx, tx)
+		return db.Write(ctx, d, req.Caller, func(tx *db.Tx) (ImportView, error) {
+			draft, err := replace(ctx, tx, p.Files)
+			if err != nil {
+				return ImportView{}, err
 			}
-			return err
+			infos, err := listFiles(ctx, tx)
+			v := draftView(draft, infos)
+			return ImportView{Draft: &v}, err
 		})
-		v := draftView(draft, infos)
-		return ImportView{Draft: &v}, err
 	}
-	var settings Settings
-	err = d.View(ctx, req.Caller, func(tx *db.Tx) error {
-		if p.Base, err = currentNumber(ctx, tx); err == nil {
-			settings, err = GetSettings(ctx, tx)
+	now, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (state, error) {
+		current, err := currentNumber(ctx, tx)
+		if err != nil {
+			return state{}, err
 		}
-		return err
+		settings, err := GetSettings(ctx, tx)
+		return state{current: current, settings: settings}, err
 	})
 	if err != nil {
 		return ImportView{}, err
 	}
-	r, err := deps.publish(ctx, d, req.Caller, p, settings, "")
+	p.Base = now.current
+	r, err := deps.publish(ctx, d, req.Caller, p, now.settings, "")
 	return ImportView{Revision: r.Number}, err
 }
 
@@ -472,21 +474,19 @@ func (deps Deps) publishDraft(ctx context.Context, d *db.DB, req api.Request, in
 }
 
 // publish compiles and tests outside of the transaction, then publishes exactly that.
-func (deps Deps) publish(ctx context.Context, d *db.DB, c caller.Caller, p publishing, s Settings, acknowledged string) (r Revision, err error) {
+func (deps Deps) publish(ctx context.Context, d *db.DB, c caller.Caller, p publishing, s Settings, acknowledged string) (Revision, error) {
 	ready, err := prepare(ctx, p, s)
 	if err != nil {
 		return Revision{}, err
 	}
-	err = d.Update(ctx, c, func(tx *db.Tx) error {
+	return db.Write(ctx, d, c, func(tx *db.Tx) (Revision, error) {
 		if deps.Acknowledged != nil && !p.Version.IsZero() {
 			if err := deps.Acknowledged(ctx, tx, p.Version, acknowledged); err != nil {
-				return err
+				return Revision{}, err
 			}
 		}
-		r, err = publish(ctx, tx, ready)
-		return err
+		return publish(ctx, tx, ready)
 	})
-	return r, err
 }
 
 func export(ctx context.Context, d *db.DB, req api.Request, in *exportInput) (api.File, error) {
@@ -497,49 +497,45 @@ func export(ctx context.Context, d *db.DB, req api.Request, in *exportInput) (ap
 	if in.Format == TarGz {
 		out.ContentType, out.Name = "application/gzip", "policies.tar.gz"
 	}
-	var files Files
-	err := d.View(ctx, req.Caller, func(tx *db.Tx) (err error) {
+	content, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) ([]byte, error) {
 		if in.Draft {
-			files, err = DraftFiles(ctx, tx)
-			return err
+			files, err := DraftFiles(ctx, tx)
+			return files.Archive(in.Format), err
 		}
-		if in.Revision == 0 {
+		number := in.Revision
+		if number == 0 {
 			current, err := Current(ctx, tx)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			in.Revision = current.Number
+			number = current.Number
 		}
-		archive, err := revisionArchive(ctx, tx, in.Revision)
+		archive, err := revisionArchive(ctx, tx, number)
 		if err != nil || in.Format == TarGz {
-			out.Content = archive
-			return err
+			return archive, err
 		}
-		files, err = ReadArchive(archive)
-		return err
+		files, err := ReadArchive(archive)
+		return files.Archive(in.Format), err
 	})
-	if err == nil && out.Content == nil {
-		out.Content = files.Archive(in.Format)
-	}
+	out.Content = content
 	return out, err
 }
 
 // diff compares a revision, 0 for no files, with other files, both as read finds them.
 func diff(ctx context.Context, d *db.DB, c caller.Caller, read func(tx *db.Tx) (old int64, now Files, err error)) (Diff, error) {
-	var before, now Files
-	err := d.View(ctx, c, func(tx *db.Tx) error {
-		number, files, err := read(tx)
-		now = files
+	type versions struct{ before, now Files }
+	v, err := db.Read(ctx, d, c, func(tx *db.Tx) (versions, error) {
+		number, now, err := read(tx)
 		if err != nil || number == 0 {
-			return err
+			return versions{now: now}, err
 		}
-		before, err = RevisionFiles(ctx, tx, number)
-		return err
+		before, err := RevisionFiles(ctx, tx, number)
+		return versions{before, now}, err
 	})
 	if err != nil {
 		return Diff{}, err
 	}
-	return Compare(before, now), nil
+	return Compare(v.before, v.now), nil
 }
 
 func contentType(path string) string {

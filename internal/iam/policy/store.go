@@ -246,15 +246,14 @@ func repeatRevision(ctx context.Context, tx *db.Tx, r Revision) (bool, error) {
 type Store struct{ DB *db.DB }
 
 // Published implements Source.
-func (s Store) Published(ctx context.Context, c caller.Caller) (p Published, err error) {
-	err = s.DB.View(ctx, c, func(tx *db.Tx) error {
-		p, err = db.One(ctx, tx, func(row db.Row) (p Published, err error) { return p, row.Scan(&p.Revision, &p.Table) },
+func (s Store) Published(ctx context.Context, c caller.Caller) (Published, error) {
+	return db.Read(ctx, s.DB, c, func(tx *db.Tx) (Published, error) {
+		p, err := db.One(ctx, tx, func(row db.Row) (p Published, err error) { return p, row.Scan(&p.Revision, &p.Table) },
 			`SELECT number, compiled FROM policy_revisions WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1`)
 		if err != nil && !errors.Is(err, db.ErrNoRows) {
-			return err
+			return Published{}, err
 		}
 		p.Settings, err = GetSettings(ctx, tx)
-		return err
+		return p, err
 	})
-	return p, err
 }

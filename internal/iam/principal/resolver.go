@@ -179,14 +179,10 @@ func (r *Resolver) at(ctx context.Context, c caller.Caller, principal id.ID, ver
 // not know, so that making a user need not move the version, and inventing ids fills nothing.
 func (r *Resolver) load(ctx context.Context, c caller.Caller, k key, version int64) (*entry, error) {
 	v, err, _ := r.loads.Do(k.at(version), func() (any, error) {
-		var e *entry
 		// The others who wait have not gone away, and none of them waits for a dead connection.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 		defer cancel()
-		err := r.db.View(ctx, c, func(tx *db.Tx) (err error) {
-			e, err = read(ctx, tx, k.principal)
-			return err
-		})
+		e, err := db.Read(ctx, r.db, c, func(tx *db.Tx) (*entry, error) { return read(ctx, tx, k.principal) })
 		if err == nil && e.outcome != Unknown {
 			r.keep(k, e)
 		}

@@ -29,10 +29,8 @@ func (r *Resolver) Users(ctx context.Context, c caller.Caller, ask Ask, after id
 	if after.IsZero() { // which a database takes for null
 		statement, args = `SELECT id FROM users WHERE tenant_id = $1 ORDER BY id LIMIT $2`, args[:1]
 	}
-	var users []id.ID
-	err = r.db.View(ctx, c, func(tx *db.Tx) (err error) {
-		users, err = db.List(ctx, tx, func(row db.Row) (u id.ID, err error) { err = row.Scan(&u); return u, err }, statement, args...)
-		return err
+	users, err := db.Read(ctx, r.db, c, func(tx *db.Tx) ([]id.ID, error) {
+		return db.List(ctx, tx, func(row db.Row) (u id.ID, err error) { err = row.Scan(&u); return u, err }, statement, args...)
 	})
 	if err != nil {
 		return Page{}, err

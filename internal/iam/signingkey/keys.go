@@ -127,11 +127,7 @@ func (k *Keys) JWKS(ctx context.Context, c caller.Caller) (body []byte, version 
 
 func (k *Keys) ring(ctx context.Context, c caller.Caller) (*ring, error) {
 	return k.cache.Get(ctx, c.Tenant, "", func(ctx context.Context) (*ring, error) {
-		var rows []row
-		err := k.db.View(ctx, c, func(tx *db.Tx) (err error) {
-			rows, err = list(ctx, tx)
-			return err
-		})
+		rows, err := db.Read(ctx, k.db, c, func(tx *db.Tx) ([]row, error) { return list(ctx, tx) })
 		if err != nil {
 			return nil, err
 		}
@@ -223,7 +219,7 @@ func (k *Keys) make(ctx context.Context, c caller.Caller, alg jose.Algorithm) er
 // Rotate makes the next key of an algorithm current, the current one retired, and
 // a new next one. It returns the id of the key that signs from now on. A tenant
 // without keys for alg gets its first ones.
-func (k *Keys) Rotate(ctx context.Context, c caller.Caller, alg jose.Algorithm) (kid string, err error) {
+func (k *Keys) Rotate(ctx context.Context, c caller.Caller, alg jose.Algorithm) (string, error) {
 	if _, err := k.Signer(ctx, c, alg, jose.TypeJWT); err != nil {
 		return "", err
 	}
@@ -231,24 +227,21 @@ func (k *Keys) Rotate(ctx context.Context, c caller.Caller, alg jose.Algorithm) 
 	if err != nil {
 		return "", err
 	}
-	err = k.db.Update(ctx, c, func(tx *db.Tx) error {
-		if kid, err = rotate(ctx, tx, alg, fresh); err != nil {
-			return err
+	return db.Write(ctx, k.db, c, func(tx *db.Tx) (string, error) {
+		kid, err := rotate(ctx, tx, alg, fresh)
+		if err != nil {
+			return "", err
 		}
 		audit.Write(tx, event("key.rotate", kid, alg))
-		return k.changed(tx)
+		return kid, k.changed(tx)
 	})
-	return kid, err
 }
 
 // RotateDue rotates every current key that is older than RotateEvery and deletes
 // those retired for longer than KeepRetired.
 func (k *Keys) RotateDue(ctx context.Context, c caller.Caller) error {
-	var rows []row
-	if err := k.db.View(ctx, c, func(tx *db.Tx) (err error) {
-		rows, err = list(ctx, tx)
-		return err
-	}); err != nil {
+	rows, err := db.Read(ctx, k.db, c, func(tx *db.Tx) ([]row, error) { return list(ctx, tx) })
+	if err != nil {
 		return err
 	}
 	now := k.clock.Now()

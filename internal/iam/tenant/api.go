@@ -73,36 +73,30 @@ func Operations(d Deps) []api.Operation {
 	}
 	return []api.Operation{
 		api.Call(op("GET", "/tenants", "list-tenants", "tenant.read", "List tenants"),
-			func(ctx context.Context, database *db.DB, req api.Request, in *api.Page) (l page.List[View], err error) {
+			func(ctx context.Context, database *db.DB, req api.Request, in *api.Page) (page.List[View], error) {
 				r, err := in.Request()
 				if err != nil {
-					return l, err
+					return page.List[View]{}, err
 				}
-				err = database.SystemView(ctx, req.Caller, "the platform lists tenants", func(st *db.SystemTx) error {
+				return db.SystemRead(ctx, database, req.Caller, "the platform lists tenants", func(st *db.SystemTx) (page.List[View], error) {
 					tenants, err := List(ctx, st, r)
-					l = page.Map(tenants, d.view)
-					return err
+					return page.Map(tenants, d.view), err
 				})
-				return l, err
 			}),
 		api.Call(op("GET", "/tenants/{id}", "get-tenant", "tenant.read", "Get a tenant"),
-			func(ctx context.Context, database *db.DB, req api.Request, in *api.ByID) (v View, err error) {
-				err = database.SystemView(ctx, req.Caller, "the platform reads a tenant", func(st *db.SystemTx) error {
+			func(ctx context.Context, database *db.DB, req api.Request, in *api.ByID) (View, error) {
+				return db.SystemRead(ctx, database, req.Caller, "the platform reads a tenant", func(st *db.SystemTx) (View, error) {
 					t, err := Get(ctx, st.For(in.ID))
-					v = d.view(t)
-					return err
+					return d.view(t), err
 				})
-				return v, err
 			}),
 		api.Call(created, d.create),
 		api.Call(op("PATCH", "/tenants/{id}", "update-tenant", "tenant.update", "Change, suspend or resume a tenant"), d.patch),
-		api.Call(deleted, func(ctx context.Context, database *db.DB, req api.Request, in *api.ByID) (v View, err error) {
-			err = database.System(ctx, req.Caller, "the platform deletes a tenant", func(st *db.SystemTx) error {
+		api.Call(deleted, func(ctx context.Context, database *db.DB, req api.Request, in *api.ByID) (View, error) {
+			return db.SystemWrite(ctx, database, req.Caller, "the platform deletes a tenant", func(st *db.SystemTx) (View, error) {
 				t, err := Delete(ctx, st, d.Queue, req.Caller.Tenant, in.ID)
-				v = d.view(t)
-				return err
+				return d.view(t), err
 			})
-			return v, err
 		}),
 		api.Read(own("GET", "get-settings", "settings.read", "Get the tenant's settings"),
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (SettingsView, error) {
@@ -117,32 +111,30 @@ func Operations(d Deps) []api.Operation {
 	}
 }
 
-func (d Deps) create(ctx context.Context, database *db.DB, req api.Request, in *createInput) (v View, err error) {
+func (d Deps) create(ctx context.Context, database *db.DB, req api.Request, in *createInput) (View, error) {
 	n := New{Slug: in.Body.Slug, Name: in.Body.Name}
 	if in.Body.Settings != nil {
 		s := in.Body.Settings.apply(DefaultSettings().View()).settings()
 		n.Settings = &s
 	}
-	err = database.System(ctx, req.Caller, "the platform adds a tenant", func(st *db.SystemTx) error {
+	return db.SystemWrite(ctx, database, req.Caller, "the platform adds a tenant", func(st *db.SystemTx) (View, error) {
 		t, err := Create(ctx, st, n)
 		if err != nil {
-			return err
+			return View{}, err
 		}
 		audit.Write(st.For(req.Caller.Tenant), audit.Event{Action: "tenant.create", Target: t.target()})
-		v = d.view(t)
-		return nil
+		return d.view(t), nil
 	})
-	return v, err
 }
 
-func (d Deps) patch(ctx context.Context, database *db.DB, req api.Request, in *patchInput) (v View, err error) {
+func (d Deps) patch(ctx context.Context, database *db.DB, req api.Request, in *patchInput) (View, error) {
 	b := &in.Body
 	if b.Status != nil {
 		if err := req.Require("tenant.suspend"); err != nil {
-			return v, err
+			return View{}, err
 		}
 	}
-	err = database.System(ctx, req.Caller, "the platform changes a tenant", func(st *db.SystemTx) error {
+	return db.SystemWrite(ctx, database, req.Caller, "the platform changes a tenant", func(st *db.SystemTx) (View, error) {
 		tx, at := st.For(in.ID), st.For(req.Caller.Tenant)
 		t, err := Get(ctx, tx)
 		if err == nil && (b.Name != nil || b.Domains != nil || b.Settings != nil) {
@@ -156,8 +148,6 @@ func (d Deps) patch(ctx context.Context, database *db.DB, req api.Request, in *p
 				audit.Write(at, audit.Event{Action: statusAction[t.Status], Target: t.target()})
 			}
 		}
-		v = d.view(t)
-		return err
+		return d.view(t), err
 	})
-	return v, err
 }

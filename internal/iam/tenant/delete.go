@@ -71,16 +71,13 @@ func (e *Eraser) Run(ctx context.Context, c caller.Caller, payload []byte) error
 			if e.Clock.Now().After(end) {
 				return job.Again(0)
 			}
-			var n int64
-			err := e.DB.Update(ctx, victim, func(tx *db.Tx) error {
+			n, err := db.Write(ctx, e.DB, victim, func(tx *db.Tx) (int64, error) {
 				// The mark is the licence to erase: without it nothing is touched.
 				marked, err := db.List(ctx, tx, scanNumber, `SELECT 1 FROM tenants WHERE id = $1 AND status = 'deleting'`)
 				if err != nil || len(marked) == 0 {
-					n = 0
-					return err
+					return 0, err
 				}
-				n, err = db.EraseSome(ctx, tx, t, eraseRows)
-				return err
+				return db.EraseSome(ctx, tx, t, eraseRows)
 			})
 			if err != nil {
 				return fmt.Errorf("erase %s: %w", t.Name, err)

@@ -47,6 +47,9 @@ type Directory struct {
 	hooks   []func(id.ID)
 }
 
+// directory is the caller of what the directory reads: no request stands for it.
+var directory = caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "directory"}}
+
 // name is a slug, or a domain.
 type name struct {
 	domain bool
@@ -98,11 +101,7 @@ func (d *Directory) ByID(ctx context.Context, tenant id.ID) (*Tenant, error) {
 		return nil, ErrNotFound
 	}
 	return d.tenants.Get(ctx, tenant, "", func(ctx context.Context) (*Tenant, error) {
-		var t Tenant
-		err := d.db.View(ctx, caller.Caller{Tenant: tenant, Actor: caller.Actor{Kind: caller.System, Name: "directory"}}, func(tx *db.Tx) (err error) {
-			t, err = Get(ctx, tx)
-			return err
-		})
+		t, err := db.Read(ctx, d.db, within(directory, tenant), func(tx *db.Tx) (Tenant, error) { return Get(ctx, tx) })
 		return &t, err
 	})
 }
@@ -213,7 +212,7 @@ func (t *Tenant) has(n name) bool {
 }
 
 // find asks the database who has a name, unless it was nobody's since the last change.
-func (d *Directory) find(ctx context.Context, n name) (tenant id.ID, err error) {
+func (d *Directory) find(ctx context.Context, n name) (id.ID, error) {
 	d.mu.Lock()
 	_, nobody := d.unknown.Get(n)
 	changes := d.changes
@@ -225,9 +224,8 @@ func (d *Directory) find(ctx context.Context, n name) (tenant id.ID, err error) 
 	if n.domain {
 		query, reason = `SELECT tenant_id FROM tenant_domains WHERE domain = $1`, "find a tenant by its domain"
 	}
-	err = d.db.SystemView(ctx, caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "directory"}}, reason, func(st *db.SystemTx) (err error) {
-		tenant, err = db.SystemOne(ctx, st, scanID, query, n.text)
-		return err
+	tenant, err := db.SystemRead(ctx, d.db, directory, reason, func(st *db.SystemTx) (id.ID, error) {
+		return db.SystemOne(ctx, st, scanID, query, n.text)
 	})
 	if missing(err) {
 		d.mu.Lock()
@@ -272,26 +270,29 @@ func (d *Directory) PollOnce(ctx context.Context) error {
 		d.drop(id.ID{})
 	}
 	began := d.clock.Now()
-	var version int64
-	var changed []id.ID
-	err := d.db.SystemView(ctx, caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "directory"}}, "ask which tenants' configuration has changed", func(st *db.SystemTx) (err error) {
-		if version, err = db.SystemOne(ctx, st, scanNumber, `SELECT version FROM config_clock WHERE id = 1`); err != nil || first || version == last {
-			return err
+	type news struct {
+		version int64
+		changed []id.ID
+	}
+	now, err := db.SystemRead(ctx, d.db, directory, "ask which tenants' configuration has changed", func(st *db.SystemTx) (news, error) {
+		version, err := db.SystemOne(ctx, st, scanNumber, `SELECT version FROM config_clock WHERE id = 1`)
+		if err != nil || first || version == last {
+			return news{version: version}, err
 		}
-		changed, err = db.SystemList(ctx, st, scanID, `SELECT id FROM tenants WHERE config_version > $1`, last)
-		return err
+		changed, err := db.SystemList(ctx, st, scanID, `SELECT id FROM tenants WHERE config_version > $1`, last)
+		return news{version, changed}, err
 	})
 	if err != nil {
 		return err
 	}
 	d.mu.Lock()
-	d.version, d.polled = version, began
+	d.version, d.polled = now.version, began
 	d.mu.Unlock()
 	if first {
 		d.drop(id.ID{}) // whatever was read before the first version is known
 		return nil
 	}
-	for _, t := range changed {
+	for _, t := range now.changed {
 		d.drop(t)
 	}
 	return nil

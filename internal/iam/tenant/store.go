@@ -77,15 +77,14 @@ func Create(ctx context.Context, st *db.SystemTx, n New) (Tenant, error) {
 }
 
 // EnsurePlatform makes the platform tenant where it is missing, and returns it.
-func EnsurePlatform(ctx context.Context, d *db.DB) (t Tenant, err error) {
+func EnsurePlatform(ctx context.Context, d *db.DB) (Tenant, error) {
 	c := caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "first start"}}
-	err = d.System(ctx, c, "the platform tenant exists before any other", func(st *db.SystemTx) error {
+	t, err := db.SystemWrite(ctx, d, c, "the platform tenant exists before any other", func(st *db.SystemTx) (Tenant, error) {
 		found, err := db.SystemOne(ctx, st, scanTenant, `SELECT `+columns+` FROM tenants WHERE slug = $1`, PlatformSlug)
 		if missing(err) {
-			found, err = Create(ctx, st, New{Slug: PlatformSlug, Name: "Platform"})
+			return Create(ctx, st, New{Slug: PlatformSlug, Name: "Platform"})
 		}
-		t = found
-		return err
+		return found, err
 	})
 	if errors.Is(err, ErrSlugTaken) { // another replica was first
 		return EnsurePlatform(ctx, d)

@@ -156,8 +156,8 @@ func (v *Versions) read(ctx context.Context, tenants map[id.ID]struct{}) (map[id
 	for t := range tenants {
 		ids = append(ids, t)
 	}
-	out := make(map[id.ID]Version, len(ids))
-	err := v.db.SystemView(ctx, reader, "read how far the principals of tenants have come", func(st *db.SystemTx) error {
+	return db.SystemRead(ctx, v.db, reader, "read how far the principals of tenants have come", func(st *db.SystemTx) (map[id.ID]Version, error) {
+		out := make(map[id.ID]Version, len(ids))
 		for chunk := range slices.Chunk(ids, readWidth) {
 			query := readOne
 			if len(chunk) > 1 {
@@ -174,12 +174,11 @@ func (v *Versions) read(ctx context.Context, tenants map[id.ID]struct{}) (map[id
 				return struct{}{}, err
 			}, query, chunk...)
 			if err != nil {
-				return err
+				return nil, err
 			}
 		}
-		return nil
+		return out, nil
 	})
-	return out, err
 }
 
 var reader = caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "versions"}}

@@ -123,24 +123,16 @@ type ByID struct {
 
 // Read declares an operation that changes nothing. fn runs in a View.
 func Read[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, req Request, in *I) (O, error)) Operation {
-	return Call(op, func(ctx context.Context, d *db.DB, req Request, in *I) (out O, err error) {
-		err = d.View(ctx, req.Caller, func(tx *db.Tx) error {
-			out, err = fn(ctx, tx, req, in)
-			return err
-		})
-		return out, err
+	return Call(op, func(ctx context.Context, d *db.DB, req Request, in *I) (O, error) {
+		return db.Read(ctx, d, req.Caller, func(tx *db.Tx) (O, error) { return fn(ctx, tx, req, in) })
 	})
 }
 
 // Write declares an operation that changes something. fn runs in an Update, so it may
 // run more than once and must do nothing slow.
 func Write[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, req Request, in *I) (O, error)) Operation {
-	return Call(op, func(ctx context.Context, d *db.DB, req Request, in *I) (out O, err error) {
-		err = d.Update(ctx, req.Caller, func(tx *db.Tx) error {
-			out, err = fn(ctx, tx, req, in)
-			return err
-		})
-		return out, err
+	return Call(op, func(ctx context.Context, d *db.DB, req Request, in *I) (O, error) {
+		return db.Write(ctx, d, req.Caller, func(tx *db.Tx) (O, error) { return fn(ctx, tx, req, in) })
 	})
 }
 
@@ -149,16 +141,13 @@ func Write[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, req Request,
 // the action.
 func WriteAfter[I, P, O any](op Op, prepare func(ctx context.Context, req Request, in *I) (P, error),
 	fn func(ctx context.Context, tx *db.Tx, req Request, in *I, prepared P) (O, error)) Operation {
-	return Call(op, func(ctx context.Context, d *db.DB, req Request, in *I) (out O, err error) {
+	return Call(op, func(ctx context.Context, d *db.DB, req Request, in *I) (O, error) {
 		prepared, err := prepare(ctx, req, in)
 		if err != nil {
-			return out, err
+			var none O
+			return none, err
 		}
-		err = d.Update(ctx, req.Caller, func(tx *db.Tx) error {
-			out, err = fn(ctx, tx, req, in, prepared)
-			return err
-		})
-		return out, err
+		return db.Write(ctx, d, req.Caller, func(tx *db.Tx) (O, error) { return fn(ctx, tx, req, in, prepared) })
 	})
 }
 

@@ -179,9 +179,8 @@ func recorder(tenant id.ID) caller.Caller {
 
 // write inserts every tenant's rows in one transaction, or none.
 func (w *Writer[T]) write(ctx context.Context, rows map[id.ID][]any) error {
-	var n int64
-	err := w.db.System(ctx, recorder(id.ID{}), "write the "+w.table.Name+" of several tenants in one round trip", func(st *db.SystemTx) error {
-		n = 0
+	n, err := db.SystemWrite(ctx, w.db, recorder(id.ID{}), "write the "+w.table.Name+" of several tenants in one round trip", func(st *db.SystemTx) (int64, error) {
+		var n int64
 		for tenant, values := range rows {
 			tx := st.For(tenant)
 			for _, size := range chunks {
@@ -191,7 +190,7 @@ func (w *Writer[T]) write(ctx context.Context, rows map[id.ID][]any) error {
 				}
 			}
 		}
-		return nil
+		return n, nil
 	})
 	if err == nil {
 		w.written.Add(n)

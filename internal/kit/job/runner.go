@@ -87,23 +87,21 @@ func (r *Runner) Run(ctx context.Context) {
 
 // Work does the due jobs of one tenant and reports whether there was one.
 func (r *Runner) Work(ctx context.Context) bool {
-	c, ok, err := r.claim(ctx)
+	c, err := r.claim(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.log.Error("jobs: claim", "error", err)
 		}
 		return false
 	}
-	if !ok {
+	if c.Tenant.IsZero() {
 		return false
 	}
 	r.queue.hint()
 	// A shutdown lets the running job end; it does not begin another.
 	work := context.WithoutCancel(ctx)
-	var jobs []waiting
-	err = r.db.View(work, c, func(tx *db.Tx) (err error) {
-		jobs, err = dueJobs(work, tx, r.clock.Now(), perLease)
-		return err
+	jobs, err := db.Read(work, r.db, c, func(tx *db.Tx) ([]waiting, error) {
+		return dueJobs(work, tx, r.clock.Now(), perLease)
 	})
 	for i := 0; err == nil && i < len(jobs) && ctx.Err() == nil; i++ {
 		err = r.do(work, c, jobs[i])
@@ -115,53 +113,51 @@ func (r *Runner) Work(ctx context.Context) bool {
 	return true
 }
 
-// claim leases the tenant whose jobs have waited longest.
-func (r *Runner) claim(ctx context.Context) (c caller.Caller, ok bool, err error) {
-	c.Actor = caller.Actor{Kind: caller.System, Name: "job"}
+// claim leases the tenant whose jobs have waited longest, and returns the caller of those jobs.
+// Its tenant is zero when no job is due.
+func (r *Runner) claim(ctx context.Context) (caller.Caller, error) {
+	c := caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "job"}}
 	now := r.clock.Now().UnixMicro()
-	var due []id.ID
-	err = r.db.SystemView(ctx, c, "find tenants with due jobs", func(st *db.SystemTx) (err error) {
-		due, err = db.SystemList(ctx, st, func(row db.Row) (t id.ID, err error) { return t, row.Scan(&t) },
+	due, err := db.SystemRead(ctx, r.db, c, "find tenants with due jobs", func(st *db.SystemTx) ([]id.ID, error) {
+		return db.SystemList(ctx, st, func(row db.Row) (t id.ID, err error) { return t, row.Scan(&t) },
 			`SELECT tenant_id FROM job_tenants WHERE due_at <= $1 AND lease_until <= $1 ORDER BY due_at LIMIT 8`, now)
-		return err
 	})
 	if err != nil || len(due) == 0 {
-		return c, false, err
+		return c, err
 	}
-	err = r.db.System(ctx, c, "lease a tenant's due jobs", func(st *db.SystemTx) error {
-		ok = false
+	c.Tenant, err = db.SystemWrite(ctx, r.db, c, "lease a tenant's due jobs", func(st *db.SystemTx) (id.ID, error) {
 		for _, t := range due {
 			n, err := st.Exec(ctx, `UPDATE job_tenants SET lease_until = $2, lease_owner = $3 WHERE tenant_id = $1 AND due_at <= $4 AND lease_until <= $4`,
 				t, now+lease.Microseconds(), r.owner, now)
 			if err != nil {
-				return err
+				return id.ID{}, err
 			}
 			if n == 1 {
-				c.Tenant, ok = t, true
-				return nil
+				return t, nil
 			}
 		}
-		return nil
+		return id.ID{}, nil
 	})
-	return c, ok, err
+	return c, err
 }
 
 // do runs one job and notes how it ended.
 func (r *Runner) do(ctx context.Context, c caller.Caller, w waiting) error {
 	c.Actor.Name = "job " + w.kind
 	err := r.call(ctx, c, w)
-	var log error
-	uerr := r.db.Update(ctx, c, func(tx *db.Tx) error {
-		log = nil
+	repeat, again := errors.AsType[again](err)
+	if err != nil && !again {
+		r.log.Warn("job failed", "kind", w.kind, "tenant", c.Tenant, "attempt", w.attempts+1, "error", err)
+	}
+	return r.db.Update(ctx, c, func(tx *db.Tx) error {
 		if err == nil {
 			tx.Later(`DELETE FROM jobs WHERE tenant_id = $1 AND id = $2`, w.id)
 			return nil
 		}
-		if a, ok := errors.AsType[again](err); ok {
-			tx.Later(`UPDATE jobs SET due_at = $3, attempts = 0, last_error = '' WHERE tenant_id = $1 AND id = $2`, w.id, tx.Now().Add(a.after))
+		if again {
+			tx.Later(`UPDATE jobs SET due_at = $3, attempts = 0, last_error = '' WHERE tenant_id = $1 AND id = $2`, w.id, tx.Now().Add(repeat.after))
 			return nil
 		}
-		log = err
 		var failed time.Time
 		if w.attempts+1 >= MaxAttempts {
 			failed = tx.Now()
@@ -170,10 +166,6 @@ func (r *Runner) do(ctx context.Context, c caller.Caller, w waiting) error {
 			w.id, tx.Now().Add(backoff(w.attempts)), short(err.Error()), failed)
 		return nil
 	})
-	if log != nil {
-		r.log.Warn("job failed", "kind", w.kind, "tenant", c.Tenant, "attempt", w.attempts+1, "error", log)
-	}
-	return uerr
 }
 
 func (r *Runner) call(ctx context.Context, c caller.Caller, w waiting) (err error) {
