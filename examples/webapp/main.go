@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -32,7 +34,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&cfg.Issuer, "issuer", "http://127.0.0.1:8080/t/acme", "issuer: the tenant's base URL")
 	flags.StringVar(&cfg.ClientID, "client-id", "", "client_id of this application")
 	flags.StringVar(&cfg.ClientSecret, "client-secret", os.Getenv("WEBAPP_CLIENT_SECRET"), "client_secret; empty for a public client (also WEBAPP_CLIENT_SECRET)")
-	flags.StringVar(&listen, "listen", "127.0.0.1:8090", "address to listen on")
+	flags.StringVar(&listen, "listen", cmp.Or(os.Getenv("WEBAPP_LISTEN"), "127.0.0.1:8090"), "address to listen on (also WEBAPP_LISTEN)")
 	flags.StringVar(&cfg.PublicURL, "public-url", "", "this application's own URL (default http://LISTEN)")
 	flags.StringVar(&scopes, "scopes", "openid profile email offline_access", "scopes to ask for, space separated")
 	if err := flags.Parse(args); err != nil {
@@ -50,12 +52,18 @@ func run(ctx context.Context, args []string) error {
 	cfg.PublicURL = strings.TrimRight(cfg.PublicURL, "/")
 	cfg.Scopes = strings.Fields(scopes)
 
+	listener, err := net.Listen("tcp", listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: end the program that uses it, or choose another address with -listen or WEBAPP_LISTEN", err)
+	}
+	if err != nil {
+		return err
+	}
 	app, err := discover(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	server := &http.Server{
-		Addr:              listen,
 		Handler:           app.Handler(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
@@ -69,7 +77,7 @@ func run(ctx context.Context, args []string) error {
 		_ = server.Shutdown(deadline)
 	})
 	slog.Info("sample application ready", "url", cfg.PublicURL, "issuer", cfg.Issuer)
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

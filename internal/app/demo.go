@@ -1,9 +1,11 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
@@ -16,8 +18,8 @@ import (
 )
 
 type demoCommand struct {
-	config.Flags `embed:""`
-	Application  string `name:"application-url" default:"http://127.0.0.1:8090" placeholder:"URL" help:"Where the sample application runs. Default http://127.0.0.1:8090."`
+	Application  string `name:"application-url" default:"http://127.0.0.1:8090" placeholder:"URL" help:"URL of the sample application. Default http://127.0.0.1:8090."`
+	config.Flags `embed:"" group:"Configuration, as for gatehouse serve:"`
 }
 
 // demoPassword is every demo user's. It is printed, so the command refuses to
@@ -33,7 +35,9 @@ type demoTenant struct {
 }
 
 type demoUser struct {
-	email, given, family, role string
+	email, given, family string
+	role                 string // built-in role; empty for none
+	what                 string // what the role means, for people
 }
 
 func demoTenants() []demoTenant {
@@ -41,11 +45,14 @@ func demoTenants() []demoTenant {
 	acme.MFA, acme.Registration, acme.VerifyEmail, acme.Accent = tenant.MFARequired, true, false, "#0f766e"
 	globex.Locale, globex.Accent = "de", "#7c3aed"
 	return []demoTenant{
-		{tenant.New{Slug: tenant.PlatformSlug}, []demoUser{{"olga@platform.example", "Olga", "Operator", role.Owner}}},
+		{tenant.New{Slug: tenant.PlatformSlug}, []demoUser{
+			{"olga@platform.example", "Olga", "Operator", role.Owner, "creates tenants and manages all of them"}}},
 		{tenant.New{Slug: "acme", Name: "Acme", Settings: &acme}, []demoUser{
-			{"ada@acme.example", "Ada", "Lovelace", role.Owner}, {"grace@acme.example", "Grace", "Hopper", ""}}},
+			{"ada@acme.example", "Ada", "Lovelace", role.Owner, "manages Acme: users, applications, policies"},
+			{"grace@acme.example", "Grace", "Hopper", "", "uses Acme's applications"}}},
 		{tenant.New{Slug: "globex", Name: "Globex", Settings: &globex}, []demoUser{
-			{"hank@globex.example", "Hank", "Scorpio", role.Owner}, {"homer@globex.example", "Homer", "Simpson", ""}}},
+			{"hank@globex.example", "Hank", "Scorpio", role.Owner, "manages Globex, whose pages are in German"},
+			{"homer@globex.example", "Homer", "Simpson", "", "uses Globex's applications"}}},
 	}
 }
 
@@ -61,23 +68,22 @@ func (c *demoCommand) Run(e *env) error {
 	if !a.Config.Local() {
 		return errDemoPublic
 	}
-	fmt.Fprintln(e.out, "Seeding the demo…")
 	for _, t := range demoTenants() {
 		if err := a.seed(e.ctx, t, c.Application); err != nil {
 			return fmt.Errorf("tenant %s: %w", t.Slug, err)
 		}
 	}
-	fmt.Fprintf(e.out, "\n  %-10s %-24s %s\n", "tenant", "who", "where")
+	fmt.Fprintf(e.out, "\n  %-10s %-23s %-8s %-45s %s\n", "tenant", "email address", "role", "", "account page")
 	for _, t := range demoTenants() {
 		for _, u := range t.users {
-			fmt.Fprintf(e.out, "  %-10s %-24s %s\n", t.Slug, u.email, a.url(t.Slug, "/account"))
+			fmt.Fprintf(e.out, "  %-10s %-23s %-8s %-45s %s\n", t.Slug, u.email, cmp.Or(u.role, "none"), u.what, a.url(t.Slug, "/account"))
 		}
 	}
 	fmt.Fprintf(e.out, `
-Everybody's password is:  %s
-Acme asks for an authenticator app at the first sign-in and lets strangers register.
-The sample application (client_id %s) is expected at %s.
-`, demoPassword, demoClientID, c.Application)
+  The password of all of them:  %s
+  Acme asks for an authenticator app at the first sign-in, and lets anyone register.
+
+`, demoPassword)
 	return nil
 }
 
@@ -118,15 +124,24 @@ func (a *App) seed(ctx context.Context, t demoTenant, applicationURL string) err
 	if t.Slug == tenant.PlatformSlug {
 		return nil
 	}
-	err = a.DB.Update(ctx, by, func(tx *db.Tx) error {
+	return a.DB.Update(ctx, by, func(tx *db.Tx) error { return seedApplication(ctx, tx, t.Name+" Billing", applicationURL) })
+}
+
+// seedApplication registers the sample application, or adds the URL at which it now runs.
+func seedApplication(ctx context.Context, tx *db.Tx, name, url string) error {
+	redirect, signedOut := url+"/callback", url+"/signedout"
+	app, err := application.ByClientID(ctx, tx, demoClientID)
+	if errors.Is(err, application.ErrNotFound) {
 		_, _, err := application.Create(ctx, tx, application.New{
-			ClientID: demoClientID, Name: t.Name + " Billing", Type: application.Web, AuthMethod: application.AuthNone,
-			RedirectURIs: []string{applicationURL + "/callback"}, PostLogoutRedirectURIs: []string{applicationURL + "/signedout"},
+			ClientID: demoClientID, Name: name, Type: application.Web, AuthMethod: application.AuthNone,
+			RedirectURIs: []string{redirect}, PostLogoutRedirectURIs: []string{signedOut},
 		})
 		return err
-	})
-	if errors.Is(err, application.ErrClientIDTaken) {
-		return nil
 	}
+	if err != nil || slices.Contains(app.RedirectURIs, redirect) {
+		return err
+	}
+	redirects, signOuts := append(app.RedirectURIs, redirect), append(app.PostLogoutRedirectURIs, signedOut)
+	_, _, err = application.Update(ctx, tx, role.Everything(), app.ID, application.Patch{RedirectURIs: &redirects, PostLogoutRedirectURIs: &signOuts})
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -78,11 +79,10 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 		Proxies: a.proxies(), Limiter: asking, Metrics: metrics, Log: a.Log, Lines: a.Lines, Clock: a.Clock,
 	}
 	a.PDP.Serve(calls)
-	listeners := []listener{public, ops, calls}
-	for _, s := range listeners {
-		if err := s.Listen(); err != nil {
-			return err
-		}
+	listeners := []listener{{public, "--listen or GATEHOUSE_LISTEN"}, {ops, "--ops-listen or GATEHOUSE_OPS_LISTEN"},
+		{calls, "--grpc-listen or GATEHOUSE_GRPC_LISTEN"}}
+	if err := listen(listeners); err != nil {
+		return err
 	}
 	if err := a.Tenants.PollOnce(ctx); err != nil {
 		return err
@@ -96,10 +96,10 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	defer stop()
 	var wg sync.WaitGroup
 	errs := make([]error, len(listeners))
-	for i, s := range listeners {
+	for i, l := range listeners {
 		wg.Go(func() {
 			defer stop() // one listener without the other is no server
-			errs[i] = s.Serve(ctx)
+			errs[i] = l.server.Serve(ctx)
 		})
 	}
 	wg.Go(func() { a.Tenants.Poll(ctx) })
@@ -108,10 +108,26 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	return errors.Join(errs...)
 }
 
-// listener is web.Server or web.RPC.
-type listener interface {
-	Listen() error
-	Serve(ctx context.Context) error
+// listener is a server and the settings that choose its address.
+type listener struct {
+	server interface { // web.Server or web.RPC
+		Listen() error
+		Serve(ctx context.Context) error
+	}
+	settings string
+}
+
+// listen binds every address, or returns what is wrong with each that it cannot bind.
+func listen(listeners []listener) error {
+	var errs []error
+	for _, l := range listeners {
+		err := l.server.Listen()
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w: end the program that uses it, or choose another address with %s", err, l.settings)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 func counter(name, help string, value func() int64) prometheus.Collector {
