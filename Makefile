@@ -1,12 +1,15 @@
 # Everything a developer types. `make` alone says what there is.
 #
-#   make run      the server and a sample application, on SQLite, with demo tenants: nothing else needed
-#   make dev      the same server, rebuilt and restarted when a source file changes
-#   make test     every test: both databases, a real browser, clients nobody here wrote
-#   make check    what CI runs: format, vet, lint, generated files, go.mod, then make test with the race detector
-#   make bench    drives the built binary and prints the tables of docs/benchmarks.md; BENCH=TestDecisions for those of decisions
+#   make run      starts the server and a sample application, on SQLite, with demo tenants
+#   make dev      starts the server, and builds and restarts it when a source file changes
+#   make test     runs every test: both databases, a real browser, foreign clients
+#   make check    runs what CI runs: format, vet, lint, generated files, commit subjects, tests with the race detector
+#   make bench    measures the built binary for docs/benchmarks.md; BENCH=TestDecisions measures decisions only
 #   make generate writes the generated files again
-#   make fuzz     every fuzz target for FUZZTIME (10s) each
+#   make fuzz     runs every fuzz target for FUZZTIME (10s) each
+#   make modules  installs the packages of e2e/package-lock.json
+#
+# run, test, check and modules install what the machine lacks, or print the command for it: see scripts/setup.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,16 +17,19 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 GO      ?= go
-# Packages tested at once. Each may hold a Chromium, a Postgres session and a server, so it follows the cores, not more.
+# Packages tested at once. Each may run a Chromium, a Postgres session and a server, so there is one per core.
 PARALLEL ?= $(shell nproc 2>/dev/null || echo 2)
-# Flags of the run of the tests; make check adds -race.
+# Flags of the compiler and of the tests. make check adds the race detector to the former.
+BUILDFLAGS ?=
 TESTFLAGS ?=
 FUZZTIME ?= 10s
 PACKAGES ?= ./...
 # What make bench measures: ^TestMeasure$ the provider, ^TestDecisions$ decisions beside a real Cerbos server.
 BENCH ?= ^(TestMeasure|TestDecisions)$$
-
-NODE_READY := e2e/node_modules/.package-lock.json
+# Ubuntu's tests use the Chromium that scripts/setup fetches.
+ifneq (,$(wildcard bin/chromium))
+export GATEHOUSE_TEST_CHROMIUM ?= $(CURDIR)/bin/chromium
+endif
 
 .PHONY: help
 help:
@@ -31,48 +37,61 @@ help:
 
 # ---- running ------------------------------------------------------------------------------------------------------
 
-.PHONY: build
-build: bin/gatehouse bin/webapp
-
-.PHONY: bin/gatehouse bin/webapp
+.PHONY: build bin/gatehouse bin/webapp
+build:
+	@scripts/build -o bin/ ./cmd/gatehouse ./examples/webapp
 bin/gatehouse:
-	@$(GO) build -o $@ ./cmd/gatehouse
+	@scripts/build -o $@ ./cmd/gatehouse
 bin/webapp:
-	@$(GO) build -o $@ ./examples/webapp
+	@scripts/build -o $@ ./examples/webapp
 
-# The real Cerbos that tests and benchmarks compare with: Cerbos' own release, which npm ci has brought where it is for this
-# machine; else built from a module of its own, as they build it, which takes minutes the first time.
+# The Cerbos server that tests and benchmarks compare with. It is Cerbos' own release, which make modules fetches for
+# this machine, or otherwise built from a module of its own, which takes minutes the first time.
 CERBOS := github.com/cerbos/cerbos
 CERBOS_RELEASE := e2e/node_modules/@cerbos/cerbos-linux-x64/cerbos-linux-x64
 .PHONY: bin/cerbos
 bin/cerbos:
 	@if [ -e $(CERBOS_RELEASE) ]; then mkdir -p bin && cp -u --remove-destination $(CERBOS_RELEASE) $@; else \
-	  cd e2e/cerbos && CGO_ENABLED=0 $(GO) build -ldflags "-s -w -X $(CERBOS)/internal/util.Version=$$($(GO) list -m -f '{{slice .Version 1}}' $(CERBOS))" -o ../../$@ $(CERBOS)/cmd/cerbos; fi
+	  cd e2e/cerbos && version=$$($(GO) list -m -f '{{slice .Version 1}}' $(CERBOS)) && \
+	  CGO_ENABLED=0 $(GO) build -ldflags "-s -w -X $(CERBOS)/internal/util.Version=$$version" -o ../../$@ $(CERBOS)/cmd/cerbos; fi
 
 .PHONY: run
-run: build
-	@exec ./scripts/run
+run:
+	@scripts/setup run
+	@$(MAKE) build
+	@exec scripts/run
 
 .PHONY: dev
 dev:
-	@exec ./scripts/dev
+	@exec scripts/dev
 
 # ---- proving ------------------------------------------------------------------------------------------------------
 
-.PHONY: test
-test: $(NODE_READY) bin/cerbos
-	$(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(TESTFLAGS) $(PACKAGES)
+.PHONY: modules
+modules:
+	@scripts/setup modules
 
-# modernc.org/sqlite is C in Go and keeps its pointers in integers; -race also turns on the checks of each such conversion (checkptr),
-# which took a quarter of the tests' time. Races are looked for there too, and our own pointers are checked.
+.PHONY: test
+test:
+	@scripts/setup test
+	@$(MAKE) bin/cerbos
+	@scripts/build $(BUILDFLAGS) $(PACKAGES)
+	$(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(BUILDFLAGS) $(TESTFLAGS) $(PACKAGES)
+
+# modernc.org/sqlite is C in Go and keeps its pointers in integers. -race also checks each such conversion (checkptr),
+# which took a quarter of the tests' time. The race detector still covers it, and our own pointers are checked.
 RACE := -race -gcflags=modernc.org/...=-d=checkptr=0
 
-# In this order: what fails fast first, and the tests last, so that a log ends in what they said.
+# What fails fast comes first, and the tests last, so that a log ends in what they said.
 .PHONY: check
-check: format vet lint tidy generated bin/sandbox
-	@GATEHOUSE_TEST_SANDBOX=$(CURDIR)/bin/sandbox $(MAKE) test TESTFLAGS="$(RACE) $(TESTFLAGS)"
+check:
+	@scripts/setup check
+	@scripts/build ./...
+	@$(MAKE) format subjects vet lint tidy generated bin/sandbox
+	@GATEHOUSE_TEST_SANDBOX=$(CURDIR)/bin/sandbox $(MAKE) test BUILDFLAGS="$(RACE) $(BUILDFLAGS)"
 
-# The server without the race detector, which tests with it run as the policies' sandbox. README's tests write bin/gatehouse.
+# The server without the race detector. Tests with the detector run it as the policies' sandbox. README's tests write
+# bin/gatehouse.
 .PHONY: bin/sandbox
 bin/sandbox:
 	@$(GO) build -o $@ ./cmd/gatehouse
@@ -81,6 +100,10 @@ bin/sandbox:
 format:
 	@files=$$(git ls-files -co --exclude-standard '*.go' | xargs -r gofmt -l); \
 	if [ -n "$$files" ]; then echo "gofmt -w these:"; echo "$$files"; exit 1; fi
+
+.PHONY: subjects
+subjects:
+	@scripts/subjects
 
 .PHONY: vet
 vet:
@@ -99,7 +122,7 @@ tidy:
 generate:
 	$(GO) generate $(PACKAGES)
 
-# Generates again and fails when that changed anything; works in a tree with changes of one's own too.
+# Generates again and fails when that changed a file. It works in a tree with uncommitted changes too.
 .PHONY: generated
 generated:
 	@state() { git status --porcelain; git diff; }; \
@@ -117,13 +140,6 @@ fuzz:
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u); do \
 	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | sed 's/^func //'); do \
 	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; done; done
-
-# ---- parts --------------------------------------------------------------------------------------------------------
-
-$(NODE_READY): e2e/package.json e2e/package-lock.json
-	@command -v npm >/dev/null || { echo "The tests drive a browser and OpenID clients from npm: install Node 20 or newer with npm (Debian: apt-get install nodejs npm)."; exit 1; }
-	cd e2e && npm ci
-	@touch $@
 
 .PHONY: clean
 clean:
