@@ -90,12 +90,15 @@ func (w *world) grant(offline bool) (g grant.Grant, code secret.String) {
 	return g, code
 }
 
-func (w *world) redeem(code secret.String, app id.ID, match bool) (g grant.Grant, o grant.Outcome) {
-	ctx := context.Background()
-	err := w.Update(ctx, w.c, func(tx *db.Tx) (err error) {
-		g, o, err = grant.ConsumeCode(ctx, tx, code.Reveal(), app, func(uri, challenge string) bool {
-			return match && uri == "https://app.example.com/cb" && challenge == "challenge"
-		})
+func (w *world) redeem(code secret.String, app id.ID, match bool) (grant.Grant, grant.Outcome) {
+	return w.redeemWith(code, app, func(uri, challenge string) bool {
+		return match && uri == "https://app.example.com/cb" && challenge == "challenge"
+	})
+}
+
+func (w *world) redeemWith(code secret.String, app id.ID, matches func(uri, challenge string) bool) (g grant.Grant, o grant.Outcome) {
+	err := w.Update(context.Background(), w.c, func(tx *db.Tx) (err error) {
+		g, o, err = grant.ConsumeCode(context.Background(), tx, code.Reveal(), app, matches)
 		return err
 	})
 	if err != nil {
@@ -208,6 +211,78 @@ func TestCodesAreRefused(t *testing.T) {
 			if _, o := w.redeem(bad, w.app, true); o != grant.Unknown {
 				t.Errorf("%q: %s", bad.Reveal(), o)
 			}
+		}
+	})
+}
+
+// A code that arrives with the wrong redirect_uri or verifier may be stolen (RFC 6749 §10.5, RFC 7636
+// §1). The first mismatch ends its grant, and every token that the grant gave.
+func TestAMismatchRevokesTheGrant(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		for name, matches := range map[string]func(uri, challenge string) bool{
+			"redirect_uri": func(uri, challenge string) bool {
+				return uri == "https://other.example.com/cb" && challenge == "challenge"
+			},
+			"verifier": func(uri, challenge string) bool {
+				return uri == "https://app.example.com/cb" && challenge == "another"
+			},
+		} {
+			g, code := w.grant(true)
+			access := w.opaque(g)
+			if !w.good(access.Reveal()) {
+				t.Fatalf("%s: the access token is not good before the mismatch", name)
+			}
+			if _, o := w.redeemWith(code, w.app, matches); o != grant.Mismatch {
+				t.Errorf("%s: outcome %s", name, o)
+			}
+			if w.good(access.Reveal()) {
+				t.Errorf("%s: after the mismatch an access token of the grant is still good", name)
+			}
+		}
+		if n := w.events("code.refuse"); n != 2 {
+			t.Errorf("%d refusals in the audit log, want 2", n)
+		}
+	})
+}
+
+// A refresh token ends with its grant at the latest, and so does each successor.
+func TestARefreshTokenNeverOutlivesItsGrant(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		expires := func(token secret.String) (at time.Time) {
+			t.Helper()
+			err := w.View(context.Background(), w.c, func(tx *db.Tx) error {
+				found, err := grant.Refresh(context.Background(), tx, token.Reveal())
+				at = found.ExpiresAt
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return at
+		}
+		g, code := w.grant(true) // for 24 hours
+		if _, o := w.redeem(code, w.app, true); o != grant.Accepted {
+			t.Fatal(o)
+		}
+		var first secret.String
+		w.update(func(_ context.Context, tx *db.Tx) error {
+			first = grant.NewRefresh(tx, w.ring, g, 48*time.Hour)
+			return nil
+		})
+		if at := expires(first); !at.Equal(g.ExpiresAt) {
+			t.Errorf("the first refresh token ends at %s, its grant at %s", at, g.ExpiresAt)
+		}
+		w.Clock.Advance(time.Hour)
+		successor, o := w.refresh(first, w.app, grant.Rotation{Lifetime: 48 * time.Hour})
+		if o != grant.Accepted {
+			t.Fatal(o)
+		}
+		if at := expires(successor); !at.Equal(g.ExpiresAt) {
+			t.Errorf("the successor ends at %s, its grant at %s", at, g.ExpiresAt)
+		}
+		short, o := w.refresh(successor, w.app, grant.Rotation{Lifetime: time.Hour})
+		if want := w.Clock.Now().Add(time.Hour); o != grant.Accepted || !expires(short).Equal(want) {
+			t.Errorf("%s: a shorter lifetime ends at %s, want %s", o, expires(short), want)
 		}
 	})
 }
