@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/mail"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 	"github.com/gatehouse-iam/gatehouse/policies"
@@ -52,10 +53,28 @@ type App struct {
 	TOTP         credential.TOTP
 	Platform     tenant.Tenant
 	PDP          *pdp.Door
+	Mail         mail.Sender
 }
 
-// Open brings the schema up to date and makes the parts. Close it when done.
-func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, error) {
+// Outside is what an App meets beyond the process. A zero field means the real thing; tests give others.
+type Outside struct {
+	Clock   clock.Clock
+	Hashing credential.HasherConfig
+	Mail    mail.Sender
+}
+
+// Open brings the schema up to date and builds the parts. Close the App when done.
+func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Outside) (*App, error) {
+	c, sender := outside.Clock, outside.Mail
+	if c == nil {
+		c = clock.System{}
+	}
+	if sender == nil {
+		var err error
+		if sender, err = configuredMail(cfg, log); err != nil {
+			return nil, err
+		}
+	}
 	keyRing, development, err := ring(cfg)
 	if err != nil {
 		return nil, err
@@ -64,7 +83,9 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 	if err != nil {
 		return nil, err
 	}
-	d, err := migrated(ctx, cfg, log)
+	dbc := database(cfg, log)
+	dbc.Clock = c
+	d, err := migrated(ctx, dbc)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +94,6 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 		d.Close()
 		return nil, fmt.Errorf("platform tenant: %w", err)
 	}
-	c := clock.System{}
 	keys := signingkey.New(d, keyRing, c, tenant.Touch)
 	tenants := tenant.NewDirectory(d, cfg.PublicURL, c, log)
 	applications := application.NewDirectory(d)
@@ -105,10 +125,11 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 		BasePolicies: base,
 		Keys:         keys,
 		Tokens:       tokens,
-		Hasher:       credential.NewHasher(credential.HasherConfig{}),
+		Hasher:       credential.NewHasher(outside.Hashing),
 		TOTP:         credential.TOTP{Keys: keyRing},
 		Platform:     platform,
 		PDP:          decide,
+		Mail:         sender,
 	}, nil
 }
 

@@ -125,7 +125,7 @@ func (e *env) open(flags config.Flags) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Open(e.ctx, cfg, log)
+	return Open(e.ctx, cfg, log, Outside{})
 }
 
 type versionCommand struct{}

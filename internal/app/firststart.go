@@ -30,11 +30,11 @@ func (a *App) operator(ctx context.Context, slug string) (caller.Caller, error) 
 	return system(t.Tenant, "command line"), nil
 }
 
-// firstStart makes the first owner and the first machine application of the
+// FirstStart makes the first owner and the first machine application of the
 // platform tenant where configuration names them and they are missing. Where
 // nobody owns the platform yet it returns a one-time link that makes the first
 // owner. Several replicas may start at once: each thing is made by one of them.
-func (a *App) firstStart(ctx context.Context) (string, error) {
+func (a *App) FirstStart(ctx context.Context) (string, error) {
 	c := system(a.Platform.ID, "first start")
 	owned, err := db.Read(ctx, a.DB, c, func(tx *db.Tx) (bool, error) { return role.Owned(ctx, tx) })
 	if err != nil {

@@ -37,10 +37,10 @@ type housekeeper struct {
 	unsure  bool          // a tenant's retention could not be read in this round
 }
 
-// schedule makes sure that the job is there.
-func (h *housekeeper) schedule(ctx context.Context) error {
-	return h.app.DB.Update(ctx, system(h.app.Platform.ID, "start"), func(tx *db.Tx) error {
-		return h.app.Queue.Enqueue(tx, job.New{Kind: housekeepingJob, Key: housekeepingJob})
+// scheduleHousekeeping makes sure that the job is there.
+func (a *App) scheduleHousekeeping(ctx context.Context) error {
+	return a.DB.Update(ctx, system(a.Platform.ID, "start"), func(tx *db.Tx) error {
+		return a.Queue.Enqueue(tx, job.New{Kind: housekeepingJob, Key: housekeepingJob})
 	})
 }
 

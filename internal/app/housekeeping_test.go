@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"context"
@@ -7,33 +7,33 @@ import (
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 
+	"github.com/gatehouse-iam/gatehouse/internal/app"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 // Housekeeping deletes what is older than each tenant's retention, and nothing younger.
 func TestHousekeepingKeepsEachTenantsRetention(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	world.Both(t, func(t *testing.T, w *world.World) {
 		ctx := context.Background()
-		operator := w.operatorToken()
+		operator := w.Operator()
 		tokens := map[string]string{}
 		for slug, days := range map[string]int{"acme": 7, "globex": 90} {
-			w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": slug, "name": slug})
-			client, secret := w.machine(slug, role.Owner, "jwt")
-			tokens[slug] = w.token(slug, client, secret)
-			w.must(tokens[slug], "PUT", slug, "/decision-settings", map[string]any{"retention_days": days, "redaction": []any{}})
-			by, err := w.operator(ctx, slug)
-			if err != nil {
-				t.Fatal(err)
-			}
+			w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": slug, "name": slug})
+			client, secret := w.Machine(slug, role.Owner, "jwt")
+			tokens[slug] = w.Token(slug, client, secret)
+			w.Must(tokens[slug], "PUT", slug, "/decision-settings", map[string]any{"retention_days": days, "redaction": []any{}})
+			by := w.By(slug)
 			for _, age := range []int{1, 6, 8, 60, 100} {
 				at := w.Clock.Now().Add(-time.Duration(age) * 24 * time.Hour)
-				w.Decisions.Record(by, decision.Decision{ID: id.At(at), Kind: decision.Check,
+				w.App.Decisions.Record(by, decision.Decision{ID: id.At(at), Kind: decision.Check,
 					Inputs: []*enginev1.CheckInput{{Principal: &enginev1.Principal{Id: "ada"}, Resource: &enginev1.Resource{Kind: "document", Id: "d1"}, Actions: []string{"read"}}}})
-				if err := w.DB.Update(ctx, by, func(tx *db.Tx) error {
+				if err := w.Update(ctx, by, func(tx *db.Tx) error {
 					tx.Later(`INSERT INTO access_records (tenant_id, at, id, action, actor_kind) VALUES ($1, $2, $3, 'token.issue', 'system')`, at, id.At(at))
 					return nil
 				}); err != nil {
@@ -44,23 +44,17 @@ func TestHousekeepingKeepsEachTenantsRetention(t *testing.T) {
 		// The management calls of this test leave records of their own.
 		checks := func(slug string) int {
 			t.Helper()
-			return len(itemsOf(t, w.must(tokens[slug], "GET", slug, "/decisions?kind=check&limit=200", nil), "id"))
+			return len(itemsOf(t, w.Must(tokens[slug], "GET", slug, "/decisions?kind=check&limit=200", nil), "id"))
 		}
-		for range 500 { // they are written a moment after
-			if checks("acme") == 5 && checks("globex") == 5 {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		keeper := &housekeeper{app: w.App}
-		if err := keeper.run(ctx, system(w.Platform.ID, "test"), nil); err == nil || err.Error() != job.Again(housekeepingEvery).Error() {
+		testkit.Eventually(t, "the records are written", func() bool { return checks("acme") == 5 && checks("globex") == 5 })
+		if err := w.App.Housekeep(ctx); err == nil || err.Error() != job.Again(app.HousekeepingEvery).Error() {
 			t.Fatalf("a round ended with %v", err)
 		}
 		for slug, want := range map[string]int64{"acme": 2, "globex": 4} {
 			if got := checks(slug); int64(got) != want {
 				t.Errorf("%s has %d decision records, want %d", slug, got, want)
 			}
-			if got := w.rows(slug)["access_records"]; got < want || got > want+1 { // the token of above is one more
+			if got := rows(w, slug)["access_records"]; got < want || got > want+1 { // the token of above is one more
 				t.Errorf("%s has %d access records, want %d and that of the token", slug, got, want)
 			}
 		}

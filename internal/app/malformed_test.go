@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"io"
@@ -11,18 +11,19 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 // Whatever is sent to any operation by somebody who may do everything: a 4xx with a code and a
 // sentence, never a 500, and nothing is changed by it.
 func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		operator := w.operatorToken()
-		acme := w.twin(operator, "acme")
-		client, secret := w.machine("acme", role.Owner, application.JWT)
-		token := w.token("acme", client, secret)
-		before := w.rows("acme")
-		doc := w.do(must(http.NewRequest("GET", w.url+"/t/acme"+admin.Prefix+"/openapi.json", nil))).body
+	world.Both(t, func(t *testing.T, w *world.World) {
+		operator := w.Operator()
+		acme := newTwin(w, operator, "acme")
+		client, secret := w.Machine("acme", role.Owner, application.JWT)
+		token := w.Token("acme", client, secret)
+		before := rows(w, "acme")
+		doc := w.Send(must(http.NewRequest("GET", w.Origin+"/t/acme"+admin.Prefix+"/openapi.json", nil))).Body
 		tried := 0
 		for _, op := range operationsOf(t, doc) {
 			slug, bearer := "acme", token
@@ -34,7 +35,7 @@ func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
 			case strings.Contains(path, "{"):
 				path = acme.concrete(t, path)
 			}
-			base := w.url + "/t/" + slug + admin.Prefix
+			base := w.Origin + "/t/" + slug + admin.Prefix
 			check := func(what, target, contentType, body string) {
 				t.Helper()
 				var in io.Reader
@@ -49,19 +50,19 @@ func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
 				if contentType != "" {
 					r.Header.Set("Content-Type", contentType)
 				}
-				got := w.do(r)
+				got := w.Send(r)
 				tried++
-				if got.status < 400 || got.status > 499 {
-					t.Errorf("%s %s, %s: %d %.300s, want 4xx", op.method, op.path, what, got.status, got.body)
+				if got.Status < 400 || got.Status > 499 {
+					t.Errorf("%s %s, %s: %d %.300s, want 4xx", op.method, op.path, what, got.Status, got.Body)
 					return
 				}
-				p := got.json(t)
+				p := got.JSON(t)
 				detail, _ := p["detail"].(string)
 				if code, _ := p["code"].(string); !stableCode.MatchString(code) || !strings.HasSuffix(detail, ".") {
-					t.Errorf("%s %s, %s: no code and sentence in %s", op.method, op.path, what, got.body)
+					t.Errorf("%s %s, %s: no code and sentence in %s", op.method, op.path, what, got.Body)
 				}
-				if strings.Contains(string(got.body), ".go:") || strings.Contains(string(got.body), "SQL") || strings.Contains(string(got.body), "pq:") {
-					t.Errorf("%s %s, %s: insides are shown: %s", op.method, op.path, what, got.body)
+				if strings.Contains(got.Body, ".go:") || strings.Contains(got.Body, "SQL") || strings.Contains(got.Body, "pq:") {
+					t.Errorf("%s %s, %s: insides are shown: %s", op.method, op.path, what, got.Body)
 				}
 			}
 			check("an unknown parameter", base+path+"?surprise=1", "", "")
@@ -94,7 +95,7 @@ func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
 		if tried < 200 {
 			t.Errorf("only %d requests were tried", tried)
 		}
-		for table, n := range w.rows("acme") {
+		for table, n := range rows(w, "acme") {
 			// Those two are written later, by their recorders; and a malformed request of somebody who may is a decision that was made.
 			later := table == "access_records" || table == "decisions"
 			if !later && n != before[table] {
@@ -108,9 +109,9 @@ var stableCode = regexp.MustCompile(`^[a-z_]+\.[a-z_]+$`)
 
 // Fields of every kind with values that are text but not sense: a 4xx that names the field.
 func TestBadFieldsAreNamed(t *testing.T) {
-	w := open(t, "")
-	operator := w.operatorToken()
-	w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
+	w := world.OnSQLite(t)
+	operator := w.Operator()
+	w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
 	long := strings.Repeat("x", 5000)
 	for _, c := range []struct {
 		tenant, path string
@@ -136,19 +137,19 @@ func TestBadFieldsAreNamed(t *testing.T) {
 		{"acme", "/applications", map[string]any{"name": "x", "type": "spa", "redirect_uris": []string{"com.example:/x"}}, "redirect_uris[0]"},
 		{"acme", "/applications", map[string]any{"name": "x", "type": "machine", "jwks": map[string]any{"keys": 1}, "auth_method": "private_key_jwt"}, "jwks"},
 	} {
-		got := w.call(operator, "POST", c.tenant, c.path, c.body)
-		if got.status != 400 {
-			t.Errorf("POST %s with a bad %s: %d %.300s, want 400", c.path, c.field, got.status, got.body)
+		got := w.Call(operator, "POST", c.tenant, c.path, c.body)
+		if got.Status != 400 {
+			t.Errorf("POST %s with a bad %s: %d %.300s, want 400", c.path, c.field, got.Status, got.Body)
 			continue
 		}
 		named := false
-		list, _ := got.json(t)["errors"].([]any)
+		list, _ := got.JSON(t)["errors"].([]any)
 		for _, e := range list {
 			name, _ := e.(map[string]any)["name"].(string)
 			named = named || name == c.field || strings.HasPrefix(name, c.field+"[")
 		}
 		if !named {
-			t.Errorf("POST %s: %s is not named in %s", c.path, c.field, got.body)
+			t.Errorf("POST %s: %s is not named in %s", c.path, c.field, got.Body)
 		}
 	}
 }

@@ -43,14 +43,13 @@ func (c *migrateCommand) Run(e *env) error {
 }
 
 // migrated opens the database after bringing its schema up to date.
-func migrated(ctx context.Context, cfg *config.Config, log *slog.Logger) (*db.DB, error) {
-	dbc := database(cfg, log)
+func migrated(ctx context.Context, dbc db.Config) (*db.DB, error) {
 	n, err := db.Migrate(ctx, dbc)
 	if err != nil {
 		return nil, err
 	}
 	if n > 0 {
-		log.Info("schema migrated", "steps", n)
+		dbc.Log.Info("schema migrated", "steps", n)
 	}
 	return db.Open(ctx, dbc)
 }

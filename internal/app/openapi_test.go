@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"flag"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 var write = flag.Bool("write", false, "write docs/openapi.json instead of comparing it")
@@ -16,10 +17,10 @@ const openAPIFile = "../../docs/openapi.json"
 // TestOpenAPIIsCurrent keeps docs/openapi.json, which clients are generated from,
 // the same as what the server says of itself.
 func TestOpenAPIIsCurrent(t *testing.T) {
-	w := open(t, "")
-	got := w.do(must(http.NewRequest("GET", w.url+"/t/platform"+admin.Prefix+"/openapi.json", nil))).body
+	w := world.OnSQLite(t)
+	got := w.Send(must(http.NewRequest("GET", w.Origin+"/t/platform"+admin.Prefix+"/openapi.json", nil))).Body
 	if *write {
-		if err := os.WriteFile(openAPIFile, got, 0o644); err != nil {
+		if err := os.WriteFile(openAPIFile, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -28,7 +29,7 @@ func TestOpenAPIIsCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(got) != string(want) {
+	if got != string(want) {
 		t.Error("docs/openapi.json is out of date: run `make generate`")
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bytes"
@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/app"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 const albumPolicy = `apiVersion: api.cerbos.dev/v1
@@ -20,19 +23,19 @@ resourcePolicy:
 
 // The commands against a directory, and against a server as a machine application.
 func TestPolicyCommands(t *testing.T) {
-	w := open(t, "")
-	operator := w.operatorToken()
-	w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
-	client, secret := w.machine("acme", "admin", "")
+	w := world.OnSQLite(t)
+	operator := w.Operator()
+	w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
+	client, secret := w.Machine("acme", "admin", "")
 	secretFile := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secretFile, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	environ := []string{"GATEHOUSE_URL=" + w.url + "/t/acme/", "GATEHOUSE_CLIENT_ID=" + client, "GATEHOUSE_CLIENT_SECRET_FILE=" + secretFile}
+	environ := []string{"GATEHOUSE_URL=" + w.Origin + "/t/acme/", "GATEHOUSE_CLIENT_ID=" + client, "GATEHOUSE_CLIENT_SECRET_FILE=" + secretFile}
 	run := func(code int, want string, args ...string) {
 		t.Helper()
 		var out bytes.Buffer
-		if got := Main(append([]string{"policy"}, args...), environ, &out, &out); got != code || !strings.Contains(out.String(), want) {
+		if got := app.Main(append([]string{"policy"}, args...), environ, &out, &out); got != code || !strings.Contains(out.String(), want) {
 			t.Errorf("policy %s: %d, want %d with %q\n%s", strings.Join(args, " "), got, code, want, out.String())
 		}
 	}
@@ -83,7 +86,7 @@ func TestPolicyCommands(t *testing.T) {
 	run(2, "reason", "publish", dir)
 	run(1, "token.invalid", "validate", "--token", "nonsense")
 	run(1, "no token from", "validate", "--client-secret", "nonsense")
-	run(1, "tenant.not_found", "validate", "--url", w.url+"/t/nobody", "--token", "x")
+	run(1, "tenant.not_found", "validate", "--url", w.Origin+"/t/nobody", "--token", "x")
 	environ = nil
 	run(1, "GATEHOUSE_URL", "validate", "--token", "x")
 	run(0, "gatehouse policy publish ./policies", "--help")

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -13,14 +14,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
-
-// holder makes a machine application in a tenant that has a role, and returns its token.
-func (w *world) holder(tenant, roleName string) string {
-	w.t.Helper()
-	client, secret := w.machine(tenant, roleName, application.JWT)
-	return w.token(tenant, client, secret)
-}
 
 func itemsOf(t *testing.T, list map[string]any, field string) (out []string) {
 	t.Helper()
@@ -33,21 +28,21 @@ func itemsOf(t *testing.T, list map[string]any, field string) (out []string) {
 // A role that is limited to one application sees and changes that one only, and its
 // holder cannot widen what they hold.
 func TestARoleLimitedToAnApplication(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		operator := w.operatorToken()
-		w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
-		billing := w.must(operator, "POST", "acme", "/applications", map[string]any{"name": "Billing", "type": "machine"})["id"].(string)
-		wiki := w.must(operator, "POST", "acme", "/applications", map[string]any{"name": "Wiki", "type": "machine"})["id"].(string)
+	world.Both(t, func(t *testing.T, w *world.World) {
+		operator := w.Operator()
+		w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
+		billing := w.Must(operator, "POST", "acme", "/applications", map[string]any{"name": "Billing", "type": "machine"})["id"].(string)
+		wiki := w.Must(operator, "POST", "acme", "/applications", map[string]any{"name": "Wiki", "type": "machine"})["id"].(string)
 		actions := []string{"application.read", "application.update"}
 		limits := map[string]any{"applications": []string{billing}}
-		made := w.must(operator, "POST", "acme", "/roles", map[string]any{"name": "billing-team", "actions": actions, "limits": limits})
+		made := w.Must(operator, "POST", "acme", "/roles", map[string]any{"name": "billing-team", "actions": actions, "limits": limits})
 		if diff := cmp.Diff(map[string]any{"applications": []any{billing}}, made["limits"]); diff != "" {
 			t.Error(diff)
 		}
-		w.must(operator, "POST", "acme", "/roles", map[string]any{"name": "granter", "actions": []string{"role.grant", "role.read", "role.update", "role.create"}})
-		team := w.holder("acme", "billing-team")
+		w.Must(operator, "POST", "acme", "/roles", map[string]any{"name": "granter", "actions": []string{"role.grant", "role.read", "role.update", "role.create"}})
+		team := w.Holder("acme", "billing-team")
 
-		if diff := cmp.Diff([]string{billing}, itemsOf(t, w.must(team, "GET", "acme", "/applications", nil), "id")); diff != "" {
+		if diff := cmp.Diff([]string{billing}, itemsOf(t, w.Must(team, "GET", "acme", "/applications", nil), "id")); diff != "" {
 			t.Errorf("the list: %s", diff)
 		}
 		for name, c := range map[string]struct {
@@ -66,33 +61,30 @@ func TestARoleLimitedToAnApplication(t *testing.T) {
 			"users":            {"GET", "/users", nil, 403},
 			"upper case":       {"GET", "/applications/" + upper(billing), nil, 403},
 		} {
-			if got := w.call(team, c.method, "acme", c.path, c.body); got.status != c.want {
-				t.Errorf("%s: %d %s, want %d", name, got.status, got.body, c.want)
+			if got := w.Call(team, c.method, "acme", c.path, c.body); got.Status != c.want {
+				t.Errorf("%s: %d %s, want %d", name, got.Status, got.Body, c.want)
 			}
 		}
 		// Everybody else sees all of them, or none.
-		if got := itemsOf(t, w.must(w.holder("acme", role.Developer), "GET", "acme", "/applications?limit=200", nil), "id"); len(got) < 4 {
+		if got := itemsOf(t, w.Must(w.Holder("acme", role.Developer), "GET", "acme", "/applications?limit=200", nil), "id"); len(got) < 4 {
 			t.Errorf("a developer sees %d applications", len(got))
 		}
-		if got := w.call(w.holder("acme", role.UserManager), "GET", "acme", "/applications", nil); got.status != 403 {
-			t.Errorf("a user-manager lists applications: %d", got.status)
+		if got := w.Call(w.Holder("acme", role.UserManager), "GET", "acme", "/applications", nil); got.Status != 403 {
+			t.Errorf("a user-manager lists applications: %d", got.Status)
 		}
 		// Both roles together do not give what neither holds.
-		by, err := w.operator(context.Background(), "acme")
-		if err != nil {
-			t.Fatal(err)
-		}
-		client, secret := w.machine("acme", "billing-team", application.JWT)
-		if err := w.DB.Update(context.Background(), by, func(tx *db.Tx) error {
+		by := w.By("acme")
+		client, secret := w.Machine("acme", "billing-team", application.JWT)
+		if err := w.Update(context.Background(), by, func(tx *db.Tx) error {
 			a, err := application.ByClientID(context.Background(), tx, client)
 			if err != nil {
 				return err
 			}
-			return role.Give(context.Background(), tx, role.Everything(), role.OfApplication(a.ID), "granter", noTime)
+			return role.Give(context.Background(), tx, role.Everything(), role.OfApplication(a.ID), "granter", time.Time{})
 		}); err != nil {
 			t.Fatal(err)
 		}
-		sly := w.token("acme", client, secret)
+		sly := w.Token("acme", client, secret)
 		for name, c := range map[string]struct {
 			method, path string
 			body         any
@@ -105,9 +97,9 @@ func TestARoleLimitedToAnApplication(t *testing.T) {
 			"developer":                  {"POST", "/applications/" + wiki + "/roles", map[string]any{"role": "developer"}, 403},
 			"its own role":               {"POST", "/applications/" + wiki + "/roles", map[string]any{"role": "billing-team"}, 200},
 		} {
-			got := w.call(sly, c.method, "acme", c.path, c.body)
-			if (got.status/100 == 2) != (c.want == 200) || c.want == 403 && got.status != 403 {
-				t.Errorf("giving %s: %d %s, want %d", name, got.status, got.body, c.want)
+			got := w.Call(sly, c.method, "acme", c.path, c.body)
+			if (got.Status/100 == 2) != (c.want == 200) || c.want == 403 && got.Status != 403 {
+				t.Errorf("giving %s: %d %s, want %d", name, got.Status, got.Body, c.want)
 			}
 		}
 		// What cannot be.
@@ -118,8 +110,8 @@ func TestARoleLimitedToAnApplication(t *testing.T) {
 			"no id":                        map[string]any{"name": "x", "actions": actions, "limits": map[string]any{"applications": []string{"billing"}}},
 			"a limit that is none of ours": map[string]any{"name": "x", "actions": actions, "limits": map[string]any{"users": []string{billing}}},
 		} {
-			if got := w.call(operator, "POST", "acme", "/roles", body); got.status != 400 && got.status != 422 {
-				t.Errorf("a role with %s: %d %s", name, got.status, got.body)
+			if got := w.Call(operator, "POST", "acme", "/roles", body); got.Status != 400 && got.Status != 422 {
+				t.Errorf("a role with %s: %d %s", name, got.Status, got.Body)
 			}
 		}
 	})
@@ -137,18 +129,19 @@ func upper(s string) string {
 
 // A refused call is in the audit log and among the decisions; a flood of them is one event.
 func TestRefusedCallsAreRecorded(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		operator := w.operatorToken()
-		w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
-		auditor := w.holder("acme", role.Auditor)
+	world.Both(t, func(t *testing.T, w *world.World) {
+		operator := w.Operator()
+		w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
+		auditor := w.Holder("acme", role.Auditor)
 		nobody := id.New().String()
 		for range 20 {
-			if got := w.call(auditor, "DELETE", "acme", "/users/"+nobody, nil); got.status != 403 || got.json(t)["detail"] != "None of your roles allows user.delete." {
-				t.Fatalf("%d %s", got.status, got.body)
+			if got := w.Call(auditor, "DELETE", "acme", "/users/"+nobody, nil); got.Status != 403 || got.JSON(t)["detail"] != "None of your roles allows user.delete." {
+				t.Fatalf("%d %s", got.Status, got.Body)
 			}
 		}
-		w.call(auditor, "POST", "acme", "/applications", map[string]any{"name": "X", "type": "machine"})
-		events := w.must(auditor, "GET", "acme", "/audit-events?action=access.refuse", nil)["items"].([]any)
+		w.Clock.Advance(time.Second) // events of one moment have no order
+		w.Call(auditor, "POST", "acme", "/applications", map[string]any{"name": "X", "type": "machine"})
+		events := w.Must(auditor, "GET", "acme", "/audit-events?action=access.refuse", nil)["items"].([]any)
 		if len(events) != 2 {
 			t.Fatalf("%d events, want one for each action: %v", len(events), events)
 		}
@@ -157,8 +150,8 @@ func TestRefusedCallsAreRecorded(t *testing.T) {
 		if first["outcome"] != "refused" || detail["action"] != "user.delete" || detail["operation"] != "delete-user" || first["target"].(map[string]any)["id"] != nobody || first["actor"].(map[string]any)["name"] != "auditor machine" {
 			t.Errorf("%v", first)
 		}
-		w.Decisions.Close() // writes what waits
-		d := w.must(auditor, "GET", "acme", "/decisions/"+detail["decision"].(string), nil)
+		w.App.Decisions.Close() // writes what waits
+		d := w.Must(auditor, "GET", "acme", "/decisions/"+detail["decision"].(string), nil)
 		if d["kind"] != "admin" {
 			t.Errorf("the decision: %v", d)
 		}
@@ -167,35 +160,35 @@ func TestRefusedCallsAreRecorded(t *testing.T) {
 
 // What is allowed is recorded too, where it was done and with who did it: a read, a list and a change.
 func TestAllowedCallsAreRecorded(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		operator := w.operatorToken()
-		tenants := map[string]string{"platform": w.Platform.ID.String()}
+	world.Both(t, func(t *testing.T, w *world.World) {
+		operator := w.Operator()
+		tenants := map[string]string{"platform": w.App.Platform.ID.String()}
 		for _, slug := range []string{"acme", "globex"} {
-			tenants[slug] = w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": slug, "name": slug})["id"].(string)
+			tenants[slug] = w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": slug, "name": slug})["id"].(string)
 		}
-		billing := w.must(operator, "POST", "acme", "/applications", map[string]any{"name": "Billing", "type": "machine"})["id"].(string)
-		w.must(operator, "POST", "acme", "/roles", map[string]any{"name": "billing-team", "actions": []string{"application.read"}, "limits": map[string]any{"applications": []string{billing}}})
-		ada := w.must(operator, "POST", "acme", "/users", map[string]any{"email": "ada@acme.example"})["id"].(string)
-		owner, team, neighbour := w.holder("acme", role.Owner), w.holder("acme", "billing-team"), w.holder("globex", role.Owner)
+		billing := w.Must(operator, "POST", "acme", "/applications", map[string]any{"name": "Billing", "type": "machine"})["id"].(string)
+		w.Must(operator, "POST", "acme", "/roles", map[string]any{"name": "billing-team", "actions": []string{"application.read"}, "limits": map[string]any{"applications": []string{billing}}})
+		ada := w.Must(operator, "POST", "acme", "/users", map[string]any{"email": "ada@acme.example"})["id"].(string)
+		owner, team, neighbour := w.Holder("acme", role.Owner), w.Holder("acme", "billing-team"), w.Holder("globex", role.Owner)
 
-		w.must(owner, "GET", "acme", "/users/"+ada, nil)
-		w.must(owner, "GET", "acme", "/audit-events", nil)
-		w.must(owner, "GET", "acme", "/applications", nil)
-		w.must(team, "GET", "acme", "/applications", nil)
-		w.must(owner, "PATCH", "acme", "/users/"+ada, map[string]any{"given_name": "Ada"})
-		w.must(operator, "GET", "acme", "/users/"+ada, nil)
-		w.Decisions.Close() // writes what waits; what comes now is not in the lists
+		w.Must(owner, "GET", "acme", "/users/"+ada, nil)
+		w.Must(owner, "GET", "acme", "/audit-events", nil)
+		w.Must(owner, "GET", "acme", "/applications", nil)
+		w.Must(team, "GET", "acme", "/applications", nil)
+		w.Must(owner, "PATCH", "acme", "/users/"+ada, map[string]any{"given_name": "Ada"})
+		w.Must(operator, "GET", "acme", "/users/"+ada, nil)
+		w.App.Decisions.Close() // writes what waits; what comes now is not in the lists
 
 		list := func(token, slug, query string) []map[string]any {
 			t.Helper()
 			var out []map[string]any
-			for _, i := range w.must(token, "GET", slug, "/decisions?kind=admin&limit=200&"+query, nil)["items"].([]any) {
+			for _, i := range w.Must(token, "GET", slug, "/decisions?kind=admin&limit=200&"+query, nil)["items"].([]any) {
 				out = append(out, i.(map[string]any))
 			}
 			return out
 		}
 		ids := map[string]string{} // of the machines in acme, by name
-		for _, a := range w.must(owner, "GET", "acme", "/applications?limit=200", nil)["items"].([]any) {
+		for _, a := range w.Must(owner, "GET", "acme", "/applications?limit=200", nil)["items"].([]any) {
 			ids[a.(map[string]any)["name"].(string)] = a.(map[string]any)["id"].(string)
 		}
 		for name, c := range map[string]struct {
@@ -227,10 +220,10 @@ func TestAllowedCallsAreRecorded(t *testing.T) {
 			if d["kind"] != "admin" || actor["kind"] != "application" || actor["name"] != c.actor || actor["tenant_id"] != c.home || actor["id"] != d["principal"].(map[string]any)["id"] || d["request_id"] == nil {
 				t.Errorf("%s: %v", name, d)
 			}
-			explained := w.call(owner, "GET", "acme", "/decisions/"+d["id"].(string)+"/explain", nil)
+			explained := w.Call(owner, "GET", "acme", "/decisions/"+d["id"].(string)+"/explain", nil)
 			if c.filter != "" {
-				if d["plan"].(map[string]any)["filter"] != c.filter || explained.status != 409 {
-					t.Errorf("%s: %v, explained: %d %s", name, d, explained.status, explained.body)
+				if d["plan"].(map[string]any)["filter"] != c.filter || explained.Status != 409 {
+					t.Errorf("%s: %v, explained: %d %s", name, d, explained.Status, explained.Body)
 				}
 				continue
 			}
@@ -239,8 +232,8 @@ func TestAllowedCallsAreRecorded(t *testing.T) {
 			if result["resource"].(map[string]any)["id"] != c.resource || action["effect"] != "EFFECT_ALLOW" || !strings.HasPrefix(fmt.Sprint(action["policy"]), "resource.gatehouse") {
 				t.Errorf("%s: %v", name, result)
 			}
-			if explained.status != 200 || explained.json(t)["same"] != true || len(explained.json(t)["steps"].([]any)) == 0 {
-				t.Errorf("%s, explained: %d %s", name, explained.status, explained.body)
+			if explained.Status != 200 || explained.JSON(t)["same"] != true || len(explained.JSON(t)["steps"].([]any)) == 0 {
+				t.Errorf("%s, explained: %d %s", name, explained.Status, explained.Body)
 			}
 		}
 		// The platform and a neighbour have their own records, and none of these.
@@ -258,15 +251,15 @@ func TestAllowedCallsAreRecorded(t *testing.T) {
 // An administrator sets the rules of signing in without writing a policy; the command
 // line takes away those by which nobody gets in any more, and says so in the audit log.
 func TestSignInRules(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		operator := w.operatorToken()
-		w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
+	world.Both(t, func(t *testing.T, w *world.World) {
+		operator := w.Operator()
+		w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
 		rules := map[string]any{
 			"known_networks": []string{"192.0.2.0/24"}, "second_factor": []string{"admins", "unknown_networks"},
 			"block":    []any{map[string]any{"roles": []string{"contractor"}, "network": "unknown"}},
 			"sessions": []any{map[string]any{"network": "unknown", "max_seconds": 3600}},
 		}
-		set := w.must(operator, "PATCH", "acme", "/settings", map[string]any{"signin": rules})["signin"].(map[string]any)
+		set := w.Must(operator, "PATCH", "acme", "/settings", map[string]any{"signin": rules})["signin"].(map[string]any)
 		if len(set["block"].([]any)) != 1 || len(set["sessions"].([]any)) != 1 {
 			t.Errorf("%v", set)
 		}
@@ -277,25 +270,22 @@ func TestSignInRules(t *testing.T) {
 			"an unknown field":             map[string]any{"block": []any{map[string]any{"users": []string{"x"}}}},
 			"a session of no time":         map[string]any{"sessions": []any{map[string]any{"max_seconds": 0}}},
 		} {
-			if got := w.call(operator, "PATCH", "acme", "/settings", map[string]any{"signin": bad}); got.status != 400 && got.status != 422 {
-				t.Errorf("%s: %d %s", name, got.status, got.body)
+			if got := w.Call(operator, "PATCH", "acme", "/settings", map[string]any{"signin": bad}); got.Status != 400 && got.Status != 422 {
+				t.Errorf("%s: %d %s", name, got.Status, got.Body)
 			}
 		}
-		if got := w.must(operator, "PATCH", "acme", "/settings", map[string]any{"mfa": "required"}); got["mfa"] != "required" || len(got["signin"].(map[string]any)["block"].([]any)) != 1 {
+		if got := w.Must(operator, "PATCH", "acme", "/settings", map[string]any{"mfa": "required"}); got["mfa"] != "required" || len(got["signin"].(map[string]any)["block"].([]any)) != 1 {
 			t.Errorf("another setting changed the rules: %v", got)
 		}
-		by, err := w.operator(context.Background(), "acme")
-		if err != nil {
+		by := w.By("acme")
+		if err := w.App.ResetOwner(context.Background(), by, "olga@acme.example", "a stapler that is red"); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.resetOwner(context.Background(), by, "olga@acme.example", "a stapler that is red"); err != nil {
-			t.Fatal(err)
-		}
-		set = w.must(operator, "GET", "acme", "/settings", nil)["signin"].(map[string]any)
+		set = w.Must(operator, "GET", "acme", "/settings", nil)["signin"].(map[string]any)
 		if set["block"] != nil || set["second_factor"] != nil || len(set["sessions"].([]any)) != 1 {
 			t.Errorf("after the reset: %v", set)
 		}
-		if events := w.must(operator, "GET", "acme", "/audit-events?action=owner.reset", nil)["items"].([]any); len(events) != 1 || events[0].(map[string]any)["actor"].(map[string]any)["kind"] != "system" {
+		if events := w.Must(operator, "GET", "acme", "/audit-events?action=owner.reset", nil)["items"].([]any); len(events) != 1 || events[0].(map[string]any)["actor"].(map[string]any)["kind"] != "system" {
 			t.Errorf("%v", events)
 		}
 	})

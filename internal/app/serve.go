@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"syscall"
@@ -30,14 +31,14 @@ func (c *serveCommand) Run(e *env) error {
 		return err
 	}
 	tuneCollector()
-	a, err := Open(e.ctx, cfg, log)
+	a, err := Open(e.ctx, cfg, log, Outside{})
 	if err != nil {
 		return err
 	}
 	defer a.Close()
 	a.Lines = web.NewLines(e.err, cfg.LogFormat == "json")
 	defer a.Lines.Close()
-	setup, err := a.firstStart(e.ctx)
+	setup, err := a.FirstStart(e.ctx)
 	if err != nil {
 		return err
 	}
@@ -55,14 +56,11 @@ func (c *serveCommand) Run(e *env) error {
 // serve runs the listeners and everything that works beside them until ctx ends
 // or one of them fails. ready is called once both listeners are open.
 func (a *App) serve(ctx context.Context, ready func(public string)) error {
-	hosted, err := a.pages()
+	hosted, err := a.Pages()
 	if err != nil {
 		return err
 	}
-	runner, keeper, err := a.jobs(hosted)
-	if err != nil {
-		return err
-	}
+	runner := a.Jobs(hosted)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		counter("gatehouse_access_records_written_total", "Access records stored.", a.Records.Written),
@@ -72,7 +70,7 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 
 	metrics := web.NewMetrics(registry)
 	limiter, asking := a.limiter(perAddress, perAddressBurst), a.limiter(perAsker, perAskerBurst)
-	public := &web.Server{Name: "public", Address: a.Config.Listen, Handler: a.handler(hosted, metrics, limiter, asking), CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Log: a.Log, Clock: a.Clock}
+	public := &web.Server{Name: "public", Address: a.Config.Listen, Handler: a.Handler(hosted, metrics, limiter, asking), CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Log: a.Log, Clock: a.Clock}
 	ops := &web.Server{Name: "ops", Address: a.Config.OpsListen, Handler: web.OpsHandler(a.Log, registry, a.DB.Ping), Log: a.Log, Clock: a.Clock}
 	calls := &web.RPC{
 		Address: a.Config.GRPCListen, CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Secure: a.Config.PublicURL.Scheme == "https",
@@ -87,7 +85,7 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	if err := a.Tenants.PollOnce(ctx); err != nil {
 		return err
 	}
-	if err := keeper.schedule(ctx); err != nil {
+	if err := a.scheduleHousekeeping(ctx); err != nil {
 		return err
 	}
 	ready(public.Addr().String())
@@ -134,30 +132,26 @@ func counter(name, help string, value func() int64) prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
 }
 
-func (a *App) pages() (*pages.Door, error) {
+// Pages returns the hosted pages.
+func (a *App) Pages() (*pages.Door, error) {
 	return pages.New(pages.Deps{DB: a.DB, Tenants: a.Tenants, Applications: a.Applications, Hasher: a.Hasher, TOTP: a.TOTP, Queue: a.Queue, Judge: a.Judge})
 }
 
-// jobs is every kind of job there is.
-func (a *App) jobs(hosted *pages.Door) (*job.Runner, *housekeeper, error) {
-	sender, err := a.sender()
-	if err != nil {
-		return nil, nil, err
-	}
-	keeper := &housekeeper{app: a}
+// Jobs returns a runner of every kind of job.
+func (a *App) Jobs(hosted *pages.Door) *job.Runner {
 	runner := job.NewRunner(a.DB, a.Queue, a.Clock, a.Log)
-	runner.Handle(mail.JobKind, mail.Handle(sender))
+	runner.Handle(mail.JobKind, mail.Handle(a.Mail))
 	runner.Handle(tenant.DeleteJob, (&tenant.Eraser{DB: a.DB, Clock: a.Clock}).Run)
-	runner.Handle(housekeepingJob, keeper.run)
+	runner.Handle(housekeepingJob, (&housekeeper{app: a}).run)
 	hosted.Jobs(runner)
-	return runner, keeper, nil
+	return runner
 }
 
-func (a *App) sender() (mail.Sender, error) {
-	if a.Config.SMTP == nil {
-		return mail.Printer{Log: a.Log}, nil
+func configuredMail(cfg *config.Config, log *slog.Logger) (mail.Sender, error) {
+	if cfg.SMTP == nil {
+		return mail.Printer{Log: log}, nil
 	}
-	return mail.NewSMTP(a.Config.SMTP, a.Config.MailFrom, nil)
+	return mail.NewSMTP(cfg.SMTP, cfg.MailFrom, nil)
 }
 
 // perAddress is how many requests a second, and how many at once, one address may
@@ -174,8 +168,8 @@ const (
 	perAskerBurst = 20_000
 )
 
-// handler is everything public: kit/web around the doors.
-func (a *App) handler(hosted *pages.Door, metrics *web.Metrics, limiter, asking *web.Limiter) http.Handler {
+// Handler returns everything public: kit/web around the doors.
+func (a *App) Handler(hosted *pages.Door, metrics *web.Metrics, limiter, asking *web.Limiter) http.Handler {
 	h := &web.Handler{
 		Sites: a.Tenants, PublicURL: a.Config.PublicURL,
 		Tenant: a.doors(hosted), Root: http.NewServeMux(),

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 
@@ -22,9 +21,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
-
-var noTime time.Time
 
 // described reads the operations from the description that the server itself gives.
 type described struct {
@@ -32,7 +31,7 @@ type described struct {
 	platform                 bool
 }
 
-func operationsOf(t *testing.T, doc []byte) (out []described) {
+func operationsOf(t *testing.T, doc string) (out []described) {
 	t.Helper()
 	var d struct {
 		Paths map[string]map[string]struct {
@@ -41,7 +40,7 @@ func operationsOf(t *testing.T, doc []byte) (out []described) {
 			Platform bool   `json:"x-platform-only"`
 		} `json:"paths"`
 	}
-	if err := json.Unmarshal(doc, &d); err != nil {
+	if err := json.Unmarshal([]byte(doc), &d); err != nil {
 		t.Fatal(err)
 	}
 	for path, methods := range d.Paths {
@@ -81,50 +80,42 @@ var bodies = map[string]any{
 	"POST /policies/revisions/{n}/rollback": map[string]any{"reason": "it was better"},
 }
 
-func (w *world) twin(operator, slug string) *twin {
-	w.t.Helper()
-	w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": slug, "name": strings.ToUpper(slug)})
+func newTwin(w *world.World, operator, slug string) *twin {
+	w.T.Helper()
+	w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": slug, "name": strings.ToUpper(slug)})
 	t := &twin{slug: slug, paths: map[string]string{}}
-	t.client, t.secret = w.machine(slug, role.Owner, application.Opaque)
-	token := w.token(slug, t.client, t.secret)
-	user := w.must(token, "POST", slug, "/users", map[string]any{"email": "ada@" + slug + ".example", "password": "a stapler that is red", "roles": []string{"auditor"}})["id"].(string)
-	app := w.must(token, "POST", slug, "/applications", map[string]any{"name": "Reports", "type": "machine"})["id"].(string)
-	w.must(token, "POST", slug, "/applications/"+app+"/roles", map[string]any{"role": "auditor"})
-	w.must(token, "POST", slug, "/roles", map[string]any{"name": "support-" + slug, "actions": []string{"user.read"}})
-	group := w.must(token, "POST", slug, "/groups", map[string]any{"name": "Finance of " + slug})["id"].(string)
-	w.must(token, "POST", slug, "/groups/"+group+"/members", map[string]any{"user_id": user})
-	w.must(token, "POST", slug, "/groups/"+group+"/roles", map[string]any{"role": "auditor"})
-	event := w.must(token, "GET", slug, "/audit-events?limit=1", nil)["items"].([]any)[0].(map[string]any)["id"].(string)
-	by, err := w.operator(context.Background(), slug)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	t.client, t.secret = w.Machine(slug, role.Owner, application.Opaque)
+	token := w.Token(slug, t.client, t.secret)
+	user := w.Must(token, "POST", slug, "/users", map[string]any{"email": "ada@" + slug + ".example", "password": "a stapler that is red", "roles": []string{"auditor"}})["id"].(string)
+	app := w.Must(token, "POST", slug, "/applications", map[string]any{"name": "Reports", "type": "machine"})["id"].(string)
+	w.Must(token, "POST", slug, "/applications/"+app+"/roles", map[string]any{"role": "auditor"})
+	w.Must(token, "POST", slug, "/roles", map[string]any{"name": "support-" + slug, "actions": []string{"user.read"}})
+	group := w.Must(token, "POST", slug, "/groups", map[string]any{"name": "Finance of " + slug})["id"].(string)
+	w.Must(token, "POST", slug, "/groups/"+group+"/members", map[string]any{"user_id": user})
+	w.Must(token, "POST", slug, "/groups/"+group+"/roles", map[string]any{"role": "auditor"})
+	event := w.Must(token, "GET", slug, "/audit-events?limit=1", nil)["items"].([]any)[0].(map[string]any)["id"].(string)
+	by := w.By(slug)
 	uid, _ := id.Parse(user)
 	var sid id.ID
-	err = w.DB.Update(context.Background(), by, func(tx *db.Tx) error {
+	err := w.Update(context.Background(), by, func(tx *db.Tx) error {
 		s, _, err := session.Start(context.Background(), tx, session.New{User: uid, AMR: []string{"pwd"}})
 		sid = s.ID
 		return err
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	answer := decision.Decision{ID: id.New(), Kind: decision.Check,
 		Inputs: []*enginev1.CheckInput{{Principal: &enginev1.Principal{Id: "ada@" + slug, Roles: []string{"user"}}, Resource: &enginev1.Resource{Kind: "document", Id: "d1"}, Actions: []string{"read"}}}}
-	w.Decisions.Record(by, answer)
-	for range 500 { // it is written a moment after
-		if w.call(token, "GET", slug, "/decisions/"+answer.ID.String(), nil).status == 200 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	w.App.Decisions.Record(by, answer)
+	testkit.Eventually(w.T, "the records are written", func() bool { return w.Call(token, "GET", slug, "/decisions/"+answer.ID.String(), nil).Status == 200 })
 	// The second of three revisions, of which the other tenants have one.
 	revisions, file := 1, "albums-of-"+slug+".yaml"
 	if slug == "acme" {
 		revisions = 3
 	}
 	for n := range revisions {
-		w.publish(token, slug, policy.Files{file: []byte("# " + strings.Repeat("again ", n) + "\napiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: album, version: default, rules: [{actions: [view], effect: EFFECT_ALLOW, roles: [user]}]}\n")})
+		w.Publish(token, slug, policy.Files{file: []byte("# " + strings.Repeat("again ", n) + "\napiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: album, version: default, rules: [{actions: [view], effect: EFFECT_ALLOW, roles: [user]}]}\n")})
 	}
 	t.paths["policies/revisions"], t.paths["policies/draft"] = "2", file
 	t.ids = append(t.ids, file)
@@ -169,20 +160,20 @@ func (t *twin) body(operation string) any {
 
 // Lock five: every operation, called by tenant B with tenant A's ids, finds nothing.
 func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		operator := w.operatorToken()
-		a, b := w.twin(operator, "acme"), w.twin(operator, "globex")
-		tokenA, tokenB := w.token(a.slug, a.client, a.secret), w.token(b.slug, b.client, b.secret)
-		doc := w.do(must(http.NewRequest("GET", w.url+"/t/acme/api/v1/openapi.json", nil))).body
+	world.Both(t, func(t *testing.T, w *world.World) {
+		operator := w.Operator()
+		a, b := newTwin(w, operator, "acme"), newTwin(w, operator, "globex")
+		tokenA, tokenB := w.Token(a.slug, a.client, a.secret), w.Token(b.slug, b.client, b.secret)
+		doc := w.Send(must(http.NewRequest("GET", w.Origin+"/t/acme/api/v1/openapi.json", nil))).Body
 		ops := operationsOf(t, doc)
 		// The lists first: what tenant B has asked for by tenant A's ids is in tenant B's own decision records from then on.
 		for _, op := range ops {
 			if op.platform || op.method != "GET" || strings.Contains(op.path, "{") {
 				continue
 			}
-			got := w.call(tokenB, "GET", b.slug, op.path+"?limit=200", nil)
+			got := w.Call(tokenB, "GET", b.slug, op.path+"?limit=200", nil)
 			for _, thing := range a.ids {
-				if strings.Contains(string(got.body), thing) {
+				if strings.Contains(got.Body, thing) {
 					t.Errorf("%s %s of tenant B shows %s of tenant A", op.method, op.path, thing)
 				}
 			}
@@ -191,8 +182,8 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 		for _, op := range ops {
 			name := op.method + " " + op.path
 			if op.platform {
-				if got := w.call(tokenA, op.method, a.slug, placeholder.ReplaceAllString(op.path, id.New().String()), nil); got.status != 404 {
-					t.Errorf("%s under a tenant's own base: %d, want 404", name, got.status)
+				if got := w.Call(tokenA, op.method, a.slug, placeholder.ReplaceAllString(op.path, id.New().String()), nil); got.Status != 404 {
+					t.Errorf("%s under a tenant's own base: %d, want 404", name, got.Status)
 				}
 				continue
 			}
@@ -200,18 +191,18 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 				continue
 			}
 			if op.id == "put-policy-file" { // writes a file of its own
-				w.must(tokenB, op.method, b.slug, a.concrete(t, op.path), a.body(name))
-				w.must(tokenB, "DELETE", b.slug, "/policies/draft", nil)
-				if got := w.call(tokenA, "GET", a.slug, a.concrete(t, op.path), nil); !strings.Contains(string(got.body), "album") {
-					t.Errorf("tenant B wrote a file of tenant A: %s", got.body)
+				w.Must(tokenB, op.method, b.slug, a.concrete(t, op.path), a.body(name))
+				w.Must(tokenB, "DELETE", b.slug, "/policies/draft", nil)
+				if got := w.Call(tokenA, "GET", a.slug, a.concrete(t, op.path), nil); !strings.Contains(got.Body, "album") {
+					t.Errorf("tenant B wrote a file of tenant A: %s", got.Body)
 				}
 				continue
 			}
-			if got := w.call(tokenB, op.method, b.slug, a.concrete(t, op.path), a.body(name)); got.status != 404 {
-				t.Errorf("%s by tenant B with tenant A's ids: %d %s, want 404", name, got.status, got.body)
+			if got := w.Call(tokenB, op.method, b.slug, a.concrete(t, op.path), a.body(name)); got.Status != 404 {
+				t.Errorf("%s by tenant B with tenant A's ids: %d %s, want 404", name, got.Status, got.Body)
 			}
-			if got := w.call(tokenA, op.method, b.slug, b.concrete(t, op.path), b.body(name)); got.status != 401 {
-				t.Errorf("%s under tenant B's base with tenant A's token: %d %s, want 401", name, got.status, got.body)
+			if got := w.Call(tokenA, op.method, b.slug, b.concrete(t, op.path), b.body(name)); got.Status != 401 {
+				t.Errorf("%s under tenant B's base with tenant A's token: %d %s, want 401", name, got.Status, got.Body)
 			}
 			tried++
 		}
@@ -219,8 +210,8 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 			t.Errorf("only %d operations on one thing were tried", tried)
 		}
 		// A thing of one's own does not take another tenant's into it.
-		if got := w.call(tokenB, "POST", b.slug, "/groups/"+b.paths["groups"]+"/members", a.body("POST /groups/{id}/members")); got.status != 404 {
-			t.Errorf("tenant A's user in tenant B's group: %d %s, want 404", got.status, got.body)
+		if got := w.Call(tokenB, "POST", b.slug, "/groups/"+b.paths["groups"]+"/members", a.body("POST /groups/{id}/members")); got.Status != 404 {
+			t.Errorf("tenant A's user in tenant B's group: %d %s, want 404", got.Status, got.Body)
 		}
 		// Positive control: the same requests by their own tenant find everything. Those
 		// that end something come last.
@@ -233,8 +224,8 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 				continue // nobody here has an authenticator app, so its absence says nothing
 			}
 			name := op.method + " " + op.path
-			if got := w.call(tokenA, op.method, a.slug, a.concrete(t, op.path), a.body(name)); got.status < 200 || got.status > 299 {
-				t.Errorf("%s by its own tenant: %d %s; without this the test above proves nothing", name, got.status, got.body)
+			if got := w.Call(tokenA, op.method, a.slug, a.concrete(t, op.path), a.body(name)); got.Status < 200 || got.Status > 299 {
+				t.Errorf("%s by its own tenant: %d %s; without this the test above proves nothing", name, got.Status, got.Body)
 			}
 		}
 	})
@@ -254,41 +245,41 @@ func destroys(op described) int {
 
 // The same for the protocol: tokens, codes and cookies of one tenant are nothing in another.
 func TestNoProtocolEndpointTakesAnotherTenantsTokens(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		operator := w.operatorToken()
-		a, b := w.twin(operator, "acme"), w.twin(operator, "globex")
-		token := w.token(a.slug, a.client, a.secret)
-		jwtClient, jwtSecret := w.machine("acme", role.Owner, application.JWT)
-		jwt := w.token("acme", jwtClient, jwtSecret)
+	world.Both(t, func(t *testing.T, w *world.World) {
+		operator := w.Operator()
+		a, b := newTwin(w, operator, "acme"), newTwin(w, operator, "globex")
+		token := w.Token(a.slug, a.client, a.secret)
+		jwtClient, jwtSecret := w.Machine("acme", role.Owner, application.JWT)
+		jwt := w.Token("acme", jwtClient, jwtSecret)
 		for kind, tok := range map[string]string{"opaque": token, "JWT": jwt} {
-			if got := w.form(b.slug, "/oauth2/introspect", b.client, b.secret, url.Values{"token": {tok}}); got.json(t)["active"] != false {
-				t.Errorf("%s: introspected by another tenant: %s", kind, got.body)
+			if got := w.Form(b.slug, "/oauth2/introspect", b.client, b.secret, url.Values{"token": {tok}}); got.JSON(t)["active"] != false {
+				t.Errorf("%s: introspected by another tenant: %s", kind, got.Body)
 			}
-			w.form(b.slug, "/oauth2/revoke", b.client, b.secret, url.Values{"token": {tok}})
-			if got := w.call(tok, "GET", a.slug, "/users", nil); got.status != 200 {
-				t.Errorf("%s: another tenant revoked it: %d", kind, got.status)
+			w.Form(b.slug, "/oauth2/revoke", b.client, b.secret, url.Values{"token": {tok}})
+			if got := w.Call(tok, "GET", a.slug, "/users", nil); got.Status != 200 {
+				t.Errorf("%s: another tenant revoked it: %d", kind, got.Status)
 			}
-			if got := w.call(tok, "GET", "platform", "/tenants", nil); got.status != 401 {
-				t.Errorf("%s of a tenant at the platform: %d, want 401", kind, got.status)
+			if got := w.Call(tok, "GET", "platform", "/tenants", nil); got.Status != 401 {
+				t.Errorf("%s of a tenant at the platform: %d, want 401", kind, got.Status)
 			}
 		}
-		if got := w.form(b.slug, "/oauth2/token", a.client, a.secret, url.Values{"grant_type": {"client_credentials"}}); got.status != 401 {
-			t.Errorf("tenant A's client at tenant B: %d %s", got.status, got.body)
+		if got := w.Form(b.slug, "/oauth2/token", a.client, a.secret, url.Values{"grant_type": {"client_credentials"}}); got.Status != 401 {
+			t.Errorf("tenant A's client at tenant B: %d %s", got.Status, got.Body)
 		}
 	})
 }
 
 // A platform operator acts under a tenant's base, and the tenant's audit log says so.
 func TestAnOperatorUnderATenantIsAuditedThere(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		operator := w.operatorToken()
-		w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
-		w.must(operator, "POST", "acme", "/users", map[string]any{"email": "ada@acme.example"})
-		client, secret := w.machine("acme", role.Owner, application.JWT)
-		l := w.must(w.token("acme", client, secret), "GET", "acme", "/audit-events?action=user.create", nil)
+	world.Both(t, func(t *testing.T, w *world.World) {
+		operator := w.Operator()
+		w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
+		w.Must(operator, "POST", "acme", "/users", map[string]any{"email": "ada@acme.example"})
+		client, secret := w.Machine("acme", role.Owner, application.JWT)
+		l := w.Must(w.Token("acme", client, secret), "GET", "acme", "/audit-events?action=user.create", nil)
 		e := l["items"].([]any)[0].(map[string]any)
 		actor := e["actor"].(map[string]any)
-		if actor["tenant_id"] != w.Platform.ID.String() || actor["kind"] != "application" || actor["name"] != "Operator" {
+		if actor["tenant_id"] != w.App.Platform.ID.String() || actor["kind"] != "application" || actor["name"] != "Operator" {
 			t.Errorf("actor %v, want the platform's operator", actor)
 		}
 	})
@@ -296,13 +287,13 @@ func TestAnOperatorUnderATenantIsAuditedThere(t *testing.T) {
 
 // Without the scope, with a role that lacks the action, or with no role: 403 or 401, never more.
 func TestTheGate(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		operator := w.operatorToken()
-		w.must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
-		client, secret := w.machine("acme", "", application.JWT)
-		roleless := w.token("acme", client, secret)
-		client, secret = w.machine("acme", role.Auditor, application.JWT)
-		auditor := w.token("acme", client, secret)
+	world.Both(t, func(t *testing.T, w *world.World) {
+		operator := w.Operator()
+		w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
+		client, secret := w.Machine("acme", "", application.JWT)
+		roleless := w.Token("acme", client, secret)
+		client, secret = w.Machine("acme", role.Auditor, application.JWT)
+		auditor := w.Token("acme", client, secret)
 		for name, c := range map[string]struct {
 			token, method, path string
 			body                any
@@ -316,15 +307,15 @@ func TestTheGate(t *testing.T) {
 			"a role that may not": {auditor, "POST", "/users", map[string]any{"email": "x@example.com"}, 403, "action.denied"},
 			"no such operation":   {auditor, "GET", "/nothing", nil, 404, ""},
 		} {
-			got := w.call(c.token, c.method, "acme", c.path, c.body)
-			if got.status != c.status {
-				t.Errorf("%s: %d %s, want %d", name, got.status, got.body, c.status)
+			got := w.Call(c.token, c.method, "acme", c.path, c.body)
+			if got.Status != c.status {
+				t.Errorf("%s: %d %s, want %d", name, got.Status, got.Body, c.status)
 				continue
 			}
-			if c.code != "" && got.json(t)["code"] != c.code {
-				t.Errorf("%s: code %v, want %s", name, got.json(t)["code"], c.code)
+			if c.code != "" && got.JSON(t)["code"] != c.code {
+				t.Errorf("%s: code %v, want %s", name, got.JSON(t)["code"], c.code)
 			}
-			if c.status == 401 && got.header.Get("Www-Authenticate") == "" {
+			if c.status == 401 && got.Header.Get("Www-Authenticate") == "" {
 				t.Errorf("%s: no challenge", name)
 			}
 		}
@@ -334,8 +325,8 @@ func TestTheGate(t *testing.T) {
 // Every operation is guarded by an action that roles know, and every action of the
 // tenant's own nouns guards something.
 func TestEveryOperationHasAnAction(t *testing.T) {
-	w := open(t, "")
-	doc := w.do(must(http.NewRequest("GET", w.url+"/t/platform"+admin.Prefix+"/openapi.json", nil))).body
+	w := world.OnSQLite(t)
+	doc := w.Send(must(http.NewRequest("GET", w.Origin+"/t/platform"+admin.Prefix+"/openapi.json", nil))).Body
 	for _, op := range operationsOf(t, doc) {
 		if !role.Known(op.action) {
 			t.Errorf("%s %s: its action %q is not in role.Actions", op.method, op.path, op.action)

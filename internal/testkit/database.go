@@ -17,15 +17,23 @@ import (
 // Database is a migrated, empty database of one test.
 type Database struct {
 	*db.DB
-	Config db.Config
+	Config db.Config   // of testkit.Open; zero in a World
 	Clock  *clock.Fake // starts at 2026-01-01 and moves only when told
 }
 
 // Both runs fn once on SQLite and once on Postgres, each with a database of its own.
+//
+// In a fast run (go test -short, make test-fast) Postgres is skipped, and the test says so.
 func Both(t *testing.T, fn func(t *testing.T, d *Database)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { fn(t, Open(t, SQLite(t))) })
-	t.Run("postgres", func(t *testing.T) { fn(t, Open(t, Postgres(t))) })
+	BothDSN(t, func(t *testing.T, dsn string) { fn(t, Open(t, dsn)) })
+}
+
+// BothDSN is Both for tests that open the database themselves: fn gets the DSN of a migrated one.
+func BothDSN(t *testing.T, fn func(t *testing.T, dsn string)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { fn(t, SQLite(t)) })
+	t.Run("postgres", func(t *testing.T) { fn(t, Postgres(t)) })
 }
 
 // SQLite returns the path of a new, migrated SQLite file.

@@ -1,0 +1,21 @@
+package app
+
+import (
+	"context"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+// HousekeepingEvery is how long housekeeping waits between two rounds.
+const HousekeepingEvery = housekeepingEvery
+
+// Housekeep runs one round of housekeeping.
+func (a *App) Housekeep(ctx context.Context) error {
+	return (&housekeeper{app: a}).run(ctx, system(a.Platform.ID, "test"), nil)
+}
+
+// ResetOwner does what `gatehouse admin reset-owner` does.
+func (a *App) ResetOwner(ctx context.Context, by caller.Caller, email string, password secret.String) error {
+	return a.resetOwner(ctx, by, email, password)
+}

@@ -1,0 +1,21 @@
+package testkit
+
+import (
+	"testing"
+	"time"
+)
+
+// patience is how long Eventually waits. A loaded machine needs seconds at most.
+const patience = 30 * time.Second
+
+// Eventually waits until done reports true, and fails the test after 30 seconds. what names the awaited state.
+//
+// Use it for work that another goroutine or process does in its own time. Move the fake clock for everything else.
+func Eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !done(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("still not after %v: %s", patience, what)
+		}
+	}
+}
