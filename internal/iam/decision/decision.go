@@ -16,7 +16,7 @@ import (
 // Kind says which question was answered.
 type Kind string
 
-// The kinds. Their order is part of what is stored.
+// The kinds.
 const (
 	Check      Kind = "check"      // Cerbos CheckResources
 	Plan       Kind = "plan"       // Cerbos PlanResources
@@ -24,8 +24,6 @@ const (
 	SignIn     Kind = "signin"     // gatehouse:signin
 	Admin      Kind = "admin"      // our own management API
 )
-
-var kinds = []Kind{"", Check, Plan, Evaluation, SignIn, Admin}
 
 // Decision is one answer of the engine. Its messages belong to the Recorder from Record on;
 // they may be shared, but nobody may change them any more.
