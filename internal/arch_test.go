@@ -19,7 +19,7 @@ const module = "github.com/gatehouse-iam/gatehouse/"
 // package imports only what stands before it. docs/ARCHITECTURE.md draws this.
 var (
 	kitOrder = []string{"id", "clock", "fault", "caller", "cache", "secret", "db", "batch", "job", "page", "filter", "web", "api", "mail", "config", "jose"}
-	iamOrder = []string{"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "session", "signingkey", "grant", "policy", "principal", "decision", "signin"}
+	iamOrder = []string{"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "session", "signingkey", "grant", "policy", "principal", "decision", "access", "signin"}
 )
 
 // onlyIn names packages that one place alone may import, and why.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
@@ -48,7 +49,7 @@ type App struct {
 	Policies     *policy.InProcess
 	BasePolicies policy.Files
 	Keys         *signingkey.Keys
-	Tokens       *grant.Verifier
+	Access       *access.Guard // asks the database about every token
 	Hasher       *credential.Hasher
 	TOTP         credential.TOTP
 	Platform     tenant.Tenant
@@ -107,8 +108,13 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 	published := policy.Store{DB: d}
 	engine := policy.NewInProcess(published, basePolicies)
 	tenants.Watch(engine.Drop)
+	admission := access.Deps{
+		DB: d, Tokens: tokens, Sites: tenants, Applications: applications, Platform: tenants.Site(&platform),
+	}
+	checks := admission
+	checks.Tokens = known // a decision costs less than verifying a signature
 	decide := pdp.New(pdp.Deps{
-		Tokens: known, Sites: tenants, Applications: applications, Engine: engine, Actions: engine,
+		Access: access.New(checks), Engine: engine, Actions: engine,
 		Principals: principal.New(d, tenant.NewVersions(d), c), Recorder: decisions, Clock: c,
 		AuxData: engine,
 	})
@@ -124,7 +130,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		Policies:     engine,
 		BasePolicies: base,
 		Keys:         keys,
-		Tokens:       tokens,
+		Access:       access.New(admission),
 		Hasher:       credential.NewHasher(outside.Hashing),
 		TOTP:         credential.TOTP{Keys: keyRing},
 		Platform:     platform,

@@ -29,9 +29,9 @@ import (
 func (a *App) doors(hosted *pages.Door) *http.ServeMux {
 	mux := http.NewServeMux()
 	hosted.Register(mux)
-	gate := admin.NewGate(admin.Deps{DB: a.DB, Tokens: a.Tokens, Engine: a.Engine, Decisions: a.Decisions, Platform: a.Tenants.Site(&a.Platform), Clock: a.Clock})
+	gate := admin.NewGate(admin.Deps{DB: a.DB, Access: a.Access, Engine: a.Engine, Decisions: a.Decisions, Clock: a.Clock})
 	oidc.New(oidc.Deps{
-		DB: a.DB, Applications: a.Applications, Keys: a.Keys, Ring: a.Ring, Records: a.Records, Clock: a.Clock,
+		DB: a.DB, Applications: a.Applications, Access: a.Access, Keys: a.Keys, Ring: a.Ring, Records: a.Records, Clock: a.Clock,
 		MaySignIn: a.maySignIn, Refuse: hosted.Refuse,
 	}).Register(mux)
 	a.PDP.Register(mux)

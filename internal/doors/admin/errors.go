@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
@@ -17,10 +18,10 @@ func answer(f *fault.Fault) (int, http.Header) {
 		}
 		return http.StatusBadRequest, nil
 	case fault.Unauthenticated:
-		return http.StatusUnauthorized, http.Header{"Www-Authenticate": {`Bearer error="invalid_token", scope="` + Scope + `"`}}
+		return http.StatusUnauthorized, http.Header{"Www-Authenticate": {access.Challenge(f, Scope)}}
 	case fault.Denied:
-		if f.Code == errScope.Code {
-			return http.StatusForbidden, http.Header{"Www-Authenticate": {`Bearer error="insufficient_scope", scope="` + Scope + `"`}}
+		if c := access.Challenge(f, Scope); c != "" {
+			return http.StatusForbidden, http.Header{"Www-Authenticate": {c}}
 		}
 		return http.StatusForbidden, nil
 	case fault.NotFound:

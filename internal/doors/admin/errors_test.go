@@ -4,9 +4,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"net/http"
 	"testing"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
@@ -45,32 +45,12 @@ func TestEveryKindOfFaultIsMapped(t *testing.T) {
 
 func TestChallenges(t *testing.T) {
 	for f, want := range map[*fault.Fault]string{
-		grant.ErrToken: `Bearer error="invalid_token", scope="gatehouse:manage"`,
-		errScope:       `Bearer error="insufficient_scope", scope="gatehouse:manage"`,
+		grant.ErrToken:           `Bearer error="invalid_token", scope="gatehouse:manage"`,
+		access.LacksScope(Scope): `Bearer error="insufficient_scope", scope="gatehouse:manage"`,
 		fault.New(fault.Denied, "action.denied", "No."): "",
 	} {
 		if _, h := answer(f); h.Get("WWW-Authenticate") != want {
 			t.Errorf("%s: %q, want %q", f.Code, h.Get("WWW-Authenticate"), want)
 		}
 	}
-}
-
-func TestBearerOf(t *testing.T) {
-	for value, want := range map[string]string{
-		"Bearer abc": "abc", "bearer abc": "abc", "Bearer": "", "Bearer ": "", "Basic abc": "", "": "", "abc": "",
-	} {
-		r := &http.Request{Header: http.Header{"Authorization": {value}}}
-		if got, err := bearerOf(r); got != want || (err == nil) != (want != "") {
-			t.Errorf("%q: %q %v", value, got, err)
-		}
-	}
-	if _, err := bearerOf(&http.Request{Header: http.Header{"Authorization": {"Bearer a", "Bearer b"}}}); err == nil {
-		t.Error("two tokens were taken")
-	}
-}
-
-func FuzzIssuerOf(f *testing.F) {
-	f.Add("e30.eyJpc3MiOiJodHRwOi8vYSJ9.x")
-	f.Add("..")
-	f.Fuzz(func(t *testing.T, jwt string) { issuerOf(jwt) })
 }

@@ -8,6 +8,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
@@ -34,6 +35,7 @@ type Applications interface {
 type Deps struct {
 	DB           *db.DB
 	Applications Applications
+	Access       *access.Guard
 	Keys         *signingkey.Keys
 	Ring         grant.Deriver
 	Records      *audit.Recorder

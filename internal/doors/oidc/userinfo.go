@@ -3,9 +3,9 @@ package oidc
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -21,26 +21,22 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c := web.CallerOf(r)
-	issuer := web.SiteOf(r).Base
-	t, err := d.verifier.Verify(r.Context(), c, issuer, bearer)
+	h, err := d.Access.Admit(r.Context(), web.CallerOf(r), web.SiteOf(r), bearer, access.Want{Scope: scopeOpenID, User: true})
 	switch {
 	case errors.Is(err, grant.ErrToken):
 		return badToken()
+	case errors.Is(err, access.ErrScope):
+		return &apiError{status: http.StatusForbidden, code: codeInsufficientScope,
+			description: "The access token lacks the scope openid.", challenge: access.Challenge(err, scopeOpenID)}
 	case err != nil:
 		return err
-	case t.User.IsZero() || !slices.Contains(t.Audience, issuer):
-		return badToken()
-	case !t.Has(scopeOpenID):
-		return &apiError{status: http.StatusForbidden, code: codeInsufficientScope,
-			description: "The access token lacks the scope openid.",
-			challenge:   `Bearer error="insufficient_scope", scope="openid"`}
 	}
+	t := h.Token
 	wish, err := claimsOf(t.Claims)
 	if err != nil {
 		return err
 	}
-	u, err := db.Read(r.Context(), d.DB, c, func(tx *db.Tx) (user.User, error) { return user.Get(r.Context(), tx, t.User) })
+	u, err := db.Read(r.Context(), d.DB, h.Caller, func(tx *db.Tx) (user.User, error) { return user.Get(r.Context(), tx, t.User) })
 	if errors.Is(err, user.ErrNotFound) {
 		return badToken()
 	}
@@ -70,9 +66,9 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 // §2.1, §2.2). Never in the query, where it would be logged.
 func bearerOf(r *http.Request) (string, error) {
 	var found []string
-	if h := r.Header.Get("Authorization"); h != "" {
-		scheme, token, ok := strings.Cut(h, " ")
-		if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" {
+	if values := r.Header["Authorization"]; len(values) > 0 {
+		token, ok := access.Bearer(values)
+		if !ok {
 			return "", noToken()
 		}
 		found = append(found, token)
@@ -102,7 +98,7 @@ func bearerOf(r *http.Request) (string, error) {
 // noToken answers a request without a token: it gets no error code (RFC 6750 §3.1).
 func noToken() error {
 	return &apiError{status: http.StatusUnauthorized, code: codeInvalidToken,
-		description: "Send an access token in the header: Authorization: Bearer, a space, and the token.", challenge: "Bearer"}
+		description: access.ErrNoToken.Reason, challenge: access.Challenge(access.ErrNoToken, "")}
 }
 
 func tokenTwice(description string) error {
@@ -110,5 +106,5 @@ func tokenTwice(description string) error {
 }
 
 func badToken() error {
-	return &apiError{status: http.StatusUnauthorized, code: codeInvalidToken, description: grant.ErrToken.Reason, challenge: `Bearer error="invalid_token"`}
+	return &apiError{status: http.StatusUnauthorized, code: codeInvalidToken, description: grant.ErrToken.Reason, challenge: access.Challenge(grant.ErrToken, "")}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/oidc"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
@@ -84,7 +85,7 @@ func newWorld(t testing.TB, d *testkit.Database) *world {
 	w.recorder = audit.NewRecorder(d.DB, d.Clock, log)
 	mux := http.NewServeMux()
 	oidc.New(oidc.Deps{
-		DB: d.DB, Applications: w.apps, Keys: w.keys, Ring: ring, Records: w.recorder, Clock: d.Clock,
+		DB: d.DB, Applications: w.apps, Access: access.New(access.Deps{DB: d.DB, Tokens: &grant.Verifier{DB: d.DB, Keys: w.keys}, Sites: tenants, Applications: w.apps}), Keys: w.keys, Ring: ring, Records: w.recorder, Clock: d.Clock,
 		MaySignIn: func(context.Context, *db.Tx, session.Session, id.ID) (signin.Verdict, error) {
 			return signin.Verdict{SecondFactor: w.twoFactor, Refused: w.refused}, nil
 		},

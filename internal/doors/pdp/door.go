@@ -2,18 +2,14 @@ package pdp
 
 import (
 	"context"
-	"hash/maphash"
-
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	authzenv1 "github.com/cerbos/cerbos/api/genpb/authzen/authorization/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	requestv1 "github.com/cerbos/cerbos/api/genpb/cerbos/request/v1"
 	svcv1 "github.com/cerbos/cerbos/api/genpb/cerbos/svc/v1"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/principal"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -21,24 +17,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
-
-// Tokens finds out whether an access token is good; grant.Known does.
-type Tokens interface {
-	Verify(ctx context.Context, c caller.Caller, issuer, bearer string) (grant.Token, error)
-}
-
-// Sites finds a tenant by what its token says; tenant.Directory does. Both methods fail as
-// web.SiteResolver's do.
-type Sites interface {
-	ByIssuer(ctx context.Context, issuer string) (web.Site, error)
-	Active(ctx context.Context, tenant id.ID) (web.Site, error)
-}
-
-// Applications finds applications without asking the database each time;
-// application.Directory does.
-type Applications interface {
-	ByID(ctx context.Context, c caller.Caller, app id.ID) (*application.Application, error)
-}
 
 // Principals makes the principal of a question; principal.Resolver does.
 type Principals interface {
@@ -64,37 +42,22 @@ type AuxData interface {
 
 // Deps is what the door works with. All fields are required.
 type Deps struct {
-	Tokens       Tokens
-	Sites        Sites
-	Applications Applications
-	Engine       policy.Engine
-	Actions      Actions
-	Principals   Principals
-	Recorder     Recorder
-	AuxData      AuxData
-	Clock        clock.Clock
+	Access     *access.Guard
+	Engine     policy.Engine
+	Actions    Actions
+	Principals Principals
+	Recorder   Recorder
+	AuxData    AuxData
+	Clock      clock.Clock
 }
 
 // Door answers questions. It is safe for concurrent use.
 type Door struct {
 	Deps
-	// homes maps the hash of a JWT to its issuer, as it says itself. Nothing rests on it: of two with
-	// the same hash one is refused.
-	homes *lru.Cache[uint64, string]
-	seed  maphash.Seed
 }
-
-// homesSize is how many tokens' issuers are remembered: a few megabytes.
-const homesSize = 20_000
 
 // New returns the door.
-func New(d Deps) *Door {
-	homes, err := lru.New[uint64, string](homesSize)
-	if err != nil { // only a size below one
-		panic(err)
-	}
-	return &Door{Deps: d, homes: homes, seed: maphash.MakeSeed()}
-}
+func New(d Deps) *Door { return &Door{Deps: d} }
 
 // Serve registers the gRPC services.
 func (d *Door) Serve(s *web.RPC) {

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp/wire"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -89,25 +89,11 @@ func statusOf(ctx context.Context, err error) *status.Status {
 
 func callError(ctx context.Context, err error) error { return statusOf(ctx, err).Err() }
 
-// challenge is the WWW-Authenticate header for an error, or "" (RFC 6750 §3).
-func challenge(err error) string {
-	const scope = `scope="` + application.ScopeDecide + `"`
-	switch {
-	case errors.Is(err, errNoToken):
-		return "Bearer " + scope
-	case errors.Is(err, grant.ErrToken):
-		return `Bearer error="invalid_token", ` + scope
-	case errors.Is(err, errScope):
-		return `Bearer error="insufficient_scope", ` + scope
-	}
-	return ""
-}
-
 // refuse answers with an error, in the form of grpc-gateway: {code, message, details}.
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	st := statusOf(r.Context(), err)
 	h := w.Header()
-	if c := challenge(err); c != "" {
+	if c := access.Challenge(err, application.ScopeDecide); c != "" {
 		h.Set("WWW-Authenticate", c)
 	}
 	if code := st.Code(); code == codes.ResourceExhausted || code == codes.Unavailable {

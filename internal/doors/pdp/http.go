@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp/wire"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
@@ -89,9 +90,9 @@ func (d *Door) handle(mux *http.ServeMux, path string, fn func(ctx context.Conte
 
 // admitRequest admits an HTTP request below a tenant's base: its token must be of that tenant.
 func (d *Door) admitRequest(r *http.Request) (*asker, error) {
-	bearer, err := bearerOf(r.Header["Authorization"])
-	if err != nil {
-		return nil, err
+	bearer, ok := access.Bearer(r.Header["Authorization"])
+	if !ok {
+		return nil, errNoToken
 	}
 	return d.admit(r.Context(), web.CallerOf(r), web.SiteOf(r), bearer)
 }

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
@@ -227,7 +228,7 @@ func newWorld(t testing.TB, d *testkit.Database) *world {
 	}
 	engine := policy.NewInProcess(source{compiled, string(keys), d.Clock}, base)
 	w.door = pdp.New(pdp.Deps{
-		Tokens: known, Sites: tenants, Applications: apps, Engine: engine, Actions: engine, Principals: principal.New(d.DB, tenant.NewVersions(d.DB), d.Clock),
+		Access: access.New(access.Deps{Tokens: known, Sites: tenants, Applications: apps}), Engine: engine, Actions: engine, Principals: principal.New(d.DB, tenant.NewVersions(d.DB), d.Clock),
 		Recorder: &w.recorded, Clock: d.Clock, AuxData: engine,
 	})
 	for _, drop := range []func(id.ID){apps.Drop, w.keys.Drop, known.Drop, engine.Drop} {

@@ -1,0 +1,187 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"slices"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+// Tokens verifies access tokens. grant.Verifier and grant.Known implement it.
+type Tokens interface {
+	Verify(ctx context.Context, c caller.Caller, issuer, bearer string) (grant.Token, error)
+}
+
+// Sites finds active tenants; tenant.Directory implements it. Both methods fail as those of
+// web.SiteResolver do.
+type Sites interface {
+	ByIssuer(ctx context.Context, issuer string) (web.Site, error)
+	Active(ctx context.Context, tenant id.ID) (web.Site, error)
+}
+
+// Applications finds applications; application.Directory implements it.
+type Applications interface {
+	ByID(ctx context.Context, c caller.Caller, app id.ID) (*application.Application, error)
+}
+
+// Deps are what a Guard works with.
+type Deps struct {
+	DB           *db.DB // for Want.Rights
+	Tokens       Tokens
+	Sites        Sites // for Want.AnyBase and Guard.Home
+	Applications Applications
+	Platform     web.Site // the platform tenant's, for Want.Operators
+}
+
+// Guard admits bearer tokens. It is safe for concurrent use.
+type Guard struct {
+	Deps
+	// issuers maps the hash of a JWT to the issuer that it claims. A hash collision cannot admit
+	// a wrong token: Verify still checks the real issuer.
+	issuers *lru.Cache[uint64, string]
+	seed    maphash.Seed
+}
+
+// issuersSize bounds the remembered issuers of tokens: a few megabytes.
+const issuersSize = 20_000
+
+// New returns a guard.
+func New(d Deps) *Guard {
+	issuers, err := lru.New[uint64, string](issuersSize)
+	if err != nil { // only a size below one
+		panic("access: " + err.Error())
+	}
+	return &Guard{Deps: d, issuers: issuers, seed: maphash.MakeSeed()}
+}
+
+// Want says what a door asks of a token.
+type Want struct {
+	Scope     string // the scope that the token must have
+	User      bool   // the token must be a user's, not an application's own
+	Operators bool   // a token of the platform tenant is accepted at every tenant's base
+	AnyBase   bool   // a token for another base of the same tenant is accepted, as over gRPC no base is named
+	Rights    bool   // read from the database what the holder may do
+}
+
+// Holder is the user or application that an admitted token belongs to.
+type Holder struct {
+	Caller      caller.Caller // acts as the holder on the tenant that the request addressed
+	Home        web.Site      // of the tenant whose token it is
+	Token       grant.Token
+	Application *application.Application // the token was issued to it; shared, do not change it
+	Rights      role.Set                 // with Want.Rights: what the holder may do at this moment
+}
+
+// Admit verifies a bearer token that was presented to site, and returns its holder. c is the
+// request's anonymous caller. It fails with grant.ErrToken for a token that is not good here, and
+// with ErrScope for a good one without the scope.
+func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, bearer string, want Want) (Holder, error) {
+	home := site
+	if want.Operators && site.Tenant != g.Platform.Tenant && g.claimsPlatform(bearer) {
+		home = g.Platform
+	}
+	atHome := c
+	atHome.Tenant = home.Tenant
+	token, err := g.Tokens.Verify(ctx, atHome, home.Base, bearer)
+	switch {
+	case err != nil:
+		return Holder{}, err
+	case !slices.Contains(token.Audience, home.Base) && !(want.AnyBase && g.meantFor(ctx, home.Tenant, token)):
+		return Holder{}, grant.ErrToken
+	case want.User && token.User.IsZero():
+		return Holder{}, grant.ErrToken
+	case !token.Has(want.Scope):
+		return Holder{}, LacksScope(want.Scope)
+	}
+	app, err := g.Applications.ByID(ctx, atHome, token.Application)
+	if errors.Is(err, application.ErrNotFound) || err == nil && app.Status != application.Active {
+		return Holder{}, grant.ErrToken
+	}
+	if err != nil {
+		return Holder{}, err
+	}
+	h := Holder{Caller: c.As(actorOf(home, token, app)), Home: home, Token: token, Application: app}
+	if want.Rights {
+		h.Rights, err = db.Read(ctx, g.DB, atHome, func(tx *db.Tx) (role.Set, error) {
+			return role.ActionsOf(ctx, tx, subjectOf(token))
+		})
+	}
+	return h, err
+}
+
+// actorOf returns the user of a token, or the application of one that has no user.
+func actorOf(home web.Site, t grant.Token, app *application.Application) caller.Actor {
+	if t.User.IsZero() {
+		return caller.Actor{Kind: caller.Application, ID: app.ID, Tenant: home.Tenant, Name: app.Name}
+	}
+	return caller.Actor{
+		Kind: caller.User, ID: t.User, Tenant: home.Tenant, Name: t.UserName, Via: app.ID, Session: t.Session,
+	}
+}
+
+func subjectOf(t grant.Token) role.Subject {
+	if t.User.IsZero() {
+		return role.OfApplication(t.Application)
+	}
+	return role.OfUser(t.User)
+}
+
+// meantFor reports whether a base of the tenant is in the token's audience. A token that was
+// issued under a custom domain has that domain there.
+func (g *Guard) meantFor(ctx context.Context, tenant id.ID, t grant.Token) bool {
+	return slices.ContainsFunc(t.Audience, func(audience string) bool {
+		site, err := g.Sites.ByIssuer(ctx, audience)
+		return err == nil && site.Tenant == tenant
+	})
+}
+
+// Home returns the site of the tenant that a token claims to be from, for a call that names no
+// tenant. The claim is not verified: Admit does that. It fails with grant.ErrToken for a token
+// that claims no tenant of ours.
+func (g *Guard) Home(ctx context.Context, bearer string) (web.Site, error) {
+	if t, err := secret.ParseToken(bearer); err == nil {
+		site, err := g.Sites.Active(ctx, t.Tenant)
+		return site, unknownHome(err)
+	}
+	site, err := g.Sites.ByIssuer(ctx, g.issuerOf(bearer))
+	return site, unknownHome(err)
+}
+
+func unknownHome(err error) error {
+	if err != nil && fault.Of(err) == fault.NotFound {
+		return grant.ErrToken
+	}
+	return err
+}
+
+// claimsPlatform reports whether a token claims, unverified, to be from the platform tenant.
+func (g *Guard) claimsPlatform(bearer string) bool {
+	if t, err := secret.ParseToken(bearer); err == nil {
+		return t.Tenant == g.Platform.Tenant
+	}
+	return g.issuerOf(bearer) == g.Platform.Base
+}
+
+// issuerOf returns the unverified iss claim of a JWT, or "".
+func (g *Guard) issuerOf(jwt string) string {
+	hash := maphash.String(g.seed, jwt)
+	issuer, ok := g.issuers.Get(hash)
+	if !ok {
+		issuer = jose.Peek(jwt).Issuer
+		g.issuers.Add(hash, issuer)
+	}
+	return issuer
+}
