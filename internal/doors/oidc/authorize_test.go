@@ -10,11 +10,12 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 // RFC 6749 §4.1.2.1: never redirect before client and redirect_uri are valid.
 func TestErrorsOnAPage(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		off := w.client(application.New{Name: "Off"})
 		w.disable(off)
@@ -45,9 +46,9 @@ func TestErrorsOnAPage(t *testing.T) {
 			"not decodable":         good + "&x=%zz",
 			"too many":              good + strings.Repeat("&x=1", 100),
 		} {
-			a := b.get(address)
-			if a.StatusCode < 400 || a.StatusCode > 499 || a.Header.Get("Location") != "" || !strings.Contains(a.Header.Get("Content-Type"), "text/html") {
-				t.Errorf("%s: %d %s %s", name, a.StatusCode, a.Header.Get("Location"), a.Header.Get("Content-Type"))
+			a := b.Visit(address)
+			if a.Status < 400 || a.Status > 499 || a.Header.Get("Location") != "" || !strings.Contains(a.Header.Get("Content-Type"), "text/html") {
+				t.Errorf("%s: %d %s %s", name, a.Status, a.Header.Get("Location"), a.Header.Get("Content-Type"))
 			}
 			if a.Header.Get("Access-Control-Allow-Origin") != "" {
 				t.Errorf("%s: authorize allows origins", name)
@@ -58,7 +59,7 @@ func TestErrorsOnAPage(t *testing.T) {
 
 // After that always redirect, with state and iss, in the requested response mode.
 func TestErrorsAtTheApplication(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		_, challenge := pkce()
 		b := w.browser()
@@ -90,41 +91,41 @@ func TestErrorsAtTheApplication(t *testing.T) {
 			"essential acr":            {[]string{"claims", `{"id_token":{"acr":{"essential":true,"values":["gold"]}}}`}, "unmet_authentication_requirements"},
 			"too many scopes":          {[]string{"scope", strings.Repeat("a ", 20) + "openid" + words60()}, "invalid_scope"},
 		} {
-			q := w.response(t, b.get(c.authorizeURL(challenge, tt.kv...)))
+			q := w.response(t, b.Visit(c.authorizeURL(challenge, tt.kv...)))
 			if q.Get("error") != tt.code || q.Get("state") != "s t&te" || q.Get("error_description") == "" || q.Get("code") != "" {
 				t.Errorf("%s: %v, want %s", name, q, tt.code)
 			}
 		}
 		// What comes back of the request's own words cannot be taken for anything else.
 		for _, name := range []string{`"><script>`, "a\nb", "ä\\"} {
-			if q := w.response(t, b.get(c.authorizeURL(challenge)+"&"+url.QueryEscape(name)+"=1&"+url.QueryEscape(name)+"=2")); q.Get("error") != "invalid_request" {
+			if q := w.response(t, b.Visit(c.authorizeURL(challenge)+"&"+url.QueryEscape(name)+"=1&"+url.QueryEscape(name)+"=2")); q.Get("error") != "invalid_request" {
 				t.Errorf("%q twice: %v", name, q)
 			}
 		}
 		// A repeated parameter: the application is told, but not with a state that may not be its own.
-		q := w.response(t, b.get(c.authorizeURL(challenge)+"&nonce=other"))
+		q := w.response(t, b.Visit(c.authorizeURL(challenge)+"&nonce=other"))
 		if q.Get("error") != "invalid_request" || q.Get("state") != "s t&te" {
 			t.Errorf("nonce twice: %v", q)
 		}
-		if q = w.response(t, b.get(c.authorizeURL(challenge)+"&state=other")); q.Get("error") != "invalid_request" || q.Get("state") != "" {
+		if q = w.response(t, b.Visit(c.authorizeURL(challenge)+"&state=other")); q.Get("error") != "invalid_request" || q.Get("state") != "" {
 			t.Errorf("state twice: %v", q)
 		}
 		// response_mode=form_post, errors too
-		a := b.get(c.authorizeURL(challenge, "response_mode", "form_post", "scope", ""))
-		if a.StatusCode != 200 || !strings.Contains(a.body, `name="error" value="invalid_scope"`) || !strings.Contains(a.body, `name="iss" value="`+w.issuer+`"`) ||
-			!strings.Contains(a.body, `name="state" value="s t&amp;te"`) || !strings.Contains(a.body, `action="`+redirectURI+`"`) {
-			t.Errorf("form_post: %d %s", a.StatusCode, a.body)
+		a := b.Visit(c.authorizeURL(challenge, "response_mode", "form_post", "scope", ""))
+		if a.Status != 200 || !strings.Contains(a.Body, `name="error" value="invalid_scope"`) || !strings.Contains(a.Body, `name="iss" value="`+w.issuer+`"`) ||
+			!strings.Contains(a.Body, `name="state" value="s t&amp;te"`) || !strings.Contains(a.Body, `action="`+redirectURI+`"`) {
+			t.Errorf("form_post: %d %s", a.Status, a.Body)
 		}
 		if csp := a.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "script-src 'sha256-") || strings.Contains(csp, "unsafe") {
 			t.Errorf("form_post has the policy %q", csp)
 		}
 		// The answers of other response types come in the fragment, and so do their errors.
 		for _, kv := range [][]string{{"response_mode", "fragment"}, {"response_mode", "fragment", "scope", ""}} {
-			if loc := b.get(c.authorizeURL(challenge, kv...)).Header.Get("Location"); !strings.HasPrefix(loc, redirectURI+"#") || !strings.Contains(loc, "error=invalid_request") {
+			if loc := b.Visit(c.authorizeURL(challenge, kv...)).Header.Get("Location"); !strings.HasPrefix(loc, redirectURI+"#") || !strings.Contains(loc, "error=invalid_request") {
 				t.Errorf("%v: %s", kv, loc)
 			}
 		}
-		a = b.get(c.authorizeURL(challenge, "response_type", "id_token token"))
+		a = b.Visit(c.authorizeURL(challenge, "response_type", "id_token token"))
 		if loc := a.Header.Get("Location"); !strings.HasPrefix(loc, redirectURI+"#") || !strings.Contains(loc, "error=unsupported_response_type") {
 			t.Errorf("implicit: %s", loc)
 		}
@@ -140,15 +141,15 @@ func words60() string {
 }
 
 func TestFormPostAndPost(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		verifier, challenge := pkce()
 		b := w.browser()
 		b.signIn(w.user)
-		a := b.get(c.authorizeURL(challenge, "response_mode", "form_post"))
-		_, rest, ok := strings.Cut(a.body, `name="code" value="`)
+		a := b.Visit(c.authorizeURL(challenge, "response_mode", "form_post"))
+		_, rest, ok := strings.Cut(a.Body, `name="code" value="`)
 		if !ok {
-			t.Fatalf("no code: %s", a.body)
+			t.Fatalf("no code: %s", a.Body)
 		}
 		code, _, _ := strings.Cut(rest, `"`)
 		c.redeem(t, code, verifier)
@@ -163,82 +164,82 @@ func TestFormPostAndPost(t *testing.T) {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Origin", "https://app.example.com")
 		r.Header.Set("Sec-Fetch-Site", "cross-site")
-		a = w.browser().do(r)
-		if a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(a.Header.Get("Location"), "/t/acme/oauth2/authorize?") {
-			t.Fatalf("POST: %d %s", a.StatusCode, a.Header.Get("Location"))
+		a = w.browser().Send(r)
+		if a.Status != http.StatusSeeOther || !strings.HasPrefix(a.Header.Get("Location"), "/t/acme/oauth2/authorize?") {
+			t.Fatalf("POST: %d %s", a.Status, a.Header.Get("Location"))
 		}
-		if q := w.response(t, b.get(w.origin+a.Header.Get("Location"))); q.Get("code") == "" {
+		if q := w.response(t, b.Visit(w.Origin+a.Header.Get("Location"))); q.Get("code") == "" {
 			t.Errorf("POST: %v", q)
 		}
 	})
 }
 
 // toSignIn checks that a sends the browser to the sign-in pages and returns where.
-func toSignIn(t testing.TB, a answer) string {
+func toSignIn(t testing.TB, a world.Answer) string {
 	t.Helper()
 	loc := a.Header.Get("Location")
-	if a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(loc, "/t/acme/signin?flow=") {
-		t.Fatalf("not sent to the sign-in pages: %d %s %.300s", a.StatusCode, loc, a.body)
+	if a.Status != http.StatusSeeOther || !strings.HasPrefix(loc, "/t/acme/signin?flow=") {
+		t.Fatalf("not sent to the sign-in pages: %d %s %.300s", a.Status, loc, a.Body)
 	}
 	return loc
 }
 
 func TestInteraction(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{Type: application.Web, Name: "Third party"})
 		verifier, challenge := pkce()
 		b := w.browser()
-		at := toSignIn(t, b.get(c.authorizeURL(challenge, "login_hint", "ada@example.com", "ui_locales", "de en")))
+		at := toSignIn(t, b.Visit(c.authorizeURL(challenge, "login_hint", "ada@example.com", "ui_locales", "de en")))
 		f := b.flow(at)
 		if f.Application != c.ID || f.LoginHint != "ada@example.com" || strings.Join(f.Locales, " ") != "de en" || f.Reauthenticate || f.MaxAge != nil ||
 			strings.Join(f.ConsentScopes, " ") != "openid profile email offline_access" {
 			t.Errorf("%+v", f)
 		}
 		// Not done yet: back to the pages.
-		toSignIn(t, b.get(w.issuer+"/oauth2/authorize/continue?flow="+f.ID.String()))
+		toSignIn(t, b.Visit(w.issuer+"/oauth2/authorize/continue?flow="+f.ID.String()))
 		// Another browser cannot finish it.
 		done := b.complete(at, w.user, true)
-		if a := w.browser().get(done); a.StatusCode != http.StatusNotFound {
-			t.Errorf("another browser: %d", a.StatusCode)
+		if a := w.browser().Visit(done); a.Status != http.StatusNotFound {
+			t.Errorf("another browser: %d", a.Status)
 		}
-		q := w.response(t, b.get(done))
+		q := w.response(t, b.Visit(done))
 		c.redeem(t, q.Get("code"), verifier)
-		if a := b.get(done); a.StatusCode != http.StatusNotFound {
-			t.Errorf("finished twice: %d %s", a.StatusCode, a.Header.Get("Location"))
+		if a := b.Visit(done); a.Status != http.StatusNotFound {
+			t.Errorf("finished twice: %d %s", a.Status, a.Header.Get("Location"))
 		}
 		// Signed in and consented: nothing is asked.
-		if q := w.response(t, b.get(c.authorizeURL(challenge))); q.Get("code") == "" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge))); q.Get("code") == "" {
 			t.Errorf("second time: %v", q)
 		}
-		if q := w.response(t, b.get(c.authorizeURL(challenge, "prompt", "none"))); q.Get("code") == "" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none"))); q.Get("code") == "" {
 			t.Errorf("prompt=none: %v", q)
 		}
 		// The person says no.
 		b = w.browser()
-		q = w.response(t, b.get(b.complete(toSignIn(t, b.get(c.authorizeURL(challenge))), w.user, false)))
+		q = w.response(t, b.Visit(b.complete(toSignIn(t, b.Visit(c.authorizeURL(challenge))), w.user, false)))
 		if q.Get("error") != "access_denied" || q.Get("state") != "s t&te" {
 			t.Errorf("denied: %v", q)
 		}
 		for _, bad := range []string{"", "?flow=", "?flow=x", "?flow=" + w.user.ID.String(), "?flow=a&flow=b"} {
-			if a := b.get(w.issuer + "/oauth2/authorize/continue" + bad); a.StatusCode != http.StatusNotFound {
-				t.Errorf("continue%s: %d", bad, a.StatusCode)
+			if a := b.Visit(w.issuer + "/oauth2/authorize/continue" + bad); a.Status != http.StatusNotFound {
+				t.Errorf("continue%s: %d", bad, a.Status)
 			}
 		}
 	})
 }
 
 func TestFlowIsFinishedOnce(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		_, challenge := pkce()
 		b := w.browser()
-		done := b.complete(toSignIn(t, b.get(c.authorizeURL(challenge))), w.user, true)
+		done := b.complete(toSignIn(t, b.Visit(c.authorizeURL(challenge))), w.user, true)
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		codes := 0
 		for range 16 {
 			wg.Go(func() {
-				if a := b.get(done); a.StatusCode == http.StatusSeeOther {
+				if a := b.Visit(done); a.Status == http.StatusSeeOther {
 					mu.Lock()
 					codes++
 					mu.Unlock()
@@ -254,11 +255,11 @@ func TestFlowIsFinishedOnce(t *testing.T) {
 
 // A finished flow of another kind gives no code, even if all else in it would do.
 func TestOnlyAnAuthorizeFlowGivesACode(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		_, challenge := pkce()
 		b := w.browser()
-		done := b.complete(toSignIn(t, b.get(c.authorizeURL(challenge))), w.user, true)
+		done := b.complete(toSignIn(t, b.Visit(c.authorizeURL(challenge))), w.user, true)
 		if err := w.Update(t.Context(), w.c, func(tx *db.Tx) error {
 			n, err := tx.Exec(t.Context(), `UPDATE signin_flows SET state = replace(state, '"kind":"authorize"', '"kind":"signout"') WHERE tenant_id = $1`)
 			if err == nil && n != 1 {
@@ -268,21 +269,21 @@ func TestOnlyAnAuthorizeFlowGivesACode(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if a := b.get(done); a.StatusCode != http.StatusNotFound {
-			t.Errorf("a sign-out's flow answers %d %s", a.StatusCode, a.Header.Get("Location"))
+		if a := b.Visit(done); a.Status != http.StatusNotFound {
+			t.Errorf("a sign-out's flow answers %d %s", a.Status, a.Header.Get("Location"))
 		}
 	})
 }
 
 // OpenID Connect Core §3.1.2.1.
 func TestPromptAndMaxAge(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c, third := w.client(application.New{}), w.client(application.New{Type: application.Web, Name: "Third party"})
 		_, challenge := pkce()
 		b := w.browser()
 		failed := func(what string, b *browser, c *client, code string, kv ...string) {
 			t.Helper()
-			q := w.response(t, b.get(c.authorizeURL(challenge, append(kv, "prompt", "none")...)))
+			q := w.response(t, b.Visit(c.authorizeURL(challenge, append(kv, "prompt", "none")...)))
 			if q.Get("error") != code || q.Get("state") != "s t&te" {
 				t.Errorf("%s: %v, want %s", what, q, code)
 			}
@@ -293,13 +294,13 @@ func TestPromptAndMaxAge(t *testing.T) {
 		failed("max_age=0", b, c, "login_required", "max_age", "0")
 		w.Clock.Advance(time.Minute)
 		failed("too old", b, c, "login_required", "max_age", "59")
-		if q := w.response(t, b.get(c.authorizeURL(challenge, "prompt", "none", "max_age", "60"))); q.Get("code") == "" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "max_age", "60"))); q.Get("code") == "" {
 			t.Errorf("young enough: %v", q)
 		}
 		for name, kv := range map[string][]string{
 			"login": {"prompt", "login"}, "select_account": {"prompt", "select_account"}, "max_age=0": {"max_age", "0"}, "max_age": {"max_age", "59"},
 		} {
-			at := toSignIn(t, b.get(c.authorizeURL(challenge, kv...)))
+			at := toSignIn(t, b.Visit(c.authorizeURL(challenge, kv...)))
 			f := b.flow(at)
 			if !f.Session.IsZero() || len(f.AMR) != 0 {
 				t.Errorf("%s: the old session counts: %+v", name, f)
@@ -309,11 +310,11 @@ func TestPromptAndMaxAge(t *testing.T) {
 			}
 		}
 		// prompt=consent asks again for what was allowed.
-		b.complete(toSignIn(t, b.get(third.authorizeURL(challenge))), w.user, true)
-		if q := w.response(t, b.get(third.authorizeURL(challenge))); q.Get("code") == "" {
+		b.complete(toSignIn(t, b.Visit(third.authorizeURL(challenge))), w.user, true)
+		if q := w.response(t, b.Visit(third.authorizeURL(challenge))); q.Get("code") == "" {
 			t.Error("consent was not kept")
 		}
-		if f := b.flow(toSignIn(t, b.get(third.authorizeURL(challenge, "prompt", "consent")))); !f.ForceConsent || f.Session.IsZero() {
+		if f := b.flow(toSignIn(t, b.Visit(third.authorizeURL(challenge, "prompt", "consent")))); !f.ForceConsent || f.Session.IsZero() {
 			t.Errorf("prompt=consent: %+v", f)
 		}
 	})
@@ -321,14 +322,14 @@ func TestPromptAndMaxAge(t *testing.T) {
 
 // A fresh sign-in after max_age: auth_time is the new one.
 func TestAuthTime(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		b := w.browser()
 		b.signIn(w.user)
 		w.Clock.Advance(time.Hour)
 		verifier, challenge := pkce()
-		done := b.complete(toSignIn(t, b.get(c.authorizeURL(challenge, "max_age", "60"))), w.user, true)
-		got := c.redeem(t, w.response(t, b.get(done)).Get("code"), verifier)
+		done := b.complete(toSignIn(t, b.Visit(c.authorizeURL(challenge, "max_age", "60"))), w.user, true)
+		got := c.redeem(t, w.response(t, b.Visit(done)).Get("code"), verifier)
 		if id, _ := w.claims(t, got.ID, "JWT"); id["auth_time"] != float64(w.Clock.Now().Unix()) {
 			t.Errorf("auth_time %v, now %d", id["auth_time"], w.Clock.Now().Unix())
 		}

@@ -12,34 +12,35 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 func TestClientAuthentication(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{Type: application.Machine, Name: "Robot"})
 		grant := []string{"grant_type", "client_credentials"}
 		mustTokens(t, c.post("/oauth2/token", grant...))
 		// Basic and post carry the same secret.
 		plain := *c
 		plain.AuthMethod = "by hand"
-		mustTokens(t, plain.post("/oauth2/token", append(grant, "client_id", c.ClientID, "client_secret", c.secret.Reveal())...))
+		mustTokens(t, plain.post("/oauth2/token", append(grant, "client_id", c.ClientID, "client_secret", c.Secret.Reveal())...))
 		for name, kv := range map[string][]string{
 			"no secret":     {"client_id", c.ClientID},
 			"wrong secret":  {"client_id", c.ClientID, "client_secret", "wrong"},
-			"unknown":       {"client_id", "nobody", "client_secret", c.secret.Reveal()},
-			"no client":     {"client_secret", c.secret.Reveal()},
-			"strange id":    {"client_id", "a\"b", "client_secret", c.secret.Reveal()},
+			"unknown":       {"client_id", "nobody", "client_secret", c.Secret.Reveal()},
+			"no client":     {"client_secret", c.Secret.Reveal()},
+			"strange id":    {"client_id", "a\"b", "client_secret", c.Secret.Reveal()},
 			"jwt for basic": {"client_id", c.ClientID, "client_assertion_type", assertionType, "client_assertion", "e30.e30.e30"},
 		} {
 			refusedWith(t, name, plain.post("/oauth2/token", append(grant, kv...)...), 401, "invalid_client")
 		}
 		// exactly one method
-		refusedWith(t, "two methods", c.post("/oauth2/token", append(grant, "client_secret", c.secret.Reveal())...), 400, "invalid_request")
+		refusedWith(t, "two methods", c.post("/oauth2/token", append(grant, "client_secret", c.Secret.Reveal())...), 400, "invalid_request")
 		refusedWith(t, "another client_id", c.post("/oauth2/token", append(grant, "client_id", "x")...), 400, "invalid_request")
 		wrong := *c
-		wrong.secret = "wrong"
+		wrong.Secret = "wrong"
 		a := wrong.post("/oauth2/token", grant...)
 		refusedWith(t, "wrong Basic", a, 401, "invalid_client")
 		if !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Basic") {
@@ -52,7 +53,7 @@ func TestClientAuthentication(t *testing.T) {
 
 // RFC 7523 §3: audience = issuer, jti used once per tenant.
 func TestPrivateKeyJWT(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		for _, alg := range []jose.Algorithm{jose.ES256, jose.EdDSA} {
 			key, err := jose.Generate(alg)
 			if err != nil {
@@ -82,7 +83,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 				}
 				return tok
 			}
-			post := func(assertion string, kv ...string) answer {
+			post := func(assertion string, kv ...string) world.Answer {
 				return c.post("/oauth2/token", append([]string{"grant_type", "client_credentials", "client_assertion_type", assertionType, "client_assertion", assertion}, kv...)...)
 			}
 			set := func(name string, v any) func(map[string]any) {
@@ -108,7 +109,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 				"type":                 sign(key, "at+jwt", nil),
 				"token endpoint":       sign(key, "JWT", set("aud", w.issuer+"/oauth2/token")),
 				"two audiences":        sign(key, "JWT", set("aud", []string{w.issuer, "https://other.example"})),
-				"another tenant":       sign(key, "JWT", set("aud", w.origin+"/t/globex")),
+				"another tenant":       sign(key, "JWT", set("aud", w.Origin+"/t/globex")),
 				"no audience":          sign(key, "JWT", set("aud", nil)),
 				"another issuer":       sign(key, "JWT", set("iss", "x")),
 				"another subject":      sign(key, "JWT", func(m map[string]any) { m["sub"] = "x" }),
@@ -136,7 +137,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 				wg.Go(func() {
 					a := post(once)
 					mu.Lock()
-					status[a.StatusCode]++
+					status[a.Status]++
 					mu.Unlock()
 				})
 			}
@@ -149,7 +150,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 }
 
 func TestClientCredentials(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		for _, form := range []application.AccessToken{application.JWT, application.Opaque} {
 			c := w.client(application.New{Type: application.Machine, Name: "Robot", Scopes: []string{"a:read", "a:write"}, AccessToken: form})
 			got := mustTokens(t, c.post("/oauth2/token", "grant_type", "client_credentials"))
@@ -178,9 +179,9 @@ func TestClientCredentials(t *testing.T) {
 
 // RFC 6749 §3.2: what is no form, or sends a parameter twice, is refused.
 func TestTokenRequestsThatCannotBeRead(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{Type: application.Machine, Name: "Robot"})
-		send := func(method, contentType, body string) answer {
+		send := func(method, contentType, body string) world.Answer {
 			r, err := http.NewRequest(method, w.issuer+"/oauth2/token", strings.NewReader(body))
 			if err != nil {
 				t.Fatal(err)
@@ -188,11 +189,11 @@ func TestTokenRequestsThatCannotBeRead(t *testing.T) {
 			if contentType != "" {
 				r.Header.Set("Content-Type", contentType)
 			}
-			r.SetBasicAuth(c.ClientID, c.secret.Reveal())
-			return w.browser().do(r)
+			r.SetBasicAuth(c.ClientID, c.Secret.Reveal())
+			return w.browser().Send(r)
 		}
 		const form = "application/x-www-form-urlencoded"
-		for name, a := range map[string]answer{
+		for name, a := range map[string]world.Answer{
 			"JSON":            send("POST", "application/json", `{"grant_type":"client_credentials"}`),
 			"no type":         send("POST", "", "grant_type=client_credentials"),
 			"twice":           send("POST", form, "grant_type=client_credentials&grant_type=client_credentials"),
@@ -206,22 +207,22 @@ func TestTokenRequestsThatCannotBeRead(t *testing.T) {
 		} {
 			refusedWith(t, name, a, 400, "invalid_request")
 		}
-		if a := send("GET", "", ""); a.StatusCode != http.StatusMethodNotAllowed {
-			t.Errorf("GET: %d", a.StatusCode)
+		if a := send("GET", "", ""); a.Status != http.StatusMethodNotAllowed {
+			t.Errorf("GET: %d", a.Status)
 		}
 		// Parameters of the query are not looked at: secrets would be in logs.
-		r, _ := http.NewRequest("POST", w.issuer+"/oauth2/token?"+url.Values{"grant_type": {"client_credentials"}, "client_id": {c.ClientID}, "client_secret": {c.secret.Reveal()}}.Encode(), strings.NewReader(""))
+		r, _ := http.NewRequest("POST", w.issuer+"/oauth2/token?"+url.Values{"grant_type": {"client_credentials"}, "client_id": {c.ClientID}, "client_secret": {c.Secret.Reveal()}}.Encode(), strings.NewReader(""))
 		r.Header.Set("Content-Type", form)
-		refusedWith(t, "in the query", w.browser().do(r), 401, "invalid_client")
+		refusedWith(t, "in the query", w.browser().Send(r), 401, "invalid_client")
 	})
 }
 
 // A secret that only looks like one of ours opens nothing.
 func TestForgedClientSecret(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{Type: application.Machine, Name: "Robot"})
 		other, _ := secret.NewToken(secret.ClientSecret, w.c.Tenant)
-		c.secret = other
+		c.Secret = other
 		refusedWith(t, "a secret of the right form", c.post("/oauth2/token", "grant_type", "client_credentials"), 401, "invalid_client")
 	})
 }

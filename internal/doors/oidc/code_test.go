@@ -12,10 +12,11 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 )
 
 func TestCodeFlow(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		for _, alg := range []string{"ES256", "EdDSA", "RS256"} {
 			c := w.client(application.New{IDTokenAlg: alg})
 			got := c.signedIn(t, w.user)
@@ -39,12 +40,12 @@ func TestCodeFlow(t *testing.T) {
 
 // RFC 6749 §4.1.2, §10.5: replay revokes what the code gave.
 func TestCodeReplayRevokes(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		for _, form := range []application.AccessToken{application.JWT, application.Opaque} {
 			c := w.client(application.New{AccessToken: form})
 			code, verifier := c.code(t, w.user)
 			got := c.redeem(t, code, verifier)
-			if s := w.userinfo(got.Access).StatusCode; s != http.StatusOK {
+			if s := w.userinfo(got.Access).Status; s != http.StatusOK {
 				t.Fatalf("%s: userinfo %d", form, s)
 			}
 			refusedWith(t, "replay", c.post("/oauth2/token", "grant_type", "authorization_code", "code", code, "redirect_uri", redirectURI, "code_verifier", verifier), 400, "invalid_grant")
@@ -58,7 +59,7 @@ func TestCodeReplayRevokes(t *testing.T) {
 }
 
 func TestCodeHasOneRedeemer(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		code, verifier := c.code(t, w.user)
 		var wg sync.WaitGroup
@@ -68,7 +69,7 @@ func TestCodeHasOneRedeemer(t *testing.T) {
 			wg.Go(func() {
 				a := c.post("/oauth2/token", "grant_type", "authorization_code", "code", code, "redirect_uri", redirectURI, "code_verifier", verifier)
 				mu.Lock()
-				status[a.StatusCode]++
+				status[a.Status]++
 				mu.Unlock()
 			})
 		}
@@ -80,7 +81,7 @@ func TestCodeHasOneRedeemer(t *testing.T) {
 }
 
 func TestCodeIsRefused(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c, other := w.client(application.New{}), w.client(application.New{Name: "Other"})
 		form := func(code, verifier string, kv ...string) []string {
 			return append([]string{"grant_type", "authorization_code", "code", code, "redirect_uri", redirectURI, "code_verifier", verifier}, kv...)
@@ -88,7 +89,7 @@ func TestCodeIsRefused(t *testing.T) {
 		code, verifier := c.code(t, w.user)
 		// The client is authenticated first: a stranger spends nobody's code.
 		stranger := *c
-		stranger.secret = "gh_wrong"
+		stranger.Secret = "gh_wrong"
 		refusedWith(t, "wrong secret", stranger.post("/oauth2/token", form(code, verifier)...), 401, "invalid_client")
 		refusedWith(t, "another client", other.post("/oauth2/token", form(code, verifier)...), 400, "invalid_grant")
 		c.redeem(t, code, verifier) // neither has spent it
@@ -127,7 +128,7 @@ func TestCodeIsRefused(t *testing.T) {
 // RFC 9700 §4.14: rotation, a grace in which the same successor is returned, and
 // revocation of the family after it.
 func TestRefresh(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c, other := w.client(application.New{}), w.client(application.New{Name: "Other"})
 		first := c.signedIn(t, w.user)
 		refusedWith(t, "another client", other.refresh(first.Refresh), 400, "invalid_grant")
@@ -172,12 +173,12 @@ func TestRefresh(t *testing.T) {
 
 // A scope that the application may not have any more is in no token of older grants.
 func TestScopesThatWereTaken(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		for _, form := range []application.AccessToken{application.JWT, application.Opaque} {
 			c := w.client(application.New{Scopes: []string{"email", "profile"}, AccessToken: form})
 			got := c.signedIn(t, w.user, "scope", "openid email profile")
 			code, verifier := c.code(t, w.user, "scope", "openid email profile")
-			w.update(func(tx *dbTx) error {
+			w.Do(w.c, func(tx *db.Tx) error {
 				_, _, err := application.Update(ctx, tx, role.Everything(), c.ID, application.Patch{Scopes: &[]string{"profile"}})
 				return err
 			})
@@ -189,7 +190,7 @@ func TestScopesThatWereTaken(t *testing.T) {
 			if next.Scope != "openid profile" {
 				t.Errorf("%s, refresh: %q", form, next.Scope)
 			}
-			if info := w.userinfo(next.Access).json(t); info["email"] != nil || info["given_name"] != "Ada" {
+			if info := w.userinfo(next.Access).JSON(t); info["email"] != nil || info["given_name"] != "Ada" {
 				t.Errorf("%s: %v", form, info)
 			}
 		}
@@ -197,7 +198,7 @@ func TestScopesThatWereTaken(t *testing.T) {
 }
 
 func TestRefreshHasOneSuccessor(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{AccessToken: application.Opaque})
 		got := c.signedIn(t, w.user)
 		var wg sync.WaitGroup
@@ -208,8 +209,8 @@ func TestRefreshHasOneSuccessor(t *testing.T) {
 				a := c.refresh(got.Refresh)
 				mu.Lock()
 				defer mu.Unlock()
-				if a.StatusCode != 200 {
-					t.Errorf("%d %s", a.StatusCode, a.body)
+				if a.Status != 200 {
+					t.Errorf("%d %s", a.Status, a.Body)
 					return
 				}
 				successors[mustTokens(t, a).Refresh]++
@@ -224,7 +225,7 @@ func TestRefreshHasOneSuccessor(t *testing.T) {
 
 // FAPI 2.0 §5.3.2.1 forbids routine rotation: per application, for those with a secret.
 func TestRefreshWithoutRotation(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{NoRotation: true})
 		got := c.signedIn(t, w.user)
 		for range 3 {
@@ -238,17 +239,17 @@ func TestRefreshWithoutRotation(t *testing.T) {
 
 // A grant ends with its session unless it is offline; both end with the user.
 func TestGrantsEnd(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		online, offline := c.signedIn(t, w.user, "scope", "openid"), c.signedIn(t, w.user)
-		w.update(func(tx *dbTx) error {
+		w.Do(w.c, func(tx *db.Tx) error {
 			_, err := tx.Exec(ctx, `UPDATE sessions SET ended_at = $2 WHERE tenant_id = $1`, tx.Now())
 			return err
 		})
 		refusedWith(t, "online, signed out", c.refresh(online.Refresh), 400, "invalid_grant")
 		refusedWith(t, "online, signed out", w.userinfo(online.Access), 401, "invalid_token")
 		offline = mustTokens(t, c.refresh(offline.Refresh))
-		w.update(func(tx *dbTx) error {
+		w.Do(w.c, func(tx *db.Tx) error {
 			_, err := tx.Exec(ctx, `UPDATE users SET status = 'deactivated' WHERE tenant_id = $1`)
 			return err
 		})
@@ -258,7 +259,7 @@ func TestGrantsEnd(t *testing.T) {
 }
 
 func TestPublicClients(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		const loopback = "http://127.0.0.1/cb"
 		spa := w.client(application.New{Type: application.SPA, FirstParty: true})
 		got := spa.signedIn(t, w.user)
@@ -269,17 +270,17 @@ func TestPublicClients(t *testing.T) {
 		refusedWith(t, "a public client with a secret", spa.post("/oauth2/token", "grant_type", "refresh_token", "refresh_token", next.Refresh, "client_secret", "x"), 401, "invalid_client")
 		b := w.browser()
 		b.signIn(w.user)
-		q := w.response(t, b.get(spa.authorizeURL("", "code_challenge_method", "")))
+		q := w.response(t, b.Visit(spa.authorizeURL("", "code_challenge_method", "")))
 		if q.Get("error") != "invalid_request" {
 			t.Errorf("a public client without PKCE: %v", q)
 		}
 		// RFC 8252 §7.3: any port of a loopback IP, the same one at the token endpoint.
 		native := w.client(application.New{Type: application.Native, FirstParty: true, RedirectURIs: []string{loopback}})
 		verifier, challenge := pkce()
-		a := b.get(native.authorizeURL(challenge, "redirect_uri", "http://127.0.0.1:51004/cb"))
+		a := b.Visit(native.authorizeURL(challenge, "redirect_uri", "http://127.0.0.1:51004/cb"))
 		loc, err := url.Parse(a.Header.Get("Location"))
 		if err != nil || loc.Host != "127.0.0.1:51004" {
-			t.Fatalf("%d %v", a.StatusCode, loc)
+			t.Fatalf("%d %v", a.Status, loc)
 		}
 		form := []string{"grant_type", "authorization_code", "code", loc.Query().Get("code"), "code_verifier", verifier, "redirect_uri", "http://127.0.0.1:51005/cb"}
 		refusedWith(t, "another port at the token endpoint", native.post("/oauth2/token", form...), 400, "invalid_grant")

@@ -10,21 +10,22 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 // With path issuers RFC 8414 inserts the well-known segment after the host, OpenID
 // Connect appends it: both are served, with the same bytes.
 func TestDiscovery(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		b := w.browser()
-		appended := b.get(w.issuer + "/.well-known/openid-configuration")
-		inserted := b.get(w.origin + "/.well-known/oauth-authorization-server/t/acme")
-		if appended.StatusCode != 200 || inserted.StatusCode != 200 || appended.body != inserted.body {
-			t.Fatalf("%d %s\n%d %s", appended.StatusCode, appended.body, inserted.StatusCode, inserted.body)
+		appended := b.Visit(w.issuer + "/.well-known/openid-configuration")
+		inserted := b.Visit(w.Origin + "/.well-known/oauth-authorization-server/t/acme")
+		if appended.Status != 200 || inserted.Status != 200 || appended.Body != inserted.Body {
+			t.Fatalf("%d %s\n%d %s", appended.Status, appended.Body, inserted.Status, inserted.Body)
 		}
-		m := appended.json(t)
+		m := appended.JSON(t)
 		if m["issuer"] != w.issuer || m["authorization_response_iss_parameter_supported"] != true || m["request_parameter_supported"] != false {
-			t.Errorf("%s", appended.body)
+			t.Errorf("%s", appended.Body)
 		}
 		if got := m["code_challenge_methods_supported"].([]any); len(got) != 1 || got[0] != "S256" {
 			t.Errorf("PKCE methods: %v", got)
@@ -38,13 +39,13 @@ func TestDiscovery(t *testing.T) {
 			if !strings.HasPrefix(address, w.issuer+"/") {
 				t.Errorf("%s: %s is not below the issuer", name, address)
 			}
-			if a := b.get(address); a.StatusCode == http.StatusNotFound {
+			if a := b.Visit(address); a.Status == http.StatusNotFound {
 				t.Errorf("%s: nothing at %s", name, address)
 			}
 		}
 		for _, missing := range []string{"/.well-known/openid-configuration", "/t/nobody/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t/nobody"} {
-			if a := b.get(w.origin + missing); a.StatusCode != http.StatusNotFound {
-				t.Errorf("%s: %d", missing, a.StatusCode)
+			if a := b.Visit(w.Origin + missing); a.Status != http.StatusNotFound {
+				t.Errorf("%s: %d", missing, a.Status)
 			}
 		}
 	})
@@ -52,15 +53,15 @@ func TestDiscovery(t *testing.T) {
 
 // Discovery names the grant types that the token endpoint knows, and no others.
 func TestGrantTypesInDiscovery(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		named := w.browser().get(w.issuer + "/.well-known/openid-configuration").json(t)["grant_types_supported"].([]any)
+	both(t, func(t *testing.T, w *scene) {
+		named := w.browser().Visit(w.issuer + "/.well-known/openid-configuration").JSON(t)["grant_types_supported"].([]any)
 		want := []any{"authorization_code", "refresh_token", "client_credentials"}
 		if !slices.Equal(named, want) {
 			t.Errorf("grant_types_supported: %v, want %v", named, want)
 		}
 		robot := w.client(application.New{Type: application.Machine})
 		for _, name := range append(named, "password", "implicit", "urn:ietf:params:oauth:grant-type:device_code") {
-			code := robot.post("/oauth2/token", "grant_type", name.(string)).json(t)["error"]
+			code := robot.post("/oauth2/token", "grant_type", name.(string)).JSON(t)["error"]
 			if known := slices.Contains(named, name); (code != "unsupported_grant_type") != known {
 				t.Errorf("grant_type %v: error %v, named by discovery: %v", name, code, known)
 			}
@@ -69,15 +70,15 @@ func TestGrantTypesInDiscovery(t *testing.T) {
 }
 
 func TestKeySet(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		a := w.browser().get(w.issuer + "/oauth2/jwks")
-		set, err := jose.ParseSet([]byte(a.body))
+	both(t, func(t *testing.T, w *scene) {
+		a := w.browser().Visit(w.issuer + "/oauth2/jwks")
+		set, err := jose.ParseSet([]byte(a.Body))
 		if err != nil || len(set) != 2 {
-			t.Fatalf("%d %s %v, want the current and the next key", a.StatusCode, a.body, err)
+			t.Fatalf("%d %s %v, want the current and the next key", a.Status, a.Body, err)
 		}
 		c := w.client(application.New{})
 		before := c.signedIn(t, w.user)
-		if _, err := w.keys.Rotate(ctx, w.c, jose.ES256); err != nil {
+		if _, err := w.App.Keys.Rotate(ctx, w.c, jose.ES256); err != nil {
 			t.Fatal(err)
 		}
 		// The key that signs now was known before; the one before is still published.
@@ -86,7 +87,7 @@ func TestKeySet(t *testing.T) {
 			t.Errorf("who kept the key set cannot check a token signed after the rotation: %v", err)
 		}
 		w.claims(t, before.ID, jose.TypeJWT)
-		if s := w.userinfo(before.Access).StatusCode; s != 200 {
+		if s := w.userinfo(before.Access).Status; s != 200 {
 			t.Errorf("a token of the retired key: %d", s)
 		}
 	})
@@ -95,14 +96,14 @@ func TestKeySet(t *testing.T) {
 // RFC 6749 §5.1, RFC 9700 §2.6: no-store where tokens are; CORS on token, userinfo,
 // discovery and JWKS, never on authorize.
 func TestHeaders(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		got := c.signedIn(t, w.user)
 		_, challenge := pkce()
 		b := w.browser()
 		b.signIn(w.user)
 		for name, tt := range map[string]struct {
-			a     answer
+			a     world.Answer
 			cors  bool
 			store bool
 		}{
@@ -112,13 +113,13 @@ func TestHeaders(t *testing.T) {
 			"userinfo error": {w.userinfo("x"), true, false},
 			"introspection":  {c.post("/oauth2/introspect", "token", "x"), false, false},
 			"revocation":     {c.post("/oauth2/revoke", "token", "x"), true, false},
-			"discovery":      {b.get(w.issuer + "/.well-known/openid-configuration"), true, true},
-			"jwks":           {b.get(w.issuer + "/oauth2/jwks"), true, true},
-			"authorize":      {b.get(c.authorizeURL(challenge)), false, false},
-			"authorize form": {b.get(c.authorizeURL(challenge, "response_mode", "form_post")), false, false},
-			"authorize page": {b.get(c.authorizeURL(challenge, "client_id", "x")), false, false},
-			"continue":       {b.get(w.issuer + "/oauth2/authorize/continue"), false, false},
-			"logout":         {b.get(w.issuer + "/oauth2/logout"), false, false},
+			"discovery":      {b.Visit(w.issuer + "/.well-known/openid-configuration"), true, true},
+			"jwks":           {b.Visit(w.issuer + "/oauth2/jwks"), true, true},
+			"authorize":      {b.Visit(c.authorizeURL(challenge)), false, false},
+			"authorize form": {b.Visit(c.authorizeURL(challenge, "response_mode", "form_post")), false, false},
+			"authorize page": {b.Visit(c.authorizeURL(challenge, "client_id", "x")), false, false},
+			"continue":       {b.Visit(w.issuer + "/oauth2/authorize/continue"), false, false},
+			"logout":         {b.Visit(w.issuer + "/oauth2/logout"), false, false},
 		} {
 			origin, cache := tt.a.Header.Get("Access-Control-Allow-Origin"), tt.a.Header.Get("Cache-Control")
 			if (origin == "*") != tt.cors || tt.a.Header.Get("Access-Control-Allow-Credentials") != "" {
@@ -138,20 +139,19 @@ func TestHeaders(t *testing.T) {
 			}
 			r.Header.Set("Origin", "https://app.example.com")
 			r.Header.Set("Access-Control-Request-Method", "POST")
-			if a := b.do(r); (a.StatusCode == http.StatusNoContent) != allowed || (a.Header.Get("Access-Control-Allow-Origin") == "*") != allowed {
-				t.Errorf("preflight of %s: %d", path, a.StatusCode)
+			if a := b.Send(r); (a.Status == http.StatusNoContent) != allowed || (a.Header.Get("Access-Control-Allow-Origin") == "*") != allowed {
+				t.Errorf("preflight of %s: %d", path, a.Status)
 			}
 		}
 	})
 }
 
 // server answers requests without a network, for benchmarks.
-func server(b *testing.B) (w *world, do func(r *http.Request) int) {
-	d := testkit.Open(b, testkit.Postgres(b))
-	w = newWorld(b, d)
+func server(b *testing.B) (w *scene, do func(r *http.Request) int) {
+	w = newScene(world.New(b, testkit.Postgres(b)))
 	return w, func(r *http.Request) int {
 		rec := httptest.NewRecorder()
-		w.server.Config.Handler.ServeHTTP(rec, r)
+		w.Handler.ServeHTTP(rec, r)
 		return rec.Code
 	}
 }
@@ -160,7 +160,7 @@ func (c *client) request(path, body string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, c.w.issuer+path, strings.NewReader(body))
 	r.RequestURI = ""
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.SetBasicAuth(c.ClientID, c.secret.Reveal())
+	r.SetBasicAuth(c.ClientID, c.Secret.Reveal())
 	return r
 }
 
@@ -214,7 +214,7 @@ func BenchmarkRefresh(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		rec := httptest.NewRecorder()
-		w.server.Config.Handler.ServeHTTP(rec, c.request("/oauth2/token", "grant_type=refresh_token&refresh_token="+got.Refresh))
-		got = mustTokens(b, answer{&http.Response{StatusCode: rec.Code}, rec.Body.String()})
+		w.Handler.ServeHTTP(rec, c.request("/oauth2/token", "grant_type=refresh_token&refresh_token="+got.Refresh))
+		got = mustTokens(b, world.Answer{Status: rec.Code, Body: rec.Body.String()})
 	}
 }

@@ -62,7 +62,7 @@ func with(m map[string]any, kv ...any) map[string]any {
 // RFC 8725: the algorithm comes from the key and never from the header, keys in headers
 // are not looked at, kid is looked up inside the tenant only, and typ says what a token is.
 func TestForgedTokens(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		robot := w.client(application.New{Type: application.Machine, Name: "Robot"})
 		c := w.client(application.New{PostLogoutRedirectURIs: []string{afterLogout}})
 		b := w.browser()
@@ -72,14 +72,14 @@ func TestForgedTokens(t *testing.T) {
 		refused := func(name, token string) {
 			t.Helper()
 			refusedWith(t, name+" at userinfo", w.userinfo(token), 401, "invalid_token")
-			if a := robot.post("/oauth2/introspect", "token", token); a.body != `{"active":false}`+"\n" {
-				t.Errorf("%s at introspection: %s", name, a.body)
+			if a := robot.post("/oauth2/introspect", "token", token); a.Body != `{"active":false}`+"\n" {
+				t.Errorf("%s at introspection: %s", name, a.Body)
 			}
 			_, challenge := pkce()
-			if q := w.response(t, b.get(c.authorizeURL(challenge, "prompt", "none", "id_token_hint", token))); q.Get("error") != "invalid_request" {
+			if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "id_token_hint", token))); q.Get("error") != "invalid_request" {
 				t.Errorf("%s as a hint: %v", name, q)
 			}
-			toSignOut(t, name+" at logout", b.get(w.logoutURL("id_token_hint", token)))
+			toSignOut(t, name+" at logout", b.Visit(w.logoutURL("id_token_hint", token)))
 		}
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
@@ -91,9 +91,9 @@ func TestForgedTokens(t *testing.T) {
 			t.Fatal(err)
 		}
 		jwk := map[string]any{"kty": "EC", "crv": "P-256", "x": enc.EncodeToString(point[1:33]), "y": enc.EncodeToString(point[33:])}
-		published := w.browser().get(w.issuer + "/oauth2/jwks").body
-		globex := w.Tenant(t, "globex")
-		foreign, err := w.keys.Signer(ctx, globex, jose.ES256, jose.TypeJWT)
+		published := w.browser().Visit(w.issuer + "/oauth2/jwks").Body
+		globex := w.Tenant("globex", nil)
+		foreign, err := w.App.Keys.Signer(ctx, globex, jose.ES256, jose.TypeJWT)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,10 +134,10 @@ func TestForgedTokens(t *testing.T) {
 		// One is not the other, whole and well signed as both are.
 		refusedWith(t, "an ID token at userinfo", w.userinfo(got.ID), 401, "invalid_token")
 		_, challenge := pkce()
-		if q := w.response(t, b.get(c.authorizeURL(challenge, "id_token_hint", got.Access))); q.Get("error") != "invalid_request" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "id_token_hint", got.Access))); q.Get("error") != "invalid_request" {
 			t.Errorf("an access token as a hint: %v", q)
 		}
-		if s := w.userinfo(got.Access).StatusCode; s != 200 {
+		if s := w.userinfo(got.Access).Status; s != 200 {
 			t.Fatalf("the token that all were made from is refused: %d", s)
 		}
 	})
@@ -145,13 +145,13 @@ func TestForgedTokens(t *testing.T) {
 
 // A good signature is not enough: claims that do not hold, clocks that go ahead.
 func TestAccessTokenClaims(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		robot := w.client(application.New{Type: application.Machine, Name: "Robot"})
 		got := c.signedIn(t, w.user)
 		claims, _ := w.claims(t, got.Access, "at+jwt")
 		for _, typ := range []string{jose.TypeAccessToken, jose.TypeLogout, jose.TypeJWT} {
-			s, err := w.keys.Signer(ctx, w.c, jose.ES256, typ)
+			s, err := w.App.Keys.Signer(ctx, w.c, jose.ES256, typ)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -169,7 +169,7 @@ func TestAccessTokenClaims(t *testing.T) {
 				"expired":          {with(claims, "exp", in(0)), false},
 				"no exp":           {with(claims, "exp", nil), false},
 				"exp as text":      {with(claims, "exp", "2099"), false},
-				"another issuer":   {with(claims, "iss", w.origin+"/t/globex"), false},
+				"another issuer":   {with(claims, "iss", w.Origin+"/t/globex"), false},
 				"issuer, slash":    {with(claims, "iss", w.issuer+"/"), false},
 				"no issuer":        {with(claims, "iss", nil), false},
 				"no application":   {with(claims, "app", nil), false},
@@ -181,13 +181,13 @@ func TestAccessTokenClaims(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if a := w.userinfo(token); (a.StatusCode == 200) != (tt.good && typ == jose.TypeAccessToken) || a.StatusCode >= 500 {
-					t.Errorf("%s, %s: %d %s", typ, name, a.StatusCode, a.body)
+				if a := w.userinfo(token); (a.Status == 200) != (tt.good && typ == jose.TypeAccessToken) || a.Status >= 500 {
+					t.Errorf("%s, %s: %d %s", typ, name, a.Status, a.Body)
 				}
 			}
 		}
 		// The audience is userinfo's own to check; who introspects reads it.
-		s, err := w.keys.Signer(ctx, w.c, jose.ES256, jose.TypeAccessToken)
+		s, err := w.App.Keys.Signer(ctx, w.c, jose.ES256, jose.TypeAccessToken)
 		if err != nil {
 			t.Fatal(err)
 		}

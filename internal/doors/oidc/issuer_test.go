@@ -8,26 +8,28 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 // A tenant is reached by path and by its own domain: two issuers. Each has both well-known
 // forms (OpenID Connect Discovery §4 appends the segment, RFC 8414 §3.1 inserts it after
 // the host), and the iss of its responses is its metadata's issuer, byte for byte (RFC 9207 §2).
 func TestIssuers(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		w.update(func(tx *dbTx) error {
+	both(t, func(t *testing.T, w *scene) {
+		w.Do(w.c, func(tx *db.Tx) error {
 			_, err := tenant.Update(ctx, tx, tenant.Patch{Domains: &[]string{"login.acme.test"}})
 			return err
 		})
-		get := func(host, path string) answer {
-			r, err := http.NewRequest(http.MethodGet, w.origin+path, nil)
+		get := func(host, path string) world.Answer {
+			r, err := http.NewRequest(http.MethodGet, w.Origin+path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			r.Host = host
-			return w.browser().do(r)
+			return w.browser().Send(r)
 		}
-		own, _ := url.Parse(w.origin)
+		own, _ := url.Parse(w.Origin)
 		domain := "login.acme.test:" + own.Port()
 		for _, site := range []struct {
 			host, issuer string
@@ -42,16 +44,16 @@ func TestIssuers(t *testing.T) {
 			first := ""
 			for _, path := range site.paths {
 				a := get(site.host, path)
-				if a.StatusCode != 200 || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Access-Control-Allow-Origin") != "*" {
-					t.Fatalf("%s%s: %d %v", site.host, path, a.StatusCode, a.Header)
+				if a.Status != 200 || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Access-Control-Allow-Origin") != "*" {
+					t.Fatalf("%s%s: %d %v", site.host, path, a.Status, a.Header)
 				}
 				if first == "" {
-					first = a.body
+					first = a.Body
 				}
-				if a.body != first {
+				if a.Body != first {
 					t.Errorf("%s differs from %s", path, site.paths[0])
 				}
-				m := a.json(t)
+				m := a.JSON(t)
 				if m["issuer"] != site.issuer || m["authorization_response_iss_parameter_supported"] != true {
 					t.Errorf("%s: issuer %v, want %s", path, m["issuer"], site.issuer)
 				}
@@ -65,27 +67,27 @@ func TestIssuers(t *testing.T) {
 			// What is advertised is what happens.
 			c := w.client(application.New{})
 			_, challenge := pkce()
-			r, err := http.NewRequest(http.MethodGet, strings.Replace(c.authorizeURL(challenge, "prompt", "none"), w.issuer, w.origin+strings.TrimPrefix(site.issuer, "http://"+site.host), 1), nil)
+			r, err := http.NewRequest(http.MethodGet, strings.Replace(c.authorizeURL(challenge, "prompt", "none"), w.issuer, w.Origin+strings.TrimPrefix(site.issuer, "http://"+site.host), 1), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			r.Host = site.host
-			a := w.browser().do(r)
+			a := w.browser().Send(r)
 			loc, err := url.Parse(a.Header.Get("Location"))
 			if err != nil || loc.Query().Get("iss") != site.issuer || loc.Query().Get("error") != "login_required" {
-				t.Errorf("%s: %d %v", site.host, a.StatusCode, loc)
+				t.Errorf("%s: %d %v", site.host, a.Status, loc)
 			}
 		}
 		// A token of one issuer is none of the other, though both are the same tenant.
 		c := w.client(application.New{})
 		got := c.signedIn(t, w.user)
-		r, _ := http.NewRequest(http.MethodGet, w.origin+"/oauth2/userinfo", nil)
+		r, _ := http.NewRequest(http.MethodGet, w.Origin+"/oauth2/userinfo", nil)
 		r.Host = domain
 		r.Header.Set("Authorization", "Bearer "+got.Access)
-		refusedWith(t, "a token of the other issuer", w.browser().do(r), 401, "invalid_token")
+		refusedWith(t, "a token of the other issuer", w.browser().Send(r), 401, "invalid_token")
 		for _, path := range []string{"/.well-known/oauth-authorization-server/t/nobody", "/.well-known/oauth-authorization-server/t/acme/x", "/.well-known/oauth-authorization-server"} {
-			if a := get(own.Host, path); a.StatusCode != http.StatusNotFound {
-				t.Errorf("%s: %d", path, a.StatusCode)
+			if a := get(own.Host, path); a.Status != http.StatusNotFound {
+				t.Errorf("%s: %d", path, a.Status)
 			}
 		}
 	})

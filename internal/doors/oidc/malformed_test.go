@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 // nonsense is put into every parameter of every endpoint.
@@ -37,23 +38,23 @@ var nonsense = map[string]string{
 
 // fine checks what every answer to nonsense must be: no fault of ours, and nothing of
 // the request where a browser or a header could take it for something else.
-func fine(t *testing.T, what string, a answer) {
+func fine(t *testing.T, what string, a world.Answer) {
 	t.Helper()
 	loc := a.Header.Get("Location")
-	if a.StatusCode >= 500 || strings.Contains(a.body, "server_error") || strings.Contains(loc, "error=server_error") || strings.Contains(loc, "error=temporarily") {
-		t.Errorf("%s: %d %s %.300s", what, a.StatusCode, loc, a.body)
+	if a.Status >= 500 || strings.Contains(a.Body, "server_error") || strings.Contains(loc, "error=server_error") || strings.Contains(loc, "error=temporarily") {
+		t.Errorf("%s: %d %s %.300s", what, a.Status, loc, a.Body)
 	}
-	if strings.Contains(a.body, "<script>alert") || a.Header.Get("Set-Cookie") == "x=y" || strings.Contains(a.body, "goroutine ") {
-		t.Errorf("%s: comes back as it was: %.300s", what, a.body)
+	if strings.Contains(a.Body, "<script>alert") || a.Header.Get("Set-Cookie") == "x=y" || strings.Contains(a.Body, "goroutine ") {
+		t.Errorf("%s: comes back as it was: %.300s", what, a.Body)
 	}
-	if a.StatusCode >= 300 && a.StatusCode < 400 && !strings.HasPrefix(loc, redirectURI+"?") && !strings.HasPrefix(loc, redirectURI+"#") && !strings.HasPrefix(loc, "/t/acme/") {
+	if a.Status >= 300 && a.Status < 400 && !strings.HasPrefix(loc, redirectURI+"?") && !strings.HasPrefix(loc, redirectURI+"#") && !strings.HasPrefix(loc, "/t/acme/") {
 		t.Errorf("%s: redirected to %q", what, loc)
 	}
 }
 
 // Nonsense gets a clear refusal, or is ignored where a standard says so: never a 500.
 func TestNonsense(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{Type: application.Web, Name: "Third party", PostLogoutRedirectURIs: []string{afterLogout}})
 		got := c.signedInWithConsent(t)
 		_, challenge := pkce()
@@ -105,11 +106,11 @@ func TestNonsense(t *testing.T) {
 				v[name] = []string{"a", "a"}
 				a := w.sendForm(out, endpoint.method, endpoint.path, v, endpoint.auth, c)
 				fine(t, endpoint.path+" with two of "+name, a)
-				if q, _ := url.Parse(a.Header.Get("Location")); a.StatusCode < 400 && q.Query().Get("error") != "invalid_request" && endpoint.method == "GET" {
-					t.Errorf("%s with two of %s: %d %s", endpoint.path, name, a.StatusCode, a.Header.Get("Location"))
+				if q, _ := url.Parse(a.Header.Get("Location")); a.Status < 400 && q.Query().Get("error") != "invalid_request" && endpoint.method == "GET" {
+					t.Errorf("%s with two of %s: %d %s", endpoint.path, name, a.Status, a.Header.Get("Location"))
 				}
-				if a.StatusCode < 400 && strings.HasPrefix(endpoint.path, "/oauth2/") && a.Header.Get("Location") == "" {
-					t.Errorf("%s with two of %s: %d", endpoint.path, name, a.StatusCode)
+				if a.Status < 400 && strings.HasPrefix(endpoint.path, "/oauth2/") && a.Header.Get("Location") == "" {
+					t.Errorf("%s with two of %s: %d", endpoint.path, name, a.Status)
 				}
 			}
 		}
@@ -118,7 +119,7 @@ func TestNonsense(t *testing.T) {
 
 // Headers are a stranger's as well.
 func TestNonsenseInHeaders(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		_, challenge := pkce()
 		values := []string{"", "\xff\xfe", "x", strings.Repeat("a", 5000), "gh_at_x", "Basic", "Basic ", "Basic =", "Basic Og==", "Basic /////w==",
@@ -135,7 +136,7 @@ func TestNonsenseInHeaders(t *testing.T) {
 					}
 					r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 					r.Header[header] = []string{value}
-					fine(t, to.method+" "+to.address[len(w.issuer):len(w.issuer)+12]+" with "+header+": "+value[:min(len(value), 30)], w.browser().do(r))
+					fine(t, to.method+" "+to.address[len(w.issuer):len(w.issuer)+12]+" with "+header+": "+value[:min(len(value), 30)], w.browser().Send(r))
 				}
 			}
 		}
@@ -146,30 +147,30 @@ func TestNonsenseInHeaders(t *testing.T) {
 			}
 			r.Header["Content-Type"] = []string{"application/x-www-form-urlencoded"}
 			r.Header[header] = append(r.Header[header], "a", "b")
-			if a := w.browser().do(r); a.StatusCode != http.StatusBadRequest {
-				t.Errorf("two of %s: %d %s", header, a.StatusCode, a.body)
+			if a := w.browser().Send(r); a.Status != http.StatusBadRequest {
+				t.Errorf("two of %s: %d %s", header, a.Status, a.Body)
 			}
 		}
 	})
 }
 
-func (w *world) sendForm(b *browser, method, path string, v url.Values, auth bool, c *client) answer {
-	w.t.Helper()
+func (w *scene) sendForm(b *browser, method, path string, v url.Values, auth bool, c *client) world.Answer {
+	w.T.Helper()
 	address, body := w.issuer+path, v.Encode()
 	if method == http.MethodGet {
 		address, body = address+"?"+body, ""
 	}
 	r, err := http.NewRequest(method, address, strings.NewReader(body))
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	if auth {
-		r.SetBasicAuth(c.ClientID, c.secret.Reveal())
+		r.SetBasicAuth(c.ClientID, c.Secret.Reveal())
 	}
-	return b.do(r)
+	return b.Send(r)
 }
 
 // signedInWithConsent is signedIn for an application that has to ask.
@@ -177,6 +178,6 @@ func (c *client) signedInWithConsent(t testing.TB) tokens {
 	t.Helper()
 	b := c.w.browser()
 	verifier, challenge := pkce()
-	done := b.complete(toSignIn(t, b.get(c.authorizeURL(challenge))), c.w.user, true)
-	return c.redeem(t, c.w.response(t, b.get(done)).Get("code"), verifier)
+	done := b.complete(toSignIn(t, b.Visit(c.authorizeURL(challenge))), c.w.user, true)
+	return c.redeem(t, c.w.response(t, b.Visit(done)).Get("code"), verifier)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 )
@@ -14,7 +15,7 @@ import (
 // OpenID Connect Core §3.1.2.1: the hint's signature and issuer are checked, an expired
 // one is accepted, and another subject is login_required.
 func TestIDTokenHint(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		grace := w.person("grace@example.com", "Grace", "Hopper")
 		hint := c.signedIn(t, w.user).ID
@@ -23,22 +24,22 @@ func TestIDTokenHint(t *testing.T) {
 		_, challenge := pkce()
 		b := w.browser()
 		b.signIn(w.user)
-		if q := w.response(t, b.get(c.authorizeURL(challenge, "prompt", "none", "id_token_hint", hint))); q.Get("code") == "" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "id_token_hint", hint))); q.Get("code") == "" {
 			t.Errorf("an expired hint: %v", q)
 		}
-		if q := w.response(t, b.get(c.authorizeURL(challenge, "prompt", "none", "id_token_hint", foreign))); q.Get("error") != "login_required" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "id_token_hint", foreign))); q.Get("error") != "login_required" {
 			t.Errorf("somebody else's hint: %v", q)
 		}
 		// Without prompt=none that person is asked to sign in; this one's session is no credit.
-		at := toSignIn(t, b.get(c.authorizeURL(challenge, "id_token_hint", foreign)))
+		at := toSignIn(t, b.Visit(c.authorizeURL(challenge, "id_token_hint", foreign)))
 		if f := b.flow(at); !f.Session.IsZero() || !f.User.IsZero() {
 			t.Errorf("the session of another person counts: %+v", f)
 		}
-		if q := w.response(t, b.get(b.complete(at, w.user, true))); q.Get("error") != "login_required" {
+		if q := w.response(t, b.Visit(b.complete(at, w.user, true))); q.Get("error") != "login_required" {
 			t.Errorf("the wrong person signed in: %v", q)
 		}
-		at = toSignIn(t, b.get(c.authorizeURL(challenge, "id_token_hint", foreign)))
-		if q := w.response(t, b.get(b.complete(at, grace, true))); q.Get("code") == "" {
+		at = toSignIn(t, b.Visit(c.authorizeURL(challenge, "id_token_hint", foreign)))
+		if q := w.response(t, b.Visit(b.complete(at, grace, true))); q.Get("code") == "" {
 			t.Errorf("the right person signed in: %v", q)
 		}
 		// Hints that are none: another issuer's, another type, tampered with.
@@ -57,18 +58,18 @@ func TestIDTokenHint(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		own, err := w.keys.Signer(ctx, w.c, jose.ES256, jose.TypeJWT)
+		own, err := w.App.Keys.Signer(ctx, w.c, jose.ES256, jose.TypeJWT)
 		if err != nil {
 			t.Fatal(err)
 		}
-		access, err := w.keys.Signer(ctx, w.c, jose.ES256, jose.TypeAccessToken)
+		access, err := w.App.Keys.Signer(ctx, w.c, jose.ES256, jose.TypeAccessToken)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for name, bad := range map[string]string{
-			"another key": sign(strange, w.issuer), "another issuer": sign(own, w.origin+"/t/globex"), "an access token": sign(access, w.issuer), "cut": hint[:len(hint)-4],
+			"another key": sign(strange, w.issuer), "another issuer": sign(own, w.Origin+"/t/globex"), "an access token": sign(access, w.issuer), "cut": hint[:len(hint)-4],
 		} {
-			if q := w.response(t, b.get(c.authorizeURL(challenge, "id_token_hint", bad))); q.Get("error") != "invalid_request" {
+			if q := w.response(t, b.Visit(c.authorizeURL(challenge, "id_token_hint", bad))); q.Get("error") != "invalid_request" {
 				t.Errorf("%s: %v", name, q)
 			}
 		}
@@ -77,14 +78,14 @@ func TestIDTokenHint(t *testing.T) {
 
 // Core §5.5: id_token and userinfo apart, null values, essential; a requested sub must match.
 func TestClaimsParameter(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		got := c.signedIn(t, w.user, "scope", "openid", "claims", `{"id_token":{"email":null,"given_name":{"essential":true},"nonsense":null,"sub":null},"userinfo":{"family_name":null}}`)
 		id, _ := w.claims(t, got.ID, "JWT")
 		if id["email"] != "ada@example.com" || id["given_name"] != "Ada" || id["family_name"] != nil || id["sub"] != w.user.ID.String() || id["nonsense"] != nil {
 			t.Errorf("ID token: %v", id)
 		}
-		info := w.userinfo(got.Access).json(t)
+		info := w.userinfo(got.Access).JSON(t)
 		if info["family_name"] != "Lovelace" || info["email"] != nil || info["given_name"] != nil || info["sub"] != w.user.ID.String() {
 			t.Errorf("userinfo: %v", info)
 		}
@@ -97,10 +98,10 @@ func TestClaimsParameter(t *testing.T) {
 		b.signIn(w.user)
 		_, challenge := pkce()
 		sub := func(s string) string { return fmt.Sprintf(`{"id_token":{"sub":{"value":%q}}}`, s) }
-		if q := w.response(t, b.get(c.authorizeURL(challenge, "prompt", "none", "claims", sub(w.user.ID.String())))); q.Get("code") == "" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "claims", sub(w.user.ID.String())))); q.Get("code") == "" {
 			t.Errorf("the right sub: %v", q)
 		}
-		if q := w.response(t, b.get(c.authorizeURL(challenge, "prompt", "none", "claims", sub("somebody")))); q.Get("error") != "login_required" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "claims", sub("somebody")))); q.Get("error") != "login_required" {
 			t.Errorf("another sub: %v", q)
 		}
 	})
@@ -109,26 +110,26 @@ func TestClaimsParameter(t *testing.T) {
 // The claims parameter is no way round scopes: what the application may not have it does
 // not get, and the person is asked for the rest as if it had asked for the scope.
 func TestClaimsNeedTheirScope(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{Type: application.Web, Name: "Third party", Scopes: []string{"email"}})
 		const wish = `{"id_token":{"given_name":null,"email":null},"userinfo":{"family_name":{"essential":true},"email":null}}`
 		verifier, challenge := pkce()
 		b := w.browser()
 		// The person has allowed openid before, and nothing else.
-		b.complete(toSignIn(t, b.get(c.authorizeURL(challenge, "scope", "openid"))), w.user, true)
-		if q := w.response(t, b.get(c.authorizeURL(challenge, "scope", "openid", "prompt", "none"))); q.Get("code") == "" {
+		b.complete(toSignIn(t, b.Visit(c.authorizeURL(challenge, "scope", "openid"))), w.user, true)
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "scope", "openid", "prompt", "none"))); q.Get("code") == "" {
 			t.Fatalf("openid alone: %v", q)
 		}
-		if q := w.response(t, b.get(c.authorizeURL(challenge, "scope", "openid", "prompt", "none", "claims", wish))); q.Get("error") != "consent_required" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "scope", "openid", "prompt", "none", "claims", wish))); q.Get("error") != "consent_required" {
 			t.Errorf("claims without consent: %v", q)
 		}
-		at := toSignIn(t, b.get(c.authorizeURL(challenge, "scope", "openid", "claims", wish)))
+		at := toSignIn(t, b.Visit(c.authorizeURL(challenge, "scope", "openid", "claims", wish)))
 		if f := b.flow(at); strings.Join(f.ConsentScopes, " ") != "openid email" {
 			t.Errorf("the person is asked for %q", f.ConsentScopes)
 		}
-		got := c.redeem(t, w.response(t, b.get(b.complete(at, w.user, true))).Get("code"), verifier)
+		got := c.redeem(t, w.response(t, b.Visit(b.complete(at, w.user, true))).Get("code"), verifier)
 		id, _ := w.claims(t, got.ID, "JWT")
-		info := w.userinfo(got.Access).json(t)
+		info := w.userinfo(got.Access).JSON(t)
 		if id["email"] != "ada@example.com" || info["email"] != "ada@example.com" {
 			t.Errorf("allowed, but not there: %v %v", id, info)
 		}
@@ -140,7 +141,7 @@ func TestClaimsNeedTheirScope(t *testing.T) {
 
 // Step-up by acr_values; an essential acr unmet fails (Core §5.5.1.1, RFC 9470).
 func TestStepUp(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		verifier, challenge := pkce()
 		b := w.browser()
@@ -151,46 +152,48 @@ func TestStepUp(t *testing.T) {
 		for name, kv := range map[string][]string{
 			"acr_values": {"acr_values", "aal2 aal1"}, "claim": {"claims", essential("aal2")}, "voluntary claim": {"claims", `{"id_token":{"acr":{"values":["aal2"]}}}`},
 		} {
-			if q := w.response(t, b.get(c.authorizeURL(challenge, append(kv, "prompt", "none")...))); q.Get("error") != "login_required" {
+			if q := w.response(t, b.Visit(c.authorizeURL(challenge, append(kv, "prompt", "none")...))); q.Get("error") != "login_required" {
 				t.Errorf("%s with one factor: %v", name, q)
 			}
-			f := b.flow(toSignIn(t, b.get(c.authorizeURL(challenge, kv...))))
+			f := b.flow(toSignIn(t, b.Visit(c.authorizeURL(challenge, kv...))))
 			if !f.RequireMFA || f.Session.IsZero() {
 				t.Errorf("%s: %+v", name, f)
 			}
 		}
 		for name, kv := range map[string][]string{"less": {"acr_values", "aal1 aal2"}, "unknown": {"acr_values", "gold"}} {
-			if q := w.response(t, b.get(c.authorizeURL(challenge, kv...))); q.Get("code") == "" {
+			if q := w.response(t, b.Visit(c.authorizeURL(challenge, kv...))); q.Get("code") == "" {
 				t.Errorf("%s: %v", name, q)
 			}
 		}
 		// With one factor the flow is not done, whatever the pages do.
-		at := toSignIn(t, b.get(c.authorizeURL(challenge, "claims", essential("aal2"))))
-		toSignIn(t, b.get(b.complete(at, w.user, true, signin.Password)))
-		at = toSignIn(t, b.get(c.authorizeURL(challenge, "claims", essential("aal2"))))
-		q := w.response(t, b.get(b.complete(at, w.user, true, signin.Password, signin.OTP)))
+		at := toSignIn(t, b.Visit(c.authorizeURL(challenge, "claims", essential("aal2"))))
+		toSignIn(t, b.Visit(b.complete(at, w.user, true, signin.Password)))
+		at = toSignIn(t, b.Visit(c.authorizeURL(challenge, "claims", essential("aal2"))))
+		q := w.response(t, b.Visit(b.complete(at, w.user, true, signin.Password, signin.OTP)))
 		got := c.redeem(t, q.Get("code"), verifier)
 		if id, _ := w.claims(t, got.ID, "JWT"); id["acr"] != "aal2" {
 			t.Errorf("acr after step-up: %v", id)
 		}
 		// More than was asked for: the class that was asked for is reported, it is true as well.
-		q = w.response(t, b.get(c.authorizeURL(challenge, "claims", essential("aal1"))))
+		q = w.response(t, b.Visit(c.authorizeURL(challenge, "claims", essential("aal1"))))
 		got = c.redeem(t, q.Get("code"), verifier)
 		if id, _ := w.claims(t, got.ID, "JWT"); id["acr"] != "aal1" {
 			t.Errorf("acr: %v", id)
 		}
 		// A tenant that wants two factors from everybody.
-		w.twoFactor = true
+		owner := w.Holder("acme", role.Owner)
+		w.Must(owner, "PATCH", "acme", "/settings", map[string]any{"mfa": "required"})
 		one := w.browser()
 		one.signIn(w.user)
-		toSignIn(t, one.get(c.authorizeURL(challenge)))
-		if q := w.response(t, b.get(c.authorizeURL(challenge))); q.Get("code") == "" {
+		toSignIn(t, one.Visit(c.authorizeURL(challenge)))
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge))); q.Get("code") == "" {
 			t.Errorf("two factors: %v", q)
 		}
 		// Somebody whom the policies do not let in: the pages say so, whatever the session.
-		w.refused = true
-		toSignIn(t, b.get(c.authorizeURL(challenge)))
-		if q := w.response(t, b.get(c.authorizeURL(challenge)+"&prompt=none")); q.Get("error") != "access_denied" || q.Get("code") != "" {
+		block := map[string]any{"block": []any{map[string]any{"applications": []any{c.ID}}}}
+		w.Must(owner, "PATCH", "acme", "/settings", map[string]any{"signin": block})
+		toSignIn(t, b.Visit(c.authorizeURL(challenge)))
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge)+"&prompt=none")); q.Get("error") != "access_denied" || q.Get("code") != "" {
 			t.Errorf("may not sign in: %v", q)
 		}
 	})

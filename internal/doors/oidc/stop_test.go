@@ -7,13 +7,14 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 )
 
 // Switching off an application, removing it, deactivating or removing a user and
 // suspending a tenant stop at once what was given before: codes, refresh tokens, access
 // tokens of both forms, offline or not, and what introspection says of them.
 func TestStopsAtOnce(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		robot := w.client(application.New{Type: application.Machine, Name: "Robot", Scopes: []string{"a"}})
 		type refusal struct {
 			status int
@@ -27,29 +28,29 @@ func TestStopsAtOnce(t *testing.T) {
 		)
 		for _, tt := range []struct {
 			name           string
-			stop           func(tx *dbTx, c *client, u user.User) error
+			stop           func(tx *db.Tx, c *client, u user.User) error
 			token, bearer  refusal
 			authorize      int // the status of an authorization request in a browser that was signed in
 			introspectable bool
 		}{
-			{"application switched off", func(tx *dbTx, c *client, _ user.User) error {
+			{"application switched off", func(tx *db.Tx, c *client, _ user.User) error {
 				_, err := tx.Exec(ctx, `UPDATE applications SET status = 'disabled' WHERE tenant_id = $1 AND id = $2`, c.ID)
 				tenant.Touch(tx)
 				return err
 			}, noClient, noToken, http.StatusBadRequest, true},
-			{"application removed", func(tx *dbTx, c *client, _ user.User) error {
+			{"application removed", func(tx *db.Tx, c *client, _ user.User) error {
 				_, err := tx.Exec(ctx, `DELETE FROM applications WHERE tenant_id = $1 AND id = $2`, c.ID)
 				tenant.Touch(tx)
 				return err
 			}, noClient, noToken, http.StatusBadRequest, true},
-			{"user deactivated", func(tx *dbTx, _ *client, u user.User) error {
+			{"user deactivated", func(tx *db.Tx, _ *client, u user.User) error {
 				_, err := user.SetStatus(ctx, tx, u.ID, user.Deactivated)
 				return err
 			}, noGrant, noToken, http.StatusSeeOther, true},
-			{"user removed", func(tx *dbTx, _ *client, u user.User) error {
+			{"user removed", func(tx *db.Tx, _ *client, u user.User) error {
 				return user.Delete(ctx, tx, u.ID)
 			}, noGrant, noToken, http.StatusSeeOther, true},
-			{"tenant suspended", func(tx *dbTx, _ *client, _ user.User) error {
+			{"tenant suspended", func(tx *db.Tx, _ *client, _ user.User) error {
 				_, err := tenant.SetStatus(ctx, tx, tenant.Suspended)
 				return err
 			}, noTenant, noTenant, http.StatusForbidden, false},
@@ -68,12 +69,12 @@ func TestStopsAtOnce(t *testing.T) {
 				h.b.signIn(u)
 				h.tokens = h.c.tokensIn(t, h.b)
 				h.code, h.verifier = h.c.code(t, u)
-				if m := robot.post("/oauth2/introspect", "token", h.tokens.Access).json(t); m["active"] != true || w.userinfo(h.tokens.Access).StatusCode != 200 {
+				if m := robot.post("/oauth2/introspect", "token", h.tokens.Access).JSON(t); m["active"] != true || w.userinfo(h.tokens.Access).Status != 200 {
 					t.Fatalf("%s, %s: not good before: %v", tt.name, form, m)
 				}
 				all = append(all, h)
 			}
-			w.update(func(tx *dbTx) error {
+			w.Do(w.c, func(tx *db.Tx) error {
 				for _, h := range all {
 					if err := tt.stop(tx, h.c, u); err != nil {
 						return err
@@ -90,21 +91,21 @@ func TestStopsAtOnce(t *testing.T) {
 				refusedWith(t, name+"refresh", h.c.refresh(h.tokens.Refresh), tt.token.status, tt.token.code)
 				refusedWith(t, name+"userinfo", w.userinfo(h.tokens.Access), tt.bearer.status, tt.bearer.code)
 				if tt.introspectable {
-					if m := robot.post("/oauth2/introspect", "token", h.tokens.Access).json(t); m["active"] != false {
+					if m := robot.post("/oauth2/introspect", "token", h.tokens.Access).JSON(t); m["active"] != false {
 						t.Errorf("%sintrospection: %v", name, m)
 					}
 				} else {
 					refusedWith(t, name+"introspection", robot.post("/oauth2/introspect", "token", h.tokens.Access), tt.bearer.status, tt.bearer.code)
 				}
 				if tt.token == noGrant {
-					if m := h.c.post("/oauth2/introspect", "token", h.tokens.Refresh).json(t); m["active"] != false {
+					if m := h.c.post("/oauth2/introspect", "token", h.tokens.Refresh).JSON(t); m["active"] != false {
 						t.Errorf("%sintrospection of the refresh token: %v", name, m)
 					}
 				}
 				_, challenge := pkce()
-				a := h.b.get(h.c.authorizeURL(challenge))
-				if a.StatusCode != tt.authorize {
-					t.Errorf("%sauthorize: %d %s", name, a.StatusCode, a.Header.Get("Location"))
+				a := h.b.Visit(h.c.authorizeURL(challenge))
+				if a.Status != tt.authorize {
+					t.Errorf("%sauthorize: %d %s", name, a.Status, a.Header.Get("Location"))
 				}
 				if tt.authorize == http.StatusSeeOther {
 					toSignIn(t, a) // the session is none any more
@@ -126,12 +127,12 @@ func newName(s string) string {
 
 // A machine's own tokens stop with it.
 func TestMachineStopsAtOnce(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		robot := w.client(application.New{Type: application.Machine, Name: "Robot", Scopes: []string{"a"}})
 		for _, form := range []application.AccessToken{application.JWT, application.Opaque} {
 			c := w.client(application.New{Type: application.Machine, Name: "Worker", Scopes: []string{"a"}, AccessToken: form})
 			got := mustTokens(t, c.post("/oauth2/token", "grant_type", "client_credentials"))
-			active := func() any { return robot.post("/oauth2/introspect", "token", got.Access).json(t)["active"] }
+			active := func() any { return robot.post("/oauth2/introspect", "token", got.Access).JSON(t)["active"] }
 			if active() != true {
 				t.Fatalf("%s: not active", form)
 			}
@@ -149,7 +150,7 @@ func TestMachineStopsAtOnce(t *testing.T) {
 // A flow that was begun before the application was switched off, or lost its redirect
 // URI, ends on a page of ours: the target is not known to be good any more.
 func TestFlowOfAChangedApplication(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		for name, change := range map[string]string{
 			"switched off":      `UPDATE applications SET status = 'disabled' WHERE tenant_id = $1 AND id = $2`,
 			"redirect_uri gone": `UPDATE applications SET redirect_uris = '["https://app.example.com/other"]' WHERE tenant_id = $1 AND id = $2`,
@@ -158,14 +159,14 @@ func TestFlowOfAChangedApplication(t *testing.T) {
 			c := w.client(application.New{})
 			_, challenge := pkce()
 			b := w.browser()
-			done := b.complete(toSignIn(t, b.get(c.authorizeURL(challenge))), w.user, true)
-			w.update(func(tx *dbTx) error {
+			done := b.complete(toSignIn(t, b.Visit(c.authorizeURL(challenge))), w.user, true)
+			w.Do(w.c, func(tx *db.Tx) error {
 				tenant.Touch(tx)
 				_, err := tx.Exec(ctx, change, c.ID)
 				return err
 			})
-			if a := b.get(done); a.StatusCode < 400 || a.StatusCode > 499 || a.Header.Get("Location") != "" {
-				t.Errorf("%s: %d %s", name, a.StatusCode, a.Header.Get("Location"))
+			if a := b.Visit(done); a.Status < 400 || a.Status > 499 || a.Header.Get("Location") != "" {
+				t.Errorf("%s: %d %s", name, a.Status, a.Header.Get("Location"))
 			}
 		}
 	})

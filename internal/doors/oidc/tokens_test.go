@@ -12,11 +12,12 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 // RFC 7662: authenticated caller, audience-limited, unknown → active:false.
 func TestIntrospection(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		robot := w.client(application.New{Type: application.Machine, Name: "Robot", Scopes: []string{"a"}, AccessToken: application.Opaque})
 		other := w.client(application.New{Name: "Other"})
 		spa := w.client(application.New{Type: application.SPA})
@@ -26,16 +27,16 @@ func TestIntrospection(t *testing.T) {
 			active := func(by *client, token string) bool {
 				t.Helper()
 				a := by.post("/oauth2/introspect", "token", token, "token_type_hint", "nonsense")
-				if a.StatusCode != 200 || a.Header.Get("Cache-Control") != "no-store" {
-					t.Fatalf("%d %s %s", a.StatusCode, a.Header.Get("Cache-Control"), a.body)
+				if a.Status != 200 || a.Header.Get("Cache-Control") != "no-store" {
+					t.Fatalf("%d %s %s", a.Status, a.Header.Get("Cache-Control"), a.Body)
 				}
-				m := a.json(t)
+				m := a.JSON(t)
 				if m["active"] == false && len(m) != 1 {
-					t.Errorf("more than active=false is said: %s", a.body)
+					t.Errorf("more than active=false is said: %s", a.Body)
 				}
 				return m["active"] == true
 			}
-			m := c.post("/oauth2/introspect", "token", got.Access).json(t)
+			m := c.post("/oauth2/introspect", "token", got.Access).JSON(t)
 			if m["active"] != true || m["sub"] != w.user.ID.String() || m["client_id"] != c.ClientID || m["scope"] != got.Scope || m["iss"] != w.issuer ||
 				m["aud"] != w.issuer || m["token_type"] != "Bearer" || m["exp"] != float64(w.Clock.Now().Add(10*time.Minute).Unix()) || m["username"] != "ada@example.com" ||
 				m["acr"] != "aal1" || m["auth_time"] == nil || m["jti"] == nil {
@@ -52,7 +53,7 @@ func TestIntrospection(t *testing.T) {
 				"nonsense":                              active(c, "nonsense"),
 				"an access token that was made up":      active(c, madeUp(w, secret.AccessToken)),
 				"a refresh token that was made up":      active(c, madeUp(w, secret.RefreshToken)),
-				"a client secret":                       active(c, c.secret.Reveal()),
+				"a client secret":                       active(c, c.Secret.Reveal()),
 				"a very long one":                       active(c, strings.Repeat("a", 10_000)),
 				"a token whose signature was cut short": active(c, got.Access[:len(got.Access)-5]),
 			} {
@@ -63,7 +64,7 @@ func TestIntrospection(t *testing.T) {
 			refusedWith(t, "a public client", spa.post("/oauth2/introspect", "token", got.Access), 401, "invalid_client")
 			refusedWith(t, "no token", c.post("/oauth2/introspect"), 400, "invalid_request")
 			stranger := *c
-			stranger.secret = "wrong"
+			stranger.Secret = "wrong"
 			refusedWith(t, "a stranger", stranger.post("/oauth2/introspect", "token", got.Access), 401, "invalid_client")
 
 			w.Clock.Advance(10 * time.Minute)
@@ -76,20 +77,20 @@ func TestIntrospection(t *testing.T) {
 			}
 		}
 		own := mustTokens(t, robot.post("/oauth2/token", "grant_type", "client_credentials"))
-		if m := robot.post("/oauth2/introspect", "token", own.Access).json(t); m["active"] != true || m["sub"] != robot.ID.String() || m["auth_time"] != nil {
+		if m := robot.post("/oauth2/introspect", "token", own.Access).JSON(t); m["active"] != true || m["sub"] != robot.ID.String() || m["auth_time"] != nil {
 			t.Errorf("a machine's own: %v", m)
 		}
 	})
 }
 
-func madeUp(w *world, kind string) string {
+func madeUp(w *scene, kind string) string {
 	s, _ := secret.NewToken(kind, w.c.Tenant)
 	return s.Reveal()
 }
 
 // RFC 7009: answers 200 and revokes only the caller's own.
 func TestRevocation(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		other := w.client(application.New{Name: "Other"})
 		for _, typ := range []application.Type{application.Web, application.SPA} {
 			for _, form := range []application.AccessToken{application.JWT, application.Opaque} {
@@ -97,8 +98,8 @@ func TestRevocation(t *testing.T) {
 				got := c.signedIn(t, w.user)
 				revoke := func(by *client, token string) {
 					t.Helper()
-					if a := by.post("/oauth2/revoke", "token", token); a.StatusCode != 200 || a.body != "" || a.Header.Get("Cache-Control") != "no-store" {
-						t.Errorf("%d %q", a.StatusCode, a.body)
+					if a := by.post("/oauth2/revoke", "token", token); a.Status != 200 || a.Body != "" || a.Header.Get("Cache-Control") != "no-store" {
+						t.Errorf("%d %q", a.Status, a.Body)
 					}
 				}
 				for _, token := range []string{"nonsense", madeUp(w, secret.RefreshToken), madeUp(w, secret.AccessToken), got.ID} {
@@ -106,7 +107,7 @@ func TestRevocation(t *testing.T) {
 				}
 				revoke(other, got.Access)
 				revoke(other, got.Refresh)
-				if s := w.userinfo(got.Access).StatusCode; s != 200 {
+				if s := w.userinfo(got.Access).Status; s != 200 {
 					t.Errorf("%s: another application revoked the access token", form)
 				}
 				got = mustTokens(t, c.refresh(got.Refresh))
@@ -128,16 +129,16 @@ func TestRevocation(t *testing.T) {
 
 // OpenID Connect Core §5.3, RFC 6750.
 func TestUserinfo(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		got := c.signedIn(t, w.user)
-		info := w.userinfo(got.Access).json(t)
+		info := w.userinfo(got.Access).JSON(t)
 		if info["sub"] != w.user.ID.String() || info["email"] != "ada@example.com" || info["email_verified"] != true || info["name"] != "Ada Lovelace" ||
 			info["given_name"] != "Ada" || info["family_name"] != "Lovelace" || info["updated_at"] == nil {
 			t.Errorf("%v", info)
 		}
 		only := c.signedIn(t, w.user, "scope", "openid")
-		if info := w.userinfo(only.Access).json(t); len(info) != 1 {
+		if info := w.userinfo(only.Access).JSON(t); len(info) != 1 {
 			t.Errorf("scope openid: %v", info)
 		}
 		plain := c.signedIn(t, w.user, "scope", "profile")
@@ -146,7 +147,7 @@ func TestUserinfo(t *testing.T) {
 		if !strings.Contains(a.Header.Get("WWW-Authenticate"), `error="insufficient_scope"`) {
 			t.Errorf("WWW-Authenticate: %q", a.Header.Get("WWW-Authenticate"))
 		}
-		send := func(method, query, authorization, body string) answer {
+		send := func(method, query, authorization, body string) world.Answer {
 			r, err := http.NewRequest(method, w.issuer+"/oauth2/userinfo"+query, strings.NewReader(body))
 			if err != nil {
 				t.Fatal(err)
@@ -157,14 +158,14 @@ func TestUserinfo(t *testing.T) {
 			if body != "" {
 				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			}
-			return w.browser().do(r)
+			return w.browser().Send(r)
 		}
 		form := url.Values{"access_token": {got.Access}}.Encode()
-		if a := send("POST", "", "", form); a.StatusCode != 200 {
-			t.Errorf("POST with a form: %d %s", a.StatusCode, a.body)
+		if a := send("POST", "", "", form); a.Status != 200 {
+			t.Errorf("POST with a form: %d %s", a.Status, a.Body)
 		}
-		if a := send("POST", "", "bearer "+got.Access, ""); a.StatusCode != 200 {
-			t.Errorf("POST with a header: %d %s", a.StatusCode, a.body)
+		if a := send("POST", "", "bearer "+got.Access, ""); a.Status != 200 {
+			t.Errorf("POST with a header: %d %s", a.Status, a.Body)
 		}
 		refusedWith(t, "two ways", send("POST", "", "Bearer "+got.Access, form), 400, "invalid_request")
 		refusedWith(t, "in the query", send("GET", "?"+form, "", ""), 401, "invalid_token")
@@ -187,23 +188,23 @@ func TestUserinfo(t *testing.T) {
 
 // RFC 8725 §3.11, RFC 9068: another tenant's token, another kind of token, another key.
 func TestTokensStayInTheirTenant(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		globex := w.Tenant(t, "globex")
+	both(t, func(t *testing.T, w *scene) {
+		globex := w.Tenant("globex", nil)
 		for _, form := range []application.AccessToken{application.JWT, application.Opaque} {
 			c := w.client(application.New{AccessToken: form})
 			got := c.signedIn(t, w.user)
-			r, err := http.NewRequest(http.MethodGet, w.origin+"/t/globex/oauth2/userinfo", nil)
+			r, err := http.NewRequest(http.MethodGet, w.Origin+"/t/globex/oauth2/userinfo", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			r.Header.Set("Authorization", "Bearer "+got.Access)
-			refusedWith(t, string(form)+" at another tenant", w.browser().do(r), 401, "invalid_token")
+			refusedWith(t, string(form)+" at another tenant", w.browser().Send(r), 401, "invalid_token")
 		}
 		// Another tenant's key signs a token that says all the right things.
 		c := w.client(application.New{})
 		good := c.signedIn(t, w.user)
 		claims, _ := w.claims(t, good.Access, "at+jwt")
-		s, err := w.keys.Signer(ctx, globex, jose.ES256, jose.TypeAccessToken)
+		s, err := w.App.Keys.Signer(ctx, globex, jose.ES256, jose.TypeAccessToken)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +214,7 @@ func TestTokensStayInTheirTenant(t *testing.T) {
 		}
 		refusedWith(t, "another tenant's key", w.userinfo(forged), 401, "invalid_token")
 		// Our own key, but another type or issuer.
-		own, err := w.keys.Signer(ctx, w.c, jose.ES256, jose.TypeJWT)
+		own, err := w.App.Keys.Signer(ctx, w.c, jose.ES256, jose.TypeJWT)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +226,7 @@ func TestTokensStayInTheirTenant(t *testing.T) {
 		// A code and a client of one tenant at the other's token endpoint.
 		there := *c
 		w2 := *w
-		w2.issuer = w.origin + "/t/globex"
+		w2.issuer = w.Origin + "/t/globex"
 		there.w = &w2
 		refusedWith(t, "a client at another tenant", there.refresh(good.Refresh), 401, "invalid_client")
 	})
@@ -233,7 +234,7 @@ func TestTokensStayInTheirTenant(t *testing.T) {
 
 // Suspending a tenant stops its tokens at once.
 func TestSuspendedTenant(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		got := c.signedIn(t, w.user)
 		err := w.System(ctx, w.c, "test", func(st *db.SystemTx) error {
@@ -246,24 +247,24 @@ func TestSuspendedTenant(t *testing.T) {
 		refusedWith(t, "refresh", c.refresh(got.Refresh), 403, "temporarily_unavailable")
 		refusedWith(t, "userinfo", w.userinfo(got.Access), 403, "temporarily_unavailable")
 		refusedWith(t, "introspection", c.post("/oauth2/introspect", "token", got.Access), 403, "temporarily_unavailable")
-		if a := w.browser().get(c.authorizeURL("")); a.StatusCode != http.StatusForbidden {
-			t.Errorf("authorize: %d", a.StatusCode)
+		if a := w.browser().Visit(c.authorizeURL("")); a.Status != http.StatusForbidden {
+			t.Errorf("authorize: %d", a.Status)
 		}
 	})
 }
 
 func TestAccessIsRecorded(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{Type: application.Machine, Name: "Robot"})
 		got := mustTokens(t, c.post("/oauth2/token", "grant_type", "client_credentials"))
 		c.post("/oauth2/introspect", "token", got.Access)
-		w.recorder.Close()
+		w.App.Records.Close()
 		var rows []string
-		err := w.View(ctx, w.c, func(tx *dbTx) (err error) {
+		err := w.View(ctx, w.c, func(tx *db.Tx) (err error) {
 			rows, err = db.List(ctx, tx, func(r db.Row) (s string, err error) {
 				var actor, detail string
 				err = r.Scan(&s, &actor, &detail)
-				if strings.Contains(detail, got.Access) || strings.Contains(detail, c.secret.Reveal()) {
+				if strings.Contains(detail, got.Access) || strings.Contains(detail, c.Secret.Reveal()) {
 					t.Errorf("a secret is recorded: %s", detail)
 				}
 				return s + " by " + actor, err
