@@ -1,12 +1,11 @@
 package pdp
 
-//lint:file-ignore SA1019 What Cerbos has marked as deprecated is still sent and read by its clients.
+//lint:file-ignore SA1019 Clients still send and read what Cerbos has deprecated.
 
 import (
 	"errors"
 	"fmt"
 	"slices"
-	"unicode/utf8"
 
 	"buf.build/go/protovalidate"
 	authzenv1 "github.com/cerbos/cerbos/api/genpb/authzen/authorization/v1"
@@ -16,21 +15,18 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
-
-	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp/wire"
 )
 
-// A Cerbos server's limits, as it has them unless it is configured otherwise.
+// The default limits of a Cerbos server.
 const (
 	maxResources = 50 // in a request
 	maxActions   = 50 // on a resource
 )
 
-// The rules of a request are those that Cerbos' messages carry (buf.validate). Applying them
-// by reflection costs more than the decision itself, so what follows the rules is
-// recognised by the functions below, and whatever does not is given to protovalidate, which
-// says why in Cerbos' own words. They may be stricter than the rules, never laxer: a test
-// compares the two.
+// Cerbos' messages carry the rules of a request (buf.validate). Applying them by reflection costs
+// more than the decision. So the functions below recognise usual messages that keep the rules, and
+// protovalidate judges the others, in Cerbos' own words. The functions may be stricter than the
+// rules, never laxer: a test compares the two.
 
 func goodCheckResources(m *requestv1.CheckResourcesRequest) bool {
 	if m.RequestContext != nil || !goodPrincipal(m.Principal) || !goodAuxData(m.AuxData) || len(m.Resources) == 0 {
@@ -53,11 +49,13 @@ func goodPlanResources(m *requestv1.PlanResourcesRequest) bool {
 }
 
 func goodPrincipal(p *enginev1.Principal) bool {
-	return p != nil && p.Id != "" && goodVersion(p.PolicyVersion) && goodNames(p.Roles) && goodKeys(p.Attr) && goodScope(p.Scope)
+	return p != nil && p.Id != "" && goodVersion(p.PolicyVersion) && goodNames(p.Roles) && goodKeys(p.Attr) &&
+		goodScope(p.Scope)
 }
 
 func goodResource(r *enginev1.Resource) bool {
-	return r != nil && r.Kind != "" && r.Id != "" && goodVersion(r.PolicyVersion) && goodKeys(r.Attr) && goodScope(r.Scope)
+	return r != nil && r.Kind != "" && r.Id != "" && goodVersion(r.PolicyVersion) && goodKeys(r.Attr) &&
+		goodScope(r.Scope)
 }
 
 func goodAuxData(a *requestv1.AuxData) bool {
@@ -83,15 +81,17 @@ func goodEvaluations(m *authzenv1.AccessEvaluationBatchRequest) bool {
 		return false
 	}
 	for _, e := range m.Evaluations {
-		if e == nil || !goodSubject(or(e.Subject, m.Subject)) || !goodObject(or(e.Resource, m.Resource)) || !goodAction(or(e.Action, m.Action)) || !goodKeys(e.Context) {
+		if e == nil || !goodSubject(or(e.Subject, m.Subject)) || !goodObject(or(e.Resource, m.Resource)) ||
+			!goodAction(or(e.Action, m.Action)) || !goodKeys(e.Context) {
 			return false
 		}
 	}
-	return len(m.Evaluations) > 0 && (m.Subject == nil || goodSubject(m.Subject)) && (m.Resource == nil || goodObject(m.Resource)) &&
-		(m.Action == nil || goodAction(m.Action)) && goodKeys(m.Context)
+	return len(m.Evaluations) > 0 && goodKeys(m.Context) &&
+		(m.Subject == nil || goodSubject(m.Subject)) && (m.Resource == nil || goodObject(m.Resource)) &&
+		(m.Action == nil || goodAction(m.Action))
 }
 
-// goodNames reports whether the list has names, none of them empty and none twice.
+// goodNames reports whether list has at least one name, and each is unique and not empty.
 func goodNames(list []string) bool {
 	if len(list) == 0 || len(list) > maxActions {
 		return false
@@ -145,8 +145,7 @@ func goodScope(s string) bool {
 	return !begins
 }
 
-// violations returns what protovalidate says against a message, as a Cerbos server answers it; nil when it
-// has nothing to say.
+// violations returns the rules that m breaks, as a Cerbos server answers them, or nil.
 func violations(m proto.Message) error {
 	err := protovalidate.Validate(m)
 	invalid, ok := errors.AsType[*protovalidate.ValidationError](err)
@@ -167,86 +166,17 @@ func invalid(format string, args ...any) error {
 	return status.Error(codes.InvalidArgument, fmt.Sprintf(format, args...))
 }
 
-// fewResources refuses a batch that is too large, in Cerbos' words.
-func fewResources(n int) error {
+// limitResources refuses a batch that is too large, in Cerbos' words.
+func limitResources(n int) error {
 	if n > maxResources {
 		return invalid("number of resources in batch (%d) exceeds configured limit (%d)", n, maxResources)
 	}
 	return nil
 }
 
-func fewActions(n int) error {
+func limitActions(n int) error {
 	if n > maxActions {
 		return invalid("number of actions (%d) exceeds configured limit (%d)", n, maxActions)
 	}
 	return nil
-}
-
-// scan looks at what generated code lets pass and nothing behind it could store or bear: text
-// that is not UTF-8, and attributes nested without end.
-type scan struct {
-	bad   bool // not UTF-8
-	depth int
-	deep  bool
-}
-
-func (s *scan) err() error {
-	switch {
-	case s.bad:
-		return invalid("The request contains text that is not UTF-8.")
-	case s.deep:
-		return wire.ErrTooDeep
-	}
-	return nil
-}
-
-func (s *scan) text(list ...string) {
-	for _, t := range list {
-		s.bad = s.bad || !utf8.ValidString(t)
-	}
-}
-
-func (s *scan) principal(p *enginev1.Principal) {
-	if p != nil {
-		s.text(p.Id, p.PolicyVersion, p.Scope)
-		s.text(p.Roles...)
-		s.fields(p.Attr)
-	}
-}
-
-func (s *scan) resource(r *enginev1.Resource) {
-	if r != nil {
-		s.text(r.Id, r.Kind, r.PolicyVersion, r.Scope)
-		s.fields(r.Attr)
-	}
-}
-
-func (s *scan) fields(attr map[string]*structpb.Value) {
-	if s.depth++; s.depth > wire.MaxDepth {
-		s.deep = true
-	} else {
-		for name, v := range attr {
-			s.bad = s.bad || !utf8.ValidString(name)
-			s.value(v)
-		}
-	}
-	s.depth--
-}
-
-func (s *scan) value(v *structpb.Value) {
-	switch k := v.GetKind().(type) {
-	case *structpb.Value_StringValue:
-		s.bad = s.bad || !utf8.ValidString(k.StringValue)
-	case *structpb.Value_StructValue:
-		s.fields(k.StructValue.GetFields())
-	case *structpb.Value_ListValue:
-		if s.depth++; s.depth > wire.MaxDepth {
-			s.deep = true
-		} else {
-			for _, x := range k.ListValue.GetValues() {
-				s.value(x)
-			}
-		}
-		s.depth--
-	}
 }
