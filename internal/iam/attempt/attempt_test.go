@@ -193,7 +193,8 @@ func TestNoCookieIsNotKnown(t *testing.T) {
 func TestUnknownUsersAreCountedAlike(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
-		known, unknown := ForSignIn(id.New(), "ada@example.com", "b", address), ForSignIn(id.ID{}, "nobody@example.com", "b", address)
+		known, unknown := ForSignIn(id.New(), "ada@example.com", "b", address),
+			ForSignIn(id.ID{}, "nobody@example.com", "b", address)
 		for i := range accountRule.Free + 2 {
 			if a, b := f.fail(known), f.fail(unknown); a != b {
 				t.Errorf("failure %d: %+v for a user, %+v for none", i+1, a, b)
@@ -224,7 +225,8 @@ func TestManyGuessesAtOnce(t *testing.T) {
 			all.Go(func() {
 				s := ForSignIn(ada, "ada", "b", address)
 				var v Verdict
-				if err := d.Update(t.Context(), f.c, func(tx *db.Tx) (err error) { v, err = s.Succeed(t.Context(), tx); return err }); err != nil {
+				if err := d.Update(t.Context(), f.c,
+					func(tx *db.Tx) (err error) { v, err = s.Succeed(t.Context(), tx); return err }); err != nil {
 					t.Error(err)
 				} else if !v.Blocked {
 					in.Add(1)
@@ -297,10 +299,13 @@ func TestAddressAndTenant(t *testing.T) {
 		ada := ForSignIn(id.New(), "ada", "b", Address(netip.MustParseAddr("198.51.100.7")))
 		f.succeed(ada)
 		f.do(func(tx *db.Tx) (Verdict, error) {
-			_, err := tx.Exec(t.Context(), `UPDATE attempt_counters SET failures = $3, last_at = $4 WHERE tenant_id = $1 AND subject = $2`, Tenant().subject, tenantRule.Free, tx.Now())
+			_, err := tx.Exec(t.Context(),
+				`UPDATE attempt_counters SET failures = $3, last_at = $4 WHERE tenant_id = $1 AND subject = $2`,
+				Tenant().subject, tenantRule.Free, tx.Now())
 			return Verdict{}, err
 		})
-		if v := f.check(ForSignIn(id.New(), "", "b", Address(netip.MustParseAddr("198.51.100.2")))); !v.Blocked || v.Wait(d.Clock.Now()) > time.Minute {
+		if v := f.check(ForSignIn(id.New(), "", "b", Address(netip.MustParseAddr("198.51.100.2")))); !v.Blocked ||
+			v.Wait(d.Clock.Now()) > time.Minute {
 			t.Errorf("a stranger during an attack: %+v", v)
 		}
 		if v := f.check(ada); v.Blocked {
@@ -324,7 +329,8 @@ func TestPurge(t *testing.T) {
 		}
 		var left []counter
 		f.do(func(tx *db.Tx) (v Verdict, err error) {
-			left, err = db.List(t.Context(), tx, scanCounter, `SELECT `+columns+` FROM attempt_counters WHERE tenant_id = $1`)
+			left, err = db.List(t.Context(), tx, scanCounter,
+				`SELECT `+columns+` FROM attempt_counters WHERE tenant_id = $1`)
 			return v, err
 		})
 		if len(left) != 1 || left[0].subject != home.browser.subject || rounds != 3 {

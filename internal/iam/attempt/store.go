@@ -49,7 +49,8 @@ func worse(a, b Verdict) Verdict {
 func Check(ctx context.Context, tx *db.Tx, keys ...Key) (Verdict, error) {
 	var v Verdict
 	list, args := subjects(keys, 2)
-	rows, err := db.List(ctx, tx, scanCounter, `SELECT `+columns+` FROM attempt_counters WHERE tenant_id = $1 AND subject IN (`+list+`)`, args...)
+	rows, err := db.List(ctx, tx, scanCounter,
+		`SELECT `+columns+` FROM attempt_counters WHERE tenant_id = $1 AND subject IN (`+list+`)`, args...)
 	for _, c := range rows {
 		v = worse(v, judge(ruleOf(keys, c.subject), c, tx.Now()))
 	}
@@ -80,7 +81,8 @@ func subjects(keys []Key, from int) (list string, args []any) {
 func Fail(ctx context.Context, tx *db.Tx, keys ...Key) (Verdict, error) {
 	keys = ordered(keys)
 	sql, args := insert(tx, keys, 1)
-	rows, err := db.List(ctx, tx, scanCounter, sql+`failures = CASE WHEN attempt_counters.expires_at <= excluded.last_at THEN 1
+	rows, err := db.List(ctx, tx, scanCounter,
+		sql+`failures = CASE WHEN attempt_counters.expires_at <= excluded.last_at THEN 1
 			WHEN attempt_counters.failures < 1000000 THEN attempt_counters.failures + 1 ELSE attempt_counters.failures END,
 		last_at = excluded.last_at, expires_at = excluded.expires_at RETURNING `+columns, args...)
 	var v Verdict
@@ -159,7 +161,8 @@ func ForSignIn(user id.ID, login, browser string, address Key) SignIn {
 // password. One statement.
 func (s SignIn) Check(ctx context.Context, tx *db.Tx) (Verdict, error) {
 	list, args := subjects([]Key{s.account, s.address, s.tenant, s.browser}, 2)
-	rows, err := db.List(ctx, tx, scanCounter, `SELECT `+columns+` FROM attempt_counters WHERE tenant_id = $1 AND subject IN (`+list+`)`, args...)
+	rows, err := db.List(ctx, tx, scanCounter,
+		`SELECT `+columns+` FROM attempt_counters WHERE tenant_id = $1 AND subject IN (`+list+`)`, args...)
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -169,7 +172,8 @@ func (s SignIn) Check(ctx context.Context, tx *db.Tx) (Verdict, error) {
 // verdict of the rows that there are. A known browser answers only for itself and
 // its address.
 func (s SignIn) verdict(rows []counter, now time.Time) Verdict {
-	known := slices.ContainsFunc(rows, func(c counter) bool { return c.subject == s.browser.subject && now.Before(c.expiresAt) })
+	known := slices.ContainsFunc(rows,
+		func(c counter) bool { return c.subject == s.browser.subject && now.Before(c.expiresAt) })
 	keys := []Key{s.account, s.address, s.tenant}
 	if known {
 		keys = []Key{s.browser, s.address}
@@ -190,7 +194,8 @@ func (s SignIn) verdict(rows []counter, now time.Time) Verdict {
 func (s SignIn) Fail(ctx context.Context, tx *db.Tx) (Verdict, error) {
 	c, err := db.List(ctx, tx, scanCounter, `UPDATE attempt_counters SET failures = CASE
 			WHEN failures > 0 AND last_at <= $4 THEN 1 WHEN failures < 1000000 THEN failures + 1 ELSE failures END, last_at = $3
-		WHERE tenant_id = $1 AND subject = $2 AND expires_at > $3 RETURNING `+columns, s.browser.subject, tx.Now(), tx.Now().Add(-accountRule.Forget))
+		WHERE tenant_id = $1 AND subject = $2 AND expires_at > $3 RETURNING `+columns, s.browser.subject, tx.Now(),
+		tx.Now().Add(-accountRule.Forget))
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -250,7 +255,8 @@ func (s SignIn) remember(tx *db.Tx) {
 	if s.browser.subject == "" {
 		return
 	}
-	tx.Later(`INSERT INTO attempt_counters (tenant_id, subject, failures, last_at, expires_at) VALUES ($1, $2, 0, $3, $4)
+	tx.Later(
+		`INSERT INTO attempt_counters (tenant_id, subject, failures, last_at, expires_at) VALUES ($1, $2, 0, $3, $4)
 		ON CONFLICT (tenant_id, subject) DO UPDATE SET failures = 0, last_at = excluded.last_at, expires_at = excluded.expires_at`,
 		s.browser.subject, tx.Now(), tx.Now().Add(knownFor))
 }
@@ -267,6 +273,7 @@ func (s SignIn) Forgive(tx *db.Tx) {
 // may be left.
 func Purge(ctx context.Context, tx *db.Tx, limit int) (more bool, err error) {
 	n, err := tx.Exec(ctx, `DELETE FROM attempt_counters WHERE tenant_id = $1 AND subject IN
-		(SELECT subject FROM attempt_counters WHERE tenant_id = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`, tx.Now(), limit)
+		(SELECT subject FROM attempt_counters WHERE tenant_id = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`,
+		tx.Now(), limit)
 	return n == int64(limit), err
 }

@@ -45,7 +45,8 @@ type TargetView struct {
 func view(r Record) View {
 	v := View{
 		ID: r.ID, At: r.At, Action: r.Action, Outcome: string(r.Outcome),
-		Actor:   ActorView{Kind: string(r.Actor.Kind), ID: r.Actor.ID.String(), Name: r.Actor.Name, TenantID: r.Actor.Tenant.String(), Via: r.Actor.Via.String()},
+		Actor: ActorView{Kind: string(r.Actor.Kind), ID: r.Actor.ID.String(), Name: r.Actor.Name,
+			TenantID: r.Actor.Tenant.String(), Via: r.Actor.Via.String()},
 		Target:  TargetView{Kind: r.Target.Kind, ID: r.Target.ID, Name: r.Target.Name},
 		Address: r.Address, Agent: r.Agent, RequestID: r.RequestID,
 	}
@@ -66,13 +67,16 @@ type listInput struct {
 // Operations are the management operations on audit events: they can only be read.
 func Operations() []api.Operation {
 	return []api.Operation{
-		api.Read(api.Op{Method: "GET", Path: "/audit-events", ID: "list-audit-events", Action: "audit.read", Tag: "Audit", Summary: "List audit events, newest first"},
+		api.Read(api.Op{Method: "GET", Path: "/audit-events", ID: "list-audit-events", Action: "audit.read",
+			Tag: "Audit", Summary: "List audit events, newest first"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *listInput) (page.List[View], error) {
-				f := Filter{Action: in.Action, Outcome: Outcome(in.Outcome), TargetID: in.Target, From: in.From, To: in.To}
+				f := Filter{Action: in.Action, Outcome: Outcome(in.Outcome), TargetID: in.Target, From: in.From,
+					To: in.To}
 				r, err := in.Request()
 				if err == nil && in.Actor != "" {
 					if f.Actor, err = id.Parse(in.Actor); err != nil {
-						err = fault.InvalidField("request.invalid", "actor", "This must be the id of a user or application.")
+						err = fault.InvalidField("request.invalid", "actor",
+							"This must be the id of a user or application.")
 					}
 				}
 				if err != nil {
@@ -81,7 +85,8 @@ func Operations() []api.Operation {
 				l, err := List(ctx, tx, f, r)
 				return page.Map(l, view), err
 			}),
-		api.Read(api.Op{Method: "GET", Path: "/audit-events/{id}", ID: "get-audit-event", Action: "audit.read", Tag: "Audit", Summary: "Get an audit event"},
+		api.Read(api.Op{Method: "GET", Path: "/audit-events/{id}", ID: "get-audit-event", Action: "audit.read",
+			Tag: "Audit", Summary: "Get an audit event"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
 				r, err := Get(ctx, tx, in.ID)
 				if err != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-func list(t *testing.T, d *testkit.Database, c caller.Caller, f audit.Filter, p page.Request) (l page.List[audit.Record]) {
+func list(t *testing.T, d *testkit.Database, c caller.Caller, f audit.Filter,
+	p page.Request) (l page.List[audit.Record]) {
 	t.Helper()
 	err := d.View(context.Background(), c, func(tx *db.Tx) (err error) {
 		l, err = audit.List(context.Background(), tx, f, p)
@@ -37,7 +38,9 @@ func TestEventsAreListedNewestFirstAndFiltered(t *testing.T) {
 			d.Clock.Advance(1500 * time.Microsecond)
 			for _, c := range []caller.Caller{acme, globex} {
 				if err := d.Update(ctx, c, func(tx *db.Tx) error {
-					audit.Write(tx, audit.Event{Action: a, Target: audit.Target{Kind: "user", ID: "u1", Name: "x\x00" + strings.Repeat("é", 300)}, Detail: map[string]any{"n": 1}})
+					audit.Write(tx, audit.Event{Action: a,
+						Target: audit.Target{Kind: "user", ID: "u1", Name: "x\x00" + strings.Repeat("é", 300)},
+						Detail: map[string]any{"n": 1}})
 					return nil
 				}); err != nil {
 					t.Fatal(err)
@@ -94,7 +97,8 @@ func TestEventsCannotBeChanged(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		for _, sql := range []string{`UPDATE audit_events SET action = 'x' WHERE tenant_id = $1`, `DELETE FROM audit_events WHERE tenant_id = $1`} {
+		for _, sql := range []string{`UPDATE audit_events SET action = 'x' WHERE tenant_id = $1`,
+			`DELETE FROM audit_events WHERE tenant_id = $1`} {
 			_ = d.Update(ctx, acme, func(tx *db.Tx) error {
 				_, err := tx.Exec(ctx, sql)
 				return err
@@ -122,7 +126,8 @@ func TestRecorderWritesEveryTenantsOwnAndLosesOnlyTheRefused(t *testing.T) {
 		for c, want := range map[id.ID]int64{acme.Tenant: 123, globex.Tenant: 62} {
 			var n int64
 			err := d.View(context.Background(), caller.Caller{Tenant: c}, func(tx *db.Tx) (err error) {
-				n, err = db.One(context.Background(), tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM access_records WHERE tenant_id = $1`)
+				n, err = db.One(context.Background(), tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) },
+					`SELECT count(*) FROM access_records WHERE tenant_id = $1`)
 				return err
 			})
 			if err != nil || n != want {

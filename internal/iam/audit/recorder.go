@@ -35,8 +35,9 @@ type Recorder struct {
 func NewRecorder(d *db.DB, c clock.Clock, log *slog.Logger) *Recorder {
 	return &Recorder{batch.New(d, log, batch.Table[access]{
 		Name: "access records", Into: "access_records",
-		Columns: []string{"at", "id", "action", "actor_kind", "actor_id", "actor_name", "target_kind", "target_id", "target_name", "address", "request_id", "detail"},
-		Rows:    accessRows,
+		Columns: []string{"at", "id", "action", "actor_kind", "actor_id", "actor_name", "target_kind", "target_id",
+			"target_name", "address", "request_id", "detail"},
+		Rows: accessRows,
 	}), c}
 }
 

@@ -45,7 +45,8 @@ func List(ctx context.Context, tx *db.Tx, f Filter, p page.Request) (page.List[R
 		b.WriteString(" AND " + condition)
 	}
 	if noun, ok := strings.CutSuffix(f.Action, "."); ok {
-		and("action >= ? AND action < ?", noun+".", noun+"/") // "/" follows "." : a prefix by ordering, which RLS can index
+		// "/" follows "." : a prefix by ordering, which RLS can index
+		and("action >= ? AND action < ?", noun+".", noun+"/")
 	} else if f.Action != "" {
 		and("action = ?", f.Action)
 	}
@@ -87,7 +88,8 @@ func Get(ctx context.Context, tx *db.Tx, event id.ID) (Record, error) {
 
 func scanRecord(row db.Row) (r Record, err error) {
 	var detail string
-	err = row.Scan(&r.ID, &r.At, &r.Action, &r.Outcome, &r.Actor.Kind, &r.Actor.ID, &r.Actor.Tenant, &r.Actor.Name, &r.Actor.Via,
+	err = row.Scan(&r.ID, &r.At, &r.Action, &r.Outcome, &r.Actor.Kind, &r.Actor.ID, &r.Actor.Tenant, &r.Actor.Name,
+		&r.Actor.Via,
 		&r.Target.Kind, &r.Target.ID, &r.Target.Name, &r.Address, &r.Agent, &r.RequestID, &detail)
 	r.Detail = []byte(detail)
 	return r, err
@@ -96,7 +98,8 @@ func scanRecord(row db.Row) (r Record, err error) {
 // PurgeAccess deletes up to limit access records that are older than the retention and
 // reports whether there may be more.
 func PurgeAccess(ctx context.Context, tx *db.Tx, retention time.Duration, limit int) (bool, error) {
-	n, err := tx.Exec(ctx, `DELETE FROM access_records WHERE tenant_id = $1 AND (at, id) IN (SELECT at, id FROM access_records WHERE tenant_id = $1 AND at < $2 ORDER BY at LIMIT $3)`,
+	n, err := tx.Exec(ctx, `DELETE FROM access_records WHERE tenant_id = $1
+		AND (at, id) IN (SELECT at, id FROM access_records WHERE tenant_id = $1 AND at < $2 ORDER BY at LIMIT $3)`,
 		tx.Now().Add(-retention), limit)
 	return n == int64(limit), err
 }

@@ -23,7 +23,8 @@ type Intake struct {
 
 // Prepare checks password under the tenant's rules and hashes it, or checks hash
 // for import; with neither it returns "". It is slow.
-func (i Intake) Prepare(ctx context.Context, c caller.Caller, password secret.String, hash string, not ...string) (string, error) {
+func (i Intake) Prepare(ctx context.Context, c caller.Caller, password secret.String, hash string,
+	not ...string) (string, error) {
 	switch {
 	case password.IsZero() && hash == "":
 		return "", nil
@@ -39,7 +40,8 @@ func (i Intake) Prepare(ctx context.Context, c caller.Caller, password secret.St
 	case password.IsZero():
 		return ParseHash(hash)
 	}
-	return "", fault.InvalidField("credential.password_refused", "password_hash", "Give a password or a password hash, not both.")
+	return "", fault.InvalidField("credential.password_refused", "password_hash",
+		"Give a password or a password hash, not both.")
 }
 
 // Set stores what Prepare returned.
@@ -87,25 +89,29 @@ func Operations(d Deps) []api.Operation {
 		return u, role.MayManage(ctx, tx, role.Of(by), role.OfUser(i))
 	}
 	return []api.Operation{
-		api.Read(op("GET", "/users/{id}/credentials", "get-credentials", "credential.read", "See which credentials a user has"), func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (SummaryView, error) {
-			if _, err := user.Get(ctx, tx, in.ID); err != nil {
-				return SummaryView{}, err
-			}
-			s, err := Of(ctx, tx, in.ID)
-			v := SummaryView{Password: s.Password, TOTP: s.TOTP, RecoveryCodes: s.RecoveryCodes}
-			if s.Password {
-				v.PasswordChangedAt = &s.PasswordChangedAt
-			}
-			if s.TOTP {
-				v.TOTPSince = &s.TOTPSince
-			}
-			return v, err
-		}),
-		api.WriteAfter(op("PUT", "/users/{id}/password", "set-password", "credential.reset", "Set a user's password and end the user's sessions"),
+		api.Read(op("GET", "/users/{id}/credentials", "get-credentials", "credential.read",
+			"See which credentials a user has"),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (SummaryView, error) {
+				if _, err := user.Get(ctx, tx, in.ID); err != nil {
+					return SummaryView{}, err
+				}
+				s, err := Of(ctx, tx, in.ID)
+				v := SummaryView{Password: s.Password, TOTP: s.TOTP, RecoveryCodes: s.RecoveryCodes}
+				if s.Password {
+					v.PasswordChangedAt = &s.PasswordChangedAt
+				}
+				if s.TOTP {
+					v.TOTPSince = &s.TOTPSince
+				}
+				return v, err
+			}),
+		api.WriteAfter(op("PUT", "/users/{id}/password", "set-password", "credential.reset",
+			"Set a user's password and end the user's sessions"),
 			func(ctx context.Context, req api.Request, in *passwordInput) (string, error) {
 				phc, err := d.Intake.Prepare(ctx, req.Caller, in.Body.Password, in.Body.PasswordHash.Reveal())
 				if err == nil && phc == "" {
-					err = fault.InvalidField("credential.password_refused", "password", "Give a password or a password hash.")
+					err = fault.InvalidField("credential.password_refused", "password",
+						"Give a password or a password hash.")
 				}
 				return phc, err
 			},
@@ -116,7 +122,8 @@ func Operations(d Deps) []api.Operation {
 				}
 				// The length was checked before hashing; whose password it is, is known only here.
 				if !in.Body.Password.IsZero() {
-					if err := CheckPassword(in.Body.Password, Rules{Not: []string{u.Email, u.Username, u.GivenName, u.FamilyName}}); err != nil {
+					if err := CheckPassword(in.Body.Password,
+						Rules{Not: []string{u.Email, u.Username, u.GivenName, u.FamilyName}}); err != nil {
 						return api.None{}, err
 					}
 				}
@@ -125,7 +132,8 @@ func Operations(d Deps) []api.Operation {
 				}
 				return api.None{}, d.Reset(ctx, tx, in.ID)
 			}),
-		api.Write(op("DELETE", "/users/{id}/totp", "remove-totp", "credential.reset", "Remove a user's authenticator app and recovery codes, and end the user's sessions"),
+		api.Write(op("DELETE", "/users/{id}/totp", "remove-totp", "credential.reset",
+			"Remove a user's authenticator app and recovery codes, and end the user's sessions"),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				if _, err := manage(ctx, tx, req.Rights, in.ID); err != nil {
 					return api.None{}, err
@@ -135,7 +143,8 @@ func Operations(d Deps) []api.Operation {
 					return api.None{}, err
 				}
 				if !removed {
-					return api.None{}, fault.New(fault.NotFound, "credential.no_totp", "The user has no authenticator app.")
+					return api.None{}, fault.New(fault.NotFound, "credential.no_totp",
+						"The user has no authenticator app.")
 				}
 				return api.None{}, d.Reset(ctx, tx, in.ID)
 			}),

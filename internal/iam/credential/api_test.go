@@ -48,7 +48,8 @@ func newDesk(t *testing.T, d *testkit.Database) *desk {
 	}
 	k := &desk{t: t, d: d, c: d.Tenant(t, "acme"), holds: role.Everything(), mux: http.NewServeMux()}
 	k.hasher = credential.NewHasher(credential.HasherConfig{Params: credential.Params{Memory: 64, Passes: 1, Lanes: 1}})
-	intake := credential.Intake{Hasher: k.hasher, MinLength: func(context.Context, id.ID) (int, error) { return 10, nil }}
+	intake := credential.Intake{Hasher: k.hasher,
+		MinLength: func(context.Context, id.ID) (int, error) { return 10, nil }}
 	ops := user.Operations(role.ForUsers(), intake)
 	ops = append(ops, role.Operations(func(context.Context, *db.Tx, id.ID) error {
 		return fault.New(fault.NotFound, "application.not_found", "No.")
@@ -57,9 +58,11 @@ func newDesk(t *testing.T, d *testkit.Database) *desk {
 		Intake: intake, TOTP: credential.TOTP{Keys: keys},
 		Reset: func(_ context.Context, _ *db.Tx, u id.ID) error { k.resets = append(k.resets, u); return nil },
 	})...)
-	m := api.Mount{Mux: k.mux, Prefix: "/api/v1", Title: "t", DB: d.DB, Gate: k, Answer: func(f *fault.Fault) (int, http.Header) {
-		return map[fault.Kind]int{fault.Invalid: 400, fault.Denied: 403, fault.NotFound: 404, fault.Conflict: 409, fault.Limited: 429}[f.Kind], nil
-	}}
+	m := api.Mount{Mux: k.mux, Prefix: "/api/v1", Title: "t", DB: d.DB, Gate: k,
+		Answer: func(f *fault.Fault) (int, http.Header) {
+			return map[fault.Kind]int{fault.Invalid: 400, fault.Denied: 403, fault.NotFound: 404, fault.Conflict: 409,
+				fault.Limited: 429}[f.Kind], nil
+		}}
 	for _, op := range ops {
 		if !role.Known(op.Action) {
 			t.Errorf("operation %s is guarded by %s, which is not in the catalogue", op.ID, op.Action)
@@ -105,8 +108,10 @@ func items(l map[string]any, field string) []string {
 func TestUsersAPI(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		k := newDesk(t, d)
-		ada := k.call(201, "POST", "/users", `{"email":"Ada@example.com","password":"swordfish-and-more","given_name":"Ada","family_name":"Lovelace","roles":["admin"],"attributes":{"floor":3}}`)
-		if ada["status"] != "active" || ada["email"] != "Ada@example.com" || ada["attributes"].(map[string]any)["floor"] != 3.0 {
+		ada := k.call(201, "POST", "/users",
+			`{"email":"Ada@example.com","password":"swordfish-and-more","given_name":"Ada","family_name":"Lovelace","roles":["admin"],"attributes":{"floor":3}}`)
+		if ada["status"] != "active" || ada["email"] != "Ada@example.com" ||
+			ada["attributes"].(map[string]any)["floor"] != 3.0 {
 			t.Errorf("%v", ada)
 		}
 		path := "/users/" + ada["id"].(string)
@@ -119,7 +124,8 @@ func TestUsersAPI(t *testing.T) {
 		if got := k.call(201, "POST", "/users", `{"username":"bob"}`); got["status"] != "invited" {
 			t.Errorf("without a password: %v", got["status"])
 		}
-		carl := k.call(201, "POST", "/users", `{"username":"carl","password_hash":"$2b$04$CjIzhltKaaBzNmZ7O/2pxOitqheYGad0Mkn63hGgCxPg3CDGpnJKW"}`)
+		carl := k.call(201, "POST", "/users",
+			`{"username":"carl","password_hash":"$2b$04$CjIzhltKaaBzNmZ7O/2pxOitqheYGad0Mkn63hGgCxPg3CDGpnJKW"}`)
 		k.check(carl["id"].(string), "correct horse", true)
 		k.check(ada["id"].(string), "swordfish-and-more", true)
 
@@ -127,7 +133,8 @@ func TestUsersAPI(t *testing.T) {
 			`{"email":"ada@EXAMPLE.com","password":"swordfish-and-more"}`: "user.email_taken",
 			`{"email":"x"}`: "user.invalid",
 			`{}`:            "user.invalid",
-			`{"email":"c@example.com","password":"swordfish"}`:                                                                                     "credential.password_refused", // nine, ten are asked for
+			// nine, ten are asked for
+			`{"email":"c@example.com","password":"swordfish"}`:                                                                                     "credential.password_refused",
 			`{"email":"swordfish-ltd@example.com","password":"swordfish-ltd"}`:                                                                     "credential.password_refused",
 			`{"email":"c@example.com","password":"swordfish-and-more","password_hash":"$2b$04"}`:                                                   "credential.password_refused",
 			`{"email":"c@example.com","password_hash":"$argon2id$v=19$m=9999999,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`: "credential.hash_invalid",
@@ -145,16 +152,19 @@ func TestUsersAPI(t *testing.T) {
 		if got := items(k.call(200, "GET", "/users", ""), "username"); fmt.Sprint(got) != "[ bob carl]" {
 			t.Errorf("a refused request left something: %v", got)
 		}
-		if got := items(k.call(200, "GET", "/users?search=lov&status=active", ""), "email"); fmt.Sprint(got) != "[Ada@example.com]" {
+		if got := items(k.call(200, "GET", "/users?search=lov&status=active", ""),
+			"email"); fmt.Sprint(got) != "[Ada@example.com]" {
 			t.Errorf("search: %v", got)
 		}
 		first := k.call(200, "GET", "/users?limit=2", "")
-		if got := items(k.call(200, "GET", "/users?limit=2&cursor="+first["next_cursor"].(string), ""), "username"); fmt.Sprint(got) != "[carl]" {
+		if got := items(k.call(200, "GET", "/users?limit=2&cursor="+first["next_cursor"].(string), ""),
+			"username"); fmt.Sprint(got) != "[carl]" {
 			t.Errorf("second page: %v", got)
 		}
 		k.call(400, "GET", "/users?cursor=x", "")
 
-		if got := k.call(200, "PATCH", path, `{"given_name":"Augusta","status":"locked"}`); got["given_name"] != "Augusta" || got["status"] != "locked" {
+		if got := k.call(200, "PATCH", path,
+			`{"given_name":"Augusta","status":"locked"}`); got["given_name"] != "Augusta" || got["status"] != "locked" {
 			t.Errorf("%v", got)
 		}
 		k.call(400, "PATCH", path, `{}`)
@@ -189,9 +199,11 @@ func (k *desk) check(u, password string, want bool) {
 func TestNobodyBecomesMore(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		k := newDesk(t, d)
-		boss := k.call(201, "POST", "/users", `{"email":"boss@example.com","password":"swordfish-and-more","roles":["owner"]}`)["id"].(string)
+		boss := k.call(201, "POST", "/users",
+			`{"email":"boss@example.com","password":"swordfish-and-more","roles":["owner"]}`)["id"].(string)
 		k.call(201, "POST", "/users", `{"email":"boss2@example.com","password":"swordfish-and-more","roles":["owner"]}`)
-		peer := k.call(201, "POST", "/users", `{"email":"peer@example.com","password":"swordfish-and-more"}`)["id"].(string)
+		peer := k.call(201, "POST", "/users",
+			`{"email":"peer@example.com","password":"swordfish-and-more"}`)["id"].(string)
 		manager := role.Builtins()[2]
 		if manager.Name != role.UserManager {
 			t.Fatal(manager.Name)
@@ -224,13 +236,15 @@ func TestRolesAPI(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		k := newDesk(t, d)
 		ada := k.call(201, "POST", "/users", `{"username":"ada"}`)["id"].(string)
-		if got := k.call(201, "POST", "/roles", `{"name":"support","description":"First line","actions":["user.read","audit.read"]}`); got["builtin"] != false || fmt.Sprint(got["actions"]) != "[audit.read user.read]" {
+		if got := k.call(201, "POST", "/roles",
+			`{"name":"support","description":"First line","actions":["user.read","audit.read"]}`); got["builtin"] != false || fmt.Sprint(got["actions"]) != "[audit.read user.read]" {
 			t.Errorf("%v", got)
 		}
 		k.call(409, "POST", "/roles", `{"name":"support","actions":["user.read"]}`)
 		k.call(400, "POST", "/roles", `{"name":"owner","actions":["user.read"]}`)
 		k.call(400, "POST", "/roles", `{"name":"x","actions":["no.such"]}`)
-		if got := items(k.call(200, "GET", "/roles", ""), "name"); fmt.Sprint(got) != "[owner admin user-manager developer auditor support]" {
+		if got := items(k.call(200, "GET", "/roles", ""),
+			"name"); fmt.Sprint(got) != "[owner admin user-manager developer auditor support]" {
 			t.Errorf("%v", got)
 		}
 		var paged []string
@@ -247,7 +261,8 @@ func TestRolesAPI(t *testing.T) {
 			t.Errorf("page by page: %v", paged)
 		}
 		until := d.Clock.Now().Add(time.Hour).Format(time.RFC3339)
-		if got := k.call(201, "POST", "/users/"+ada+"/roles", `{"role":"support","until":"`+until+`"}`); got["until"] != until {
+		if got := k.call(201, "POST", "/users/"+ada+"/roles",
+			`{"role":"support","until":"`+until+`"}`); got["until"] != until {
 			t.Errorf("%v", got)
 		}
 		k.call(400, "POST", "/users/"+ada+"/roles", `{"role":"support","until":"2001-01-01T00:00:00Z"}`)
@@ -256,7 +271,9 @@ func TestRolesAPI(t *testing.T) {
 		k.call(404, "GET", "/users/"+id.New().String()+"/roles", "")
 		k.call(404, "GET", "/applications/"+id.New().String()+"/roles", "")
 		k.call(404, "POST", "/applications/"+id.New().String()+"/roles", `{"role":"support"}`)
-		if got := k.call(200, "PATCH", "/roles/support", `{"actions":["user.read"]}`); fmt.Sprint(got["actions"]) != "[user.read]" || got["description"] != "First line" {
+		if got := k.call(200, "PATCH", "/roles/support",
+			`{"actions":["user.read"]}`); fmt.Sprint(got["actions"]) != "[user.read]" ||
+			got["description"] != "First line" {
 			t.Errorf("%v", got)
 		}
 		k.call(409, "PATCH", "/roles/owner", `{"description":"mine"}`)
@@ -272,15 +289,21 @@ func TestRolesAPI(t *testing.T) {
 func TestTwinTenant(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		k := newDesk(t, d)
-		ada := k.call(201, "POST", "/users", `{"email":"ada@example.com","password":"swordfish-and-more","roles":["admin"]}`)["id"].(string)
+		ada := k.call(201, "POST", "/users",
+			`{"email":"ada@example.com","password":"swordfish-and-more","roles":["admin"]}`)["id"].(string)
 		k.call(201, "POST", "/roles", `{"name":"support","actions":["user.read"]}`)
 		acme := k.c
 		k.c = d.Tenant(t, "globex")
 		for _, r := range [][3]string{
-			{"GET", "/users/" + ada, ""}, {"PATCH", "/users/" + ada, `{"given_name":"x"}`}, {"DELETE", "/users/" + ada, ""},
-			{"GET", "/users/" + ada + "/roles", ""}, {"POST", "/users/" + ada + "/roles", `{"role":"admin"}`}, {"DELETE", "/users/" + ada + "/roles/admin", ""},
-			{"GET", "/users/" + ada + "/credentials", ""}, {"PUT", "/users/" + ada + "/password", `{"password":"swordfish-and-more"}`}, {"DELETE", "/users/" + ada + "/totp", ""},
-			{"GET", "/roles/support", ""}, {"PATCH", "/roles/support", `{"description":"x"}`}, {"DELETE", "/roles/support", ""},
+			{"GET", "/users/" + ada, ""}, {"PATCH", "/users/" + ada, `{"given_name":"x"}`},
+			{"DELETE", "/users/" + ada, ""},
+			{"GET", "/users/" + ada + "/roles", ""}, {"POST", "/users/" + ada + "/roles", `{"role":"admin"}`},
+			{"DELETE", "/users/" + ada + "/roles/admin", ""},
+			{"GET", "/users/" + ada + "/credentials", ""},
+			{"PUT", "/users/" + ada + "/password", `{"password":"swordfish-and-more"}`},
+			{"DELETE", "/users/" + ada + "/totp", ""},
+			{"GET", "/roles/support", ""}, {"PATCH", "/roles/support", `{"description":"x"}`},
+			{"DELETE", "/roles/support", ""},
 		} {
 			k.call(404, r[0], r[1], r[2])
 		}
@@ -288,7 +311,8 @@ func TestTwinTenant(t *testing.T) {
 			t.Errorf("another tenant's users: %v", got)
 		}
 		k.c = acme
-		if got := k.call(200, "GET", "/users/"+ada+"/credentials", ""); got["password"] != true || got["totp"] != false {
+		if got := k.call(200, "GET", "/users/"+ada+"/credentials", ""); got["password"] != true ||
+			got["totp"] != false {
 			t.Errorf("%v", got)
 		}
 	})

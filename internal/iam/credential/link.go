@@ -57,7 +57,9 @@ func NewLink(ctx context.Context, tx *db.Tx, kind LinkKind, u user.User) (secret
 	}
 	token, hash := secret.NewToken(tokenKind, tx.Tenant())
 	email, _ := user.EmailKey(u.Email)
-	_, err := tx.Exec(ctx, `INSERT INTO mailed_links (tenant_id, id, kind, user_id, email_key, token_hash, created_at, expires_at)
+	_,
+		err := tx.Exec(ctx,
+		`INSERT INTO mailed_links (tenant_id, id, kind, user_id, email_key, token_hash, created_at, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		id.New(), kind, u.ID, email, hash, tx.Now(), tx.Now().Add(LinkLife[kind]))
 	if db.IsForeignKey(err) {
@@ -79,9 +81,11 @@ func linkTarget(u user.User) audit.Target {
 
 // A link is good while it is unused and unexpired, its user may still act on it
 // and still has the address it was mailed to.
-const goodLink = ` FROM mailed_links WHERE tenant_id = $1 AND token_hash = $2 AND used_at IS NULL AND expires_at > $3` + stillTheirs
+const goodLink = ` FROM mailed_links WHERE tenant_id = $1 AND token_hash = $2 AND used_at IS NULL AND expires_at > $3` +
+	stillTheirs
 
-const stillTheirs = ` AND (user_id IS NULL OR EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = $1 AND u.id = mailed_links.user_id
+const stillTheirs = ` AND (user_id IS NULL OR EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = $1
+	AND u.id = mailed_links.user_id
 	AND u.email_key = mailed_links.email_key AND u.status IN ('active', 'invited')))`
 
 const linkColumns = `id, kind, user_id, email_key, expires_at`
@@ -118,12 +122,15 @@ func UseLink(ctx context.Context, tx *db.Tx, kind LinkKind, token string) (Link,
 		return Link{}, ErrNoLink
 	}
 	l, err := goodOrNone(db.One(ctx, tx, scanLink, `UPDATE mailed_links SET used_at = $3
-		WHERE tenant_id = $1 AND token_hash = $2 AND used_at IS NULL AND expires_at > $3 AND kind = $4`+stillTheirs+` RETURNING `+linkColumns,
+		WHERE tenant_id = $1 AND token_hash = $2 AND used_at IS NULL AND expires_at > $3 AND kind = $4`+stillTheirs+
+		` RETURNING `+linkColumns,
 		hash, tx.Now(), kind))
 	if err != nil {
 		return Link{}, err
 	}
-	audit.Write(tx, audit.Event{Action: "link.use", Target: audit.Target{Kind: "user", ID: l.User.String(), Name: l.EmailKey}, Detail: map[string]any{"kind": l.Kind}})
+	audit.Write(tx, audit.Event{Action: "link.use",
+		Target: audit.Target{Kind: "user", ID: l.User.String(), Name: l.EmailKey},
+		Detail: map[string]any{"kind": l.Kind}})
 	return l, nil
 }
 
@@ -140,6 +147,7 @@ func goodOrNone(l Link, err error) (Link, error) {
 func Purge(ctx context.Context, tx *db.Tx) (more bool, err error) {
 	const batch = 500
 	n, err := tx.Exec(ctx, `DELETE FROM mailed_links WHERE tenant_id = $1 AND id IN
-		(SELECT id FROM mailed_links WHERE tenant_id = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`, tx.Now(), batch)
+		(SELECT id FROM mailed_links WHERE tenant_id = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`, tx.Now(),
+		batch)
 	return n == batch, err
 }

@@ -114,7 +114,9 @@ func parseArgon2id(parts []string) (phc, error) {
 	}
 	m, t, p := v[0], v[1], v[2]
 	if p < 1 || p > maxArgon2Lanes || t < 1 || m < 8*p || m > maxMemoryKiB || m*t > maxArgon2Passes {
-		return phc{}, hashFault("The argon2id parameters are out of range: m from 8·p to %d, p from 1 to %d, m·t at most %d.", maxMemoryKiB, maxArgon2Lanes, maxArgon2Passes)
+		return phc{}, hashFault(
+			"The argon2id parameters are out of range: m from 8·p to %d, p from 1 to %d, m·t at most %d.", maxMemoryKiB,
+			maxArgon2Lanes, maxArgon2Passes)
 	}
 	h := phc{scheme: argon2id, memory: uint32(m), passes: uint32(t), lanes: uint8(p)}
 	return h.saltAndSum(parts[2], parts[3])
@@ -147,7 +149,9 @@ func parseScrypt(parts []string) (phc, error) {
 	ln, r, p := v[0], v[1], v[2]
 	if ln < 1 || ln > 22 || r < 1 || r > 1<<10 || p < 1 || p > 1<<10 ||
 		(1<<ln)*r*128 > maxMemoryKiB<<10 || (1<<ln)*r*p > maxScryptBlocks {
-		return phc{}, hashFault("The scrypt parameters are out of range: 2^ln·r·128 at most %d MiB and 2^ln·r·p at most %d.", maxMemoryKiB>>10, maxScryptBlocks)
+		return phc{}, hashFault(
+			"The scrypt parameters are out of range: 2^ln·r·128 at most %d MiB and 2^ln·r·p at most %d.",
+			maxMemoryKiB>>10, maxScryptBlocks)
 	}
 	h := phc{scheme: scrypted, ln: uint8(ln), r: int(r), p: int(p)}
 	return h.saltAndSum(parts[1], parts[2])
@@ -155,7 +159,8 @@ func parseScrypt(parts []string) (phc, error) {
 
 func parsePBKDF2(parts []string, digest func() hash.Hash, size uint64) (phc, error) {
 	if len(parts) != 3 {
-		return phc{}, hashFault("A PBKDF2 hash reads $pbkdf2-sha256$rounds$salt$hash or $pbkdf2-sha256$i=rounds$salt$hash.")
+		return phc{}, hashFault(
+			"A PBKDF2 hash reads $pbkdf2-sha256$rounds$salt$hash or $pbkdf2-sha256$i=rounds$salt$hash.")
 	}
 	var rounds, length uint64
 	var err error
@@ -176,7 +181,8 @@ func parsePBKDF2(parts []string, digest func() hash.Hash, size uint64) (phc, err
 	if err != nil {
 		return phc{}, err
 	}
-	h, err := phc{scheme: pbkdf2ed, passes: uint32(min(rounds, math.MaxUint32)), digest: digest}.saltAndSum(parts[1], parts[2])
+	h, err := phc{scheme: pbkdf2ed, passes: uint32(min(rounds, math.MaxUint32)), digest: digest}.saltAndSum(parts[1],
+		parts[2])
 	if err != nil {
 		return phc{}, err
 	}

@@ -113,7 +113,8 @@ func UseRecovery(ctx context.Context, tx *db.Tx, user id.ID, code string) (out O
 		return Wrong, 0, nil
 	}
 	hash := recoveryHash(tx.Tenant(), user, clean)
-	n, err := tx.Exec(ctx, `UPDATE recovery_codes SET used_at = $4 WHERE tenant_id = $1 AND user_id = $2 AND code_hash = $3 AND used_at IS NULL`,
+	n, err := tx.Exec(ctx, `UPDATE recovery_codes SET used_at = $4 WHERE tenant_id = $1 AND user_id = $2
+		AND code_hash = $3 AND used_at IS NULL`,
 		user, hash, tx.Now())
 	if err != nil {
 		return Wrong, 0, err
@@ -128,7 +129,8 @@ func UseRecovery(ctx context.Context, tx *db.Tx, user id.ID, code string) (out O
 	case err != nil:
 		return Wrong, 0, err
 	case n == 1:
-		audit.Write(tx, audit.Event{Action: "recovery.use", Target: target(user), Detail: map[string]any{"left": c.left}})
+		audit.Write(tx, audit.Event{Action: "recovery.use", Target: target(user),
+			Detail: map[string]any{"left": c.left}})
 		return Accepted, c.left, nil
 	case c.same > 0:
 		return Replayed, c.left, nil

@@ -103,13 +103,15 @@ func CheckPassword(password secret.String, rules Rules) error {
 	case Empty:
 		return refuse("Choose a password of at least %d characters.", rules.Shortest())
 	case TooShort:
-		return refuse("The password is too short. Use at least %d characters; several words work well.", rules.Shortest())
+		return refuse("The password is too short. Use at least %d characters; several words work well.",
+			rules.Shortest())
 	case TooLong:
 		return refuse("The password is longer than %d characters. Choose a shorter one.", MaxPasswordLength)
 	case SameAsName:
 		return refuse("The password is the same as the email address or name. Choose one that others cannot guess.")
 	case Guessable:
-		return refuse("This password is among the first that attackers try. Choose another; several unrelated words work well.")
+		return refuse(
+			"This password is among the first that attackers try. Choose another; several unrelated words work well.")
 	default:
 		return refuse("The password has a character that cannot be used, such as a line break or a tab. Leave it out.")
 	}

@@ -43,7 +43,8 @@ func SetPassword(ctx context.Context, tx *db.Tx, user id.ID, phc string) error {
 
 func storePassword(ctx context.Context, tx *db.Tx, user id.ID, phc string) error {
 	_, err := tx.Exec(ctx, `INSERT INTO passwords (tenant_id, user_id, hash, changed_at) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (tenant_id, user_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at`, user, phc, tx.Now())
+		ON CONFLICT (tenant_id, user_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at`, user,
+		phc, tx.Now())
 	if db.IsForeignKey(err) {
 		return ErrUserNotFound
 	}

@@ -165,7 +165,11 @@ func TestEnrolmentBelongsToItsPlace(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.update(t, func(tx *db.Tx) (err error) { out, err = f.totp.Confirm(ctx, tx, f.ada.ID, at, code); return err })
+			f.update(t, func(tx *db.Tx) (err error) {
+				out,
+					err = f.totp.Confirm(ctx, tx, f.ada.ID, at, code)
+				return err
+			})
 			return out
 		}
 		thief := id.New()
@@ -206,12 +210,14 @@ func TestTOTP(t *testing.T) {
 			t.Error("reloading the page gave another secret")
 		}
 		key := strings.ReplaceAll(e.Secret.Reveal(), " ", "")
-		if raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(key); err != nil || len(raw) != 20 {
+		if raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(key); err != nil ||
+			len(raw) != 20 {
 			t.Fatalf("secret %q: %v", key, err)
 		}
 		u, err := url.Parse(e.URI.Reveal())
 		if err != nil || u.Scheme != "otpauth" || u.Host != "totp" || u.Path != "/Acme  Corp:ada@example.com" ||
-			u.Query().Get("secret") != key || u.Query().Get("issuer") != "Acme  Corp" || strings.Contains(e.URI.Reveal(), "+") {
+			u.Query().Get("secret") != key || u.Query().Get("issuer") != "Acme  Corp" ||
+			strings.Contains(e.URI.Reveal(), "+") {
 			t.Errorf("URI %s: %v", e.URI.Reveal(), err)
 		}
 		code := func(at time.Time) string {
@@ -241,7 +247,8 @@ func TestTOTP(t *testing.T) {
 		want("confirming twice", use(confirm, code(now.Add(30*time.Second))), Missing)
 		want("the code it was confirmed with", use(f.totp.Use, code(now)), Replayed)
 		want("the step before that", use(f.totp.Use, code(now.Add(-30*time.Second))), Replayed)
-		want("the next step", use(f.totp.Use, " "+code(now.Add(30 * time.Second))[:3]+" "+code(now.Add(30 * time.Second))[3:]), Accepted)
+		want("the next step", use(f.totp.Use,
+			" "+code(now.Add(30 * time.Second))[:3]+" "+code(now.Add(30 * time.Second))[3:]), Accepted)
 		want("two steps ahead", use(f.totp.Use, code(now.Add(60*time.Second))), Wrong)
 		f.Clock.Advance(5 * time.Minute)
 		now = f.Clock.Now()
@@ -261,13 +268,20 @@ func TestTOTP(t *testing.T) {
 
 		// The secret is sealed, and to its user: copied to another row it is worth nothing.
 		var bob user.User
-		f.update(t, func(tx *db.Tx) (err error) { bob, err = user.Create(ctx, tx, user.New{Username: "bob"}); return err })
+		f.update(t, func(tx *db.Tx) (err error) {
+			bob,
+				err = user.Create(ctx, tx, user.New{Username: "bob"})
+			return err
+		})
 		f.update(t, func(tx *db.Tx) error {
-			_, err := tx.Exec(ctx, `INSERT INTO totp_factors (tenant_id, user_id, secret, last_step, created_at, confirmed_at)
+			_,
+				err := tx.Exec(ctx,
+				`INSERT INTO totp_factors (tenant_id, user_id, secret, last_step, created_at, confirmed_at)
 				SELECT $1, $2, secret, 0, created_at, confirmed_at FROM totp_factors WHERE tenant_id = $1 AND user_id = $3`, bob.ID, f.ada.ID)
 			return err
 		})
-		err = f.Update(ctx, f.c, func(tx *db.Tx) error { _, err := f.totp.Use(ctx, tx, bob.ID, code(f.Clock.Now())); return err })
+		err = f.Update(ctx, f.c,
+			func(tx *db.Tx) error { _, err := f.totp.Use(ctx, tx, bob.ID, code(f.Clock.Now())); return err })
 		if !errors.Is(err, secret.ErrOpen) {
 			t.Errorf("a secret copied to another user: %v", err)
 		}
@@ -287,7 +301,11 @@ func TestTOTPOneWinner(t *testing.T) {
 		f := newFixture(t, d)
 		ctx := t.Context()
 		var e Enrolment
-		f.update(t, func(tx *db.Tx) (err error) { e, err = f.totp.Enrol(ctx, tx, f.ada.ID, here, "Acme", "ada"); return err })
+		f.update(t, func(tx *db.Tx) (err error) {
+			e,
+				err = f.totp.Enrol(ctx, tx, f.ada.ID, here, "Acme", "ada")
+			return err
+		})
 		key := strings.ReplaceAll(e.Secret.Reveal(), " ", "")
 		first, _ := totp.GenerateCode(key, f.Clock.Now())
 		f.oneWinner(t, func(ctx context.Context, tx *db.Tx) (bool, error) {
@@ -314,7 +332,11 @@ func TestRecoveryCodes(t *testing.T) {
 			t.Fatalf("%d codes", len(codes))
 		}
 		use := func(code string) (out Outcome, left int) {
-			f.update(t, func(tx *db.Tx) (err error) { out, left, err = UseRecovery(ctx, tx, f.ada.ID, code); return err })
+			f.update(t, func(tx *db.Tx) (err error) {
+				out, left,
+					err = UseRecovery(ctx, tx, f.ada.ID, code)
+				return err
+			})
 			return out, left
 		}
 		want := func(code string, wantOut Outcome, wantLeft int) {
@@ -360,7 +382,8 @@ func TestLinks(t *testing.T) {
 		}
 		use := func(kind LinkKind, token string) (Link, error) {
 			var l Link
-			err := f.Update(ctx, f.c, func(tx *db.Tx) (err error) { l, err = UseLink(ctx, tx, kind, token); return err })
+			err := f.Update(ctx, f.c,
+				func(tx *db.Tx) (err error) { l, err = UseLink(ctx, tx, kind, token); return err })
 			return l, err
 		}
 		refused := func(what string, kind LinkKind, token string) {
@@ -413,7 +436,8 @@ func TestLinks(t *testing.T) {
 
 		globex := d.Tenant(t, "globex")
 		foreign := link(Reset, f.ada)
-		err := d.Update(ctx, globex, func(tx *db.Tx) error { _, err := UseLink(ctx, tx, Reset, foreign.Reveal()); return err })
+		err := d.Update(ctx, globex,
+			func(tx *db.Tx) error { _, err := UseLink(ctx, tx, Reset, foreign.Reveal()); return err })
 		if !errors.Is(err, ErrNoLink) {
 			t.Errorf("in another tenant: %v", err)
 		}

@@ -74,7 +74,8 @@ func (t TOTP) Enrol(ctx context.Context, tx *db.Tx, user, at id.ID, issuer, acco
 		return Enrolment{}, err
 	}
 	// DO UPDATE that changes nothing, so that RETURNING gives the row that is there.
-	f, err := db.One(ctx, tx, scanFactor, `INSERT INTO totp_factors (tenant_id, user_id, secret, created_at) VALUES ($1, $2, $3, $4)
+	f, err := db.One(ctx, tx, scanFactor,
+		`INSERT INTO totp_factors (tenant_id, user_id, secret, created_at) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (tenant_id, user_id) DO UPDATE SET last_step = totp_factors.last_step RETURNING secret, last_step, confirmed_at`,
 		user, sealed, tx.Now())
 	if db.IsForeignKey(err) {
@@ -158,7 +159,8 @@ func (t TOTP) Confirm(ctx context.Context, tx *db.Tx, user, at id.ID, code strin
 	// The one statement that decides: of several confirmations one finds it pending,
 	// and with the very secret that the code fits.
 	n, err := tx.Exec(ctx, `UPDATE totp_factors SET secret = $5, last_step = $3, confirmed_at = $4
-		WHERE tenant_id = $1 AND user_id = $2 AND confirmed_at IS NULL AND secret = $6`, user, step, tx.Now(), sealed, f.sealed)
+		WHERE tenant_id = $1 AND user_id = $2 AND confirmed_at IS NULL AND secret = $6`, user, step, tx.Now(), sealed,
+		f.sealed)
 	if err != nil {
 		return Wrong, err
 	}
@@ -185,7 +187,9 @@ func (t TOTP) Use(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outc
 		return Wrong, err
 	}
 	// The one statement that decides: steps only go up.
-	n, err := tx.Exec(ctx, `UPDATE totp_factors SET last_step = $3 WHERE tenant_id = $1 AND user_id = $2 AND last_step < $3`, user, step)
+	n,
+		err := tx.Exec(ctx,
+		`UPDATE totp_factors SET last_step = $3 WHERE tenant_id = $1 AND user_id = $2 AND last_step < $3`, user, step)
 	if err != nil {
 		return Wrong, err
 	}
@@ -198,7 +202,8 @@ func (t TOTP) Use(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outc
 // factorOf reads the user's app; it is Missing when there is none that is
 // confirmed, or pending, as wanted.
 func factorOf(ctx context.Context, tx *db.Tx, user id.ID, confirmed bool) (factor, Outcome, error) {
-	f, err := db.One(ctx, tx, scanFactor, `SELECT secret, last_step, confirmed_at FROM totp_factors WHERE tenant_id = $1 AND user_id = $2`, user)
+	f, err := db.One(ctx, tx, scanFactor,
+		`SELECT secret, last_step, confirmed_at FROM totp_factors WHERE tenant_id = $1 AND user_id = $2`, user)
 	switch {
 	case errors.Is(err, db.ErrNoRows) || err == nil && f.confirmedAt.IsZero() == confirmed:
 		return factor{}, Missing, nil
@@ -219,7 +224,8 @@ func matchStep(key []byte, code string, now time.Time) (step int64, ok bool, err
 	current := now.Unix() / totpPeriod
 	ok = false
 	for s := current - totpSkew; s <= current+totpSkew; s++ {
-		want, err := hotp.GenerateCodeCustom(b32, uint64(s), hotp.ValidateOpts{Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})
+		want, err := hotp.GenerateCodeCustom(b32, uint64(s),
+			hotp.ValidateOpts{Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})
 		if err != nil {
 			return 0, false, fmt.Errorf("TOTP: %w", err)
 		}

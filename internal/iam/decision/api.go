@@ -36,7 +36,8 @@ func (in *listInput) filter() (Filter, error) {
 	if in.Application != "" {
 		application, err := id.Parse(in.Application)
 		if err != nil {
-			return Filter{}, fault.InvalidField("request.invalid", "application", "This must be the id of an application.")
+			return Filter{}, fault.InvalidField("request.invalid", "application",
+				"This must be the id of an application.")
 		}
 		f.Application = application
 	}
@@ -98,8 +99,11 @@ const atOnce = 2
 // Operations are the management operations on decisions.
 func Operations(deps Deps) []api.Operation {
 	return []api.Operation{
-		api.Read(api.Op{Method: "GET", Path: "/decisions", ID: "list-decisions", Action: "decision.read", Tag: "Decisions", Summary: "List decisions, newest first",
-			Description: "An item is one answer, with the results that the filter is about. A filter on what has no index searches a bounded number of records for each page, so a page may be short, or empty, and still have a `next_cursor`: go on with it."},
+		api.Read(api.Op{Method: "GET", Path: "/decisions", ID: "list-decisions", Action: "decision.read",
+			Tag: "Decisions", Summary: "List decisions, newest first",
+			Description: "An item is one answer, with the results that the filter is about. A filter on what has no " +
+				"index searches a bounded number of records for each page, so a page may be short, or empty, and " +
+				"still have a `next_cursor`: go on with it."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *listInput) (page.List[View], error) {
 				f, err := in.filter()
 				if err != nil {
@@ -112,7 +116,8 @@ func Operations(deps Deps) []api.Operation {
 				l, err := List(ctx, tx, f, r)
 				return page.Map(l, listed), err
 			}),
-		api.Read(api.Op{Method: "GET", Path: "/decisions/{id}", ID: "get-decision", Action: "decision.read", Tag: "Decisions", Summary: "Get a decision with its input"},
+		api.Read(api.Op{Method: "GET", Path: "/decisions/{id}", ID: "get-decision", Action: "decision.read",
+			Tag: "Decisions", Summary: "Get a decision with its input"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
 				r, err := Get(ctx, tx, in.ID)
 				if err != nil {
@@ -120,13 +125,21 @@ func Operations(deps Deps) []api.Operation {
 				}
 				return r.view(true), nil
 			}),
-		api.Call(api.Op{Method: "GET", Path: "/decisions/{id}/explain", ID: "explain-decision", Action: "decision.read", Tag: "Decisions", Summary: "Explain a decision", AtOnce: atOnce,
-			Description: "Asks again about one resource of the decision, by the policies of its revision, and shows each rule and condition with the values it saw and where they came from."},
+		api.Call(api.Op{Method: "GET", Path: "/decisions/{id}/explain", ID: "explain-decision", Action: "decision.read",
+			Tag: "Decisions", Summary: "Explain a decision", AtOnce: atOnce,
+			Description: "Asks again about one resource of the decision, by the policies of its revision, and shows " +
+				"each rule and condition with the values it saw and where they came from."},
 			deps.explain),
-		api.Call(api.Op{Method: "POST", Path: "/policies/draft/replay", ID: "replay-policy-draft", Action: "policy.replay", Tag: "Policy draft", Summary: "Replay the draft over recorded decisions", AtOnce: atOnce,
-			Description: "Answers the decisions of a period anew by the draft and shows what would be answered otherwise. It ends when it has seen all of them, or after 20 seconds, the given number of records, or 2000 flips: then `complete` is false, and another replay with `to` set to `until` goes on. What would be newly allowed must be acknowledged to publish this version of the draft."},
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/replay", ID: "replay-policy-draft",
+			Action: "policy.replay", Tag: "Policy draft", Summary: "Replay the draft over recorded decisions",
+			AtOnce: atOnce,
+			Description: "Answers the decisions of a period anew by the draft and shows what would be answered " +
+				"otherwise. It ends when it has seen all of them, or after 20 seconds, the given number of records, " +
+				"or 2000 flips: then `complete` is false, and another replay with `to` set to `until` goes on. What " +
+				"would be newly allowed must be acknowledged to publish this version of the draft."},
 			deps.replay),
-		api.Read(api.Op{Method: "GET", Path: "/policies/draft/replay", ID: "get-policy-draft-replay", Action: "policy.replay", Tag: "Policy draft", Summary: "Get the last replay of the draft as it is"},
+		api.Read(api.Op{Method: "GET", Path: "/policies/draft/replay", ID: "get-policy-draft-replay",
+			Action: "policy.replay", Tag: "Policy draft", Summary: "Get the last replay of the draft as it is"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (Report, error) {
 				version, err := policy.DraftVersion(ctx, tx)
 				if err != nil {
@@ -134,11 +147,13 @@ func Operations(deps Deps) []api.Operation {
 				}
 				return lastReplay(ctx, tx, version)
 			}),
-		api.Read(api.Op{Method: "GET", Path: "/decision-settings", ID: "get-decision-settings", Action: "settings.read", Tag: "Decisions", Summary: "Get what is kept of decisions, and how long"},
+		api.Read(api.Op{Method: "GET", Path: "/decision-settings", ID: "get-decision-settings", Action: "settings.read",
+			Tag: "Decisions", Summary: "Get what is kept of decisions, and how long"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (Settings, error) {
 				return ReadSettings(ctx, tx)
 			}),
-		api.Write(api.Op{Method: "PUT", Path: "/decision-settings", ID: "put-decision-settings", Action: "settings.update", Tag: "Decisions", Summary: "Set what is kept of decisions, and how long"},
+		api.Write(api.Op{Method: "PUT", Path: "/decision-settings", ID: "put-decision-settings",
+			Action: "settings.update", Tag: "Decisions", Summary: "Set what is kept of decisions, and how long"},
 			func(_ context.Context, tx *db.Tx, _ api.Request, in *settingsInput) (Settings, error) {
 				return in.Body, WriteSettings(tx, in.Body)
 			}),
@@ -153,7 +168,8 @@ func (deps Deps) explain(ctx context.Context, d *db.DB, req api.Request, in *exp
 	}
 	a, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (answered, error) {
 		r, err := Get(ctx, tx, in.ID)
-		if err != nil || r.Revision == 0 || in.Index >= len(r.Inputs) || policy.Reserved(r.Inputs[in.Index].GetResource().GetKind()) {
+		if err != nil || r.Revision == 0 || in.Index >= len(r.Inputs) ||
+			policy.Reserved(r.Inputs[in.Index].GetResource().GetKind()) {
 			return answered{r, deps.Base, policy.DefaultSettings()}, err
 		}
 		files, err := policy.RevisionFiles(ctx, tx, r.Revision)

@@ -37,10 +37,13 @@ func (k *desk) Admit(*http.Request, api.Op) (api.Request, error) {
 func newDesk(t *testing.T, d *testkit.Database, c caller.Caller) *desk {
 	k := &desk{t, c, http.NewServeMux()}
 	base := documents("look")
-	base["document.yaml"] = []byte(strings.Replace(string(base["document.yaml"]), "resource: document", `resource: "gatehouse:thing"`, 1))
-	m := api.Mount{Mux: k.mux, Prefix: "/api/v1", Title: "t", DB: d.DB, Gate: k, Answer: func(f *fault.Fault) (int, http.Header) {
-		return map[fault.Kind]int{fault.Invalid: 400, fault.NotFound: 404, fault.Conflict: 409, fault.Limited: 429}[f.Kind], nil
-	}}
+	base["document.yaml"] = []byte(strings.Replace(string(base["document.yaml"]), "resource: document",
+		`resource: "gatehouse:thing"`, 1))
+	m := api.Mount{Mux: k.mux, Prefix: "/api/v1", Title: "t", DB: d.DB, Gate: k,
+		Answer: func(f *fault.Fault) (int, http.Header) {
+			return map[fault.Kind]int{fault.Invalid: 400, fault.NotFound: 404, fault.Conflict: 409,
+				fault.Limited: 429}[f.Kind], nil
+		}}
 	m.Operations(append(policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),
 		decision.Operations(decision.Deps{Clock: d.Clock, Base: base})...))
 	return k
@@ -79,7 +82,8 @@ func (k *desk) put(files policy.Files) {
 
 func (k *desk) publish(want int, acknowledged string) map[string]any {
 	k.t.Helper()
-	return k.call(want, "POST", "/policies/draft/publish", "application/json", fmt.Sprintf(`{"reason": "test", "acknowledged": %q}`, acknowledged))
+	return k.call(want, "POST", "/policies/draft/publish", "application/json",
+		fmt.Sprintf(`{"reason": "test", "acknowledged": %q}`, acknowledged))
 }
 
 // Every parameter of the list narrows it, an item shows what the filter is about, and attributes
@@ -88,7 +92,9 @@ func TestTheListAsItIsShown(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
 		app := id.New()
-		if err := setSettings(d, acme, decision.Settings{RetentionDays: 30, Redaction: []decision.Rule{{Path: "resource.attr.owner", How: decision.Drop}}}); err != nil {
+		if err := setSettings(d, acme,
+			decision.Settings{RetentionDays: 30,
+				Redaction: []decision.Rule{{Path: "resource.attr.owner", How: decision.Drop}}}); err != nil {
 			t.Fatal(err)
 		}
 		r := recorder(t, d)
@@ -100,7 +106,8 @@ func TestTheListAsItIsShown(t *testing.T) {
 		}
 		one := record(acme, asked(t, d, "ada", "read", allow, "d1"))
 		batch := asked(t, d, "ada", "write", deny, "d1", "d2", "d3")
-		batch.Inputs[2].Principal, batch.Inputs[2].Resource.Kind = asked(t, d, "eve", "write", deny, "d3").Inputs[0].Principal, "folder"
+		batch.Inputs[2].Principal,
+			batch.Inputs[2].Resource.Kind = asked(t, d, "eve", "write", deny, "d3").Inputs[0].Principal, "folder"
 		for _, in := range batch.Inputs {
 			in.AuxData = &enginev1.AuxData{Jwt: attr(t, map[string]any{"sub": "claimed"})}
 		}
@@ -138,14 +145,16 @@ func TestTheListAsItIsShown(t *testing.T) {
 				t.Errorf("%s: %s, want %s", query, s, want)
 			}
 		}
-		for _, query := range []string{"effect=ALLOW", "kind=x", "application=x", "revision=x", "from=x", "limit=0", "limit=201", "cursor=x"} {
+		for _, query := range []string{"effect=ALLOW", "kind=x", "application=x", "revision=x", "from=x", "limit=0",
+			"limit=201", "cursor=x"} {
 			k.call(400, "GET", "/decisions?"+query, "", "")
 		}
 
 		items := k.get("/decisions?resource_id=d2")["items"].([]any)
 		shown := items[0].(map[string]any)
 		results := shown["results"].([]any)
-		if len(items) != 1 || len(results) != 1 || results[0].(map[string]any)["index"] != 1.0 || shown["reason"] != "principal.unknown" {
+		if len(items) != 1 || len(results) != 1 || results[0].(map[string]any)["index"] != 1.0 ||
+			shown["reason"] != "principal.unknown" {
 			t.Errorf("of a batch the filter is about one: %v", items)
 		}
 		if p := results[0].(map[string]any)["principal"]; p == nil || p.(map[string]any)["id"] != "ada" {
@@ -164,7 +173,8 @@ func TestTheListAsItIsShown(t *testing.T) {
 				t.Errorf("%q is not in the decision", word)
 			}
 		}
-		if redacted := whole["redacted"].([]any); len(redacted) != 1 || redacted[0] != "resource.attr.owner" || len(whole["results"].([]any)) != 3 {
+		if redacted := whole["redacted"].([]any); len(redacted) != 1 || redacted[0] != "resource.attr.owner" ||
+			len(whole["results"].([]any)) != 3 {
 			t.Errorf("%v", whole)
 		}
 		if got := k.get("/decisions/" + three); got["oversized"] != true {
@@ -203,19 +213,22 @@ func TestADecisionIsExplainedByItsRevision(t *testing.T) {
 		base.Revision = 0
 		r.Record(acme, base)
 		r.Close()
-		for what, of := range map[string]decision.Decision{"the tenant's": x, "ours": ours, "before there was a revision": base} {
+		for what, of := range map[string]decision.Decision{"the tenant's": x, "ours": ours,
+			"before there was a revision": base} {
 			got := k.get("/decisions/" + of.ID.String() + "/explain")
 			if got["same"] != true || got["revision"] != float64(of.Revision) {
 				t.Errorf("%s: %v", what, got)
 			}
 		}
-		if got := k.get("/decisions/" + x.ID.String() + "/explain"); !strings.Contains(fmt.Sprint(got["steps"]), "G.open == true") {
+		if got := k.get("/decisions/" + x.ID.String() + "/explain"); !strings.Contains(fmt.Sprint(got["steps"]),
+			"G.open == true") {
 			t.Errorf("%v", got)
 		}
 	})
 }
 
-// A replay is about a period and a number of records, and is kept where there is something to publish.
+// A replay is about a period and a number of records, and is kept where there is something to
+// publish.
 func TestAReplayIsAskedFor(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -230,7 +243,8 @@ func TestAReplayIsAskedFor(t *testing.T) {
 		r.Close()
 		replay := func(want int, body string) map[string]any {
 			t.Helper()
-			return k.call(want, "POST", "/policies/draft/replay", map[bool]string{true: "application/json"}[body != ""], body)
+			return k.call(want, "POST", "/policies/draft/replay", map[bool]string{true: "application/json"}[body != ""],
+				body)
 		}
 		day := func(n int) string { return now.Add(-time.Duration(n) * 24 * time.Hour).Format(time.RFC3339) }
 
@@ -241,14 +255,17 @@ func TestAReplayIsAskedFor(t *testing.T) {
 
 		k.put(documents("write"))
 		for body, want := range map[string]float64{
-			"": 2, `{}`: 2, `{"from": "` + day(30) + `"}`: 4, `{"to": "` + day(7) + `"}`: 1, `{"from": "` + day(30) + `", "records": 3}`: 3,
+			"": 2, `{}`: 2, `{"from": "` + day(30) + `"}`: 4, `{"to": "` + day(7) + `"}`: 1,
+			`{"from": "` + day(30) + `", "records": 3}`:           3,
 			`{"from": "` + day(21) + `", "to": "` + day(7) + `"}`: 2,
 		} {
 			if got := replay(200, body); got["records"] != want {
 				t.Errorf("%s: %v records, want %v", body, got["records"], want)
 			}
 		}
-		for _, body := range []string{`{"from": "` + day(1) + `", "to": "` + day(1) + `"}`, `{"from": "` + day(1) + `", "to": "` + day(2) + `"}`, `{"records": 0}`, `{"records": 200001}`, `{"from": "0001-01-01T00:00:00Z"}`} {
+		for _, body := range []string{`{"from": "` + day(1) + `", "to": "` + day(1) + `"}`,
+			`{"from": "` + day(1) + `", "to": "` + day(2) + `"}`, `{"records": 0}`, `{"records": 200001}`,
+			`{"from": "0001-01-01T00:00:00Z"}`} {
 			replay(400, body)
 		}
 		last := k.get("/policies/draft/replay")

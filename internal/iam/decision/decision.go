@@ -28,11 +28,12 @@ const (
 // Decision is one answer of the engine. Its messages belong to the Recorder from Record on;
 // they may be shared, but nobody may change them any more.
 type Decision struct {
-	ID       id.ID // the call id of the answer; a version 7 UUID of the answer's time
-	Kind     Kind
-	Mode     application.PrincipalMode // "" where there is no such choice
-	Reason   string                    // why all was denied without asking a policy: a code such as "principal.suspended"
-	Revision int64                     // that answered; 0 is the base policies alone
+	ID   id.ID // the call id of the answer; a version 7 UUID of the answer's time
+	Kind Kind
+	Mode application.PrincipalMode // "" where there is no such choice
+	// why all was denied without asking a policy: a code such as "principal.suspended"
+	Reason   string
+	Revision int64 // that answered; 0 is the base policies alone
 	Took     time.Duration
 	Size     int // about the bytes of the request: what waiting for the database keeps in memory
 
@@ -65,7 +66,8 @@ type Mark struct {
 }
 
 // ErrNotFound is the fault for a record that is not there.
-var ErrNotFound = fault.New(fault.NotFound, "decision.not_found", "There is no decision with this id. Records are kept as long as the tenant's retention says.")
+var ErrNotFound = fault.New(fault.NotFound, "decision.not_found",
+	"There is no decision with this id. Records are kept as long as the tenant's retention says.")
 
 // askedBy returns the application that asked; zero where none did.
 func askedBy(a caller.Actor) id.ID {
@@ -99,7 +101,8 @@ const several = int64(0)
 
 func (d *Decision) principalKey() int64 {
 	for _, in := range d.Inputs {
-		if in.GetPrincipal() != d.Inputs[0].GetPrincipal() && in.GetPrincipal().GetId() != d.Inputs[0].GetPrincipal().GetId() {
+		if in.GetPrincipal() != d.Inputs[0].GetPrincipal() &&
+			in.GetPrincipal().GetId() != d.Inputs[0].GetPrincipal().GetId() {
 			return several
 		}
 	}

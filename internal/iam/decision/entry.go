@@ -74,7 +74,8 @@ func withoutShared(inputs []*enginev1.CheckInput) []*enginev1.CheckInput {
 	first := inputs[0]
 	for i, in := range inputs[1:] {
 		if in.GetPrincipal() == first.GetPrincipal() && in.GetAuxData() == first.GetAuxData() {
-			out[i+1] = &enginev1.CheckInput{RequestId: in.GetRequestId(), Resource: in.GetResource(), Actions: in.GetActions()}
+			out[i+1] = &enginev1.CheckInput{RequestId: in.GetRequestId(), Resource: in.GetResource(),
+				Actions: in.GetActions()}
 		}
 	}
 	return out

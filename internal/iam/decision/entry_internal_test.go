@@ -30,8 +30,10 @@ func storedRecords() map[string]Record {
 		Attr: attr("team", "red")}
 	aux := &enginev1.AuxData{Jwt: attr("iss", "https://issuer.example")}
 	input := func(document string) *enginev1.CheckInput {
-		return &enginev1.CheckInput{RequestId: "r1", Principal: principal, AuxData: aux, Actions: []string{"read", "write"},
-			Resource: &enginev1.Resource{Kind: "document", Id: document, PolicyVersion: "default", Attr: attr("owner", "zoe")}}
+		return &enginev1.CheckInput{RequestId: "r1", Principal: principal, AuxData: aux,
+			Actions: []string{"read", "write"},
+			Resource: &enginev1.Resource{Kind: "document", Id: document, PolicyVersion: "default",
+				Attr: attr("owner", "zoe")}}
 	}
 	output := &enginev1.CheckOutput{EffectiveDerivedRoles: []string{"member"},
 		Actions: map[string]*enginev1.CheckOutput_ActionEffect{
@@ -48,13 +50,15 @@ func storedRecords() map[string]Record {
 				Took:   1500 * time.Microsecond,
 				Inputs: []*enginev1.CheckInput{input("d1"), input("d2")}, Outputs: []*enginev1.CheckOutput{output, {}}},
 			Actor:     caller.Actor{Kind: caller.User, ID: user, Tenant: home, Via: via, Name: "ada@acme.example"},
-			RequestID: "01jd-request", Redacted: []Mark{{Input: -1, Path: "principal.attr.email"}, {Input: 200, Path: "r.a"}},
+			RequestID: "01jd-request",
+			Redacted:  []Mark{{Input: -1, Path: "principal.attr.email"}, {Input: 200, Path: "r.a"}},
 			Oversized: true,
 		},
 		"plan": {
 			Decision: Decision{Kind: Plan,
-				PlanInput: &enginev1.PlanResourcesInput{RequestId: "r2", Actions: []string{"read"}, Principal: principal,
-					Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document"}},
+				PlanInput: &enginev1.PlanResourcesInput{RequestId: "r2", Actions: []string{"read"},
+					Principal: principal,
+					Resource:  &enginev1.PlanResourcesInput_Resource{Kind: "document"}},
 				PlanOutput: &enginev1.PlanResourcesOutput{
 					Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED}}},
 			Actor: caller.Actor{Kind: caller.Application, ID: via, Name: "not UTF-8: \xff"},
@@ -152,7 +156,8 @@ func BenchmarkBody(b *testing.B) {
 	batch := single
 	for i := range 49 {
 		first := single.Inputs[0]
-		in := &enginev1.CheckInput{RequestId: "r1", Principal: first.Principal, AuxData: first.AuxData, Actions: first.Actions,
+		in := &enginev1.CheckInput{RequestId: "r1", Principal: first.Principal, AuxData: first.AuxData,
+			Actions:  first.Actions,
 			Resource: &enginev1.Resource{Kind: "document", Id: fmt.Sprint("d", i), Attr: first.Resource.Attr}}
 		batch.Inputs, batch.Outputs = append(batch.Inputs, in), append(batch.Outputs, single.Outputs[0])
 	}

@@ -27,7 +27,9 @@ type Explained struct {
 var errNotAResource = fault.InvalidField("request.invalid", "index", "The decision has no resource with this index.")
 
 // ErrPlan is the fault for explaining a plan: its answer is a condition, not an effect.
-var ErrPlan = fault.New(fault.Conflict, "decision.plan", "This decision is a plan: its answer is a condition on resources, and there is no effect to explain. Check one resource, and have that explained.")
+var ErrPlan = fault.New(fault.Conflict, "decision.plan",
+	"This decision is a plan: its answer is a condition on resources, and there is no effect to explain. Check one "+
+		"resource, and have that explained.")
 
 // Explain asks again about the resource with the given index, by the files of the record's
 // revision and today's settings, and says how the answer comes about.
@@ -43,11 +45,14 @@ func Explain(ctx context.Context, r Record, index int, files policy.Files, s pol
 		Explanation: policy.Explanation{Actions: []policy.ActionExplanation{}, Steps: []policy.Step{}}}
 	for _, m := range r.Redacted {
 		if m.Input == -1 || m.Input == index {
-			x.Notes = append(x.Notes, "The tenant's redaction rule took "+m.Path+", so a condition that looks at it may come out otherwise here.")
+			x.Notes = append(x.Notes,
+				"The tenant's redaction rule took "+m.Path+
+					", so a condition that looks at it may come out otherwise here.")
 		}
 	}
 	if r.Oversized {
-		x.Notes = append(x.Notes, "The input was too large to keep and has no attributes here, so conditions may come out otherwise.")
+		x.Notes = append(x.Notes,
+			"The input was too large to keep and has no attributes here, so conditions may come out otherwise.")
 	}
 	if r.Reason != "" && r.principalKey() != several {
 		x.Same = true
@@ -62,7 +67,9 @@ func Explain(ctx context.Context, r Record, index int, files policy.Files, s pol
 		x.Same = x.Same && r.effectsOf(index)[a.Action].GetEffect().String() == a.Effect
 	}
 	if !x.Same && len(x.Notes) == 0 {
-		x.Notes = append(x.Notes, "Asking again gave another answer. The policy looks at the time, or the tenant's settings of the engine have changed since.")
+		x.Notes = append(x.Notes,
+			"Asking again gave another answer. The policy looks at the time, or the tenant's settings of the engine "+
+				"have changed since.")
 	}
 	for i := range x.Steps {
 		for j, v := range x.Steps[i].Values {

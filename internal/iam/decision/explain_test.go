@@ -31,20 +31,23 @@ func TestADenialIsExplained(t *testing.T) {
 	sources := map[string]string{}
 	failed := false
 	for _, s := range got.Steps {
-		failed = failed || s.Action == "write" && strings.Contains(s.Expression, "R.attr.owner == P.id") && s.Result == false
+		failed = failed || s.Action == "write" && strings.Contains(s.Expression, "R.attr.owner == P.id") &&
+			s.Result == false
 		for _, v := range s.Values {
 			if strings.HasPrefix(s.Expression, "R.attr.owner") {
 				sources[v.Path] = v.Source
 			}
 		}
 	}
-	want := map[string]string{"request.resource.attr.owner": "body", "request.principal.id": "directory", "request.principal.attr.team.name": "directory", "request.principal.attr.request.urgent": "request"}
+	want := map[string]string{"request.resource.attr.owner": "body", "request.principal.id": "directory",
+		"request.principal.attr.team.name": "directory", "request.principal.attr.request.urgent": "request"}
 	if diff := cmp.Diff(want, sources); diff != "" || !failed {
 		t.Errorf("the condition that failed: %v; values: %s\n%+v", failed, diff, got.Steps)
 	}
 
 	r.Reason = "The principal is locked."
-	if got, err := decision.Explain(ctx, r, 0, files, policy.DefaultSettings()); err != nil || got.Reason != r.Reason || len(got.Steps) != 0 {
+	if got, err := decision.Explain(ctx, r, 0, files, policy.DefaultSettings()); err != nil || got.Reason != r.Reason ||
+		len(got.Steps) != 0 {
 		t.Errorf("a refused principal: %+v %v", got, err)
 	}
 	r.Reason, r.Redacted = "", []decision.Mark{{Input: 0, Path: "resource.attr.owner"}}
@@ -91,7 +94,8 @@ func TestAnExplanationSaysWhatItLacks(t *testing.T) {
 	}
 	r.Oversized = false
 	r.Outputs[0].Actions["write"].Effect = allow
-	if got := explain(r, 0); got.Same || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "another answer") || got.Result.Actions[0].Effect != "EFFECT_ALLOW" || got.Actions[0].Effect != "EFFECT_DENY" {
+	if got := explain(r, 0); got.Same || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "another answer") ||
+		got.Result.Actions[0].Effect != "EFFECT_ALLOW" || got.Actions[0].Effect != "EFFECT_DENY" {
 		t.Errorf("another answer: %+v", got)
 	}
 	refused := decision.Record{Decision: asked(t, d, "max", "write", deny, "d1")}
@@ -105,7 +109,10 @@ func TestAnExplanationSaysWhatItLacks(t *testing.T) {
 	if got := explain(refused, 1); !got.Same || len(got.Steps) == 0 || got.Actions[0].Effect != "EFFECT_ALLOW" {
 		t.Errorf("the other principal: %+v", got)
 	}
-	plan := decision.Record{Decision: decision.Decision{Kind: decision.Plan, PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"}}, PlanOutput: &enginev1.PlanResourcesOutput{}}}
+	plan := decision.Record{
+		Decision: decision.Decision{Kind: decision.Plan,
+			PlanInput:  &enginev1.PlanResourcesInput{Actions: []string{"read"}},
+			PlanOutput: &enginev1.PlanResourcesOutput{}}}
 	if _, err := decision.Explain(ctx, plan, 0, files, policy.DefaultSettings()); !errors.Is(err, decision.ErrPlan) {
 		t.Errorf("a plan: %v", err)
 	}
@@ -121,17 +128,24 @@ func TestValuesSayTheirSource(t *testing.T) {
 		want map[string]string
 	}{
 		{application.FromDirectory, "document", map[string]string{
-			"request.resource.attr.owner": "body", "request.principal.id": "directory", "request.principal.roles": "directory", "request.principal.attr.amr": "token",
-			"request.principal.attr.request.urgent": "request", "request.principal.scope": "request", "request.aux_data.jwt.sub": "token", "globals.open": ""}},
+			"request.resource.attr.owner": "body", "request.principal.id": "directory",
+			"request.principal.roles": "directory", "request.principal.attr.amr": "token",
+			"request.principal.attr.request.urgent": "request", "request.principal.scope": "request",
+			"request.aux_data.jwt.sub": "token", "globals.open": ""}},
 		{application.Asserted, "document", map[string]string{
-			"request.resource.attr.owner": "body", "request.principal.id": "body", "request.principal.roles": "body", "request.principal.attr.amr": "body",
-			"request.principal.attr.request.urgent": "body", "request.principal.scope": "body", "request.aux_data.jwt.sub": "token", "globals.open": ""}},
+			"request.resource.attr.owner": "body", "request.principal.id": "body", "request.principal.roles": "body",
+			"request.principal.attr.amr":            "body",
+			"request.principal.attr.request.urgent": "body", "request.principal.scope": "body",
+			"request.aux_data.jwt.sub": "token", "globals.open": ""}},
 		{"", "gatehouse:thing", map[string]string{
-			"request.resource.attr.owner": "directory", "request.principal.id": "directory", "request.principal.roles": "directory", "request.principal.attr.amr": "token",
-			"request.principal.attr.request.urgent": "request", "request.principal.scope": "request", "request.aux_data.jwt.sub": "token", "globals.open": ""}},
+			"request.resource.attr.owner": "directory", "request.principal.id": "directory",
+			"request.principal.roles": "directory", "request.principal.attr.amr": "token",
+			"request.principal.attr.request.urgent": "request", "request.principal.scope": "request",
+			"request.aux_data.jwt.sub": "token", "globals.open": ""}},
 	} {
 		files := documents("write if " + condition)
-		files["document.yaml"] = []byte(strings.Replace(string(files["document.yaml"]), "resource: document", `resource: "`+c.kind+`"`, 1))
+		files["document.yaml"] = []byte(strings.Replace(string(files["document.yaml"]), "resource: document",
+			`resource: "`+c.kind+`"`, 1))
 		x := asked(t, d, "ada", "write", deny, "d1")
 		x.Mode, x.Inputs[0].Resource.Kind = c.mode, c.kind
 		x.Inputs[0].AuxData = &enginev1.AuxData{Jwt: attr(t, map[string]any{"sub": "ada"})}

@@ -45,8 +45,11 @@ func TestDecisionsAreListedNewestFirstAndFiltered(t *testing.T) {
 		batch.Revision = 4
 		record("batch", acme, batch)
 		record("plan", acme, decision.Decision{Kind: decision.Plan,
-			PlanInput:  &enginev1.PlanResourcesInput{Actions: []string{"read"}, Principal: &enginev1.Principal{Id: "bob", Roles: []string{"r"}}, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document"}},
-			PlanOutput: &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_CONDITIONAL}}})
+			PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"},
+				Principal: &enginev1.Principal{Id: "bob", Roles: []string{"r"}},
+				Resource:  &enginev1.PlanResourcesInput_Resource{Kind: "document"}},
+			PlanOutput: &enginev1.PlanResourcesOutput{
+				Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_CONDITIONAL}}})
 		other := asked(t, d, "ada", "read", allow, "d1")
 		other.Inputs[0].Resource.Kind = "folder"
 		record("folder", acme, other)
@@ -83,7 +86,8 @@ func TestDecisionsAreListedNewestFirstAndFiltered(t *testing.T) {
 			"plans":         {decision.Filter{Kind: decision.Plan}, "plan"},
 			"from":          {decision.Filter{From: start.Add(4 * time.Millisecond)}, "mixed folder plan batch"},
 			"to":            {decision.Filter{To: start.Add(4 * time.Millisecond)}, "write read"},
-			"all of it":     {decision.Filter{Principal: "ada", Action: "read", ResourceKind: "document", ResourceID: "d1", Effect: allow, From: start}, "read"},
+			"all of it": {decision.Filter{Principal: "ada", Action: "read", ResourceKind: "document",
+				ResourceID: "d1", Effect: allow, From: start}, "read"},
 			"plan's action": {decision.Filter{Principal: "bob", Action: "read", Kind: decision.Plan}, "plan"},
 		} {
 			for _, limit := range []int{1, 2, 50} {
@@ -110,12 +114,15 @@ func TestDecisionsAreListedNewestFirstAndFiltered(t *testing.T) {
 	})
 }
 
-// A filter on what has no column searches a bounded number of records for a page, and goes on with the next.
+// A filter on what has no column searches a bounded number of records for a page, and goes on with
+// the next.
 func TestAPageSearchesABoundedNumber(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
 		r := recorder(t, d)
-		x := decision.Decision{Inputs: []*enginev1.CheckInput{{Principal: &enginev1.Principal{Id: "ada"}, Resource: &enginev1.Resource{Kind: "document", Id: "d1"}, Actions: []string{"read"}}}}
+		x := decision.Decision{Inputs: []*enginev1.CheckInput{
+			{Principal: &enginev1.Principal{Id: "ada"}, Resource: &enginev1.Resource{Kind: "document", Id: "d1"},
+				Actions: []string{"read"}}}}
 		for i := range 10_050 {
 			d.Clock.Advance(time.Millisecond)
 			x.ID, x.Kind = id.At(d.Clock.Now()), decision.Check
@@ -137,7 +144,8 @@ func TestAPageSearchesABoundedNumber(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if two := list(t, d, acme, f, page.Request{Limit: 10, After: after}); len(two.Items) != 1 || two.NextCursor != "" {
+		if two := list(t, d, acme, f, page.Request{Limit: 10, After: after}); len(two.Items) != 1 ||
+			two.NextCursor != "" {
 			t.Errorf("%d found after them, next %q", len(two.Items), two.NextCursor)
 		}
 	})
@@ -156,12 +164,14 @@ func TestListsUseTheirIndexes(t *testing.T) {
 		var plan []string
 		if err := d.View(ctx, acme, func(tx *db.Tx) (err error) {
 			plan, err = db.List(ctx, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) },
-				`EXPLAIN SELECT id, revision, body FROM decisions WHERE tenant_id = $1 AND `+query+` ORDER BY id DESC LIMIT 10`)
+				`EXPLAIN SELECT id, revision, body FROM decisions WHERE tenant_id = $1 AND `+query+
+					` ORDER BY id DESC LIMIT 10`)
 			return err
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.ContainsFunc(plan, func(s string) bool { return strings.Contains(s, "Index Cond") && strings.Contains(s, "id") }) ||
+		if !slices.ContainsFunc(plan,
+			func(s string) bool { return strings.Contains(s, "Index Cond") && strings.Contains(s, "id") }) ||
 			!slices.ContainsFunc(plan, func(s string) bool { return strings.Contains(s, index) }) {
 			t.Errorf("%s:\n%s", query, strings.Join(plan, "\n"))
 		}
@@ -226,7 +236,8 @@ func TestExpiredPartitionsAreDropped(t *testing.T) {
 	if err := audit.DropPartitions(ctx, d.DB, acme, time.Date(2026, 2, 28, 23, 59, 59, 0, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"access_records_2026_02", "access_records_2026_03", "audit_events_2026_01", "audit_events_2026_02", "audit_events_2026_03", "decisions_2026_02", "decisions_2026_03"}
+	want := []string{"access_records_2026_02", "access_records_2026_03", "audit_events_2026_01", "audit_events_2026_02",
+		"audit_events_2026_03", "decisions_2026_02", "decisions_2026_03"}
 	if got := partitions(); !slices.Equal(got, want) {
 		t.Errorf("after January: %v", got)
 	}

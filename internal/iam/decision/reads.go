@@ -26,7 +26,8 @@ func mayRead(files policy.Files, s policy.Settings) func(rulePath string) bool {
 		}
 		text := string(content)
 		texts = append(texts, text)
-		whole = whole || strings.Contains(text, `\`) || len(partRE.FindAllString(text, -1)) != len(namedRE.FindAllString(text, -1)) ||
+		whole = whole || strings.Contains(text, `\`) ||
+			len(partRE.FindAllString(text, -1)) != len(namedRE.FindAllString(text, -1)) ||
 			s.SchemaEnforcement == policy.SchemaReject && strings.HasPrefix(name, "_schemas/")
 	}
 	return func(rulePath string) bool {
@@ -49,5 +50,6 @@ func mayRead(files policy.Files, s policy.Settings) func(rulePath string) bool {
 // isTest reports whether a file of a Cerbos directory is a test suite or its data.
 func isTest(name string) bool {
 	base := strings.TrimSuffix(path.Base(name), path.Ext(name))
-	return strings.HasSuffix(base, "_test") || strings.HasPrefix(name, "testdata/") || strings.Contains(name, "/testdata/")
+	return strings.HasSuffix(base, "_test") || strings.HasPrefix(name, "testdata/") ||
+		strings.Contains(name, "/testdata/")
 }

@@ -92,7 +92,8 @@ func (r *Recorder) rows(ctx context.Context, c caller.Caller, records []recorded
 			bodies, wrong = bodies[:start], errors.Join(wrong, err)
 			continue
 		}
-		values = append(values, rec.ID, rec.principalKey(), rec.resourceKey(), askedBy(rec.Actor), rec.Revision, rec.effects(), bodies[start:len(bodies):len(bodies)])
+		values = append(values, rec.ID, rec.principalKey(), rec.resourceKey(), askedBy(rec.Actor), rec.Revision,
+			rec.effects(), bodies[start:len(bodies):len(bodies)])
 	}
 	return values, wrong
 }

@@ -50,24 +50,34 @@ func attr(t testing.TB, m map[string]any) map[string]*structpb.Value {
 }
 
 // asked is a check of one action on documents, all of which are decided the same.
-func asked(t testing.TB, d *testkit.Database, principal, action string, effect effectv1.Effect, documents ...string) decision.Decision {
+func asked(t testing.TB, d *testkit.Database, principal, action string, effect effectv1.Effect,
+	documents ...string) decision.Decision {
 	t.Helper()
-	p := &enginev1.Principal{Id: principal, Roles: []string{"employee"}, Attr: attr(t, map[string]any{"email": principal + "@acme.example", "team": map[string]any{"name": "red", "lead": "zoe"}})}
-	x := decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Check, Mode: application.Asserted, Revision: 3, Took: 1500 * time.Microsecond}
+	p := &enginev1.Principal{Id: principal, Roles: []string{"employee"},
+		Attr: attr(t, map[string]any{"email": principal + "@acme.example",
+			"team": map[string]any{"name": "red", "lead": "zoe"}})}
+	x := decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Check, Mode: application.Asserted, Revision: 3,
+		Took: 1500 * time.Microsecond}
 	for _, doc := range documents {
 		x.Inputs = append(x.Inputs, &enginev1.CheckInput{RequestId: "r1", Principal: p, Actions: []string{action},
-			Resource: &enginev1.Resource{Kind: "document", Id: doc, Attr: attr(t, map[string]any{"owner": "zoe", "pages": 7, "readers": []any{map[string]any{"name": "ida"}, "x"}})},
-			AuxData:  nil})
-		x.Outputs = append(x.Outputs, &enginev1.CheckOutput{RequestId: "r1", ResourceId: doc, EffectiveDerivedRoles: []string{"member"},
-			Actions: map[string]*enginev1.CheckOutput_ActionEffect{action: {Effect: effect, Policy: "resource.document.vdefault"}},
-			Outputs: []*enginev1.OutputEntry{{Src: "s", Val: value(t, "secret")}}})
+			Resource: &enginev1.Resource{Kind: "document", Id: doc,
+				Attr: attr(t, map[string]any{"owner": "zoe", "pages": 7,
+					"readers": []any{map[string]any{"name": "ida"}, "x"}})},
+			AuxData: nil})
+		x.Outputs = append(x.Outputs,
+			&enginev1.CheckOutput{RequestId: "r1", ResourceId: doc, EffectiveDerivedRoles: []string{"member"},
+				Actions: map[string]*enginev1.CheckOutput_ActionEffect{
+					action: {Effect: effect, Policy: "resource.document.vdefault"}},
+				Outputs: []*enginev1.OutputEntry{{Src: "s", Val: value(t, "secret")}}})
 	}
 	return x
 }
 
-func list(t testing.TB, d *testkit.Database, c caller.Caller, f decision.Filter, p page.Request) (l page.List[decision.Record]) {
+func list(t testing.TB, d *testkit.Database, c caller.Caller, f decision.Filter,
+	p page.Request) (l page.List[decision.Record]) {
 	t.Helper()
-	if err := d.View(ctx, c, func(tx *db.Tx) (err error) { l, err = decision.List(ctx, tx, f, p); return err }); err != nil {
+	if err := d.View(ctx, c,
+		func(tx *db.Tx) (err error) { l, err = decision.List(ctx, tx, f, p); return err }); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -81,7 +91,8 @@ func TestARecordIsWhatWasDecided(t *testing.T) {
 		c.RequestID = "req-1"
 		r := recorder(t, d)
 		one := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_DENY, "d1", "d2", "d3")
-		one.Inputs[1].AuxData = &enginev1.AuxData{Jwt: attr(t, map[string]any{"sub": "ada"})} // not what the others have
+		// not what the others have
+		one.Inputs[1].AuxData = &enginev1.AuxData{Jwt: attr(t, map[string]any{"sub": "ada"})}
 		r.Record(c, one)
 		r.Close()
 		var got decision.Record
@@ -91,11 +102,13 @@ func TestARecordIsWhatWasDecided(t *testing.T) {
 		if err := get(acme); err != nil {
 			t.Fatal(err)
 		}
-		want := decision.Record{Decision: one, At: one.ID.Time(), RequestID: "req-1", Actor: caller.Actor{Kind: caller.Application, ID: app, Name: "Shop"}}
+		want := decision.Record{Decision: one, At: one.ID.Time(), RequestID: "req-1",
+			Actor: caller.Actor{Kind: caller.Application, ID: app, Name: "Shop"}}
 		for i, o := range want.Outputs {
 			want.Outputs[i] = &enginev1.CheckOutput{Actions: o.Actions, EffectiveDerivedRoles: o.EffectiveDerivedRoles}
 		}
-		opts := cmp.Options{protocmp.Transform(), cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".shown" }, cmp.Ignore())}
+		opts := cmp.Options{protocmp.Transform(),
+			cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".shown" }, cmp.Ignore())}
 		if diff := cmp.Diff(want, got, opts); diff != "" {
 			t.Error(diff)
 		}
@@ -112,11 +125,13 @@ func TestTheRecorderCountsWhatItLoses(t *testing.T) {
 		for i := range 123 {
 			r.Record(acme, asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, fmt.Sprint(i)))
 		}
-		r.Record(caller.Caller{Tenant: id.New()}, asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "x")) // no such tenant
+		// no such tenant
+		r.Record(caller.Caller{Tenant: id.New()}, asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "x"))
 		nameless := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "x")
 		nameless.ID = id.ID{}
 		r.Record(acme, nameless)
-		r.Record(acme, asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "x\x00\xff")) // no text of a database, but a record
+		// no text of a database, but a record
+		r.Record(acme, asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "x\x00\xff"))
 		huge := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "x")
 		huge.Size = 1 << 30
 		r.Record(acme, huge)
@@ -127,7 +142,8 @@ func TestTheRecorderCountsWhatItLoses(t *testing.T) {
 	})
 }
 
-// Names alone may be too large; then there is no record, and its neighbours in the batch are stored.
+// Names alone may be too large; then there is no record, and its neighbours in the batch are
+// stored.
 func TestARecordOfNamesIsBoundedToo(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -136,7 +152,8 @@ func TestARecordOfNamesIsBoundedToo(t *testing.T) {
 		r.Record(acme, asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, strings.Repeat("x", 300<<10)))
 		r.Record(acme, asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "after"))
 		r.Close()
-		if l := list(t, d, acme, decision.Filter{}, page.First()); r.Written() != 2 || r.Dropped() != 1 || len(l.Items) != 2 {
+		if l := list(t, d, acme, decision.Filter{}, page.First()); r.Written() != 2 || r.Dropped() != 1 ||
+			len(l.Items) != 2 {
 			t.Errorf("written %d, dropped %d, there are %d", r.Written(), r.Dropped(), len(l.Items))
 		}
 	})
@@ -149,12 +166,17 @@ func TestAnOversizedPlanKeepsItsNames(t *testing.T) {
 		r := recorder(t, d)
 		large := value(t, strings.Repeat("x", 300<<10))
 		plan := func(in *enginev1.PlanResourcesInput, condition *structpb.Value) {
-			in.Actions, in.Principal, in.Resource = []string{"read"}, &enginev1.Principal{Id: "ada", Roles: []string{"r"}}, &enginev1.PlanResourcesInput_Resource{Kind: "document"}
-			r.Record(acme, decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Plan, PlanInput: in, PlanOutput: &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{
-				Kind:      enginev1.PlanResourcesFilter_KIND_CONDITIONAL,
-				Condition: &enginev1.PlanResourcesFilter_Expression_Operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Value{Value: condition}}}}})
+			in.Actions, in.Principal, in.Resource = []string{"read"},
+				&enginev1.Principal{Id: "ada", Roles: []string{"r"}},
+				&enginev1.PlanResourcesInput_Resource{Kind: "document"}
+			r.Record(acme, decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Plan, PlanInput: in,
+				PlanOutput: &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{
+					Kind: enginev1.PlanResourcesFilter_KIND_CONDITIONAL,
+					Condition: &enginev1.PlanResourcesFilter_Expression_Operand{
+						Node: &enginev1.PlanResourcesFilter_Expression_Operand_Value{Value: condition}}}}})
 		}
-		plan(&enginev1.PlanResourcesInput{AuxData: &enginev1.AuxData{Jwt: map[string]*structpb.Value{"text": large}}}, value(t, "small"))
+		plan(&enginev1.PlanResourcesInput{AuxData: &enginev1.AuxData{Jwt: map[string]*structpb.Value{"text": large}}},
+			value(t, "small"))
 		plan(&enginev1.PlanResourcesInput{}, large)
 		r.Close()
 		l := list(t, d, acme, decision.Filter{}, page.First())
@@ -162,7 +184,9 @@ func TestAnOversizedPlanKeepsItsNames(t *testing.T) {
 			t.Fatalf("%d records, %d dropped", len(l.Items), r.Dropped())
 		}
 		for _, x := range l.Items {
-			if !x.Oversized || len(x.PlanInput.GetAuxData().GetJwt()) != 0 || x.PlanOutput.GetFilter().GetCondition() != nil || x.PlanInput.GetPrincipal().GetId() != "ada" || x.PlanOutput.GetFilter().GetKind() != enginev1.PlanResourcesFilter_KIND_CONDITIONAL {
+			if !x.Oversized || len(x.PlanInput.GetAuxData().GetJwt()) != 0 ||
+				x.PlanOutput.GetFilter().GetCondition() != nil || x.PlanInput.GetPrincipal().GetId() != "ada" ||
+				x.PlanOutput.GetFilter().GetKind() != enginev1.PlanResourcesFilter_KIND_CONDITIONAL {
 				t.Errorf("%v", x)
 			}
 		}
@@ -178,7 +202,8 @@ func TestAnOversizedRecordKeepsItsNames(t *testing.T) {
 		r.Record(acme, x)
 		r.Close()
 		l := list(t, d, acme, decision.Filter{ResourceID: "d1"}, page.First())
-		if len(l.Items) != 1 || !l.Items[0].Oversized || len(l.Items[0].Inputs[0].Resource.Attr)+len(l.Items[0].Inputs[0].Principal.Attr) != 0 {
+		if len(l.Items) != 1 || !l.Items[0].Oversized ||
+			len(l.Items[0].Inputs[0].Resource.Attr)+len(l.Items[0].Inputs[0].Principal.Attr) != 0 {
 			t.Errorf("%v", l)
 		}
 	})

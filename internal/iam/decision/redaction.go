@@ -69,7 +69,9 @@ func (r Rule) compile() (rule, error) {
 		return rule{r, part, names}, nil
 	}
 	//lint:ignore ST1005 The sentence is shown as it is.
-	return rule{}, errors.New("A path begins with principal.attr, resource.attr or auxData.jwt and goes down to an attribute, such as principal.attr.email or resource.attr.owner.*.")
+	return rule{}, errors.New(
+		"A path begins with principal.attr, resource.attr or auxData.jwt and goes down to an attribute, such as " +
+			"principal.attr.email or resource.attr.owner.*.")
 }
 
 // splitPath splits at dots that no backslash stands before.
@@ -101,7 +103,8 @@ func (r *Record) redact(rules []rule, hash func([]byte) string) {
 		in := shallowPlan(r.PlanInput)
 		in.Principal, in.AuxData = x.principal(in.Principal), x.auxData(in.AuxData)
 		if in.Resource != nil {
-			in.Resource = &enginev1.PlanResourcesInput_Resource{Kind: in.Resource.Kind, PolicyVersion: in.Resource.PolicyVersion, Scope: in.Resource.Scope,
+			in.Resource = &enginev1.PlanResourcesInput_Resource{Kind: in.Resource.Kind,
+				PolicyVersion: in.Resource.PolicyVersion, Scope: in.Resource.Scope,
 				Attr: x.attr(ofResource, 0, in.Resource.Attr)}
 		}
 		r.PlanInput = in
@@ -112,7 +115,8 @@ func (r *Record) redact(rules []rule, hash func([]byte) string) {
 	r.Inputs = slices.Clone(r.Inputs)
 	var shared, sharedAs *enginev1.CheckInput
 	for i, in := range r.Inputs {
-		out := &enginev1.CheckInput{RequestId: in.GetRequestId(), Resource: in.GetResource(), Principal: in.GetPrincipal(), Actions: in.GetActions(), AuxData: in.GetAuxData()}
+		out := &enginev1.CheckInput{RequestId: in.GetRequestId(), Resource: in.GetResource(),
+			Principal: in.GetPrincipal(), Actions: in.GetActions(), AuxData: in.GetAuxData()}
 		if shared != nil && shared.Principal == in.Principal && shared.AuxData == in.AuxData {
 			out.Principal, out.AuxData = sharedAs.Principal, sharedAs.AuxData
 		} else {
@@ -120,7 +124,8 @@ func (r *Record) redact(rules []rule, hash func([]byte) string) {
 			shared, sharedAs = in, out
 		}
 		if res := in.GetResource(); res != nil {
-			out.Resource = &enginev1.Resource{Kind: res.Kind, PolicyVersion: res.PolicyVersion, Id: res.Id, Scope: res.Scope, Attr: x.attr(ofResource, i, res.Attr)}
+			out.Resource = &enginev1.Resource{Kind: res.Kind, PolicyVersion: res.PolicyVersion, Id: res.Id,
+				Scope: res.Scope, Attr: x.attr(ofResource, i, res.Attr)}
 		}
 		r.Inputs[i] = out
 	}
@@ -134,7 +139,8 @@ func (r *Record) redact(rules []rule, hash func([]byte) string) {
 
 // withoutCondition leaves of a plan's answer its kind.
 func (r *Record) withoutCondition() {
-	r.PlanOutput = &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{Kind: r.PlanOutput.GetFilter().GetKind()}}
+	r.PlanOutput = &enginev1.PlanResourcesOutput{
+		Filter: &enginev1.PlanResourcesFilter{Kind: r.PlanOutput.GetFilter().GetKind()}}
 }
 
 func shallowPlan(in *enginev1.PlanResourcesInput) *enginev1.PlanResourcesInput {
@@ -151,7 +157,8 @@ func (x *redactor) principal(p *enginev1.Principal) *enginev1.Principal {
 	if p == nil {
 		return nil
 	}
-	return &enginev1.Principal{Id: p.Id, PolicyVersion: p.PolicyVersion, Roles: p.Roles, Scope: p.Scope, Attr: x.attr(ofPrincipal, -1, p.Attr)}
+	return &enginev1.Principal{Id: p.Id, PolicyVersion: p.PolicyVersion, Roles: p.Roles, Scope: p.Scope,
+		Attr: x.attr(ofPrincipal, -1, p.Attr)}
 }
 
 func (x *redactor) auxData(a *enginev1.AuxData) *enginev1.AuxData {
@@ -183,7 +190,8 @@ func (x *redactor) attr(part string, input int, attr map[string]*structpb.Value)
 }
 
 // fields returns attr without what the path leads to, and whether there was any of it.
-func (x *redactor) fields(attr map[string]*structpb.Value, path []string, how string) (map[string]*structpb.Value, bool) {
+func (x *redactor) fields(attr map[string]*structpb.Value, path []string, how string) (map[string]*structpb.Value,
+	bool) {
 	names := []string{path[0]}
 	if path[0] == "*" {
 		names = slices.Collect(maps.Keys(attr))

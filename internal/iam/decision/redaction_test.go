@@ -68,7 +68,8 @@ func TestRedactionIsAppliedBeforeStoring(t *testing.T) {
 		if !proto.Equal(one["owner"], two["owner"]) || one["owner"].GetStringValue() == "zoe" {
 			t.Errorf("owners %v and %v", one["owner"], two["owner"])
 		}
-		want := structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{structpb.NewStructValue(&structpb.Struct{}), structpb.NewStringValue("x")}})
+		want := structpb.NewListValue(&structpb.ListValue{
+			Values: []*structpb.Value{structpb.NewStructValue(&structpb.Struct{}), structpb.NewStringValue("x")}})
 		if diff := cmp.Diff(want, one["readers"], protocmp.Transform()); diff != "" {
 			t.Error(diff)
 		}
@@ -76,14 +77,17 @@ func TestRedactionIsAppliedBeforeStoring(t *testing.T) {
 			t.Errorf("claims: %v", jwt)
 		}
 		marks := []decision.Mark{{Input: -1, Path: `auxData.jwt.https://acme\.example/ssn`}, {Input: -1, Path: "principal.attr.email"}, {Input: -1, Path: "principal.attr.team.*"},
-			{Input: 0, Path: "resource.attr.owner"}, {Input: 0, Path: "resource.attr.readers.name"}, {Input: 1, Path: "resource.attr.owner"}}
+			{Input: 0, Path: "resource.attr.owner"}, {Input: 0, Path: "resource.attr.readers.name"},
+			{Input: 1, Path: "resource.attr.owner"}}
 		if diff := cmp.Diff(marks, got.Redacted); diff != "" {
 			t.Error(diff)
 		}
-		if n := list(t, d, globex, decision.Filter{}, page.First()).Items[0]; len(n.Redacted) != 0 || n.Inputs[0].Principal.Attr["email"].GetStringValue() != "ada@acme.example" {
+		if n := list(t, d, globex, decision.Filter{}, page.First()).Items[0]; len(n.Redacted) != 0 ||
+			n.Inputs[0].Principal.Attr["email"].GetStringValue() != "ada@acme.example" {
 			t.Errorf("the neighbour has no rule: %v", n.Inputs[0].Principal)
 		}
-		if strings.Contains(fmt.Sprint(got.Inputs, got.PlanInput, got.PlanOutput), "zoe") || strings.Contains(fmt.Sprint(got.Inputs, got.PlanInput, got.PlanOutput), "123") {
+		if strings.Contains(fmt.Sprint(got.Inputs, got.PlanInput, got.PlanOutput), "zoe") ||
+			strings.Contains(fmt.Sprint(got.Inputs, got.PlanInput, got.PlanOutput), "123") {
 			t.Error("a redacted value is somewhere in the record")
 		}
 	})
@@ -96,16 +100,25 @@ func TestRedactionTakesAPlansCondition(t *testing.T) {
 		r := recorder(t, d)
 		x := asked(t, d, "ada", "read", allow, "d1")
 		plan := decision.Decision{ID: x.ID, Kind: decision.Plan,
-			PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"}, Principal: x.Inputs[0].Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document", Attr: x.Inputs[0].Resource.Attr}},
-			PlanOutput: &enginev1.PlanResourcesOutput{FilterDebug: "ada@acme.example", Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_CONDITIONAL,
-				Condition: &enginev1.PlanResourcesFilter_Expression_Operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Value{Value: value(t, "ada@acme.example")}}}}}
-		if err := setSettings(d, acme, decision.Settings{RetentionDays: 30, Redaction: []decision.Rule{{Path: "principal.attr.email", How: decision.Drop}, {Path: "resource.attr.*", How: decision.Drop}}}); err != nil {
+			PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"}, Principal: x.Inputs[0].Principal,
+				Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document", Attr: x.Inputs[0].Resource.Attr}},
+			PlanOutput: &enginev1.PlanResourcesOutput{FilterDebug: "ada@acme.example",
+				Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_CONDITIONAL,
+					Condition: &enginev1.PlanResourcesFilter_Expression_Operand{
+						Node: &enginev1.PlanResourcesFilter_Expression_Operand_Value{
+							Value: value(t, "ada@acme.example")}}}}}
+		if err := setSettings(d, acme,
+			decision.Settings{RetentionDays: 30,
+				Redaction: []decision.Rule{{Path: "principal.attr.email", How: decision.Drop},
+					{Path: "resource.attr.*", How: decision.Drop}}}); err != nil {
 			t.Fatal(err)
 		}
 		r.Record(acme, plan)
 		r.Close()
 		got := list(t, d, acme, decision.Filter{}, page.First()).Items[0]
-		if got.PlanOutput.Filter.Kind != enginev1.PlanResourcesFilter_KIND_CONDITIONAL || strings.Contains(fmt.Sprint(got.Inputs, got.PlanInput, got.PlanOutput), "acme.example") || len(got.PlanInput.Resource.Attr) != 0 {
+		if got.PlanOutput.Filter.Kind != enginev1.PlanResourcesFilter_KIND_CONDITIONAL ||
+			strings.Contains(fmt.Sprint(got.Inputs, got.PlanInput, got.PlanOutput), "acme.example") ||
+			len(got.PlanInput.Resource.Attr) != 0 {
 			t.Errorf("%v", got)
 		}
 	})
@@ -115,16 +128,21 @@ func TestSettingsAreChecked(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
 		for name, s := range map[string]decision.Settings{
-			"no days":     {},
-			"many days":   {RetentionDays: 401},
-			"many rules":  {RetentionDays: 1, Redaction: slices.Repeat([]decision.Rule{{Path: "principal.attr.a", How: decision.Drop}}, 51)},
-			"deep":        {RetentionDays: 1, Redaction: []decision.Rule{{Path: "principal.attr" + strings.Repeat(".a", 21), How: decision.Drop}}},
-			"no how":      {RetentionDays: 1, Redaction: []decision.Rule{{Path: "principal.attr.a"}}},
-			"no part":     {RetentionDays: 1, Redaction: []decision.Rule{{Path: "principal.id", How: decision.Drop}}},
-			"no name":     {RetentionDays: 1, Redaction: []decision.Rule{{Path: "principal.attr.", How: decision.Drop}}},
-			"empty names": {RetentionDays: 1, Redaction: []decision.Rule{{Path: "principal.attr.a..b", How: decision.Drop}}},
-			"whole":       {RetentionDays: 1, Redaction: []decision.Rule{{Path: "principal.attr", How: decision.Drop}}},
-			"long":        {RetentionDays: 1, Redaction: []decision.Rule{{Path: "principal.attr." + strings.Repeat("a", 500), How: decision.Drop}}},
+			"no days":   {},
+			"many days": {RetentionDays: 401},
+			"many rules": {RetentionDays: 1,
+				Redaction: slices.Repeat([]decision.Rule{{Path: "principal.attr.a", How: decision.Drop}}, 51)},
+			"deep": {RetentionDays: 1,
+				Redaction: []decision.Rule{{Path: "principal.attr" + strings.Repeat(".a", 21), How: decision.Drop}}},
+			"no how":  {RetentionDays: 1, Redaction: []decision.Rule{{Path: "principal.attr.a"}}},
+			"no part": {RetentionDays: 1, Redaction: []decision.Rule{{Path: "principal.id", How: decision.Drop}}},
+			"no name": {RetentionDays: 1,
+				Redaction: []decision.Rule{{Path: "principal.attr.", How: decision.Drop}}},
+			"empty names": {RetentionDays: 1,
+				Redaction: []decision.Rule{{Path: "principal.attr.a..b", How: decision.Drop}}},
+			"whole": {RetentionDays: 1, Redaction: []decision.Rule{{Path: "principal.attr", How: decision.Drop}}},
+			"long": {RetentionDays: 1,
+				Redaction: []decision.Rule{{Path: "principal.attr." + strings.Repeat("a", 500), How: decision.Drop}}},
 		} {
 			if err := setSettings(d, acme, s); fault.Of(err) != fault.Invalid {
 				t.Errorf("%s: %v", name, err)
@@ -132,7 +150,8 @@ func TestSettingsAreChecked(t *testing.T) {
 		}
 		var got decision.Settings
 		read := func() {
-			if err := d.View(ctx, acme, func(tx *db.Tx) (err error) { got, err = decision.ReadSettings(ctx, tx); return err }); err != nil {
+			if err := d.View(ctx, acme,
+				func(tx *db.Tx) (err error) { got, err = decision.ReadSettings(ctx, tx); return err }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -150,12 +169,14 @@ func TestSettingsAreChecked(t *testing.T) {
 	})
 }
 
-// What is asked about several principals, by tokens of other names, and as a plan is redacted alike.
+// What is asked about several principals, by tokens of other names, and as a plan is redacted
+// alike.
 func TestRedactionReachesEveryPart(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
 		if err := setSettings(d, acme, decision.Settings{RetentionDays: 30, Redaction: []decision.Rule{
-			{Path: "principal.attr.email", How: decision.Drop}, {Path: "auxData.jwt.ssn", How: decision.Drop}, {Path: "resource.attr.readers", How: decision.Drop},
+			{Path: "principal.attr.email", How: decision.Drop}, {Path: "auxData.jwt.ssn", How: decision.Drop},
+			{Path: "resource.attr.readers", How: decision.Drop},
 		}}); err != nil {
 			t.Fatal(err)
 		}
@@ -169,8 +190,11 @@ func TestRedactionReachesEveryPart(t *testing.T) {
 		x.Inputs[0].AuxData = claims("0")
 		x.Inputs[1].AuxData, x.Inputs[2].AuxData = x.Inputs[0].AuxData, claims("2")
 		plan := decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Plan,
-			PlanInput:  &enginev1.PlanResourcesInput{Actions: []string{"read"}, Principal: eve.Principal, AuxData: claims("plan"), Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document", Attr: eve.Resource.Attr}},
-			PlanOutput: &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED}}}
+			PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"}, Principal: eve.Principal,
+				AuxData:  claims("plan"),
+				Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document", Attr: eve.Resource.Attr}},
+			PlanOutput: &enginev1.PlanResourcesOutput{
+				Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED}}}
 		r := recorder(t, d)
 		r.Record(acme, x)
 		r.Record(acme, plan)
@@ -183,14 +207,16 @@ func TestRedactionReachesEveryPart(t *testing.T) {
 				}
 			}
 			if got.Kind == decision.Plan {
-				if got.PlanInput.Principal.Id != "eve" || got.PlanInput.AuxData.Jwt["sub"].GetStringValue() != "plan" || len(got.Redacted) != 3 {
+				if got.PlanInput.Principal.Id != "eve" || got.PlanInput.AuxData.Jwt["sub"].GetStringValue() != "plan" ||
+					len(got.Redacted) != 3 {
 					t.Errorf("%v", got)
 				}
 				continue
 			}
 			for i, want := range []struct{ who, sub string }{{"ada", "0"}, {"eve", "0"}, {"ada", "2"}} {
 				in := got.Inputs[i]
-				if in.Principal.Id != want.who || in.AuxData.Jwt["sub"].GetStringValue() != want.sub || in.AuxData.Jwts["second"].GetClaims()["sub"].GetStringValue() != want.sub {
+				if in.Principal.Id != want.who || in.AuxData.Jwt["sub"].GetStringValue() != want.sub ||
+					in.AuxData.Jwts["second"].GetClaims()["sub"].GetStringValue() != want.sub {
 					t.Errorf("input %d is of another: %v", i, in)
 				}
 			}
@@ -202,14 +228,21 @@ func TestRedactionReachesEveryPart(t *testing.T) {
 func TestAPlanWithoutWhatTheRuleTakesKeepsItsCondition(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
-		if err := setSettings(d, acme, decision.Settings{RetentionDays: 30, Redaction: []decision.Rule{{Path: "principal.attr.ssn", How: decision.Drop}}}); err != nil {
+		if err := setSettings(d, acme,
+			decision.Settings{RetentionDays: 30,
+				Redaction: []decision.Rule{{Path: "principal.attr.ssn", How: decision.Drop}}}); err != nil {
 			t.Fatal(err)
 		}
-		condition := &enginev1.PlanResourcesFilter_Expression_Operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Variable{Variable: "request.resource.attr.public"}}
+		condition := &enginev1.PlanResourcesFilter_Expression_Operand{
+			Node: &enginev1.PlanResourcesFilter_Expression_Operand_Variable{Variable: "request.resource.attr.public"}}
 		r := recorder(t, d)
 		r.Record(acme, decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Plan,
-			PlanInput:  &enginev1.PlanResourcesInput{Actions: []string{"read"}, Principal: asked(t, d, "ada", "read", deny, "d1").Inputs[0].Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document"}},
-			PlanOutput: &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_CONDITIONAL, Condition: condition}}})
+			PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"},
+				Principal: asked(t, d, "ada", "read", deny, "d1").Inputs[0].Principal,
+				Resource:  &enginev1.PlanResourcesInput_Resource{Kind: "document"}},
+			PlanOutput: &enginev1.PlanResourcesOutput{
+				Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_CONDITIONAL,
+					Condition: condition}}})
 		r.Close()
 		got := list(t, d, acme, decision.Filter{}, page.First()).Items[0]
 		if len(got.Redacted) != 0 || !proto.Equal(got.PlanOutput.GetFilter().GetCondition(), condition) {
@@ -227,7 +260,9 @@ func TestHashesAreOfOneTenant(t *testing.T) {
 		for _, slug := range []string{"acme", "globex"} {
 			c := d.Tenant(t, slug)
 			tenants = append(tenants, c)
-			if err := setSettings(d, c, decision.Settings{RetentionDays: 30, Redaction: []decision.Rule{{Path: "principal.attr.email", How: decision.Hash}}}); err != nil {
+			if err := setSettings(d, c,
+				decision.Settings{RetentionDays: 30,
+					Redaction: []decision.Rule{{Path: "principal.attr.email", How: decision.Hash}}}); err != nil {
 				t.Fatal(err)
 			}
 			for _, who := range []string{"ada", "ada", "bob"} {
@@ -254,11 +289,13 @@ func TestWithoutTheRuleNothingIsStored(t *testing.T) {
 		globex := d.Tenant(t, "globex")
 		r := recorder(t, d)
 		var broken []caller.Caller
-		for i, text := range []string{`{`, `{"retention_days":30,"redaction":[{"path":"principal.attr.email","how":"blur"}]}`} {
+		for i, text := range []string{`{`,
+			`{"retention_days":30,"redaction":[{"path":"principal.attr.email","how":"blur"}]}`} {
 			c := d.Tenant(t, fmt.Sprint("acme", i))
 			broken = append(broken, c)
 			if err := d.Update(ctx, c, func(tx *db.Tx) error {
-				tx.Later(`INSERT INTO decision_settings (tenant_id, settings, updated_at) VALUES ($1, $2, $3)`, text, tx.Now())
+				tx.Later(`INSERT INTO decision_settings (tenant_id, settings, updated_at) VALUES ($1, $2, $3)`, text,
+					tx.Now())
 				return nil
 			}); err != nil {
 				t.Fatal(err)
@@ -272,7 +309,8 @@ func TestWithoutTheRuleNothingIsStored(t *testing.T) {
 				t.Errorf("stored: %v", l.Items)
 			}
 		}
-		if l := list(t, d, globex, decision.Filter{}, page.First()); len(l.Items) != 1 || r.Written() != 1 || r.Dropped() != 2 {
+		if l := list(t, d, globex, decision.Filter{}, page.First()); len(l.Items) != 1 || r.Written() != 1 ||
+			r.Dropped() != 2 {
 			t.Errorf("the neighbour has %d; written %d, dropped %d", len(l.Items), r.Written(), r.Dropped())
 		}
 	})
@@ -287,7 +325,9 @@ func TestANewRuleCounts(t *testing.T) {
 		for r.Written() == 0 && r.Dropped() == 0 {
 			time.Sleep(time.Millisecond)
 		}
-		if err := setSettings(d, acme, decision.Settings{RetentionDays: 30, Redaction: []decision.Rule{{Path: "principal.attr.email", How: decision.Drop}}}); err != nil {
+		if err := setSettings(d, acme,
+			decision.Settings{RetentionDays: 30,
+				Redaction: []decision.Rule{{Path: "principal.attr.email", How: decision.Drop}}}); err != nil {
 			t.Fatal(err)
 		}
 		r.Record(acme, asked(t, d, "ada", "read", deny, "after"))
@@ -300,7 +340,8 @@ func TestANewRuleCounts(t *testing.T) {
 		}
 		var events []string
 		if err := d.View(ctx, acme, func(tx *db.Tx) (err error) {
-			events, err = db.List(ctx, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) }, `SELECT action FROM audit_events WHERE tenant_id = $1`)
+			events, err = db.List(ctx, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) },
+				`SELECT action FROM audit_events WHERE tenant_id = $1`)
 			return err
 		}); err != nil || len(events) != 1 || events[0] != "settings.update" {
 			t.Errorf("events %v: %v", events, err)

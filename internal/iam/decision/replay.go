@@ -143,7 +143,9 @@ func (p *replay) answer(ctx context.Context, r *Record) (why string, err error) 
 			p.report.Answers++
 			now := after[i].GetActions()[action]
 			if effect(now) != was.GetEffect() {
-				p.flip(r, flipped{input.GetPrincipal().GetId(), input.GetResource().GetKind(), input.GetResource().GetId(), action, was.GetEffect().String(), effect(now).String()}, now.GetPolicy())
+				p.flip(r, flipped{input.GetPrincipal().GetId(), input.GetResource().GetKind(),
+					input.GetResource().GetId(), action, was.GetEffect().String(), effect(now).String()},
+					now.GetPolicy())
 			}
 		}
 	}
@@ -172,7 +174,8 @@ func (p *replay) plan(ctx context.Context, r *Record) (why string, err error) {
 	}
 	p.report.Answers++
 	if was.GetKind() != now.GetKind() || !proto.Equal(was.GetCondition(), now.GetCondition()) {
-		p.flip(r, flipped{r.PlanInput.GetPrincipal().GetId(), r.PlanInput.GetResource().GetKind(), "", strings.Join(planActions(r.PlanInput), ","), was.GetKind().String(), now.GetKind().String()}, "")
+		p.flip(r, flipped{r.PlanInput.GetPrincipal().GetId(), r.PlanInput.GetResource().GetKind(), "",
+			strings.Join(planActions(r.PlanInput), ","), was.GetKind().String(), now.GetKind().String()}, "")
 	}
 	return "", nil
 }
@@ -180,7 +183,8 @@ func (p *replay) plan(ctx context.Context, r *Record) (why string, err error) {
 func (p *replay) flip(r *Record, f flipped, by string) {
 	x := p.flips[f]
 	if x == nil { // the newest comes first
-		x = &Flip{Principal: f.principal, ResourceKind: f.kind, ResourceID: f.resource, Action: f.action, Before: f.before, After: f.after, Policy: by, Last: r.At, Decision: r.ID}
+		x = &Flip{Principal: f.principal, ResourceKind: f.kind, ResourceID: f.resource, Action: f.action,
+			Before: f.before, After: f.after, Policy: by, Last: r.At, Decision: r.ID}
 		p.flips[f] = x
 	}
 	x.Times++
@@ -214,8 +218,10 @@ func (p *replay) finish() Report {
 	}
 	for _, flips := range [][]Flip{r.NewAllows, r.NewDenies, r.ChangedPlans} {
 		slices.SortFunc(flips, func(a, b Flip) int {
-			return cmp.Or(strings.Compare(a.Principal, b.Principal), strings.Compare(a.ResourceKind, b.ResourceKind), strings.Compare(a.ResourceID, b.ResourceID),
-				strings.Compare(a.Action, b.Action), strings.Compare(a.Before, b.Before), strings.Compare(a.After, b.After))
+			return cmp.Or(strings.Compare(a.Principal, b.Principal), strings.Compare(a.ResourceKind, b.ResourceKind),
+				strings.Compare(a.ResourceID, b.ResourceID),
+				strings.Compare(a.Action, b.Action), strings.Compare(a.Before, b.Before),
+				strings.Compare(a.After, b.After))
 		})
 	}
 	for _, why := range slices.Sorted(maps.Keys(p.unable)) {

@@ -45,7 +45,8 @@ func evaluator(t testing.TB, files policy.Files) *policy.Evaluator {
 }
 
 // decided asks the policies and returns the record of it, as the doors make one.
-func decided(t testing.TB, d *testkit.Database, e *policy.Evaluator, principal, action string, docs ...string) decision.Decision {
+func decided(t testing.TB, d *testkit.Database, e *policy.Evaluator, principal, action string,
+	docs ...string) decision.Decision {
 	t.Helper()
 	x := asked(t, d, principal, action, effectv1.Effect_EFFECT_UNSPECIFIED, docs...)
 	out, err := e.Check(ctx, x.Inputs)
@@ -56,7 +57,8 @@ func decided(t testing.TB, d *testkit.Database, e *policy.Evaluator, principal, 
 	return x
 }
 
-func replayed(t testing.TB, d *testkit.Database, c caller.Caller, files policy.Files, p decision.Period) decision.Report {
+func replayed(t testing.TB, d *testkit.Database, c caller.Caller, files policy.Files,
+	p decision.Period) decision.Report {
 	t.Helper()
 	if p.Records == 0 {
 		p.Records = 1000
@@ -105,20 +107,27 @@ func TestReplayShowsWhatADraftWouldFlip(t *testing.T) {
 
 		p := decision.Period{From: start, To: d.Clock.Now().Add(time.Hour)}
 		got := replayed(t, d, acme, documents("write"), p)
-		if a, b := flips(got.NewAllows), flips(got.NewDenies); a != "ada write document:d1 1x" || b != "ada read document:d1 2x, ada read document:d2 1x" {
+		if a, b := flips(got.NewAllows), flips(got.NewDenies); a != "ada write document:d1 1x" ||
+			b != "ada read document:d1 2x, ada read document:d2 1x" {
 			t.Errorf("new allows %q, new denies %q", a, b)
 		}
-		if got.Records != 7 || got.Replayed != 4 || got.Answers != 5 || got.Unaffected != 2 || len(got.Unreplayable) != 1 || got.Unreplayable[0] != (decision.UnableView{Reason: "oversized", Records: 1}) || !got.Complete || got.Stopped != "" {
+		if got.Records != 7 || got.Replayed != 4 || got.Answers != 5 || got.Unaffected != 2 ||
+			len(got.Unreplayable) != 1 ||
+			got.Unreplayable[0] != (decision.UnableView{Reason: "oversized", Records: 1}) || !got.Complete ||
+			got.Stopped != "" {
 			t.Errorf("%+v", got)
 		}
-		if f := got.NewDenies[0]; f.Before != "EFFECT_ALLOW" || f.After != "EFFECT_DENY" || !f.First.Equal(start.Add(time.Minute)) || !f.Last.Equal(start.Add(2*time.Minute)) {
+		if f := got.NewDenies[0]; f.Before != "EFFECT_ALLOW" || f.After != "EFFECT_DENY" ||
+			!f.First.Equal(start.Add(time.Minute)) || !f.Last.Equal(start.Add(2*time.Minute)) {
 			t.Errorf("%+v", f)
 		}
-		if same := replayed(t, d, acme, documents("read", "write if R.attr.owner == P.id"), p); len(same.NewAllows)+len(same.NewDenies) != 0 {
+		if same := replayed(t, d, acme, documents("read", "write if R.attr.owner == P.id"), p); len(same.NewAllows)+
+			len(same.NewDenies) != 0 {
 			t.Errorf("the same policies flip %v %v", same.NewAllows, same.NewDenies)
 		}
 
-		// In parts: each goes on where the one before stopped. The two that no draft changes count in none.
+		// In parts: each goes on where the one before stopped. The two that no draft changes count
+		// in none.
 		p.Records = 2
 		seen, rounds := 0, 0
 		for ; rounds < 10; rounds++ {
@@ -141,7 +150,9 @@ func TestReplayShowsWhatADraftWouldFlip(t *testing.T) {
 func TestReplayCountsWhatRedactionTook(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
 	acme := d.Tenant(t, "acme")
-	if err := setSettings(d, acme, decision.Settings{RetentionDays: 30, Redaction: []decision.Rule{{Path: "principal.attr.email", How: decision.Hash}}}); err != nil {
+	if err := setSettings(d, acme,
+		decision.Settings{RetentionDays: 30,
+			Redaction: []decision.Rule{{Path: "principal.attr.email", How: decision.Hash}}}); err != nil {
 		t.Fatal(err)
 	}
 	start := d.Clock.Now()
@@ -165,11 +176,14 @@ func TestReplayCountsWhatRedactionTook(t *testing.T) {
 		delete(files, "document_test.yaml") // the compiler wants it whole; only its text matters
 		e := evaluator(t, files)
 		maps.Copy(files, suite)
-		got, err := decision.Replay(ctx, d.DB, acme, e, files, policy.DefaultSettings(), decision.Period{From: p.From, To: p.To, Records: 10})
+		got, err := decision.Replay(ctx, d.DB, acme, e, files, policy.DefaultSettings(),
+			decision.Period{From: p.From, To: p.To, Records: 10})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want == "" && (got.Replayed != 1 || len(got.Unreplayable) != 0) || want != "" && (got.Replayed != 0 || len(got.Unreplayable) != 1 || got.Unreplayable[0].Reason != "redacted: principal.attr.email") {
+		if want == "" && (got.Replayed != 1 || len(got.Unreplayable) != 0) || want != "" &&
+			(got.Replayed != 0 || len(got.Unreplayable) != 1 ||
+				got.Unreplayable[0].Reason != "redacted: principal.attr.email") {
 			t.Errorf("%s: %+v", condition, got)
 		}
 	}
@@ -181,8 +195,10 @@ func TestReplayComparesPlans(t *testing.T) {
 	start := d.Clock.Now()
 	r := recorder(t, d)
 	plan := func(e *policy.Evaluator, principal string) {
-		x := decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Plan, PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"},
-			Principal: asked(t, d, principal, "read", deny, "d1").Inputs[0].Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document"}}}
+		x := decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Plan,
+			PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"},
+				Principal: asked(t, d, principal, "read", deny, "d1").Inputs[0].Principal,
+				Resource:  &enginev1.PlanResourcesInput_Resource{Kind: "document"}}}
 		out, err := e.Plan(ctx, x.PlanInput)
 		if err != nil {
 			t.Fatal(err)
@@ -195,8 +211,10 @@ func TestReplayComparesPlans(t *testing.T) {
 	plan(evaluator(t, documents("read if R.attr.public == true")), "public")
 	plan(evaluator(t, documents("read")), "all")
 	r.Close()
-	got := replayed(t, d, acme, documents("read if R.attr.owner == P.id"), decision.Period{From: start, To: start.Add(time.Hour)})
-	if a, b, c := flips(got.NewAllows), flips(got.NewDenies), flips(got.ChangedPlans); a != "none read document: 1x" || b != "all read document: 1x" || c != "public read document: 1x" {
+	got := replayed(t, d, acme, documents("read if R.attr.owner == P.id"),
+		decision.Period{From: start, To: start.Add(time.Hour)})
+	if a, b, c := flips(got.NewAllows), flips(got.NewDenies), flips(got.ChangedPlans); a != "none read document: 1x" ||
+		b != "all read document: 1x" || c != "public read document: 1x" {
 		t.Errorf("%q %q %q", a, b, c)
 	}
 }
@@ -212,14 +230,19 @@ func TestReplayPassesOverWhatNoDraftChanges(t *testing.T) {
 			x.Kind = kind
 			r.Record(acme, x)
 		}
-		plan := decision.Decision{ID: id.At(start), Kind: decision.Plan, PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"write"},
-			Principal: asked(t, d, "ada", "write", deny, "d1").Inputs[0].Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "gatehouse:user"}},
-			PlanOutput: &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED}}}
+		plan := decision.Decision{ID: id.At(start), Kind: decision.Plan,
+			PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"write"},
+				Principal: asked(t, d, "ada", "write", deny, "d1").Inputs[0].Principal,
+				Resource:  &enginev1.PlanResourcesInput_Resource{Kind: "gatehouse:user"}},
+			PlanOutput: &enginev1.PlanResourcesOutput{
+				Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED}}}
 		r.Record(acme, plan)
 		refused := plan
 		refused.ID, refused.Reason = id.At(start), "principal.locked"
-		refused.PlanInput = &enginev1.PlanResourcesInput{Actions: []string{"write"}, Principal: plan.PlanInput.Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document"}}
-		refused.PlanOutput = &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED}}
+		refused.PlanInput = &enginev1.PlanResourcesInput{Actions: []string{"write"},
+			Principal: plan.PlanInput.Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document"}}
+		refused.PlanOutput = &enginev1.PlanResourcesOutput{
+			Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED}}
 		r.Record(acme, refused)
 		// Of two principals one was refused: which, the record does not say.
 		both := asked(t, d, "ada", "write", deny, "d1", "d2")
@@ -228,15 +251,18 @@ func TestReplayPassesOverWhatNoDraftChanges(t *testing.T) {
 		r.Record(acme, both)
 		r.Close()
 		got := replayed(t, d, acme, documents("write"), decision.Period{From: start, To: start.Add(time.Hour)})
-		if len(got.NewAllows)+len(got.NewDenies)+len(got.ChangedPlans) != 0 || got.Records != 5 || got.Unaffected != 4 || got.Replayed != 0 ||
-			len(got.Unreplayable) != 1 || got.Unreplayable[0] != (decision.UnableView{Reason: "some of several principals were refused", Records: 1}) {
+		if len(got.NewAllows)+len(got.NewDenies)+len(got.ChangedPlans) != 0 || got.Records != 5 ||
+			got.Unaffected != 4 || got.Replayed != 0 ||
+			len(got.Unreplayable) != 1 ||
+			got.Unreplayable[0] != (decision.UnableView{Reason: "some of several principals were refused",
+				Records: 1}) {
 			t.Errorf("%+v", got)
 		}
 	})
 }
 
-// However many calls of the management API and sign-ins there are, a replay with a small limit reaches
-// the tenant's own records behind them.
+// However many calls of the management API and sign-ins there are, a replay with a small limit
+// reaches the tenant's own records behind them.
 func TestALimitCountsWhatADraftCanChange(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -258,11 +284,13 @@ func TestALimitCountsWhatADraftCanChange(t *testing.T) {
 		r.Close()
 		p := decision.Period{From: start, To: start.Add(time.Hour), Records: 2}
 		got := replayed(t, d, acme, documents("write"), p)
-		if a := flips(got.NewAllows); a != "bob write document:d1 1x, eve write document:d1 1x" || got.Replayed != 2 || got.Unaffected != others || got.Records != others+2 || got.Stopped != "records" || got.Complete {
+		if a := flips(got.NewAllows); a != "bob write document:d1 1x, eve write document:d1 1x" || got.Replayed != 2 ||
+			got.Unaffected != others || got.Records != others+2 || got.Stopped != "records" || got.Complete {
 			t.Errorf("%q, %+v", a, got)
 		}
 		p.To = got.Until
-		if got := replayed(t, d, acme, documents("write"), p); flips(got.NewAllows) != "ada write document:d1 1x" || got.Records != 1 || !got.Complete {
+		if got := replayed(t, d, acme, documents("write"), p); flips(got.NewAllows) != "ada write document:d1 1x" ||
+			got.Records != 1 || !got.Complete {
 			t.Errorf("the rest: %+v", got)
 		}
 	})
@@ -284,9 +312,11 @@ func TestFlipsAreOfAPrincipalAResourceAndAnAction(t *testing.T) {
 		}
 		r.Close()
 		files := documents("read", "write")
-		files["folder.yaml"] = []byte(strings.Replace(string(files["document.yaml"]), "resource: document", "resource: folder", 1))
+		files["folder.yaml"] = []byte(strings.Replace(string(files["document.yaml"]), "resource: document",
+			"resource: folder", 1))
 		got := replayed(t, d, acme, files, decision.Period{From: start, To: start.Add(time.Hour)})
-		const want = "ada read document:d1 2x, ada write document:d1 1x, ada read document:d2 1x, ada read folder:d1 1x, bob read document:d1 1x"
+		const want = "ada read document:d1 2x, ada write document:d1 1x, ada read document:d2 1x, ada read " +
+			"folder:d1 1x, bob read document:d1 1x"
 		if s := flips(got.NewAllows); s != want || len(got.NewDenies)+len(got.ChangedPlans) != 0 {
 			t.Errorf("%s\nwant %s", s, want)
 		}
@@ -346,8 +376,10 @@ func TestAReplayIsBoundedInFlips(t *testing.T) {
 	}
 	r.Close()
 	got := replayed(t, d, acme, documents("write"), decision.Period{From: start, To: start.Add(time.Hour)})
-	if len(got.NewAllows) != 2000 || got.Complete || got.Stopped != "flips" || got.Records != 40 || !got.Until.Equal(start.Add(3*time.Second)) {
-		t.Errorf("%d flips of %d records until %s, stopped by %q", len(got.NewAllows), got.Records, got.Until, got.Stopped)
+	if len(got.NewAllows) != 2000 || got.Complete || got.Stopped != "flips" || got.Records != 40 ||
+		!got.Until.Equal(start.Add(3*time.Second)) {
+		t.Errorf("%d flips of %d records until %s, stopped by %q", len(got.NewAllows), got.Records, got.Until,
+			got.Stopped)
 	}
 }
 
@@ -365,8 +397,11 @@ func TestADraftThatCannotAnswer(t *testing.T) {
 	x.Inputs[0].Resource.Attr["l"] = value(t, numbers)
 	r.Record(acme, x)
 	r.Close()
-	got := replayed(t, d, acme, documents("read if R.attr.l.all(a, R.attr.l.all(b, R.attr.l.all(c, a + b + c >= 0.0)))"), decision.Period{From: start, To: start.Add(time.Hour)})
-	if got.Replayed != 0 || len(got.NewDenies) != 0 || len(got.Unreplayable) != 1 || got.Unreplayable[0].Reason != "the draft cannot answer" || !got.Complete {
+	got := replayed(t, d, acme,
+		documents("read if R.attr.l.all(a, R.attr.l.all(b, R.attr.l.all(c, a + b + c >= 0.0)))"),
+		decision.Period{From: start, To: start.Add(time.Hour)})
+	if got.Replayed != 0 || len(got.NewDenies) != 0 || len(got.Unreplayable) != 1 ||
+		got.Unreplayable[0].Reason != "the draft cannot answer" || !got.Complete {
 		t.Errorf("%+v", got)
 	}
 }
@@ -384,25 +419,31 @@ func TestReplayErrsToTheSafeSide(t *testing.T) {
 		settings policy.Settings
 		want     string
 	}{
-		"every attribute":        {"principal.attr.*", documents("read"), policy.DefaultSettings(), "redacted: principal.attr.*"},
-		"one":                    {"principal.attr.email", documents("read"), policy.DefaultSettings(), ""},
-		"schemas not enforced":   {"principal.attr.email", schema, policy.DefaultSettings(), ""},
-		"schemas that reject":    {"principal.attr.email", schema, rejecting, "redacted: principal.attr.email"},
-		"rejecting, no schemas":  {"principal.attr.email", documents("read"), rejecting, ""},
-		"one below, by its root": {"principal.attr.team.name", documents("read if P.attr.team.lead == ''"), policy.DefaultSettings(), "redacted: principal.attr.team.name"},
+		"every attribute": {"principal.attr.*", documents("read"), policy.DefaultSettings(),
+			"redacted: principal.attr.*"},
+		"one":                   {"principal.attr.email", documents("read"), policy.DefaultSettings(), ""},
+		"schemas not enforced":  {"principal.attr.email", schema, policy.DefaultSettings(), ""},
+		"schemas that reject":   {"principal.attr.email", schema, rejecting, "redacted: principal.attr.email"},
+		"rejecting, no schemas": {"principal.attr.email", documents("read"), rejecting, ""},
+		"one below, by its root": {"principal.attr.team.name", documents("read if P.attr.team.lead == ''"),
+			policy.DefaultSettings(), "redacted: principal.attr.team.name"},
 	} {
 		acme := d.Tenant(t, strings.ReplaceAll(strings.ReplaceAll(name, " ", "-"), ",", ""))
-		if err := setSettings(d, acme, decision.Settings{RetentionDays: 30, Redaction: []decision.Rule{{Path: c.path, How: decision.Hash}}}); err != nil {
+		if err := setSettings(d, acme,
+			decision.Settings{RetentionDays: 30,
+				Redaction: []decision.Rule{{Path: c.path, How: decision.Hash}}}); err != nil {
 			t.Fatal(err)
 		}
 		r := recorder(t, d)
 		r.Record(acme, asked(t, d, "ada", "read", allow, "d1"))
 		r.Close()
-		got, err := decision.Replay(ctx, d.DB, acme, evaluator(t, c.files), c.files, c.settings, decision.Period{From: d.Clock.Now().Add(-time.Hour), To: d.Clock.Now().Add(time.Hour), Records: 10})
+		got, err := decision.Replay(ctx, d.DB, acme, evaluator(t, c.files), c.files, c.settings,
+			decision.Period{From: d.Clock.Now().Add(-time.Hour), To: d.Clock.Now().Add(time.Hour), Records: 10})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.want == "" && (got.Replayed != 1 || len(got.Unreplayable) != 0) || c.want != "" && (got.Replayed != 0 || len(got.Unreplayable) != 1 || got.Unreplayable[0].Reason != c.want) {
+		if c.want == "" && (got.Replayed != 1 || len(got.Unreplayable) != 0) || c.want != "" &&
+			(got.Replayed != 0 || len(got.Unreplayable) != 1 || got.Unreplayable[0].Reason != c.want) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -412,13 +453,17 @@ func TestReplayErrsToTheSafeSide(t *testing.T) {
 func TestReplayCountsConditionsThatRedactionTook(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
-		if err := setSettings(d, acme, decision.Settings{RetentionDays: 30, Redaction: []decision.Rule{{Path: "principal.attr.email", How: decision.Drop}}}); err != nil {
+		if err := setSettings(d, acme,
+			decision.Settings{RetentionDays: 30,
+				Redaction: []decision.Rule{{Path: "principal.attr.email", How: decision.Drop}}}); err != nil {
 			t.Fatal(err)
 		}
 		start := d.Clock.Now()
 		r := recorder(t, d)
-		x := decision.Decision{ID: id.At(start), Kind: decision.Plan, PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"},
-			Principal: asked(t, d, "ada", "read", deny, "d1").Inputs[0].Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "document"}}}
+		x := decision.Decision{ID: id.At(start), Kind: decision.Plan,
+			PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"},
+				Principal: asked(t, d, "ada", "read", deny, "d1").Inputs[0].Principal,
+				Resource:  &enginev1.PlanResourcesInput_Resource{Kind: "document"}}}
 		out, err := evaluator(t, documents("read if R.attr.owner == P.id")).Plan(ctx, x.PlanInput)
 		if err != nil {
 			t.Fatal(err)
@@ -428,7 +473,8 @@ func TestReplayCountsConditionsThatRedactionTook(t *testing.T) {
 		r.Close()
 		p := decision.Period{From: start, To: start.Add(time.Hour)}
 		got := replayed(t, d, acme, documents("read if R.attr.public == true"), p)
-		if got.Replayed != 0 || len(got.ChangedPlans) != 0 || len(got.Unreplayable) != 1 || got.Unreplayable[0] != (decision.UnableView{Reason: "redacted: the condition of the plan", Records: 1}) {
+		if got.Replayed != 0 || len(got.ChangedPlans) != 0 || len(got.Unreplayable) != 1 ||
+			got.Unreplayable[0] != (decision.UnableView{Reason: "redacted: the condition of the plan", Records: 1}) {
 			t.Errorf("%+v", got)
 		}
 		if got := replayed(t, d, acme, documents("read"), p); len(got.NewAllows) != 1 || got.Replayed != 1 {

@@ -24,11 +24,17 @@ import (
 const maxReplays = 100
 
 var (
-	errNoReplay       = fault.New(fault.NotFound, "policy.no_replay", "This version of the draft has not been replayed. Replay it first.")
-	errManyReplays    = fault.New(fault.Limited, "policy.many_replays", "This version of the draft has been replayed %d times. Change it or publish it.", maxReplays)
-	errUnacknowledged = fault.New(fault.Conflict, "policy.unacknowledged", "Replaying this draft found decisions that were denied and would be allowed, and this request does not acknowledge them. Look at them in the replay, and publish with its acknowledge as acknowledged if they are meant.")
-	errDraftMoved     = fault.New(fault.Conflict, "policy.draft_changed", "The draft was changed while it was being replayed. Replay it again.")
-	errPeriod         = fault.InvalidField("request.invalid", "from", "The period must begin before it ends.")
+	errNoReplay = fault.New(fault.NotFound, "policy.no_replay",
+		"This version of the draft has not been replayed. Replay it first.")
+	errManyReplays = fault.New(fault.Limited, "policy.many_replays",
+		"This version of the draft has been replayed %d times. Change it or publish it.", maxReplays)
+	errUnacknowledged = fault.New(fault.Conflict, "policy.unacknowledged",
+		"Replaying this draft found decisions that were denied and would be allowed, and this request does not "+
+			"acknowledge them. Look at them in the replay, and publish with its acknowledge as acknowledged if they "+
+			"are meant.")
+	errDraftMoved = fault.New(fault.Conflict, "policy.draft_changed",
+		"The draft was changed while it was being replayed. Replay it again.")
+	errPeriod = fault.InvalidField("request.invalid", "from", "The period must begin before it ends.")
 )
 
 // Period says which records a replay is about.
@@ -39,11 +45,13 @@ type Period struct {
 
 // Replay answers the records of a period anew by a draft, the newest first, until it has seen
 // them all or met a limit.
-func Replay(ctx context.Context, d *db.DB, c caller.Caller, draft *policy.Evaluator, files policy.Files, s policy.Settings, p Period) (Report, error) {
+func Replay(ctx context.Context, d *db.DB, c caller.Caller, draft *policy.Evaluator, files policy.Files,
+	s policy.Settings, p Period) (Report, error) {
 	return replayWithin(ctx, replayTime, d, c, draft, files, s, p)
 }
 
-func replayWithin(ctx context.Context, bound time.Duration, d *db.DB, c caller.Caller, draft *policy.Evaluator, files policy.Files, s policy.Settings, p Period) (Report, error) {
+func replayWithin(ctx context.Context, bound time.Duration, d *db.DB, c caller.Caller, draft *policy.Evaluator,
+	files policy.Files, s policy.Settings, p Period) (Report, error) {
 	run := replay{draft: draft, reads: mayRead(files, s), flips: map[flipped]*Flip{}, unable: map[string]int{}}
 	run.report = Report{ID: id.New(), From: p.From, To: p.To, Until: p.To}
 	limited, cancel := context.WithTimeout(ctx, bound)
@@ -55,10 +63,12 @@ func replayWithin(ctx context.Context, bound time.Duration, d *db.DB, c caller.C
 			return f.scan(limited, tx, after, scanRows)
 		})
 		for i := 0; err == nil && i < len(rows); i++ {
-			// Never between two records of one moment: what goes on from Until would pass over the second.
+			// Never between two records of one moment: what goes on from Until would pass over the
+			// second.
 			between := !rows[i].At.Equal(run.report.Until)
 			switch {
-			// What no draft can change is passed over: of management calls alone there may be more than the limit.
+			// What no draft can change is passed over: of management calls alone there may be more
+			// than the limit.
 			case between && run.report.Records-run.report.Unaffected >= p.Records:
 				run.report.Stopped = "records"
 			case between && len(run.flips) >= maxFlips:
@@ -95,7 +105,9 @@ func keepReplay(ctx context.Context, tx *db.Tx, version, now id.ID, r *Report) e
 	if now != version {
 		return errDraftMoved
 	}
-	if _, err := tx.Exec(ctx, `DELETE FROM policy_replays WHERE tenant_id = $1 AND (draft_version <> $2 OR digest = $3)`, version, r.digest); err != nil {
+	if _, err := tx.Exec(ctx,
+		`DELETE FROM policy_replays WHERE tenant_id = $1 AND (draft_version <> $2 OR digest = $3)`, version,
+		r.digest); err != nil {
 		return err
 	}
 	found, err := digests(ctx, tx, version)
@@ -110,17 +122,22 @@ func keepReplay(ctx context.Context, tx *db.Tx, version, now id.ID, r *Report) e
 	if err != nil {
 		return err
 	}
-	tx.Later(`INSERT INTO policy_replays (tenant_id, id, draft_version, digest, report, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+	tx.Later(
+		`INSERT INTO policy_replays (tenant_id, id, draft_version, digest, report, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6)`,
 		r.ID, version, r.digest, text, tx.Now())
-	audit.Write(tx, audit.Event{Action: "policy.replay", Target: audit.Target{Kind: "policy", ID: "draft", Name: "draft"}, Detail: map[string]any{
-		"records": r.Records, "replayed": r.Replayed, "new_allows": len(r.NewAllows), "new_denies": len(r.NewDenies), "complete": r.Complete}})
+	audit.Write(tx, audit.Event{Action: "policy.replay",
+		Target: audit.Target{Kind: "policy", ID: "draft", Name: "draft"}, Detail: map[string]any{
+			"records": r.Records, "replayed": r.Replayed, "new_allows": len(r.NewAllows),
+			"new_denies": len(r.NewDenies), "complete": r.Complete}})
 	return nil
 }
 
 // lastReplay returns the newest report of a draft's version.
 func lastReplay(ctx context.Context, tx *db.Tx, version id.ID) (r Report, err error) {
 	text, err := db.One(ctx, tx, func(row db.Row) (b []byte, err error) { return b, row.Scan(&b) },
-		`SELECT report FROM policy_replays WHERE tenant_id = $1 AND draft_version = $2 ORDER BY id DESC LIMIT 1`, version)
+		`SELECT report FROM policy_replays WHERE tenant_id = $1 AND draft_version = $2 ORDER BY id DESC LIMIT 1`,
+		version)
 	if errors.Is(err, db.ErrNoRows) {
 		return Report{}, errNoReplay
 	}
@@ -136,12 +153,14 @@ func lastReplay(ctx context.Context, tx *db.Tx, version id.ID) (r Report, err er
 // digests are those of all replays of a draft's version, "" among them where one found nothing.
 func digests(ctx context.Context, tx *db.Tx, version id.ID) ([]string, error) {
 	return db.List(ctx, tx, func(row db.Row) (s string, err error) { return s, row.Scan(&s) },
-		fmt.Sprintf(`SELECT digest FROM policy_replays WHERE tenant_id = $1 AND draft_version = $2 LIMIT %d`, maxReplays), version)
+		fmt.Sprintf(`SELECT digest FROM policy_replays WHERE tenant_id = $1 AND draft_version = $2 LIMIT %d`,
+			maxReplays), version)
 }
 
 // together is what acknowledges several replays: the digest of one, or a digest of them all.
 func together(found []string) string {
-	found = slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(found))), func(s string) bool { return s == "" })
+	found = slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(found))),
+		func(s string) bool { return s == "" })
 	if len(found) < 2 {
 		return strings.Join(found, "")
 	}

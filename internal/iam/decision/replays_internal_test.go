@@ -22,7 +22,9 @@ var background = context.Background()
 func found(principals ...string) *Report {
 	r := &Report{ID: id.New()}
 	for _, p := range principals {
-		r.NewAllows = append(r.NewAllows, Flip{Principal: p, ResourceKind: "document", ResourceID: "d1", Action: "read", Before: "EFFECT_DENY", After: "EFFECT_ALLOW"})
+		r.NewAllows = append(r.NewAllows,
+			Flip{Principal: p, ResourceKind: "document", ResourceID: "d1", Action: "read", Before: "EFFECT_DENY",
+				After: "EFFECT_ALLOW"})
 	}
 	r.digest = digest(r.NewAllows)
 	return r
@@ -44,7 +46,8 @@ func (k desk) acknowledged(version id.ID, text string) error {
 }
 
 func (k desk) last(version id.ID) (r Report, err error) {
-	err = k.d.View(background, k.c, func(tx *db.Tx) (err error) { r, err = lastReplay(background, tx, version); return err })
+	err = k.d.View(background, k.c,
+		func(tx *db.Tx) (err error) { r, err = lastReplay(background, tx, version); return err })
 	return r, err
 }
 
@@ -73,7 +76,8 @@ func TestAllReplaysOfTheVersionAreAcknowledged(t *testing.T) {
 			if err := k.keep(version, r); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := k.last(version); err != nil || got.ID != r.ID || got.Acknowledge != r.Acknowledge || got.DraftVersion != version.String() {
+			if got, err := k.last(version); err != nil || got.ID != r.ID || got.Acknowledge != r.Acknowledge ||
+				got.DraftVersion != version.String() {
 				t.Errorf("the last replay is %+v: %v", got, err)
 			}
 			return r
@@ -106,7 +110,8 @@ func TestAllReplaysOfTheVersionAreAcknowledged(t *testing.T) {
 		}
 		accepts(one, bob.Acknowledge)
 
-		// The draft changes: what was found of it before counts no more, nor does what acknowledged it.
+		// The draft changes: what was found of it before counts no more, nor does what acknowledged
+		// it.
 		accepts(two, "")
 		if _, err := k.last(two); !errors.Is(err, errNoReplay) {
 			t.Errorf("a version that was not replayed: %v", err)
@@ -119,12 +124,15 @@ func TestAllReplaysOfTheVersionAreAcknowledged(t *testing.T) {
 		if _, err := k.last(one); !errors.Is(err, errNoReplay) {
 			t.Errorf("a version that is no more: %v", err)
 		}
-		if err := d.Update(background, k.c, func(tx *db.Tx) error { return keepReplay(background, tx, two, id.New(), found("max")) }); !errors.Is(err, errDraftMoved) {
+		if err := d.Update(background, k.c,
+			func(tx *db.Tx) error { return keepReplay(background, tx, two, id.New(), found("max")) }); !errors.Is(err,
+			errDraftMoved) {
 			t.Errorf("a draft that moved: %v", err)
 		}
 		var events []string
 		if err := d.View(background, k.c, func(tx *db.Tx) (err error) {
-			events, err = db.List(background, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) }, `SELECT action FROM audit_events WHERE tenant_id = $1 AND action = 'policy.replay'`)
+			events, err = db.List(background, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) },
+				`SELECT action FROM audit_events WHERE tenant_id = $1 AND action = 'policy.replay'`)
 			return err
 		}); err != nil || len(events) != 7 {
 			t.Errorf("%d events of 7 replays: %v", len(events), err)
@@ -154,7 +162,8 @@ func TestAVersionIsReplayedABoundedNumberOfTimes(t *testing.T) {
 
 // Whatever would be allowed otherwise is another digest; how often it was asked is not.
 func TestADigestStandsForTheNewAllows(t *testing.T) {
-	flip := Flip{Principal: "ada", ResourceKind: "document", ResourceID: "d1", Action: "read", Before: "EFFECT_DENY", After: "EFFECT_ALLOW"}
+	flip := Flip{Principal: "ada", ResourceKind: "document", ResourceID: "d1", Action: "read", Before: "EFFECT_DENY",
+		After: "EFFECT_ALLOW"}
 	want := digest([]Flip{flip})
 	for name, change := range map[string]func(f *Flip){
 		"principal": func(f *Flip) { f.Principal = "bob" },
@@ -180,7 +189,9 @@ func TestADigestStandsForTheNewAllows(t *testing.T) {
 // begins with it.
 func TestWhatTheTimeEndedIsNotCounted(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
-	files := policy.Files{"document.yaml": []byte("apiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: document, version: default, rules: [{actions: [read], effect: EFFECT_ALLOW, roles: [employee]}]}\n")}
+	files := policy.Files{"document.yaml": []byte(
+		"apiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: document, version: default, rules: [{actions: " +
+			"[read], effect: EFFECT_ALLOW, roles: [employee]}]}\n")}
 	table, err := policy.Compile(background, files, policy.DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
@@ -190,17 +201,22 @@ func TestWhatTheTimeEndedIsNotCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := d.Clock.Now()
-	run := replay{draft: e, reads: func(string) bool { return false }, flips: map[flipped]*Flip{}, unable: map[string]int{}, report: Report{Until: to}}
+	run := replay{draft: e, reads: func(string) bool { return false }, flips: map[flipped]*Flip{},
+		unable: map[string]int{}, report: Report{Until: to}}
 	over, cancel := context.WithCancel(background)
 	cancel()
 	r := &Record{At: to.Add(-time.Minute), Decision: Decision{
-		Inputs:  []*enginev1.CheckInput{{Principal: &enginev1.Principal{Id: "ada", Roles: []string{"employee"}}, Resource: &enginev1.Resource{Kind: "document", Id: "d1"}, Actions: []string{"read"}}},
+		Inputs: []*enginev1.CheckInput{
+			{Principal: &enginev1.Principal{Id: "ada", Roles: []string{"employee"}},
+				Resource: &enginev1.Resource{Kind: "document", Id: "d1"}, Actions: []string{"read"}}},
 		Outputs: []*enginev1.CheckOutput{{Actions: map[string]*enginev1.CheckOutput_ActionEffect{"read": {Effect: 2}}}},
 	}}
-	if err := run.record(over, r); !errors.Is(err, context.Canceled) || run.report.Records != 0 || !run.report.Until.Equal(to) || len(run.unable) != 0 {
+	if err := run.record(over, r); !errors.Is(err, context.Canceled) || run.report.Records != 0 ||
+		!run.report.Until.Equal(to) || len(run.unable) != 0 {
 		t.Errorf("%v, %+v, %v", err, run.report, run.unable)
 	}
-	if err := run.record(background, r); err != nil || run.report.Records != 1 || !run.report.Until.Equal(r.At) || len(run.finish().NewAllows) != 1 {
+	if err := run.record(background, r); err != nil || run.report.Records != 1 || !run.report.Until.Equal(r.At) ||
+		len(run.finish().NewAllows) != 1 {
 		t.Errorf("%v, %+v", err, run.report)
 	}
 

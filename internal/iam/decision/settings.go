@@ -56,7 +56,8 @@ func (s Settings) check() error {
 
 // ReadSettings returns the tenant's settings.
 func ReadSettings(ctx context.Context, tx *db.Tx) (Settings, error) {
-	text, err := db.One(ctx, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) }, `SELECT settings FROM decision_settings WHERE tenant_id = $1`)
+	text, err := db.One(ctx, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) },
+		`SELECT settings FROM decision_settings WHERE tenant_id = $1`)
 	if errors.Is(err, db.ErrNoRows) {
 		return DefaultSettings(), nil
 	}
@@ -84,7 +85,8 @@ func WriteSettings(tx *db.Tx, s Settings) error {
 		return err
 	}
 	tx.Later(`INSERT INTO decision_settings (tenant_id, settings, updated_at) VALUES ($1, $2, $3)
-		ON CONFLICT (tenant_id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at`, string(text), tx.Now())
+		ON CONFLICT (tenant_id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at`,
+		string(text), tx.Now())
 	audit.Write(tx, audit.Event{Action: "settings.update", Target: audit.Target{Kind: "decision-settings"},
 		Detail: map[string]any{"retention_days": s.RetentionDays, "redaction_rules": len(s.Redaction)}})
 	tenant.Touch(tx)

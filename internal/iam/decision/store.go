@@ -34,7 +34,8 @@ func scanRecord(row db.Row) (r Record, err error) {
 
 // Get returns a record, or ErrNotFound.
 func Get(ctx context.Context, tx *db.Tx, decision id.ID) (Record, error) {
-	r, err := db.One(ctx, tx, scanRecord, `SELECT `+columns+` FROM decisions WHERE tenant_id = $1 AND id = $2`, decision)
+	r, err := db.One(ctx, tx, scanRecord, `SELECT `+columns+` FROM decisions WHERE tenant_id = $1 AND id = $2`,
+		decision)
 	if errors.Is(err, db.ErrNoRows) {
 		return Record{}, ErrNotFound
 	}
@@ -127,7 +128,8 @@ func (f Filter) scan(ctx context.Context, tx *db.Tx, after id.ID, limit int) ([]
 		args = append(args, key(by.value), several)
 		var both []string
 		for _, p := range parts {
-			both = append(both, fmt.Sprintf("%s AND %s = $%d", p, by.column, len(args)), fmt.Sprintf("%s AND %s = $%d", p, by.column, len(args)+1))
+			both = append(both, fmt.Sprintf("%s AND %s = $%d", p, by.column, len(args)),
+				fmt.Sprintf("%s AND %s = $%d", p, by.column, len(args)+1))
 		}
 		parts = both
 	}
@@ -155,7 +157,8 @@ func (f Filter) keep(r *Record) bool {
 		return false
 	}
 	if r.PlanInput != nil {
-		return f.ResourceID == "" && (f.Principal == "" || r.principal().GetId() == f.Principal) && (f.ResourceKind == "" || r.PlanInput.GetResource().GetKind() == f.ResourceKind) &&
+		return f.ResourceID == "" && (f.Principal == "" || r.principal().GetId() == f.Principal) &&
+			(f.ResourceKind == "" || r.PlanInput.GetResource().GetKind() == f.ResourceKind) &&
 			(f.Action == "" || slices.Contains(planActions(r.PlanInput), f.Action))
 	}
 	if f.Principal == "" && f.ResourceKind == "" && f.ResourceID == "" && f.Action == "" && f.Effect == 0 {
@@ -163,7 +166,9 @@ func (f Filter) keep(r *Record) bool {
 	}
 	r.shown = []int{}
 	for i, in := range r.Inputs {
-		if f.Principal != "" && in.GetPrincipal().GetId() != f.Principal || f.ResourceKind != "" && in.GetResource().GetKind() != f.ResourceKind || f.ResourceID != "" && in.GetResource().GetId() != f.ResourceID {
+		if f.Principal != "" && in.GetPrincipal().GetId() != f.Principal || f.ResourceKind != "" &&
+			in.GetResource().GetKind() != f.ResourceKind || f.ResourceID != "" &&
+			in.GetResource().GetId() != f.ResourceID {
 			continue
 		}
 		for action, a := range r.effectsOf(i) {
@@ -194,7 +199,8 @@ func planActions(in *enginev1.PlanResourcesInput) []string {
 // Purge deletes up to limit records that are older than the tenant's retention and reports
 // whether there may be more.
 func Purge(ctx context.Context, tx *db.Tx, retention time.Duration, limit int) (bool, error) {
-	n, err := tx.Exec(ctx, `DELETE FROM decisions WHERE tenant_id = $1 AND id IN (SELECT id FROM decisions WHERE tenant_id = $1 AND id < $2 ORDER BY id LIMIT $3)`,
+	n, err := tx.Exec(ctx, `DELETE FROM decisions WHERE tenant_id = $1
+		AND id IN (SELECT id FROM decisions WHERE tenant_id = $1 AND id < $2 ORDER BY id LIMIT $3)`,
 		first(tx.Now().Add(-retention)), limit)
 	return n == int64(limit), err
 }

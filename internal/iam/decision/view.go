@@ -87,9 +87,12 @@ func listed(r Record) View { return r.view(false) }
 
 func (r *Record) view(attributes bool) View {
 	v := View{
-		ID: r.ID, At: r.At, Kind: string(r.Kind), RequestID: r.RequestID, Revision: r.Revision, TookMicros: r.Took.Microseconds(),
-		Actor:         ActorView{Kind: string(r.Actor.Kind), ID: r.Actor.ID.String(), Name: r.Actor.Name, TenantID: r.Actor.Tenant.String()},
-		ApplicationID: askedBy(r.Actor).String(), PrincipalMode: string(r.Mode), Reason: r.Reason, Oversized: r.Oversized, Results: []ResultView{},
+		ID: r.ID, At: r.At, Kind: string(r.Kind), RequestID: r.RequestID, Revision: r.Revision,
+		TookMicros: r.Took.Microseconds(),
+		Actor: ActorView{Kind: string(r.Actor.Kind), ID: r.Actor.ID.String(), Name: r.Actor.Name,
+			TenantID: r.Actor.Tenant.String()},
+		ApplicationID: askedBy(r.Actor).String(), PrincipalMode: string(r.Mode), Reason: r.Reason,
+		Oversized: r.Oversized, Results: []ResultView{},
 	}
 	for _, m := range r.Redacted {
 		if !slices.Contains(v.Redacted, m.Path) {
@@ -103,7 +106,8 @@ func (r *Record) view(attributes bool) View {
 		return (&structpb.Struct{Fields: a}).AsMap()
 	}
 	principal := func(p *enginev1.Principal) PrincipalView {
-		return PrincipalView{ID: p.GetId(), Roles: append([]string{}, p.GetRoles()...), PolicyVersion: p.GetPolicyVersion(), Scope: p.GetScope(), Attr: attr(p.GetAttr())}
+		return PrincipalView{ID: p.GetId(), Roles: append([]string{}, p.GetRoles()...),
+			PolicyVersion: p.GetPolicyVersion(), Scope: p.GetScope(), Attr: attr(p.GetAttr())}
 	}
 	v.Principal = principal(r.principal())
 	mixed := r.PlanInput == nil && r.principalKey() == several
@@ -111,7 +115,8 @@ func (r *Record) view(attributes bool) View {
 		res := in.GetResource()
 		v.CallerRequestID = in.GetRequestId()
 		v.Plan = &PlanView{Actions: planActions(in), Filter: r.PlanOutput.GetFilter().GetKind().String(),
-			Resource: ResourceView{Kind: res.GetKind(), PolicyVersion: res.GetPolicyVersion(), Scope: res.GetScope(), Attr: attr(res.GetAttr())}}
+			Resource: ResourceView{Kind: res.GetKind(), PolicyVersion: res.GetPolicyVersion(), Scope: res.GetScope(),
+				Attr: attr(res.GetAttr())}}
 		v.AuxData = auxView(attributes, in.GetAuxData())
 	}
 	for i, in := range r.Inputs {
@@ -121,7 +126,8 @@ func (r *Record) view(attributes bool) View {
 		}
 		res := in.GetResource()
 		result := ResultView{Index: i, Actions: []ActionView{},
-			Resource: ResourceView{Kind: res.GetKind(), ID: res.GetId(), PolicyVersion: res.GetPolicyVersion(), Scope: res.GetScope(), Attr: attr(res.GetAttr())}}
+			Resource: ResourceView{Kind: res.GetKind(), ID: res.GetId(), PolicyVersion: res.GetPolicyVersion(),
+				Scope: res.GetScope(), Attr: attr(res.GetAttr())}}
 		if mixed {
 			p := principal(in.GetPrincipal())
 			result.Principal = &p
@@ -129,7 +135,8 @@ func (r *Record) view(attributes bool) View {
 		effects := r.effectsOf(i)
 		for _, action := range slices.Sorted(maps.Keys(effects)) {
 			e := effects[action]
-			result.Actions = append(result.Actions, ActionView{Action: action, Effect: e.GetEffect().String(), Policy: e.GetPolicy(), Scope: e.GetScope()})
+			result.Actions = append(result.Actions,
+				ActionView{Action: action, Effect: e.GetEffect().String(), Policy: e.GetPolicy(), Scope: e.GetScope()})
 		}
 		if i < len(r.Outputs) {
 			result.EffectiveDerivedRoles = r.Outputs[i].GetEffectiveDerivedRoles()

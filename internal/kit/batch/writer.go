@@ -56,8 +56,9 @@ type Writer[T any] struct {
 
 // New starts a writer; Close ends it.
 func New[T any](d *db.DB, log *slog.Logger, t Table[T]) *Writer[T] {
-	w := &Writer[T]{db: d, log: log, table: t, inserts: inserts(t.Into, t.Columns), queue: make(chan queued[T], QueueSize),
-		done: make(chan struct{}), closing: make(chan struct{})}
+	w := &Writer[T]{db: d, log: log, table: t, inserts: inserts(t.Into, t.Columns),
+		queue: make(chan queued[T], QueueSize),
+		done:  make(chan struct{}), closing: make(chan struct{})}
 	go w.run()
 	return w
 }
@@ -179,19 +180,20 @@ func recorder(tenant id.ID) caller.Caller {
 
 // write inserts every tenant's rows in one transaction, or none.
 func (w *Writer[T]) write(ctx context.Context, rows map[id.ID][]any) error {
-	n, err := db.SystemWrite(ctx, w.db, recorder(id.ID{}), "write the "+w.table.Name+" of several tenants in one round trip", func(st *db.SystemTx) (int64, error) {
-		var n int64
-		for tenant, values := range rows {
-			tx := st.For(tenant)
-			for _, size := range chunks {
-				for cells := size * len(w.table.Columns); len(values) >= cells; values = values[cells:] {
-					tx.Later(w.inserts[size], values[:cells]...)
-					n += int64(size)
+	n, err := db.SystemWrite(ctx, w.db, recorder(id.ID{}),
+		"write the "+w.table.Name+" of several tenants in one round trip", func(st *db.SystemTx) (int64, error) {
+			var n int64
+			for tenant, values := range rows {
+				tx := st.For(tenant)
+				for _, size := range chunks {
+					for cells := size * len(w.table.Columns); len(values) >= cells; values = values[cells:] {
+						tx.Later(w.inserts[size], values[:cells]...)
+						n += int64(size)
+					}
 				}
 			}
-		}
-		return n, nil
-	})
+			return n, nil
+		})
 	if err == nil {
 		w.written.Add(n)
 	}

@@ -61,7 +61,8 @@ func access(d *testkit.Database, log *logged, stop *gate) *batch.Writer[string] 
 func count(t *testing.T, d *testkit.Database, c caller.Caller) (n int64) {
 	t.Helper()
 	if err := d.View(context.Background(), c, func(tx *db.Tx) (err error) {
-		n, err = db.One(context.Background(), tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM access_records WHERE tenant_id = $1`)
+		n, err = db.One(context.Background(), tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) },
+			`SELECT count(*) FROM access_records WHERE tenant_id = $1`)
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -79,7 +80,8 @@ func TestCloseWritesWhatIsQueued(t *testing.T) {
 			w.Put(globex.Tenant, "b", 100)
 		}
 		w.Close()
-		if a, b := count(t, d, acme), count(t, d, globex); a != 2345 || b != 2345 || w.Written() != 4690 || w.Dropped() != 0 {
+		if a, b := count(t, d, acme), count(t, d, globex); a != 2345 || b != 2345 || w.Written() != 4690 ||
+			w.Dropped() != 0 {
 			t.Errorf("stored %d and %d, written %d, dropped %d", a, b, w.Written(), w.Dropped())
 		}
 	})
@@ -100,7 +102,8 @@ func TestOneTenantsRecordsDoNotSpoilAnothers(t *testing.T) {
 		if a, b := count(t, d, acme), count(t, d, globex); a != 1 || b != 2 || w.Written() != 3 || w.Dropped() != 2 {
 			t.Errorf("stored %d and %d, written %d, dropped %d", a, b, w.Written(), w.Dropped())
 		}
-		if text := log.text.String(); strings.Count(text, "access records lost") != 2 || !strings.Contains(text, "this one cannot be written") {
+		if text := log.text.String(); strings.Count(text, "access records lost") != 2 ||
+			!strings.Contains(text, "this one cannot be written") {
 			t.Errorf("log: %s", text)
 		}
 	})

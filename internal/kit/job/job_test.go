@@ -67,7 +67,10 @@ func TestJobsRunOnceRetryAndRepeat(t *testing.T) {
 		})
 		r.Handle("panic", func(context.Context, caller.Caller, []byte) error { panic("boom") })
 		repeats := 0
-		r.Handle("repeat", func(context.Context, caller.Caller, []byte) error { repeats++; return job.Again(time.Hour) })
+		r.Handle("repeat", func(context.Context, caller.Caller, []byte) error {
+			repeats++
+			return job.Again(time.Hour)
+		})
 
 		enqueue(t, d, q, acme, job.New{Kind: "say", Payload: "now"})
 		enqueue(t, d, q, acme, job.New{Kind: "say", Payload: "once", Key: "k"})
@@ -125,7 +128,8 @@ func TestWorkersShareTenantsAndLoseNoJob(t *testing.T) {
 			})
 		}
 		enq.Wait()
-		for deadline := time.Now().Add(30 * time.Second); ran.Load() < int64(each*len(tenants)) && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(30 * time.Second); ran.Load() < int64(each*len(tenants)) &&
+			time.Now().Before(deadline); {
 			time.Sleep(20 * time.Millisecond)
 		}
 		cancel()

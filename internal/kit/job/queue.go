@@ -38,7 +38,8 @@ func NewQueue(seal Sealer) *Queue { return &Queue{seal: seal, wake: make(chan st
 
 const (
 	purpose   = "job"
-	insertJob = `INSERT INTO jobs (tenant_id, id, kind, dedup_key, payload, due_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+	insertJob = `INSERT INTO jobs (tenant_id, id, kind, dedup_key, payload, due_at, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (tenant_id, kind, dedup_key) DO NOTHING`
 	noteTenant = `INSERT INTO job_tenants (tenant_id, due_at) VALUES ($1, $2)
 		ON CONFLICT (tenant_id) DO UPDATE SET due_at = CASE WHEN excluded.due_at < job_tenants.due_at THEN excluded.due_at ELSE job_tenants.due_at END`
@@ -89,5 +90,7 @@ type waiting struct {
 func dueJobs(ctx context.Context, tx *db.Tx, now time.Time, limit int) ([]waiting, error) {
 	return db.List(ctx, tx, func(r db.Row) (w waiting, err error) {
 		return w, r.Scan(&w.id, &w.kind, &w.sealed, &w.attempts)
-	}, `SELECT id, kind, payload, attempts FROM jobs WHERE tenant_id = $1 AND failed_at IS NULL AND due_at <= $2 ORDER BY due_at, id LIMIT $3`, now, limit)
+	},
+		`SELECT id, kind, payload, attempts FROM jobs WHERE tenant_id = $1 AND failed_at IS NULL AND due_at <= $2
+			ORDER BY due_at, id LIMIT $3`, now, limit)
 }

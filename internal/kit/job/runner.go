@@ -127,7 +127,8 @@ func (r *Runner) claim(ctx context.Context) (caller.Caller, error) {
 	}
 	c.Tenant, err = db.SystemWrite(ctx, r.db, c, "lease a tenant's due jobs", func(st *db.SystemTx) (id.ID, error) {
 		for _, t := range due {
-			n, err := st.Exec(ctx, `UPDATE job_tenants SET lease_until = $2, lease_owner = $3 WHERE tenant_id = $1 AND due_at <= $4 AND lease_until <= $4`,
+			n, err := st.Exec(ctx, `UPDATE job_tenants SET lease_until = $2, lease_owner = $3 WHERE tenant_id = $1
+				AND due_at <= $4 AND lease_until <= $4`,
 				t, now+lease.Microseconds(), r.owner, now)
 			if err != nil {
 				return id.ID{}, err
@@ -155,14 +156,17 @@ func (r *Runner) do(ctx context.Context, c caller.Caller, w waiting) error {
 			return nil
 		}
 		if again {
-			tx.Later(`UPDATE jobs SET due_at = $3, attempts = 0, last_error = '' WHERE tenant_id = $1 AND id = $2`, w.id, tx.Now().Add(repeat.after))
+			tx.Later(`UPDATE jobs SET due_at = $3, attempts = 0, last_error = '' WHERE tenant_id = $1 AND id = $2`,
+				w.id, tx.Now().Add(repeat.after))
 			return nil
 		}
 		var failed time.Time
 		if w.attempts+1 >= MaxAttempts {
 			failed = tx.Now()
 		}
-		tx.Later(`UPDATE jobs SET attempts = attempts + 1, due_at = $3, last_error = $4, failed_at = $5 WHERE tenant_id = $1 AND id = $2`,
+		tx.Later(
+			`UPDATE jobs SET attempts = attempts + 1, due_at = $3, last_error = $4, failed_at = $5 WHERE tenant_id = $1
+				AND id = $2`,
 			w.id, tx.Now().Add(backoff(w.attempts)), short(err.Error()), failed)
 		return nil
 	})
@@ -200,11 +204,13 @@ func short(s string) string { return string([]rune(s)[:min(500, len([]rune(s)))]
 // or its own note comes after ours.
 func (r *Runner) release(ctx context.Context, c caller.Caller) error {
 	return r.db.System(ctx, c, "end the lease on a tenant's jobs", func(st *db.SystemTx) error {
-		n, err := st.Exec(ctx, `UPDATE job_tenants SET lease_until = 0 WHERE tenant_id = $1 AND lease_owner = $2`, c.Tenant, r.owner)
+		n, err := st.Exec(ctx, `UPDATE job_tenants SET lease_until = 0 WHERE tenant_id = $1 AND lease_owner = $2`,
+			c.Tenant, r.owner)
 		if err != nil || n == 0 {
 			return err
 		}
-		next, err := db.One(ctx, st.For(c.Tenant), func(row db.Row) (due int64, err error) { return due, row.Scan(&due) },
+		next, err := db.One(ctx, st.For(c.Tenant),
+			func(row db.Row) (due int64, err error) { return due, row.Scan(&due) },
 			`SELECT coalesce(min(due_at), $2) FROM jobs WHERE tenant_id = $1 AND failed_at IS NULL`, never)
 		if err != nil {
 			return err

@@ -55,7 +55,9 @@ func Parse(limit, cursor string) (Request, error) {
 	if cursor != "" {
 		after, err := ParseCursor(cursor)
 		if err != nil {
-			wrong.Add("cursor", "This cursor is not one of ours. Give next_cursor of the page before, unchanged, or leave it out to start again.")
+			wrong.Add("cursor",
+				"This cursor is not one of ours. Give next_cursor of the page before, unchanged, or leave it out to "+
+					"start again.")
 		}
 		r.After = after
 	}

@@ -32,7 +32,8 @@ const (
 
 // ErrOpen is returned for bytes that this ring did not seal for this tenant and
 // purpose: changed, cut, moved from another row, or sealed under a key that is gone.
-var ErrOpen = errors.New("secret: cannot be opened: it was changed, belongs elsewhere, or its key is no longer in the key ring")
+var ErrOpen = errors.New(
+	"secret: cannot be opened: it was changed, belongs elsewhere, or its key is no longer in the key ring")
 
 // NewKey returns a line of a key ring: id, colon, base64 of 32 random bytes.
 func NewKey(keyID string) String {
@@ -55,13 +56,22 @@ func ParseKeyRing(text String) (*KeyRing, error) {
 		key, err := base64.StdEncoding.DecodeString(b64)
 		switch {
 		case !ok, !validKeyID(keyID):
-			return nil, fmt.Errorf("key ring, line %d: want id:key, the id 1 to %d letters, digits, dots, dashes or underscores", i+1, maxKeyID)
+			return nil,
+				fmt.Errorf(
+					"key ring, line %d: want id:key, the id 1 to %d letters, digits, dots, dashes or underscores", i+1,
+					maxKeyID)
 		case err != nil || len(key) != keyBytes:
-			return nil, fmt.Errorf("key ring, line %d: want the key as base64 of %d random bytes (openssl rand -base64 %d)", i+1, keyBytes, keyBytes)
+			return nil,
+				fmt.Errorf("key ring, line %d: want the key as base64 of %d random bytes (openssl rand -base64 %d)",
+					i+1, keyBytes, keyBytes)
 		case k.keys[keyID] != nil:
-			return nil, fmt.Errorf("key ring, line %d: a key of the same id stands above; every key needs an id of its own", i+1)
+			return nil,
+				fmt.Errorf("key ring, line %d: a key of the same id stands above; every key needs an id of its own",
+					i+1)
 		case len(k.keys) == maxKeys:
-			return nil, fmt.Errorf("key ring, line %d: more than %d keys; remove those that nothing is sealed under any more", i+1, maxKeys)
+			return nil,
+				fmt.Errorf("key ring, line %d: more than %d keys; remove those that nothing is sealed under any more",
+					i+1, maxKeys)
 		}
 		if k.current == "" {
 			k.current = keyID
@@ -69,7 +79,9 @@ func ParseKeyRing(text String) (*KeyRing, error) {
 		k.keys[keyID] = key
 	}
 	if k.current == "" {
-		return nil, errors.New("key ring: there is no key; add a line id:key with base64 of 32 random bytes (openssl rand -base64 32)")
+		return nil,
+			errors.New(
+				"key ring: there is no key; add a line id:key with base64 of 32 random bytes (openssl rand -base64 32)")
 	}
 	return k, nil
 }

@@ -87,7 +87,8 @@ func appendSum(b []byte) []byte {
 // ParseToken checks form, length and checksum only and returns ErrToken when one
 // is wrong.
 func ParseToken(s string) (Token, error) {
-	if len(s) != TokenLen || s[:3] != "gh_" || s[5] != '_' || s[6+tenantLen] != '_' || s[bodyLen-1] != '_' || !validKind(s[3:5]) {
+	if len(s) != TokenLen || s[:3] != "gh_" || s[5] != '_' || s[6+tenantLen] != '_' || s[bodyLen-1] != '_' ||
+		!validKind(s[3:5]) {
 		return Token{}, ErrToken
 	}
 	var buf [TokenLen]byte

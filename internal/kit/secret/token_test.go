@@ -21,7 +21,8 @@ func TestToken(t *testing.T) {
 	s, hash := NewToken(AccessToken, tenant)
 	text := s.Reveal()
 	tok, err := ParseToken(text)
-	if err != nil || tok.Kind != AccessToken || tok.Tenant != tenant || !bytes.Equal(tok.Hash, hash) || !bytes.Equal(hash, HashOf(s)) {
+	if err != nil || tok.Kind != AccessToken || tok.Tenant != tenant || !bytes.Equal(tok.Hash, hash) ||
+		!bytes.Equal(hash, HashOf(s)) {
 		t.Fatalf("ParseToken(%q) = %+v, %v", text, tok, err)
 	}
 	if other, _ := NewToken(AccessToken, tenant); other == s {
@@ -36,7 +37,8 @@ func TestToken(t *testing.T) {
 			t.Errorf("changed at %d: accepted", i)
 		}
 	}
-	for _, bad := range []string{"", text[1:], text + "a", strings.ToUpper(text), strings.Repeat("a", TokenLen), strings.Repeat("_", TokenLen), "gh_at_" + strings.Repeat("a", 1<<16)} {
+	for _, bad := range []string{"", text[1:], text + "a", strings.ToUpper(text), strings.Repeat("a", TokenLen),
+		strings.Repeat("_", TokenLen), "gh_at_" + strings.Repeat("a", 1<<16)} {
 		if _, err := ParseToken(bad); !errors.Is(err, ErrToken) {
 			t.Errorf("accepted %.120q", bad)
 		}
@@ -123,7 +125,8 @@ func TestKeyRing(t *testing.T) {
 	if m != mac(both, "one", acme, "refresh", "x") {
 		t.Error("a derived secret changes with the current key")
 	}
-	if m == mac(old, "one", globex, "refresh", "x") || m == mac(old, "one", acme, "other", "x") || m == mac(old, "one", acme, "refresh", "y") || m == mac(both, "two", acme, "refresh", "x") {
+	if m == mac(old, "one", globex, "refresh", "x") || m == mac(old, "one", acme, "other", "x") ||
+		m == mac(old, "one", acme, "refresh", "y") || m == mac(both, "two", acme, "refresh", "x") {
 		t.Error("two derived secrets are the same")
 	}
 	if _, err := gone.MAC("one", acme, "refresh", nil); !errors.Is(err, ErrOpen) {
