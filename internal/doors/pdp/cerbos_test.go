@@ -20,9 +20,9 @@ const (
 )
 
 func TestCheckResourcesOverHTTP(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		a := w.post(w.asking(application.Asserted), checkPath, samViews)
-		got := a.json(t)
+		got := a.JSON(t)
 		call, _ := got["cerbosCallId"].(string)
 		delete(got, "cerbosCallId")
 		const leave = "resource.leave_request.vdefault"
@@ -40,8 +40,8 @@ func TestCheckResourcesOverHTTP(t *testing.T) {
 				"meta":     map[string]any{"actions": map[string]any{"view": effect(leave)}},
 			},
 		}}
-		if diff := cmp.Diff(want, got); a.status != 200 || diff != "" {
-			t.Errorf("%d %s", a.status, diff)
+		if diff := cmp.Diff(want, got); a.Status != 200 || diff != "" {
+			t.Errorf("%d %s", a.Status, diff)
 		}
 		made, by := w.recorded.last()
 		if made.ID.String() != call || made.Kind != decision.Check || made.Mode != application.Asserted || made.Revision != 7 || len(made.Inputs) != 2 || len(made.Outputs) != 2 || made.Size != len(samViews) || made.Took != loading {

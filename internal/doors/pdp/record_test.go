@@ -22,18 +22,18 @@ func (r *recorded) count() int {
 // Whoever gets nothing without a policy being asked has a record all the same, of a check as of
 // a plan, and it says why.
 func TestRefusalsOfPrincipalsAreRecorded(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		token := w.asking(application.FromDirectory)
 		ada, _ := w.person("ada", nil, "auditor")
 		app := w.machine(w.acme, application.Asserted)
 		disabled := application.Disabled
-		w.update(w.acme, func(tx *db.Tx) error {
+		w.Do(w.acme, func(tx *db.Tx) error {
 			_, _, err := application.Update(ctx, tx, everything, app.ID, application.Patch{Status: &disabled})
 			return err
 		})
 		set := func(s user.Status) func() {
 			return func() {
-				w.update(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, ada.ID, s); return err })
+				w.Do(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, ada.ID, s); return err })
 			}
 		}
 		for _, c := range []struct {
@@ -54,8 +54,8 @@ func TestRefusalsOfPrincipalsAreRecorded(t *testing.T) {
 				"/t/acme/access/v1/evaluations": `{"subject":{"type":"user","id":"` + c.who + `"},"action":{"name":"view"},"evaluations":[{"resource":{"type":"leave_request","id":"L1"}}]}`,
 			} {
 				before := w.recorded.count()
-				if a := w.post(token, path, question); a.status != 200 {
-					t.Errorf("%s at %s: %d %s", c.who, path, a.status, a.body)
+				if a := w.post(token, path, question); a.Status != 200 {
+					t.Errorf("%s at %s: %d %s", c.who, path, a.Status, a.Body)
 				}
 				made, by := w.recorded.last()
 				if w.recorded.count() != before+1 || made.Reason != c.reason || by.Tenant != w.acme.Tenant || made.Mode != application.FromDirectory {
@@ -77,15 +77,15 @@ func TestRefusalsOfPrincipalsAreRecorded(t *testing.T) {
 
 // A request about two, one of whom nobody knows, is one record with both and the reason.
 func TestARefusalAmongOthersIsRecorded(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		token := w.asking(application.FromDirectory)
 		ada, _ := w.person("ada", nil, "auditor")
 		before := w.recorded.count()
 		a := w.post(token, "/t/acme/access/v1/evaluations", `{"resource":{"type":"leave_request","id":"L1"},"action":{"name":"view"},"evaluations":[
 			{"subject":{"type":"user","id":"nobody"}},{"subject":{"type":"user","id":"`+ada.ID.String()+`"}}]}`)
 		made, _ := w.recorded.last()
-		if a.status != 200 || w.recorded.count() != before+1 || made.Reason != "principal.unknown" || made.Revision != 7 || made.Kind != decision.Evaluation || len(made.Inputs) != 2 || len(made.Outputs) != 2 {
-			t.Fatalf("%d %s: %+v", a.status, a.body, made)
+		if a.Status != 200 || w.recorded.count() != before+1 || made.Reason != "principal.unknown" || made.Revision != 7 || made.Kind != decision.Evaluation || len(made.Inputs) != 2 || len(made.Outputs) != 2 {
+			t.Fatalf("%d %s: %+v", a.Status, a.Body, made)
 		}
 		for i, want := range []struct{ who, effect string }{{"nobody", "EFFECT_DENY"}, {ada.ID.String(), "EFFECT_ALLOW"}} {
 			if made.Inputs[i].Principal.Id != want.who || made.Outputs[i].GetActions()["view"].GetEffect().String() != want.effect {
@@ -97,11 +97,11 @@ func TestARefusalAmongOthersIsRecorded(t *testing.T) {
 
 // What is remembered of a user's token is shared by all who show it, and each is told by the database who it is.
 func TestAUsersTokenIsShownByManyAtOnce(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		_, token := w.person("ada", nil, "auditor")
 		ask := func() {
-			if a := w.post(token, checkPath, `{"resources":[{"actions":["view"],"resource":{"kind":"leave_request","id":"L1"}}]}`); a.status != 200 {
-				t.Errorf("%d %s", a.status, a.body)
+			if a := w.post(token, checkPath, `{"resources":[{"actions":["view"],"resource":{"kind":"leave_request","id":"L1"}}]}`); a.Status != 200 {
+				t.Errorf("%d %s", a.Status, a.Body)
 			}
 		}
 		ask()

@@ -32,14 +32,14 @@ import (
 )
 
 // sdk is Cerbos' own client, changed in nothing but its address and a token.
-func (w *world) sdk(token string) *cerbos.GRPCClient {
-	w.t.Helper()
+func (w *scene) sdk(token string) *cerbos.GRPCClient {
+	w.T.Helper()
 	c, err := cerbos.New(w.conn.Target(), cerbos.WithPlaintext(), cerbos.WithUnaryInterceptors(
 		func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			return invoke(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), method, req, reply, cc, opts...)
 		}))
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	return c
 }
@@ -49,7 +49,7 @@ func with(token string) context.Context {
 }
 
 func TestTheCerbosClient(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		c := w.sdk(w.asking(application.Asserted))
 		sam := cerbos.NewPrincipal("sam", "employee")
 		own := cerbos.NewResource("leave_request", "L1").WithAttr("owner", "sam")
@@ -91,7 +91,7 @@ func TestTheCerbosClient(t *testing.T) {
 }
 
 func TestWhoMayAskOverGRPC(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		app := w.machine(w.acme, application.Asserted)
 		good := w.token(w.acme, app, application.ScopeDecide)
 		service := svcv1.NewCerbosServiceClient(w.conn)
@@ -117,10 +117,10 @@ func TestWhoMayAskOverGRPC(t *testing.T) {
 				t.Errorf("%s: %s, want %s", name, got, c.want)
 			}
 		}
-		if n := strings.Count(w.log.text(), "CheckResources"); n != 9 {
+		if n := strings.Count(w.Log.String(), "CheckResources"); n != 9 {
 			t.Errorf("%d log lines for 9 calls", n)
 		}
-		if strings.Contains(w.log.text(), good) {
+		if strings.Contains(w.Log.String(), good) {
 			t.Error("a token was logged")
 		}
 		// The token says whose policies answer and whose record it is, whatever the message says.
@@ -144,7 +144,7 @@ func sams() *requestv1.CheckResourcesRequest {
 
 // Health and reflection are for everybody: they say what is public anyway.
 func TestHealthAndReflection(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		for _, name := range []string{"", "cerbos.svc.v1.CerbosService", "authzen.authorization.v1.AuthorizationService"} {
 			h, err := healthpb.NewHealthClient(w.conn).Check(ctx, &healthpb.HealthCheckRequest{Service: name})
 			if err != nil || h.Status != healthpb.HealthCheckResponse_SERVING {
@@ -171,7 +171,7 @@ func TestHealthAndReflection(t *testing.T) {
 // What generated code would let pass is refused all the same: text that is not UTF-8, values
 // nested without end, messages that are none.
 func TestHostileMessages(t *testing.T) {
-	w := newWorldOn(t)
+	w := onSQLite(t)
 	token := w.asking(application.Asserted)
 	call := func(m []byte) codes.Code {
 		return status.Code(w.conn.Invoke(with(token), "/cerbos.svc.v1.CerbosService/CheckResources", m, new([]byte), grpc.ForceCodec(raw{})))
@@ -217,7 +217,7 @@ func TestHostileMessages(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
-	if strings.Contains(w.log.text(), "panic") {
+	if strings.Contains(w.Log.String(), "panic") {
 		t.Error("a call panicked")
 	}
 }
@@ -247,7 +247,7 @@ func (e *encodings) HandleRPC(_ context.Context, s stats.RPCStats) {
 // Cerbos' client compresses what it sends. A small answer is not compressed for it, which costs more than
 // a decision; a large one is.
 func TestSmallAnswersAreNotCompressed(t *testing.T) {
-	w := newWorldOn(t)
+	w := onSQLite(t)
 	token := w.asking(application.Asserted)
 	seen := &encodings{}
 	conn, err := grpc.NewClient(w.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithStatsHandler(seen))

@@ -19,12 +19,13 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 // people makes users of a tenant, each with a role or none, and returns their ids in the order of a search.
-func (w *world) people(c caller.Caller, named string, roles ...string) (ids []string) {
-	w.t.Helper()
-	w.update(c, func(tx *db.Tx) error {
+func (w *scene) people(c caller.Caller, named string, roles ...string) (ids []string) {
+	w.T.Helper()
+	w.Do(c, func(tx *db.Tx) error {
 		for i, name := range roles {
 			u, err := user.Create(ctx, tx, user.New{Username: fmt.Sprintf("%s%d", named, i)})
 			if err != nil {
@@ -45,19 +46,19 @@ func (w *world) people(c caller.Caller, named string, roles ...string) (ids []st
 
 // found is an answer to a search.
 type found struct {
-	answered
+	world.Answer
 	names   []string // or ids
 	next    string
 	context map[string]any
 }
 
-func (w *world) search(token, path, body string) found {
-	w.t.Helper()
-	f := found{answered: w.post(token, path, body)}
-	if f.status != 200 {
+func (w *scene) search(token, path, body string) found {
+	w.T.Helper()
+	f := found{Answer: w.post(token, path, body)}
+	if f.Status != 200 {
 		return f
 	}
-	m := f.json(w.t)
+	m := f.JSON(w.T)
 	page := m["page"].(map[string]any)
 	f.next = page["next_token"].(string)
 	f.context, _ = m["context"].(map[string]any)
@@ -66,11 +67,11 @@ func (w *world) search(token, path, body string) found {
 		if name, ok := r["name"].(string); ok {
 			f.names = append(f.names, name)
 		} else if f.names = append(f.names, r["id"].(string)); r["type"] != "user" {
-			w.t.Errorf("a subject of the type %v", r["type"])
+			w.T.Errorf("a subject of the type %v", r["type"])
 		}
 	}
 	if page["count"] != float64(len(f.names)) {
-		w.t.Errorf("count %v of %d results", page["count"], len(f.names))
+		w.T.Errorf("count %v of %d results", page["count"], len(f.names))
 	}
 	return f
 }
@@ -89,14 +90,14 @@ func viewers(page string) string {
 }
 
 func TestSubjectSearch(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		ids := w.people(w.acme, "u", "auditor", "", "auditor", "auditor", "auditor", "admin", "auditor")
 		twins := w.people(w.globex, "u", "auditor", "")
 		app := w.machine(w.acme, application.FromDirectory)
 		token := w.token(w.acme, app, application.ScopeDecide)
 		evaluated := func(token, base, id string) bool {
 			a := w.post(token, base+"/access/v1/evaluation", `{"subject":{"type":"user","id":"`+id+`"},"action":{"name":"view"},"resource":{"type":"leave_request","id":"L1"}}`)
-			return a.json(t)["decision"] == true
+			return a.JSON(t)["decision"] == true
 		}
 		may := func(ids []string) (of []string) {
 			for _, id := range ids {
@@ -113,10 +114,10 @@ func TestSubjectSearch(t *testing.T) {
 		before := len(w.recorded.list)
 		all := w.search(token, subjects, viewers(""))
 		if diff := cmp.Diff(want, all.names); diff != "" || all.next != "" {
-			t.Fatalf("who may view: %d %s %q %s", all.status, all.body, all.next, diff)
+			t.Fatalf("who may view: %d %s %q %s", all.Status, all.Body, all.next, diff)
 		}
-		if !strings.HasPrefix(strings.ReplaceAll(all.body, " ", ""), `{"page":{`) {
-			t.Errorf("the page does not come first: %s", all.body)
+		if !strings.HasPrefix(strings.ReplaceAll(all.Body, " ", ""), `{"page":{`) {
+			t.Errorf("the page does not come first: %s", all.Body)
 		}
 		// One record for a page, with everybody who was asked about.
 		made, by := w.recorded.last()
@@ -134,28 +135,28 @@ func TestSubjectSearch(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w.update(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, gone, status); return err })
+			w.Do(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, gone, status); return err })
 		}
 		if got := w.search(token, subjects, viewers("")); !slices.Equal(got.names, want[2:]) || !slices.Equal(may(ids), want[2:]) {
-			t.Errorf("locked and deactivated: %s", got.body)
+			t.Errorf("locked and deactivated: %s", got.Body)
 		}
 		// A tenant has its own users.
 		twin := w.token(w.globex, w.machine(w.globex, application.FromDirectory), application.ScopeDecide)
 		got := w.search(twin, "/t/globex/access/v1/search/subject", viewers(""))
 		if len(got.names) != 1 || !slices.Contains(twins, got.names[0]) || !evaluated(twin, "/t/globex", got.names[0]) {
-			t.Errorf("globex: %d %s", got.status, got.body)
+			t.Errorf("globex: %d %s", got.Status, got.Body)
 		}
 		// What the request says of itself and of whom it looks for makes nobody an auditor.
 		lie := strings.Replace(viewers(""), `"ip":"10.0.0.1"`, `"cerbos.roles":["auditor"],"roles":["auditor"]`, 1)
 		if got := w.search(token, subjects, strings.Replace(lie, `"user",`, `"user","id":"`+want[3]+`",`, 1)); !slices.Equal(got.names, want[2:]) {
-			t.Errorf("with roles of its own: %d %s", got.status, got.body)
+			t.Errorf("with roles of its own: %d %s", got.Status, got.Body)
 		}
 	})
 }
 
 // The pages of a search are all of it, whatever their size.
 func TestPagesOfSubjects(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		const users = 230
 		roles := make([]string, users)
 		for i := range roles {
@@ -173,13 +174,13 @@ func TestPagesOfSubjects(t *testing.T) {
 					t.Errorf("a request asked about %d users", len(made.Inputs))
 				}
 				all = append(all, got.names...)
-				if got.status != 200 || got.next == "" {
+				if got.Status != 200 || got.next == "" {
 					break
 				}
 				got = w.search(token, subjects, viewers(strings.Replace(then, "TOKEN", got.next, 1)))
 			}
-			if got.status != 200 {
-				t.Fatalf("page %d: %d %s", pages, got.status, got.body)
+			if got.Status != 200 {
+				t.Fatalf("page %d: %d %s", pages, got.Status, got.Body)
 			}
 			return all, pages
 		}
@@ -194,22 +195,22 @@ func TestPagesOfSubjects(t *testing.T) {
 			}
 		}
 		if got := w.search(token, subjects, viewers(`{"limit":3}`)); !slices.Equal(got.names, all[:3]) {
-			t.Errorf("three: %s", got.body)
+			t.Errorf("three: %s", got.Body)
 		}
-		if got := w.search(token, subjects, viewers(`{"limit":0}`)); got.status != 200 || len(got.names) != 0 || got.next == "" {
-			t.Errorf("none: %d %s", got.status, got.body)
+		if got := w.search(token, subjects, viewers(`{"limit":0}`)); got.Status != 200 || len(got.names) != 0 || got.next == "" {
+			t.Errorf("none: %d %s", got.Status, got.Body)
 		}
 		// A page that has nobody says that there are more.
 		rare := strings.Replace(viewers(""), `"view"`, `"teleport"`, 1)
-		if got := w.search(token, subjects, rare); got.status != 200 || len(got.names) != 0 || got.next == "" {
-			t.Errorf("a page of nobody: %d %s", got.status, got.body)
+		if got := w.search(token, subjects, rare); got.Status != 200 || len(got.names) != 0 || got.next == "" {
+			t.Errorf("a page of nobody: %d %s", got.Status, got.Body)
 		}
 	})
 }
 
 // A token goes on with the search that it came from and no other.
 func TestTokensOfSearches(t *testing.T) {
-	w := newWorldOn(t)
+	w := onSQLite(t)
 	w.people(w.acme, "u", "auditor", "auditor", "auditor")
 	w.people(w.globex, "u", "auditor", "auditor", "auditor")
 	token := w.asking(application.FromDirectory)
@@ -218,8 +219,8 @@ func TestTokensOfSearches(t *testing.T) {
 	theirs := w.search(twin, "/t/globex/access/v1/search/subject", viewers(`{"limit":1}`))
 	ofActions := w.search(token, actions, `{"subject":{"type":"user","id":"`+first.names[0]+`"},"resource":{"type":"expense","id":"1"},"context":{"gatehouse.namedActions":true},"page":{"limit":1}}`)
 	for name, f := range map[string]found{"first": first, "theirs": theirs, "ofActions": ofActions} {
-		if f.status != 200 || f.next == "" {
-			t.Fatalf("%s: %d %s", name, f.status, f.body)
+		if f.Status != 200 || f.next == "" {
+			t.Fatalf("%s: %d %s", name, f.Status, f.Body)
 		}
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(first.next)
@@ -256,22 +257,22 @@ func TestTokensOfSearches(t *testing.T) {
 		"more of a page":        {`{"limit":2,"properties":{"sort":"id"}}`, "", "", 200},
 	} {
 		got := w.search(token, subjects, strings.Replace(viewers(c.page), c.change, c.to, 1))
-		if got.status != c.status || c.status == 400 && !strings.Contains(got.body, "page") {
-			t.Errorf("%s: %d %s", name, got.status, got.body)
+		if got.Status != c.status || c.status == 400 && !strings.Contains(got.Body, "page") {
+			t.Errorf("%s: %d %s", name, got.Status, got.Body)
 		}
 	}
 	// Of two searches that come to the same question, each has its own.
 	same := w.search(token, subjects, `{"subject":{"type":"user"},"action":{"name":"-"},"resource":{"type":"expense","id":"1"},"page":{"limit":0}}`)
-	if got := w.search(token, actions, `{"subject":{"type":"user","id":"-"},"resource":{"type":"expense","id":"1"},"page":{"token":"`+same.next+`"}}`); same.next == "" || got.status != 400 {
-		t.Errorf("a token of subjects, of the same question: %d %s", got.status, got.body)
+	if got := w.search(token, actions, `{"subject":{"type":"user","id":"-"},"resource":{"type":"expense","id":"1"},"page":{"token":"`+same.next+`"}}`); same.next == "" || got.Status != 400 {
+		t.Errorf("a token of subjects, of the same question: %d %s", got.Status, got.Body)
 	}
-	if got := w.search(token, actions, `{"subject":{"type":"user","id":"`+first.names[0]+`"},"resource":{"type":"expense","id":"1"},"page":{"token":"`+first.next+`"}}`); got.status != 400 {
-		t.Errorf("a token of subjects in a search for actions: %d %s", got.status, got.body)
+	if got := w.search(token, actions, `{"subject":{"type":"user","id":"`+first.names[0]+`"},"resource":{"type":"expense","id":"1"},"page":{"token":"`+first.next+`"}}`); got.Status != 400 {
+		t.Errorf("a token of subjects in a search for actions: %d %s", got.Status, got.Body)
 	}
 }
 
 func TestWhoMaySearch(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		ada, hers := w.person("ada", nil, "admin")
 		directory, asserted := w.asking(application.FromDirectory), w.asking(application.Asserted)
 		foreign := w.token(w.globex, w.machine(w.globex, application.FromDirectory), application.ScopeDecide)
@@ -303,20 +304,20 @@ func TestWhoMaySearch(t *testing.T) {
 			"actions on nothing":              {directory, actions, `{"subject":{"type":"user","id":"x"}}`, 400, "resource: value is required"},
 		} {
 			got := w.post(c.token, c.path, c.body)
-			if got.status != c.status || !strings.Contains(strings.ReplaceAll(got.body, `": `, `":`), c.says) {
-				t.Errorf("%s: %d %s", name, got.status, got.body)
+			if got.Status != c.status || !strings.Contains(strings.ReplaceAll(got.Body, `": `, `":`), c.says) {
+				t.Errorf("%s: %d %s", name, got.Status, got.Body)
 			}
 		}
 	})
 }
 
 func TestActionSearch(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *scene) {
 		ada, hers := w.person("ada", []string{"otp"}, "admin")
 		abe, his := w.person("abe", nil, "auditor")
 		kim, _ := w.person("kim", nil)
 		eve, _ := w.person("eve", nil, "auditor")
-		w.update(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, eve.ID, user.Locked); return err })
+		w.Do(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, eve.ID, user.Locked); return err })
 		directory, asserted := w.asking(application.FromDirectory), w.asking(application.Asserted)
 		const named = `"gatehouse.namedActions":true`
 		for name, c := range map[string]struct {
@@ -350,18 +351,18 @@ func TestActionSearch(t *testing.T) {
 			}
 			got := w.search(c.token, actions, body+`}`)
 			if c.refused != "" {
-				if got.status != 501 || !strings.Contains(got.body, c.refused) || !strings.Contains(got.body, "/access/v1/evaluations") {
-					t.Errorf("%s: %d %s", name, got.status, got.body)
+				if got.Status != 501 || !strings.Contains(got.Body, c.refused) || !strings.Contains(got.Body, "/access/v1/evaluations") {
+					t.Errorf("%s: %d %s", name, got.Status, got.Body)
 				}
 				continue
 			}
-			if open, _ := got.context["gatehouse.unnamedActions"].([]any); got.status != 200 || !slices.Equal(got.names, c.want) || !slices.Equal(open, c.open) || got.next != "" {
-				t.Errorf("%s: %d %s", name, got.status, got.body)
+			if open, _ := got.context["gatehouse.unnamedActions"].([]any); got.Status != 200 || !slices.Equal(got.names, c.want) || !slices.Equal(open, c.open) || got.next != "" {
+				t.Errorf("%s: %d %s", name, got.Status, got.Body)
 			}
 			for _, action := range c.want { // what is found is allowed
 				ask := body + `,"action":{"name":"` + action + `"}}`
-				if a := w.post(c.token, "/t/acme/access/v1/evaluation", ask); a.json(t)["decision"] != true {
-					t.Errorf("%s: %s is found and not allowed: %s", name, action, a.body)
+				if a := w.post(c.token, "/t/acme/access/v1/evaluation", ask); a.JSON(t)["decision"] != true {
+					t.Errorf("%s: %s is found and not allowed: %s", name, action, a.Body)
 				}
 			}
 		}
@@ -388,8 +389,8 @@ func TestActionSearch(t *testing.T) {
 		if !slices.Equal(all, []string{"divide", "edit", "view"}) {
 			t.Errorf("one by one: %v", all)
 		}
-		if got := w.search(asserted, actions, ask+`,"page":{"limit":0}}`); got.status != 200 || len(got.names) != 0 || got.next == "" {
-			t.Errorf("none: %d %s", got.status, got.body)
+		if got := w.search(asserted, actions, ask+`,"page":{"limit":0}}`); got.Status != 200 || len(got.names) != 0 || got.next == "" {
+			t.Errorf("none: %d %s", got.Status, got.Body)
 		}
 	})
 }
@@ -408,12 +409,12 @@ func (a ahead) Actions(ctx context.Context, c caller.Caller, kind string) (polic
 }
 
 func TestSearchesThatCannotBe(t *testing.T) {
-	w := newWorldOn(t)
+	w := onSQLite(t)
 	token := w.asking(application.Asserted)
 	const ask = `{"subject":{"type":"employee","id":"sam"},"resource":{"type":"leave_request","id":"L1"}}`
-	known := w.door.Actions
-	w.door.Actions = ahead{known}
-	if got := w.search(token, actions, ask); got.status != 503 {
-		t.Errorf("policies that change: %d %s", got.status, got.body)
+	known := w.App.PDP.Actions
+	w.App.PDP.Actions = ahead{known}
+	if got := w.search(token, actions, ask); got.Status != 503 {
+		t.Errorf("policies that change: %d %s", got.Status, got.Body)
 	}
 }

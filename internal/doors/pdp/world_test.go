@@ -2,12 +2,8 @@ package pdp_test
 
 import (
 	"context"
-	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -17,26 +13,20 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/principal"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
-	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 	"github.com/gatehouse-iam/gatehouse/policies"
 )
 
@@ -114,36 +104,15 @@ resourcePolicy:
 `),
 }
 
-// world is the door behind both listeners, with the tenants acme and globex.
-type world struct {
-	*testkit.Database
-	t        testing.TB
-	log      logged
-	origin   string
+// scene is the world of the door's tests: the tenants acme and globex, whose published policies
+// are files, and a connection to the gRPC listener.
+type scene struct {
+	*world.World
 	conn     *grpc.ClientConn
 	acme     caller.Caller
 	globex   caller.Caller
-	keys     *signingkey.Keys
 	recorded recorded
-	door     *pdp.Door
 	gate     *jose.PrivateKey // signs what auxData may hold
-}
-
-type logged struct {
-	mu sync.Mutex
-	strings.Builder
-}
-
-func (l *logged) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Builder.Write(b)
-}
-
-func (l *logged) text() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.String()
 }
 
 // recorded is a recorder that remembers.
@@ -187,147 +156,110 @@ var base = policy.NewBase(policies.Files)
 
 var table = sync.OnceValues(func() ([]byte, error) { return policy.Compile(ctx, files, policy.DefaultSettings()) })
 
-func both(t *testing.T, fn func(t *testing.T, w *world)) {
+func both(t *testing.T, fn func(t *testing.T, w *scene)) {
 	t.Helper()
-	testkit.Both(t, func(t *testing.T, d *testkit.Database) { fn(t, newWorld(t, d)) })
+	world.Both(t, func(t *testing.T, w *world.World) { fn(t, newScene(w)) })
 }
 
-// newWorldOn is a world on SQLite, for what has nothing to do with the database.
-func newWorldOn(t testing.TB) *world { return newWorld(t, testkit.Open(t, testkit.SQLite(t))) }
+// onSQLite returns a scene for tests in which the database does not matter.
+func onSQLite(t testing.TB) *scene { return newScene(world.OnSQLite(t)) }
 
 var everything = role.Everything()
 
-func newWorld(t testing.TB, d *testkit.Database) *world {
-	t.Helper()
-	ring, err := secret.ParseKeyRing(secret.NewKey("test"))
-	if err != nil {
-		t.Fatal(err)
-	}
+func newScene(built *world.World) *scene {
+	w := &scene{World: built, acme: built.Tenant("acme", nil), globex: built.Tenant("globex", nil)}
+	w.T.Helper()
 	compiled, err := table()
 	if err != nil {
-		t.Fatal(err)
+		w.T.Fatal(err)
 	}
-	w := &world{Database: d, t: t, acme: d.Tenant(t, "acme"), globex: d.Tenant(t, "globex")}
-	log := slog.New(slog.NewTextHandler(&w.log, nil))
-	server := httptest.NewUnstartedServer(nil)
-	w.origin = "http://" + server.Listener.Addr().String()
-	public, err := url.Parse(w.origin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tenants := tenant.NewDirectory(d.DB, public, d.Clock, log)
-	apps := application.NewDirectory(d.DB)
-	w.keys = signingkey.New(d.DB, ring, d.Clock, tenant.Touch)
-	known := grant.NewKnown(&grant.Verifier{DB: d.DB, Keys: w.keys}, d.Clock)
 	if w.gate, err = jose.Generate(jose.ES256); err != nil {
-		t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	keys, err := jose.Set{w.gate.Public()}.Marshal()
 	if err != nil {
-		t.Fatal(err)
+		w.T.Fatal(err)
 	}
-	engine := policy.NewInProcess(source{compiled, string(keys), d.Clock}, base)
-	w.door = pdp.New(pdp.Deps{
-		Access: access.New(access.Deps{Tokens: known, Sites: tenants, Applications: apps}), Engine: engine, Actions: engine, Principals: principal.New(d.DB, tenant.NewVersions(d.DB), d.Clock),
-		Recorder: &w.recorded, Clock: d.Clock, AuxData: engine,
-	})
-	for _, drop := range []func(id.ID){apps.Drop, w.keys.Drop, known.Drop, engine.Drop} {
-		tenants.Watch(drop)
-	}
-	mux, metrics := http.NewServeMux(), web.NewMetrics(prometheus.NewRegistry())
-	w.door.Register(mux)
-	server.Config.Handler = (&web.Handler{Sites: tenants, PublicURL: public, Tenant: mux, Metrics: metrics, Log: log, Clock: d.Clock}).Ready()
-	server.Start()
-	calls := &web.RPC{Address: "127.0.0.1:0", Metrics: metrics, Log: log, Clock: d.Clock, Drain: time.Second}
-	w.door.Serve(calls)
+	engine := policy.NewInProcess(source{compiled, string(keys), w.Clock}, base)
+	w.App.Tenants.Watch(engine.Drop)
+	door := w.App.PDP
+	door.Engine, door.Actions, door.AuxData, door.Recorder = engine, engine, engine, &w.recorded
+	w.listen()
+	return w
+}
+
+// listen serves gRPC until the test ends, and connects to it.
+func (w *scene) listen() {
+	w.T.Helper()
+	log := slog.New(slog.NewTextHandler(w.Log, nil))
+	calls := &web.RPC{Address: "127.0.0.1:0", Metrics: web.NewMetrics(prometheus.NewRegistry()), Log: log, Clock: w.Clock, Drain: time.Second}
+	w.App.PDP.Serve(calls)
 	if err := calls.Listen(); err != nil {
-		t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	run, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
 	go func() { served <- calls.Serve(run) }()
+	var err error
 	if w.conn, err = grpc.NewClient(calls.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
-		t.Fatal(err)
+		w.T.Fatal(err)
 	}
-	t.Cleanup(func() {
+	w.T.Cleanup(func() {
 		_ = w.conn.Close()
-		server.Close()
 		stop()
 		if err := <-served; err != nil {
-			t.Error(err)
+			w.T.Error(err)
 		}
 	})
-	return w
 }
 
-func (w *world) update(c caller.Caller, fn func(tx *db.Tx) error) {
-	w.t.Helper()
-	if err := w.Update(ctx, c, fn); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-func (w *world) issuer(c caller.Caller) string {
+func (w *scene) issuer(c caller.Caller) string {
 	if c.Tenant == w.globex.Tenant {
-		return w.origin + "/t/globex"
+		return w.Base("globex")
 	}
-	return w.origin + "/t/acme"
+	return w.Base("acme")
 }
 
-// machine makes a machine application that may ask.
-func (w *world) machine(c caller.Caller, mode application.PrincipalMode) (app application.Application) {
-	w.t.Helper()
-	w.update(c, func(tx *db.Tx) (err error) {
-		app, _, err = application.Create(ctx, tx, application.New{Name: "Leave", Type: application.Machine, PrincipalMode: mode, Scopes: []string{application.ScopeDecide}})
-		return err
-	})
-	return app
+// machine registers a machine application that may ask for decisions.
+func (w *scene) machine(c caller.Caller, mode application.PrincipalMode) application.Application {
+	w.T.Helper()
+	return w.Client(c, application.New{Name: "Leave", Type: application.Machine, PrincipalMode: mode, Scopes: []string{application.ScopeDecide}}).Application
 }
 
 // token is a JWT of an application's own with a scope.
-func (w *world) token(c caller.Caller, app application.Application, scope string) string {
-	w.t.Helper()
+func (w *scene) token(c caller.Caller, app application.Application, scope string) string {
+	w.T.Helper()
 	return w.sign(c, grant.AccessClaims{Claims: jose.Claims{Subject: app.ID.String()}, ClientID: app.ClientID, Scope: scope, Application: app.ID.String()})
 }
 
-func (w *world) sign(c caller.Caller, claims grant.AccessClaims) string {
-	w.t.Helper()
-	s, err := w.keys.Signer(ctx, c, jose.ES256, jose.TypeAccessToken)
+func (w *scene) sign(c caller.Caller, claims grant.AccessClaims) string {
+	w.T.Helper()
+	s, err := w.App.Keys.Signer(ctx, c, jose.ES256, jose.TypeAccessToken)
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	now := w.Clock.Now()
 	claims.Issuer, claims.Audience, claims.ID = w.issuer(c), jose.Audience{w.issuer(c)}, id.New().String()
 	claims.IssuedAt, claims.Expiry = jose.At(now), jose.At(now.Add(10*time.Minute))
 	text, err := s.Sign(claims)
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	return text
 }
 
 // asking is the token of a new machine application of acme.
-func (w *world) asking(mode application.PrincipalMode) string {
+func (w *scene) asking(mode application.PrincipalMode) string {
 	return w.token(w.acme, w.machine(w.acme, mode), application.ScopeDecide)
 }
 
-// person makes a user of acme with roles, and a token of theirs.
-func (w *world) person(username string, amr []string, roles ...string) (u user.User, token string) {
-	w.t.Helper()
-	var app application.Application
+// person creates a user of acme with roles, and a token of theirs.
+func (w *scene) person(username string, amr []string, roles ...string) (user.User, string) {
+	w.T.Helper()
+	u := w.User(w.acme, user.New{Username: username}, roles...)
+	app := w.Client(w.acme, application.New{Name: "Portal", Type: application.Web, RedirectURIs: []string{"https://a.example"}})
 	var g grant.Grant
-	w.update(w.acme, func(tx *db.Tx) (err error) {
-		if u, err = user.Create(ctx, tx, user.New{Username: username}); err != nil {
-			return err
-		}
-		for _, name := range roles {
-			if err := role.Give(ctx, tx, role.Everything(), role.OfUser(u.ID), name, time.Time{}); err != nil {
-				return err
-			}
-		}
-		if app, _, err = application.Create(ctx, tx, application.New{Name: "Portal", Type: application.Web, RedirectURIs: []string{"https://a.example"}}); err != nil {
-			return err
-		}
+	w.Do(w.acme, func(tx *db.Tx) error {
 		s, _, err := session.Start(ctx, tx, session.New{User: u.ID, AMR: amr})
 		if err != nil {
 			return err
@@ -341,43 +273,15 @@ func (w *world) person(username string, amr []string, roles ...string) (u user.U
 	})
 }
 
-type answered struct {
-	status int
-	header http.Header
-	body   string
-}
-
-func (a answered) json(t testing.TB) (m map[string]any) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(a.body), &m); err != nil {
-		t.Fatalf("%d, not JSON: %s", a.status, a.body)
-	}
-	return m
-}
-
-// post asks over HTTP.
-func (w *world) post(token, path, body string) answered {
-	w.t.Helper()
-	r, err := http.NewRequest("POST", w.origin+path, strings.NewReader(body))
+// post asks over HTTP at a path of the server.
+func (w *scene) post(token, path, body string) world.Answer {
+	w.T.Helper()
+	r, err := http.NewRequest(http.MethodPost, w.Origin+path, strings.NewReader(body))
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	return w.do(r)
-}
-
-func (w *world) do(r *http.Request) answered {
-	w.t.Helper()
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return answered{res.StatusCode, res.Header, string(b)}
+	return w.Send(r)
 }
