@@ -82,7 +82,7 @@ func (d *Door) checkAssertion(ctx context.Context, c caller.Caller, app *applica
 	if app.AuthMethod != application.AuthJWT {
 		return false, nil
 	}
-	keys, err := d.keysOf(app)
+	keys, err := d.keysOf(ctx, c, app)
 	if err != nil {
 		return false, err
 	}
@@ -113,17 +113,14 @@ type keySetKey struct {
 	updated time.Time
 }
 
-func (d *Door) keysOf(app *application.Application) (jose.Set, error) {
-	key := keySetKey{app.ID, app.UpdatedAt}
-	if s, ok := d.clients.Get(key); ok {
-		return s, nil
-	}
-	set, err := jose.ParseSet(app.JWKS)
-	if err != nil {
-		return nil, errors.Join(errors.New("oidc: a stored key set cannot be read"), err)
-	}
-	d.clients.Add(key, set)
-	return set, nil
+func (d *Door) keysOf(ctx context.Context, c caller.Caller, app *application.Application) (jose.Set, error) {
+	return d.clients.Get(ctx, c.Tenant, keySetKey{app.ID, app.UpdatedAt}, func(context.Context) (jose.Set, error) {
+		set, err := jose.ParseSet(app.JWKS)
+		if err != nil {
+			return nil, errors.Join(errors.New("oidc: a stored key set cannot be read"), err)
+		}
+		return set, nil
+	})
 }
 
 // actorOf is the application as an actor of its own.

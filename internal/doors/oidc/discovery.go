@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -80,10 +81,9 @@ func describe(issuer string) metadata {
 // discovery answers both well-known addresses with the same bytes.
 func (d *Door) discovery(w http.ResponseWriter, r *http.Request) error {
 	issuer := web.SiteOf(r).Base
-	body, ok := d.metadata.Get(issuer)
-	if !ok {
-		body = jsonBody(describe(issuer))
-		d.metadata.Add(issuer, body)
+	body, err := d.metadata.Get(r.Context(), web.CallerOf(r).Tenant, issuer, func(context.Context) ([]byte, error) { return jsonBody(describe(issuer)), nil })
+	if err != nil {
+		return err
 	}
 	writePublic(w, body)
 	return nil

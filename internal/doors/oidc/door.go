@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"strconv"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
@@ -15,6 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -51,8 +50,8 @@ type Deps struct {
 type Door struct {
 	Deps
 	verifier *grant.Verifier
-	metadata *lru.Cache[string, []byte] // issuer → rendered metadata
-	clients  *lru.Cache[keySetKey, jose.Set]
+	metadata *cache.Cache[string, []byte] // issuer → rendered metadata
+	clients  *cache.Cache[keySetKey, jose.Set]
 }
 
 // cacheSize bounds what is kept rendered or parsed: a few kilobytes an entry.
@@ -63,14 +62,8 @@ func New(d Deps) *Door {
 	if d.Refuse == nil {
 		d.Refuse = web.WriteRefusal
 	}
-	metadata, err := lru.New[string, []byte](cacheSize)
-	if err != nil { // only a size below one
-		panic(err)
-	}
-	clients, err := lru.New[keySetKey, jose.Set](cacheSize)
-	if err != nil {
-		panic(err)
-	}
+	metadata := cache.New[string](cache.Options[[]byte]{Max: cacheSize})
+	clients := cache.New[keySetKey](cache.Options[jose.Set]{Max: cacheSize})
 	return &Door{Deps: d, verifier: &grant.Verifier{DB: d.DB, Keys: d.Keys}, metadata: metadata, clients: clients}
 }
 

@@ -6,11 +6,10 @@ import (
 	"hash/maphash"
 	"slices"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -51,7 +50,7 @@ type Guard struct {
 	Deps
 	// issuers maps the hash of a JWT to the issuer that it claims. A hash collision cannot admit
 	// a wrong token: Verify still checks the real issuer.
-	issuers *lru.Cache[uint64, string]
+	issuers *cache.Cache[uint64, string]
 	seed    maphash.Seed
 }
 
@@ -60,10 +59,7 @@ const issuersSize = 20_000
 
 // New returns a guard.
 func New(d Deps) *Guard {
-	issuers, err := lru.New[uint64, string](issuersSize)
-	if err != nil { // only a size below one
-		panic("access: " + err.Error())
-	}
+	issuers := cache.New[uint64](cache.Options[string]{Max: issuersSize})
 	return &Guard{Deps: d, issuers: issuers, seed: maphash.MakeSeed()}
 }
 
@@ -178,10 +174,10 @@ func (g *Guard) claimsPlatform(bearer string) bool {
 // issuerOf returns the unverified iss claim of a JWT, or "".
 func (g *Guard) issuerOf(jwt string) string {
 	hash := maphash.String(g.seed, jwt)
-	issuer, ok := g.issuers.Get(hash)
+	issuer, ok := g.issuers.Lookup(id.ID{}, hash)
 	if !ok {
 		issuer = jose.Peek(jwt).Issuer
-		g.issuers.Add(hash, issuer)
+		g.issuers.Put(id.ID{}, hash, issuer)
 	}
 	return issuer
 }

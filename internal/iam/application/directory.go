@@ -16,12 +16,18 @@ const directorySize = 50_000
 // tenant.Directory.Watch, else a change on another replica is never seen.
 type Directory struct {
 	db   *db.DB
-	apps *cache.Cache[*Application]
+	apps *cache.Cache[copyKey, *Application]
+}
+
+// copyKey is an application's client_id, or its id.
+type copyKey struct {
+	clientID string
+	id       id.ID
 }
 
 // NewDirectory returns the directory of the applications of d.
 func NewDirectory(d *db.DB) *Directory {
-	dir := &Directory{db: d, apps: cache.New[*Application](directorySize)}
+	dir := &Directory{db: d, apps: cache.New[copyKey](cache.Options[*Application]{Max: directorySize})}
 	d.Watch(dir.Drop)
 	return dir
 }
@@ -34,7 +40,7 @@ func (d *Directory) ByClientID(ctx context.Context, c caller.Caller, clientID st
 	if !validClientID(clientID) {
 		return nil, ErrNotFound
 	}
-	return d.get(ctx, c, clientID, func(ctx context.Context, tx *db.Tx) (Application, error) { return ByClientID(ctx, tx, clientID) })
+	return d.get(ctx, c, copyKey{clientID: clientID}, func(ctx context.Context, tx *db.Tx) (Application, error) { return ByClientID(ctx, tx, clientID) })
 }
 
 // ByID returns an application of the caller's tenant, or ErrNotFound.
@@ -42,11 +48,10 @@ func (d *Directory) ByID(ctx context.Context, c caller.Caller, application id.ID
 	if application.IsZero() {
 		return nil, ErrNotFound
 	}
-	// A NUL keeps ids apart from client_ids, which have none.
-	return d.get(ctx, c, "\x00"+string(application[:]), func(ctx context.Context, tx *db.Tx) (Application, error) { return Get(ctx, tx, application) })
+	return d.get(ctx, c, copyKey{id: application}, func(ctx context.Context, tx *db.Tx) (Application, error) { return Get(ctx, tx, application) })
 }
 
-func (d *Directory) get(ctx context.Context, c caller.Caller, key string, load func(context.Context, *db.Tx) (Application, error)) (*Application, error) {
+func (d *Directory) get(ctx context.Context, c caller.Caller, key copyKey, load func(context.Context, *db.Tx) (Application, error)) (*Application, error) {
 	return d.apps.Get(ctx, c.Tenant, key, func(ctx context.Context) (*Application, error) {
 		a, err := db.Read(ctx, d.db, c, func(tx *db.Tx) (Application, error) { return load(ctx, tx) })
 		return &a, err

@@ -37,7 +37,7 @@ type recorded struct {
 
 // NewRecorder starts a recorder; Close ends it. Hashes of redacted values are keyed by the ring.
 func NewRecorder(d *db.DB, ring *secret.KeyRing, log *slog.Logger) *Recorder {
-	r := &Recorder{settings: settingsOf{d, cache.New[[]rule](settingsSize)}, ring: ring}
+	r := &Recorder{settings: settingsOf{d, cache.New[struct{}](cache.Options[[]rule]{Max: settingsSize})}, ring: ring}
 	d.Watch(r.Drop)
 	r.Writer = batch.New(d, log, batch.Table[recorded]{
 		Name: "decision records", Into: "decisions",

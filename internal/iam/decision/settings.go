@@ -96,11 +96,11 @@ func WriteSettings(tx *db.Tx, s Settings) error {
 // settingsOf is a replica's copy of the tenants' settings, their rules compiled.
 type settingsOf struct {
 	db     *db.DB
-	copies *cache.Cache[[]rule]
+	copies *cache.Cache[struct{}, []rule]
 }
 
 func (s settingsOf) rules(ctx context.Context, c caller.Caller) ([]rule, error) {
-	return s.copies.Get(ctx, c.Tenant, "", func(ctx context.Context) ([]rule, error) {
+	return s.copies.Get(ctx, c.Tenant, struct{}{}, func(ctx context.Context) ([]rule, error) {
 		now, err := db.Read(ctx, s.db, c, func(tx *db.Tx) (Settings, error) { return ReadSettings(ctx, tx) })
 		if err != nil {
 			return nil, err

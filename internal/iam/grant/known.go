@@ -29,12 +29,12 @@ const knownSize = 20_000
 type Known struct {
 	*Verifier
 	clock clock.Clock
-	jwts  *cache.Cache[*claimed]
+	jwts  *cache.Cache[[sha256.Size]byte, *claimed]
 }
 
 // NewKnown returns a Known over v.
 func NewKnown(v *Verifier, c clock.Clock) *Known {
-	k := &Known{Verifier: v, clock: c, jwts: cache.New[*claimed](knownSize)}
+	k := &Known{Verifier: v, clock: c, jwts: cache.New[[sha256.Size]byte](cache.Options[*claimed]{Max: knownSize})}
 	v.DB.Watch(k.Drop)
 	return k
 }
@@ -49,7 +49,7 @@ func (k *Known) Verify(ctx context.Context, c caller.Caller, issuer, bearer stri
 	}
 	var room [2 << 10]byte // a usual token is not copied on the heap
 	digest := sha256.Sum256(append(room[:0], bearer...))
-	cl, err := k.jwts.Get(ctx, c.Tenant, string(digest[:]), func(ctx context.Context) (*claimed, error) {
+	cl, err := k.jwts.Get(ctx, c.Tenant, digest, func(ctx context.Context) (*claimed, error) {
 		cl, err := k.claims(ctx, c, bearer)
 		if err == nil && cl.grant.IsZero() {
 			err = k.DB.View(ctx, c, func(tx *db.Tx) error { return cl.stands(ctx, tx) })

@@ -47,14 +47,14 @@ type Keys struct {
 	db    *db.DB
 	seal  Sealer
 	clock clock.Clock
-	touch func(*db.Tx) // tells other replicas that the tenant's keys changed
-	cache *cache.Cache[*ring]
+	touch func(*db.Tx)                  // tells other replicas that the tenant's keys changed
+	cache *cache.Cache[struct{}, *ring] // one ring a tenant
 }
 
 // New returns the keys of all tenants. touch is called in every transaction that
 // changes a tenant's keys.
 func New(d *db.DB, seal Sealer, c clock.Clock, touch func(*db.Tx)) *Keys {
-	return &Keys{db: d, seal: seal, clock: c, touch: touch, cache: cache.New[*ring](10_000)}
+	return &Keys{db: d, seal: seal, clock: c, touch: touch, cache: cache.New[struct{}](cache.Options[*ring]{Max: 10_000})}
 }
 
 // Drop forgets the copies of a tenant's keys, of all tenants' for the zero id.
@@ -126,7 +126,7 @@ func (k *Keys) JWKS(ctx context.Context, c caller.Caller) (body []byte, version 
 }
 
 func (k *Keys) ring(ctx context.Context, c caller.Caller) (*ring, error) {
-	return k.cache.Get(ctx, c.Tenant, "", func(ctx context.Context) (*ring, error) {
+	return k.cache.Get(ctx, c.Tenant, struct{}{}, func(ctx context.Context) (*ring, error) {
 		rows, err := db.Read(ctx, k.db, c, func(tx *db.Tx) ([]row, error) { return list(ctx, tx) })
 		if err != nil {
 			return nil, err

@@ -6,9 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -36,15 +35,21 @@ type Directory struct {
 	host   string // of the public URL, with its port if it has one
 	port   string // ":8080", or ""
 
-	tenants *cache.Cache[*Tenant]
-	names   *lru.Cache[name, id.ID] // a slug or domain → who has it; checked against the tenant at each use
+	tenants *cache.Cache[struct{}, *Tenant]
+	names   *cache.Cache[name, holder] // checked against the tenant at each use
+	changes atomic.Uint64              // of any tenant
 
 	mu      sync.Mutex
-	unknown *lru.Cache[name, struct{}]
-	changes uint64 // counts the times unknown was emptied
-	version int64  // of the configuration as last polled
+	version int64 // of the configuration as last polled
 	polled  time.Time
 	hooks   []func(id.ID)
+}
+
+// holder is the tenant that has a name, or the zero tenant for a name that nobody had after so
+// many changes.
+type holder struct {
+	tenant  id.ID
+	changes uint64
 }
 
 // directory is the caller of what the directory reads: no request stands for it.
@@ -58,16 +63,11 @@ type name struct {
 
 // NewDirectory returns the directory of the tenants of d, reached below public. Run Poll beside it.
 func NewDirectory(d *db.DB, public *url.URL, c clock.Clock, log *slog.Logger) *Directory {
-	dir := &Directory{db: d, clock: c, log: log, scheme: public.Scheme + "://", host: public.Host, tenants: cache.New[*Tenant](directorySize)}
+	dir := &Directory{db: d, clock: c, log: log, scheme: public.Scheme + "://", host: public.Host, tenants: cache.New[struct{}](cache.Options[*Tenant]{Max: directorySize})}
+	dir.names = cache.New[name](cache.Options[holder]{Max: directorySize + unknownSize,
+		Valid: func(h holder) bool { return !h.tenant.IsZero() || h.changes == dir.changes.Load() }})
 	if p := public.Port(); p != "" {
 		dir.port = ":" + p
-	}
-	var err error
-	if dir.names, err = lru.New[name, id.ID](directorySize); err == nil {
-		dir.unknown, err = lru.New[name, struct{}](unknownSize)
-	}
-	if err != nil { // only for a size below one
-		panic("tenant: " + err.Error())
 	}
 	d.Watch(dir.drop)
 	return dir
@@ -84,9 +84,8 @@ func (d *Directory) Watch(f func(tenant id.ID)) {
 
 // drop forgets a tenant, or all of them for the zero id.
 func (d *Directory) drop(tenant id.ID) {
+	d.changes.Add(1)
 	d.mu.Lock()
-	d.changes++
-	d.unknown.Purge()
 	hooks := d.hooks
 	d.mu.Unlock()
 	d.tenants.Drop(tenant)
@@ -100,7 +99,7 @@ func (d *Directory) ByID(ctx context.Context, tenant id.ID) (*Tenant, error) {
 	if tenant.IsZero() {
 		return nil, ErrNotFound
 	}
-	return d.tenants.Get(ctx, tenant, "", func(ctx context.Context) (*Tenant, error) {
+	return d.tenants.Get(ctx, tenant, struct{}{}, func(ctx context.Context) (*Tenant, error) {
 		t, err := db.Read(ctx, d.db, within(directory, tenant), func(tx *db.Tx) (Tenant, error) { return Get(ctx, tx) })
 		return &t, err
 	})
@@ -143,14 +142,17 @@ func (d *Directory) ByDomain(ctx context.Context, host string) (web.Site, error)
 // that gave the name up, or is gone, is noticed and the database asked again.
 func (d *Directory) named(ctx context.Context, n name) (*Tenant, error) {
 	for range 2 {
-		tenant, hit := d.names.Get(n)
+		h, hit := d.names.Lookup(id.ID{}, n)
 		if !hit {
 			var err error
-			if tenant, err = d.find(ctx, n); err != nil {
+			if h, err = d.find(ctx, n); err != nil {
 				return nil, err
 			}
 		}
-		t, err := d.ByID(ctx, tenant)
+		if h.tenant.IsZero() {
+			return nil, ErrNotFound
+		}
+		t, err := d.ByID(ctx, h.tenant)
 		if err == nil && t.has(n) && t.Status != Deleting {
 			if t.Status == Suspended {
 				return nil, ErrSuspended
@@ -160,7 +162,7 @@ func (d *Directory) named(ctx context.Context, n name) (*Tenant, error) {
 		if err != nil && err != error(ErrNotFound) {
 			return nil, err
 		}
-		d.names.Remove(n)
+		d.names.Forget(id.ID{}, n)
 		if !hit {
 			break
 		}
@@ -211,34 +213,23 @@ func (t *Tenant) has(n name) bool {
 	return false
 }
 
-// find asks the database who has a name, unless it was nobody's since the last change.
-func (d *Directory) find(ctx context.Context, n name) (id.ID, error) {
-	d.mu.Lock()
-	_, nobody := d.unknown.Get(n)
-	changes := d.changes
-	d.mu.Unlock()
-	if nobody {
-		return id.ID{}, ErrNotFound
-	}
+// find asks the database who has a name.
+func (d *Directory) find(ctx context.Context, n name) (holder, error) {
 	query, reason := `SELECT id FROM tenants WHERE slug = $1 AND status <> 'deleting'`, "find a tenant by its slug"
 	if n.domain {
 		query, reason = `SELECT tenant_id FROM tenant_domains WHERE domain = $1`, "find a tenant by its domain"
 	}
-	tenant, err := db.SystemRead(ctx, d.db, directory, reason, func(st *db.SystemTx) (id.ID, error) {
-		return db.SystemOne(ctx, st, scanID, query, n.text)
-	})
-	if missing(err) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.changes == changes { // else it may be somebody's by now
-			d.unknown.Add(name{n.domain, strings.Clone(n.text)}, struct{}{})
+	n.text = strings.Clone(n.text) // kept longer than the request
+	return d.names.Get(ctx, id.ID{}, n, func(ctx context.Context) (holder, error) {
+		changes := d.changes.Load()
+		tenant, err := db.SystemRead(ctx, d.db, directory, reason, func(st *db.SystemTx) (id.ID, error) {
+			return db.SystemOne(ctx, st, scanID, query, n.text)
+		})
+		if missing(err) {
+			err = nil
 		}
-		return id.ID{}, ErrNotFound
-	}
-	if err == nil {
-		d.names.Add(name{n.domain, strings.Clone(n.text)}, tenant)
-	}
-	return tenant, err
+		return holder{tenant, changes}, err
+	})
 }
 
 // Poll asks once a second what has changed, one row whatever the number of tenants, until ctx

@@ -1,81 +1,158 @@
-// Package cache keeps read-only copies of what changes rarely (tenants,
-// applications, keys) on each replica. The database stays the only truth.
-//
-// An entry belongs to a tenant. Drop makes all entries of a tenant invalid at
-// once; the poller of changed configuration calls it, and so does the replica
-// that changed something, after its commit. A copy that was being loaded while
-// its tenant was dropped is used once and not kept.
 package cache
 
 import (
 	"context"
+	"math"
 	"sync"
+	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/singleflight"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Cache maps (tenant, key) to a value. It is safe for concurrent use, bounded,
-// and forgets the least recently used first. Values must not be changed.
-type Cache[V any] struct {
-	entries *lru.Cache[key, entry[V]]
-	loads   singleflight.Group
-
-	mu    sync.RWMutex
-	drops map[id.ID]uint64 // how often a tenant was dropped; one small entry per changed tenant
-	all   uint64           // how often everything was
+// Options bound a cache. Max is required.
+type Options[V any] struct {
+	// Max is what all copies may cost together.
+	Max int64
+	// Cost returns what a copy costs, such as its bytes. Nil: each copy costs 1.
+	Cost func(V) int64
+	// Valid reports whether a copy still counts. It is called for every use, so it must be fast.
+	// Nil: a copy counts until it is dropped.
+	Valid func(V) bool
+	// LoadLimit is how long one load may take. Zero: 5 seconds.
+	LoadLimit time.Duration
 }
 
-type key struct {
+// Cache maps a tenant and a key to a copy. It is safe for concurrent use. The caller must not
+// change a copy. What no tenant owns has the zero tenant.
+type Cache[K comparable, V any] struct {
+	options Options[V]
+
+	mu     sync.Mutex
+	copies *simplelru.LRU[place[K], *kept[V]]
+	cost   int64
+	loads  map[place[K]]*load[V] // under way
+	drops  map[id.ID]int64       // how often a tenant was dropped: one small entry per changed tenant
+	all    int64                 // how often every tenant was dropped
+}
+
+// place is where a copy is kept.
+type place[K comparable] struct {
 	tenant id.ID
-	name   string
+	key    K
 }
 
-type entry[V any] struct {
-	value V
-	drops uint64
+// kept is a copy. It counts for one version: of the tenant's drops, or the one that GetAt names.
+type kept[V any] struct {
+	value   V
+	version int64
+	cost    int64
 }
 
-// New returns a cache of at most size entries.
-func New[V any](size int) *Cache[V] {
-	entries, err := lru.New[key, entry[V]](size)
-	if err != nil { // only a size below one
+// New returns an empty cache.
+func New[K comparable, V any](o Options[V]) *Cache[K, V] {
+	if o.Max < 1 {
+		panic("cache: Max is required")
+	}
+	if o.Cost == nil {
+		o.Cost = func(V) int64 { return 1 }
+	}
+	if o.Valid == nil {
+		o.Valid = func(V) bool { return true }
+	}
+	if o.LoadLimit == 0 {
+		o.LoadLimit = 5 * time.Second
+	}
+	c := &Cache[K, V]{options: o, loads: map[place[K]]*load[V]{}, drops: map[id.ID]int64{}}
+	copies, err := simplelru.NewLRU(math.MaxInt, func(_ place[K], e *kept[V]) { c.cost -= e.cost })
+	if err != nil { // only for a size below one
 		panic("cache: " + err.Error())
 	}
-	return &Cache[V]{entries: entries, drops: map[id.ID]uint64{}}
+	c.copies = copies
+	return c
 }
 
-// Get returns the value, loading it when there is no valid copy. Concurrent loads
-// of the same key are one; an error is returned to all who wait and not kept. load
-// must not depend on who asks: its context outlives the caller's.
-func (c *Cache[V]) Get(ctx context.Context, tenant id.ID, name string, load func(context.Context) (V, error)) (V, error) {
-	k := key{tenant, name}
-	now := c.dropsOf(tenant)
-	if e, ok := c.entries.Get(k); ok && e.drops == now {
-		return e.value, nil
-	}
-	// The count of drops is part of the key: who asks after a change never gets
-	// the answer of a load that began before it.
-	flight := string(tenant[:]) + string(appendUint(nil, now)) + name
-	v, err, _ := c.loads.Do(flight, func() (any, error) {
-		v, err := load(context.WithoutCancel(ctx))
-		if err == nil && c.dropsOf(tenant) == now {
-			c.entries.Add(k, entry[V]{v, now})
+// Get returns the copy, and loads it if there is no valid one. load must not depend on its caller:
+// its result answers other callers too, and its context outlives this one. load may run on another
+// goroutine. Get fails as load does, with ctx.Err(), or at the load's limit with an Unavailable fault.
+func (c *Cache[K, V]) Get(ctx context.Context, tenant id.ID, key K, load func(context.Context) (V, error)) (V, error) {
+	c.mu.Lock()
+	return c.get(ctx, place[K]{tenant, key}, c.drops[tenant]+c.all, load)
+}
+
+// GetAt is Get for a tenant whose changes are counted elsewhere: a copy counts for the version at
+// which it was loaded, and load reads that version or a later one. Drop has no effect on it. Use
+// either GetAt or Get on one cache.
+func (c *Cache[K, V]) GetAt(ctx context.Context, tenant id.ID, key K, version int64, load func(context.Context) (V, error)) (V, error) {
+	c.mu.Lock()
+	return c.get(ctx, place[K]{tenant, key}, version, load)
+}
+
+// get is called with the lock held, and releases it.
+func (c *Cache[K, V]) get(ctx context.Context, p place[K], version int64, fn func(context.Context) (V, error)) (V, error) {
+	for {
+		if e, ok := c.copies.Get(p); ok && e.version == version && c.options.Valid(e.value) {
+			c.mu.Unlock()
+			return e.value, nil
 		}
+		l, joined := c.loads[p]
+		if joined = joined && l.version == version && l.limit.Err() == nil; !joined {
+			l = c.begin(ctx, p, version, fn)
+		}
+		c.mu.Unlock()
+		v, err := l.wait(ctx)
+		c.mu.Lock()
+		if joined && err == nil && !c.options.Valid(v) {
+			continue // what another caller began to load no longer counts
+		}
+		c.mu.Unlock()
 		return v, err
-	})
-	if err != nil {
-		var zero V
-		return zero, err
 	}
-	return v.(V), nil
 }
 
-// Drop makes every entry of a tenant invalid; with the zero id, every entry of all
-// tenants: for when changes may have been missed.
-func (c *Cache[V]) Drop(tenant id.ID) {
+// Lookup returns the copy if there is a valid one. It loads nothing.
+func (c *Cache[K, V]) Lookup(tenant id.ID, key K) (V, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.copies.Get(place[K]{tenant, key})
+	if !ok || e.version != c.drops[tenant]+c.all || !c.options.Valid(e.value) {
+		var none V
+		return none, false
+	}
+	return e.value, true
+}
+
+// Put keeps a value that follows from its key alone, such as a parsed text. Use Get for a value that
+// is read from elsewhere: it may have changed between the reading and Put.
+func (c *Cache[K, V]) Put(tenant id.ID, key K, v V) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keep(place[K]{tenant, key}, v, c.drops[tenant]+c.all)
+}
+
+// Last returns the copy that was loaded last, valid or not, for a load that reuses parts of it.
+func (c *Cache[K, V]) Last(tenant id.ID, key K) (V, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.copies.Peek(place[K]{tenant, key}); ok {
+		return e.value, true
+	}
+	var none V
+	return none, false
+}
+
+// Forget removes one copy. A load that is under way is not kept.
+func (c *Cache[K, V]) Forget(tenant id.ID, key K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.copies.Remove(place[K]{tenant, key})
+	delete(c.loads, place[K]{tenant, key})
+}
+
+// Drop makes every copy of a tenant invalid. The zero id drops every tenant's copies: for when
+// changes may have been missed.
+func (c *Cache[K, V]) Drop(tenant id.ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if tenant.IsZero() {
@@ -85,15 +162,14 @@ func (c *Cache[V]) Drop(tenant id.ID) {
 	c.drops[tenant]++
 }
 
-func (c *Cache[V]) dropsOf(tenant id.ID) uint64 {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.drops[tenant] + c.all
-}
-
-func appendUint(b []byte, n uint64) []byte {
-	for ; n > 0; n >>= 8 {
-		b = append(b, byte(n))
+// keep stores a copy and evicts others until all fit. A copy that costs more than Max by itself is
+// the only one. It is called with the lock held.
+func (c *Cache[K, V]) keep(p place[K], v V, version int64) {
+	c.copies.Remove(p)
+	e := &kept[V]{v, version, c.options.Cost(v)}
+	c.copies.Add(p, e)
+	c.cost += e.cost
+	for c.cost > c.options.Max && c.copies.Len() > 1 {
+		c.copies.RemoveOldest()
 	}
-	return append(b, 0)
 }
