@@ -19,7 +19,7 @@ const module = "github.com/gatehouse-iam/gatehouse/"
 // package imports only what stands before it. docs/ARCHITECTURE.md draws this.
 var (
 	kitOrder = []string{"id", "clock", "fault", "caller", "cache", "secret", "db", "batch", "job", "page", "filter", "web", "api", "mail", "config", "jose"}
-	iamOrder = []string{"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "session", "signingkey", "grant", "policy", "principal", "decision", "access", "signin"}
+	iamOrder = []string{"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "session", "signingkey", "grant", "engine", "compiler", "policy", "principal", "decision", "access", "signin"}
 )
 
 // onlyIn names packages that one place alone may import, and why.
@@ -31,12 +31,12 @@ var onlyIn = map[string]struct {
 	"database/sql":                       {[]string{"internal/kit/db"}, "the only way to SQL is a transaction of kit/db"},
 	"github.com/jackc/pgx/v5":            {[]string{"internal/kit/db", "internal/testkit"}, "the only way to SQL is a transaction of kit/db"},
 	"modernc.org/sqlite":                 {[]string{"internal/kit/db"}, "the only way to SQL is a transaction of kit/db"},
-	"github.com/cerbos/cerbos/private":   {[]string{"internal/iam/policy"}, "Cerbos promises no stability there, so one package has to follow it"},
-	"github.com/cerbos/cloud-api":        {[]string{"internal/iam/policy"}, "it configures the engine"},
+	"github.com/cerbos/cerbos/private":   {[]string{"internal/iam/engine", "internal/iam/compiler", "internal/iam/policy"}, "Cerbos promises no stability there, so few packages have to follow it"},
+	"github.com/cerbos/cloud-api":        {[]string{"internal/iam/engine"}, "it configures the engine"},
 	"github.com/cerbos/cerbos-sdk-go":    {[]string{"internal/bench"}, "it measures us as a client of the Cerbos API does"},
-	"github.com/google/cel-go":           {[]string{"internal/iam/policy"}, "conditions are the engine's"},
-	"github.com/lestrrat-go/jwx":         {[]string{"internal/iam/policy"}, "it reads the JWTs of auxData exactly as Cerbos does, and nothing else; our own tokens are kit/jose's"},
-	"github.com/cerbos/cerbos/api/genpb": {[]string{"internal/iam/policy", "internal/iam/principal", "internal/iam/decision", "internal/iam/signin", "internal/doors/pdp", "internal/doors/admin", "internal/bench", "internal/parity", "internal/testkit"}, "the engine's messages are for those who ask it"},
+	"github.com/google/cel-go":           {[]string{"internal/iam/engine", "internal/iam/compiler"}, "conditions are the engine's, and the compiler explains them"},
+	"github.com/lestrrat-go/jwx":         {[]string{"internal/iam/engine"}, "it reads the JWTs of auxData exactly as Cerbos does, and nothing else; our own tokens are kit/jose's"},
+	"github.com/cerbos/cerbos/api/genpb": {[]string{"internal/iam/engine", "internal/iam/compiler", "internal/iam/policy", "internal/iam/principal", "internal/iam/decision", "internal/iam/signin", "internal/doors/pdp", "internal/doors/admin", "internal/bench", "internal/parity", "internal/testkit"}, "the engine's messages are for those who ask it"},
 }
 
 // makesCallers names who may say on whose behalf a transaction runs.

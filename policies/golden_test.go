@@ -15,7 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -29,9 +30,9 @@ const (
 	builtinFile = "../internal/iam/role/builtin.go"
 )
 
-// engine is how the server asks; the kinds are reserved, so there is no source of a
+// decider is how the server asks; the kinds are reserved, so there is no source of a
 // tenant's own policies to ask.
-var engine policy.Engine = policy.NewInProcess(nil, policy.NewBase(policies.Files))
+var decider = engine.New(nil, compiler.NewBase(policies.Files))
 
 // ask returns what a principal with a built-in role, or with actions of a tenant's
 // own roles, is allowed of the whole catalogue.
@@ -47,7 +48,7 @@ func ask(t *testing.T, roles, held []string, platform bool) (may []string) {
 		noun, verb, _ := strings.Cut(a.Name, ".")
 		in = append(in, &enginev1.CheckInput{Principal: p, Resource: &enginev1.Resource{Kind: "gatehouse:" + noun, Id: "r"}, Actions: []string{verb}})
 	}
-	checked, err := engine.Check(t.Context(), caller.Caller{Tenant: id.New()}, in)
+	checked, err := decider.Check(t.Context(), caller.Caller{Tenant: id.New()}, in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func TestOwnRolesAllowWhatTheyList(t *testing.T) {
 
 // Every policy has a suite, and every suite passes.
 func TestSuites(t *testing.T) {
-	files := policy.Files{}
+	files := compiler.Files{}
 	if err := fs.WalkDir(policies.Files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -169,18 +170,18 @@ func TestSuites(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	results, err := policy.RunSuites(t.Context(), files, policy.DefaultSettings())
+	results, err := compiler.RunSuites(t.Context(), files, engine.DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
 	}
 	suites := map[string]bool{}
 	for _, s := range results.Suites {
-		suites[s.File] = s.Outcome == policy.OutcomePassed
+		suites[s.File] = s.Outcome == compiler.OutcomePassed
 		if s.Error != "" {
 			t.Errorf("%s: %s", s.File, s.Error)
 		}
 		for _, c := range s.Cases {
-			if c.Outcome != policy.OutcomePassed {
+			if c.Outcome != compiler.OutcomePassed {
 				t.Errorf("%s: %s, %s, %s, %s: %s: wanted %s, got %s %s", s.File, c.Name, c.Principal, c.Resource, c.Action, c.Outcome, c.Wanted, c.Got, c.Error)
 			}
 		}

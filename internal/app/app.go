@@ -9,8 +9,10 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/principal"
@@ -28,7 +30,7 @@ import (
 )
 
 // basePolicies are the same for every App of a process.
-var basePolicies = policy.NewBase(policies.Files)
+var basePolicies = compiler.NewBase(policies.Files)
 
 // App is Gatehouse without its listeners: every part, made once.
 type App struct {
@@ -42,12 +44,11 @@ type App struct {
 	Queue        *job.Queue
 	Records      *audit.Recorder
 	Decisions    *decision.Recorder
-	Engine       policy.Engine
+	Engine       *engine.Engine
 	Judge        *signin.Judge
 	Tenants      *tenant.Directory
 	Applications *application.Directory
-	Policies     *policy.InProcess
-	BasePolicies policy.Files
+	BasePolicies compiler.Files
 	Keys         *signingkey.Keys
 	Access       *access.Guard // asks the database about every token
 	Hasher       *credential.Hasher
@@ -80,7 +81,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 	if err != nil {
 		return nil, err
 	}
-	base, err := policy.ReadFiles(policies.Files)
+	base, err := compiler.ReadFiles(policies.Files)
 	if err != nil {
 		return nil, err
 	}
@@ -106,28 +107,27 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 	known := grant.NewKnown(tokens, c)
 	tenants.Watch(known.Drop)
 	published := policy.Store{DB: d}
-	engine := policy.NewInProcess(published, basePolicies)
-	tenants.Watch(engine.Drop)
+	decider := engine.New(published, basePolicies)
+	tenants.Watch(decider.Drop)
 	admission := access.Deps{
 		DB: d, Tokens: tokens, Sites: tenants, Applications: applications, Platform: tenants.Site(&platform),
 	}
 	checks := admission
 	checks.Tokens = known // a decision costs less than verifying a signature
 	decide := pdp.New(pdp.Deps{
-		Access: access.New(checks), Engine: engine, Actions: engine,
+		Access: access.New(checks), Engine: decider, Actions: decider,
 		Principals: principal.New(d, tenant.NewVersions(d), c), Recorder: decisions, Clock: c,
-		AuxData: engine,
+		AuxData: decider,
 	})
 	return &App{
 		Config: cfg, Log: log, Clock: c, DB: d, Ring: keyRing, Development: development,
 		Queue:        job.NewQueue(keyRing),
 		Records:      audit.NewRecorder(d, c, log),
 		Decisions:    decisions,
-		Engine:       engine,
-		Judge:        &signin.Judge{Engine: engine, Decisions: decisions, Clock: c},
+		Engine:       decider,
+		Judge:        &signin.Judge{Engine: decider, Decisions: decisions, Clock: c},
 		Tenants:      tenants,
 		Applications: applications,
-		Policies:     engine,
 		BasePolicies: base,
 		Keys:         keys,
 		Access:       access.New(admission),

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
@@ -26,7 +26,7 @@ func TestADecisionIsRecordedExplainedAndReplayed(t *testing.T) {
 		albums := func(condition string) []byte {
 			return []byte("apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: album\n  version: default\n  rules:\n    - name: view-rule\n      actions: [view]\n      effect: EFFECT_ALLOW\n      roles: [user]\n      condition: {match: {expr: " + condition + "}}\n")
 		}
-		w.Publish(token, "acme", policy.Files{"album.yaml": albums("R.attr.public == true")})
+		w.Publish(token, "acme", compiler.Files{"album.yaml": albums("R.attr.public == true")})
 
 		shop := w.Must(token, "POST", "acme", "/applications", map[string]any{"name": "Shop", "type": "machine", "principal_mode": "asserted", "scopes": []string{"gatehouse:decide"}})
 		decide := w.Token("acme", shop["client_id"].(string), shop["client_secret"].(string))

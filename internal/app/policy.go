@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 )
 
@@ -52,24 +54,24 @@ type validatePolicies struct {
 
 // Run compiles and prints every problem.
 func (c *validatePolicies) Run(e *env) error {
-	var problems []policy.Problem
+	var problems []compiler.Problem
 	if c.Dir != "" {
 		files, err := readPolicies(c.Dir)
 		if err != nil {
 			return e.problems(err)
 		}
-		if _, err = policy.Compile(e.ctx, files, policy.DefaultSettings()); err != nil {
+		if _, err = compiler.Compile(e.ctx, files, engine.DefaultSettings()); err != nil {
 			return e.problems(err)
 		}
 	} else {
-		var v struct{ Errors []policy.Problem }
+		var v struct{ Errors []compiler.Problem }
 		if err := c.call(e, "POST", "/policies/draft/validate", nil, nil, &v); err != nil {
 			return err
 		}
 		problems = v.Errors
 	}
 	if len(problems) > 0 {
-		return e.problems(policy.Problems(problems))
+		return e.problems(compiler.Problems(problems))
 	}
 	fmt.Fprintln(e.out, "The policies are valid.")
 	return nil
@@ -78,7 +80,7 @@ func (c *validatePolicies) Run(e *env) error {
 // problems prints the problems in err, as compilers do, and returns what the command fails
 // with; other errors pass.
 func (e *env) problems(err error) error {
-	wrong, ok := errors.AsType[policy.Problems](err)
+	wrong, ok := errors.AsType[compiler.Problems](err)
 	if !ok {
 		return err
 	}
@@ -106,13 +108,13 @@ type testPolicies struct {
 
 // Run runs the suites and prints them case by case.
 func (c *testPolicies) Run(e *env) error {
-	var r policy.Results
+	var r compiler.Results
 	if c.Dir != "" {
 		files, err := readPolicies(c.Dir)
 		if err != nil {
 			return e.problems(err)
 		}
-		if r, err = policy.RunSuites(e.ctx, files, policy.DefaultSettings()); err != nil {
+		if r, err = compiler.RunSuites(e.ctx, files, engine.DefaultSettings()); err != nil {
 			return e.problems(err)
 		}
 	} else if err := c.call(e, "POST", "/policies/draft/test", nil, nil, &r); err != nil {
@@ -124,7 +126,7 @@ func (c *testPolicies) Run(e *env) error {
 			fmt.Fprintln(e.out, "  "+s.Error)
 		}
 		for _, k := range s.Cases {
-			if k.Outcome == policy.OutcomePassed && !c.Verbose {
+			if k.Outcome == compiler.OutcomePassed && !c.Verbose {
 				continue
 			}
 			fmt.Fprintf(e.out, "  %s: %s: may %s %s %s: ", k.Outcome, k.Name, k.Principal, k.Action, k.Resource)
@@ -188,7 +190,7 @@ func (c *diffPolicies) withServer(e *env) (policy.Diff, error) {
 		return policy.Diff{}, e.problems(err)
 	}
 	archive, err := c.export(e, policy.TarGz, c.Against, false)
-	old := policy.Files{}
+	old := compiler.Files{}
 	switch refusal := (*refusal)(nil); {
 	case errors.As(err, &refusal) && refusal.Code == policy.ErrNothingPublished.Code:
 	case err != nil:
@@ -225,7 +227,7 @@ func (c *publishPolicies) Run(e *env) error {
 			return e.problems(err)
 		}
 		query := url.Values{"publish": {"true"}, "reason": {c.Reason}}
-		if err := c.call(e, "POST", "/policies/import", query, files.Archive(policy.TarGz), &made); err != nil {
+		if err := c.call(e, "POST", "/policies/import", query, policy.Pack(files, policy.TarGz), &made); err != nil {
 			return err
 		}
 	}
@@ -292,7 +294,7 @@ func (c *importPolicies) Run(e *env) error {
 	if err != nil {
 		return e.problems(err)
 	}
-	if err := c.call(e, "POST", "/policies/import", nil, files.Archive(policy.TarGz), nil); err != nil {
+	if err := c.call(e, "POST", "/policies/import", nil, policy.Pack(files, policy.TarGz), nil); err != nil {
 		return err
 	}
 	fmt.Fprintf(e.out, "The draft has the %d files of %s.\n", len(files), c.Dir)
@@ -301,13 +303,13 @@ func (c *importPolicies) Run(e *env) error {
 
 // readPolicies reads a directory, or an archive of one. Hidden files are passed over, as
 // Cerbos does.
-func readPolicies(from string) (policy.Files, error) {
+func readPolicies(from string) (compiler.Files, error) {
 	info, err := os.Stat(from)
 	if err != nil {
 		return nil, err
 	}
 	if !info.IsDir() {
-		if info.Size() > 4*policy.MaxTotal {
+		if info.Size() > 4*compiler.MaxTotal {
 			return nil, fmt.Errorf("%s is larger than any archive of policies may be", from)
 		}
 		archive, err := os.ReadFile(from)
@@ -316,7 +318,7 @@ func readPolicies(from string) (policy.Files, error) {
 		}
 		return policy.ReadArchive(archive)
 	}
-	files := policy.Files{}
+	files := compiler.Files{}
 	root := os.DirFS(from)
 	err = fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
@@ -331,8 +333,8 @@ func readPolicies(from string) (policy.Files, error) {
 			return nil
 		case !d.Type().IsRegular():
 			return fmt.Errorf("%s is a link or a device; only files and directories are accepted", filepath.Join(from, name))
-		case len(files) == policy.MaxFiles:
-			return fmt.Errorf("%s has more than %d files", from, policy.MaxFiles)
+		case len(files) == compiler.MaxFiles:
+			return fmt.Errorf("%s has more than %d files", from, compiler.MaxFiles)
 		}
 		content, err := fs.ReadFile(root, name)
 		files[name] = content
@@ -346,7 +348,7 @@ func readPolicies(from string) (policy.Files, error) {
 
 // writePolicies writes files into a directory that is new or empty: what was in it would
 // otherwise stay beside them and be taken for policies.
-func writePolicies(dir string, files policy.Files) error {
+func writePolicies(dir string, files compiler.Files) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -115,7 +115,7 @@ func newTwin(w *world.World, operator, slug string) *twin {
 		revisions = 3
 	}
 	for n := range revisions {
-		w.Publish(token, slug, policy.Files{file: []byte("# " + strings.Repeat("again ", n) + "\napiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: album, version: default, rules: [{actions: [view], effect: EFFECT_ALLOW, roles: [user]}]}\n")})
+		w.Publish(token, slug, compiler.Files{file: []byte("# " + strings.Repeat("again ", n) + "\napiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: album, version: default, rules: [{actions: [view], effect: EFFECT_ALLOW, roles: [user]}]}\n")})
 	}
 	t.paths["policies/revisions"], t.paths["policies/draft"] = "2", file
 	t.ids = append(t.ids, file)

@@ -17,7 +17,8 @@ import (
 	sdk "github.com/cerbos/cerbos-sdk-go/cerbos"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
@@ -351,7 +352,7 @@ func (r *decisionReport) measureRows(t testing.TB, theirs, bare *pdp, onPostgres
 
 // ownCheck is what the policies cost a management call inside the process: one question about a reserved kind.
 func ownCheck() (time.Duration, error) {
-	engine := policy.NewInProcess(nil, policy.NewBase(own.Files))
+	decider := engine.New(nil, compiler.NewBase(own.Files))
 	question := []*enginev1.CheckInput{{
 		Actions:   []string{"update"},
 		Principal: &enginev1.Principal{Id: "ada", Roles: []string{role.Owner}},
@@ -360,7 +361,7 @@ func ownCheck() (time.Duration, error) {
 	var failed error
 	b := testing.Benchmark(func(b *testing.B) {
 		for b.Loop() {
-			if _, err := engine.Check(b.Context(), caller.Caller{}, question); err != nil {
+			if _, err := decider.Check(b.Context(), caller.Caller{}, question); err != nil {
 				failed = err
 				b.SkipNow()
 			}

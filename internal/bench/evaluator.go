@@ -14,14 +14,15 @@ import (
 	svcv1 "github.com/cerbos/cerbos/api/genpb/cerbos/svc/v1"
 	"google.golang.org/grpc"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 )
 
 // bareEvaluator is the limit of a check over gRPC: Cerbos' evaluator behind grpc-go as it comes, and nothing else. It
 // does not know who asks, keeps no record and writes no log.
 type bareEvaluator struct {
 	svcv1.UnimplementedCerbosServiceServer
-	evaluator *policy.Evaluator
+	evaluator *engine.Evaluator
 }
 
 // CheckResources implements svcv1.CerbosServiceServer.
@@ -50,7 +51,7 @@ func (b bareEvaluator) CheckResources(ctx context.Context, m *requestv1.CheckRes
 
 // serveEvaluator answers by the policies in a directory, in this process.
 func serveEvaluator(directory string) error {
-	evaluator, err := policy.NewBase(os.DirFS(directory))()
+	evaluator, err := compiler.NewBase(os.DirFS(directory))()
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
@@ -299,7 +300,7 @@ func (w *world) compiledAgain(t *testing.T, server *process.Server, theirs *resp
 	same.Results = same.Results[i : i+1]
 	missing := byAction(same)
 	again := *w
-	again.files = policy.Files{}
+	again.files = compiler.Files{}
 	for path, text := range w.files {
 		if !strings.HasPrefix(path, "resources/") || strings.HasPrefix(path, "resources/"+strings.ReplaceAll(one.Resources[0].Resource.Kind, ":", "_")+"_") {
 			again.files[path] = text
@@ -377,7 +378,7 @@ func unsettled(ctx context.Context, theirs, ours pdp, in *requestv1.PlanResource
 // with a refusal, because neither the request nor we are broken.
 func noPlan(theirs, ours error) bool {
 	failed := status.Code(theirs) == codes.Internal || status.Code(theirs) == codes.Unknown && strings.Contains(theirs.Error(), "panic caught")
-	return failed && ours != nil && strings.Contains(ours.Error(), policy.ErrNoPlan.Reason)
+	return failed && ours != nil && strings.Contains(ours.Error(), engine.ErrNoPlan.Reason)
 }
 
 func shown(m proto.Message) string { return protojson.MarshalOptions{}.Format(m) }

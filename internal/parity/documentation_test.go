@@ -14,7 +14,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
@@ -137,11 +138,11 @@ var functions = map[string][]string{
 // documentation is the world of the examples.
 func documentation(t testing.TB) *world {
 	t.Helper()
-	s := policy.DefaultSettings()
-	s.SchemaEnforcement = policy.SchemaReject
+	s := engine.DefaultSettings()
+	s.SchemaEnforcement = engine.SchemaReject
 	s.Globals = map[string]any{"environment": "staging"}
-	s.KeySets = []policy.KeySet{{ID: keySet, Keys: publicKeys()}}
-	w := &world{name: "documentation", settings: s, files: policy.Files{}}
+	s.KeySets = []engine.KeySet{{ID: keySet, Keys: publicKeys()}}
+	w := &world{name: "documentation", settings: s, files: compiler.Files{}}
 	root := os.DirFS("testdata/documentation")
 	err := fs.WalkDir(root, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/cerbos"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
@@ -39,19 +39,19 @@ var (
 
 // worlds differ in what the engine's settings make of the same kinds of policies.
 func worlds() []*world {
-	settings := func(change func(s *policy.Settings)) policy.Settings {
-		s := policy.DefaultSettings()
+	settings := func(change func(s *engine.Settings)) engine.Settings {
+		s := engine.DefaultSettings()
 		s.Globals = map[string]any{"environment": "staging", "limit": 50.0, "regions": []any{"GB", "DE"}, "flags": map[string]any{"beta": true}}
-		s.KeySets = []policy.KeySet{{ID: keySet, Keys: publicKeys()}}
+		s.KeySets = []engine.KeySet{{ID: keySet, Keys: publicKeys()}}
 		change(&s)
 		return s
 	}
 	return []*world{
-		newWorld("plain", settings(func(*policy.Settings) {}), *seed, *kinds),
-		newWorld("lenient", settings(func(s *policy.Settings) { s.LenientScopeSearch, s.SchemaEnforcement = true, policy.SchemaWarn }), *seed+1, *kinds),
-		newWorld("strict", settings(func(s *policy.Settings) { s.StrictEvaluation, s.SchemaEnforcement = true, policy.SchemaReject }), *seed+2, *kinds),
-		newWorld("defaults", settings(func(s *policy.Settings) {
-			s.DefaultVersion, s.DefaultScope, s.LenientScopeSearch, s.StrictEvaluation, s.SchemaEnforcement = "v2", "acme", true, true, policy.SchemaWarn
+		newWorld("plain", settings(func(*engine.Settings) {}), *seed, *kinds),
+		newWorld("lenient", settings(func(s *engine.Settings) { s.LenientScopeSearch, s.SchemaEnforcement = true, engine.SchemaWarn }), *seed+1, *kinds),
+		newWorld("strict", settings(func(s *engine.Settings) { s.StrictEvaluation, s.SchemaEnforcement = true, engine.SchemaReject }), *seed+2, *kinds),
+		newWorld("defaults", settings(func(s *engine.Settings) {
+			s.DefaultVersion, s.DefaultScope, s.LenientScopeSearch, s.StrictEvaluation, s.SchemaEnforcement = "v2", "acme", true, true, engine.SchemaWarn
 		}), *seed+3, *kinds),
 	}
 }

@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 )
 
 // What policies and requests speak of.
@@ -33,8 +34,8 @@ var (
 // A world is the settings of an engine and the policies it answers by.
 type world struct {
 	name     string
-	settings policy.Settings
-	files    policy.Files
+	settings engine.Settings
+	files    compiler.Files
 	kinds    []string // that have policies
 	clocked  []string // of them, those whose conditions read the clock: they are not planned
 	rules    []ruled  // whose conditions hang on the resource, of the kinds that are planned
@@ -59,9 +60,9 @@ type author struct {
 	parents     map[string][]string // derived role → its parent roles
 }
 
-func newWorld(name string, settings policy.Settings, seed uint64, kinds int) *world {
+func newWorld(name string, settings engine.Settings, seed uint64, kinds int) *world {
 	r := rand.New(rand.NewPCG(seed, 0x6761746568))
-	a := &author{Rand: r, w: &world{name: name, settings: settings, files: policy.Files{}},
+	a := &author{Rand: r, w: &world{name: name, settings: settings, files: compiler.Files{}},
 		permissions: map[string]string{}, variables: map[string][]string{}, constants: map[string][2]string{}, derived: map[string][]string{}, parents: map[string][]string{}}
 	// A scope that has role policies cannot say its permissions: those of acme are left unsaid.
 	for _, scope := range scopes[2:] {

@@ -9,7 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -101,10 +102,10 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 }
 
-var base = policy.NewBase(policies.Files)
+var base = compiler.NewBase(policies.Files)
 
 func gate() *Gate {
-	return NewGate(Deps{Engine: policy.NewInProcess(nil, base), Clock: clock.System{}})
+	return NewGate(Deps{Engine: engine.New(nil, base), Clock: clock.System{}})
 }
 
 // The whole way from a principal to a filter, for everybody there is.

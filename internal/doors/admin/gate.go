@@ -8,8 +8,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
@@ -29,7 +29,7 @@ type Deps struct {
 	Access *access.Guard
 	// Engine answers by the policies in policies/; the management API's kinds are
 	// reserved, so no tenant's own policies are asked.
-	Engine policy.Engine
+	Engine *engine.Engine
 	// Decisions keeps what was answered, allowed or refused, to be found and explained later.
 	Decisions *decision.Recorder
 	Clock     clock.Clock

@@ -22,9 +22,10 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pages"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
@@ -42,7 +43,7 @@ var ctx = context.Background()
 
 const password = "correct horse battery staple"
 
-var base = policy.NewBase(policies.Files)
+var base = compiler.NewBase(policies.Files)
 
 // house is the pages of one tenant behind a loopback listener, on a database of its own.
 type house struct {
@@ -107,7 +108,7 @@ func build(t *testing.T, d *testkit.Database, change func(*tenant.Settings)) *ho
 	h.decisions = decision.NewRecorder(d.DB, keys, log)
 	t.Cleanup(h.decisions.Close)
 	door, err := pages.New(pages.Deps{DB: d.DB, Tenants: tenants, Applications: h.apps, Hasher: h.hasher, TOTP: h.totp, Queue: queue, Judge: &signin.Judge{
-		Engine: policy.NewInProcess(nil, base), Decisions: h.decisions, Clock: d.Clock,
+		Engine: engine.New(nil, base), Decisions: h.decisions, Clock: d.Clock,
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/principal"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
@@ -24,9 +24,9 @@ type Principals interface {
 	Users(ctx context.Context, c caller.Caller, ask principal.Ask, after id.ID, limit int) (principal.Page, error)
 }
 
-// Actions says what actions policies name; policy.InProcess does.
+// Actions says what actions policies name; engine.Engine does.
 type Actions interface {
-	Actions(ctx context.Context, c caller.Caller, kind string) (policy.Actions, error)
+	Actions(ctx context.Context, c caller.Caller, kind string) (engine.Actions, error)
 }
 
 // Recorder keeps decisions and never waits; decision.Recorder does.
@@ -35,7 +35,7 @@ type Recorder interface {
 }
 
 // AuxData verifies the JWTs that a request brings for its conditions with the tenant's key sets;
-// policy.InProcess does.
+// engine.Engine does.
 type AuxData interface {
 	AuxData(ctx context.Context, c caller.Caller, in *requestv1.AuxData) (*enginev1.AuxData, error)
 }
@@ -43,7 +43,7 @@ type AuxData interface {
 // Deps is what the door works with. All fields are required.
 type Deps struct {
 	Access     *access.Guard
-	Engine     policy.Engine
+	Engine     *engine.Engine
 	Actions    Actions
 	Principals Principals
 	Recorder   Recorder

@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp/wire"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -81,7 +81,7 @@ func statusOf(ctx context.Context, err error) *status.Status {
 	}
 	f := fault.As(err)
 	code := codeOf(f.Kind)
-	if code == codes.Internal || code == codes.Unavailable || errors.Is(err, policy.ErrNoPlan) {
+	if code == codes.Internal || code == codes.Unavailable || errors.Is(err, engine.ErrNoPlan) {
 		web.NoteError(ctx, err)
 	}
 	return status.New(code, f.Reason)

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
@@ -138,7 +138,7 @@ func (d *Door) allowedActions(
 }
 
 // namedActions returns the actions that policies name for a kind, if that is a list of bounded size.
-func (d *Door) namedActions(ctx context.Context, a *asker, kind string) (policy.Actions, error) {
+func (d *Door) namedActions(ctx context.Context, a *asker, kind string) (engine.Actions, error) {
 	known, err := d.Actions.Actions(ctx, a.caller, kind)
 	switch n := len(known.Names); {
 	case err != nil:
@@ -168,7 +168,7 @@ func allowedNames(outputs []*enginev1.CheckOutput) []string {
 }
 
 // allowedPatterns returns the patterns whose example is allowed.
-func allowedPatterns(known policy.Actions, outputs []*enginev1.CheckOutput) []string {
+func allowedPatterns(known engine.Actions, outputs []*enginev1.CheckOutput) []string {
 	var patterns []string
 	for _, out := range outputs {
 		for _, other := range known.Others {
@@ -182,7 +182,7 @@ func allowedPatterns(known policy.Actions, outputs []*enginev1.CheckOutput) []st
 
 // actionInputs returns the questions of in about the named actions, and about the examples of
 // others. The examples are not recorded.
-func actionInputs(in *enginev1.CheckInput, known policy.Actions) (named, examples []*enginev1.CheckInput) {
+func actionInputs(in *enginev1.CheckInput, known engine.Actions) (named, examples []*enginev1.CheckInput) {
 	about := func(actions []string) []*enginev1.CheckInput {
 		n := max(len(actions), 1)
 		if known.Apart {

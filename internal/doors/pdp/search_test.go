@@ -13,7 +13,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -399,10 +399,10 @@ func TestActionSearch(t *testing.T) {
 type ahead struct{ pdpActions }
 
 type pdpActions interface {
-	Actions(ctx context.Context, c caller.Caller, kind string) (policy.Actions, error)
+	Actions(ctx context.Context, c caller.Caller, kind string) (engine.Actions, error)
 }
 
-func (a ahead) Actions(ctx context.Context, c caller.Caller, kind string) (policy.Actions, error) {
+func (a ahead) Actions(ctx context.Context, c caller.Caller, kind string) (engine.Actions, error) {
 	known, err := a.pdpActions.Actions(ctx, c, kind)
 	known.Revision++
 	return known, err

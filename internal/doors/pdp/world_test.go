@@ -14,9 +14,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
@@ -35,7 +36,7 @@ var ctx = context.Background()
 // The policies of the tenants here: employees view and edit what is theirs, auditors view
 // everything, and whoever signed in by two factors approves. Auditors read expenses in every way, admins do
 // anything to them that is not secret, and everybody reads and submits.
-var files = policy.Files{
+var files = compiler.Files{
 	"derived_roles/leave.yaml": []byte(`
 apiVersion: api.cerbos.dev/v1
 derivedRoles:
@@ -144,17 +145,17 @@ type source struct {
 // loading is what a tenant's first answer takes.
 const loading = 3 * time.Millisecond
 
-func (s source) Published(context.Context, caller.Caller) (policy.Published, error) {
+func (s source) Published(context.Context, caller.Caller) (engine.Published, error) {
 	s.clock.Advance(loading)
-	settings := policy.DefaultSettings()
-	settings.SchemaEnforcement = policy.SchemaReject
-	settings.KeySets = []policy.KeySet{{ID: "gate", Keys: s.keys}}
-	return policy.Published{Revision: 7, Table: s.table, Settings: settings}, nil
+	settings := engine.DefaultSettings()
+	settings.SchemaEnforcement = engine.SchemaReject
+	settings.KeySets = []engine.KeySet{{ID: "gate", Keys: s.keys}}
+	return engine.Published{Revision: 7, Table: s.table, Settings: settings}, nil
 }
 
-var base = policy.NewBase(policies.Files)
+var base = compiler.NewBase(policies.Files)
 
-var table = sync.OnceValues(func() ([]byte, error) { return policy.Compile(ctx, files, policy.DefaultSettings()) })
+var table = sync.OnceValues(func() ([]byte, error) { return compiler.Compile(ctx, files, engine.DefaultSettings()) })
 
 func both(t *testing.T, fn func(t *testing.T, w *scene)) {
 	t.Helper()
@@ -180,7 +181,7 @@ func newScene(built *world.World) *scene {
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	engine := policy.NewInProcess(source{compiled, string(keys), w.Clock}, base)
+	engine := engine.New(source{compiled, string(keys), w.Clock}, base)
 	w.App.Tenants.Watch(engine.Drop)
 	door := w.App.PDP
 	door.Engine, door.Actions, door.AuxData, door.Recorder = engine, engine, engine, &w.recorded

@@ -7,6 +7,8 @@ import (
 
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
@@ -90,7 +92,7 @@ func (in *replayInput) period(now time.Time) (Period, error) {
 // Deps is what the operations need from others.
 type Deps struct {
 	Clock clock.Clock
-	Base  policy.Files // the base policies, for decisions on kinds that belong to Gatehouse
+	Base  compiler.Files // the base policies, for decisions on kinds that belong to Gatehouse
 }
 
 // atOnce is how many requests that compile or replay a tenant may have under way.
@@ -163,14 +165,14 @@ func Operations(deps Deps) []api.Operation {
 func (deps Deps) explain(ctx context.Context, d *db.DB, req api.Request, in *explainInput) (Explained, error) {
 	type answered struct {
 		record   Record
-		files    policy.Files // that answered it
-		settings policy.Settings
+		files    compiler.Files // that answered it
+		settings engine.Settings
 	}
 	a, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (answered, error) {
 		r, err := Get(ctx, tx, in.ID)
 		if err != nil || r.Revision == 0 || in.Index >= len(r.Inputs) ||
-			policy.Reserved(r.Inputs[in.Index].GetResource().GetKind()) {
-			return answered{r, deps.Base, policy.DefaultSettings()}, err
+			engine.Reserved(r.Inputs[in.Index].GetResource().GetKind()) {
+			return answered{r, deps.Base, engine.DefaultSettings()}, err
 		}
 		files, err := policy.RevisionFiles(ctx, tx, r.Revision)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
@@ -73,7 +74,7 @@ func (k *desk) get(path string) map[string]any {
 	return k.call(200, "GET", path, "", "")
 }
 
-func (k *desk) put(files policy.Files) {
+func (k *desk) put(files compiler.Files) {
 	k.t.Helper()
 	for name, content := range files {
 		k.call(200, "PUT", "/policies/draft/files/"+name, "application/yaml", string(content))

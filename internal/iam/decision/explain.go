@@ -7,7 +7,8 @@ import (
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/principal"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -21,7 +22,7 @@ type Explained struct {
 	Reason     string     `json:"reason,omitempty" doc:"Why everything was denied without asking a policy. Then there is nothing else to explain."`
 	Same       bool       `json:"same" doc:"Asking again gave the same effects. Where it did not, a note says why that may be."`
 	Notes      []string   `json:"notes,omitempty" doc:"What keeps the explanation from being exact."`
-	policy.Explanation
+	compiler.Explanation
 }
 
 var errNotAResource = fault.InvalidField("request.invalid", "index", "The decision has no resource with this index.")
@@ -33,7 +34,7 @@ var ErrPlan = fault.New(fault.Conflict, "decision.plan",
 
 // Explain asks again about the resource with the given index, by the files of the record's
 // revision and today's settings, and says how the answer comes about.
-func Explain(ctx context.Context, r Record, index int, files policy.Files, s policy.Settings) (Explained, error) {
+func Explain(ctx context.Context, r Record, index int, files compiler.Files, s engine.Settings) (Explained, error) {
 	if r.PlanInput != nil {
 		return Explained{}, ErrPlan
 	}
@@ -42,7 +43,7 @@ func Explain(ctx context.Context, r Record, index int, files policy.Files, s pol
 	}
 	in := r.Inputs[index]
 	x := Explained{DecisionID: r.ID, Revision: r.Revision, Result: r.view(true).Results[index], Reason: r.Reason,
-		Explanation: policy.Explanation{Actions: []policy.ActionExplanation{}, Steps: []policy.Step{}}}
+		Explanation: compiler.Explanation{Actions: []compiler.ActionExplanation{}, Steps: []compiler.Step{}}}
 	for _, m := range r.Redacted {
 		if m.Input == -1 || m.Input == index {
 			x.Notes = append(x.Notes,
@@ -58,7 +59,7 @@ func Explain(ctx context.Context, r Record, index int, files policy.Files, s pol
 		x.Same = true
 		return x, nil
 	}
-	how, err := policy.Explain(ctx, files, s, in)
+	how, err := compiler.Explain(ctx, files, s, in)
 	if err != nil {
 		return Explained{}, err
 	}
@@ -96,7 +97,7 @@ func source(mode application.PrincipalMode, in *enginev1.CheckInput, path string
 	case strings.HasPrefix(path, "aux"):
 		return fromToken
 	case !strings.HasPrefix(path, "principal"):
-		if policy.Reserved(in.GetResource().GetKind()) {
+		if engine.Reserved(in.GetResource().GetKind()) {
 			return fromDirectory
 		}
 		return fromBody

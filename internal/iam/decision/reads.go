@@ -5,7 +5,8 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 )
 
 var (
@@ -17,7 +18,7 @@ var (
 // mayRead returns what tells whether policies may look at the attribute that a redaction rule
 // took away. It reads their text and errs to the safe side: a policy that has the attribute's
 // name anywhere may read it, and so may one that uses attributes other than by their names.
-func mayRead(files policy.Files, s policy.Settings) func(rulePath string) bool {
+func mayRead(files compiler.Files, s engine.Settings) func(rulePath string) bool {
 	var texts []string
 	whole := false
 	for name, content := range files {
@@ -28,7 +29,7 @@ func mayRead(files policy.Files, s policy.Settings) func(rulePath string) bool {
 		texts = append(texts, text)
 		whole = whole || strings.Contains(text, `\`) ||
 			len(partRE.FindAllString(text, -1)) != len(namedRE.FindAllString(text, -1)) ||
-			s.SchemaEnforcement == policy.SchemaReject && strings.HasPrefix(name, "_schemas/")
+			s.SchemaEnforcement == engine.SchemaReject && strings.HasPrefix(name, "_schemas/")
 	}
 	return func(rulePath string) bool {
 		if whole {

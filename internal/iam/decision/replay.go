@@ -15,7 +15,7 @@ import (
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
@@ -78,7 +78,7 @@ type flipped struct{ principal, kind, resource, action, before, after string }
 
 // replay collects what a draft answers otherwise.
 type replay struct {
-	draft  *policy.Evaluator
+	draft  *engine.Evaluator
 	reads  func(path string) bool // whether the draft may look at a redacted attribute
 	report Report
 	flips  map[flipped]*Flip
@@ -127,7 +127,7 @@ func (p *replay) answer(ctx context.Context, r *Record) (why string, err error) 
 	var in []*enginev1.CheckInput
 	var before []*enginev1.CheckOutput
 	for i, input := range r.Inputs {
-		if i < len(r.Outputs) && !policy.Reserved(input.GetResource().GetKind()) {
+		if i < len(r.Outputs) && !engine.Reserved(input.GetResource().GetKind()) {
 			in, before = append(in, input), append(before, r.Outputs[i])
 		}
 	}
@@ -161,7 +161,7 @@ func effect(a *enginev1.CheckOutput_ActionEffect) effectv1.Effect {
 }
 
 func (p *replay) plan(ctx context.Context, r *Record) (why string, err error) {
-	if policy.Reserved(r.PlanInput.GetResource().GetKind()) {
+	if engine.Reserved(r.PlanInput.GetResource().GetKind()) {
 		return unaffected, nil
 	}
 	after, err := p.draft.Plan(ctx, r.PlanInput)

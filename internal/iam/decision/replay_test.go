@@ -10,15 +10,16 @@ import (
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
 // documents is a policy on documents: rules of employees.
-func documents(rules ...string) policy.Files {
+func documents(rules ...string) compiler.Files {
 	text := "apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: document\n  version: default\n  rules:\n"
 	for _, r := range rules {
 		action, condition, _ := strings.Cut(r, " if ")
@@ -28,16 +29,16 @@ func documents(rules ...string) policy.Files {
 		}
 		text += "}\n"
 	}
-	return policy.Files{"document.yaml": []byte(text)}
+	return compiler.Files{"document.yaml": []byte(text)}
 }
 
-func evaluator(t testing.TB, files policy.Files) *policy.Evaluator {
+func evaluator(t testing.TB, files compiler.Files) *engine.Evaluator {
 	t.Helper()
-	table, err := policy.Compile(ctx, files, policy.DefaultSettings())
+	table, err := compiler.Compile(ctx, files, engine.DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := (&policy.InProcess{}).Draft(table, policy.DefaultSettings())
+	e, err := engine.Load(table, engine.DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func evaluator(t testing.TB, files policy.Files) *policy.Evaluator {
 }
 
 // decided asks the policies and returns the record of it, as the doors make one.
-func decided(t testing.TB, d *testkit.Database, e *policy.Evaluator, principal, action string,
+func decided(t testing.TB, d *testkit.Database, e *engine.Evaluator, principal, action string,
 	docs ...string) decision.Decision {
 	t.Helper()
 	x := asked(t, d, principal, action, effectv1.Effect_EFFECT_UNSPECIFIED, docs...)
@@ -57,13 +58,13 @@ func decided(t testing.TB, d *testkit.Database, e *policy.Evaluator, principal, 
 	return x
 }
 
-func replayed(t testing.TB, d *testkit.Database, c caller.Caller, files policy.Files,
+func replayed(t testing.TB, d *testkit.Database, c caller.Caller, files compiler.Files,
 	p decision.Period) decision.Report {
 	t.Helper()
 	if p.Records == 0 {
 		p.Records = 1000
 	}
-	r, err := decision.Replay(ctx, d.DB, c, evaluator(t, files), files, policy.DefaultSettings(), p)
+	r, err := decision.Replay(ctx, d.DB, c, evaluator(t, files), files, engine.DefaultSettings(), p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +161,7 @@ func TestReplayCountsWhatRedactionTook(t *testing.T) {
 	r.Record(acme, decided(t, d, evaluator(t, documents("read")), "ada", "read", "d1"))
 	r.Close()
 	p := decision.Period{From: start, To: start.Add(time.Hour)}
-	suite := policy.Files{"document_test.yaml": []byte("# email \\")}
+	suite := compiler.Files{"document_test.yaml": []byte("# email \\")}
 	for condition, want := range map[string]string{
 		"R.attr.owner == P.id":               "",
 		"P.attr.team.name == 'red'":          "",
@@ -176,7 +177,7 @@ func TestReplayCountsWhatRedactionTook(t *testing.T) {
 		delete(files, "document_test.yaml") // the compiler wants it whole; only its text matters
 		e := evaluator(t, files)
 		maps.Copy(files, suite)
-		got, err := decision.Replay(ctx, d.DB, acme, e, files, policy.DefaultSettings(),
+		got, err := decision.Replay(ctx, d.DB, acme, e, files, engine.DefaultSettings(),
 			decision.Period{From: p.From, To: p.To, Records: 10})
 		if err != nil {
 			t.Fatal(err)
@@ -194,7 +195,7 @@ func TestReplayComparesPlans(t *testing.T) {
 	acme := d.Tenant(t, "acme")
 	start := d.Clock.Now()
 	r := recorder(t, d)
-	plan := func(e *policy.Evaluator, principal string) {
+	plan := func(e *engine.Evaluator, principal string) {
 		x := decision.Decision{ID: id.At(d.Clock.Now()), Kind: decision.Plan,
 			PlanInput: &enginev1.PlanResourcesInput{Actions: []string{"read"},
 				Principal: asked(t, d, principal, "read", deny, "d1").Inputs[0].Principal,
@@ -409,24 +410,24 @@ func TestADraftThatCannotAnswer(t *testing.T) {
 // A rule for every attribute took one that the draft may read; so may a schema that rejects.
 func TestReplayErrsToTheSafeSide(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
-	rejecting := policy.DefaultSettings()
-	rejecting.SchemaEnforcement = policy.SchemaReject
+	rejecting := engine.DefaultSettings()
+	rejecting.SchemaEnforcement = engine.SchemaReject
 	schema := documents("read")
 	schema["_schemas/principal.json"] = []byte(`{"type": "object"}`)
 	for name, c := range map[string]struct {
 		path     string
-		files    policy.Files
-		settings policy.Settings
+		files    compiler.Files
+		settings engine.Settings
 		want     string
 	}{
-		"every attribute": {"principal.attr.*", documents("read"), policy.DefaultSettings(),
+		"every attribute": {"principal.attr.*", documents("read"), engine.DefaultSettings(),
 			"redacted: principal.attr.*"},
-		"one":                   {"principal.attr.email", documents("read"), policy.DefaultSettings(), ""},
-		"schemas not enforced":  {"principal.attr.email", schema, policy.DefaultSettings(), ""},
+		"one":                   {"principal.attr.email", documents("read"), engine.DefaultSettings(), ""},
+		"schemas not enforced":  {"principal.attr.email", schema, engine.DefaultSettings(), ""},
 		"schemas that reject":   {"principal.attr.email", schema, rejecting, "redacted: principal.attr.email"},
 		"rejecting, no schemas": {"principal.attr.email", documents("read"), rejecting, ""},
 		"one below, by its root": {"principal.attr.team.name", documents("read if P.attr.team.lead == ''"),
-			policy.DefaultSettings(), "redacted: principal.attr.team.name"},
+			engine.DefaultSettings(), "redacted: principal.attr.team.name"},
 	} {
 		acme := d.Tenant(t, strings.ReplaceAll(strings.ReplaceAll(name, " ", "-"), ",", ""))
 		if err := setSettings(d, acme,

@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -45,13 +46,13 @@ type Period struct {
 
 // Replay answers the records of a period anew by a draft, the newest first, until it has seen
 // them all or met a limit.
-func Replay(ctx context.Context, d *db.DB, c caller.Caller, draft *policy.Evaluator, files policy.Files,
-	s policy.Settings, p Period) (Report, error) {
+func Replay(ctx context.Context, d *db.DB, c caller.Caller, draft *engine.Evaluator, files compiler.Files,
+	s engine.Settings, p Period) (Report, error) {
 	return replayWithin(ctx, replayTime, d, c, draft, files, s, p)
 }
 
-func replayWithin(ctx context.Context, bound time.Duration, d *db.DB, c caller.Caller, draft *policy.Evaluator,
-	files policy.Files, s policy.Settings, p Period) (Report, error) {
+func replayWithin(ctx context.Context, bound time.Duration, d *db.DB, c caller.Caller, draft *engine.Evaluator,
+	files compiler.Files, s engine.Settings, p Period) (Report, error) {
 	run := replay{draft: draft, reads: mayRead(files, s), flips: map[flipped]*Flip{}, unable: map[string]int{}}
 	run.report = Report{ID: id.New(), From: p.From, To: p.To, Until: p.To}
 	limited, cancel := context.WithTimeout(ctx, bound)

@@ -9,7 +9,8 @@ import (
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -189,14 +190,14 @@ func TestADigestStandsForTheNewAllows(t *testing.T) {
 // begins with it.
 func TestWhatTheTimeEndedIsNotCounted(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
-	files := policy.Files{"document.yaml": []byte(
+	files := compiler.Files{"document.yaml": []byte(
 		"apiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: document, version: default, rules: [{actions: " +
 			"[read], effect: EFFECT_ALLOW, roles: [employee]}]}\n")}
-	table, err := policy.Compile(background, files, policy.DefaultSettings())
+	table, err := compiler.Compile(background, files, engine.DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := (&policy.InProcess{}).Draft(table, policy.DefaultSettings())
+	e, err := engine.Load(table, engine.DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,11 +223,11 @@ func TestWhatTheTimeEndedIsNotCounted(t *testing.T) {
 
 	acme := d.Tenant(t, "acme")
 	p := Period{From: to.Add(-time.Hour), To: to, Records: 10}
-	got, err := replayWithin(background, time.Nanosecond, d.DB, acme, e, files, policy.DefaultSettings(), p)
+	got, err := replayWithin(background, time.Nanosecond, d.DB, acme, e, files, engine.DefaultSettings(), p)
 	if err != nil || got.Complete || got.Stopped != "time" || !got.Until.Equal(to) {
 		t.Errorf("without time: %+v %v", got, err)
 	}
-	if _, err := Replay(over, d.DB, acme, e, files, policy.DefaultSettings(), p); !errors.Is(err, context.Canceled) {
+	if _, err := Replay(over, d.DB, acme, e, files, engine.DefaultSettings(), p); !errors.Is(err, context.Canceled) {
 		t.Errorf("whoever asked went away: %v", err)
 	}
 }

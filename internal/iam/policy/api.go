@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -81,11 +83,11 @@ type ValidationView struct {
 }
 
 // ProblemView is a Problem as the API shows it.
-type ProblemView Problem
+type ProblemView compiler.Problem
 
 // TestView is how the suites of a draft went.
 type TestView struct {
-	Results
+	compiler.Results
 	Version string `json:"version,omitempty" doc:"The version of the draft that was tested."`
 }
 
@@ -203,7 +205,7 @@ func Operations(deps Deps) []api.Operation {
 			}),
 		api.Call(api.Op{Method: "GET", Path: "/policies/draft/diff", ID: "diff-policy-draft", Action: "policy.read", Tag: draftTag, Summary: "Compare the draft with a revision", AtOnce: costly},
 			func(ctx context.Context, d *db.DB, req api.Request, in *draftDiffInput) (Diff, error) {
-				return diff(ctx, d, req.Caller, func(tx *db.Tx) (old int64, now Files, err error) {
+				return diff(ctx, d, req.Caller, func(tx *db.Tx) (old int64, now compiler.Files, err error) {
 					if old = in.Against; old == 0 {
 						if old, err = currentNumber(ctx, tx); err != nil {
 							return 0, nil, err
@@ -235,7 +237,7 @@ func Operations(deps Deps) []api.Operation {
 				f.Content = content
 				return f, nil
 			}),
-		api.Call(api.Op{Method: "PUT", Path: "/policies/draft/files/{path...}", ID: "put-policy-file", Action: "policy.update", Tag: draftTag, Summary: "Write a file of the draft", Body: MaxFile,
+		api.Call(api.Op{Method: "PUT", Path: "/policies/draft/files/{path...}", ID: "put-policy-file", Action: "policy.update", Tag: draftTag, Summary: "Write a file of the draft", Body: compiler.MaxFile,
 			Description: "The body is the file, as it is. It may be wrong: the draft is checked when it is validated, tested and published."},
 			func(ctx context.Context, d *db.DB, req api.Request, in *putFileInput) (WrittenView, error) {
 				content := slices.Clone(in.RawBody) // huma takes the buffer back
@@ -256,8 +258,8 @@ func Operations(deps Deps) []api.Operation {
 					return ValidationView{}, err
 				}
 				v := ValidationView{Valid: true, Version: s.draft.Version.String(), Errors: []ProblemView{}}
-				_, err = Compile(ctx, s.files, s.settings)
-				if problems, ok := err.(Problems); ok {
+				_, err = compiler.Compile(ctx, s.files, s.settings)
+				if problems, ok := err.(compiler.Problems); ok {
 					v.Valid, err = false, nil
 					for _, p := range problems {
 						v.Errors = append(v.Errors, ProblemView(p))
@@ -272,7 +274,7 @@ func Operations(deps Deps) []api.Operation {
 				if err != nil {
 					return TestView{}, err
 				}
-				r, err := RunSuites(ctx, s.files, s.settings)
+				r, err := compiler.RunSuites(ctx, s.files, s.settings)
 				return TestView{r, s.draft.Version.String()}, refused(err)
 			}),
 		api.Call(api.Op{Method: "POST", Path: "/policies/draft/publish", ID: "publish-policy-draft", Action: "policy.publish", Tag: draftTag, Summary: "Publish the draft as a new revision", Status: 201, AtOnce: compiling,
@@ -297,7 +299,7 @@ func Operations(deps Deps) []api.Operation {
 			}),
 		api.Call(api.Op{Method: "GET", Path: "/policies/revisions/{n}/diff", ID: "diff-policy-revision", Action: "policy.read", Tag: revisionTag, Summary: "Compare a revision with another", AtOnce: costly},
 			func(ctx context.Context, d *db.DB, req api.Request, in *diffInput) (Diff, error) {
-				return diff(ctx, d, req.Caller, func(tx *db.Tx) (old int64, now Files, err error) {
+				return diff(ctx, d, req.Caller, func(tx *db.Tx) (old int64, now compiler.Files, err error) {
 					if old = in.Against; old == 0 {
 						old = in.N - 1
 					}
@@ -316,13 +318,13 @@ func Operations(deps Deps) []api.Operation {
 		api.Read(api.Op{Method: "GET", Path: "/policies/settings", ID: "get-policy-settings", Action: "policy.read", Tag: "Policy settings", Summary: "Get the settings of the policy engine"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (SettingsView, error) {
 				s, err := GetSettings(ctx, tx)
-				return s.View(), err
+				return settingsView(s), err
 			}),
 		api.Write(api.Op{Method: "PATCH", Path: "/policies/settings", ID: "update-policy-settings", Action: "policy.publish", Tag: "Policy settings", Summary: "Change the settings of the policy engine",
 			Description: "They count at once, for the revision in force."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchSettingsInput) (SettingsView, error) {
 				s, err := UpdateSettings(ctx, tx, in.Body)
-				return s.View(), err
+				return settingsView(s), err
 			}),
 	}
 }
@@ -332,8 +334,8 @@ func Operations(deps Deps) []api.Operation {
 type state struct {
 	draft    Draft
 	current  int64
-	files    Files
-	settings Settings
+	files    compiler.Files
+	settings engine.Settings
 }
 
 func readState(ctx context.Context, d *db.DB, c caller.Caller) (state, error) {
@@ -474,7 +476,7 @@ func (deps Deps) publishDraft(ctx context.Context, d *db.DB, req api.Request, in
 }
 
 // publish compiles and tests outside of the transaction, then publishes exactly that.
-func (deps Deps) publish(ctx context.Context, d *db.DB, c caller.Caller, p publishing, s Settings, acknowledged string) (Revision, error) {
+func (deps Deps) publish(ctx context.Context, d *db.DB, c caller.Caller, p publishing, s engine.Settings, acknowledged string) (Revision, error) {
 	ready, err := prepare(ctx, p, s)
 	if err != nil {
 		return Revision{}, err
@@ -500,7 +502,7 @@ func export(ctx context.Context, d *db.DB, req api.Request, in *exportInput) (ap
 	content, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) ([]byte, error) {
 		if in.Draft {
 			files, err := DraftFiles(ctx, tx)
-			return files.Archive(in.Format), err
+			return Pack(files, in.Format), err
 		}
 		number := in.Revision
 		if number == 0 {
@@ -515,15 +517,15 @@ func export(ctx context.Context, d *db.DB, req api.Request, in *exportInput) (ap
 			return archive, err
 		}
 		files, err := ReadArchive(archive)
-		return files.Archive(in.Format), err
+		return Pack(files, in.Format), err
 	})
 	out.Content = content
 	return out, err
 }
 
 // diff compares a revision, 0 for no files, with other files, both as read finds them.
-func diff(ctx context.Context, d *db.DB, c caller.Caller, read func(tx *db.Tx) (old int64, now Files, err error)) (Diff, error) {
-	type versions struct{ before, now Files }
+func diff(ctx context.Context, d *db.DB, c caller.Caller, read func(tx *db.Tx) (old int64, now compiler.Files, err error)) (Diff, error) {
+	type versions struct{ before, now compiler.Files }
 	v, err := db.Read(ctx, d, c, func(tx *db.Tx) (versions, error) {
 		number, now, err := read(tx)
 		if err != nil || number == 0 {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
@@ -25,11 +26,11 @@ const (
 const (
 	// maxArchive is the most bytes of an archive: the largest directory, not compressed,
 	// with its headers.
-	maxArchive = MaxTotal + 1<<20
+	maxArchive = compiler.MaxTotal + 1<<20
 	// maxEntries is the most entries of an archive: files, directories, and what is passed over.
-	maxEntries = 4 * MaxFiles
+	maxEntries = 4 * compiler.MaxFiles
 	// maxTar is the most bytes that a tar.gz may grow to: 3 blocks of headers an entry.
-	maxTar = MaxTotal + maxEntries*3*512
+	maxTar = compiler.MaxTotal + maxEntries*3*512
 )
 
 // archiveCode is the code of every refusal of an archive.
@@ -42,8 +43,8 @@ func archiveFault(reason string, args ...any) error {
 // entryFault refuses an archive for one of its entries, which it names.
 func entryFault(name, reason string, args ...any) error {
 	name = strings.ToValidUTF8(name, "\uFFFD")
-	if len(name) > MaxPath {
-		name = strings.ToValidUTF8(name[:MaxPath], "") + "…"
+	if len(name) > compiler.MaxPath {
+		name = strings.ToValidUTF8(name[:compiler.MaxPath], "") + "…"
 	}
 	f := fault.InvalidField(archiveCode, name, reason, args...)
 	f.Reason = fmt.Sprintf("%q: %s", name, f.Reason)
@@ -56,8 +57,8 @@ func entryFault(name, reason string, args ...any) error {
 // directory, a path that comes twice (also in another case) and everything beyond the limits
 // of Files refuses the archive with an Invalid fault that names the entry. It never holds more
 // than the archive and MaxTotal bytes.
-func ReadArchive(archive []byte) (Files, error) {
-	u := unpacked{files: Files{}, seen: map[string]string{}}
+func ReadArchive(archive []byte) (compiler.Files, error) {
+	u := unpacked{files: compiler.Files{}, seen: map[string]string{}}
 	var err error
 	switch {
 	case bytes.HasPrefix(archive, []byte("PK\x03\x04")), bytes.HasPrefix(archive, []byte("PK\x05\x06")):
@@ -78,7 +79,7 @@ func ReadArchive(archive []byte) (Files, error) {
 
 // unpacked is an archive on its way to Files.
 type unpacked struct {
-	files   Files
+	files   compiler.Files
 	seen    map[string]string // path in lower case → path
 	total   int
 	entries int
@@ -168,8 +169,8 @@ func (u *unpacked) tarGz(archive []byte) error {
 }
 
 var (
-	errEntries  = archiveFault("The archive has more than %d entries; a directory of policies may have %d files.", maxEntries, MaxFiles)
-	errUnpacked = archiveFault("The archive grows to more than %d bytes when it is unpacked.", MaxTotal)
+	errEntries  = archiveFault("The archive has more than %d entries; a directory of policies may have %d files.", maxEntries, compiler.MaxFiles)
+	errUnpacked = archiveFault("The archive grows to more than %d bytes when it is unpacked.", compiler.MaxTotal)
 )
 
 func (u *unpacked) entry() error {
@@ -197,7 +198,7 @@ func (u *unpacked) place(name string) (p string, skip bool, err error) {
 			hidden = true
 		}
 	}
-	if why := CheckPath(p); why != "" && !hidden {
+	if why := compiler.CheckPath(p); why != "" && !hidden {
 		return "", false, entryFault(name, "%s", why)
 	}
 	return p, hidden, nil
@@ -217,14 +218,14 @@ func (u *unpacked) file(name string, content io.Reader) error {
 		return entryFault(name, "The archive also has %q, which differs in upper and lower case only.", other)
 	}
 	u.seen[key] = p
-	if len(u.files) >= MaxFiles {
-		return archiveFault("The archive has more than %d files.", MaxFiles)
+	if len(u.files) >= compiler.MaxFiles {
+		return archiveFault("The archive has more than %d files.", compiler.MaxFiles)
 	}
-	b, err := io.ReadAll(io.LimitReader(content, int64(min(MaxFile, MaxTotal-u.total))+1))
+	b, err := io.ReadAll(io.LimitReader(content, int64(min(compiler.MaxFile, compiler.MaxTotal-u.total))+1))
 	switch {
-	case len(b) > MaxFile:
-		return entryFault(name, "The file has more than %d bytes.", MaxFile)
-	case u.total+len(b) > MaxTotal:
+	case len(b) > compiler.MaxFile:
+		return entryFault(name, "The file has more than %d bytes.", compiler.MaxFile)
+	case u.total+len(b) > compiler.MaxTotal:
 		return errUnpacked
 	case err != nil:
 		return entryFault(name, "This entry of the archive is damaged or has been cut off.")
@@ -237,17 +238,17 @@ func (u *unpacked) file(name string, content io.Reader) error {
 // packed is the time that entries of our archives have: equal files make equal archives.
 var packed = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Archive packs files in the form Zip or TarGz. The same files always give the same bytes.
-func (f Files) Archive(form string) []byte {
+// Pack packs files in the form Zip or TarGz. The same files always give the same bytes.
+func Pack(f compiler.Files, form string) []byte {
 	if form == Zip {
-		return f.zip()
+		return zipOf(f)
 	}
-	return f.tarGz()
+	return tarGzOf(f)
 }
 
-// zip stores the files without compressing them, so that the bytes do not depend on the
+// zipOf stores the files without compressing them, so that the bytes do not depend on the
 // version of a compressor.
-func (f Files) zip() []byte {
+func zipOf(f compiler.Files) []byte {
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
 	for _, p := range slices.Sorted(maps.Keys(f)) {
@@ -263,7 +264,7 @@ func (f Files) zip() []byte {
 	return out.Bytes()
 }
 
-func (f Files) tarGz() []byte {
+func tarGzOf(f compiler.Files) []byte {
 	var out bytes.Buffer
 	z := gzip.NewWriter(&out)
 	w := tar.NewWriter(z)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
@@ -81,7 +82,7 @@ func packTar(t testing.TB, entries ...entryOf) []byte {
 }
 
 func TestArchivesAreReadAsTheirDirectory(t *testing.T) {
-	want := Files{"album.yaml": []byte("a"), "_schemas/album.json": []byte("{}"), "deep/er/x.yaml": []byte("")}
+	want := compiler.Files{"album.yaml": []byte("a"), "_schemas/album.json": []byte("{}"), "deep/er/x.yaml": []byte("")}
 	entries := []entryOf{
 		{name: "./", mode: os.ModeDir | 0o755, kind: tar.TypeDir}, {name: "./album.yaml", content: "a"},
 		{name: "_schemas/", mode: os.ModeDir | 0o755, kind: tar.TypeDir}, {name: "_schemas/album.json", content: "{}"},
@@ -90,7 +91,7 @@ func TestArchivesAreReadAsTheirDirectory(t *testing.T) {
 	for form, archive := range map[string][]byte{
 		"zip": packZip(t, entries...), "tar.gz": packTar(t, entries...),
 		"git archive": packTar(t, append([]entryOf{{name: "pax_global_header", kind: tar.TypeXGlobalHeader}}, entries...)...),
-		"our zip":     want.Archive(Zip), "our tar.gz": want.Archive(TarGz),
+		"our zip":     Pack(want, Zip), "our tar.gz": Pack(want, TarGz),
 	} {
 		got, err := ReadArchive(archive)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
@@ -98,7 +99,7 @@ func TestArchivesAreReadAsTheirDirectory(t *testing.T) {
 		}
 	}
 	for _, form := range []string{Zip, TarGz} {
-		if !bytes.Equal(want.Archive(form), (Files{"deep/er/x.yaml": {}, "_schemas/album.json": []byte("{}"), "album.yaml": []byte("a")}).Archive(form)) {
+		if !bytes.Equal(Pack(want, form), Pack(compiler.Files{"deep/er/x.yaml": {}, "_schemas/album.json": []byte("{}"), "album.yaml": []byte("a")}, form)) {
 			t.Errorf("%s: the same files gave other bytes", form)
 		}
 	}
@@ -106,7 +107,7 @@ func TestArchivesAreReadAsTheirDirectory(t *testing.T) {
 
 // What an archive tries is refused, and the entry is named.
 func TestTricksOfArchivesAreRefused(t *testing.T) {
-	long := strings.Repeat("d/", MaxPathDepth+1) + "x.yaml"
+	long := strings.Repeat("d/", compiler.MaxPathDepth+1) + "x.yaml"
 	for name, c := range map[string]struct {
 		entries []entryOf
 		named   string // the entry; "" for the archive as a whole
@@ -121,13 +122,13 @@ func TestTricksOfArchivesAreRefused(t *testing.T) {
 		"an empty part":        {[]entryOf{{name: "a//x.yaml"}}, "a//x.yaml"},
 		"control characters":   {[]entryOf{{name: "a\nx.yaml"}}, "a\nx.yaml"},
 		"too deep":             {[]entryOf{{name: long}}, long},
-		"too long":             {[]entryOf{{name: strings.Repeat("x", MaxPath+1)}}, strings.Repeat("x", MaxPath) + "…"},
+		"too long":             {[]entryOf{{name: strings.Repeat("x", compiler.MaxPath+1)}}, strings.Repeat("x", compiler.MaxPath) + "…"},
 		"twice":                {[]entryOf{{name: "a.yaml"}, {name: "a.yaml"}}, "a.yaml"},
 		"twice, by a dot":      {[]entryOf{{name: "a.yaml"}, {name: "./a.yaml"}}, "./a.yaml"},
 		"in another case":      {[]entryOf{{name: "a.yaml"}, {name: "A.yaml"}}, "A.yaml"},
 		"a link":               {[]entryOf{{name: "a.yaml", content: "/etc/passwd", mode: os.ModeSymlink | 0o777}}, "a.yaml"},
 		"file and directory":   {[]entryOf{{name: "a"}, {name: "a/b.yaml"}}, "a/b.yaml"},
-		"too large":            {[]entryOf{{name: "a.yaml", content: strings.Repeat("x", MaxFile+1)}}, "a.yaml"},
+		"too large":            {[]entryOf{{name: "a.yaml", content: strings.Repeat("x", compiler.MaxFile+1)}}, "a.yaml"},
 		"no text":              {[]entryOf{{name: "a.yaml", content: "\xff"}}, "a.yaml"},
 	} {
 		archives := map[string][]byte{"zip": packZip(t, c.entries...)}
@@ -157,13 +158,13 @@ func TestTricksOfArchivesAreRefused(t *testing.T) {
 			_ = z.Close()
 			return b.Bytes()
 		}(),
-		"a wrong checksum": bytes.Replace(Files{"a.yaml": []byte("aaaa")}.Archive(Zip), []byte("aaaa"), []byte("aaab"), 1),
+		"a wrong checksum": bytes.Replace(Pack(compiler.Files{"a.yaml": []byte("aaaa")}, Zip), []byte("aaaa"), []byte("aaab"), 1),
 	} {
 		if _, err := ReadArchive(archive); fault.As(err).Code != archiveCode {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	many := make([]entryOf, MaxFiles+1)
+	many := make([]entryOf, compiler.MaxFiles+1)
 	for i := range many {
 		many[i].name = fmt.Sprintf("%d.yaml", i)
 	}
@@ -202,7 +203,7 @@ func tarHeader(t *testing.T, name string, size int64) []byte {
 // A small archive that would unpack to gigabytes is given up as soon as it is too large.
 func TestBombsAreGivenUp(t *testing.T) {
 	// What every entry holds is compressed once: the test would spend two minutes on packing.
-	zeros := bytes.Repeat([]byte("\n"), MaxFile)
+	zeros := bytes.Repeat([]byte("\n"), compiler.MaxFile)
 	var deflated, zipped, tarred, sparse bytes.Buffer
 	f, _ := flate.NewWriter(&deflated, flate.DefaultCompression)
 	_, _ = f.Write(zeros)
@@ -211,14 +212,14 @@ func TestBombsAreGivenUp(t *testing.T) {
 	packed := gzipped(zeros)
 	for i := range 400 {
 		name := fmt.Sprintf("%d.yaml", i)
-		w, err := z.CreateRaw(&zip.FileHeader{Name: name, Method: zip.Deflate, CRC32: crc32.ChecksumIEEE(zeros), CompressedSize64: uint64(deflated.Len()), UncompressedSize64: MaxFile})
+		w, err := z.CreateRaw(&zip.FileHeader{Name: name, Method: zip.Deflate, CRC32: crc32.ChecksumIEEE(zeros), CompressedSize64: uint64(deflated.Len()), UncompressedSize64: compiler.MaxFile})
 		if err == nil {
 			_, err = w.Write(deflated.Bytes())
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		tarred.Write(gzipped(tarHeader(t, name, MaxFile)))
+		tarred.Write(gzipped(tarHeader(t, name, compiler.MaxFile)))
 		tarred.Write(packed)
 	}
 	if err := z.Close(); err != nil {
@@ -257,9 +258,9 @@ func TestBombsAreGivenUp(t *testing.T) {
 }
 
 func FuzzReadArchive(f *testing.F) {
-	files := Files{"a.yaml": []byte("a: 1\n"), "_schemas/b.json": []byte("{}")}
-	f.Add(files.Archive(Zip))
-	f.Add(files.Archive(TarGz))
+	files := compiler.Files{"a.yaml": []byte("a: 1\n"), "_schemas/b.json": []byte("{}")}
+	f.Add(Pack(files, Zip))
+	f.Add(Pack(files, TarGz))
 	f.Add(packZip(f, entryOf{name: "../x.yaml"}, entryOf{name: "a/", mode: os.ModeDir}))
 	f.Add(packTar(f, entryOf{name: "a.yaml", kind: tar.TypeSymlink, link: "/"}))
 	f.Fuzz(func(t *testing.T, archive []byte) {
@@ -274,7 +275,7 @@ func FuzzReadArchive(f *testing.F) {
 			t.Fatalf("accepted what Check refuses: %v", err)
 		}
 		for _, form := range []string{Zip, TarGz} {
-			again, err := ReadArchive(got.Archive(form))
+			again, err := ReadArchive(Pack(got, form))
 			if diff := cmp.Diff(got, again); err != nil || diff != "" {
 				t.Fatalf("%s: %v %s", form, err, diff)
 			}

@@ -11,6 +11,8 @@ import (
 	"github.com/cerbos/cerbos/private/parser"
 	cerbospolicy "github.com/cerbos/cerbos/private/policy"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 )
 
 // Changes of files and of policies.
@@ -56,7 +58,7 @@ const (
 )
 
 // Compare says what becomes of old when it is replaced by now.
-func Compare(old, now Files) Diff {
+func Compare(old, now compiler.Files) Diff {
 	d := Diff{Files: []FileDiff{}}
 	paths := slices.Sorted(maps.Keys(old))
 	for p := range now {

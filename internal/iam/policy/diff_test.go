@@ -7,12 +7,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 )
 
 func TestCompare(t *testing.T) {
 	moved := album("view")
-	old := Files{"same.yaml": []byte("x\n"), "gone.yaml": []byte("a\nb\n"), "album.yaml": moved, "photo.yaml": []byte(strings.ReplaceAll(string(album("view")), "album", "photo"))}
-	now := Files{"same.yaml": []byte("x\n"), "albums/album.yaml": moved, "new.yaml": []byte("c"), "photo.yaml": []byte("# only a comment\n" + strings.ReplaceAll(string(album("edit")), "album", "photo"))}
+	old := compiler.Files{"same.yaml": []byte("x\n"), "gone.yaml": []byte("a\nb\n"), "album.yaml": moved, "photo.yaml": []byte(strings.ReplaceAll(string(album("view")), "album", "photo"))}
+	now := compiler.Files{"same.yaml": []byte("x\n"), "albums/album.yaml": moved, "new.yaml": []byte("c"), "photo.yaml": []byte("# only a comment\n" + strings.ReplaceAll(string(album("edit")), "album", "photo"))}
 	d := Compare(old, now)
 	var files []string
 	for _, f := range d.Files {
@@ -33,7 +35,7 @@ func TestCompare(t *testing.T) {
 		t.Errorf("the same files differ: %+v", d)
 	}
 	want := "--- a/x\n+++ b/x\n@@ -1,5 +1,5 @@\n-one\n+ONE\n two\n three\n four\n-five\n\\ No newline at end of file\n+five\n"
-	if got := Compare(Files{"x": []byte("one\ntwo\nthree\nfour\nfive")}, Files{"x": []byte("ONE\ntwo\nthree\nfour\nfive\n")}).Text(); got != want {
+	if got := Compare(compiler.Files{"x": []byte("one\ntwo\nthree\nfour\nfive")}, compiler.Files{"x": []byte("ONE\ntwo\nthree\nfour\nfive\n")}).Text(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
@@ -119,11 +121,11 @@ func apply(t *testing.T, old []string, hs []Hunk) string {
 
 // Two large texts with nothing, or everything, in common take no time worth limiting.
 func TestLargeDiffsAreBounded(t *testing.T) {
-	a, b := make([]string, MaxFile/2), make([]string, MaxFile/2)
+	a, b := make([]string, compiler.MaxFile/2), make([]string, compiler.MaxFile/2)
 	for i := range a {
 		a[i], b[i] = "a\n", fmt.Sprint(i%1000, "\n")
 	}
-	d := Compare(Files{"x": []byte(strings.Join(a, "")[:MaxFile])}, Files{"x": []byte(strings.Join(b, "")[:MaxFile])})
+	d := Compare(compiler.Files{"x": []byte(strings.Join(a, "")[:compiler.MaxFile])}, compiler.Files{"x": []byte(strings.Join(b, "")[:compiler.MaxFile])})
 	lines := 0
 	for _, f := range d.Files {
 		for _, h := range f.Hunks {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -38,7 +39,7 @@ var (
 
 // begin makes the tenant's draft its own: a copy of base's files, which are files. It does
 // nothing where there is a draft. It fails with errDraftChanged where base is no longer in force.
-func begin(ctx context.Context, tx *db.Tx, base int64, files Files) error {
+func begin(ctx context.Context, tx *db.Tx, base int64, files compiler.Files) error {
 	made, err := insertDraft(ctx, tx, base)
 	if err != nil || !made {
 		return err
@@ -55,7 +56,7 @@ func begin(ctx context.Context, tx *db.Tx, base int64, files Files) error {
 // putFile writes one file of the draft that begin has made. where names the version that the
 // caller has seen; zero for whichever it is.
 func putFile(ctx context.Context, tx *db.Tx, where id.ID, path string, content []byte) (Draft, error) {
-	if err := (Files{path: content}).Check(); err != nil {
+	if err := (compiler.Files{path: content}).Check(); err != nil {
 		return Draft{}, refused(err)
 	}
 	d, err := bump(ctx, tx, where)
@@ -98,7 +99,7 @@ func deleteFile(ctx context.Context, tx *db.Tx, where id.ID, path string) (Draft
 }
 
 // replace makes files the whole draft, whatever it was before.
-func replace(ctx context.Context, tx *db.Tx, files Files) (Draft, error) {
+func replace(ctx context.Context, tx *db.Tx, files compiler.Files) (Draft, error) {
 	if _, err := dropDraft(ctx, tx); err != nil {
 		return Draft{}, err
 	}
@@ -114,7 +115,7 @@ func replace(ctx context.Context, tx *db.Tx, files Files) (Draft, error) {
 		return Draft{}, errDraftChanged
 	}
 	insertFiles(tx, files)
-	audit.Write(tx, audit.Event{Action: "policy.import", Target: draftTarget, Detail: map[string]any{"files": len(files), "bytes": files.size()}})
+	audit.Write(tx, audit.Event{Action: "policy.import", Target: draftTarget, Detail: map[string]any{"files": len(files), "bytes": files.Size()}})
 	return getDraft(ctx, tx)
 }
 
@@ -130,7 +131,7 @@ func discard(ctx context.Context, tx *db.Tx) error {
 
 // DraftFiles returns the files of the draft: where nothing has been changed, those of the
 // revision in force.
-func DraftFiles(ctx context.Context, tx *db.Tx) (Files, error) {
+func DraftFiles(ctx context.Context, tx *db.Tx) (compiler.Files, error) {
 	d, err := getDraft(ctx, tx)
 	if err != nil {
 		return nil, err
@@ -138,31 +139,24 @@ func DraftFiles(ctx context.Context, tx *db.Tx) (Files, error) {
 	return filesOf(ctx, tx, d)
 }
 
-func filesOf(ctx context.Context, tx *db.Tx, d Draft) (Files, error) {
+func filesOf(ctx context.Context, tx *db.Tx, d Draft) (compiler.Files, error) {
 	switch {
 	case d.Changed():
 		return draftFiles(ctx, tx)
 	case d.Base == 0:
-		return Files{}, nil
+		return compiler.Files{}, nil
 	}
 	return RevisionFiles(ctx, tx, d.Base)
 }
 
 var draftTarget = audit.Target{Kind: "policy", ID: "draft", Name: "draft"}
 
-func (f Files) size() (n int64) {
-	for _, b := range f {
-		n += int64(len(b))
-	}
-	return n
-}
-
 func checkSize(count, size int64) error {
-	if count > MaxFiles {
-		return fault.New(fault.Invalid, "policy.too_large", "The draft may have at most %d files.", MaxFiles)
+	if count > compiler.MaxFiles {
+		return fault.New(fault.Invalid, "policy.too_large", "The draft may have at most %d files.", compiler.MaxFiles)
 	}
-	if size > MaxTotal {
-		return fault.New(fault.Invalid, "policy.too_large", "The files of the draft may have at most %d bytes together.", MaxTotal)
+	if size > compiler.MaxTotal {
+		return fault.New(fault.Invalid, "policy.too_large", "The files of the draft may have at most %d bytes together.", compiler.MaxTotal)
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -66,8 +68,8 @@ func publishNow(d *testkit.Database, c caller.Caller, reason string) (RevisionVi
 	return Deps{}.publishDraft(background, d.DB, api.Request{Caller: c}, in)
 }
 
-func importFiles(d *testkit.Database, c caller.Caller, files Files, reason string) (ImportView, error) {
-	return Deps{}.importArchive(background, d.DB, api.Request{Caller: c, Rights: role.Everything()}, &importInput{Publish: reason != "", Reason: reason, RawBody: files.Archive(TarGz)})
+func importFiles(d *testkit.Database, c caller.Caller, files compiler.Files, reason string) (ImportView, error) {
+	return Deps{}.importArchive(background, d.DB, api.Request{Caller: c, Rights: role.Everything()}, &importInput{Publish: reason != "", Reason: reason, RawBody: Pack(files, TarGz)})
 }
 
 func rollback(d *testkit.Database, c caller.Caller, number int64) (r Revision, err error) {
@@ -200,7 +202,7 @@ func TestTheLifeOfAPolicy(t *testing.T) {
 		if _, err := rollback(d, globex, 1); !errors.Is(err, ErrRevisionNotFound) {
 			t.Errorf("another tenant's revision: %v", err)
 		}
-		if v, err := importFiles(d, globex, Files{"a.yaml": album("view")}, "theirs"); err != nil || v.Revision != 1 {
+		if v, err := importFiles(d, globex, compiler.Files{"a.yaml": album("view")}, "theirs"); err != nil || v.Revision != 1 {
 			t.Errorf("another tenant's first revision: %+v %v", v, err)
 		}
 		if p, err := (Store{d.DB}).Published(background, d.Tenant(t, "empty")); err != nil || p.Revision != 0 || p.Table != nil || p.Settings.DefaultVersion != "default" {
@@ -261,9 +263,9 @@ func TestADraftIsChangedFileByFile(t *testing.T) {
 func TestADraftHasLimits(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
-		large := bytes.Repeat([]byte("# x\n"), MaxFile/4)
-		files := Files{}
-		for i := range MaxTotal / MaxFile {
+		large := bytes.Repeat([]byte("# x\n"), compiler.MaxFile/4)
+		files := compiler.Files{}
+		for i := range compiler.MaxTotal / compiler.MaxFile {
 			files[fmt.Sprintf("%d.yaml", i)] = large
 		}
 		if _, err := importFiles(d, acme, files, ""); err != nil {
@@ -275,8 +277,8 @@ func TestADraftHasLimits(t *testing.T) {
 		if fault.As(err).Code != "policy.too_large" {
 			t.Errorf("one byte more than all files may have: %v", err)
 		}
-		files = Files{}
-		for i := range MaxFiles {
+		files = compiler.Files{}
+		for i := range compiler.MaxFiles {
 			files[fmt.Sprintf("%d.yaml", i)] = []byte("#")
 		}
 		if _, err := importFiles(d, acme, files, ""); err != nil {
@@ -288,7 +290,7 @@ func TestADraftHasLimits(t *testing.T) {
 		if fault.As(err).Code != "policy.too_large" {
 			t.Errorf("one file more than there may be: %v", err)
 		}
-		if s := draftOf(t, d, acme); len(s.files) != MaxFiles {
+		if s := draftOf(t, d, acme); len(s.files) != compiler.MaxFiles {
 			t.Errorf("%d files after a refusal", len(s.files))
 		}
 	})
@@ -310,10 +312,10 @@ func TestOneOfManyPublishersWins(t *testing.T) {
 func TestNumbersHaveNoGaps(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
-		if _, err := importFiles(d, acme, Files{"album.yaml": album("view")}, "first"); err != nil {
+		if _, err := importFiles(d, acme, compiler.Files{"album.yaml": album("view")}, "first"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := importFiles(d, acme, Files{"album.yaml": album("edit")}, "second"); err != nil {
+		if _, err := importFiles(d, acme, compiler.Files{"album.yaml": album("edit")}, "second"); err != nil {
 			t.Fatal(err)
 		}
 		won, lost := race(t, d, func(i int) error {
@@ -321,7 +323,7 @@ func TestNumbersHaveNoGaps(t *testing.T) {
 				_, err := rollback(d, acme, 1)
 				return err
 			}
-			_, err := importFiles(d, acme, Files{"album.yaml": album(fmt.Sprint("a", i))}, "mine")
+			_, err := importFiles(d, acme, compiler.Files{"album.yaml": album(fmt.Sprint("a", i))}, "mine")
 			return err
 		})
 		got := numbers(t, d, acme)
@@ -372,7 +374,7 @@ func TestWhatIsPublishedIsWhatWasChecked(t *testing.T) {
 		}
 		// The same for an import that another one overtakes.
 		ready.Version = id.ID{}
-		if _, err := importFiles(d, acme, Files{"album.yaml": album("delete")}, "quicker"); err != nil {
+		if _, err := importFiles(d, acme, compiler.Files{"album.yaml": album("delete")}, "quicker"); err != nil {
 			t.Fatal(err)
 		}
 		err = d.Update(background, acme, func(tx *db.Tx) error { _, err := publish(background, tx, ready); return err })
@@ -385,7 +387,7 @@ func TestWhatIsPublishedIsWhatWasChecked(t *testing.T) {
 func TestTheDatabaseRefusesToChangeARevision(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
-		if _, err := importFiles(d, acme, Files{"album.yaml": album("view")}, "first"); err != nil {
+		if _, err := importFiles(d, acme, compiler.Files{"album.yaml": album("view")}, "first"); err != nil {
 			t.Fatal(err)
 		}
 		for _, sql := range []string{
@@ -411,7 +413,7 @@ func TestAnImportIsWholeOrNothing(t *testing.T) {
 		acme := d.Tenant(t, "acme")
 		put(t, d, acme, "mine.yaml", album("view"))
 		before := draftOf(t, d, acme)
-		for name, files := range map[string]Files{
+		for name, files := range map[string]compiler.Files{
 			"broken":  {"album.yaml": []byte("resourcePolicy: {\n")},
 			"failing": {"album.yaml": album("view"), "album_test.yaml": albumSuite("edit")},
 		} {
@@ -423,13 +425,13 @@ func TestAnImportIsWholeOrNothing(t *testing.T) {
 		if diff := cmp.Diff(before.files, draftOf(t, d, acme).files); diff != "" || len(numbers(t, d, acme)) != 0 {
 			t.Errorf("something was changed: %s", diff)
 		}
-		if _, err := importFiles(d, acme, Files{"album.yaml": album("view")}, "now"); err != nil {
+		if _, err := importFiles(d, acme, compiler.Files{"album.yaml": album("view")}, "now"); err != nil {
 			t.Fatal(err)
 		}
 		if s := draftOf(t, d, acme); s.draft.Changed() {
 			t.Error("the import left the draft that it replaced")
 		}
-		_, err := Deps{}.importArchive(background, d.DB, api.Request{Caller: acme, Rights: role.Set{}}, &importInput{Publish: true, Reason: "x", RawBody: Files{"a.yaml": album("a")}.Archive(Zip)})
+		_, err := Deps{}.importArchive(background, d.DB, api.Request{Caller: acme, Rights: role.Set{}}, &importInput{Publish: true, Reason: "x", RawBody: Pack(compiler.Files{"a.yaml": album("a")}, Zip)})
 		if fault.Of(err) != fault.Denied {
 			t.Errorf("who may not publish published: %v", err)
 		}
@@ -439,11 +441,11 @@ func TestAnImportIsWholeOrNothing(t *testing.T) {
 func TestSettings(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
-		patch := func(p SettingsChange) (s Settings, err error) {
+		patch := func(p SettingsChange) (s engine.Settings, err error) {
 			err = d.Update(background, acme, func(tx *db.Tx) error { s, err = UpdateSettings(background, tx, p); return err })
 			return s, err
 		}
-		reject, globals := SchemaReject, map[string]any{"environment": "staging", "limits": []any{1.0, 2.0}}
+		reject, globals := engine.SchemaReject, map[string]any{"environment": "staging", "limits": []any{1.0, 2.0}}
 		keys := []KeySetView{{ID: "main", URL: "https://id.example.com/jwks"}, {ID: "local", Keys: `{"keys":[]}`}}
 		if _, err := patch(SettingsChange{SchemaEnforcement: &reject, Globals: &globals, KeySets: &keys}); err != nil {
 			t.Fatal(err)
@@ -457,7 +459,7 @@ func TestSettings(t *testing.T) {
 		if diff := cmp.Diff(s, p.Settings); diff != "" || err != nil {
 			t.Errorf("%v %s", err, diff)
 		}
-		if s.SchemaEnforcement != SchemaReject || !s.StrictEvaluation || s.KeySets[0].Refresh.Hours() != 1 || s.DefaultVersion != "default" || !cmp.Equal(s.Globals, globals) {
+		if s.SchemaEnforcement != engine.SchemaReject || !s.StrictEvaluation || s.KeySets[0].Refresh.Hours() != 1 || s.DefaultVersion != "default" || !cmp.Equal(s.Globals, globals) {
 			t.Errorf("settings %+v", s)
 		}
 		none, scope, odd := "sometimes", "a..b", map[string]any{"not a name": 1}

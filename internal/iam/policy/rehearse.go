@@ -3,6 +3,8 @@ package policy
 import (
 	"context"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -11,9 +13,9 @@ import (
 // Rehearsal is a draft that can answer without being published.
 type Rehearsal struct {
 	Draft     Draft
-	Files     Files
-	Settings  Settings
-	Evaluator *Evaluator
+	Files     compiler.Files
+	Settings  engine.Settings
+	Evaluator *engine.Evaluator
 }
 
 // Rehearse reads and compiles the tenant's draft. Where the draft is changed while it is read,
@@ -23,11 +25,11 @@ func Rehearse(ctx context.Context, d *db.DB, c caller.Caller) (Rehearsal, error)
 	if err != nil {
 		return Rehearsal{}, err
 	}
-	table, err := Compile(ctx, s.files, s.settings)
+	table, err := compiler.Compile(ctx, s.files, s.settings)
 	if err != nil {
 		return Rehearsal{}, refused(err)
 	}
-	e, err := newEvaluator(table, s.settings)
+	e, err := engine.Load(table, s.settings)
 	return Rehearsal{s.draft, s.files, s.settings, e}, err
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -52,7 +53,7 @@ var ErrInvalid = fault.New(fault.Invalid, "policy.invalid", "The policies are no
 type publishing struct {
 	Version id.ID // of the draft; zero for an import, which replaces the draft
 	Base    int64 // the revision that it follows
-	Files   Files
+	Files   compiler.Files
 	Reason  string
 }
 
@@ -64,56 +65,33 @@ type prepared struct {
 
 // prepare does what takes time, outside of any transaction: it compiles the files and runs
 // their suites. It fails with ErrInvalid.
-func prepare(ctx context.Context, p publishing, s Settings) (prepared, error) {
+func prepare(ctx context.Context, p publishing, s engine.Settings) (prepared, error) {
 	compiled, err := checkAll(ctx, p.Files, s)
 	if err != nil {
 		return prepared{}, err
 	}
-	return prepared{p, compiled, p.Files.Archive(TarGz)}, nil
+	return prepared{p, compiled, Pack(p.Files, TarGz)}, nil
 }
 
 // checkAll compiles the files and runs their suites. It fails with ErrInvalid, which names
 // every problem.
-func checkAll(ctx context.Context, files Files, s Settings) (compiled []byte, err error) {
+func checkAll(ctx context.Context, files compiler.Files, s engine.Settings) (compiled []byte, err error) {
 	if err := files.Check(); err != nil {
 		return nil, refused(err)
 	}
-	if compiled, err = Compile(ctx, files, s); err != nil {
+	if compiled, err = compiler.Compile(ctx, files, s); err != nil {
 		return nil, refused(err)
 	}
-	results, err := RunSuites(ctx, files, s)
+	results, err := compiler.RunSuites(ctx, files, s)
 	if err != nil {
 		return nil, refused(err)
 	}
-	return compiled, refused(suiteProblems(results))
-}
-
-// suiteProblems are the cases that did not pass. It is nil where all did.
-func suiteProblems(r Results) error {
-	var out Problems
-	for _, s := range r.Suites {
-		if s.Outcome == OutcomeErrored && s.Error != "" {
-			out = append(out, Problem{File: s.File, Message: "The suite cannot be run: " + s.Error})
-		}
-		for _, c := range s.Cases {
-			what := fmt.Sprintf("%s: may %s %s %s: ", c.Name, c.Principal, c.Action, c.Resource)
-			switch c.Outcome {
-			case OutcomeFailed:
-				out = append(out, Problem{File: s.File, Message: what + "wanted " + c.Wanted + ", got " + c.Got})
-			case OutcomeErrored:
-				out = append(out, Problem{File: s.File, Message: what + c.Error})
-			}
-		}
-	}
-	if len(out) == 0 {
-		return nil
-	}
-	return out.sorted()
+	return compiled, refused(results.Err())
 }
 
 // refused turns problems of files into ErrInvalid; other errors pass.
 func refused(err error) error {
-	problems, ok := errors.AsType[Problems](err)
+	problems, ok := errors.AsType[compiler.Problems](err)
 	if !ok || len(problems) == 0 {
 		return err
 	}
@@ -140,7 +118,7 @@ func publish(ctx context.Context, tx *db.Tx, p prepared) (Revision, error) {
 	digest := sha256.Sum256(p.sources)
 	r := Revision{
 		Number: p.Base + 1, Reason: p.Reason, Author: tx.Caller().Actor, CreatedAt: tx.Now(),
-		Files: int64(len(p.Files)), Bytes: p.Files.size(), Digest: digest[:],
+		Files: int64(len(p.Files)), Bytes: p.Files.Size(), Digest: digest[:],
 	}
 	free, err := insertRevision(ctx, tx, r, p.compiled, p.sources)
 	if err != nil {
@@ -211,19 +189,19 @@ func checkReason(reason string) (string, error) {
 
 // UpdateSettings changes the tenant's settings of the engine; they count at once, for the
 // revision in force. It fails with an Invalid fault that names every wrong field.
-func UpdateSettings(ctx context.Context, tx *db.Tx, p SettingsChange) (Settings, error) {
+func UpdateSettings(ctx context.Context, tx *db.Tx, p SettingsChange) (engine.Settings, error) {
 	stored, err := getSettings(ctx, tx)
 	if err != nil {
-		return Settings{}, err
+		return engine.Settings{}, err
 	}
-	s := p.apply(stored.View()).settings()
+	s := p.apply(settingsView(stored.Settings)).settings()
 	var wrong fault.Fields
-	s.check(&wrong)
+	validateSettings(s, &wrong)
 	if err := wrong.Err("policy.settings_invalid"); err != nil {
-		return Settings{}, err
+		return engine.Settings{}, err
 	}
 	if err := putSettings(ctx, tx, s, stored.updatedAt); err != nil {
-		return Settings{}, err
+		return engine.Settings{}, err
 	}
 	audit.Write(tx, audit.Event{Action: "policy.configure", Target: audit.Target{Kind: "policy", ID: "settings", Name: "settings"}, Detail: map[string]any{"fields": p.fields()}})
 	tenant.Touch(tx)

@@ -8,44 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
-
-// How strictly attributes must follow the schemas of a policy.
-const (
-	SchemaNone   = "none"   // schemas are not looked at
-	SchemaWarn   = "warn"   // what does not follow is reported with the answer
-	SchemaReject = "reject" // what does not follow is denied
-)
-
-// Settings are what a tenant decides about its engine. They are Cerbos' own words (its
-// configuration sections engine, schema and auxData), and count from the moment they are
-// stored, for the revision in force.
-type Settings struct {
-	DefaultVersion     string         // of a policy, where a request names none
-	DefaultScope       string         // where a request names none
-	LenientScopeSearch bool           // a missing scope is looked for up the tree
-	StrictEvaluation   bool           // an error in a condition denies, instead of passing over the rule
-	SchemaEnforcement  string         // SchemaNone, SchemaWarn or SchemaReject
-	Globals            map[string]any // the variable G of conditions: JSON values
-	KeySets            []KeySet       // to verify the JWT of auxData with
-}
-
-// KeySet is a set of public keys, named by its ID. Either URL or Keys is set.
-type KeySet struct {
-	ID      string
-	URL     string        // of a JWK set, https
-	Refresh time.Duration // how often URL is asked anew: 1 minute to 7 days
-	Keys    string        // a JWK set, or PEM
-	PEM     bool          // Keys is PEM
-	// Algorithms and key ids may be missing from the keys. Cerbos calls both insecure.
-	OptionalAlg, OptionalKid bool
-}
-
-// DefaultSettings are those of a tenant that never changed them: Cerbos' own.
-func DefaultSettings() Settings {
-	return Settings{DefaultVersion: "default", SchemaEnforcement: SchemaNone, Globals: map[string]any{}, KeySets: []KeySet{}}
-}
 
 // SettingsView is Settings as the API shows and the database stores them.
 type SettingsView struct {
@@ -81,17 +46,29 @@ type SettingsChange struct {
 	KeySets              *[]KeySetView   `json:"key_sets,omitempty" maxItems:"20" doc:"Public keys that the JWT of a request's auxData is verified with. Replaces all of them."`
 }
 
-// View returns the settings as the API shows them.
-func (s Settings) View() SettingsView {
-	v := SettingsView{s.DefaultVersion, s.DefaultScope, s.LenientScopeSearch, s.StrictEvaluation, s.SchemaEnforcement, s.Globals, make([]KeySetView, len(s.KeySets))}
+// settingsView returns the settings as the API shows them.
+func settingsView(s engine.Settings) SettingsView {
+	v := SettingsView{
+		DefaultPolicyVersion: s.DefaultVersion, DefaultScope: s.DefaultScope, LenientScopeSearch: s.LenientScopeSearch,
+		StrictEvaluation: s.StrictEvaluation, SchemaEnforcement: s.SchemaEnforcement, Globals: s.Globals,
+		KeySets: make([]KeySetView, len(s.KeySets)),
+	}
 	for i, k := range s.KeySets {
-		v.KeySets[i] = KeySetView{k.ID, k.URL, int64(k.Refresh / time.Second), k.Keys, k.PEM, k.OptionalAlg, k.OptionalKid}
+		v.KeySets[i] = KeySetView{
+			ID: k.ID, URL: k.URL, RefreshSeconds: int64(k.Refresh / time.Second), Keys: k.Keys,
+			PEM: k.PEM, OptionalAlg: k.OptionalAlg, OptionalKid: k.OptionalKid,
+		}
 	}
 	return v
 }
 
-func (v SettingsView) settings() Settings {
-	s := Settings{v.DefaultPolicyVersion, v.DefaultScope, v.LenientScopeSearch, v.StrictEvaluation, v.SchemaEnforcement, v.Globals, make([]KeySet, len(v.KeySets))}
+// settings returns the engine's settings. A key set with a URL refreshes hourly by default.
+func (v SettingsView) settings() engine.Settings {
+	s := engine.Settings{
+		DefaultVersion: v.DefaultPolicyVersion, DefaultScope: v.DefaultScope, LenientScopeSearch: v.LenientScopeSearch,
+		StrictEvaluation: v.StrictEvaluation, SchemaEnforcement: v.SchemaEnforcement, Globals: v.Globals,
+		KeySets: make([]engine.KeySet, len(v.KeySets)),
+	}
 	if s.Globals == nil {
 		s.Globals = map[string]any{}
 	}
@@ -99,7 +76,10 @@ func (v SettingsView) settings() Settings {
 		if k.URL != "" && k.RefreshSeconds == 0 {
 			k.RefreshSeconds = 3600
 		}
-		s.KeySets[i] = KeySet{k.ID, k.URL, time.Duration(k.RefreshSeconds) * time.Second, k.Keys, k.PEM, k.OptionalAlg, k.OptionalKid}
+		s.KeySets[i] = engine.KeySet{
+			ID: k.ID, URL: k.URL, Refresh: time.Duration(k.RefreshSeconds) * time.Second, Keys: k.Keys,
+			PEM: k.PEM, OptionalAlg: k.OptionalAlg, OptionalKid: k.OptionalKid,
+		}
 	}
 	return s
 }
@@ -123,16 +103,17 @@ func set[T any](to *T, from *T) {
 }
 
 // parseSettings reads what is stored. What an older version did not know has its default.
-func parseSettings(text string) (Settings, error) {
-	v := DefaultSettings().View()
+func parseSettings(text string) (engine.Settings, error) {
+	v := settingsView(engine.DefaultSettings())
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		return Settings{}, fmt.Errorf("policy settings: %w", err)
+		return engine.Settings{}, fmt.Errorf("policy settings: %w", err)
 	}
 	return v.settings(), nil
 }
 
-func (s Settings) text() string {
-	b, _ := json.Marshal(s.View()) // JSON values only
+// settingsText returns the settings as the database stores them.
+func settingsText(s engine.Settings) string {
+	b, _ := json.Marshal(settingsView(s)) // JSON values only
 	return string(b)
 }
 
@@ -146,15 +127,15 @@ var (
 	keySetRE     = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 )
 
-// check notes everything that is wrong with the settings.
-func (s Settings) check(wrong *fault.Fields) {
+// validateSettings notes everything that is wrong with the settings.
+func validateSettings(s engine.Settings, wrong *fault.Fields) {
 	if !versionRE.MatchString(s.DefaultVersion) || len(s.DefaultVersion) > 128 {
 		wrong.Add("default_policy_version", "A version has letters and digits, with - _ or . between them, such as default or 2026-01.")
 	}
 	if !scopeRE.MatchString(s.DefaultScope) || len(s.DefaultScope) > 256 {
 		wrong.Add("default_scope", "A scope is empty, or words with dots between them, such as acme.sales.")
 	}
-	if s.SchemaEnforcement != SchemaNone && s.SchemaEnforcement != SchemaWarn && s.SchemaEnforcement != SchemaReject {
+	if s.SchemaEnforcement != engine.SchemaNone && s.SchemaEnforcement != engine.SchemaWarn && s.SchemaEnforcement != engine.SchemaReject {
 		wrong.Add("schema_enforcement", "This must be none, warn or reject.")
 	}
 	if b, err := json.Marshal(s.Globals); err != nil || len(b) > maxGlobals {
@@ -178,11 +159,11 @@ func (s Settings) check(wrong *fault.Fields) {
 			wrong.Add(at+"id", "Another key set is called %s too.", k.ID)
 		}
 		seen[k.ID] = true
-		k.check(at, wrong)
+		validateKeySet(k, at, wrong)
 	}
 }
 
-func (k KeySet) check(at string, wrong *fault.Fields) {
+func validateKeySet(k engine.KeySet, at string, wrong *fault.Fields) {
 	switch {
 	case (k.URL == "") == (k.Keys == ""):
 		wrong.Add(at+"url", "A key set has either url or keys.")

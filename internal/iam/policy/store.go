@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -17,12 +19,12 @@ func scanBytes(row db.Row) (b []byte, err error) { return b, row.Scan(&b) }
 // Settings.
 
 type storedSettings struct {
-	Settings
+	engine.Settings
 	updatedAt time.Time // zero: never stored
 }
 
 // GetSettings returns the tenant's settings of the engine.
-func GetSettings(ctx context.Context, tx *db.Tx) (Settings, error) {
+func GetSettings(ctx context.Context, tx *db.Tx) (engine.Settings, error) {
 	s, err := getSettings(ctx, tx)
 	return s.Settings, err
 }
@@ -37,13 +39,13 @@ func getSettings(ctx context.Context, tx *db.Tx) (storedSettings, error) {
 		return s, err
 	}, `SELECT settings, updated_at FROM policy_settings WHERE tenant_id = $1`)
 	if errors.Is(err, db.ErrNoRows) {
-		return storedSettings{Settings: DefaultSettings()}, nil
+		return storedSettings{Settings: engine.DefaultSettings()}, nil
 	}
 	return s, err
 }
 
 // putSettings stores s, if nobody changed the settings since read.
-func putSettings(ctx context.Context, tx *db.Tx, s Settings, read time.Time) error {
+func putSettings(ctx context.Context, tx *db.Tx, s engine.Settings, read time.Time) error {
 	at := tx.Now()
 	if !at.After(read) {
 		at = read.Add(time.Microsecond)
@@ -51,9 +53,9 @@ func putSettings(ctx context.Context, tx *db.Tx, s Settings, read time.Time) err
 	var n int64
 	var err error
 	if read.IsZero() {
-		n, err = tx.Exec(ctx, `INSERT INTO policy_settings (tenant_id, settings, updated_at) VALUES ($1, $2, $3) ON CONFLICT (tenant_id) DO NOTHING`, s.text(), at)
+		n, err = tx.Exec(ctx, `INSERT INTO policy_settings (tenant_id, settings, updated_at) VALUES ($1, $2, $3) ON CONFLICT (tenant_id) DO NOTHING`, settingsText(s), at)
 	} else {
-		n, err = tx.Exec(ctx, `UPDATE policy_settings SET settings = $2, updated_at = $3 WHERE tenant_id = $1 AND updated_at = $4`, s.text(), at, read)
+		n, err = tx.Exec(ctx, `UPDATE policy_settings SET settings = $2, updated_at = $3 WHERE tenant_id = $1 AND updated_at = $4`, settingsText(s), at, read)
 	}
 	if err == nil && n == 0 {
 		err = errSettingsChanged
@@ -112,7 +114,7 @@ func takeDraft(ctx context.Context, tx *db.Tx, version id.ID) (bool, error) {
 }
 
 // insertFiles puts files into a draft that has none.
-func insertFiles(tx *db.Tx, files Files) {
+func insertFiles(tx *db.Tx, files compiler.Files) {
 	for path, content := range files {
 		tx.Later(`INSERT INTO policy_draft_files (tenant_id, path, path_key, updated_at, content) VALUES ($1, $2, $3, $4, $5)`,
 			path, strings.ToLower(path), tx.Now(), content)
@@ -147,8 +149,8 @@ func listFiles(ctx context.Context, tx *db.Tx) ([]FileInfo, error) {
 	}, `SELECT path, length(content), updated_at FROM policy_draft_files WHERE tenant_id = $1 ORDER BY path`)
 }
 
-func draftFiles(ctx context.Context, tx *db.Tx) (Files, error) {
-	files := Files{}
+func draftFiles(ctx context.Context, tx *db.Tx) (compiler.Files, error) {
+	files := compiler.Files{}
 	_, err := db.List(ctx, tx, func(row db.Row) (struct{}, error) {
 		var path string
 		var content []byte
@@ -208,7 +210,7 @@ func listRevisions(ctx context.Context, tx *db.Tx, before int64, limit int) ([]R
 }
 
 // RevisionFiles returns the files of a revision, or ErrRevisionNotFound.
-func RevisionFiles(ctx context.Context, tx *db.Tx, number int64) (Files, error) {
+func RevisionFiles(ctx context.Context, tx *db.Tx, number int64) (compiler.Files, error) {
 	b, err := revisionArchive(ctx, tx, number)
 	if err != nil {
 		return nil, err
@@ -246,12 +248,12 @@ func repeatRevision(ctx context.Context, tx *db.Tx, r Revision) (bool, error) {
 type Store struct{ DB *db.DB }
 
 // Published implements Source.
-func (s Store) Published(ctx context.Context, c caller.Caller) (Published, error) {
-	return db.Read(ctx, s.DB, c, func(tx *db.Tx) (Published, error) {
-		p, err := db.One(ctx, tx, func(row db.Row) (p Published, err error) { return p, row.Scan(&p.Revision, &p.Table) },
+func (s Store) Published(ctx context.Context, c caller.Caller) (engine.Published, error) {
+	return db.Read(ctx, s.DB, c, func(tx *db.Tx) (engine.Published, error) {
+		p, err := db.One(ctx, tx, func(row db.Row) (p engine.Published, err error) { return p, row.Scan(&p.Revision, &p.Table) },
 			`SELECT number, compiled FROM policy_revisions WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1`)
 		if err != nil && !errors.Is(err, db.ErrNoRows) {
-			return Published{}, err
+			return engine.Published{}, err
 		}
 		p.Settings, err = GetSettings(ctx, tx)
 		return p, err

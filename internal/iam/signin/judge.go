@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
@@ -22,7 +22,7 @@ import (
 
 // Judge asks the policy gatehouse:signin. It is safe for concurrent use.
 type Judge struct {
-	Engine    policy.Engine
+	Engine    *engine.Engine
 	Decisions *decision.Recorder
 	Clock     clock.Clock
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -123,9 +124,9 @@ const (
 )
 
 // Publish imports policies into a tenant through its API and publishes them.
-func (w *World) Publish(token, slug string, files policy.Files) {
+func (w *World) Publish(token, slug string, files compiler.Files) {
 	w.T.Helper()
-	r := w.Request(token, http.MethodPost, slug, "/api/v1/policies/import?publish=true&reason=because", "", bytes.NewReader(files.Archive(policy.TarGz)))
+	r := w.Request(token, http.MethodPost, slug, "/api/v1/policies/import?publish=true&reason=because", "", bytes.NewReader(policy.Pack(files, policy.TarGz)))
 	if a := w.Send(r); a.Status != http.StatusCreated {
 		w.T.Fatalf("publish policies of %s: %d %s", slug, a.Status, a.Body)
 	}

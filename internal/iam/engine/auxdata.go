@@ -1,0 +1,227 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	requestv1 "github.com/cerbos/cerbos/api/genpb/cerbos/request/v1"
+	"github.com/lestrrat-go/jwx/v3/jwk"
+	"github.com/lestrrat-go/jwx/v3/jws"
+	"github.com/lestrrat-go/jwx/v3/jwt"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+)
+
+// Limits on auxData and on the keys behind it.
+const (
+	maxTokens   = 10       // JWTs of one request
+	maxToken    = 16 << 10 // bytes of one
+	maxKeySet   = 1 << 20  // bytes of a JWK set that is fetched
+	keySetTime  = 5 * time.Second
+	keySetRetry = 10 * time.Second // after a fetch that failed
+)
+
+// ErrAuxData refuses a request whose auxData cannot be verified, in Cerbos' words.
+var ErrAuxData = fault.New(fault.Invalid, "policy.invalid_aux_data", "invalid auxData")
+
+// AuxData verifies the JWTs of a request with the tenant's key sets, as Cerbos does, and returns
+// their claims. ErrAuxData wraps why one is refused: no such key set, a bad signature, expired.
+func (e *Engine) AuxData(ctx context.Context, c caller.Caller, in *requestv1.AuxData) (*enginev1.AuxData, error) {
+	if in.GetJwt() == nil && len(in.GetJwts()) == 0 {
+		return nil, nil
+	}
+	t, err := e.inForce(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if one := in.GetJwt(); one != nil {
+		claims, err := t.keys.claims(ctx, one)
+		return &enginev1.AuxData{Jwt: claims}, err
+	}
+	if len(in.GetJwts()) > maxTokens {
+		return nil, ErrAuxData.Because(fmt.Errorf("more than %d tokens", maxTokens))
+	}
+	out := &enginev1.AuxData{Jwts: map[string]*enginev1.AuxData_JWT{}}
+	for name, one := range in.GetJwts() {
+		claims, err := t.keys.claims(ctx, one)
+		if err != nil {
+			return nil, err
+		}
+		out.Jwts[name] = &enginev1.AuxData_JWT{Claims: claims}
+	}
+	return out, nil
+}
+
+// keySets are a tenant's, by id.
+type keySets map[string]*keySet
+
+// keySet is one of them; keys that are not here are fetched when they are first needed.
+type keySet struct {
+	of    KeySet
+	clock clock.Clock
+
+	mu    sync.Mutex
+	set   jwk.Set
+	err   error
+	until time.Time // when to ask anew; zero: not asked yet
+}
+
+func newKeySets(of []KeySet, c clock.Clock) keySets {
+	out := keySets{}
+	for _, k := range of {
+		out[k.ID] = &keySet{of: k, clock: c}
+	}
+	return out
+}
+
+func (ks keySets) claims(ctx context.Context, in *requestv1.AuxData_JWT) (map[string]*structpb.Value, error) {
+	if in.GetToken() == "" {
+		return nil, nil
+	}
+	k := ks[in.GetKeySetId()]
+	if in.GetKeySetId() == "" && len(ks) == 1 {
+		for _, k = range ks { // the only one
+		}
+	}
+	if k == nil || len(in.GetToken()) > maxToken {
+		return nil, ErrAuxData.Because(errors.New("no such key set, or the token is too long"))
+	}
+	set, err := k.keys(ctx)
+	if err != nil {
+		return nil, ErrAuxData.Because(err)
+	}
+	var options []any
+	if k.of.OptionalAlg {
+		options = append(options, jws.WithInferAlgorithmFromKey(true))
+	}
+	if k.of.OptionalKid {
+		options = append(options, jws.WithRequireKid(false))
+	}
+	token, err := jwt.ParseString(in.GetToken(), jwt.WithKeySet(set, options...), jwt.WithValidate(true), jwt.WithClock(jwt.ClockFunc(k.clock.Now)))
+	if err != nil {
+		return nil, ErrAuxData.Because(err)
+	}
+	out := map[string]*structpb.Value{}
+	for _, name := range token.Keys() {
+		var v any
+		if token.Get(name, &v) != nil {
+			continue
+		}
+		if value, err := claim(v); err == nil { // what is no JSON is left out, as Cerbos does
+			out[name] = value
+		}
+	}
+	return out, nil
+}
+
+// claim returns a claim as conditions see it: a time is its RFC 3339 text.
+func claim(v any) (*structpb.Value, error) {
+	switch v := v.(type) {
+	case time.Time:
+		return structpb.NewStringValue(v.Format(time.RFC3339)), nil
+	case []string:
+		list := make([]any, len(v))
+		for i, s := range v {
+			list[i] = s
+		}
+		return structpb.NewValue(list)
+	}
+	return structpb.NewValue(v)
+}
+
+// keys returns the keys, fetching them when it is time. Keys that cannot be fetched anew are
+// used as they are.
+func (k *keySet) keys(ctx context.Context) (jwk.Set, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.clock.Now()
+	if k.until.IsZero() || k.of.URL != "" && now.After(k.until) {
+		set, err := k.load(ctx)
+		k.until = now.Add(k.of.Refresh)
+		if err != nil {
+			k.until = now.Add(keySetRetry)
+		}
+		if err == nil || k.set == nil {
+			k.set, k.err = set, err
+		}
+	}
+	return k.set, k.err
+}
+
+func (k *keySet) load(ctx context.Context) (jwk.Set, error) {
+	text := []byte(k.of.Keys)
+	if k.of.URL != "" {
+		var err error
+		if text, err = fetch(ctx, k.of.URL); err != nil {
+			return nil, err
+		}
+	}
+	set, err := jwk.Parse(text, jwk.WithPEM(k.of.PEM))
+	if err != nil || k.of.PEM {
+		return set, err
+	}
+	for i := range set.Len() {
+		key, _ := set.Key(i)
+		if alg, ok := key.Algorithm(); !k.of.OptionalAlg && (!ok || alg.String() == "") {
+			return nil, fmt.Errorf("key %d has no alg", i)
+		}
+		if kid, ok := key.KeyID(); !k.of.OptionalKid && (!ok || kid == "") {
+			return nil, fmt.Errorf("key %d has no kid", i)
+		}
+	}
+	return set, nil
+}
+
+// fetcher asks public addresses only: a tenant names the URL, and must not reach what stands
+// behind the firewall with us. Redirects are not followed.
+var fetcher = &http.Client{
+	Timeout:       keySetTime,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("key sets are not redirected") },
+	Transport: &http.Transport{
+		ForceAttemptHTTP2: true, DisableKeepAlives: true,
+		DialContext: (&net.Dialer{Timeout: keySetTime, Control: func(_, address string, _ syscall.RawConn) error {
+			to, err := netip.ParseAddrPort(address)
+			if err != nil || !public(to.Addr().Unmap()) {
+				return fmt.Errorf("%s is not a public address", address)
+			}
+			return nil
+		}}).DialContext,
+	},
+}
+
+// shared are the addresses of carriers' networks (RFC 6598), which netip does not know.
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+func public(a netip.Addr) bool { return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a) }
+
+func fetch(ctx context.Context, url string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodGet, url, nil) // for all who wait
+	if err != nil {
+		return nil, err
+	}
+	answer, err := fetcher.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answers %s", url, answer.Status)
+	}
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySet+1))
+	if err == nil && len(text) > maxKeySet {
+		err = fmt.Errorf("%s is larger than %d bytes", url, maxKeySet)
+	}
+	return text, err
+}

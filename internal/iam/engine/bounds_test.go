@@ -1,0 +1,334 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"runtime/metrics"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// doubled are variables of which each is the one before twice.
+func doubled(first string, times int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "v0: '%s'", first)
+	for i := range times {
+		fmt.Fprintf(&b, ", v%d: V.v%d + V.v%d", i+1, i, i)
+	}
+	return b.String()
+}
+
+// endless are variables of which each takes for ever.
+func endless(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("v%d: 'P.attr.l.all(a, P.attr.l.all(b, P.attr.l.all(c, a + b + c + %d.0 >= 0.0)))'", i, i)
+		if i > 0 {
+			all[i] = strings.Replace(all[i], ": '", fmt.Sprintf(": 'V.v%d && ", i-1), 1)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// denying is a policy that allows view, but for a DENY under a condition.
+func denying(variables, condition string) []byte {
+	return fmt.Appendf(nil, `apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  resource: doc
+  version: default
+  variables: {local: {%s}}
+  rules:
+    - {actions: [view], effect: EFFECT_DENY, roles: [user], condition: {match: {expr: %q}}}
+    - {actions: [view], effect: EFFECT_ALLOW, roles: [user]}
+`, variables, condition)
+}
+
+// greedy are conditions that take little of what they are given where it is small, and more than there is where it is not:
+// P.attr.l is a list, m another one, s a text and n how long the list is.
+var greedy = []struct{ variables, condition string }{
+	{"", "lists.range(int(P.attr.n) * 1000).size() >= 0"},
+	{"", "P.attr.s.replace('a', P.attr.s).size() >= 0"},
+	{"", "P.attr.s.replace('', P.attr.s, 100000).size() >= 0"},
+	{"", "P.attr.l.map(x, P.attr.s).join(',').size() >= 0"},
+	{"", "P.attr.l.map(x, 'a').join(P.attr.s).size() >= 0"},
+	{"", "P.attr.l.map(x, P.attr.s + string(x)).size() >= 0"},
+	{"", "P.attr.l.map(x, P.attr.s.upperAscii()).size() >= 0"},
+	{"", "P.attr.l.map(x, bytes(P.attr.s)).size() >= 0"},
+	{"", "P.attr.l.map(x, P.attr.s.substring(1)).size() >= 0"},
+	{"", "P.attr.l.map(x, P.attr.s.split('')).size() >= 0"},
+	{"", "P.attr.l.map(x, [x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x]).map(y, y.map(z, [z, z, z, z])).size() >= 0"},
+	{"", "P.attr.l.map(x, P.attr.l.map(y, x)).size() >= 0"},
+	{"", "P.attr.l.transformMap(i, x, P.attr.l.transformMap(j, y, true)).size() >= 0"},
+	{"", "[" + strings.Repeat("P.attr.l, ", 99) + "P.attr.l].flatten().size() >= 0"},
+	{"", "json.encode(P.attr.l.map(x, P.attr.s)).size() >= 0"},
+	{"", "'" + strings.Repeat("%s", 4000) + "'.format([" + strings.Repeat("P.attr.s, ", 3999) + "P.attr.s]).size() >= 0"},
+	{"", "P.attr.l.distinct().size() >= 0"},
+	{"", "sets.contains(P.attr.l, P.attr.l)"},
+	{"", "sets.equivalent(P.attr.l, P.attr.l)"},
+	{"", "!hasIntersection(P.attr.l, P.attr.m)"},
+	{"", "P.attr.l.isSubset(P.attr.l)"},
+	{"", "P.attr.l.intersect(P.attr.m).size() >= 0"},
+	{"", "P.attr.l.except(P.attr.m).size() >= 0"},
+	{"", "!P.attr.s.matches('" + strings.Repeat("[a-c]{0,900}", 20) + "y')"},
+	{"", "!P.attr.s.matches('" + strings.Repeat("[a-c]{0,900}", 20) + "' + (P.attr.n > 10.0 ? 'y' : 'z'))"},
+	{"", "P.attr.s.indexOf(P.attr.s.substring(100) + 'b') < 0"},
+	{"", "P.attr.s.lastIndexOf('b' + P.attr.s.substring(100)) < 0"},
+	{"", "regex.replace(P.attr.s, 'a', P.attr.s).size() >= 0"},
+	{"", "regex.extractAll(P.attr.s, '(?:a|b|c|[d-f]){0,900}y?').size() >= 0"},
+	{"", "P.attr.s.pathMatch(P.attr.s)"},
+	{"", "P.attr.l.all(a, P.attr.l.all(b, P.attr.l.all(c, a + b + c >= 0.0)))"},
+	{endless(40), "V.v39"},
+	{doubled("P.attr.s", 24), "V.v24.size() >= 0"},
+	{doubled("P.attr.l", 24), "V.v24.size() >= 0"},
+	{doubled("P.attr.l.map(x, string(x))", 24), "!V.v24.exists(x, x == 'a')"},
+}
+
+// principal has attributes of n elements and 64 times as many bytes.
+func principal(t *testing.T, n int) *enginev1.Principal {
+	t.Helper()
+	l, m := make([]any, n), make([]any, n)
+	for i := range l {
+		l[i], m[i] = float64(i), float64(-i-1)
+	}
+	attr, err := structpb.NewStruct(map[string]any{"l": l, "m": m, "s": strings.Repeat("a", 64*n), "n": float64(n)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &enginev1.Principal{Id: "ada", Roles: []string{"user"}, Attr: attr.GetFields()}
+}
+
+// peakMemory returns what in the heap was the most, in bytes, since it was called.
+func peakMemory() (most func() uint64) {
+	var peak uint64
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		for {
+			metrics.Read(heap)
+			peak = max(peak, heap[0].Value.Uint64())
+			select {
+			case <-stop:
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
+	})
+	return func() uint64 { close(stop); wg.Wait(); return peak }
+}
+
+// No condition takes the process' memory or a processor for good, wherever it stands: there is no answer then, for what was not
+// evaluated could have been a DENY. Small questions to the same policies are answered.
+func TestGreedyConditionsHaveNoAnswer(t *testing.T) {
+	large, small := principal(t, 16_000), principal(t, 2)
+	for _, g := range greedy {
+		ev, err := Load(tableOf(t, Files{"d.yaml": denying(g.variables, g.condition)}), DefaultSettings())
+		if err != nil {
+			t.Fatalf("%.80s: %v", g.condition, err)
+		}
+		check := func(p *enginev1.Principal) ([]*enginev1.CheckOutput, error) {
+			return ev.Check(t.Context(), []*enginev1.CheckInput{{Actions: []string{"view"}, Principal: p, Resource: &enginev1.Resource{Kind: "doc", Id: "1"}}})
+		}
+		plan := func(p *enginev1.Principal) (*enginev1.PlanResourcesOutput, error) {
+			return ev.Plan(t.Context(), &enginev1.PlanResourcesInput{Actions: []string{"view"}, Principal: p, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
+		}
+		for name, question := range map[string]func() error{
+			"check": func() error { _, err := check(large); return err },
+			"plan":  func() error { _, err := plan(large); return err },
+		} {
+			most, began := peakMemory(), time.Now()
+			err := question()
+			took, peak := time.Since(began), most()
+			if !errors.Is(err, ErrTooMuch) && !errors.Is(err, ErrTooSlow) && !(name == "plan" && g.variables != "" && errors.Is(err, ErrNoPlan)) {
+				t.Errorf("%s of %.80s: %v", name, g.condition, err)
+			}
+			if took > 20*time.Second || peak > 1<<30 {
+				t.Errorf("%s of %.80s took %v and %d MB", name, g.condition, took, peak>>20)
+			}
+		}
+		if strings.Contains(g.variables, "v24") {
+			continue // too much of anything but nothing
+		}
+		out, err := check(small)
+		if err != nil || out[0].Actions["view"].GetEffect() != effectv1.Effect_EFFECT_DENY {
+			t.Errorf("a small check of %.80s: %v %v", g.condition, out, err)
+		}
+		if p, err := plan(small); err != nil || p.Filter.GetKind() != enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED {
+			t.Errorf("a small plan of %.80s: %v %v", g.condition, p, err)
+		}
+	}
+}
+
+// What the variables of one resource took is missing to the next one of the batch.
+func TestVariablesShareABatchsTime(t *testing.T) {
+	ev, err := Load(tableOf(t, Files{"d.yaml": denying("slow: 'P.attr.l.all(a, P.attr.l.all(b, a >= 0.0 && b >= 0.0))'", "!V.slow")}), DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := make([]*enginev1.CheckInput, 50)
+	for _, size := range []int{2000, 2} { // a second or so for each, and nothing
+		p := principal(t, size)
+		for i := range in {
+			in[i] = &enginev1.CheckInput{Actions: []string{"view"}, Principal: p, Resource: &enginev1.Resource{Kind: "doc", Id: fmt.Sprint(i)}}
+		}
+		began := time.Now()
+		out, err := ev.Check(t.Context(), in)
+		if slow := size > 2; slow != errors.Is(err, ErrTooSlow) || !slow && (len(out) != 50 || out[49].Actions["view"].GetEffect() != effectv1.Effect_EFFECT_ALLOW) || time.Since(began) > 10*time.Second {
+			t.Errorf("of %d elements: %v, %v after %v", size, out, err, time.Since(began))
+		}
+		if in[0].Principal != p || in[49].Principal != p {
+			t.Error("the inputs, which are recorded, have other principals now")
+		}
+	}
+	asked.Range(func(place, _ any) bool {
+		t.Errorf("a question is still known by %v", place)
+		return true
+	})
+}
+
+// A bounded call answers as cel-go's own does: with a value, an error, or, in a plan, with what is left of it.
+func TestBoundedCallsAnswerAsOthers(t *testing.T) {
+	holds := []string{
+		"1 + 2 == 3", "'a' + 'b' == 'ab'", "b'a' + b'b' == b'ab'", "[1] + [2, 3] == [1, 2, 3]", "duration('1s') + duration('2s') == duration('3s')",
+		"[1, 2, 3].map(x, x * 2) == [2, 4, 6]", "[3, 4].transformMap(i, x, x)[1] == 4", "[3, 4].transformMap(i, x, [x, x])[0] == [3, 3]",
+		"lists.range(3) == [0, 1, 2]", "lists.range(0) == []", "[[1], [2, 3]].flatten() == [1, 2, 3]", "[[1, [2]]].flatten(2) == [1, 2]",
+		"[1, 2, 1].distinct() == [1, 2]", "[3, 1].sort() == [1, 3]", "['bb', 'a'].sortBy(x, x.size()) == ['a', 'bb']", "[1, 2, 3].slice(1, 2) == [2]",
+		"[1, 2].reverse() == [2, 1]", "'ab'.reverse() == 'ba'", "sets.contains([1, 2], [1])", "sets.equivalent([1, 2], [2, 1])", "sets.intersects([1], [1, 2])",
+		"[1].isSubset([1, 2])", "is_subset([1], [1, 2])", "hasIntersection([1], [1, 2])", "has_intersection([1], [1, 2])", "intersect([1, 2], [2, 3]) == [2]",
+		"[1, 2].except([2]) == [1]", "'a-b-c'.replace('-', '+') == 'a+b+c'", "'a-b-c'.replace('-', '+', 1) == 'a+b-c'", "'ab'.replace('', '-') == '-a-b-'",
+		"['a', 'b'].join() == 'ab'", "['a', 'b'].join(', ') == 'a, b'", "joinPath(['a', 'b']) == 'a/b'", "'a,b'.split(',') == ['a', 'b']", "'a,b,c'.split(',', 2) == ['a', 'b,c']",
+		"hierarchy('a.b').size() == 2", "hierarchy('a:b', ':').size() == 2", "'%s and %d'.format(['x', 3]) == 'x and 3'", "json.encode({'a': [1]}) == '{\"a\":[1]}'",
+		"'abc'.charAt(1) == 'b'", "'abc'.substring(1) == 'bc'", "'abca'.indexOf('a', 1) == 3", "'abca'.lastIndexOf('a', 2) == 0", "'abc'.substring(1, 2) == 'b'", "'Ab'.lowerAscii() == 'ab'", "'Ab'.upperAscii() == 'AB'", "' a '.trim() == 'a'",
+		`strings.quote('a') == '"a"'`, "base64.encode(b'a') == 'YQ=='", "base64.decode('YQ==') == b'a'", "string(1) == '1'", "bytes('a') == b'a'",
+		"'abc'.matches('b')", "!'abc'.matches('^b')", "P.attr.s.matches(P.attr.s)", "matches('abc', 'b.')", "regex.extract('a1', '[0-9]').value() == '1'",
+		"regex.replace('a1b2', '[0-9]', '-') == 'a-b-'", "regex.replace('a1b2', '[0-9]', '-', 1) == 'a-b2'", "regex.extractAll('a1b2', '[0-9]') == ['1', '2']",
+		"lists.range(5000).all(i, [1, 2, 3].map(x, x + i).size() == 3)", "lists.range(5000).map(i, [i].transformMap(j, x, x)).size() == 5000", // many small ones
+		"lists.range(500).all(i, hasIntersection(lists.range(200), [i % 200]))",
+		"'a/b'.pathMatch('a/*')", "'a/b'.pathMatchAnyOf(['c', 'a/*'])",
+	}
+	fails := map[string]string{
+		"dyn(1) + dyn('a') == dyn(2)": "no such overload", "dyn(P.attr.n).matches('a')": "no such overload", "P.attr.none + 'a' == 'b'": "no such key", "'a' + P.attr.none == 'b'": "no such key",
+		"P.attr.none.matches('a')": "no such key", "'a'.matches('(' + P.attr.s)": "missing closing", "'a'.charAt(5) == 'b'": "index out of range", "[P.attr.none].distinct() == []": "no such key",
+		"P.attr.l.except(P.attr.none) == []": "no such key", "base64.decode('*') == b''": "illegal base64",
+	}
+	covered := map[string]bool{}
+	for name := range appetites {
+		for _, x := range holds {
+			if strings.Contains(x, strings.TrimPrefix(strings.TrimPrefix(name, "cel.@"), "@")+"(") {
+				covered[name] = true
+			}
+		}
+	}
+	for _, by := range []string{"_+_", "cel.@mapInsert", "@sortByAssociatedKeys"} { // said in other words
+		covered[by] = true
+	}
+	for name := range appetites {
+		if !covered[name] {
+			t.Errorf("%s is not tried", name)
+		}
+	}
+	p := principal(t, 2)
+	request := &enginev1.Request{Principal: &enginev1.Request_Principal{Id: p.Id, Roles: p.Roles, Attr: p.Attr}}
+	eval := func(x string) (any, error) {
+		ast, issues := celEnvironment.Compile(x)
+		if issues.Err() != nil {
+			t.Fatalf("%s: %v", x, issues.Err())
+		}
+		prg, err := planProgram(ast)
+		if err != nil {
+			return nil, err
+		}
+		out, _, err := prg.ContextEval(ask(t.Context()), map[string]any{"request": request, "P": request.Principal})
+		if err != nil {
+			return nil, err
+		}
+		return out.Value(), nil
+	}
+	for _, x := range holds {
+		if got, err := eval(x); got != true || err != nil {
+			t.Errorf("%s: %v %v", x, got, err)
+		}
+	}
+	for x, want := range fails {
+		if got, err := eval(x); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v %v, want %s", x, got, err, want)
+		}
+	}
+	ev, err := Load(tableOf(t, Files{"d.yaml": denying("", "R.attr.a + P.attr.s == 'x' || R.attr.a.matches(P.attr.s) || R.attr.l.except(P.attr.l) == [] || R.attr.a.replace(P.attr.s, 'y') == 'z'")}), DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := ev.Plan(t.Context(), &enginev1.PlanResourcesInput{Actions: []string{"view"}, Principal: p, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}, IncludeMeta: true})
+	if err != nil || plan.Filter.GetKind() != enginev1.PlanResourcesFilter_KIND_CONDITIONAL {
+		t.Fatal(plan, err)
+	}
+	for _, left := range []string{"add", "matches", "except", "replace", "request.resource.attr.a"} {
+		if !strings.Contains(plan.GetFilterDebug(), left) && !strings.Contains(fmt.Sprint(plan.Filter), left) {
+			t.Errorf("%s is not left of the plan: %s", left, plan.GetFilterDebug())
+		}
+	}
+}
+
+// harmless are the functions of CEL as Cerbos has it that need no appetite: what they answer with is a number, a moment, a
+// truth or a part of what they were given, in time that grows with its size alone.
+const harmless = `!_ -_ @in @not_strictly_false _!=_ _%_ _&&_ _*_ _-_ _/_ _<=_ _<_ _==_ _>=_ _>_ _?._ _?_:_ _[?_] _[_] __not_strictly_false__ _in_ _||_
+	ancestorOf basePath bool cel.@block cidr commonAncestors contains containsCIDR containsIP descendentOf dirPath double duration dyn endsWith extPath family first
+	getDate getDayOfMonth getDayOfWeek getDayOfYear getFullYear getHours getMilliseconds getMinutes getMonth getSeconds hasValue id immediateChildOf immediateParentOf in
+	inIPAddrRange int ip ip.isCanonical isCIDR isGlobalUnicast isIP isLinkLocalMulticast isLinkLocalUnicast isLoopback isMask isMemberOf isUnspecified last
+	masked matchesID math.@max math.@min math.abs math.bitAnd math.bitNot math.bitOr math.bitShiftLeft math.bitShiftRight math.bitXor math.ceil math.floor math.isFinite
+	math.isInf math.isNaN math.round math.sign math.sqrt math.trunc name now optional.none optional.of optional.ofNonZeroValue optional.unwrap or orValue overlaps path
+	pathHasPrefix prefixLength relPath siblingOf size spiffeID spiffeMatchAny spiffeMatchExact spiffeMatchOneOf spiffeMatchTrustDomain spiffeTrustDomain startsWith timeSince
+	timestamp trustDomain type uint unwrapOpt value volumeName`
+
+// A function that a later Cerbos brings, or renames, is looked at before it is used.
+func TestEveryFunctionIsLookedAt(t *testing.T) {
+	known := map[string]bool{}
+	for _, name := range strings.Fields(harmless) {
+		known[name] = true
+	}
+	for name := range appetites {
+		if known[name] {
+			t.Errorf("%s is harmless and has an appetite", name)
+		}
+		if !celEnvironment.HasFunction(name) || implementations[name] == nil {
+			t.Errorf("%s is not called so any more", name)
+		}
+		known[name] = true
+	}
+	for name := range celEnvironment.Functions() {
+		if !known[name] {
+			t.Errorf("%s is new: does it need an appetite?", name)
+		}
+	}
+}
+
+// BenchmarkLoop is a condition that goes through a list and makes another one, in a check.
+func BenchmarkLoop(b *testing.B) {
+	for name, condition := range map[string]string{
+		"exists": "R.attr.l.exists(x, x == 99.0)", "filter": "R.attr.l.filter(x, x > 50.0).size() == 49", "map": "R.attr.l.map(x, x + 1.0).size() == 100", "plus": "R.attr.a + 'x' == 'ax'",
+	} {
+		b.Run(name, func(b *testing.B) {
+			list := make([]any, 100)
+			for i := range list {
+				list[i] = float64(i)
+			}
+			ev, err := Load(tableOf(b, Files{"d.yaml": allowing("doc", condition)}), DefaultSettings())
+			if err != nil {
+				b.Fatal(err)
+			}
+			in := []*enginev1.CheckInput{asking("doc", map[string]any{"l": list, "a": "a"}, "view")}
+			b.ReportAllocs()
+			for b.Loop() {
+				if out, err := ev.Check(b.Context(), in); err != nil || out[0].Actions["view"].GetEffect() != effectv1.Effect_EFFECT_ALLOW {
+					b.Fatal(out, err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,281 @@
+package engine
+
+import (
+	"regexp/syntax"
+	"strings"
+
+	"github.com/google/cel-go/common/operators"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
+)
+
+// An appetite says, before a function of CEL is called, what the call will take: bytes of the values that it makes, about,
+// and steps, each a comparison of two values or a tenth of a microsecond of something else. It may say too much.
+type appetite func(args []ref.Val) (bytes, steps int64)
+
+// appetites are those of the functions whose calls may take more than their arguments do, or copy them. All others answer with
+// a number, a moment or a truth, or with a part of what they were given, in time that grows with its size alone.
+var appetites = map[string]appetite{
+	operators.Add:    sum,
+	"cel.@mapInsert": insertion,
+
+	"lists.range":           func(a []ref.Val) (int64, int64) { return 24 * min(max(0, number(a[0])), never), 0 },
+	"flatten":               func(a []ref.Val) (int64, int64) { return whole(a[0], 0), 0 },
+	"distinct":              func(a []ref.Val) (int64, int64) { return size(a[0]), count(a[0]) * count(a[0]) },
+	"sort":                  sorting,
+	"@sortByAssociatedKeys": sorting,
+	"slice":                 copying,
+	"reverse":               copying,
+
+	"sets.contains":    comparing,
+	"sets.equivalent":  func(a []ref.Val) (int64, int64) { return 0, 2 * count(a[0]) * count(a[1]) },
+	"sets.intersects":  comparing,
+	"isSubset":         comparing,
+	"is_subset":        comparing,
+	"hasIntersection":  comparing,
+	"has_intersection": comparing,
+	"intersect":        comparing,
+	"except":           comparing,
+
+	"replace":       replacing,
+	"join":          joining,
+	"joinPath":      joining,
+	"split":         splitting,
+	"hierarchy":     splitting,
+	"format":        func(a []ref.Val) (int64, int64) { return size(a[0]) + 2*whole(a[1], 0), 0 },
+	"json.encode":   func(a []ref.Val) (int64, int64) { return 2 * whole(a[0], 0), 0 },
+	"charAt":        func(a []ref.Val) (int64, int64) { return 8, size(a[0]) / 128 },
+	"substring":     substring,
+	"indexOf":       finding,
+	"lastIndexOf":   finding,
+	"lowerAscii":    copying,
+	"upperAscii":    copying,
+	"trim":          copying,
+	"strings.quote": copying,
+	"base64.encode": copying,
+	"base64.decode": copying,
+	"string":        copying,
+	"bytes":         copying,
+	"matches":       matching,
+	"regex.extract": matching,
+	"regex.replace": rewriting,
+	"regex.extractAll": func(a []ref.Val) (int64, int64) {
+		_, steps := matching(a)
+		return 16 * size(a[0]), steps
+	},
+	"pathMatch":      func(a []ref.Val) (int64, int64) { return 0, size(a[0]) * size(a[1]) / 16 },
+	"pathMatchAnyOf": func(a []ref.Val) (int64, int64) { return 0, size(a[0]) * whole(a[1], 0) / 16 },
+}
+
+// never is more than any question may take, and small enough to be multiplied by the size of a text.
+const never = 1 << 36
+
+// size is what a value takes without what its elements are made of, in bytes.
+func size(v ref.Val) int64 {
+	switch v := v.(type) {
+	case types.String:
+		return int64(len(v))
+	case types.Bytes:
+		return int64(len(v))
+	case traits.Mapper:
+		return 48 * count(v)
+	case traits.Lister:
+		return 16 * count(v)
+	}
+	return 16
+}
+
+// count is how many elements a value has.
+func count(v ref.Val) int64 {
+	if s, ok := v.(traits.Sizer); ok {
+		if n, ok := s.Size().(types.Int); ok {
+			return int64(n)
+		}
+	}
+	return 0
+}
+
+func number(v ref.Val) int64 {
+	if n, ok := v.(types.Int); ok {
+		return int64(n)
+	}
+	return 0
+}
+
+func text(v ref.Val) string {
+	s, _ := v.(types.String)
+	return string(s)
+}
+
+// whole is what a value takes with all its elements. What it has more than once counts as often. It
+// stops at what no question may take.
+func whole(v ref.Val, before int64) int64 {
+	total := before + size(v)
+	if it, ok := v.(traits.Iterable); ok {
+		m, isMap := v.(traits.Mapper)
+		for i := it.Iterator(); total <= maxMade && i.HasNext() == types.True; {
+			x := i.Next()
+			total = whole(x, total)
+			if isMap {
+				if value, ok := m.Find(x); ok {
+					total = whole(value, total)
+				}
+			}
+		}
+	}
+	return total
+}
+
+func copying(a []ref.Val) (bytes, steps int64) { return 2 * size(a[0]), 0 }
+
+func comparing(a []ref.Val) (bytes, steps int64) {
+	return 16 * min(count(a[0]), count(a[1])), count(a[0]) * count(a[1])
+}
+
+func sorting(a []ref.Val) (bytes, steps int64) { return 2 * size(a[0]), 20 * count(a[0]) }
+
+// everyElements is after how many elements a list that a loop makes is looked at again.
+const everyElements = 1024
+
+// sum is what _+_ takes. A loop adds its elements one by one to a list that it alone sees; it is weighed now and
+// then, elements that are lists themselves at once.
+func sum(a []ref.Val) (bytes, steps int64) {
+	switch l := a[0].(type) {
+	case types.String, types.Bytes:
+		return size(a[0]) + size(a[1]), 0
+	case traits.MutableLister:
+		return grown(l, 80) + inner(a[1]), 0
+	case traits.Lister: // the sum refers to both
+		if count(a[0])+count(a[1]) > maxElements {
+			return never, 0
+		}
+		return 128, 0
+	}
+	return 0, 0
+}
+
+// grown is what a loop has added to its list or map since it was last looked at, so many bytes for each element.
+func grown(v ref.Val, each int64) int64 {
+	if n := count(v); n > 0 && n%everyElements == 0 {
+		return everyElements * each
+	}
+	return 0
+}
+
+// inner is what the elements of a list that are lists or maps take.
+func inner(v ref.Val) (bytes int64) {
+	l, ok := v.(traits.Lister)
+	if !ok {
+		return 0
+	}
+	for i := types.Int(0); i < types.Int(count(l)); i++ {
+		bytes += container(l.Get(i))
+	}
+	return bytes
+}
+
+// container is size for what has elements, and nothing else.
+func container(v ref.Val) int64 {
+	switch v.(type) {
+	case traits.Lister, traits.Mapper:
+		return size(v)
+	}
+	return 0
+}
+
+// insertion is what a loop that makes a map takes for an entry.
+func insertion(a []ref.Val) (bytes, steps int64) {
+	return grown(a[0], 160) + container(a[len(a)-1]), 0
+}
+
+func replacing(a []ref.Val) (bytes, steps int64) {
+	s, old := text(a[0]), text(a[1])
+	n := int64(strings.Count(s, old))
+	if len(a) == 4 && number(a[3]) >= 0 {
+		n = min(n, number(a[3]))
+	}
+	return int64(len(s)) + n*max(0, int64(len(text(a[2])))-int64(len(old))), 0
+}
+
+func joining(a []ref.Val) (bytes, steps int64) {
+	bytes = whole(a[0], 0)
+	if len(a) == 2 {
+		bytes += count(a[0]) * int64(len(text(a[1])))
+	}
+	return bytes, 0
+}
+
+func splitting(a []ref.Val) (bytes, steps int64) {
+	s, by := text(a[0]), "."
+	if len(a) >= 2 {
+		by = text(a[1])
+	}
+	n := int64(strings.Count(s, by)) + 1
+	if len(a) == 3 && number(a[2]) >= 0 {
+		n = min(n, number(a[2]))
+	}
+	return 32 * n, 0
+}
+
+func substring(a []ref.Val) (bytes, steps int64) {
+	n := size(a[0]) - number(a[1])
+	if len(a) == 3 {
+		n = min(n, number(a[2])-number(a[1]))
+	}
+	return 2 * max(0, n), size(a[0]) / 128
+}
+
+// finding is what a search for a text takes, which is begun anew at every character.
+func finding(a []ref.Val) (bytes, steps int64) {
+	return 4 * (size(a[0]) + size(a[1])), size(a[0]) * size(a[1]) / 8
+}
+
+// matching is what a search for a regular expression takes: Go's steps through the text with as many
+// states at once as the expression has instructions.
+func matching(a []ref.Val) (bytes, steps int64) {
+	return 0, searching(a[0], instructions(text(a[1])))
+}
+
+func searching(in ref.Val, instructions int64) int64 {
+	return instructions/16 + size(in)*instructions/16
+}
+
+func rewriting(a []ref.Val) (bytes, steps int64) {
+	_, steps = matching(a)
+	s := int64(len(text(a[0])))
+	return s + (s+1)*2*int64(len(text(a[2]))), steps // every character replaced, and all of the text in every other character of it
+}
+
+// maxPattern bounds a regular expression, in bytes.
+const maxPattern = 16 << 10
+
+// instructions is how large the program of a regular expression is, about; never, where that is too large. One that is wrong is none
+// at all.
+func instructions(pattern string) int64 {
+	if len(pattern) > maxPattern {
+		return never
+	}
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0
+	}
+	return programSize(re)
+}
+
+func programSize(re *syntax.Regexp) int64 {
+	n := int64(1)
+	switch re.Op {
+	case syntax.OpLiteral:
+		n = int64(len(re.Rune))
+	case syntax.OpCharClass:
+		n = int64(1 + len(re.Rune)/8)
+	}
+	for _, sub := range re.Sub {
+		n += programSize(sub)
+	}
+	if re.Op == syntax.OpRepeat {
+		n *= int64(max(1, re.Min, re.Max))
+	}
+	return min(n, never)
+}

@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
+	"github.com/cerbos/cerbos/private/ruletable"
+	epdpv2 "github.com/cerbos/cloud-api/genpb/cerbos/cloud/epdp/v2"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+)
+
+// evaluationTime is how long one question may be thought about, all of a batch together. A check
+// takes some tens of microseconds; what takes this long are conditions that loop over long lists in long lists.
+const evaluationTime = 2 * time.Second
+
+// maxWaiting is how many questions of one tenant may wait for their turn. The server as a whole answers some
+// thousands at once, and one tenant shall not fill it.
+const maxWaiting = 512
+
+// Faults of the engine.
+var (
+	ErrBusy    = fault.New(fault.Limited, "policy.busy", "Too many questions wait for an answer by these policies. Ask again in a moment; if it stays, look for conditions that take long.")
+	ErrTooSlow = fault.New(fault.Limited, "policy.too_slow", "The policies took longer than 2 seconds to answer, so there is no answer. Look for conditions that go through long lists within long lists.")
+	ErrTooMuch = fault.New(fault.Limited, "policy.too_much", "The policies wanted more memory or more comparisons for one question than there are (32 MB, 50 million), so there is no answer. Look for conditions that make long texts and lists, or that compare long lists with each other.")
+	// ErrNoPlan is a question that Cerbos' planner fails at, as it does at some conditions and attributes of a type
+	// that nobody thought of. A check of the same resources is answered.
+	ErrNoPlan    = fault.New(fault.Conflict, "policy.no_plan", "The conditions of the policies cannot be made a filter for this principal and these attributes. Ask about the resources themselves: POST /api/check/resources.")
+	errNotLoaded = fault.New(fault.Unavailable, "policy.not_loaded", "The policies could not be loaded. Try again; if it stays, give the request id to your administrator.")
+)
+
+// Evaluator answers by one rule table. It is safe for concurrent use and knows neither
+// tenants nor base policies.
+type Evaluator struct {
+	table     ruletable.Evaluator
+	actions   map[string]*kindActions // by kind, or pattern of kinds
+	cost      int64                   // bytes of memory, about
+	plans     bool                    // its conditions can be planned
+	variables bool                    // it has some
+
+	turns   chan struct{} // has room for who evaluates now; nil: everybody may
+	waiting atomic.Int64
+}
+
+// takeTurns lets as many evaluate at once as there are processors. Nobody is answered later for it, for there is no more
+// to be had; but a tenant whose policies take long cannot hold what others need.
+func (e *Evaluator) takeTurns() { e.turns = make(chan struct{}, runtime.GOMAXPROCS(0)) }
+
+// enter waits for the caller's turn, which leave ends: ErrBusy where too many wait already.
+func (e *Evaluator) enter(ctx context.Context) error {
+	if e.turns == nil {
+		return nil
+	}
+	select {
+	case e.turns <- struct{}{}:
+		return nil
+	default:
+	}
+	defer e.waiting.Add(-1)
+	if e.waiting.Add(1) > maxWaiting {
+		return ErrBusy
+	}
+	select {
+	case e.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (e *Evaluator) leave() {
+	if e.turns != nil {
+		<-e.turns
+	}
+}
+
+// Load returns the evaluator of a compiled rule table.
+func Load(table []byte, s Settings) (*Evaluator, error) {
+	rt := new(runtimev1.RuleTable)
+	if err := proto.Unmarshal(table, rt); err != nil {
+		return nil, fmt.Errorf("read a compiled rule table: %w", err)
+	}
+	conf, err := s.cerbos()
+	if err != nil {
+		return nil, err
+	}
+	// The cost, measured: ten small policies are a table of 18 KB and take 17 KB if their conditions are
+	// said elsewhere too; programs of their own are 5 KB each.
+	made := &Evaluator{actions: actionsOf(rt), cost: 8<<10 + 3*int64(len(table)), plans: plannable(rt), variables: hasVariables(rt)}
+	if made.table, err = load(rt, conf); err != nil {
+		return nil, fmt.Errorf("load a compiled rule table: %w", err)
+	}
+	return made, nil
+}
+
+// cerbos returns the settings as Cerbos' configuration.
+func (s Settings) cerbos() (*epdpv2.Config, error) {
+	globals := make(map[string]*structpb.Value, len(s.Globals))
+	for name, v := range s.Globals {
+		value, err := structpb.NewValue(v)
+		if err != nil {
+			return nil, fmt.Errorf("global %s: %w", name, err)
+		}
+		globals[name] = value
+	}
+	enforcement := epdpv2.Config_Schema_ENFORCEMENT_NONE
+	switch s.SchemaEnforcement {
+	case SchemaWarn:
+		enforcement = epdpv2.Config_Schema_ENFORCEMENT_WARN
+	case SchemaReject:
+		enforcement = epdpv2.Config_Schema_ENFORCEMENT_REJECT
+	}
+	return &epdpv2.Config{
+		Evaluator: &epdpv2.Config_Evaluator{
+			Globals: globals, DefaultPolicyVersion: s.DefaultVersion, DefaultScope: s.DefaultScope,
+			LenientScopeSearch: s.LenientScopeSearch, StrictEvaluation: s.StrictEvaluation,
+		},
+		Schema: &epdpv2.Config_Schema{Enforcement: enforcement},
+	}, nil
+}
+
+// Check answers every input, in order; what the inputs share may be the same message.
+// There is no answer after 2 seconds (ErrTooSlow), none to what takes too much (ErrTooMuch), and none where too many wait for
+// one (ErrBusy).
+func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*enginev1.CheckOutput, error) {
+	if err := e.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	q := ask(ctx)
+	defer q.done()
+	if e.variables {
+		in = q.check(in)
+	}
+	outputs, _, err := e.table.Check(q, in)
+	// A condition that was interrupted counts as not met, and an answer with it as none at all.
+	if stopped := q.stopped(ctx, err); stopped != nil {
+		return nil, stopped
+	}
+	return outputs, err
+}
+
+// Plan answers which resources of a kind the principal may act on, within the same bounds, or fails with ErrNoPlan.
+func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (*enginev1.PlanResourcesOutput, error) {
+	if !e.plans {
+		return nil, ErrNoPlan.Because(errors.New("variables within variables make a condition of more than 50,000 nodes"))
+	}
+	if err := e.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	q := ask(ctx)
+	defer q.done()
+	output, err := e.plan(q, q.plan(in))
+	if stopped := q.stopped(ctx, err); stopped != nil {
+		return nil, stopped
+	}
+	if err != nil {
+		return nil, ErrNoPlan.Because(err)
+	}
+	return output, nil
+}
+
+// plan makes of a panic an error: what the planner is given are the tenant's policies and the request's
+// attributes, and it panics at combinations of them that a compiler lets pass. It holds no lock while it plans.
+func (e *Evaluator) plan(ctx context.Context, in *enginev1.PlanResourcesInput) (output *enginev1.PlanResourcesOutput, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the planner panicked: %v", p)
+		}
+	}()
+	output, _, err = e.table.Plan(ctx, in)
+	return output, err
+}

@@ -1,0 +1,199 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"runtime"
+	"slices"
+	"sync"
+	"weak"
+
+	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
+	"github.com/google/cel-go/cel"
+	celast "github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/types/ref"
+	exprpb "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
+	"google.golang.org/protobuf/proto"
+)
+
+// interruptEvery is how many elements of a list a condition looks at before it asks whether
+// it has run for too long.
+const interruptEvery = 128
+
+// program is a CEL program that is planned when it is first evaluated, from the
+// expression as it was checked at publish.
+type program struct {
+	checked []byte // exprpb.CheckedExpr, until it is planned: a tenth of the message's size
+	once    sync.Once
+	planned cel.Program
+	loops   bool // it goes through lists or maps
+	bounded bool // it has calls that may take much
+	err     error
+}
+
+// programs are those in use, of all tenants: a program depends on nothing but its expression, and many
+// tenants say the same (R.attr.owner == P.id). Who loads such a table uses the program that is there.
+var programs = struct {
+	sync.Mutex
+	of map[[sha256.Size]byte]weak.Pointer[program]
+}{of: map[[sha256.Size]byte]weak.Pointer[program]{}}
+
+func newProgram(checked *exprpb.CheckedExpr) (*program, error) {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(checked)
+	if err != nil {
+		return nil, err
+	}
+	key := sha256.Sum256(b)
+	programs.Lock()
+	defer programs.Unlock()
+	if p := programs.of[key].Value(); p != nil {
+		return p, nil
+	}
+	p := &program{checked: b}
+	programs.of[key] = weak.Make(p)
+	runtime.AddCleanup(p, forgetProgram, key)
+	return p, nil
+}
+
+func forgetProgram(key [sha256.Size]byte) {
+	programs.Lock()
+	defer programs.Unlock()
+	if programs.of[key].Value() == nil { // else it was made anew meanwhile
+		delete(programs.of, key)
+	}
+}
+
+func (p *program) get() (cel.Program, error) {
+	p.once.Do(func() {
+		checked := new(exprpb.CheckedExpr)
+		if p.err = proto.Unmarshal(p.checked, checked); p.err == nil {
+			ast := cel.CheckedExprToAst(checked)
+			p.planned, p.err = planProgram(ast)
+			root := celast.NavigateAST(ast.NativeRep())
+			p.loops = len(celast.MatchDescendants(root, celast.KindMatcher(celast.ComprehensionKind))) > 0
+			p.bounded = slices.ContainsFunc(celast.MatchDescendants(root, celast.KindMatcher(celast.CallKind)), func(e celast.NavigableExpr) bool {
+				return appetites[e.AsCall().FunctionName()] != nil
+			})
+		}
+		p.checked = nil
+	})
+	return p.planned, p.err
+}
+
+// planProgram makes a program with Cerbos' options. That it can be interrupted is the environment's.
+func planProgram(ast *cel.Ast) (cel.Program, error) {
+	return celEnvironment.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CustomDecorator(timeDecorator()))
+}
+
+// Eval implements cel.Program.
+func (p *program) Eval(vars any) (ref.Val, *cel.EvalDetails, error) {
+	planned, err := p.get()
+	if err != nil {
+		return nil, nil, err
+	}
+	return planned.Eval(vars)
+}
+
+// ContextEval implements cel.Program.
+func (p *program) ContextEval(ctx context.Context, vars any) (ref.Val, *cel.EvalDetails, error) {
+	planned, err := p.get()
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.bounded {
+		if q, ok := ctx.Value(questionKey{}).(*question); ok {
+			q.in(vars)
+		}
+	}
+	if !p.loops { // only loops are interrupted, and being ready for it costs a quarter of a small condition
+		return planned.Eval(vars)
+	}
+	return planned.ContextEval(ctx, vars)
+}
+
+// ConcurrentEval implements cel.Program. Cerbos does not call it.
+func (p *program) ConcurrentEval(ctx context.Context, vars any) <-chan cel.EvalResult {
+	planned, err := p.get()
+	if err != nil {
+		out := make(chan cel.EvalResult, 1)
+		out <- cel.EvalResult{Err: err}
+		return out
+	}
+	return planned.ConcurrentEval(ctx, vars)
+}
+
+// variable is a program of a variable, which Cerbos evaluates without a context.
+type variable struct{ *program }
+
+// Eval implements cel.Program.
+func (v variable) Eval(vars any) (ref.Val, *cel.EvalDetails, error) {
+	planned, err := v.get()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !v.loops && !v.bounded {
+		return planned.Eval(vars)
+	}
+	names, _ := vars.(map[string]any)
+	q := questionAbout(names["request"])
+	if q == nil {
+		q = ask(context.Background())
+		defer q.done()
+	}
+	q.in(vars)
+	out, details, err := planned.ContextEval(q, vars)
+	if stopped := q.stopped(context.Background(), err); stopped != nil {
+		return nil, nil, stopped // and not a value of CEL: Cerbos then gives up the question instead of the variable
+	}
+	return out, details, err
+}
+
+// eachExpression calls f with every expression of a rule table.
+func eachExpression(rt *runtimev1.RuleTable, f func(*runtimev1.Expr)) {
+	condition := func(c *runtimev1.Condition) { eachOfCondition(c, f) }
+	variables := func(vs []*runtimev1.Variable) {
+		for _, v := range vs {
+			f(v.GetExpr())
+		}
+	}
+	for _, row := range rt.GetRules() {
+		condition(row.GetCondition())
+		condition(row.GetDerivedRoleCondition())
+		f(row.GetEmitOutput().GetWhen().GetRuleActivated())
+		f(row.GetEmitOutput().GetWhen().GetConditionNotMet())
+		variables(row.GetParams().GetOrderedVariables())
+		variables(row.GetDerivedRoleParams().GetOrderedVariables())
+	}
+	for _, roles := range rt.GetPolicyDerivedRoles() {
+		for _, role := range roles.GetDerivedRoles() {
+			condition(role.GetCondition())
+			variables(role.GetOrderedVariables())
+		}
+	}
+}
+
+func eachOfCondition(c *runtimev1.Condition, f func(*runtimev1.Expr)) {
+	switch op := c.GetOp().(type) {
+	case *runtimev1.Condition_Expr:
+		f(op.Expr)
+	case *runtimev1.Condition_All:
+		for _, c := range op.All.GetExpr() {
+			eachOfCondition(c, f)
+		}
+	case *runtimev1.Condition_Any:
+		for _, c := range op.Any.GetExpr() {
+			eachOfCondition(c, f)
+		}
+	case *runtimev1.Condition_None:
+		for _, c := range op.None.GetExpr() {
+			eachOfCondition(c, f)
+		}
+	}
+}
+
+// hasVariables reports whether a rule has variables: those are evaluated without a context.
+func hasVariables(rt *runtimev1.RuleTable) bool {
+	return slices.ContainsFunc(rt.GetRules(), func(row *runtimev1.RuleTable_RuleRow) bool {
+		return len(row.GetParams().GetOrderedVariables())+len(row.GetDerivedRoleParams().GetOrderedVariables()) > 0
+	})
+}

@@ -1,0 +1,87 @@
+package engine
+
+import (
+	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
+	exprpb "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
+)
+
+// maxUnfolded is how large a condition may become when it is planned, in nodes of its expression.
+const maxUnfolded = 50_000
+
+// plannable reports whether no condition of the table becomes too large for a plan. A planner puts the expression of every
+// variable in place of its name, and those of the derived roles in place of runtime.effectiveDerivedRoles; twenty-four variables that each
+// name the one before twice are sixteen million nodes before anything is evaluated. A check evaluates each variable once.
+func plannable(rt *runtimev1.RuleTable) bool {
+	fits := true
+	var roles int64
+	condition := func(c *runtimev1.Condition, u unfolding) (nodes int64) {
+		eachOfCondition(c, func(x *runtimev1.Expr) {
+			n := u.nodes(x.GetChecked().GetExpr())
+			fits = fits && n <= maxUnfolded
+			nodes += n
+		})
+		return nodes
+	}
+	for _, of := range rt.GetPolicyDerivedRoles() {
+		for _, role := range of.GetDerivedRoles() {
+			roles += condition(role.GetCondition(), unfold(role.GetOrderedVariables(), 0))
+		}
+	}
+	for _, row := range rt.GetRules() {
+		condition(row.GetCondition(), unfold(row.GetParams().GetOrderedVariables(), roles))
+		condition(row.GetDerivedRoleCondition(), unfold(row.GetDerivedRoleParams().GetOrderedVariables(), roles))
+	}
+	return fits
+}
+
+// unfolding is how many nodes stand for the names that a planner replaces.
+type unfolding struct {
+	variables map[string]int64
+	roles     int64
+}
+
+// unfold is the unfolding of variables, in the order in which they may name each other.
+func unfold(variables []*runtimev1.Variable, roles int64) unfolding {
+	u := unfolding{make(map[string]int64, len(variables)), roles}
+	for _, v := range variables {
+		u.variables[v.GetName()] = u.nodes(v.GetExpr().GetChecked().GetExpr())
+	}
+	return u
+}
+
+// nodes is how many nodes an expression has when it is unfolded, or more than any may have.
+func (u unfolding) nodes(e *exprpb.Expr) int64 {
+	n := int64(1)
+	switch k := e.GetExprKind().(type) {
+	case nil:
+		return 0
+	case *exprpb.Expr_IdentExpr:
+		if k.IdentExpr.GetName() == "runtime" {
+			n += u.roles
+		}
+	case *exprpb.Expr_SelectExpr:
+		switch k.SelectExpr.GetOperand().GetIdentExpr().GetName() {
+		case "V", "variables":
+			n += u.variables[k.SelectExpr.GetField()]
+		default:
+			n += u.nodes(k.SelectExpr.GetOperand())
+		}
+	case *exprpb.Expr_CallExpr:
+		n += u.nodes(k.CallExpr.GetTarget())
+		for _, arg := range k.CallExpr.GetArgs() {
+			n += u.nodes(arg)
+		}
+	case *exprpb.Expr_ListExpr:
+		for _, x := range k.ListExpr.GetElements() {
+			n += u.nodes(x)
+		}
+	case *exprpb.Expr_StructExpr:
+		for _, x := range k.StructExpr.GetEntries() {
+			n += u.nodes(x.GetMapKey()) + u.nodes(x.GetValue())
+		}
+	case *exprpb.Expr_ComprehensionExpr:
+		c := k.ComprehensionExpr
+		n += u.nodes(c.GetIterRange()) + u.nodes(c.GetAccuInit()) + u.nodes(c.GetLoopCondition()) + u.nodes(c.GetLoopStep()) + u.nodes(c.GetResult())
+	}
+	return min(n, 2*maxUnfolded)
+}
