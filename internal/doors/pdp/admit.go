@@ -18,33 +18,33 @@ import (
 var errNoToken = fault.New(access.ErrNoToken.Kind, access.ErrNoToken.Code,
 	"Send an access token with the scope %s: Authorization: Bearer, a space, and the token.", application.ScopeDecide)
 
-// asker is who asks, once a token has shown it.
-type asker struct {
+// requester is the holder of the token that a request was admitted with.
+type requester struct {
 	caller caller.Caller
 	token  grant.Token
 	mode   application.PrincipalMode
-	base   string // of the tenant, as it was reached
+	base   string // of the tenant, as the request addressed it
 }
 
-// about is the question whom a request is about, as it says itself.
-func (a *asker) about(asserted *enginev1.Principal) principal.Ask {
+// about returns what resolves the principal of a request, given the one that the request asserts.
+func (a *requester) about(asserted *enginev1.Principal) principal.Ask {
 	return principal.Ask{
-		Mode: a.mode, Asserted: asserted,
-		User: a.token.User, Application: a.token.Application, AMR: a.token.AMR, ACR: a.token.ACR, AuthTime: a.token.AuthTime,
+		Mode: a.mode, Asserted: asserted, User: a.token.User, Application: a.token.Application,
+		AMR: a.token.AMR, ACR: a.token.ACR, AuthTime: a.token.AuthTime,
 	}
 }
 
-// fromDirectory reports whether the directory says who the principal is. Then the request need not
-// say what roles it has, nor, for the token's own holder, anything at all.
-func (a *asker) fromDirectory() bool { return a.mode == application.FromDirectory }
+// fromDirectory reports whether principals come from the directory. Then a request may omit their
+// roles, and the whole principal if it is the token's own holder.
+func (a *requester) fromDirectory() bool { return a.mode == application.FromDirectory }
 
 // admit admits a token to a base of its own tenant.
-func (d *Door) admit(ctx context.Context, c caller.Caller, site web.Site, bearer string) (*asker, error) {
+func (d *Door) admit(ctx context.Context, c caller.Caller, site web.Site, bearer string) (*requester, error) {
 	h, err := d.Access.Admit(ctx, c, site, bearer, access.Want{Scope: application.ScopeDecide, AnyBase: true})
 	if err != nil {
 		return nil, err
 	}
-	a := &asker{caller: h.Caller, token: h.Token, mode: h.Application.PrincipalMode, base: site.Base}
+	a := &requester{caller: h.Caller, token: h.Token, mode: h.Application.PrincipalMode, base: site.Base}
 	if !h.Token.User.IsZero() {
 		a.mode = application.FromDirectory
 	}
@@ -65,9 +65,9 @@ func (d *Door) admitCall(ctx context.Context, authorization []string) (context.C
 	if err != nil {
 		return nil, callError(ctx, err)
 	}
-	return context.WithValue(ctx, askerKey{}, a), nil
+	return context.WithValue(ctx, requesterKey{}, a), nil
 }
 
-type askerKey struct{}
+type requesterKey struct{}
 
-func askerOf(ctx context.Context) *asker { return ctx.Value(askerKey{}).(*asker) }
+func requesterOf(ctx context.Context) *requester { return ctx.Value(requesterKey{}).(*requester) }

@@ -54,12 +54,12 @@ func (s authzenService) AccessEvaluationBatch(
 func (s authzenService) Metadata(
 	ctx context.Context, _ *authzenv1.MetadataRequest,
 ) (*authzenv1.MetadataResponse, error) {
-	return metadataOf(askerOf(ctx).base), nil
+	return metadataOf(requesterOf(ctx).base), nil
 }
 
 // evaluate answers one evaluation (§6).
 func (s authzenService) evaluate(
-	ctx context.Context, a *asker, m *authzenv1.AccessEvaluationRequest, size int,
+	ctx context.Context, a *requester, m *authzenv1.AccessEvaluationRequest, size int,
 ) (*authzenv1.AccessEvaluationResponse, error) {
 	m.Subject = a.subject(m.Subject)
 	if !goodSubject(m.Subject) || !goodObject(m.Resource) || !goodAction(m.Action) || !goodKeys(m.Context) {
@@ -81,7 +81,7 @@ func (s authzenService) evaluate(
 // evaluateAll is evaluateBatch over HTTP. Without evaluations it answers the request as a single
 // evaluation (§7.1).
 func (s authzenService) evaluateAll(
-	ctx context.Context, a *asker, m *authzenv1.AccessEvaluationBatchRequest, size int,
+	ctx context.Context, a *requester, m *authzenv1.AccessEvaluationBatchRequest, size int,
 ) (proto.Message, error) {
 	if len(m.Evaluations) > 0 {
 		return s.evaluateBatch(ctx, a, m, size)
@@ -94,7 +94,7 @@ func (s authzenService) evaluateAll(
 
 // evaluateBatch answers evaluations in their order (§7).
 func (s authzenService) evaluateBatch(
-	ctx context.Context, a *asker, m *authzenv1.AccessEvaluationBatchRequest, size int,
+	ctx context.Context, a *requester, m *authzenv1.AccessEvaluationBatchRequest, size int,
 ) (*authzenv1.AccessEvaluationBatchResponse, error) {
 	m.Subject = a.subject(m.Subject)
 	if !goodEvaluations(m) {
@@ -120,7 +120,9 @@ func (s authzenService) evaluateBatch(
 
 // upToDecisive cuts the list after the first answer that ends it by semantic. All were decided,
 // which costs less than one after the other.
-func upToDecisive(decided []*authzenv1.AccessEvaluationResponse, semantic string) []*authzenv1.AccessEvaluationResponse {
+func upToDecisive(
+	decided []*authzenv1.AccessEvaluationResponse, semantic string,
+) []*authzenv1.AccessEvaluationResponse {
 	if semantic != denyOnFirstDeny && semantic != permitOnFirstPermit {
 		return decided
 	}
@@ -144,7 +146,7 @@ type evaluation struct {
 // evaluations returns the questions of a batch. The members of the request stand in for those that
 // an evaluation omits.
 func (s authzenService) evaluations(
-	ctx context.Context, a *asker, m *authzenv1.AccessEvaluationBatchRequest,
+	ctx context.Context, a *requester, m *authzenv1.AccessEvaluationBatchRequest,
 ) ([]evaluation, error) {
 	shared, err := s.auxData(ctx, a, m.Context)
 	if err != nil {
@@ -174,7 +176,7 @@ func or[T any](own, shared *T) *T {
 
 // decide answers evaluations in one check.
 func (s authzenService) decide(
-	ctx context.Context, a *asker, asked []evaluation, size int,
+	ctx context.Context, a *requester, asked []evaluation, size int,
 ) ([]*authzenv1.AccessEvaluationResponse, error) {
 	inputs := make([]*enginev1.CheckInput, len(asked))
 	principals := map[*authzenv1.Subject]*enginev1.Principal{}

@@ -50,7 +50,7 @@ func principalOf(s *authzenv1.Subject) *enginev1.Principal {
 }
 
 // subject returns the subject of a request. If the request names none, it is the user of the token.
-func (a *asker) subject(s *authzenv1.Subject) *authzenv1.Subject {
+func (a *requester) subject(s *authzenv1.Subject) *authzenv1.Subject {
 	if s == nil && !a.token.User.IsZero() {
 		return &authzenv1.Subject{Type: userType, Id: a.token.User.String()}
 	}
@@ -70,7 +70,7 @@ func metaOf(call id.ID, in *enginev1.CheckInput, out *enginev1.CheckOutput) map[
 // auxData verifies cerbos.auxData of a context, which is {"jwt": {"token", "keySetId"}} or
 // {"jwts": {name: {…}}}.
 func (s authzenService) auxData(
-	ctx context.Context, a *asker, context map[string]*structpb.Value,
+	ctx context.Context, a *requester, context map[string]*structpb.Value,
 ) (*enginev1.AuxData, error) {
 	v, ok := context["cerbos.auxData"]
 	if !ok {

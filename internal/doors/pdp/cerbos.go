@@ -94,21 +94,21 @@ func (s cerbosService) ServerInfo(
 
 // serveCall answers a gRPC call with fn, unless sc found the message unfit.
 func serveCall[Req, Resp any](
-	ctx context.Context, sc *scan, m *Req, fn func(context.Context, *asker, *Req, int) (*Resp, error),
+	ctx context.Context, sc *scan, m *Req, fn func(context.Context, *requester, *Req, int) (*Resp, error),
 ) (*Resp, error) {
 	if err := sc.err(); err != nil {
 		return nil, callError(ctx, err)
 	}
-	resp, err := fn(ctx, askerOf(ctx), m, web.CallSize(ctx))
+	resp, err := fn(ctx, requesterOf(ctx), m, web.CallSize(ctx))
 	if err != nil {
 		return nil, callError(ctx, err)
 	}
 	return resp, nil
 }
 
-// validate applies the rules of m, whose principal is *p. good reports whether m keeps them all, and
-// protovalidate says why not.
-func (a *asker) validate(m proto.Message, p **enginev1.Principal, good func() bool) error {
+// validate applies the rules of m, whose principal is *p. good reports whether m keeps them all.
+// Otherwise protovalidate says which it breaks.
+func (a *requester) validate(m proto.Message, p **enginev1.Principal, good func() bool) error {
 	named := *p
 	if a.fromDirectory() {
 		*p = placeholderPrincipal(named)

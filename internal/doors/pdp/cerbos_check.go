@@ -30,7 +30,7 @@ type batch[E batchEntry] struct {
 }
 
 // inputs returns one input of the engine for each entry, or refuses a batch that is too large.
-func (b batch[E]) inputs(ctx context.Context, d *Door, a *asker) ([]*enginev1.CheckInput, error) {
+func (b batch[E]) inputs(ctx context.Context, d *Door, a *requester) ([]*enginev1.CheckInput, error) {
 	if err := limitResources(len(b.entries)); err != nil {
 		return nil, err
 	}
@@ -44,14 +44,15 @@ func (b batch[E]) inputs(ctx context.Context, d *Door, a *asker) ([]*enginev1.Ch
 			return nil, err
 		}
 		inputs[i] = &enginev1.CheckInput{
-			RequestId: b.requestID, Principal: b.principal, AuxData: aux, Actions: e.GetActions(), Resource: e.GetResource(),
+			RequestId: b.requestID, Principal: b.principal, AuxData: aux,
+			Actions: e.GetActions(), Resource: e.GetResource(),
 		}
 	}
 	return inputs, nil
 }
 
 func (s cerbosService) checkResources(
-	ctx context.Context, a *asker, m *requestv1.CheckResourcesRequest, size int,
+	ctx context.Context, a *requester, m *requestv1.CheckResourcesRequest, size int,
 ) (*responsev1.CheckResourcesResponse, error) {
 	if err := a.validate(m, &m.Principal, func() bool { return goodCheckResources(m) }); err != nil {
 		return nil, err
@@ -111,9 +112,9 @@ func effects(out *enginev1.CheckOutput) map[string]effectv1.Effect {
 	return m
 }
 
-// checkResourceSet answers the oldest form: several instances of one kind, the same actions on each.
+// checkResourceSet answers the oldest form: instances of one kind, and the same actions on each.
 func (s cerbosService) checkResourceSet(
-	ctx context.Context, a *asker, m *requestv1.CheckResourceSetRequest, size int,
+	ctx context.Context, a *requester, m *requestv1.CheckResourceSetRequest, size int,
 ) (*responsev1.CheckResourceSetResponse, error) {
 	if err := a.validate(m, &m.Principal, noShortcut); err != nil {
 		return nil, err
@@ -138,7 +139,9 @@ func (s cerbosService) checkResourceSet(
 			},
 		})
 	}
-	slices.SortFunc(inputs, func(a, b *enginev1.CheckInput) int { return strings.Compare(a.Resource.Id, b.Resource.Id) })
+	slices.SortFunc(inputs, func(a, b *enginev1.CheckInput) int {
+		return strings.Compare(a.Resource.Id, b.Resource.Id)
+	})
 	_, outputs, err := s.d.check(ctx, a, decision.Check, inputs, size)
 	if err != nil {
 		return nil, err
@@ -184,7 +187,7 @@ func setMeta(out *enginev1.CheckOutput) *responsev1.CheckResourceSetResponse_Met
 
 // checkResourceBatch answers the form that CheckResources replaced.
 func (s cerbosService) checkResourceBatch(
-	ctx context.Context, a *asker, m *requestv1.CheckResourceBatchRequest, size int,
+	ctx context.Context, a *requester, m *requestv1.CheckResourceBatchRequest, size int,
 ) (*responsev1.CheckResourceBatchResponse, error) {
 	if err := a.validate(m, &m.Principal, noShortcut); err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 )
 
 func (s cerbosService) planResources(
-	ctx context.Context, a *asker, m *requestv1.PlanResourcesRequest, size int,
+	ctx context.Context, a *requester, m *requestv1.PlanResourcesRequest, size int,
 ) (*responsev1.PlanResourcesResponse, error) {
 	if err := a.validate(m, &m.Principal, func() bool { return goodPlanResources(m) }); err != nil {
 		return nil, err

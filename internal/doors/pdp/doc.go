@@ -1,22 +1,21 @@
-// Package pdp is the door of decisions: it answers "may this principal do that" by the
-// tenant's policies, in the protocols that others defined.
+// Package pdp answers decision requests: may this principal do that action on that resource?
 //
-//   - The Cerbos API (v0.55) over gRPC, and over HTTP below a tenant's base: requests,
-//     answers and refusals are those of a Cerbos server, so that every Cerbos SDK works
-//     when its address is changed and a token is given to it.
-//   - AuthZEN Authorization API 1.0 over HTTP and gRPC, mapped to the Cerbos API as a
-//     Cerbos server maps it; over HTTP also its searches, where their answer is whole.
+// It speaks the protocols that others defined:
 //
-// Who asks shows an access token of the tenant with the scope gatehouse:decide: a machine
-// application its own, about any principal; an application a user's, about that user. Over
-// gRPC the token alone says which tenant is meant. Nothing in a request's body does.
+//   - The Cerbos API (v0.55) over gRPC, and over HTTP below a tenant's base. Requests, answers and
+//     refusals are those of a Cerbos server. A Cerbos SDK works with a new address and a token.
+//   - AuthZEN Authorization API 1.0 over HTTP and gRPC, mapped to the Cerbos API as a Cerbos server
+//     maps it. HTTP also serves those of its searches that have a complete answer.
+//
+// The caller shows an access token of the tenant with the scope gatehouse:decide. A machine
+// application shows its own, about any principal. Another application shows a user's, about that
+// user. Over gRPC the token alone selects the tenant. Nothing in a body does.
 //
 // Invariants:
-//   - No body, however broken, is answered by a server error.
-//   - A user's token never speaks of anybody but its user, and never says what roles they have.
-//   - A search that would leave out what is allowed is refused.
-//   - Every answer has an id of its own and is recorded under it.
+//   - No body, however broken, causes a server error.
+//   - A user's token decides about its user only, and never asserts that user's roles.
+//   - A search that would omit allowed results is refused.
+//   - Every answer has its own id and is recorded under it.
 //
-// It decides nothing (iam/policy does), knows nobody (iam/principal does) and holds no rule
-// about tokens (iam/grant does).
+// It never decides itself, resolves no principal, and holds no rule about tokens.
 package pdp

@@ -49,8 +49,8 @@ type message[M any] interface {
 
 // post registers an endpoint that reads one message and answers with another.
 func post[M any, Req message[M], Resp proto.Message](d *Door, mux *http.ServeMux, path string,
-	read func(body string, m proto.Message) error, fn func(ctx context.Context, a *asker, m Req, size int) (Resp, error)) {
-	d.handle(mux, path, func(ctx context.Context, a *asker, body string) ([]byte, error) {
+	read func(body string, m proto.Message) error, fn func(ctx context.Context, a *requester, m Req, size int) (Resp, error)) {
+	d.handle(mux, path, func(ctx context.Context, a *requester, body string) ([]byte, error) {
 		m := Req(new(M))
 		if err := read(body, m); err != nil {
 			return nil, err
@@ -64,7 +64,7 @@ func post[M any, Req message[M], Resp proto.Message](d *Door, mux *http.ServeMux
 }
 
 // handle makes an endpoint that whoever is admitted may post to, and scripts of any origin too.
-func (d *Door) handle(mux *http.ServeMux, path string, fn func(ctx context.Context, a *asker, body string) ([]byte, error)) {
+func (d *Door) handle(mux *http.ServeMux, path string, fn func(ctx context.Context, a *requester, body string) ([]byte, error)) {
 	mux.HandleFunc("OPTIONS "+path, preflight)
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		allowOrigins(w.Header())
@@ -89,7 +89,7 @@ func (d *Door) handle(mux *http.ServeMux, path string, fn func(ctx context.Conte
 }
 
 // admitRequest admits an HTTP request below a tenant's base: its token must be of that tenant.
-func (d *Door) admitRequest(r *http.Request) (*asker, error) {
+func (d *Door) admitRequest(r *http.Request) (*requester, error) {
 	bearer, ok := access.Bearer(r.Header["Authorization"])
 	if !ok {
 		return nil, errNoToken

@@ -10,8 +10,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp/wire"
 )
 
-// scan inspects a gRPC message for what generated code accepts and we cannot store: text that is not
-// UTF-8, and attributes nested deeper than wire.MaxDepth.
+// scan inspects a gRPC message for what generated code accepts and we cannot store: text that is
+// not UTF-8, and attributes nested deeper than wire.MaxDepth.
 type scan struct {
 	notUTF8 bool
 	tooDeep bool
@@ -81,7 +81,8 @@ func (s *scan) value(v *structpb.Value) {
 }
 
 func (s *scan) evaluation(
-	subject *authzenv1.Subject, resource *authzenv1.Resource, action *authzenv1.Action, context map[string]*structpb.Value,
+	subject *authzenv1.Subject, resource *authzenv1.Resource, action *authzenv1.Action,
+	context map[string]*structpb.Value,
 ) {
 	s.text(subject.GetType(), subject.GetId(), resource.GetType(), resource.GetId(), action.GetName())
 	for _, attributes := range []map[string]*structpb.Value{

@@ -47,11 +47,12 @@ func (f *found[T]) json() ([]byte, error) {
 }
 
 var errResources = status.Error(codes.Unimplemented,
-	"Resources are not searched here: they are the application's. POST /api/plan/resources returns the condition that a "+
-		"resource must meet, for a query of the application's own; "+evaluationsPath+" takes many candidates at once.")
+	"Resources are not searched here: they are the application's. POST /api/plan/resources returns the condition "+
+		"that a resource must meet, for a query of the application's own. "+evaluationsPath+
+		" takes many candidates at once.")
 
 // searchResources refuses the search for resources (§8.5). Their list is the application's, and an
 // empty answer would say that nothing was found.
-func (s authzenService) searchResources(context.Context, *asker, string) ([]byte, error) {
+func (s authzenService) searchResources(context.Context, *requester, string) ([]byte, error) {
 	return nil, errResources
 }

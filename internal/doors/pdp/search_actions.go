@@ -19,7 +19,7 @@ const maxNamed = 500
 
 // Members of a context, of ours.
 const (
-	// namedOnly in a request accepts a list of the named actions, even if the subject may do others.
+	// namedOnly in a request accepts a list of the named actions, even if others are allowed.
 	namedOnly = "gatehouse.namedActions"
 	// unnamed in an answer has the patterns of those others.
 	unnamed = "gatehouse.unnamedActions"
@@ -35,7 +35,7 @@ type foundAction struct {
 // searchActions answers which of the named actions a subject may do to a resource (§8.6). If the
 // subject may do unnamed ones as well, a list would hide them. Then the request is refused, unless
 // it accepts that with namedOnly.
-func (s authzenService) searchActions(ctx context.Context, a *asker, body string) ([]byte, error) {
+func (s authzenService) searchActions(ctx context.Context, a *requester, body string) ([]byte, error) {
 	q, err := readSearch(body)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,8 @@ func (s authzenService) searchActions(ctx context.Context, a *asker, body string
 		if !q.Context[namedOnly].GetBoolValue() {
 			return nil, status.Errorf(codes.Unimplemented, "The subject may do actions that no policy names: any of "+
 				"the form %q. They have no list. %s says which of the actions that you know are allowed; "+
-				"with \"context\": {%q: true} this answers those that are named.", may.patterns[0], evaluationsPath, namedOnly)
+				"with \"context\": {%q: true} this answers those that are named.",
+				may.patterns[0], evaluationsPath, namedOnly)
 		}
 		answer.Context = map[string]any{unnamed: may.patterns}
 	}
@@ -93,7 +94,7 @@ type allowedActions struct {
 // allowedActions decides about every action that policies name for in, and about an example of each
 // pattern of others. It records the decision about the named ones.
 func (d *Door) allowedActions(
-	ctx context.Context, a *asker, in *enginev1.CheckInput, size int,
+	ctx context.Context, a *requester, in *enginev1.CheckInput, size int,
 ) (allowedActions, error) {
 	start := d.Clock.Now()
 	resolved, outcome, err := d.Principals.Resolve(ctx, a.caller, a.about(in.Principal))
@@ -106,11 +107,11 @@ func (d *Door) allowedActions(
 		if err != nil {
 			return allowedActions{}, err
 		}
-		named, examples := actionInputs(in, known)
+		named, examples := inputsFor(in, known.Names, known.Apart), inputsFor(in, examplesOf(known), known.Apart)
 		if len(named) == 0 && len(examples) == 0 {
 			return allowedActions{}, nil
 		}
-		made := d.begin(a, decision.Evaluation, named, size, start)
+		made := newDecision(a, decision.Evaluation, named, size, start)
 		var may allowedActions
 		if outcome.Denied() {
 			made.Reason = reasonOf(outcome)
@@ -137,18 +138,20 @@ func (d *Door) allowedActions(
 	return allowedActions{}, errChanging
 }
 
-// namedActions returns the actions that policies name for a kind, if that is a list of bounded size.
-func (d *Door) namedActions(ctx context.Context, a *asker, kind string) (engine.Actions, error) {
+// namedActions returns the actions that policies name for a kind, if they are a bounded list.
+func (d *Door) namedActions(ctx context.Context, a *requester, kind string) (engine.Actions, error) {
 	known, err := d.Actions.Actions(ctx, a.caller, kind)
 	switch n := len(known.Names); {
 	case err != nil:
 		return known, err
 	case known.Unclear != "":
 		return known, status.Errorf(codes.Unimplemented, "A policy for %q names actions by %q, which stands for no "+
-			"certain list. %s says which of the actions that you know are allowed.", kind, known.Unclear, evaluationsPath)
+			"certain list. %s says which of the actions that you know are allowed.",
+			kind, known.Unclear, evaluationsPath)
 	case n > maxNamed:
-		return known, status.Errorf(codes.Unimplemented, "The policies name %d actions of %q, more than the %d that are "+
-			"searched. %s says which of the actions that you know are allowed.", n, kind, maxNamed, evaluationsPath)
+		return known, status.Errorf(codes.Unimplemented, "The policies name %d actions of %q, more than the %d that "+
+			"are searched. %s says which of the actions that you know are allowed.",
+			n, kind, maxNamed, evaluationsPath)
 	}
 	return known, nil
 }
@@ -180,25 +183,27 @@ func allowedPatterns(known engine.Actions, outputs []*enginev1.CheckOutput) []st
 	return patterns
 }
 
-// actionInputs returns the questions of in about the named actions, and about the examples of
-// others. The examples are not recorded.
-func actionInputs(in *enginev1.CheckInput, known engine.Actions) (named, examples []*enginev1.CheckInput) {
-	about := func(actions []string) []*enginev1.CheckInput {
-		n := max(len(actions), 1)
-		if known.Apart {
-			n = 1
-		}
-		var inputs []*enginev1.CheckInput
-		for chunk := range slices.Chunk(actions, n) {
-			inputs = append(inputs, &enginev1.CheckInput{
-				RequestId: in.RequestId, Principal: in.Principal, Resource: in.Resource, AuxData: in.AuxData, Actions: chunk,
-			})
-		}
-		return inputs
-	}
-	others := make([]string, len(known.Others))
+// examplesOf returns an example of each pattern. The answers to examples are not recorded.
+func examplesOf(known engine.Actions) []string {
+	examples := make([]string, len(known.Others))
 	for i, o := range known.Others {
-		others[i] = o.Example
+		examples[i] = o.Example
 	}
-	return about(known.Names), about(others)
+	return examples
+}
+
+// inputsFor returns the questions of in about actions: one input with all, or apart one for each.
+func inputsFor(in *enginev1.CheckInput, actions []string, apart bool) []*enginev1.CheckInput {
+	n := max(len(actions), 1)
+	if apart {
+		n = 1
+	}
+	var inputs []*enginev1.CheckInput
+	for chunk := range slices.Chunk(actions, n) {
+		inputs = append(inputs, &enginev1.CheckInput{
+			RequestId: in.RequestId, Principal: in.Principal, AuxData: in.AuxData,
+			Actions: chunk, Resource: in.Resource,
+		})
+	}
+	return inputs
 }

@@ -35,7 +35,7 @@ type foundSubject struct {
 
 // searchSubjects answers which users of the directory may do an action (§8.4). A page may have few
 // results or none, and still a token.
-func (s authzenService) searchSubjects(ctx context.Context, a *asker, body string) ([]byte, error) {
+func (s authzenService) searchSubjects(ctx context.Context, a *requester, body string) ([]byte, error) {
 	switch {
 	case !a.token.User.IsZero():
 		return nil, errSearchOthers
@@ -65,8 +65,8 @@ func (s authzenService) searchSubjects(ctx context.Context, a *asker, body strin
 	var answer found[foundSubject]
 	last, more := page.Last, page.More
 	if len(inputs) > 0 {
-		made := s.d.begin(a, decision.Evaluation, inputs, q.size+len(inputs)<<10, start)
-		_, outputs, err := s.d.decided(ctx, a, made, nil, "", start)
+		made := newDecision(a, decision.Evaluation, inputs, q.size+len(inputs)<<10, start)
+		_, outputs, err := s.d.checkResolved(ctx, a, made, start)
 		if err != nil {
 			return nil, err
 		}
@@ -88,7 +88,7 @@ func (s authzenService) searchSubjects(ctx context.Context, a *asker, body strin
 
 // readSubjectSearch reads and validates a search for subjects. It returns the user after whom the
 // page starts, zero for the first page.
-func (s authzenService) readSubjectSearch(a *asker, body string) (*search, id.ID, error) {
+func (s authzenService) readSubjectSearch(a *requester, body string) (*search, id.ID, error) {
 	var after id.ID
 	q, err := readSearch(body)
 	if err != nil {

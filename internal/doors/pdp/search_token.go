@@ -9,8 +9,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A page token is a version, the limit of the first request, a digest of the search, and a position.
-// It grants nothing: a forged one moves its reader within the results of that search.
+// A page token is a version, the limit of the first request, a digest of the search, and a
+// position. It grants nothing: a forged one moves its reader within the results of that search.
 const (
 	tokenVersion = 1 // the first byte, so that the form can change
 	digestSize   = 16
@@ -26,7 +26,7 @@ var (
 
 // position reads the token and returns where the page starts, or "". If the request has no limit,
 // that of the token applies, as in the specification's example.
-func (q *search) position(a *asker, path string) (string, error) {
+func (q *search) position(a *requester, path string) (string, error) {
 	if q.token == "" {
 		return "", nil
 	}
@@ -45,13 +45,13 @@ func (q *search) position(a *asker, path string) (string, error) {
 }
 
 // next returns the token of the page that starts after a position.
-func (q *search) next(a *asker, path, after string) string {
+func (q *search) next(a *requester, path, after string) string {
 	raw := binary.BigEndian.AppendUint16([]byte{tokenVersion}, uint16(q.limit+1))
 	return base64.RawURLEncoding.EncodeToString(append(append(raw, q.digest(a, path)...), after...))
 }
 
 // digest identifies the search: the tenant, the path and everything in the request but its page.
-func (q *search) digest(a *asker, path string) []byte {
+func (q *search) digest(a *requester, path string) []byte {
 	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(q.AccessEvaluationRequest)
 	if err != nil { // text that is not UTF-8, which reading refuses
 		panic("pdp: " + err.Error())
