@@ -12,59 +12,59 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// knownSize is how many JWTs a replica remembers: some 20 MB.
+// knownSize is how many JWTs a replica remembers: about 20 MB.
 const knownSize = 20_000
 
-// Known is a Verifier that remembers the JWTs it found good, by their SHA-256 and until they
-// expire, for callers that show the same one thousands of times: a signature costs some 60 µs
-// to verify, a look at what is remembered less than one.
+// Known is a Verifier that remembers the JWTs whose signature it verified, by their SHA-256 and
+// until they expire. A caller may show the same token thousands of times. Verifying a signature
+// takes about 60 µs, finding a remembered one less than 1 µs.
 //
-// What is remembered of a token with a grant is what its signature says. Whether the grant,
-// its user and session still count is asked of the database every time, as Verifier does. A
-// machine application's own token has no grant. What can end it (its tenant, its application,
-// its revocation) touches the tenant, and with that everything remembered of the tenant is
-// dropped: at once on the replica that did it, within a second on the others.
+// It remembers what the signature proves. For a token with a grant it still asks the database every
+// time whether the grant, its user and its session are valid. A machine application's own token has
+// no grant. Whatever can end it (its tenant, its application, its revocation) touches the tenant,
+// and that drops everything remembered of the tenant: at once on the replica that did it, within a
+// second on the others.
 //
-// It is safe for concurrent use. Give Drop to tenant.Directory.Watch.
+// It is safe for concurrent use. Pass Drop to tenant.Directory.Watch.
 type Known struct {
 	*Verifier
 	clock clock.Clock
-	jwts  *cache.Cache[[sha256.Size]byte, *claimed]
+	jwts  *cache.Cache[[sha256.Size]byte, *signedToken]
 }
 
-// NewKnown returns a Known over v.
+// NewKnown returns a Verifier that remembers what v verified.
 func NewKnown(v *Verifier, c clock.Clock) *Known {
-	k := &Known{Verifier: v, clock: c, jwts: cache.New[[sha256.Size]byte](cache.Options[*claimed]{Max: knownSize})}
+	k := &Known{Verifier: v, clock: c, jwts: cache.New[[sha256.Size]byte](cache.Options[*signedToken]{Max: knownSize})}
 	v.DB.Watch(k.Drop)
 	return k
 }
 
-// Drop forgets a tenant's tokens; those of all tenants for the zero id.
+// Drop forgets the tokens of a tenant, or for the zero id those of all tenants.
 func (k *Known) Drop(tenant id.ID) { k.jwts.Drop(tenant) }
 
-// Verify is Verifier.Verify. Values in the Token are shared: do not change them.
+// Verify is Verifier.Verify. The lists in the Token are shared: do not change them.
 func (k *Known) Verify(ctx context.Context, c caller.Caller, issuer, bearer string) (Token, error) {
 	if _, err := secret.ParseToken(bearer); err == nil {
 		return k.Verifier.Verify(ctx, c, issuer, bearer)
 	}
-	var room [2 << 10]byte // a usual token is not copied on the heap
+	var room [2 << 10]byte // a token of usual size stays on the stack
 	digest := sha256.Sum256(append(room[:0], bearer...))
-	cl, err := k.jwts.Get(ctx, c.Tenant, digest, func(ctx context.Context) (*claimed, error) {
-		cl, err := k.claims(ctx, c, bearer)
-		if err == nil && cl.grant.IsZero() {
-			err = k.DB.View(ctx, c, func(tx *db.Tx) error { return cl.stands(ctx, tx) })
+	t, err := k.jwts.Get(ctx, c.Tenant, digest, func(ctx context.Context) (*signedToken, error) {
+		t, err := k.signed(ctx, c, bearer)
+		if err == nil && t.grant.IsZero() {
+			err = k.DB.View(ctx, c, func(tx *db.Tx) error { return t.confirm(ctx, tx) })
 		}
-		return cl, err
+		return t, err
 	})
 	switch {
 	case err != nil:
 		return Token{}, err
-	case cl.issuer != issuer || !cl.registered.Current(k.clock.Now()):
+	case t.issuer != issuer || !t.registered.Current(k.clock.Now()):
 		return Token{}, ErrToken
-	case cl.grant.IsZero():
-		return cl.Token, nil
+	case t.grant.IsZero():
+		return t.Token, nil
 	}
-	own := *cl // what the database adds is this answer's
-	err = k.DB.View(ctx, c, func(tx *db.Tx) error { return own.stands(ctx, tx) })
+	own := *t // confirm writes to it
+	err = k.DB.View(ctx, c, func(tx *db.Tx) error { return own.confirm(ctx, tx) })
 	return own.Token, err
 }

@@ -11,20 +11,20 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// Grace is how long after its rotation a refresh token still gets its one
-// successor again: for parallel tabs and for answers lost on the way.
+// Grace is how long after its rotation a refresh token still returns its one successor. Parallel
+// tabs and lost answers need it.
 const Grace = 30 * time.Second
 
-// Deriver makes the secret bits of a successor; kit/secret's key ring is one.
+// Deriver derives the secret bits of a successor; kit/secret's key ring implements it.
 type Deriver interface {
-	Current() string // the id of the key new tokens are derived with
+	Current() string // the id of the key for new tokens
 	MAC(keyID string, tenant id.ID, purpose string, data []byte) ([32]byte, error)
 }
 
 const refreshPurpose = "refresh-successor"
 
-// NewRefresh begins a grant's family: it returns the first refresh token, good
-// for lifetime and never longer than the grant.
+// NewRefresh starts a grant's family. It returns the first refresh token, which expires after
+// lifetime and never later than the grant.
 func NewRefresh(tx *db.Tx, ring Deriver, g Grant, lifetime time.Duration) secret.String {
 	token, hash := secret.NewToken(secret.RefreshToken, tx.Tenant())
 	insertRefresh(tx, g, hash, nil, ring.Current(), lifetime)
@@ -36,25 +36,29 @@ func insertRefresh(tx *db.Tx, g Grant, hash, parent []byte, keyID string, lifeti
 	if g.ExpiresAt.Before(expires) {
 		expires = g.ExpiresAt
 	}
-	tx.Later(`INSERT INTO refresh_tokens (tenant_id, token_hash, grant_id, parent, key_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		hash, g.ID, parent, keyID, tx.Now(), expires)
+	tx.Later(`INSERT INTO refresh_tokens (tenant_id, token_hash, grant_id, parent, key_id, created_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`, hash, g.ID, parent, keyID, tx.Now(), expires)
 }
 
-// Rotation says how an application's refresh tokens behave.
+// Rotation is how an application's refresh tokens are replaced.
 type Rotation struct {
-	Keep     bool          // the token stays the same (FAPI 2.0 §5.3.2.1 forbids routine rotation); confidential clients only
-	Lifetime time.Duration // of a successor, from its making
+	// Keep keeps the same token (FAPI 2.0 §5.3.2.1 forbids routine rotation). It is for
+	// confidential clients only.
+	Keep     bool
+	Lifetime time.Duration // of a successor
 }
 
-// RotateRefresh redeems a refresh token for the application that has already been
-// authenticated. Accepted returns the grant and the token to use from now on:
-// the successor, the same one for everybody who asks within Grace, or with
-// Rotation.Keep the token itself. A token shown after its grace, or after its
-// successor was used, is Replayed: somebody has a copy, so the family is revoked
-// (RFC 9700 §4.14.2).
+// RotateRefresh redeems a refresh token for an application that has authenticated.
 //
-// It is two round trips: decide and look, commit.
-func RotateRefresh(ctx context.Context, tx *db.Tx, ring Deriver, token string, application id.ID, r Rotation) (Grant, secret.String, Outcome, error) {
+// Accepted returns the grant and the token to use from now on. That is the successor, the same one
+// for every request within Grace, or with Rotation.Keep the token itself. A token that is shown
+// after its grace, or after its successor was used, is Replayed: there is a copy of it. Then the
+// family is revoked (RFC 9700 §4.14.2).
+//
+// It takes two round trips: one to decide and read, one to commit.
+func RotateRefresh(
+	ctx context.Context, tx *db.Tx, ring Deriver, token string, application id.ID, r Rotation,
+) (Grant, secret.String, Outcome, error) {
 	hash, ok := hashOf(tx, token, secret.RefreshToken)
 	if !ok {
 		return Grant{}, "", Unknown, nil
@@ -62,10 +66,12 @@ func RotateRefresh(ctx context.Context, tx *db.Tx, ring Deriver, token string, a
 	now := tx.Now()
 	var won int64
 	if !r.Keep {
-		// The one statement that decides: of any number of redeemers one changes a row. It asks for
-		// all that a rotation needs, so that a refusal leaves the token as it was.
-		tx.LaterCount(&won, `UPDATE refresh_tokens SET rotated_at = $2 WHERE tenant_id = $1 AND token_hash = $3 AND rotated_at IS NULL AND expires_at > $2
-			AND EXISTS (SELECT 1 FROM grants g`+livingJoins+` WHERE g.tenant_id = $1 AND g.id = refresh_tokens.grant_id AND g.application_id = $4 AND `+living+`)`,
+		// This statement decides: of any number of redeemers, one changes a row. Its condition has
+		// everything that a rotation needs, so that a refusal leaves the token as it was.
+		tx.LaterCount(&won, `UPDATE refresh_tokens SET rotated_at = $2
+			WHERE tenant_id = $1 AND token_hash = $3 AND rotated_at IS NULL AND expires_at > $2
+			AND EXISTS (SELECT 1 FROM grants g`+livingJoins+`
+				WHERE g.tenant_id = $1 AND g.id = refresh_tokens.grant_id AND g.application_id = $4 AND `+living+`)`,
 			now, hash, application)
 	}
 	st, err := findRefresh(ctx, tx, hash)
@@ -75,8 +81,8 @@ func RotateRefresh(ctx context.Context, tx *db.Tx, ring Deriver, token string, a
 	if err != nil {
 		return Grant{}, "", "", err
 	}
-	if st.g.Application != application {
-		audit.Write(tx, refused("token.refuse", st.g.ID, "a refresh token was shown by another application"))
+	if st.grant.Application != application {
+		audit.Write(tx, refused("token.refuse", st.grant.ID, "a refresh token was shown by another application"))
 		return Grant{}, "", Unknown, nil
 	}
 	if won == 0 {
@@ -86,8 +92,8 @@ func RotateRefresh(ctx context.Context, tx *db.Tx, ring Deriver, token string, a
 		case !now.Before(st.expires):
 			return Grant{}, "", Expired, nil
 		case st.rotated.IsZero() && r.Keep:
-			return st.g, secret.String(token), Accepted, nil
-		case st.rotated.IsZero(): // what it rests on came back between the two statements; the next try finds it
+			return st.grant, secret.String(token), Accepted, nil
+		case st.rotated.IsZero(): // the grant became valid between the two statements; a retry succeeds
 			return Grant{}, "", Unknown, nil
 		}
 	}
@@ -97,35 +103,65 @@ func RotateRefresh(ctx context.Context, tx *db.Tx, ring Deriver, token string, a
 	}
 	successor, successorHash := secret.TokenFrom(secret.RefreshToken, tx.Tenant(), bits)
 	if won == 1 {
-		insertRefresh(tx, st.g, successorHash, hash, ring.Current(), r.Lifetime)
+		insertRefresh(tx, st.grant, successorHash, hash, ring.Current(), r.Lifetime)
 		if !st.living { // it ended between the two statements
 			return Grant{}, "", Unknown, nil
 		}
-		return st.g, successor, Accepted, nil
+		return st.grant, successor, Accepted, nil
 	}
 	if now.Sub(st.rotated) <= Grace && !st.successorUsed {
-		return st.g, successor, Accepted, nil
+		return st.grant, successor, Accepted, nil
 	}
-	revoke(tx, st.g.ID)
-	audit.Write(tx, refused("token.replay", st.g.ID, "a refresh token was shown again after its rotation; the family is revoked (RFC 9700 §4.14.2)"))
+	revokeLater(tx, st.grant.ID)
+	audit.Write(tx, refused("token.replay", st.grant.ID,
+		"a refresh token was shown again after its rotation; the family is revoked (RFC 9700 §4.14.2)"))
 	return Grant{}, "", Replayed, nil
 }
 
+// refreshState is a stored refresh token with its grant.
 type refreshState struct {
-	g                     Grant
-	keyID                 string
-	expires, rotated      time.Time
-	living, successorUsed bool
+	grant            Grant
+	keyID            string
+	expires, rotated time.Time
+	living           bool // the grant is valid
+	successorUsed    bool
 }
 
 func findRefresh(ctx context.Context, tx *db.Tx, hash []byte) (refreshState, error) {
-	return db.One(ctx, tx, func(r db.Row) (st refreshState, err error) {
+	scan := func(r db.Row) (refreshState, error) {
+		var st refreshState
 		var scopes, amr string
-		err = r.Scan(append(grantDest(&st.g, &scopes, &amr), &st.keyID, &st.expires, &st.rotated, &st.successorUsed, &st.living)...)
-		st.g.Scopes, st.g.AMR = split(scopes), split(amr)
+		err := r.Scan(append(grantDest(&st.grant, &scopes, &amr),
+			&st.keyID, &st.expires, &st.rotated, &st.successorUsed, &st.living)...)
+		st.grant.Scopes, st.grant.AMR = split(scopes), split(amr)
 		return st, err
-	}, `SELECT `+grantColumns+`, r.key_id, r.expires_at, r.rotated_at,
-		EXISTS (SELECT 1 FROM refresh_tokens n WHERE n.tenant_id = $1 AND n.grant_id = r.grant_id AND n.parent = r.token_hash AND n.rotated_at IS NOT NULL), `+living+`
+	}
+	return db.One(ctx, tx, scan, `SELECT `+grantColumns+`, r.key_id, r.expires_at, r.rotated_at,
+		EXISTS (SELECT 1 FROM refresh_tokens n WHERE n.tenant_id = $1 AND n.grant_id = r.grant_id
+			AND n.parent = r.token_hash AND n.rotated_at IS NOT NULL), `+living+`
 		FROM refresh_tokens r JOIN grants g ON g.tenant_id = r.tenant_id AND g.id = r.grant_id`+livingJoins+`
 		WHERE r.tenant_id = $1 AND r.token_hash = $3`, tx.Now(), hash)
+}
+
+// Refresh returns what introspection answers about a refresh token (RFC 7662). It fails with
+// ErrToken unless the token can be redeemed.
+func Refresh(ctx context.Context, tx *db.Tx, token string) (Token, error) {
+	hash, ok := hashOf(tx, token, secret.RefreshToken)
+	if !ok {
+		return Token{}, ErrToken
+	}
+	st, err := findRefresh(ctx, tx, hash)
+	if errors.Is(err, db.ErrNoRows) {
+		return Token{}, ErrToken
+	}
+	if err != nil {
+		return Token{}, err
+	}
+	if !st.living || !st.rotated.IsZero() || !tx.Now().Before(st.expires) {
+		return Token{}, ErrToken
+	}
+	return Token{
+		Application: st.grant.Application, Grant: st.grant.ID, User: st.grant.User, Session: st.grant.Session,
+		Scopes: st.grant.Scopes, IssuedAt: st.grant.CreatedAt, ExpiresAt: st.expires,
+	}, nil
 }

@@ -1,0 +1,125 @@
+package grant
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+// CodeLifetime is how long a client may redeem an authorization code. RFC 6749 §4.1.2 allows ten
+// minutes; a redirect takes seconds.
+const CodeLifetime = time.Minute
+
+// New is what Create makes a grant from.
+type New struct {
+	Application id.ID
+	User        id.ID
+	UserName    string // for the audit log
+	Session     id.ID
+	Offline     bool
+	Scopes      []string
+	Claims      string
+	Nonce       string
+	AuthTime    time.Time
+	AMR         []string
+	ACR         string
+	Lifetime    time.Duration // of the whole family; must be positive
+
+	RedirectURI   string // byte for byte as in the request
+	CodeChallenge string // S256 (RFC 7636), or "" if the client may omit it
+}
+
+// Create stores a grant and returns the code that redeems it once.
+func Create(ctx context.Context, tx *db.Tx, n New) (Grant, secret.String, error) {
+	now := tx.Now()
+	g := Grant{
+		ID: id.New(), Application: n.Application, User: n.User, Session: n.Session, Offline: n.Offline,
+		Scopes: n.Scopes, Claims: n.Claims, Nonce: n.Nonce, AuthTime: n.AuthTime, AMR: n.AMR, ACR: n.ACR,
+		CreatedAt: now, ExpiresAt: now.Add(n.Lifetime),
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO grants (tenant_id, id, application_id, user_id, session_id, offline,
+		scopes, claims, nonce, auth_time, amr, acr, created_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		g.ID, g.Application, g.User, g.Session, g.Offline,
+		join(g.Scopes), g.Claims, g.Nonce, g.AuthTime, join(g.AMR), g.ACR, g.CreatedAt, g.ExpiresAt); err != nil {
+		return Grant{}, "", err
+	}
+	code, hash := secret.NewToken(secret.Code, tx.Tenant())
+	tx.Later(`INSERT INTO authorization_codes (tenant_id, code_hash, grant_id, redirect_uri, code_challenge, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6)`, hash, g.ID, n.RedirectURI, n.CodeChallenge, now.Add(CodeLifetime))
+	audit.Write(tx, audit.Event{Action: "grant.create", Target: target(g.ID, n.UserName), Detail: map[string]any{
+		"application": g.Application.String(), "user": g.User.String(), "scopes": join(g.Scopes), "offline": g.Offline,
+	}})
+	return g, code, nil
+}
+
+// ConsumeCode redeems a code, once, for an application that has authenticated. matches compares the
+// redirect_uri and the code_challenge of the authorization request. If it refuses, the code is
+// consumed nevertheless.
+func ConsumeCode(
+	ctx context.Context, tx *db.Tx, token string, application id.ID, matches func(redirectURI, challenge string) bool,
+) (Grant, Outcome, error) {
+	hash, ok := hashOf(tx, token, secret.Code)
+	if !ok {
+		return Grant{}, Unknown, nil
+	}
+	code, err := findCode(ctx, tx, hash)
+	if errors.Is(err, db.ErrNoRows) {
+		return Grant{}, Unknown, nil
+	}
+	if err != nil {
+		return Grant{}, "", err
+	}
+	if code.grant.Application != application {
+		audit.Write(tx, refused("code.refuse", code.grant.ID, "shown by another application"))
+		return Grant{}, Unknown, nil
+	}
+	// This statement decides: of any number of redeemers, one changes a row.
+	n, err := tx.Exec(ctx, `UPDATE authorization_codes SET used_at = $3
+		WHERE tenant_id = $1 AND code_hash = $2 AND used_at IS NULL`, hash, tx.Now())
+	switch {
+	case err != nil:
+		return Grant{}, "", err
+	case n == 0:
+		revokeLater(tx, code.grant.ID)
+		audit.Write(tx, refused("code.replay", code.grant.ID,
+			"an authorization code was shown again; what it gave is revoked (RFC 6749 §4.1.2)"))
+		return Grant{}, Replayed, nil
+	case !tx.Now().Before(code.expires):
+		return Grant{}, Expired, nil
+	case !code.living:
+		return Grant{}, Unknown, nil
+	case !matches(code.redirectURI, code.challenge):
+		revokeLater(tx, code.grant.ID)
+		audit.Write(tx, refused("code.refuse", code.grant.ID, "redirect_uri or code_verifier did not match"))
+		return Grant{}, Mismatch, nil
+	}
+	return code.grant, Accepted, nil
+}
+
+// codeState is a stored code with its grant.
+type codeState struct {
+	grant                  Grant
+	redirectURI, challenge string
+	expires                time.Time
+	living                 bool // the grant is valid
+}
+
+func findCode(ctx context.Context, tx *db.Tx, hash []byte) (codeState, error) {
+	scan := func(r db.Row) (codeState, error) {
+		var code codeState
+		var scopes, amr string
+		err := r.Scan(append(grantDest(&code.grant, &scopes, &amr),
+			&code.redirectURI, &code.challenge, &code.expires, &code.living)...)
+		code.grant.Scopes, code.grant.AMR = split(scopes), split(amr)
+		return code, err
+	}
+	return db.One(ctx, tx, scan, `SELECT `+grantColumns+`, c.redirect_uri, c.code_challenge, c.expires_at, `+living+`
+		FROM authorization_codes c JOIN grants g ON g.tenant_id = c.tenant_id AND g.id = c.grant_id`+livingJoins+`
+		WHERE c.tenant_id = $1 AND c.code_hash = $3`, tx.Now(), hash)
+}

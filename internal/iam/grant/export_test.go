@@ -1,0 +1,4 @@
+package grant
+
+// Revoke is revoke, for the tests.
+var Revoke = revoke

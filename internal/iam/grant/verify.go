@@ -1,0 +1,144 @@
+package grant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+// Verifier verifies access tokens exactly. Every time it asks the database for revocation, for the
+// status of user, application and tenant, and for the session. It is safe for concurrent use.
+type Verifier struct {
+	DB   *db.DB
+	Keys *signingkey.Keys
+}
+
+// Verify returns the access token bearer, which the caller's tenant issued as issuer. It takes one
+// read round trip. It fails with ErrToken if the token is not valid.
+func (v *Verifier) Verify(ctx context.Context, c caller.Caller, issuer, bearer string) (Token, error) {
+	if t, err := secret.ParseToken(bearer); err == nil {
+		if t.Kind != secret.AccessToken || t.Tenant != c.Tenant {
+			return Token{}, ErrToken
+		}
+		return v.opaque(ctx, c, t.Hash)
+	}
+	return v.jwt(ctx, c, issuer, bearer)
+}
+
+func (v *Verifier) opaque(ctx context.Context, c caller.Caller, hash []byte) (Token, error) {
+	t, err := db.Read(ctx, v.DB, c, func(tx *db.Tx) (Token, error) {
+		return db.One(ctx, tx, scanOpaque, `SELECT a.id, a.application_id, a.grant_id, a.scopes, a.audience,
+			a.created_at, a.expires_at, g.user_id, coalesce(u.email, ''), g.session_id, coalesce(g.claims, ''),
+			g.auth_time, coalesce(g.amr, ''), coalesce(g.acr, '')
+			FROM access_tokens a
+			JOIN tenants t ON t.id = a.tenant_id AND t.status = 'active'
+			JOIN applications ap ON ap.tenant_id = a.tenant_id AND ap.id = a.application_id AND ap.status = 'active'
+			LEFT JOIN grants g ON g.tenant_id = a.tenant_id AND g.id = a.grant_id
+			LEFT JOIN users u ON u.tenant_id = g.tenant_id AND u.id = g.user_id
+			LEFT JOIN sessions s ON s.tenant_id = g.tenant_id AND s.id = g.session_id
+			WHERE a.tenant_id = $1 AND a.token_hash = $3 AND a.revoked_at IS NULL AND a.expires_at > $2
+			AND (a.grant_id IS NULL OR `+living+`)`, tx.Now(), hash)
+	})
+	if errors.Is(err, db.ErrNoRows) {
+		return Token{}, ErrToken
+	}
+	return t, err
+}
+
+func scanOpaque(r db.Row) (Token, error) {
+	var t Token
+	var scopes, audience, amr string
+	err := r.Scan(&t.ID, &t.Application, &t.Grant, &scopes, &audience, &t.IssuedAt, &t.ExpiresAt,
+		&t.User, &t.UserName, &t.Session, &t.Claims, &t.AuthTime, &amr, &t.ACR)
+	t.Scopes, t.AMR = split(scopes), split(amr)
+	if audience != "" {
+		t.Audience = []string{audience}
+	}
+	return t, err
+}
+
+func (v *Verifier) jwt(ctx context.Context, c caller.Caller, issuer, bearer string) (Token, error) {
+	t, err := v.signed(ctx, c, bearer)
+	if err != nil {
+		return Token{}, err
+	}
+	if t.issuer != issuer {
+		return Token{}, ErrToken
+	}
+	err = v.DB.View(ctx, c, func(tx *db.Tx) error {
+		if !t.registered.Current(tx.Now()) {
+			return ErrToken
+		}
+		return t.confirm(ctx, tx)
+	})
+	return t.Token, err
+}
+
+// signedToken is a JWT that the tenant signed. It may have been revoked: confirm finds that out.
+type signedToken struct {
+	Token
+	registered jose.Claims
+	issuer     string
+	grant      id.ID // zero for a machine application's own
+}
+
+// signed verifies the signature of a JWT and reads its claims.
+func (v *Verifier) signed(ctx context.Context, c caller.Caller, bearer string) (*signedToken, error) {
+	payload, err := v.Keys.Verify(ctx, c, bearer, []string{jose.TypeAccessToken})
+	if errors.Is(err, jose.ErrToken) {
+		return nil, ErrToken.Because(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var claims AccessClaims
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return nil, ErrToken.Because(err)
+	}
+	t := &signedToken{registered: claims.Claims, issuer: claims.Issuer, Token: Token{
+		ID: claims.ID, Scopes: split(claims.Scope), Audience: claims.Audience,
+		AuthTime: claims.AuthTime.Time(), AMR: claims.AMR, ACR: claims.ACR,
+		IssuedAt: claims.IssuedAt.Time(), ExpiresAt: claims.Expiry.Time(), JWT: true,
+	}}
+	if t.Application, err = id.Parse(claims.Application); err != nil {
+		return nil, ErrToken
+	}
+	if claims.GrantID != "" {
+		if t.grant, err = id.Parse(claims.GrantID); err != nil {
+			return nil, ErrToken
+		}
+	}
+	return t, nil
+}
+
+// confirm asks the database whether the token is still valid, and reads what it says of its user.
+// It fails with ErrToken if the token is not valid.
+func (t *signedToken) confirm(ctx context.Context, tx *db.Tx) error {
+	var err error
+	if t.grant.IsZero() {
+		_, err = db.One(ctx, tx, func(r db.Row) (struct{}, error) { return struct{}{}, r.Scan(new(int64)) },
+			`SELECT 1 FROM applications ap JOIN tenants t ON t.id = ap.tenant_id
+			WHERE ap.tenant_id = $1 AND ap.id = $3 AND ap.status = 'active' AND t.status = 'active'
+			AND NOT EXISTS (SELECT 1 FROM used_jtis j WHERE j.tenant_id = $1 AND j.issuer = '' AND j.jti = $2)`,
+			t.ID, t.Application)
+	} else {
+		_, err = db.One(ctx, tx, func(r db.Row) (struct{}, error) {
+			return struct{}{}, r.Scan(&t.Grant, &t.User, &t.UserName, &t.Session, &t.Claims)
+		}, `SELECT g.id, g.user_id, u.email, g.session_id, g.claims FROM grants g`+livingJoins+`
+			JOIN applications ap ON ap.tenant_id = g.tenant_id AND ap.id = g.application_id AND ap.status = 'active'
+			WHERE g.tenant_id = $1 AND g.id = $3 AND g.application_id = $5 AND `+living+`
+			AND NOT EXISTS (SELECT 1 FROM used_jtis j WHERE j.tenant_id = $1 AND j.issuer = '' AND j.jti = $4)`,
+			tx.Now(), t.grant, t.ID, t.Application)
+	}
+	if errors.Is(err, db.ErrNoRows) {
+		return ErrToken
+	}
+	return err
+}
