@@ -89,7 +89,6 @@ var notSwept = []string{
 	"kit/filter",
 	"kit/id",
 	"kit/job",
-	"kit/jose",
 	"kit/mail",
 	"kit/page",
 	"kit/secret",

@@ -21,8 +21,8 @@ import (
 // Algorithm is a JWS signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
 type Algorithm string
 
-// The algorithms. We sign with the first three; PS256 is accepted from clients
-// that authenticate by it (FAPI 2.0 asks for it).
+// The algorithms. We sign with the first three. Clients may also authenticate by PS256, which FAPI
+// 2.0 requires.
 const (
 	ES256 Algorithm = "ES256"
 	RS256 Algorithm = "RS256"
@@ -30,13 +30,13 @@ const (
 	PS256 Algorithm = "PS256"
 )
 
-// Signing lists the algorithms that keys are made for, the default first.
+// Signing lists the algorithms that we sign with, the default first.
 var Signing = []Algorithm{ES256, RS256, EdDSA}
 
-// Verifying lists the algorithms that a signature of somebody else may have.
+// Verifying lists the algorithms that we accept in signatures.
 var Verifying = []Algorithm{ES256, RS256, PS256, EdDSA}
 
-// Bounds on RSA keys: below, they are weak; above, verifying is a way to burn our CPU.
+// Bounds on RSA keys. Smaller ones are weak, and larger ones let an attacker burn our CPU.
 const (
 	rsaBits    = 2048
 	maxRSABits = 4096
@@ -48,16 +48,15 @@ type PrivateKey struct {
 	public PublicKey
 }
 
-// PublicKey verifies signatures of certain algorithms: one, or for an RSA key that
-// does not say which, both RSA ones.
+// PublicKey verifies signatures of one algorithm, or of both RSA ones if an RSA key names none.
 type PublicKey struct {
-	ID         string // kid; may be empty for keys of others
+	ID         string // kid; may be empty for a foreign key
 	Algorithms []Algorithm
 	jwk        jose.JSONWebKey
 }
 
-// Generate makes a key for alg. An RSA key costs some 100 ms of CPU, the others
-// some microseconds. Its id is its thumbprint (RFC 7638).
+// Generate creates a key for alg. Its id is its thumbprint (RFC 7638). An RSA key takes about
+// 100 ms of CPU, others take microseconds.
 func Generate(alg Algorithm) (*PrivateKey, error) {
 	var (
 		s   crypto.Signer
@@ -71,7 +70,7 @@ func Generate(alg Algorithm) (*PrivateKey, error) {
 	case EdDSA:
 		_, s, err = ed25519.GenerateKey(rand.Reader)
 	default:
-		return nil, fmt.Errorf("jose: no keys are made for algorithm %q", alg)
+		return nil, fmt.Errorf("jose: no keys are created for algorithm %q", alg)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("jose: %w", err)
@@ -79,7 +78,7 @@ func Generate(alg Algorithm) (*PrivateKey, error) {
 	return newPrivateKey(alg, s)
 }
 
-// ParsePrivateKey reads what Marshal wrote.
+// ParsePrivateKey reads a key that Marshal wrote.
 func ParsePrivateKey(alg Algorithm, der []byte) (*PrivateKey, error) {
 	k, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
@@ -95,7 +94,7 @@ func ParsePrivateKey(alg Algorithm, der []byte) (*PrivateKey, error) {
 func newPrivateKey(alg Algorithm, s crypto.Signer) (*PrivateKey, error) {
 	jwk := jose.JSONWebKey{Key: s.Public(), Algorithm: string(alg), Use: "sig"}
 	if algs, err := algorithmsOf(jwk); err != nil || !slices.Contains(algs, alg) {
-		return nil, fmt.Errorf("jose: the key is not one for %s", alg)
+		return nil, fmt.Errorf("jose: the key does not fit %s", alg)
 	}
 	thumb, err := jwk.Thumbprint(crypto.SHA256)
 	if err != nil {
@@ -105,7 +104,7 @@ func newPrivateKey(alg Algorithm, s crypto.Signer) (*PrivateKey, error) {
 	return &PrivateKey{signer: s, public: PublicKey{ID: jwk.KeyID, Algorithms: []Algorithm{alg}, jwk: jwk}}, nil
 }
 
-// Marshal returns the key as PKCS #8 DER. It is a secret in clear: seal it at once.
+// Marshal returns the key as PKCS #8 DER. That is a secret in the clear: seal it at once.
 func (k *PrivateKey) Marshal() ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(k.signer)
 	if err != nil {
@@ -117,10 +116,10 @@ func (k *PrivateKey) Marshal() ([]byte, error) {
 // ID returns the key's kid.
 func (k *PrivateKey) ID() string { return k.public.ID }
 
-// Algorithm returns what the key signs with.
+// Algorithm returns the algorithm that the key signs with.
 func (k *PrivateKey) Algorithm() Algorithm { return k.public.Algorithms[0] }
 
-// Public returns the half that verifies.
+// Public returns the key's public half.
 func (k *PrivateKey) Public() PublicKey { return k.public }
 
 // String keeps the key out of logs.
@@ -129,10 +128,10 @@ func (k *PrivateKey) String() string { return "private key " + k.public.ID }
 // GoString keeps the key out of logs.
 func (k *PrivateKey) GoString() string { return k.String() }
 
-// Set is what a JSON Web Key Set holds (RFC 7517 §5).
+// Set is a JSON Web Key Set (RFC 7517 §5).
 type Set []PublicKey
 
-// Marshal returns the set as JSON. There is nothing private in it.
+// Marshal returns the set as JSON. It holds nothing private.
 func (s Set) Marshal() ([]byte, error) {
 	out := jose.JSONWebKeySet{Keys: make([]jose.JSONWebKey, 0, len(s))}
 	for _, k := range s {
@@ -145,25 +144,23 @@ func (s Set) Marshal() ([]byte, error) {
 	return b, nil
 }
 
-// Limits on key sets of others.
+// Limits on foreign key sets.
 const (
 	maxSetBytes = 64 << 10
 	maxSetKeys  = 20
 )
 
-// ErrKeySet is returned for a key set that cannot be used; its reason says why.
-var ErrKeySet = fault.New(fault.Invalid, "jose.key_set", "")
-
+// badSet is the fault for a key set that cannot be used.
 func badSet(reason string, args ...any) error {
-	return fault.New(ErrKeySet.Kind, ErrKeySet.Code, reason, args...)
+	return fault.New(fault.Invalid, "jose.key_set", reason, args...)
 }
 
-// ParseSet reads a JSON Web Key Set of somebody else's public signature keys. Keys
-// for encryption are skipped; a private or symmetric key, a weak one and an
-// algorithm that is not in Verifying are refused with ErrKeySet.
+// ParseSet reads a foreign JSON Web Key Set of public signature keys. It skips keys for encryption.
+// It fails with a fault for a private, symmetric or weak key, and for an algorithm that is not in
+// Verifying.
 func ParseSet(b []byte) (Set, error) {
 	if len(b) > maxSetBytes {
-		return nil, badSet("A key set may have %d bytes at most.", maxSetBytes)
+		return nil, badSet("A key set may have at most %d bytes.", maxSetBytes)
 	}
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -172,7 +169,7 @@ func ParseSet(b []byte) (Set, error) {
 		return nil, badSet(`A key set is a JSON object with a list named "keys" (RFC 7517 §5).`)
 	}
 	if len(raw.Keys) > maxSetKeys {
-		return nil, badSet("A key set may have %d keys at most.", maxSetKeys)
+		return nil, badSet("A key set may have at most %d keys.", maxSetKeys)
 	}
 	var set Set
 	for i, r := range raw.Keys {
@@ -190,7 +187,7 @@ func ParseSet(b []byte) (Set, error) {
 		if jwk.KeyID != "" && slices.ContainsFunc(set, func(k PublicKey) bool { return k.ID == jwk.KeyID }) {
 			return nil, badSet("Key %d has the same kid as another one.", i+1)
 		}
-		// Certificates are not looked at and must not be passed on as if they were.
+		// Certificates are not verified, and Marshal must not pass them on as if they were.
 		jwk.Certificates, jwk.CertificatesURL = nil, nil
 		jwk.CertificateThumbprintSHA1, jwk.CertificateThumbprintSHA256 = nil, nil
 		set = append(set, PublicKey{ID: jwk.KeyID, Algorithms: algs, jwk: jwk})
@@ -201,8 +198,8 @@ func ParseSet(b []byte) (Set, error) {
 	return set, nil
 }
 
-// algorithmsOf says which algorithms a public key may be used with: what its type
-// allows, narrowed by its alg member.
+// algorithmsOf returns the algorithms of a public key: those of its type, narrowed by its alg
+// member.
 func algorithmsOf(jwk jose.JSONWebKey) ([]Algorithm, error) {
 	var algs []Algorithm
 	switch k := jwk.Key.(type) {

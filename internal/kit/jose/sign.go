@@ -10,20 +10,20 @@ import (
 	"fmt"
 )
 
-// Types of token, as the typ header has them.
+// Values of the typ header.
 const (
 	TypeAccessToken = "at+jwt" // RFC 9068 §2.1
 	TypeLogout      = "logout+jwt"
 	TypeJWT         = "JWT" // ID tokens
 )
 
-// Signer makes tokens of one type with one key. It is safe for concurrent use.
+// Signer signs tokens of one type with one key. It is safe for concurrent use.
 type Signer struct {
 	key    *PrivateKey
 	prefix string // base64url(header) and the dot: the same for every token
 }
 
-// NewSigner returns a signer whose tokens say that they are of type typ.
+// NewSigner returns a signer for tokens of type typ.
 func NewSigner(key *PrivateKey, typ string) (*Signer, error) {
 	h, err := json.Marshal(struct {
 		Alg Algorithm `json:"alg"`
@@ -36,11 +36,10 @@ func NewSigner(key *PrivateKey, typ string) (*Signer, error) {
 	return &Signer{key: key, prefix: base64.RawURLEncoding.EncodeToString(h) + "."}, nil
 }
 
-// Algorithm returns what the signer signs with.
+// Algorithm returns the algorithm that the signer signs with.
 func (s *Signer) Algorithm() Algorithm { return s.key.Algorithm() }
 
-// Sign returns the JWS compact serialization (RFC 7515 §7.1) of claims as JSON.
-// ES256 costs one P-256 signature and little else.
+// Sign returns claims as a signed JWT in the compact serialization (RFC 7515 §7.1).
 func (s *Signer) Sign(claims any) (string, error) {
 	payload, err := json.Marshal(claims)
 	if err != nil {
@@ -62,7 +61,7 @@ func (s *Signer) Sign(claims any) (string, error) {
 func (s *Signer) sign(input []byte) ([]byte, error) {
 	switch s.key.Algorithm() {
 	case ES256:
-		// JWS wants r and s as two 32-byte numbers, not ASN.1 (RFC 7518 §3.4).
+		// A JWS has r and s as two 32-byte numbers, not ASN.1 (RFC 7518 §3.4).
 		digest := sha256.Sum256(input)
 		r, t, err := ecdsa.Sign(rand.Reader, s.key.signer.(*ecdsa.PrivateKey), digest[:])
 		if err != nil {
@@ -78,6 +77,6 @@ func (s *Signer) sign(input []byte) ([]byte, error) {
 	case EdDSA:
 		return s.key.signer.Sign(rand.Reader, input, crypto.Hash(0))
 	default:
-		return nil, fmt.Errorf("no signatures are made with %s", s.key.Algorithm())
+		return nil, fmt.Errorf("%s does not sign", s.key.Algorithm())
 	}
 }

@@ -12,24 +12,24 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// MaxToken is the longest token that Verify looks at, in bytes.
-const MaxToken = 16 << 10
+// maxToken is the longest token that Verify accepts, in bytes.
+const maxToken = 16 << 10
 
-// ErrToken is wrapped by all errors of Verify: the token is not to be believed.
+// ErrToken is wrapped by every error of Verify: the token is not authentic.
 var ErrToken = errors.New("jose: token refused")
 
 func refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrToken, fmt.Sprintf(format, args...))
 }
 
-// Verify checks a compact JWS against the caller's keys and returns its payload.
+// Verify checks the signature of a compact JWS and returns its payload.
 //
-// types lists the accepted typ headers; "" stands for an absent one. keys returns
-// the keys that a kid names among those of the one party the token may come from;
-// for an absent kid ("") it may return the only key there is.
+// types lists the accepted typ headers; "" stands for an absent one. keys returns the keys with a
+// kid, of the one issuer that the token may come from. For an absent kid ("") it may return the
+// only key of that issuer. See Set.Find.
 func Verify(token string, types []string, keys func(kid string) []PublicKey) ([]byte, error) {
-	if len(token) > MaxToken {
-		return nil, refuse("longer than %d bytes", MaxToken)
+	if len(token) > maxToken {
+		return nil, refuse("longer than %d bytes", maxToken)
 	}
 	jws, err := jose.ParseSignedCompact(token, joseAlgorithms)
 	if err != nil {
@@ -37,10 +37,10 @@ func Verify(token string, types []string, keys func(kid string) []PublicKey) ([]
 	}
 	h := jws.Signatures[0].Protected
 	if _, crit := h.ExtraHeaders["crit"]; crit {
-		return nil, refuse("no critical headers are understood")
+		return nil, refuse("critical headers are not supported")
 	}
 	if _, b64 := h.ExtraHeaders["b64"]; b64 {
-		return nil, refuse("unencoded payloads are not accepted")
+		return nil, refuse("unencoded payloads are not supported")
 	}
 	if !typeIn(h.ExtraHeaders[jose.HeaderType], types) {
 		return nil, refuse("its type is not one of %q", types)
@@ -54,7 +54,7 @@ func Verify(token string, types []string, keys func(kid string) []PublicKey) ([]
 			return payload, nil
 		}
 	}
-	return nil, refuse("no key of its issuer with this kid and algorithm made the signature")
+	return nil, refuse("the signature is not from a key of its issuer with this kid and algorithm")
 }
 
 var joseAlgorithms = func() []jose.SignatureAlgorithm {
@@ -65,8 +65,8 @@ var joseAlgorithms = func() []jose.SignatureAlgorithm {
 	return out
 }()
 
-// typeIn compares media types: without case, and with "application/" left out if
-// there is no other slash (RFC 7515 §4.1.9).
+// typeIn reports whether types has the media type header. It ignores case, and the prefix
+// "application/" if no other slash follows (RFC 7515 §4.1.9).
 func typeIn(header any, types []string) bool {
 	typ, ok := header.(string)
 	if header != nil && !ok {
@@ -79,8 +79,8 @@ func typeIn(header any, types []string) bool {
 	return slices.ContainsFunc(types, func(t string) bool { return strings.ToLower(t) == typ })
 }
 
-// Find returns the keys of s that kid names; for an absent kid the only key, if
-// there is only one.
+// Find returns the keys of s with a kid. For an absent kid ("") it returns the only key, if s has
+// one key.
 func (s Set) Find(kid string) []PublicKey {
 	if kid == "" {
 		if len(s) == 1 {
@@ -107,23 +107,23 @@ type Claims struct {
 	ID        string   `json:"jti,omitempty"`
 }
 
-// Skew is how far ahead of ours the clock of a token's maker may be. FAPI 2.0 wants
-// at least 10 s accepted and more than 60 s refused.
+// Skew is how far the clock of a token's issuer may be ahead of ours. FAPI 2.0 requires us to
+// accept 10 s and to refuse more than 60 s.
 const Skew = 30 * time.Second
 
-// Current reports whether the claims hold at now: an expiry that has not come, and
-// neither nbf nor iat more than Skew ahead. A token without expiry never holds.
+// Current reports whether a token with these claims is valid at now. It has not expired, and
+// neither nbf nor iat is more than Skew ahead. A token without exp is never valid.
 func (c Claims) Current(now time.Time) bool {
 	limit := now.Add(Skew).Unix()
 	return now.Unix() < int64(c.Expiry) && int64(c.NotBefore) <= limit && int64(c.IssuedAt) <= limit
 }
 
-// Peek returns the claims of a token without believing them, zero when they cannot
-// be read: to find out whose keys Verify should be given, and for nothing else.
+// Peek returns the claims of a token without verifying it, or none if they cannot be read. Use it
+// only to choose the keys for Verify.
 func Peek(token string) Claims {
 	var c Claims
 	parts := strings.SplitN(token, ".", 4)
-	if len(token) > MaxToken || len(parts) != 3 {
+	if len(token) > maxToken || len(parts) != 3 {
 		return c
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
@@ -136,13 +136,13 @@ func Peek(token string) Claims {
 // Time is a NumericDate: seconds since 1970 UTC (RFC 7519 §2). Zero means absent.
 type Time int64
 
-// At returns t cut to seconds.
+// At returns t, truncated to seconds.
 func At(t time.Time) Time { return Time(t.Unix()) }
 
 // Time returns t as a time.Time in UTC.
 func (t Time) Time() time.Time { return time.Unix(int64(t), 0).UTC() }
 
-// UnmarshalJSON implements json.Unmarshaler; fractions of a second are dropped.
+// UnmarshalJSON implements json.Unmarshaler. It drops fractions of a second.
 func (t *Time) UnmarshalJSON(b []byte) error {
 	var f float64
 	if err := json.Unmarshal(b, &f); err != nil || f < 0 || f > 1<<50 {
@@ -170,7 +170,7 @@ func (a *Audience) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// MarshalJSON implements json.Marshaler: a single audience is written as a string.
+// MarshalJSON implements json.Marshaler. It writes a single audience as a string.
 func (a Audience) MarshalJSON() ([]byte, error) {
 	if len(a) == 1 {
 		return json.Marshal(a[0])
