@@ -75,7 +75,6 @@ var notSwept = []string{
 	"iam/role",
 	"iam/session",
 	"iam/signin",
-	"iam/signingkey",
 	"iam/tenant",
 	"iam/user",
 	"kit/api",

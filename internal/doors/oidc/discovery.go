@@ -91,7 +91,7 @@ func (d *Door) discovery(w http.ResponseWriter, r *http.Request) error {
 
 // jwks answers the tenant's public keys (RFC 7517 §5).
 func (d *Door) jwks(w http.ResponseWriter, r *http.Request) error {
-	body, _, err := d.Keys.JWKS(r.Context(), web.CallerOf(r))
+	body, err := d.Keys.JWKS(r.Context(), web.CallerOf(r))
 	if err != nil {
 		return err
 	}

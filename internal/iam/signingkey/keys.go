@@ -18,22 +18,22 @@ import (
 
 // How long keys live.
 const (
-	RotateEvery    = 90 * 24 * time.Hour // age at which housekeeping rotates the current key
-	PublishRetired = 7 * 24 * time.Hour  // longer than any token we sign is good for
-	KeepRetired    = 90 * 24 * time.Hour // an expired ID token may still serve as a hint (RP-Initiated Logout §2)
+	rotateEvery    = 90 * 24 * time.Hour // the age at which housekeeping rotates the current key
+	publishRetired = 7 * 24 * time.Hour  // longer than the lifetime of any token that we sign
+	keepRetired    = 90 * 24 * time.Hour // an expired ID token may still be a hint (RP-Initiated Logout §2)
 )
 
-// Status says what a key is for.
-type Status string
+// status is what a key is used for.
+type status string
 
-// The statuses, in the order a key goes through them.
+// The statuses, in the order in which a key has them.
 const (
-	Next    Status = "next"
-	Current Status = "current"
-	Retired Status = "retired"
+	statusNext    status = "next"
+	statusCurrent status = "current"
+	statusRetired status = "retired"
 )
 
-// Sealer keeps private keys unreadable at rest; kit/secret's key ring is one.
+// Sealer encrypts private keys at rest; kit/secret's key ring implements it.
 type Sealer interface {
 	Seal(tenant id.ID, purpose string, plain []byte) ([]byte, error)
 	Open(tenant id.ID, purpose string, sealed []byte) ([]byte, error)
@@ -41,39 +41,42 @@ type Sealer interface {
 
 const purpose = "signing-key"
 
-// Keys gives signers and verifies signatures, per tenant. It is safe for
-// concurrent use.
+// Keys signs and verifies with the keys of all tenants. It is safe for concurrent use.
 type Keys struct {
 	db    *db.DB
 	seal  Sealer
 	clock clock.Clock
-	touch func(*db.Tx)                  // tells other replicas that the tenant's keys changed
+	touch func(*db.Tx)                  // tells the other replicas that the tenant's keys changed
 	cache *cache.Cache[struct{}, *ring] // one ring a tenant
 }
 
-// New returns the keys of all tenants. touch is called in every transaction that
-// changes a tenant's keys.
+// maxRings is how many tenants' keys a replica keeps ready.
+const maxRings = 10_000
+
+// New returns the keys of all tenants. It calls touch in every transaction that changes a tenant's
+// keys.
 func New(d *db.DB, seal Sealer, c clock.Clock, touch func(*db.Tx)) *Keys {
-	return &Keys{db: d, seal: seal, clock: c, touch: touch, cache: cache.New[struct{}](cache.Options[*ring]{Max: 10_000})}
+	return &Keys{
+		db: d, seal: seal, clock: c, touch: touch, cache: cache.New[struct{}](cache.Options[*ring]{Max: maxRings}),
+	}
 }
 
-// Drop forgets the copies of a tenant's keys, of all tenants' for the zero id.
+// Drop forgets the copies of a tenant's keys, or for the zero id those of all tenants.
 func (k *Keys) Drop(tenant id.ID) {
 	k.cache.Drop(tenant)
 }
 
-// Check proves that the tenant's keys can be unsealed. It makes none.
+// Check fails if the tenant's keys cannot be unsealed. It creates none.
 func (k *Keys) Check(ctx context.Context, c caller.Caller) error {
 	_, err := k.ring(ctx, c)
 	return err
 }
 
-// ring is what one tenant's keys come to; immutable.
+// ring has the keys of one tenant, ready for use. It is immutable.
 type ring struct {
 	signers map[signerKey]*jose.Signer
-	verify  jose.Set // everything kept
-	jwks    []byte   // what is published, rendered
-	version string   // of jwks; changes when it does
+	verify  jose.Set // all keys
+	jwks    []byte   // the published keys, as JSON
 }
 
 type signerKey struct {
@@ -83,9 +86,9 @@ type signerKey struct {
 
 var types = []string{jose.TypeAccessToken, jose.TypeLogout, jose.TypeJWT}
 
-// Signer returns the signer of the caller's tenant for an algorithm and a token
-// type. The tenant's first call for an algorithm makes its keys: some
-// microseconds, for RS256 some 200 ms.
+// Signer returns the signer of the caller's tenant for an algorithm and a token type. The tenant's
+// first call for an algorithm creates its keys. That takes microseconds, and for RS256 about 200
+// ms.
 func (k *Keys) Signer(ctx context.Context, c caller.Caller, alg jose.Algorithm, typ string) (*jose.Signer, error) {
 	for range 2 {
 		r, err := k.ring(ctx, c)
@@ -95,15 +98,15 @@ func (k *Keys) Signer(ctx context.Context, c caller.Caller, alg jose.Algorithm, 
 		if s, ok := r.signers[signerKey{alg, typ}]; ok {
 			return s, nil
 		}
-		if err := k.make(ctx, c, alg); err != nil {
+		if err := k.create(ctx, c, alg); err != nil {
 			return nil, err
 		}
 	}
 	return nil, fmt.Errorf("signingkey: no signer for %s and %q", alg, typ)
 }
 
-// Verify checks a token that the caller's tenant is said to have signed and
-// returns its payload; see jose.Verify. Expiry is the caller's to judge.
+// Verify checks that the caller's tenant signed a token, and returns its payload; see jose.Verify.
+// It does not check expiry.
 func (k *Keys) Verify(ctx context.Context, c caller.Caller, token string, types []string) ([]byte, error) {
 	r, err := k.ring(ctx, c)
 	if err != nil {
@@ -112,17 +115,17 @@ func (k *Keys) Verify(ctx context.Context, c caller.Caller, token string, types 
 	return jose.Verify(token, types, r.verify.Find)
 }
 
-// JWKS returns the tenant's published key set as JSON, and a version that changes
-// when it does. A tenant that has no key yet gets its default ones.
-func (k *Keys) JWKS(ctx context.Context, c caller.Caller) (body []byte, version string, err error) {
+// JWKS returns the tenant's published key set as JSON. It creates the default keys of a tenant that
+// has none.
+func (k *Keys) JWKS(ctx context.Context, c caller.Caller) ([]byte, error) {
 	if _, err := k.Signer(ctx, c, jose.ES256, jose.TypeJWT); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	r, err := k.ring(ctx, c)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	return r.jwks, r.version, nil
+	return r.jwks, nil
 }
 
 func (k *Keys) ring(ctx context.Context, c caller.Caller) (*ring, error) {
@@ -142,18 +145,18 @@ func (k *Keys) open(tenant id.ID, rows []row) (*ring, error) {
 	for _, row := range rows {
 		der, err := k.seal.Open(tenant, purpose, row.sealed)
 		if err != nil {
-			return nil, fmt.Errorf("signingkey: %s cannot be unsealed; is the key that sealed it still on the ring? %w", row.kid, err)
+			return nil, fmt.Errorf(
+				"signingkey: %s cannot be unsealed; is the key that sealed it still on the ring? %w", row.kid, err)
 		}
 		key, err := jose.ParsePrivateKey(row.alg, der)
 		if err != nil {
 			return nil, err
 		}
 		r.verify = append(r.verify, key.Public())
-		if row.status != Retired || now.Sub(row.retiredAt) < PublishRetired {
+		if row.status != statusRetired || now.Sub(row.retiredAt) < publishRetired {
 			published = append(published, key.Public())
-			r.version += row.kid[:min(8, len(row.kid))]
 		}
-		if row.status != Current {
+		if row.status != statusCurrent {
 			continue
 		}
 		for _, typ := range types {
@@ -169,7 +172,7 @@ func (k *Keys) open(tenant id.ID, rows []row) (*ring, error) {
 	return r, err
 }
 
-// sealed is a new key, ready to be stored.
+// sealed is a new key whose private half is sealed.
 type sealed struct {
 	kid string
 	der []byte
@@ -188,9 +191,9 @@ func (k *Keys) generate(tenant id.ID, alg jose.Algorithm) (sealed, error) {
 	return sealed{key.ID(), der}, err
 }
 
-// make stores the first current and next key of an algorithm. Of two that try at
-// once one wins; the other's keys are thrown away.
-func (k *Keys) make(ctx context.Context, c caller.Caller, alg jose.Algorithm) error {
+// create stores the first current and next key of an algorithm. Of two calls at once, one wins, and
+// the keys of the other are discarded.
+func (k *Keys) create(ctx context.Context, c caller.Caller, alg jose.Algorithm) error {
 	if !slices.Contains(jose.Signing, alg) {
 		return fmt.Errorf("signingkey: tokens are not signed with %q", alg)
 	}
@@ -203,12 +206,12 @@ func (k *Keys) make(ctx context.Context, c caller.Caller, alg jose.Algorithm) er
 		return err
 	}
 	return k.db.Update(ctx, c, func(tx *db.Tx) error {
-		won, err := insert(ctx, tx, current, alg, Current)
+		won, err := insert(ctx, tx, current, alg, statusCurrent)
 		if err != nil || !won {
 			tx.AfterCommit(func() { k.Drop(c.Tenant) })
 			return err
 		}
-		if _, err := insert(ctx, tx, next, alg, Next); err != nil {
+		if _, err := insert(ctx, tx, next, alg, statusNext); err != nil {
 			return err
 		}
 		audit.Write(tx, event("key.create", current.kid, alg))
@@ -216,9 +219,9 @@ func (k *Keys) make(ctx context.Context, c caller.Caller, alg jose.Algorithm) er
 	})
 }
 
-// Rotate makes the next key of an algorithm current, the current one retired, and
-// a new next one. It returns the id of the key that signs from now on. A tenant
-// without keys for alg gets its first ones.
+// Rotate retires the current key of an algorithm, promotes the next one, and creates a new next
+// one. It returns the id of the key that signs from now on. A tenant without keys for alg gets its
+// first ones.
 func (k *Keys) Rotate(ctx context.Context, c caller.Caller, alg jose.Algorithm) (string, error) {
 	if _, err := k.Signer(ctx, c, alg, jose.TypeJWT); err != nil {
 		return "", err
@@ -237,8 +240,8 @@ func (k *Keys) Rotate(ctx context.Context, c caller.Caller, alg jose.Algorithm) 
 	})
 }
 
-// RotateDue rotates every current key that is older than RotateEvery and deletes
-// those retired for longer than KeepRetired.
+// RotateDue rotates every current key that is older than 90 days, and deletes the keys that were
+// retired more than 90 days ago.
 func (k *Keys) RotateDue(ctx context.Context, c caller.Caller) error {
 	rows, err := db.Read(ctx, k.db, c, func(tx *db.Tx) ([]row, error) { return list(ctx, tx) })
 	if err != nil {
@@ -248,10 +251,10 @@ func (k *Keys) RotateDue(ctx context.Context, c caller.Caller) error {
 	var errs []error
 	for _, r := range rows {
 		switch {
-		case r.status == Current && now.Sub(r.activatedAt) >= RotateEvery:
+		case r.status == statusCurrent && now.Sub(r.activatedAt) >= rotateEvery:
 			_, err := k.Rotate(ctx, c, r.alg)
 			errs = append(errs, err)
-		case r.status == Retired && now.Sub(r.retiredAt) >= KeepRetired:
+		case r.status == statusRetired && now.Sub(r.retiredAt) >= keepRetired:
 			errs = append(errs, k.db.Update(ctx, c, func(tx *db.Tx) error {
 				tx.Later(`DELETE FROM signing_keys WHERE tenant_id = $1 AND kid = $2 AND status = 'retired'`, r.kid)
 				audit.Write(tx, event("key.delete", r.kid, r.alg))

@@ -61,7 +61,7 @@ func TestKeysAreMadeLazilyOnceAndStayInTheirTenant(t *testing.T) {
 				t.Error("another tenant's token was believed")
 			}
 		}
-		body, _, err := k.JWKS(ctx, acme)
+		body, err := k.JWKS(ctx, acme)
 		if err != nil || strings.Count(string(body), `"kid"`) != 2 || strings.Contains(string(body), `"d"`) {
 			t.Errorf("published: %s (%v), want the current and the next key", body, err)
 		}
@@ -94,7 +94,7 @@ func TestRotation(t *testing.T) {
 			return tok
 		}
 		old := sign()
-		before, _, _ := k.JWKS(ctx, acme)
+		before, _ := k.JWKS(ctx, acme)
 		kid, err := k.Rotate(ctx, acme, jose.ES256)
 		if err != nil {
 			t.Fatal(err)
@@ -108,12 +108,12 @@ func TestRotation(t *testing.T) {
 		if _, err := k.Verify(ctx, acme, old, []string{"JWT"}); err != nil {
 			t.Errorf("a token of the retired key: %v", err)
 		}
-		if body, _, _ := k.JWKS(ctx, acme); strings.Count(string(body), `"kid"`) != 3 {
+		if body, _ := k.JWKS(ctx, acme); strings.Count(string(body), `"kid"`) != 3 {
 			t.Errorf("published: %s, want next, current and retired", body)
 		}
 		d.Clock.Advance(signingkey.PublishRetired + time.Hour)
 		k.Drop(acme.Tenant)
-		if body, _, _ := k.JWKS(ctx, acme); strings.Count(string(body), `"kid"`) != 2 {
+		if body, _ := k.JWKS(ctx, acme); strings.Count(string(body), `"kid"`) != 2 {
 			t.Errorf("published after a week: %s", body)
 		}
 		d.Clock.Advance(signingkey.RotateEvery)

@@ -1,0 +1,7 @@
+package signingkey
+
+// Ages, for the tests.
+const (
+	RotateEvery    = rotateEvery
+	PublishRetired = publishRetired
+)
