@@ -45,7 +45,7 @@ type App struct {
 	Records      *audit.Recorder
 	Decisions    *decision.Recorder
 	Engine       *engine.Engine
-	Judge        *signin.Judge
+	SignIn       *signin.Engine
 	Tenants      *tenant.Directory
 	Applications *application.Directory
 	BasePolicies compiler.Files
@@ -125,7 +125,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		Records:      audit.NewRecorder(d, c, log),
 		Decisions:    decisions,
 		Engine:       decider,
-		Judge:        &signin.Judge{Engine: decider, Decisions: decisions, Clock: c},
+		SignIn:       &signin.Engine{Policies: decider, Decisions: decisions, Tenants: tenants, Clock: c},
 		Tenants:      tenants,
 		Applications: applications,
 		BasePolicies: base,

@@ -17,7 +17,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
@@ -32,19 +31,11 @@ func (a *App) doors(hosted *pages.Door) *http.ServeMux {
 	gate := admin.NewGate(admin.Deps{DB: a.DB, Access: a.Access, Engine: a.Engine, Decisions: a.Decisions, Clock: a.Clock})
 	oidc.New(oidc.Deps{
 		DB: a.DB, Applications: a.Applications, Access: a.Access, Keys: a.Keys, Ring: a.Ring, Records: a.Records, Clock: a.Clock,
-		MaySignIn: a.maySignIn, Refuse: hosted.Refuse,
+		SignIn: a.SignIn, Refuse: hosted.Refuse,
 	}).Register(mux)
 	a.PDP.Register(mux)
 	admin.Mount(mux, gate, a.operations()...)
 	return mux
-}
-
-func (a *App) maySignIn(ctx context.Context, tx *db.Tx, s session.Session, app id.ID) (signin.Verdict, error) {
-	t, err := a.Tenants.ByID(ctx, tx.Tenant())
-	if err != nil {
-		return signin.Verdict{}, err
-	}
-	return a.Judge.Ask(ctx, tx, signin.Question{User: s.User, AMR: s.AMR, Application: app, Settings: t.Settings})
 }
 
 // operations is the management API, feature by feature.

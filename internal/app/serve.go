@@ -134,7 +134,7 @@ func counter(name, help string, value func() int64) prometheus.Collector {
 
 // Pages returns the hosted pages.
 func (a *App) Pages() (*pages.Door, error) {
-	return pages.New(pages.Deps{DB: a.DB, Tenants: a.Tenants, Applications: a.Applications, Hasher: a.Hasher, TOTP: a.TOTP, Queue: a.Queue, Judge: a.Judge})
+	return pages.New(pages.Deps{DB: a.DB, Tenants: a.Tenants, Applications: a.Applications, Hasher: a.Hasher, TOTP: a.TOTP, Queue: a.Queue, SignIn: a.SignIn})
 }
 
 // Jobs returns a runner of every kind of job.

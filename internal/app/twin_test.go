@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
@@ -98,7 +99,7 @@ func newTwin(w *world.World, operator, slug string) *twin {
 	uid, _ := id.Parse(user)
 	var sid id.ID
 	err := w.Update(context.Background(), by, func(tx *db.Tx) error {
-		s, _, err := session.Start(context.Background(), tx, session.New{User: uid, AMR: []string{"pwd"}})
+		s, _, err := session.Start(context.Background(), tx, session.New{User: uid, AMR: []string{"pwd"}, ACR: signin.OneFactor})
 		sid = s.ID
 		return err
 	})

@@ -89,65 +89,53 @@ func (d *Door) authorizeTo(w http.ResponseWriter, r *http.Request, p params, app
 		}
 		q.Subject = h.Subject
 	}
-	s, err := d.situationOf(r, c, &q, app)
+	now, on, err := d.standing(r, c, &q, app)
 	if err != nil {
 		return err
 	}
-	switch missing := q.decide(s); {
-	case missing == "":
-		return d.grant(w, r, app, &q, *s.session, nil)
+	switch code := missing(now.Next()); {
+	case code == "":
+		return d.grant(w, r, app, &q, *on, nil)
 	case q.None:
-		return t.fail(missing, "prompt=none was asked for, but the person has to do something first.")
+		return t.fail(code, "prompt=none was asked for, but the person has to do something first.")
 	}
-	return d.interact(w, r, app, &q, s)
+	return d.interact(w, r, now)
 }
 
-// situationOf finds out who is in front of the browser and what they have allowed.
-func (d *Door) situationOf(r *http.Request, c caller.Caller, q *request, app *application.Application) (situation, error) {
-	s := situation{ask: q.consentScopes(app)}
-	err := d.DB.View(r.Context(), c, func(tx *db.Tx) error {
-		s.now = tx.Now()
+// standing returns where a flow for the request would stand, and the browser's session that counts
+// for it, or nil. The session of another person than the request insists on does not count.
+func (d *Door) standing(r *http.Request, c caller.Caller, q *request, app *application.Application) (signin.Standing, *session.Session, error) {
+	type answer struct {
+		standing signin.Standing
+		session  *session.Session
+	}
+	a, err := db.Read(r.Context(), d.DB, c, func(tx *db.Tx) (answer, error) {
+		var on *session.Session
 		found, err := session.Find(r.Context(), tx, web.Cookie(r, session.Cookie))
-		if errors.Is(err, session.ErrNone) {
-			return nil
+		if err != nil && !errors.Is(err, session.ErrNone) {
+			return answer{}, err
 		}
-		if err != nil {
-			return err
+		if err == nil && (q.Subject == "" || q.Subject == found.User.String()) {
+			on = &found
 		}
-		s.session = &found
-		if s.verdict, err = d.MaySignIn(r.Context(), tx, found, app.ID); err != nil {
-			return err
-		}
-		if len(s.ask) > 0 {
-			s.consented, err = grant.Consented(r.Context(), tx, found.User, app.ID)
-		}
-		return err
+		s, err := d.SignIn.Standing(r.Context(), tx, on, q.demand(app))
+		return answer{s, on}, err
 	})
-	return s, err
+	return a.standing, a.session, err
 }
 
-// interact sends the browser to the sign-in pages, which bring it back to
+// interact begins the flow and sends the browser to the sign-in pages, which bring it back to
 // authorizeContinue.
-func (d *Door) interact(w http.ResponseWriter, r *http.Request, app *application.Application, q *request, s situation) error {
-	n := signin.New{
-		Kind: signin.Authorize, Browser: web.Browser(w, r), Application: app.ID, Request: q.encode(), ReturnTo: continuePath,
-		LoginHint: q.LoginHint, Locales: q.Locales, Reauthenticate: q.Login, MaxAge: q.maxAge(), RequireMFA: q.RequireMFA,
-		ConsentScopes: s.ask, ForceConsent: q.Consent,
-	}
-	// A session of somebody else than the request insists on is no credit at all.
-	if s.session != nil && (q.Subject == "" || q.Subject == s.session.User.String()) {
-		n.Credit = &signin.Credit{Session: s.session.ID, User: s.session.User, AMR: s.session.AMR, AuthTime: s.session.AuthTime}
-	}
-	var f signin.Flow
-	err := d.DB.Update(r.Context(), web.CallerOf(r), func(tx *db.Tx) (err error) {
-		f, err = signin.Begin(r.Context(), tx, n)
-		return err
+func (d *Door) interact(w http.ResponseWriter, r *http.Request, s signin.Standing) error {
+	b := signin.Browser{Secret: web.Browser(w, r)}
+	begun, err := db.Write(r.Context(), d.DB, web.CallerOf(r), func(tx *db.Tx) (signin.Standing, error) {
+		return d.SignIn.Advance(r.Context(), tx, s, b, nil)
 	})
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	seeOther(w, web.SiteOf(r).Local(signinPath)+"?flow="+f.ID.String())
+	seeOther(w, web.SiteOf(r).Local(signinPath)+"?flow="+begun.Flow.ID.String())
 	return nil
 }
 

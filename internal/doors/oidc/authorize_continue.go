@@ -23,21 +23,25 @@ func (d *Door) authorizeContinue(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	browser := web.Browser(w, r)
-	var f signin.Flow
-	var s session.Session
-	err = d.DB.View(ctx, c, func(tx *db.Tx) (err error) {
-		if f, err = signin.Load(ctx, tx, flow, browser); err != nil {
-			return err
+	was, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (finished, error) {
+		f, err := signin.Load(ctx, tx, flow, browser)
+		if err != nil {
+			return finished{}, err
 		}
-		s, err = session.Find(ctx, tx, web.Cookie(r, session.Cookie))
+		now, err := d.SignIn.Inspect(ctx, tx, f)
+		if err != nil {
+			return finished{}, err
+		}
+		s, err := session.Find(ctx, tx, web.Cookie(r, session.Cookie))
 		if errors.Is(err, session.ErrNone) {
 			s, err = session.Session{}, nil
 		}
-		return err
+		return finished{f, now.Next(), s}, err
 	})
 	if err != nil {
 		return err
 	}
+	f := was.flow
 	q, err := decodeRequest(f.Request)
 	if err != nil || f.Kind != signin.Authorize || q.Application != f.Application {
 		return signin.ErrGone.Because(err)
@@ -50,7 +54,7 @@ func (d *Door) authorizeContinue(w http.ResponseWriter, r *http.Request) error {
 	if app.Status != application.Active || !app.MatchesRedirect(q.Target.URI) {
 		return onPage("oauth.client_changed", "The application was changed while you signed in. Go back to it and start again.")
 	}
-	err = d.finish(w, r, app, f, &q, s, browser)
+	err = d.finish(w, r, app, was, &q, browser)
 	if errors.Is(err, signin.ErrNotDone) {
 		seeOther(w, web.SiteOf(r).Local(signinPath)+"?flow="+f.ID.String())
 		return nil
@@ -61,8 +65,16 @@ func (d *Door) authorizeContinue(w http.ResponseWriter, r *http.Request) error {
 	return atTarget(ctx, q.Target, err)
 }
 
+// finished is a flow that the pages say is done.
+type finished struct {
+	flow    signin.Flow     // as it was saved
+	next    signin.Step     // what it needs by what is true now
+	session session.Session // the browser's; zero without one
+}
+
 // finish consumes the flow and answers the application.
-func (d *Door) finish(w http.ResponseWriter, r *http.Request, app *application.Application, f signin.Flow, q *request, s session.Session, browser string) error {
+func (d *Door) finish(w http.ResponseWriter, r *http.Request, app *application.Application, was finished, q *request, browser string) error {
+	f, s := was.flow, was.session
 	consume := func(ctx context.Context, tx *db.Tx) error {
 		_, err := signin.Finish(ctx, tx, f.ID, browser)
 		return err
@@ -85,6 +97,11 @@ func (d *Door) finish(w http.ResponseWriter, r *http.Request, app *application.A
 		return refuse(codeLoginRequired, "The session that was started for this has ended already.")
 	case q.Subject != "" && q.Subject != s.User.String():
 		return refuse(codeLoginRequired, "Somebody else signed in than the request asked for.")
+	}
+	// What the person had to prove may have become more since the pages were done: an authenticator
+	// app was set up elsewhere, or the policies changed.
+	if was.next != signin.Done {
+		return signin.ErrNotDone
 	}
 	if _, ok := q.acrOf(s); !ok {
 		return refuse(codeUnmetAuthentication, "The person could not sign in as strongly as the essential acr asks for.")

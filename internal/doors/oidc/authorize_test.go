@@ -302,7 +302,7 @@ func TestPromptAndMaxAge(t *testing.T) {
 		} {
 			at := toSignIn(t, b.Visit(c.authorizeURL(challenge, kv...)))
 			f := b.flow(at)
-			if !f.Session.IsZero() || len(f.AMR) != 0 {
+			if !f.Session.IsZero() || len(f.Proofs) != 0 {
 				t.Errorf("%s: the old session counts: %+v", name, f)
 			}
 			if f.User != w.user.ID {

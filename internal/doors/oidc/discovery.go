@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -61,7 +61,7 @@ func describe(issuer string) metadata {
 		ResponseTypes:     []string{"code"},
 		ResponseModes:     []string{modeQuery, modeFormPost},
 		GrantTypes:        grantTypeNames(),
-		ACRValues:         []string{session.OneFactor, session.TwoFactors},
+		ACRValues:         signin.Classes,
 		SubjectTypes:      []string{"public"},
 		IDTokenAlgs:       jose.Signing,
 		TokenAuth:         anyone,

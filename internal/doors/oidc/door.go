@@ -10,7 +10,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
@@ -39,9 +38,7 @@ type Deps struct {
 	Ring         grant.Deriver
 	Records      *audit.Recorder
 	Clock        clock.Clock
-	// MaySignIn asks the policies whether somebody who is signed in may enter an
-	// application, and with which factors.
-	MaySignIn func(ctx context.Context, tx *db.Tx, s session.Session, application id.ID) (signin.Verdict, error)
+	SignIn       *signin.Engine
 	// Refuse shows an error page; nil for web.WriteRefusal.
 	Refuse func(http.ResponseWriter, *http.Request, web.Refusal)
 }

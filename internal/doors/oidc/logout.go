@@ -91,17 +91,23 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 	if err != nil {
 		return err
 	}
-	n := signin.New{
-		Kind: signin.SignOut, Browser: web.Browser(w, r), Application: e.App, Request: b, ReturnTo: logoutContinuePath,
+	demand := signin.Demand{
+		Kind: signin.SignOut, Application: e.App, Request: b, ReturnTo: logoutContinuePath,
 		Locales: e.Locale, PostLogoutName: e.Name,
-		Credit: &signin.Credit{Session: s.ID, User: s.User, AMR: s.AMR, AuthTime: s.AuthTime},
 	}
-	f, err := db.Write(ctx, d.DB, c, func(tx *db.Tx) (signin.Flow, error) { return signin.Begin(ctx, tx, n) })
+	browser := signin.Browser{Secret: web.Browser(w, r)}
+	begun, err := db.Write(ctx, d.DB, c, func(tx *db.Tx) (signin.Standing, error) {
+		now, err := d.SignIn.Standing(ctx, tx, &s, demand)
+		if err != nil {
+			return now, err
+		}
+		return d.SignIn.Advance(ctx, tx, now, browser, nil)
+	})
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	seeOther(w, web.SiteOf(r).Local(signoutPath)+"?flow="+f.ID.String())
+	seeOther(w, web.SiteOf(r).Local(signoutPath)+"?flow="+begun.Flow.ID.String())
 	return nil
 }
 

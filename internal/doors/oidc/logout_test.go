@@ -103,7 +103,7 @@ func TestLogoutAsks(t *testing.T) {
 			if a := b.Visit(again); a.Header.Get("Location") != loc || !w.sessionLives(s) {
 				t.Errorf("%s, not confirmed: %d %s", name, a.Status, a.Header.Get("Location"))
 			}
-			w.Do(w.c, func(tx *db.Tx) error { f.SignedOut = true; return signin.Save(ctx, tx, &f, signin.Policy{}) })
+			b.change(f, func(_ *db.Tx, s *signin.Standing) error { s.Flow.SignedOut = true; return nil })
 			if a := w.browser().Visit(again); a.Status != http.StatusNotFound || !w.sessionLives(s) {
 				t.Errorf("%s, another browser: %d", name, a.Status)
 			}
@@ -203,7 +203,7 @@ func TestLogoutHintsThatAreNone(t *testing.T) {
 		}
 		f := b.flow(toSignOut(t, "no hint", b.Visit(w.logoutURL("client_id", c.ClientID, "post_logout_redirect_uri", afterLogout))))
 		// It is no sign-in.
-		w.Do(w.c, func(tx *db.Tx) error { g := f; g.Denied = true; return signin.Save(ctx, tx, &g, signin.Policy{}) })
+		b.change(f, func(_ *db.Tx, s *signin.Standing) error { s.Flow.Denied = true; return nil })
 		if a := b.Visit(w.issuer + "/oauth2/authorize/continue?flow=" + f.ID.String()); a.Status != http.StatusNotFound {
 			t.Errorf("a sign-out at authorize: %d %s", a.Status, a.Header.Get("Location"))
 		}

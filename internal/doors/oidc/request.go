@@ -243,14 +243,14 @@ func checkClaims(q *request, p params, app *application.Application) error {
 		values := w.strings()
 		if w.Essential && len(values) > 0 {
 			if q.ACR = known(values); len(q.ACR) == 0 {
-				return t.fail(codeUnmetAuthentication, "None of the essential acr values can be met here; there are %s and %s.", session.OneFactor, session.TwoFactors)
+				return t.fail(codeUnmetAuthentication, "None of the essential acr values can be met here; there are %s and %s.", signin.OneFactor, signin.TwoFactors)
 			}
-			q.RequireMFA = !slices.Contains(q.ACR, session.OneFactor)
+			q.RequireMFA = !slices.Contains(q.ACR, signin.OneFactor)
 			return nil
 		}
 		wished = append(wished, values...)
 	}
-	if k := known(wished); len(k) > 0 && k[0] == session.TwoFactors {
+	if k := known(wished); len(k) > 0 && k[0] == signin.TwoFactors {
 		q.RequireMFA = true
 	}
 	return nil
@@ -258,7 +258,7 @@ func checkClaims(q *request, p params, app *application.Application) error {
 
 // known returns those of values that are classes of ours.
 func known(values []string) []string {
-	return slices.DeleteFunc(slices.Clone(values), func(s string) bool { return s != session.OneFactor && s != session.TwoFactors })
+	return slices.DeleteFunc(slices.Clone(values), func(s string) bool { return s != signin.OneFactor && s != signin.TwoFactors })
 }
 
 // maxAge is MaxAge as a duration; nil stays nil.
@@ -291,42 +291,34 @@ func (q *request) acrOf(s session.Session) (acr string, ok bool) {
 	if len(q.ACR) == 0 || slices.Contains(q.ACR, s.ACR) {
 		return s.ACR, true
 	}
-	if s.ACR == session.TwoFactors && slices.Contains(q.ACR, session.OneFactor) {
-		return session.OneFactor, true
+	if s.ACR == signin.TwoFactors && slices.Contains(q.ACR, signin.OneFactor) {
+		return signin.OneFactor, true
 	}
 	return "", false
 }
 
-// situation is what decide has to know besides the request.
-type situation struct {
-	session   *session.Session // the browser's, nil without one
-	consented []string         // what its user has allowed the application before
-	ask       []string         // what must be allowed
-	verdict   signin.Verdict   // what the policies say of the session's user; zero without a session
-	now       time.Time
+// demand is what the sign-in flow for the request is begun with.
+func (q *request) demand(app *application.Application) signin.Demand {
+	return signin.Demand{
+		Kind: signin.Authorize, Application: app.ID, Request: q.encode(), ReturnTo: continuePath,
+		LoginHint: q.LoginHint, Locales: q.Locales, Reauthenticate: q.Login, MaxAge: q.maxAge(), RequireMFA: q.RequireMFA,
+		ConsentScopes: q.consentScopes(app), ForceConsent: q.Consent,
+	}
 }
 
-// decide returns "" when the request can be answered at once, else the error code
-// that it gets if no page may be shown. It is pure.
-func (q *request) decide(s situation) string {
-	switch {
-	case s.session == nil, !signin.Fresh(s.session.AuthTime, s.now, q.Login, q.maxAge()):
-		return codeLoginRequired
-	case q.Subject != "" && q.Subject != s.session.User.String():
-		return codeLoginRequired
-	case s.verdict.Refused: // the pages say so, and that it is no use to sign in again
+// missing returns the error code of a request that needs a step before it can be answered, if no
+// page may be shown for it (OpenID Connect Core §3.1.2.6). It is "" for a request that needs none.
+func missing(step signin.Step) string {
+	switch step {
+	case signin.Done:
+		return ""
+	case signin.Refuse: // the pages say so, and that it is no use to sign in again
 		return codeAccessDenied
-	case (q.RequireMFA || s.verdict.SecondFactor) && s.session.ACR != session.TwoFactors:
-		return codeLoginRequired
-	case q.Consent && len(s.ask) > 0:
+	case signin.AskConsent:
 		return codeConsentRequired
+	case signin.AskPassword, signin.AskEmail, signin.AskTOTP, signin.EnrolTOTP, signin.StartSession, signin.AskSignOut:
 	}
-	for _, scope := range s.ask {
-		if !slices.Contains(s.consented, scope) {
-			return codeConsentRequired
-		}
-	}
-	return ""
+	return codeLoginRequired
 }
 
 // encode is what the sign-in flow keeps of the request.

@@ -169,7 +169,7 @@ func TestStepUp(t *testing.T) {
 		at := toSignIn(t, b.Visit(c.authorizeURL(challenge, "claims", essential("aal2"))))
 		toSignIn(t, b.Visit(b.complete(at, w.user, true, signin.Password)))
 		at = toSignIn(t, b.Visit(c.authorizeURL(challenge, "claims", essential("aal2"))))
-		q := w.response(t, b.Visit(b.complete(at, w.user, true, signin.Password, signin.OTP)))
+		q := w.response(t, b.Visit(b.complete(at, w.user, true, signin.Password, signin.TOTP)))
 		got := c.redeem(t, q.Get("code"), verifier)
 		if id, _ := w.claims(t, got.ID, "JWT"); id["acr"] != "aal2" {
 			t.Errorf("acr after step-up: %v", id)

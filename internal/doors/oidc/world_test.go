@@ -94,14 +94,19 @@ type browser struct {
 func (w *scene) browser() *browser { return &browser{w.Browser("acme"), w} }
 
 // signIn starts a session as the sign-in pages would, and puts it in the browser.
-func (b *browser) signIn(u user.User, amr ...string) (s session.Session) {
+func (b *browser) signIn(u user.User, proved ...*signin.Method) session.Session {
 	b.w.T.Helper()
-	if len(amr) == 0 {
-		amr = []string{signin.Password}
+	if len(proved) == 0 {
+		proved = []*signin.Method{signin.Password}
 	}
+	var amr []string
+	for _, m := range proved {
+		amr = append(amr, m.AMR)
+	}
+	var s session.Session
 	var token secret.String
 	b.w.Do(b.w.c, func(tx *db.Tx) (err error) {
-		s, token, err = session.Start(ctx, tx, session.New{User: u.ID, UserName: u.Email, AMR: amr})
+		s, token, err = session.Start(ctx, tx, session.New{User: u.ID, UserName: u.Email, AMR: amr, ACR: signin.ClassOf(amr)})
 		return err
 	})
 	b.SetCookie("session", token.Reveal())
@@ -110,29 +115,42 @@ func (b *browser) signIn(u user.User, amr ...string) (s session.Session) {
 
 // complete does what the sign-in pages do for a flow: u proves methods, a session is
 // started, and consent given or not. It returns where the pages send the browser then.
-func (b *browser) complete(at string, u user.User, allow bool, amr ...string) string {
+func (b *browser) complete(at string, u user.User, allow bool, proved ...*signin.Method) string {
 	b.w.T.Helper()
 	f := b.flow(at)
-	var s session.Session
-	if f.Session.IsZero() || len(amr) > 0 || f.User != u.ID {
-		s = b.signIn(u, amr...)
-	} else {
-		s.ID, s.AMR = f.Session, f.AMR
+	on := f.Session
+	if f.Session.IsZero() || len(proved) > 0 || f.User != u.ID {
+		if len(proved) == 0 {
+			proved = []*signin.Method{signin.Password}
+		}
+		on = b.signIn(u, proved...).ID
 	}
-	b.w.Do(b.w.c, func(tx *db.Tx) error {
-		g := f
-		for _, m := range s.AMR {
-			g.Prove(u.ID, m, tx.Now())
+	b.change(f, func(tx *db.Tx, s *signin.Standing) error {
+		for _, m := range proved {
+			s.Prove(u.ID, m, tx.Now())
 		}
-		g.Session, g.Consented, g.Denied = s.ID, allow, !allow
-		if allow && len(f.ConsentScopes) > 0 {
-			if err := grant.Consent(ctx, tx, u.ID, f.Application, f.ConsentScopes); err != nil {
-				return err
-			}
+		s.Flow.Session, s.Flow.Consented, s.Flow.Denied = on, allow, !allow
+		if !allow || len(f.ConsentScopes) == 0 {
+			return nil
 		}
-		return signin.Save(ctx, tx, &g, signin.Policy{})
+		return grant.Consent(ctx, tx, u.ID, f.Application, f.ConsentScopes)
 	})
 	return b.w.issuer + f.Return()
+}
+
+// change runs a step of a flow as the sign-in pages would.
+func (b *browser) change(f signin.Flow, do func(tx *db.Tx, s *signin.Standing) error) {
+	b.w.T.Helper()
+	b.w.Do(b.w.c, func(tx *db.Tx) error {
+		s, err := b.w.App.SignIn.Inspect(ctx, tx, f)
+		if err != nil {
+			return err
+		}
+		_, err = b.w.App.SignIn.Advance(ctx, tx, s, signin.Browser{}, func(_ context.Context, tx *db.Tx, s *signin.Standing) (bool, error) {
+			return true, do(tx, s)
+		})
+		return err
+	})
 }
 
 // flow loads the flow whose id is in the address that the browser was sent to.

@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
@@ -10,26 +9,22 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
-
-// maxSessions bounds how many sessions a person is shown.
-const maxSessions = 100
 
 // recent is how old the proof may be for changing how one signs in. Whoever finds
 // an open browser later must know the password (and have the app) first.
 const recent = 10 * time.Minute
 
-// account runs h for the person who is signed in; anybody else is asked to sign in
+// account runs h for the person who is signed in. Anybody else is asked to sign in
 // first and comes back to path.
 func (d *Door) account(v *visit, path string, h func(s session.Session) error) error {
 	s, err := d.signedIn(v)
 	if errors.Is(err, session.ErrNone) {
-		return d.detour(v, signin.New{ReturnTo: path})
+		return d.beginSignIn(v, signin.Demand{ReturnTo: path}, nil)
 	}
 	if err != nil {
 		return err
@@ -37,33 +32,42 @@ func (d *Door) account(v *visit, path string, h func(s session.Session) error) e
 	return h(s)
 }
 
-// guarded is account for what changes how one signs in: the proof must be recent,
-// and have both factors where the account has two. A session of before the second
-// one was set up is not enough to take it away again.
-func (d *Door) guarded(v *visit, path string, h func(s session.Session) error) error {
+// accountFor is account for changes of how one signs in. The session must be what a sign-in to the
+// account pages would give now: one from before a second factor was set up is not enough. With a
+// maxAge the proof must be that recent too.
+func (d *Door) accountFor(v *visit, path string, maxAge *time.Duration, h func(s session.Session, u user.User) error) error {
 	return d.account(v, path, func(s session.Session) error {
-		enough, maxAge := false, recent
-		if err := d.DB.View(v.ctx(), v.as(s), func(tx *db.Tx) error {
-			has, err := credential.Of(v.ctx(), tx, s.User)
-			enough = signin.Fresh(s.AuthTime, tx.Now(), false, &maxAge) && (!has.TOTP || s.ACR == session.TwoFactors)
-			return err
-		}); err != nil {
+		demand := signin.Demand{Kind: signin.Account, ReturnTo: path, MaxAge: maxAge}
+		now, err := db.Read(v.ctx(), d.DB, v.as(s), func(tx *db.Tx) (signin.Standing, error) {
+			return d.SignIn.Standing(v.ctx(), tx, &s, demand)
+		})
+		if err != nil {
 			return err
 		}
-		if !enough {
-			return d.detour(v, signin.New{ReturnTo: path, MaxAge: &maxAge, Credit: &signin.Credit{Session: s.ID, User: s.User, AMR: s.AMR, AuthTime: s.AuthTime}})
+		if now.Next() != signin.Done {
+			return d.beginSignIn(v, demand, &s)
 		}
-		return h(s)
+		return h(s, now.Facts.User)
 	})
 }
 
-func (d *Door) detour(v *visit, n signin.New) error {
-	s, err := d.begin(v, n, nil)
+// guarded is accountFor with a recent proof.
+func (d *Door) guarded(v *visit, path string, h func(s session.Session, u user.User) error) error {
+	maxAge := recent
+	return d.accountFor(v, path, &maxAge, h)
+}
+
+// beginSignIn sends the browser, whose session is on (nil for none), to the sign-in pages.
+func (d *Door) beginSignIn(v *visit, demand signin.Demand, on *session.Session) error {
+	s, err := d.begin(v, demand, on, nil)
 	if err != nil {
 		return err
 	}
-	return v.redirect("/signin?flow=" + s.flow.ID.String())
+	return v.redirectToFlow(s.Flow.ID)
 }
+
+// as is the caller of what a signed-in person does.
+func (v *visit) as(s session.Session) caller.Caller { return v.caller.As(s.Actor(v.site.Tenant)) }
 
 // noticeOf is what the parameter done says at the top of an account page.
 func (v *visit) noticeOf() *notice {
@@ -124,82 +128,4 @@ func (d *Door) showAccount(v *visit) error {
 		}
 		return d.render(v, http.StatusOK, p)
 	})
-}
-
-// showSessions lists where the person is signed in.
-func (d *Door) showSessions(v *visit) error {
-	return d.account(v, "/account/sessions", func(s session.Session) error {
-		var (
-			all []session.Session
-			now time.Time
-		)
-		if err := d.DB.View(v.ctx(), v.as(s), func(tx *db.Tx) (err error) {
-			now = tx.Now()
-			all, err = session.List(v.ctx(), tx, filter.All(), s.User, id.ID{}, maxSessions)
-			return err
-		}); err != nil {
-			return err
-		}
-		p := &sessionsPage{frame: frame{Title: say("sessions.title"), Tabs: tabs(v.site.Path, "sessions"), Notice: v.noticeOf()}, Others: len(all) > 1}
-		for _, o := range all {
-			row := sessionRow{
-				ID: o.ID.String(), Device: deviceOf(o.Agent), Seen: say("sessions.active", "Ago", ago(now, o.LastSeen)), Address: o.Address,
-				Started: utcMinute(o.CreatedAt), StartedAt: o.CreatedAt.UTC().Format(time.RFC3339), Current: o.ID == s.ID,
-			}
-			if row.Current { // this very one first
-				p.Sessions = append([]sessionRow{row}, p.Sessions...)
-			} else {
-				p.Sessions = append(p.Sessions, row)
-			}
-		}
-		return d.render(v, http.StatusOK, p)
-	})
-}
-
-// revokeSession signs out one of the person's other browsers, or all of them.
-func (d *Door) revokeSession(v *visit) error {
-	return d.account(v, "/account/sessions", func(s session.Session) error {
-		which := v.form.Get("session")
-		err := d.DB.Update(v.ctx(), v.as(s), func(tx *db.Tx) error {
-			if which == "others" {
-				_, err := session.RevokeAll(v.ctx(), tx, s.User, s.ID, "account")
-				return err
-			}
-			other, err := id.Parse(which)
-			if err != nil {
-				return session.ErrNotFound
-			}
-			o, err := session.Get(v.ctx(), tx, other)
-			if err != nil {
-				return err
-			}
-			if o.User != s.User { // somebody else's does not exist from here
-				return session.ErrNotFound
-			}
-			return session.Revoke(v.ctx(), tx, other, "account")
-		})
-		if err != nil && fault.Of(err) != fault.NotFound {
-			return err
-		}
-		return v.redirect("/account/sessions?done=session")
-	})
-}
-
-// serveSession answers whether the browser is signed in, for reverse proxies: 200
-// with the session as JSON, or 401.
-func (d *Door) serveSession(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	s, err := d.sessionOf(r)
-	if err != nil && !errors.Is(err, session.ErrNone) {
-		web.NoteError(r.Context(), err)
-	}
-	h.Set("Content-Type", "application/json")
-	if err != nil {
-		f := fault.As(err)
-		w.WriteHeader(statusOfKind(f.Kind))
-		_ = json.NewEncoder(w).Encode(map[string]any{"code": f.Code, "detail": f.Reason, "request_id": web.RequestIDOf(r.Context())})
-		return
-	}
-	_ = json.NewEncoder(w).Encode(session.ViewOf(s)) // the reader has gone; nothing is left to say
 }

@@ -3,18 +3,19 @@ package pages
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // showPassword asks for the current and the new password.
 func (d *Door) showPassword(v *visit) error {
-	return d.account(v, "/account/password", func(s session.Session) error {
+	return d.accountFor(v, "/account/password", nil, func(s session.Session, _ user.User) error {
 		return d.passwordPage(v, s, http.StatusOK, nil)
 	})
 }
@@ -28,18 +29,11 @@ func (d *Door) passwordPage(v *visit, s session.Session, status int, problems []
 	return d.render(v, status, p)
 }
 
-// changePassword sets a new password: other browsers are signed out, and this
+// changePassword sets a new password. Other browsers are signed out, and this
 // one's session goes on under a new token.
 func (d *Door) changePassword(v *visit) error {
-	return d.account(v, "/account/password", func(s session.Session) error {
+	return d.accountFor(v, "/account/password", nil, func(s session.Session, u user.User) error {
 		current, next := secret.String(v.form.Get("current_password")), secret.String(v.form.Get("password"))
-		var u user.User
-		if err := d.DB.View(v.ctx(), v.as(s), func(tx *db.Tx) (err error) {
-			u, err = user.Get(v.ctx(), tx, s.User)
-			return err
-		}); err != nil {
-			return err
-		}
 		var problems []problem
 		if current.IsZero() {
 			problems = append(problems, problem{"current_password", say("problem.current_missing")})
@@ -52,9 +46,9 @@ func (d *Door) changePassword(v *visit) error {
 		if len(problems) > 0 {
 			return d.passwordPage(v, s, refused, problems)
 		}
-		p, count, blocked, err := d.check(v, u.Login(), current)
+		try, wait, err := d.tryPassword(v, u.Login(), current)
 		var phc string
-		if err == nil && p.ok {
+		if err == nil && try.OK() {
 			phc, err = d.Hasher.Hash(v.ctx(), next)
 		}
 		switch {
@@ -62,37 +56,49 @@ func (d *Door) changePassword(v *visit) error {
 			return d.passwordPage(v, s, http.StatusServiceUnavailable, []problem{{Text: say("problem.busy")}})
 		case err != nil:
 			return err
-		case blocked > 0:
-			return d.passwordPage(v, s, v.limited(blocked), []problem{{Text: say("problem.locked_code", "Wait", waiting(blocked))}})
+		case wait > 0:
+			return d.passwordPage(v, s, v.limited(wait), []problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
 		}
-		var (
-			ok    bool
-			token secret.String
-		)
-		set := v.tenant.Settings
-		err = d.DB.Update(v.ctx(), v.as(s), func(tx *db.Tx) (err error) {
-			if ok, err = p.prove(v.ctx(), tx, count, u.Login()); err != nil || !ok {
-				return err
+		renewed, err := db.Write(v.ctx(), d.DB, v.as(s), func(tx *db.Tx) (*signin.Started, error) {
+			if ok, err := try.Use(v.ctx(), tx); err != nil || !ok {
+				return nil, err
 			}
 			if err := credential.SetPassword(v.ctx(), tx, u.ID, phc); err != nil {
-				return err
+				return nil, err
 			}
 			if _, err := session.RevokeAll(v.ctx(), tx, u.ID, s.ID, "password.change"); err != nil {
-				return err
+				return nil, err
 			}
 			if err := d.report(v, tx, u, passwordChanged); err != nil {
-				return err
+				return nil, err
 			}
-			_, token, err = session.Renew(v.ctx(), tx, s.ID, session.New{User: u.ID, UserName: u.Login(), AMR: s.AMR, ACR: s.ACR, AuthTime: s.AuthTime, Max: set.SessionMax})
-			return err
+			renewed, err := d.SignIn.Renew(v.ctx(), tx, s)
+			return &renewed, err
 		})
 		if err != nil {
 			return err
 		}
-		if !ok {
+		if renewed == nil {
 			return d.passwordPage(v, s, refused, []problem{{"current_password", say("problem.current_wrong")}})
 		}
-		web.SetCookie(v.w, v.r, session.Cookie, token.Reveal(), set.SessionMax)
+		v.setSession(renewed)
 		return v.redirect("/account?done=password")
 	})
+}
+
+// tryPassword finds the account of login and verifies the password. wait is how long to wait after
+// too many tries.
+func (d *Door) tryPassword(v *visit, login string, password secret.String) (signin.PasswordTry, time.Duration, error) {
+	type found struct {
+		try  signin.PasswordTry
+		wait time.Duration
+	}
+	f, err := db.Read(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (found, error) {
+		try, wait, err := signin.FindPassword(v.ctx(), tx, login, v.browser)
+		return found{try, wait}, err
+	})
+	if err != nil || f.wait > 0 {
+		return f.try, f.wait, err
+	}
+	return f.try, 0, f.try.Verify(v.ctx(), d.Hasher, password)
 }

@@ -61,7 +61,7 @@ func TestAWalkInChromium(t *testing.T) {
 		}
 		g.setCookie(strings.TrimPrefix(c.Name, "gh_"), c.Value)
 	}
-	flow := g.authorize(app, func(n *signin.New) { n.ConsentScopes = []string{"openid", "email"} })
+	flow := g.authorize(app, nil, func(n *signin.Demand) { n.ConsentScopes = []string{"openid", "email"} })
 
 	p.Goto(h.url + "/signin?flow=" + flow)
 	look("Sign in")

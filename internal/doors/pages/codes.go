@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/pquerna/otp"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
 // qrImage is the otpauth address as a QR code, in a data URL: nothing about a
@@ -45,6 +47,15 @@ func grouped(s string) string {
 func codesFile(tenant, person string, codes []string) template.URL {
 	text := tenant + "\n" + person + "\n\n" + strings.Join(codes, "\n") + "\n"
 	return template.URL("data:text/plain;charset=utf-8;base64," + base64.StdEncoding.EncodeToString([]byte(text)))
+}
+
+func (v *visit) codesPage(person string, codes []secret.String, next string) *codesPage {
+	p := &codesPage{frame: frame{Title: say("codes.title")}, Continue: v.site.Local(next), File: v.site.Slug + "-recovery-codes.txt"}
+	for _, c := range codes {
+		p.Codes = append(p.Codes, c.Reveal())
+	}
+	p.Download = codesFile(v.site.Name, person, p.Codes)
+	return p
 }
 
 // tabs are the account pages; current is "home", "password", "totp" or "sessions".

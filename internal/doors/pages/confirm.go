@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
@@ -17,33 +16,34 @@ import (
 // confirmation is a mailed link that confirms an address, as this browser sees it.
 type confirmation struct {
 	user user.User
-	flow *state // the flow of this browser in which the account was made, or nil
+	flow *signin.Standing // of the flow of this browser in which the account was created, or nil
 }
 
 // findConfirmation reads a link without using it.
-func (d *Door) findConfirmation(v *visit) (c confirmation, err error) {
-	err = d.DB.View(v.ctx(), v.caller, func(tx *db.Tx) error {
+func (d *Door) findConfirmation(v *visit) (confirmation, error) {
+	return db.Read(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (confirmation, error) {
 		l, err := credential.FindLink(v.ctx(), tx, v.param("token"))
 		if err != nil {
-			return err
+			return confirmation{}, err
 		}
 		if l.Kind != credential.Verify {
-			return credential.ErrNoLink
+			return confirmation{}, credential.ErrNoLink
 		}
-		if c.user, err = user.Get(v.ctx(), tx, l.User); err != nil {
-			return err
+		u, err := user.Get(v.ctx(), tx, l.User)
+		if err != nil {
+			return confirmation{}, err
 		}
-		c.flow = nil
-		s, err := d.load(v.ctx(), tx, v, v.flowID())
-		if errors.Is(err, signin.ErrGone) {
-			return nil
+		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.browser)
+		switch {
+		case errors.Is(err, signin.ErrGone):
+			return confirmation{user: u}, nil
+		case err != nil:
+			return confirmation{}, err
+		case s.Flow.Registered == u.ID || s.Flow.User == u.ID && s.Next() == signin.AskEmail:
+			return confirmation{u, &s}, nil
 		}
-		if err == nil && (s.flow.Registered == c.user.ID || s.flow.User == c.user.ID && s.next() == signin.AskEmail) {
-			c.flow = s
-		}
-		return err
+		return confirmation{user: u}, nil
 	})
-	return c, err
 }
 
 // showConfirm asks to confirm an address. A link alone does not: mail scanners
@@ -63,9 +63,9 @@ func (d *Door) confirmPage(v *visit, c confirmation, status int, problems []prob
 	hint := say("confirm.password_hint")
 	p.Password.Hint = &hint
 	if c.flow != nil {
-		p.Flow = c.flow.flow.ID.String()
-		v.speak(d, c.flow.flow.Locales)
-		if _, err := d.applicationOf(v, c.flow.flow); err != nil {
+		p.Flow = c.flow.Flow.ID.String()
+		v.speak(d, c.flow.Flow.Locales)
+		if _, err := d.applicationOf(v, c.flow.Flow); err != nil {
 			return err
 		}
 	}
@@ -80,34 +80,27 @@ func (d *Door) confirm(v *visit) error {
 	if err != nil {
 		return err
 	}
-	login := c.user.Login()
-	var (
-		p     proof
-		count attempt.SignIn
-	)
+	var try signin.PasswordTry
 	if c.flow == nil {
 		password := secret.String(v.form.Get("password"))
 		if password.IsZero() {
 			return d.confirmPage(v, c, refused, []problem{{"password", say("problem.password_missing")}})
 		}
-		var blocked time.Duration
-		p, count, blocked, err = d.check(v, login, password)
+		var wait time.Duration
+		try, wait, err = d.tryPassword(v, c.user.Login(), password)
 		switch {
 		case errors.Is(err, credential.ErrBusy):
 			return d.confirmPage(v, c, http.StatusServiceUnavailable, []problem{{Text: say("problem.busy")}})
 		case err != nil:
 			return err
-		case blocked > 0:
-			return d.confirmPage(v, c, v.limited(blocked), []problem{{Text: say("problem.locked_code", "Wait", waiting(blocked))}})
+		case wait > 0:
+			return d.confirmPage(v, c, v.limited(wait), []problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
 		}
 	}
-	wrong := false
-	use := func(ctx context.Context, tx *db.Tx, s *state) ([]problem, error) {
-		wrong = false
+	use := func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
 		if c.flow == nil {
-			ok, err := p.prove(ctx, tx, count, login)
+			ok, err := try.Use(ctx, tx)
 			if err != nil || !ok {
-				wrong = true
 				return []problem{{"password", say("problem.password_wrong")}}, err
 			}
 		}
@@ -118,25 +111,20 @@ func (d *Door) confirm(v *visit) error {
 		if err := user.VerifyEmail(ctx, tx, l.User, l.EmailKey); err != nil {
 			return nil, err
 		}
-		s.flow.Prove(l.User, signin.Password, tx.Now())
+		s.Prove(l.User, signin.Password, tx.Now())
 		return nil, nil
 	}
+	var out outcome
 	if c.flow != nil {
-		s, _, err := d.move(v, c.flow.flow.ID, c.flow.next(), use)
-		if err != nil {
-			return err
-		}
-		return d.arrive(v, s)
+		out, err = d.runStep(v, c.flow.Flow.ID, c.flow.Next(), use)
+	} else {
+		out, err = d.begin(v, signin.Demand{LoginHint: c.user.Login()}, nil, use)
 	}
-	s, err := d.begin(v, signin.New{LoginHint: login}, func(ctx context.Context, tx *db.Tx, s *state) error {
-		_, err := use(ctx, tx, s)
-		return err
-	})
 	switch {
 	case err != nil:
 		return err
-	case wrong:
-		return d.confirmPage(v, c, refused, []problem{{"password", say("problem.password_wrong")}})
+	case len(out.problems) > 0:
+		return d.confirmPage(v, c, refused, out.problems)
 	}
-	return d.arrive(v, s)
+	return d.redirectToNextStep(v, out.Standing)
 }

@@ -40,7 +40,7 @@ type Deps struct {
 	Hasher       *credential.Hasher
 	TOTP         credential.TOTP
 	Queue        *job.Queue
-	Judge        *signin.Judge
+	SignIn       *signin.Engine
 }
 
 // Door serves the pages. It is safe for concurrent use.

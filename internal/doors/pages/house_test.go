@@ -56,6 +56,7 @@ type house struct {
 	hasher    *credential.Hasher
 	totp      credential.TOTP
 	decisions *decision.Recorder
+	engine    *signin.Engine
 	client    string // where the application's answer goes
 
 	mu   sync.Mutex
@@ -107,9 +108,8 @@ func build(t *testing.T, d *testkit.Database, change func(*tenant.Settings)) *ho
 	h.runner.Handle(mail.JobKind, mail.Handle(h))
 	h.decisions = decision.NewRecorder(d.DB, keys, log)
 	t.Cleanup(h.decisions.Close)
-	door, err := pages.New(pages.Deps{DB: d.DB, Tenants: tenants, Applications: h.apps, Hasher: h.hasher, TOTP: h.totp, Queue: queue, Judge: &signin.Judge{
-		Engine: engine.New(nil, base), Decisions: h.decisions, Clock: d.Clock,
-	}})
+	h.engine = &signin.Engine{Policies: engine.New(nil, base), Decisions: h.decisions, Tenants: tenants, Clock: d.Clock}
+	door, err := pages.New(pages.Deps{DB: d.DB, Tenants: tenants, Applications: h.apps, Hasher: h.hasher, TOTP: h.totp, Queue: queue, SignIn: h.engine})
 	if err != nil {
 		t.Fatal(err)
 	}

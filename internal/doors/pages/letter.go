@@ -9,7 +9,6 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/mail"
 )
 
@@ -166,13 +165,4 @@ func (d *Door) report(v *visit, tx *db.Tx, u user.User, what changed) error {
 		p.Address = v.caller.Address.String()
 	}
 	return d.post(tx, h, u, p)
-}
-
-// reportOn is report for a user who has not been read yet.
-func (d *Door) reportOn(v *visit, tx *db.Tx, who id.ID, what changed) error {
-	u, err := user.Get(v.ctx(), tx, who)
-	if err != nil {
-		return err
-	}
-	return d.report(v, tx, u, what)
 }

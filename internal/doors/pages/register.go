@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
@@ -91,19 +90,19 @@ func (d *Door) showRegister(v *visit) error {
 	if err != nil || s == nil {
 		return err
 	}
-	return d.registerPage(v, s, http.StatusOK, person{email: s.flow.LoginHint}, nil)
+	return d.registerPage(v, *s, http.StatusOK, person{email: s.Flow.LoginHint}, nil)
 }
 
-func (d *Door) registerPage(v *visit, s *state, status int, who person, problems []problem) error {
-	if s.next() != signin.AskPassword {
-		return d.arrive(v, s)
+func (d *Door) registerPage(v *visit, s signin.Standing, status int, who person, problems []problem) error {
+	if s.Next() != signin.AskPassword {
+		return d.redirectToNextStep(v, s)
 	}
-	v.speak(d, s.flow.Locales)
-	if _, err := d.applicationOf(v, s.flow); err != nil {
+	v.speak(d, s.Flow.Locales)
+	if _, err := d.applicationOf(v, s.Flow); err != nil {
 		return err
 	}
 	p := &registerPage{
-		frame: frame{Title: say("register.page"), Flow: s.flow.ID.String()}, Email: emailField(who.email),
+		frame: frame{Title: say("register.page"), Flow: s.Flow.ID.String()}, Email: emailField(who.email),
 		GivenName: givenNameField(who.given), FamilyName: familyNameField(who.family),
 		Password: newPasswordField(say("field.choose_password"), v.tenant.Settings.PasswordMinLength),
 	}
@@ -119,7 +118,7 @@ func (d *Door) register(v *visit) error {
 	if !v.tenant.Settings.Registration {
 		return errNoRegistration
 	}
-	s, err := d.look(v, v.flowID())
+	s, err := d.readFlow(v, v.flowID())
 	if err != nil {
 		return err
 	}
@@ -127,8 +126,8 @@ func (d *Door) register(v *visit) error {
 	if len(problems) > 0 {
 		return d.registerPage(v, s, refused, who, problems)
 	}
-	if s.next() != signin.AskPassword {
-		return d.arrive(v, s)
+	if s.Next() != signin.AskPassword {
+		return d.redirectToNextStep(v, s)
 	}
 	wait, err := d.count(v, attempt.Register(v.caller.Address), attempt.Mail(who.email))
 	if err != nil {
@@ -145,29 +144,25 @@ func (d *Door) register(v *visit) error {
 		return err
 	}
 	var mailed bool
-	enter := func(ctx context.Context, tx *db.Tx, s *state) ([]problem, error) {
+	enter := func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
+		var err error
 		mailed, err = d.enter(ctx, tx, v, s, who, phc)
 		return nil, err
 	}
-	s, _, err = d.move(v, s.flow.ID, signin.AskPassword, enter)
-	if errors.Is(err, user.ErrEmailTaken) { // somebody registered it at the same moment: now it exists
-		s, _, err = d.move(v, v.flowID(), signin.AskPassword, enter)
+	out, err := d.runStep(v, s.Flow.ID, signin.AskPassword, enter)
+	if errors.Is(err, user.ErrEmailTaken) { // it was registered at the same moment: now it exists
+		out, err = d.runStep(v, s.Flow.ID, signin.AskPassword, enter)
 	}
-	switch {
-	case errors.Is(err, signin.ErrStale):
-		return v.redirect("/signin?flow=" + v.flowID().String())
-	case err != nil:
-		return err
-	case mailed:
-		return v.redirect("/register/sent?flow=" + s.flow.ID.String())
+	if err == nil && mailed {
+		return v.redirect("/register/sent?flow=" + s.Flow.ID.String())
 	}
-	return d.arrive(v, s)
+	return d.answerStep(v, out, err, nil)
 }
 
 // enter makes the account and reports whether the next step is in the mail.
-func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *state, who person, phc string) (mailed bool, err error) {
-	before := s.flow.Registered
-	s.flow.LoginHint, s.flow.Registered = who.email, id.ID{}
+func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *signin.Standing, who person, phc string) (mailed bool, err error) {
+	before := s.Flow.Registered
+	s.Flow.LoginHint, s.Flow.Registered = who.email, id.ID{}
 	is, err := user.ByLogin(ctx, tx, who.email)
 	switch {
 	case err == nil && is.ID == before && is.Status == user.Invited:
@@ -176,8 +171,8 @@ func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *state, who per
 		if err := credential.SetPassword(ctx, tx, is.ID, phc); err != nil {
 			return false, err
 		}
-		s.flow.Registered = is.ID
-		return true, d.mailConfirm(ctx, tx, v, s, is)
+		s.Flow.Registered = is.ID
+		return true, d.mailConfirm(ctx, tx, v, s.Flow.ID, is)
 	case err == nil:
 		h := v.letterhead()
 		return true, d.post(tx, h, is, existsLetter(h, is, "/signin"))
@@ -196,106 +191,9 @@ func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *state, who per
 		return false, err
 	}
 	if status == user.Active {
-		s.flow.Prove(u.ID, signin.Password, tx.Now())
+		s.Prove(u.ID, signin.Password, tx.Now())
 		return false, nil
 	}
-	s.flow.Registered = u.ID
-	return true, d.mailConfirm(ctx, tx, v, s, u)
+	s.Flow.Registered = u.ID
+	return true, d.mailConfirm(ctx, tx, v, s.Flow.ID, u)
 }
-
-func (d *Door) mailConfirm(ctx context.Context, tx *db.Tx, v *visit, s *state, u user.User) error {
-	token, err := credential.NewLink(ctx, tx, credential.Verify, u)
-	if err != nil {
-		return err
-	}
-	h := v.letterhead()
-	return d.post(tx, h, u, confirmLetter(h, u, "/confirm?token="+token.Reveal()+"&flow="+s.flow.ID.String()))
-}
-
-// count notes something that a stranger can make us do, and says how long to wait
-// when it was too often.
-func (d *Door) count(v *visit, keys ...attempt.Key) (wait time.Duration, err error) {
-	err = d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
-		verdict, err := attempt.Hold(v.ctx(), tx, keys...)
-		if err != nil {
-			return err
-		}
-		if wait = verdict.Wait(tx.Now()); wait > 0 {
-			return nil
-		}
-		_, err = attempt.Fail(v.ctx(), tx, keys...)
-		return err
-	})
-	return wait, err
-}
-
-// showRegistered says that a mail is on its way, whether the account is new or not.
-func (d *Door) showRegistered(v *visit) error {
-	s, err := d.look(v, v.flowID())
-	if err != nil {
-		return err
-	}
-	if s.next() != signin.AskPassword {
-		return d.arrive(v, s)
-	}
-	v.speak(d, s.flow.Locales)
-	return d.render(v, http.StatusOK, d.confirmMailed(v, s))
-}
-
-func (d *Door) confirmMailed(v *visit, s *state) *mailedPage {
-	address := s.flow.LoginHint
-	if !s.user.ID.IsZero() {
-		address = s.user.Email
-	}
-	p := &mailedPage{
-		frame: frame{Title: say("mailed.title"), Flow: s.flow.ID.String()}, Heading: say("mailed.title"), Lead: sayConfirmMailed, Address: address,
-		Again: v.site.Local("/register/again"), Back: v.site.Local("/register?flow=" + s.flow.ID.String()), BackLabel: say("mailed.other_address"),
-	}
-	if !v.tenant.Settings.Registration || !s.user.ID.IsZero() {
-		p.Back, p.BackLabel = v.site.Local("/signin"), say("action.back_to_signin")
-	}
-	if v.param("done") == "again" {
-		p.Notice = &notice{Tone: "good", Text: say(notices["again"])}
-	}
-	return p
-}
-
-const sayConfirmMailed = "mailed.confirm"
-
-// registerAgain sends the link once more: to whoever has registered in this flow,
-// or has proved the password of an account that is not confirmed.
-func (d *Door) registerAgain(v *visit) error {
-	s, err := d.look(v, v.flowID())
-	if err != nil {
-		return err
-	}
-	back, who, address := "/register/sent?flow=", s.flow.Registered, s.flow.LoginHint
-	if s.next() == signin.AskEmail {
-		back, who, address = "/signin?flow=", s.user.ID, s.user.Email
-	}
-	// What is counted is where the mail goes, not what a flow was begun with.
-	wait, err := d.count(v, attempt.Mail(address), attempt.Register(v.caller.Address))
-	if err != nil {
-		return err
-	}
-	if wait > 0 {
-		v.limited(wait)
-		return errTooMany
-	}
-	err = d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
-		u, err := user.Get(v.ctx(), tx, who)
-		if fault.Of(err) == fault.NotFound && err != nil || err == nil && u.Status != user.Invited {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return d.mailConfirm(v.ctx(), tx, v, s, u)
-	})
-	if err != nil {
-		return err
-	}
-	return v.redirect(back + s.flow.ID.String() + "&done=again")
-}
-
-var errTooMany = fault.New(fault.Limited, "page.too_many", "Too many tries. Wait a few minutes, then try again.")

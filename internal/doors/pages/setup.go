@@ -77,25 +77,25 @@ func (d *Door) setup(v *visit) error {
 	if err != nil {
 		return err
 	}
-	s, err := d.begin(v, signin.New{}, func(ctx context.Context, tx *db.Tx, s *state) error {
+	out, err := d.begin(v, signin.Demand{}, nil, func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
 		if _, err := credential.UseLink(ctx, tx, credential.Setup, v.form.Get("token")); err != nil {
-			return err
+			return nil, err
 		}
 		if err := unowned(ctx, tx); err != nil {
-			return err
+			return nil, err
 		}
 		u, err := user.Create(ctx, tx, user.New{Email: who.email, EmailVerified: true, GivenName: who.given, FamilyName: who.family, Locale: v.look.Locale, Status: user.Active})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := credential.SetPassword(ctx, tx, u.ID, phc); err != nil {
-			return err
+			return nil, err
 		}
 		if err := role.Give(ctx, tx, role.Everything(), role.OfUser(u.ID), role.Owner, time.Time{}); err != nil {
-			return err
+			return nil, err
 		}
-		s.flow.Prove(u.ID, signin.Password, tx.Now())
-		return nil
+		s.Prove(u.ID, signin.Password, tx.Now())
+		return nil, nil
 	})
 	switch {
 	case errors.Is(err, credential.ErrNoLink):
@@ -105,5 +105,5 @@ func (d *Door) setup(v *visit) error {
 	case err != nil:
 		return err
 	}
-	return d.arrive(v, s)
+	return d.redirectToNextStep(v, out.Standing)
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 )
 
-func consentStep(s *state, a *application.Application, problems []problem) *consentPage {
+func consentStep(s signin.Standing, a *application.Application, problems []problem) *consentPage {
 	p := &consentPage{frame: known(s, say("consent.page")), Application: nameOf(a)}
-	for _, scope := range s.flow.ConsentScopes {
+	for _, scope := range s.Flow.ConsentScopes {
 		p.Scopes = append(p.Scopes, scopeWords(scope))
 	}
 	tell(&p.frame, problems)
@@ -46,18 +46,19 @@ func scopeWords(scope string) message {
 func (d *Door) signInConsent(v *visit) error {
 	decision := v.form.Get("decision")
 	if decision != "allow" && decision != "deny" {
-		return d.showStep(v, signin.AskConsent, refused, []problem{{Text: say("problem.decision")}})
+		return d.showFormAgain(v, signin.AskConsent, refused, []problem{{Text: say("problem.decision")}})
 	}
-	return d.step(v, signin.AskConsent, func(ctx context.Context, tx *db.Tx, s *state) ([]problem, error) {
+	out, err := d.runStep(v, v.flowID(), signin.AskConsent, func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
 		if decision == "deny" {
-			s.flow.Denied = true
+			s.Flow.Denied = true
 			audit.Write(tx, audit.Event{
-				Action: "consent.refuse", Target: audit.Target{Kind: "application", ID: s.flow.Application.String()}, Outcome: audit.Refused,
-				Detail: map[string]any{"user": s.user.ID.String()},
+				Action: "consent.refuse", Target: audit.Target{Kind: "application", ID: s.Flow.Application.String()}, Outcome: audit.Refused,
+				Detail: map[string]any{"user": s.Flow.User.String()},
 			})
 			return nil, nil
 		}
-		s.flow.Consented = true
-		return nil, grant.Consent(ctx, tx, s.user.ID, s.flow.Application, s.flow.ConsentScopes)
-	}, func(_ *state, problems []problem) error { return d.showStep(v, signin.AskConsent, refused, problems) })
+		s.Flow.Consented = true
+		return nil, grant.Consent(ctx, tx, s.Flow.User, s.Flow.Application, s.Flow.ConsentScopes)
+	})
+	return d.answerStep(v, out, err, nil)
 }

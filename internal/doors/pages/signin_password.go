@@ -8,25 +8,21 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// passwordStep is the page that asks who it is. With somebody known already (a
+// passwordStep is the page that asks who it is. With a known account (a
 // session to be confirmed) only the password is asked.
-func (d *Door) passwordStep(v *visit, s *state, a *application.Application, username string, problems []problem) *signInPage {
+func (d *Door) passwordStep(v *visit, s signin.Standing, a *application.Application, username string, problems []problem) *signInPage {
 	p := &signInPage{
-		frame: frame{Title: say("signin.title"), Flow: s.flow.ID.String()}, Application: nameOf(a),
+		frame: frame{Title: say("signin.title"), Flow: s.Flow.ID.String()}, Application: nameOf(a),
 		Register: v.tenant.Settings.Registration, Password: passwordField(),
 	}
-	if !s.user.ID.IsZero() {
-		p.Person, p.Again, p.Register, username = s.user.Login(), true, false, s.user.Login()
+	if login := s.Facts.User.Login(); login != "" {
+		p.Person, p.Again, p.Register, username = login, true, false, login
 	}
 	p.Username = usernameField(username)
 	fields := []*field{&p.Username, &p.Password}
@@ -40,102 +36,14 @@ func (d *Door) passwordStep(v *visit, s *state, a *application.Application, user
 	return p
 }
 
-// proof is what a password was checked against.
-type proof struct {
-	user   user.User
-	stored string // PHC; "" for nobody
-	ok     bool
-	rehash string // PHC with the current parameters, when stored has others
-}
-
-// check looks an account up by its login and checks the password. Every way
-// through it has the same statements and one hash, so that its time tells nothing;
-// the hash is computed outside any transaction.
-func (d *Door) check(v *visit, login string, password secret.String) (p proof, count attempt.SignIn, blocked time.Duration, err error) {
-	err = d.DB.View(v.ctx(), v.caller, func(tx *db.Tx) (err error) {
-		p.user, err = user.ByLogin(v.ctx(), tx, login)
-		if err != nil && fault.Of(err) != fault.NotFound {
-			return err
-		}
-		if p.stored, err = credential.PasswordOf(v.ctx(), tx, p.user.ID); err != nil {
-			return err
-		}
-		count = attempt.ForSignIn(p.user.ID, login, v.browser, v.address())
-		verdict, err := count.Check(v.ctx(), tx)
-		blocked = verdict.Wait(tx.Now())
-		return err
-	})
-	if err != nil || blocked > 0 {
-		return p, count, blocked, err
-	}
-	if p.user.Status != user.Active && p.user.Status != user.Invited {
-		p.stored = "" // locked and deactivated accounts answer like unknown ones
-	}
-	var again bool
-	if p.ok, again, err = d.Hasher.Verify(v.ctx(), p.stored, password); err != nil {
-		return p, count, 0, err
-	}
-	if again {
-		p.rehash, err = d.Hasher.Hash(v.ctx(), password)
-	}
-	return p, count, 0, err
-}
-
-// prove ends a check in the transaction that acts on it: it counts, and says
-// whether the password is right and still the account's. The refusal is written to
-// the audit log.
-func (p proof) prove(ctx context.Context, tx *db.Tx, count attempt.SignIn, login string) (bool, error) {
-	ok := p.ok
-	if ok {
-		// Between the check and now the password may have been changed or the account closed.
-		stored, err := credential.PasswordOf(ctx, tx, p.user.ID)
-		if err != nil {
-			return false, err
-		}
-		ok = stored == p.stored
-	}
-	if ok {
-		verdict, err := count.Succeed(ctx, tx)
-		if err != nil {
-			return false, err
-		}
-		ok = !verdict.Blocked
-	}
-	if ok {
-		if p.rehash != "" {
-			credential.Rehash(tx, p.user.ID, p.stored, p.rehash)
-		}
-		return true, nil
-	}
-	verdict, err := count.Fail(ctx, tx)
-	if err != nil {
-		return false, err
-	}
-	target := audit.Target{Kind: "user", Name: login}
-	if !p.user.ID.IsZero() {
-		target = p.user.Target()
-	}
-	audit.Write(tx, audit.Event{Action: "signin.refuse", Target: target, Outcome: audit.Refused, Detail: map[string]any{"method": "password"}})
-	if verdict.Started {
-		audit.Write(tx, audit.Event{Action: "signin.lock", Target: target, Outcome: audit.Refused, Detail: map[string]any{"until": verdict.Until.Format(time.RFC3339)}})
-	}
-	return false, nil
-}
-
-// signInPassword takes the username and password.
+// signInPassword takes the username and password. It reads the flow once, with the account: the
+// hash is computed outside any transaction, and the save detects a flow that changed meanwhile.
 func (d *Door) signInPassword(v *visit) error {
 	login, wrong := v.typed("username", maxUsername)
 	password := secret.String(v.form.Get("password"))
-	show := func(status int, problems []problem) error {
-		s, err := d.look(v, v.flowID())
-		if err != nil {
-			return err
-		}
-		if s.next() != signin.AskPassword {
-			return d.arrive(v, s)
-		}
-		v.speak(d, s.flow.Locales)
-		a, err := d.applicationOf(v, s.flow)
+	show := func(s signin.Standing, status int, problems []problem) error {
+		v.speak(d, s.Flow.Locales)
+		a, err := d.applicationOf(v, s.Flow)
 		if err != nil {
 			return err
 		}
@@ -153,36 +61,53 @@ func (d *Door) signInPassword(v *visit) error {
 	} else if len(password) > 4*maxPassword {
 		problems = append(problems, problem{"password", say("problem.too_long", "Count", maxPassword)})
 	}
-	if len(problems) > 0 {
-		return show(refused, problems)
+	if v.flowID().IsZero() {
+		return signin.ErrGone
+	}
+	type found struct {
+		standing signin.Standing
+		try      signin.PasswordTry
+		wait     time.Duration
 	}
 	// The flow first: without one, nobody gets to compute a hash here.
-	if s, err := d.look(v, v.flowID()); err != nil {
-		return err
-	} else if s.next() != signin.AskPassword {
-		return d.arrive(v, s)
-	}
-	p, count, blocked, err := d.check(v, login, password)
+	was, err := db.Read(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (found, error) {
+		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.browser)
+		if err != nil || s.Next() != signin.AskPassword || len(problems) > 0 {
+			return found{standing: s}, err
+		}
+		try, wait, err := signin.FindPassword(v.ctx(), tx, login, v.browser)
+		return found{s, try, wait}, err
+	})
 	switch {
-	case errors.Is(err, credential.ErrBusy):
-		v.w.Header().Set("Retry-After", "5")
-		return show(http.StatusServiceUnavailable, []problem{{Text: say("problem.busy")}})
 	case err != nil:
 		return err
-	case blocked > 0:
-		return show(v.limited(blocked), []problem{{Text: say("problem.locked", "Wait", waiting(blocked))}})
+	case was.standing.Next() != signin.AskPassword:
+		return d.redirectToNextStep(v, was.standing)
+	case len(problems) > 0:
+		return show(was.standing, refused, problems)
+	case was.wait > 0:
+		return show(was.standing, v.limited(was.wait), []problem{{Text: say("problem.locked", "Wait", waiting(was.wait))}})
 	}
-	return d.step(v, signin.AskPassword, func(ctx context.Context, tx *db.Tx, s *state) ([]problem, error) {
-		ok, err := p.prove(ctx, tx, count, login)
+	err = was.try.Verify(v.ctx(), d.Hasher, password)
+	if errors.Is(err, credential.ErrBusy) {
+		v.w.Header().Set("Retry-After", "5")
+		return show(was.standing, http.StatusServiceUnavailable, []problem{{Text: say("problem.busy")}})
+	}
+	if err != nil {
+		return err
+	}
+	out, err := d.applyStep(v, was.standing, func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
+		ok, err := was.try.Use(ctx, tx)
 		if err != nil {
 			return nil, err
 		}
 		if !ok {
 			return []problem{{Text: say("problem.credentials")}}, nil
 		}
-		s.flow.Prove(p.user.ID, signin.Password, tx.Now())
+		s.Prove(was.try.User.ID, signin.Password, tx.Now())
 		return nil, nil
-	}, func(_ *state, problems []problem) error { return show(refused, problems) })
+	})
+	return d.answerStep(v, out, err, func(problems []problem) error { return show(was.standing, refused, problems) })
 }
 
 // limited is the status of an answer to too many tries, with its header.

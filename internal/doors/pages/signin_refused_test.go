@@ -9,7 +9,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -82,7 +81,7 @@ func TestWhoMayNotSignIn(t *testing.T) {
 
 		// From an application, with the way back.
 		h.Clock.Advance(time.Second)
-		flow := g.authorize(app, nil)
+		flow := g.authorize(app, nil, nil)
 		refused := g.fill(g.get("/signin?flow="+flow), "username", "carl@acme.example", "password", password)
 		says(t, refused, 403, "You cannot sign in to Acme Billing")
 		events := h.refusals()
@@ -112,7 +111,7 @@ func TestWhoMayNotSignIn(t *testing.T) {
 		}
 
 		// Somebody else in the same browser is let in.
-		flow = g.authorize(app, nil)
+		flow = g.authorize(app, nil, nil)
 		refused = g.fill(g.get("/signin?flow="+flow), "username", "carl@acme.example", "password", password)
 		again := g.fillForm(refused, "/signin/forget")
 		says(t, again, 200, "Sign in to Acme Billing")
@@ -121,7 +120,7 @@ func TestWhoMayNotSignIn(t *testing.T) {
 		// By group, and only at the account pages.
 		says(t, h.guest().signIn("ines@acme.example"), 403, "You cannot sign in here")
 		g = h.guest()
-		flow = g.authorize(app, nil)
+		flow = g.authorize(app, nil, nil)
 		says(t, g.fill(g.get("/signin?flow="+flow), "username", "ines@acme.example", "password", password), 200, "Allow Acme Billing")
 
 		// A session from before counts no more for who may not enter; that is recorded too.
@@ -134,9 +133,7 @@ func TestWhoMayNotSignIn(t *testing.T) {
 		h.give(ada.ID, role.Auditor)
 		h.Clock.Advance(time.Second)
 		before := len(h.refusals())
-		flow = g.authorize(app, func(n *signin.New) {
-			n.Credit = &signin.Credit{Session: s, User: ada.ID, AMR: []string{signin.Password}, AuthTime: h.Clock.Now()}
-		})
+		flow = g.authorize(app, h.sessionOf(s), nil)
 		for range 2 {
 			says(t, g.get("/signin?flow="+flow), 403, "You cannot sign in to Acme Billing")
 		}

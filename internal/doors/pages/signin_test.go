@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
@@ -199,24 +200,40 @@ func (h *house) finish(flow, browser string) (f signin.Flow, err error) {
 	return f, err
 }
 
-// authorize begins a flow for an application in g's browser, as doors/oidc does.
-func (g *guest) authorize(a application.Application, change func(*signin.New)) string {
+// authorize begins a flow for an application in g's browser, as doors/oidc does. It is credited
+// with the session on, if not nil.
+func (g *guest) authorize(a application.Application, on *session.Session, change func(*signin.Demand)) string {
 	g.h.t.Helper()
 	if g.cookie("browser") == "" {
 		g.get("/signedout")
 	}
-	n := signin.New{Kind: signin.Authorize, Browser: g.cookie("browser"), Application: a.ID, ReturnTo: "/oauth2/authorize/continue", ConsentScopes: []string{"openid", "email", "invoices:read"}}
-	if change != nil {
-		change(&n)
+	demand := signin.Demand{
+		Kind: signin.Authorize, Application: a.ID, ReturnTo: "/oauth2/authorize/continue", ConsentScopes: []string{"openid", "email", "invoices:read"},
 	}
-	var f signin.Flow
-	if err := g.h.Update(ctx, g.h.c, func(tx *db.Tx) (err error) {
-		f, err = signin.Begin(ctx, tx, n)
-		return err
-	}); err != nil {
+	if change != nil {
+		change(&demand)
+	}
+	s, err := db.Write(ctx, g.h.DB, g.h.c, func(tx *db.Tx) (signin.Standing, error) {
+		s, err := g.h.engine.Standing(ctx, tx, on, demand)
+		if err != nil {
+			return s, err
+		}
+		return g.h.engine.Advance(ctx, tx, s, signin.Browser{Secret: g.cookie("browser")}, nil)
+	})
+	if err != nil {
 		g.h.t.Fatal(err)
 	}
-	return f.ID.String()
+	return s.Flow.ID.String()
+}
+
+// sessionOf returns the living session with this id.
+func (h *house) sessionOf(i id.ID) *session.Session {
+	h.t.Helper()
+	s, err := db.Read(ctx, h.DB, h.c, func(tx *db.Tx) (session.Session, error) { return session.Get(ctx, tx, i) })
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return &s
 }
 
 func (h *house) application() (a application.Application) {
@@ -237,7 +254,7 @@ func TestConsent(t *testing.T) {
 		u := h.person("ada@acme.example")
 		app := h.application()
 		g := h.guest()
-		flow := g.authorize(app, func(n *signin.New) { n.LoginHint = "ada@acme.example" })
+		flow := g.authorize(app, nil, func(n *signin.Demand) { n.LoginHint = "ada@acme.example" })
 		form := g.get("/signin?flow=" + flow)
 		says(t, form, 200, "Sign in to Acme Billing")
 		if !strings.Contains(form.body, `value="ada@acme.example"`) {
@@ -265,14 +282,12 @@ func TestConsent(t *testing.T) {
 
 		// Allowed once: not asked again. Denied: back with a no.
 		h.Clock.Advance(time.Minute)
-		credit := func(n *signin.New) {
-			n.Credit = &signin.Credit{Session: f.Session, User: f.User, AMR: f.AMR, AuthTime: f.AuthTime}
-		}
-		flow = g.authorize(app, credit)
+		on := h.sessionOf(f.Session)
+		flow = g.authorize(app, on, nil)
 		if a := g.get("/signin?flow=" + flow); a.location == "" {
 			t.Errorf("asked again: %s", a.text())
 		}
-		flow = g.authorize(app, func(n *signin.New) { credit(n); n.ForceConsent = true })
+		flow = g.authorize(app, on, func(n *signin.Demand) { n.ForceConsent = true })
 		ask = g.get("/signin?flow=" + flow)
 		says(t, ask, 200, "Allow Acme Billing")
 		if a := g.fillForm(ask, "/signin/consent", "decision", "deny"); a.location == "" {
@@ -283,7 +298,7 @@ func TestConsent(t *testing.T) {
 		}
 
 		// prompt=login: the session proves nothing, but says who it is. "Not you?" starts over.
-		flow = g.authorize(app, func(n *signin.New) { credit(n); n.Reauthenticate = true })
+		flow = g.authorize(app, on, func(n *signin.Demand) { n.Reauthenticate = true })
 		ask = g.get("/signin?flow=" + flow)
 		says(t, ask, 200, "ada@acme.example Not you?")
 		token := g.cookie("session")
@@ -297,7 +312,7 @@ func TestConsent(t *testing.T) {
 		if g2 == nil || g2["id"] != f.Session.String() {
 			t.Error("the session did not go on under a new token")
 		}
-		flow = g.authorize(app, func(n *signin.New) { credit(n); n.Reauthenticate = true })
+		flow = g.authorize(app, on, func(n *signin.Demand) { n.Reauthenticate = true })
 		says(t, g.fillForm(g.get("/signin?flow="+flow), "/signin/forget"), 200, "Email or username")
 	})
 }
@@ -311,7 +326,7 @@ func TestAnotherPersonInTheSameBrowser(t *testing.T) {
 		g.signIn("ada@acme.example")
 		adas := g.cookie("session")
 		app := h.application()
-		flow := g.authorize(app, func(n *signin.New) { n.Reauthenticate, n.ConsentScopes = true, nil })
+		flow := g.authorize(app, nil, func(n *signin.Demand) { n.Reauthenticate, n.ConsentScopes = true, nil })
 		g.fill(g.get("/signin?flow="+flow), "username", "bob@acme.example", "password", password)
 		if s := g.session(); s == nil || s["user_id"] != bob.ID.String() {
 			t.Errorf("the session is %v, want Bob's", s)
@@ -329,7 +344,7 @@ func TestSignOutForAnApplication(t *testing.T) {
 		app := h.application()
 		g := h.guest()
 		g.signIn("ada@acme.example")
-		flow := g.authorize(app, func(n *signin.New) {
+		flow := g.authorize(app, nil, func(n *signin.Demand) {
 			n.Kind, n.ReturnTo, n.ConsentScopes = signin.SignOut, "/oauth2/logout/continue", nil
 		})
 		ask := g.get("/signout?flow=" + flow)

@@ -14,13 +14,13 @@ import (
 // showSignOut asks to confirm, for an application (with a flow) or of the person's own accord.
 func (d *Door) showSignOut(v *visit) error {
 	if !v.flowID().IsZero() {
-		s, err := d.look(v, v.flowID())
+		s, err := d.readFlow(v, v.flowID())
 		if err != nil {
 			return err
 		}
-		v.speak(d, s.flow.Locales)
-		if s.flow.Kind == signin.SignOut {
-			return d.show(v, s, http.StatusOK, nil)
+		v.speak(d, s.Flow.Locales)
+		if s.Flow.Kind == signin.SignOut {
+			return d.showStep(v, s, http.StatusOK, nil)
 		}
 	}
 	s, err := d.signedIn(v)
@@ -55,24 +55,24 @@ func (d *Door) signOut(v *visit) error {
 		return err
 	}
 	if flow := v.flowID(); !flow.IsZero() {
-		var s *state
-		if err := d.DB.Update(v.ctx(), c, func(tx *db.Tx) (err error) {
-			if s, err = d.load(v.ctx(), tx, v, flow); err != nil {
-				return err
+		s, err := db.Write(v.ctx(), d.DB, c, func(tx *db.Tx) (signin.Standing, error) {
+			s, err := d.SignIn.Read(v.ctx(), tx, flow, v.browser)
+			if err != nil {
+				return s, err
 			}
-			if s.next() != signin.AskSignOut {
-				return signin.ErrGone
+			if s.Next() != signin.AskSignOut {
+				return s, signin.ErrGone
 			}
-			s.flow.SignedOut = true
-			if err := end(v.ctx(), tx); err != nil {
-				return err
-			}
-			return signin.Save(v.ctx(), tx, &s.flow, s.policy)
-		}); err != nil {
+			return d.SignIn.Advance(v.ctx(), tx, s, v.ofBrowser(), func(ctx context.Context, tx *db.Tx, s *signin.Standing) (bool, error) {
+				s.Flow.SignedOut = true
+				return true, end(ctx, tx)
+			})
+		})
+		if err != nil {
 			return err
 		}
 		web.ClearCookie(v.w, v.r, session.Cookie)
-		return v.redirect(s.flow.Return())
+		return v.redirect(s.Flow.Return())
 	}
 	if err := d.DB.Update(v.ctx(), c, func(tx *db.Tx) error { return end(v.ctx(), tx) }); err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
@@ -261,7 +262,7 @@ func (w *scene) person(username string, amr []string, roles ...string) (user.Use
 	app := w.Client(w.acme, application.New{Name: "Portal", Type: application.Web, RedirectURIs: []string{"https://a.example"}})
 	var g grant.Grant
 	w.Do(w.acme, func(tx *db.Tx) error {
-		s, _, err := session.Start(ctx, tx, session.New{User: u.ID, AMR: amr})
+		s, _, err := session.Start(ctx, tx, session.New{User: u.ID, AMR: amr, ACR: signin.ClassOf(amr)})
 		if err != nil {
 			return err
 		}

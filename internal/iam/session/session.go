@@ -1,7 +1,6 @@
 package session
 
 import (
-	"slices"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -11,30 +10,16 @@ import (
 // Cookie is the name that kit/web's cookie functions know the token by.
 const Cookie = "session"
 
-// Authentication context classes: how sure we are (OpenID Connect Core §2, acr).
-const (
-	OneFactor  = "aal1" // a password
-	TwoFactors = "aal2" // a password and a one-time code
-)
-
-// ClassOf returns the class that methods (RFC 8176 §2) amount to.
-func ClassOf(methods []string) string {
-	if slices.Contains(methods, "mfa") || slices.Contains(methods, "pwd") && slices.Contains(methods, "otp") {
-		return TwoFactors
-	}
-	return OneFactor
-}
-
 // touchEvery bounds how often a visit is written down.
 const touchEvery = time.Minute
 
 // keepEnded is how long an ended session can still be looked at in the database.
 const keepEnded = 30 * 24 * time.Hour
 
-// Defaults for tenants that have set nothing.
+// What a new session is limited to when its starter names no limits.
 const (
-	DefaultIdle = 12 * time.Hour
-	DefaultMax  = 7 * 24 * time.Hour
+	defaultIdle = 12 * time.Hour
+	defaultMax  = 7 * 24 * time.Hour
 )
 
 // Session is one signed-in browser.
@@ -48,7 +33,7 @@ type Session struct {
 	ExpiresAt time.Time // the end, however busy
 	Idle      time.Duration
 	AMR       []string // methods proved (RFC 8176 §2)
-	ACR       string   // OneFactor or TwoFactors
+	ACR       string   // class of the sign-in (Core §2, acr)
 	Address   string   // where it was started
 	Agent     string   // the browser's own words, at most 256 bytes
 }
@@ -69,10 +54,10 @@ type New struct {
 	User     id.ID
 	UserName string // for the audit log
 	AMR      []string
-	ACR      string        // empty: ClassOf(AMR)
+	ACR      string
 	AuthTime time.Time     // zero: now
-	Idle     time.Duration // 0: DefaultIdle
-	Max      time.Duration // 0: DefaultMax
+	Idle     time.Duration // 0: 12 hours
+	Max      time.Duration // 0: 7 days
 }
 
 // ErrNone is returned when a token opens no session: it is no token of ours, the

@@ -33,14 +33,11 @@ func Start(ctx context.Context, tx *db.Tx, n New) (Session, secret.String, error
 	if s.AuthTime.IsZero() {
 		s.AuthTime = now
 	}
-	if s.ACR == "" {
-		s.ACR = ClassOf(s.AMR)
-	}
 	if s.Idle <= 0 {
-		s.Idle = DefaultIdle
+		s.Idle = defaultIdle
 	}
 	if n.Max <= 0 {
-		n.Max = DefaultMax
+		n.Max = defaultMax
 	}
 	s.ExpiresAt = now.Add(n.Max)
 	amr, err := json.Marshal(s.AMR)
@@ -62,10 +59,10 @@ func Start(ctx context.Context, tx *db.Tx, n New) (Session, secret.String, error
 	return s, token, nil
 }
 
-// Renew is Start for somebody who proves again who they are in a browser where they
-// are signed in: the session stays, so that what applications hold of it lives on,
-// under a new token; the old one is dead. It fails with ErrNotFound when session is
-// not a living one of n.User.
+// Renew replaces the token of a living session of n.User, and what was proved. The session stays,
+// so that the grants of applications live on; the old token is dead. Without a first factor proved
+// after the session's own, the limits of n can only shorten it: nothing prolongs a session but a
+// new sign-in. It fails with ErrNotFound.
 func Renew(ctx context.Context, tx *db.Tx, session id.ID, n New) (Session, secret.String, error) {
 	s, err := Get(ctx, tx, session)
 	if err != nil {
@@ -73,24 +70,28 @@ func Renew(ctx context.Context, tx *db.Tx, session id.ID, n New) (Session, secre
 	}
 	token, hash := secret.NewToken(secret.Session, tx.Tenant())
 	now := tx.Now()
-	s.UserName, s.AMR, s.ACR, s.AuthTime, s.LastSeen = n.UserName, slices.Clone(n.AMR), n.ACR, n.AuthTime, now
-	if s.AuthTime.IsZero() {
-		s.AuthTime = now
+	if n.AuthTime.IsZero() {
+		n.AuthTime = now
 	}
-	if s.ACR == "" {
-		s.ACR = ClassOf(s.AMR)
+	idle, end := n.Idle, now.Add(n.Max)
+	if idle <= 0 {
+		idle = s.Idle
 	}
 	if n.Max <= 0 {
-		n.Max = DefaultMax
+		end = s.ExpiresAt
 	}
-	s.ExpiresAt = now.Add(n.Max)
+	if !n.AuthTime.After(s.AuthTime) {
+		idle, end = min(idle, s.Idle), earlier(end, s.ExpiresAt)
+	}
+	s.UserName, s.AMR, s.ACR, s.AuthTime = n.UserName, slices.Clone(n.AMR), n.ACR, n.AuthTime
+	s.LastSeen, s.Idle, s.ExpiresAt = now, idle, end
 	amr, err := json.Marshal(s.AMR)
 	if err != nil {
 		return Session{}, "", fmt.Errorf("session: %w", err)
 	}
-	rows, err := tx.Exec(ctx, `UPDATE sessions SET token_hash = $4, auth_time = $5, amr = $6, acr = $7, last_seen_at = $8, expires_at = $9
+	rows, err := tx.Exec(ctx, `UPDATE sessions SET token_hash = $4, auth_time = $5, amr = $6, acr = $7, last_seen_at = $8, expires_at = $9, idle = $10
 		WHERE tenant_id = $1 AND id = $2 AND user_id = $3 AND ended_at IS NULL AND expires_at > $8`,
-		s.ID, n.User, hash, s.AuthTime, string(amr), s.ACR, now, s.ExpiresAt)
+		s.ID, n.User, hash, s.AuthTime, string(amr), s.ACR, now, s.ExpiresAt, s.Idle.Microseconds())
 	switch {
 	case err != nil:
 		return Session{}, "", err
@@ -102,6 +103,13 @@ func Renew(ctx context.Context, tx *db.Tx, session id.ID, n New) (Session, secre
 		Detail: map[string]any{"user": s.User.String(), "amr": s.AMR, "acr": s.ACR},
 	})
 	return s, token, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // Find returns the living session that token opens, or ErrNone. It is one query:

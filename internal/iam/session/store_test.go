@@ -65,12 +65,12 @@ func TestFind(t *testing.T) {
 		c.Address, c.Agent = netip.MustParseAddr("192.0.2.7"), "Firefox"
 		other := d.Tenant(t, "globex")
 		u := newUser(t, d, c, "ada@acme.example")
-		s, token := start(t, d, c, session.New{User: u.ID, UserName: u.Email, AMR: []string{"pwd", "otp"}, Idle: time.Hour, Max: 3 * time.Hour})
+		s, token := start(t, d, c, session.New{User: u.ID, UserName: u.Email, AMR: []string{"pwd", "otp"}, ACR: "aal2", Idle: time.Hour, Max: 3 * time.Hour})
 		got, err := find(t, d, c, token.Reveal())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.ID != s.ID || got.User != u.ID || got.UserName != u.Email || got.ACR != session.TwoFactors ||
+		if got.ID != s.ID || got.User != u.ID || got.UserName != u.Email || got.ACR != "aal2" ||
 			!slices.Equal(got.AMR, []string{"pwd", "otp"}) || got.Address != "192.0.2.7" || got.Agent != "Firefox" ||
 			!got.AuthTime.Equal(d.Clock.Now()) || !got.ExpiresAt.Equal(d.Clock.Now().Add(3*time.Hour)) || got.Idle != time.Hour {
 			t.Errorf("found %+v", got)
@@ -247,7 +247,7 @@ func TestRenew(t *testing.T) {
 		var token secret.String
 		renew := func(u id.ID) error {
 			return d.Update(ctx, c, func(tx *db.Tx) (err error) {
-				_, token, err = session.Renew(ctx, tx, s.ID, session.New{User: u, AMR: []string{"pwd", "otp"}, Max: time.Hour})
+				_, token, err = session.Renew(ctx, tx, s.ID, session.New{User: u, AMR: []string{"pwd", "otp"}, ACR: "aal2", Max: time.Hour})
 				return err
 			})
 		}
@@ -261,7 +261,7 @@ func TestRenew(t *testing.T) {
 			t.Error("the old token still opens the session")
 		}
 		got, err := find(t, d, c, token.Reveal())
-		if err != nil || got.ID != s.ID || got.ACR != session.TwoFactors || !got.AuthTime.Equal(d.Clock.Now()) || !got.ExpiresAt.Equal(d.Clock.Now().Add(time.Hour)) {
+		if err != nil || got.ID != s.ID || got.ACR != "aal2" || !got.AuthTime.Equal(d.Clock.Now()) || !got.ExpiresAt.Equal(d.Clock.Now().Add(time.Hour)) {
 			t.Errorf("renewed: %+v, %v", got, err)
 		}
 		update(t, d, c, func(tx *db.Tx) error { return session.Revoke(ctx, tx, s.ID, "test") })

@@ -5,12 +5,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Lifetime is how long a flow can be finished after it began. It is long enough
-// to fetch a mail on the way.
+// Lifetime is how long a flow can be finished after it began: long enough to fetch a mail.
 const Lifetime = time.Hour
 
 // Kind says what a flow is for.
@@ -23,20 +24,11 @@ const (
 	SignOut   Kind = "signout"   // an application asked to sign out (RP-Initiated Logout §2)
 )
 
-// Authentication method references (RFC 8176 §2) that steps record.
-const (
-	Password = "pwd" // a password
-	OTP      = "otp" // a one-time code: authenticator app or recovery code
-	MFA      = "mfa" // more than one factor
-)
-
-// Flow is one sign-in or sign-out on its way. What was asked is set by Begin and
-// never changes; what has been proved so far is changed by steps only.
-type Flow struct {
-	ID          id.ID  `json:"-"`
+// Demand is what a flow was begun for. It never changes. Kind and ReturnTo are required.
+type Demand struct {
 	Kind        Kind   `json:"kind"`
 	Application id.ID  `json:"application"` // zero for Account
-	Request     []byte `json:"request"`     // the door's own validated request; nothing here looks inside
+	Request     []byte `json:"request"`     // the door's own validated request; opaque here
 	ReturnTo    string `json:"return_to"`   // a path below the tenant's base; see Return
 
 	LoginHint      string         `json:"login_hint"`
@@ -45,49 +37,27 @@ type Flow struct {
 	MaxAge         *time.Duration `json:"max_age"`          // nil: any age will do; zero is not nil
 	RequireMFA     bool           `json:"require_mfa"`      // by acr_values, beyond what the tenant asks
 	ConsentScopes  []string       `json:"consent_scopes"`   // scopes the person must allow; empty: no consent page
-	ForceConsent   bool           `json:"force_consent"`    // prompt=consent: ask even for what was allowed before
+	ForceConsent   bool           `json:"force_consent"`    // prompt=consent: ask again for allowed scopes
 	PostLogoutName string         `json:"post_logout_name"` // SignOut: the application's name, for the page
+}
 
-	User       id.ID     `json:"user"`       // who it is about; proved only as far as AMR says
-	AMR        []string  `json:"amr"`        // what has been proved: Password, OTP
-	AuthTime   time.Time `json:"auth_time"`  // when the first factor was proved
-	Session    id.ID     `json:"session"`    // the session this flow started or was credited with
-	Consented  bool      `json:"consented"`  // the person allowed ConsentScopes in this flow
-	Denied     bool      `json:"denied"`     // the person said no: the application gets access_denied
-	Refused    bool      `json:"refused"`    // the policies did not let the person in, and that was recorded
-	SignedOut  bool      `json:"signed_out"` // SignOut: confirmed
-	Registered id.ID     `json:"registered"` // an account made in this flow whose address is not confirmed yet
+// Flow is one sign-in or sign-out in progress. Its Demand is fixed; steps change the rest.
+type Flow struct {
+	ID id.ID `json:"-"`
+	Demand
+
+	User       id.ID   `json:"user"`       // who it is about; proved only as far as Proofs say
+	Proofs     []Proof `json:"proofs"`     // what has been proved, in order
+	Session    id.ID   `json:"session"`    // the session this flow started or was credited with
+	Consented  bool    `json:"consented"`  // the person allowed ConsentScopes in this flow
+	Denied     bool    `json:"denied"`     // the person said no: the application gets access_denied
+	Refused    bool    `json:"refused"`    // the policies refused the person, and that was recorded
+	SignedOut  bool    `json:"signed_out"` // SignOut: confirmed
+	Registered id.ID   `json:"registered"` // an account created in this flow, its address unconfirmed
 
 	CreatedAt time.Time `json:"-"`
 	ExpiresAt time.Time `json:"-"`
-	Version   int64     `json:"-"` // counts saves; guards against two steps at once
-}
-
-// Credit is a session that already exists in the browser that begins a flow.
-type Credit struct {
-	Session, User id.ID
-	AMR           []string
-	AuthTime      time.Time
-}
-
-// New says what a flow is to be. Kind, ReturnTo and Browser are required.
-type New struct {
-	Kind           Kind
-	Browser        string // kit/web's Browser: the secret of the browser that begins
-	Application    id.ID
-	Request        []byte
-	ReturnTo       string
-	LoginHint      string
-	Locales        []string
-	Reauthenticate bool
-	MaxAge         *time.Duration
-	RequireMFA     bool
-	ConsentScopes  []string
-	ForceConsent   bool
-	PostLogoutName string
-	// Credit is the browser's session, if it has one. It counts as far as
-	// Reauthenticate and MaxAge let it; otherwise it only says whom to ask for a password.
-	Credit *Credit
+	Version   int64     `json:"-"` // counts saves, from 1; 0 for a flow that is not stored
 }
 
 // Limits on what a stranger can make us keep in a flow.
@@ -98,54 +68,55 @@ const (
 	maxLocales = 16
 )
 
-// begin makes the flow that n describes, as of now.
-func begin(n New, now time.Time) (Flow, error) {
-	if n.Kind != Authorize && n.Kind != Account && n.Kind != SignOut {
-		return Flow{}, fault.New(fault.Internal, "signin.kind", "A flow of kind %q cannot be begun.", n.Kind)
+// newFlow returns the unsaved flow for d, credited with the browser's session on (nil for none).
+// The session counts as far as Reauthenticate and MaxAge let it. Otherwise it only tells whom to
+// ask for a password.
+func newFlow(d Demand, on *session.Session, now time.Time) (Flow, error) {
+	if d.Kind != Authorize && d.Kind != Account && d.Kind != SignOut {
+		return Flow{}, fault.New(fault.Internal, "signin.kind", "A flow of kind %q cannot be begun.", d.Kind)
 	}
-	if !localPath(n.ReturnTo) {
-		return Flow{}, fault.New(fault.Internal, "signin.return_to", "A flow returns to a path below the tenant's base, not to %q.", n.ReturnTo)
+	if !localPath(d.ReturnTo) {
+		return Flow{}, fault.New(fault.Internal, "signin.return_to",
+			"A flow returns to a path below the tenant's base, not to %q.", d.ReturnTo)
 	}
-	if n.Browser == "" {
-		return Flow{}, fault.New(fault.Internal, "signin.browser", "A flow belongs to a browser, but none was given.")
+	if len(d.Request) > maxRequest || len(d.ConsentScopes) > maxScopes {
+		return Flow{}, fault.New(fault.Invalid, "signin.too_large",
+			"The request is too large. Ask for fewer scopes or claims.")
 	}
-	if len(n.Request) > maxRequest || len(n.ConsentScopes) > maxScopes {
-		return Flow{}, fault.New(fault.Invalid, "signin.too_large", "The request is too large. Ask for fewer scopes or claims.")
+	if len(d.LoginHint) > maxHint {
+		d.LoginHint = "" // a hint only; no address is this long
 	}
-	if len(n.LoginHint) > maxHint {
-		n.LoginHint = "" // a hint only; no address is this long
+	if len(d.Locales) > maxLocales {
+		d.Locales = d.Locales[:maxLocales]
 	}
-	if len(n.Locales) > maxLocales {
-		n.Locales = n.Locales[:maxLocales]
+	f := Flow{ID: id.New(), Demand: d, CreatedAt: now, ExpiresAt: now.Add(Lifetime)}
+	if on == nil {
+		return f, nil
 	}
-	f := Flow{
-		ID: id.New(), Kind: n.Kind, Application: n.Application, Request: n.Request, ReturnTo: n.ReturnTo,
-		LoginHint: n.LoginHint, Locales: n.Locales, Reauthenticate: n.Reauthenticate, MaxAge: n.MaxAge,
-		RequireMFA: n.RequireMFA, ConsentScopes: n.ConsentScopes, ForceConsent: n.ForceConsent,
-		PostLogoutName: n.PostLogoutName,
-		CreatedAt:      now, ExpiresAt: now.Add(Lifetime), Version: 1,
-	}
-	if c := n.Credit; c != nil {
-		f.User = c.User
-		if Fresh(c.AuthTime, now, n.Reauthenticate, n.MaxAge) {
-			f.Session, f.AMR, f.AuthTime = c.Session, slices.Clone(c.AMR), c.AuthTime
+	f.User = on.User
+	if fresh(on.AuthTime, now, d.Reauthenticate, d.MaxAge) {
+		f.Session = on.ID
+		for _, m := range withReferences(on.AMR) {
+			// A session ends with the credential that it was started with, so its proofs are
+			// of the versions that are current while it lives.
+			f.Proofs = append(f.Proofs, Proof{Method: m.Name, At: on.AuthTime, unbound: true})
 		}
 	}
 	return f, nil
 }
 
-// Fresh reports whether a sign-in at authTime still counts at now for a request
+// fresh reports whether a sign-in at authTime still counts at now for a request
 // with these parameters (OpenID Connect Core §3.1.2.1, prompt and max_age).
 // max_age=0 means that nothing earlier than the request counts.
-func Fresh(authTime, now time.Time, reauthenticate bool, maxAge *time.Duration) bool {
+func fresh(authTime, now time.Time, reauthenticate bool, maxAge *time.Duration) bool {
 	if reauthenticate {
 		return false
 	}
 	return maxAge == nil || (*maxAge > 0 && now.Sub(authTime) <= *maxAge)
 }
 
-// Return is where the browser goes when the flow is done, below the tenant's
-// base: ReturnTo, and for a door that has to finish the flow itself its id.
+// Return is where the browser goes when the flow is done, below the tenant's base. A door that
+// finishes the flow itself gets the flow's id in the query.
 func (f Flow) Return() string {
 	if f.Kind == Account {
 		return f.ReturnTo
@@ -153,37 +124,92 @@ func (f Flow) Return() string {
 	return f.ReturnTo + "?flow=" + f.ID.String()
 }
 
-// Prove records that the person user has proved method at now. A session that
-// was there before no longer describes what is known, so it is let go: a new one
-// is started once all is proved. Proving another person than the flow was about
-// starts over.
-func (f *Flow) Prove(user id.ID, method string, now time.Time) {
+// prove records that user has proved m at now. A session from before is dropped from the flow: it
+// no longer describes what is known, and a new one starts once all is proved. Proving another
+// person than the flow was about starts over.
+func (f *Flow) prove(user id.ID, m *Method, now time.Time) {
 	if f.User != user {
-		f.Forget()
+		f.forget()
 		f.User = user
 	}
-	if !slices.Contains(f.AMR, method) {
-		f.AMR = append(slices.Clone(f.AMR), method)
+	p := Proof{Method: m.Name, At: now, unbound: true}
+	proofs := slices.Clone(f.Proofs) // an earlier reading of the flow may share the array
+	if i := slices.IndexFunc(proofs, func(q Proof) bool { return q.Method == p.Method }); i >= 0 {
+		proofs[i] = p
+	} else {
+		proofs = append(proofs, p)
 	}
-	if method == Password {
-		f.AuthTime = now
-	}
-	f.Session = id.ID{}
+	f.Proofs, f.Session = proofs, id.ID{}
 }
 
-// Forget drops who this is about and all that was proved ("Not you?").
-func (f *Flow) Forget() {
-	f.User, f.AMR, f.AuthTime, f.Session, f.Consented, f.Refused, f.LoginHint, f.Registered = id.ID{}, nil, time.Time{}, id.ID{}, false, false, "", id.ID{}
+// forget drops who this is about and all that was proved ("Not you?").
+func (f *Flow) forget() {
+	f.User, f.Proofs, f.Session, f.Registered = id.ID{}, nil, id.ID{}, id.ID{}
+	f.Consented, f.Refused, f.LoginHint = false, false, ""
 }
 
-// Methods returns the methods proved, as an ID token's amr claim wants them:
-// with "mfa" when there were two factors (RFC 8176 §2).
-func (f Flow) Methods() []string {
-	m := slices.DeleteFunc(slices.Clone(f.AMR), func(s string) bool { return s == MFA })
-	if slices.Contains(m, Password) && slices.Contains(m, OTP) {
-		m = append(m, MFA)
+// bindProofs gives new proofs the version of the user's credentials, and drops the proofs that
+// were made with another version: after a reset, the old password proves nothing.
+func (f *Flow) bindProofs(has credential.Summary) {
+	var kept []Proof
+	for _, p := range f.Proofs {
+		m := p.method()
+		if m == nil {
+			continue
+		}
+		version := m.Version(has)
+		if p.unbound {
+			p.Version, p.unbound = version, false
+		}
+		if p.Version.Equal(version) {
+			kept = append(kept, p)
+		}
 	}
-	return m
+	f.Proofs = kept
+}
+
+// proved returns the methods proved.
+func (f Flow) proved() []*Method {
+	var out []*Method
+	for _, p := range f.Proofs {
+		if m := p.method(); m != nil {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// provedFirst reports whether a method that may begin a sign-in was proved.
+func (f Flow) provedFirst() bool {
+	return slices.ContainsFunc(f.proved(), func(m *Method) bool { return m.First })
+}
+
+// AMR returns the references of the methods proved, as an ID token's amr claim has them: with
+// "mfa" when there were two factors (RFC 8176 §2).
+func (f Flow) AMR() []string {
+	var amr []string
+	for _, m := range f.proved() {
+		if !slices.Contains(amr, m.AMR) {
+			amr = append(amr, m.AMR)
+		}
+	}
+	if f.ACR() == TwoFactors {
+		amr = append(amr, multiple)
+	}
+	return amr
+}
+
+// ACR returns the class of what was proved.
+func (f Flow) ACR() string { return classOf(factorsOf(f.proved())) }
+
+// AuthTime is when the first factor was proved (OpenID Connect Core §2, auth_time), or zero.
+func (f Flow) AuthTime() time.Time {
+	for _, p := range f.Proofs {
+		if m := p.method(); m != nil && m.First {
+			return p.At
+		}
+	}
+	return time.Time{}
 }
 
 // localPath reports whether p is a plain absolute path: no host, no scheme, no
@@ -194,7 +220,8 @@ func localPath(p string) bool {
 	}
 	for _, r := range p {
 		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '/', r == '-', r == '_', r == '.', r == '~':
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+		case r == '/', r == '-', r == '_', r == '.', r == '~':
 		default:
 			return false
 		}

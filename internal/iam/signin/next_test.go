@@ -1,54 +1,80 @@
 package signin
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
+// changed is when the credentials of the tables' user were last replaced.
+var changed = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// proofs returns a proof for each method.
+func proofs(used ...*Method) []Proof {
+	var out []Proof
+	for _, m := range used {
+		out = append(out, Proof{Method: m.Name, At: changed, Version: changed})
+	}
+	return out
+}
+
 func TestNext(t *testing.T) {
 	u, s := id.New(), id.New()
-	pwd, both := []string{Password}, []string{Password, OTP}
+	pwd, both := proofs(Password), proofs(Password, TOTP)
+	none, hasTOTP := Facts{}, Facts{Credentials: credential.Summary{TOTPSince: changed}}
+	refused, two, noEnrolment := Verdict{Refused: true}, Verdict{SecondFactor: true}, Verdict{SecondFactor: true, NoEnrolment: true}
+	account, signOut := Demand{Kind: Account}, Demand{Kind: SignOut}
+	authorize, stepUp := Demand{Kind: Authorize}, Demand{Kind: Authorize, RequireMFA: true}
+	asks := Demand{Kind: Authorize, ConsentScopes: []string{"a", "b"}}
+	again := Demand{Kind: Authorize, ConsentScopes: []string{"a", "b"}, ForceConsent: true}
 	tests := []struct {
-		name   string
-		flow   Flow
-		policy Policy
-		want   Step
+		name  string
+		flow  Flow
+		facts Facts
+		want  Step
 	}{
-		{"nobody yet", Flow{Kind: Authorize}, Policy{}, AskPassword},
-		{"known, nothing proved", Flow{Kind: Authorize, User: u}, Policy{}, AskPassword},
-		{"a code alone proves nothing", Flow{Kind: Authorize, User: u, AMR: []string{OTP}}, Policy{}, AskPassword},
-		{"a session without proof proves nothing", Flow{Kind: Authorize, User: u, Session: s}, Policy{}, AskPassword},
-		{"password is enough", Flow{Kind: Authorize, User: u, AMR: pwd}, Policy{}, StartSession},
-		{"address not confirmed", Flow{Kind: Authorize, User: u, AMR: pwd}, Policy{VerifyEmail: true}, AskEmail},
-		{"address confirmed", Flow{Kind: Authorize, User: u, AMR: pwd}, Policy{VerifyEmail: true, EmailVerified: true}, StartSession},
-		{"has an authenticator app", Flow{Kind: Authorize, User: u, AMR: pwd}, Policy{HasTOTP: true}, AskTOTP},
-		{"tenant wants two, has none", Flow{Kind: Authorize, User: u, AMR: pwd}, Policy{RequireMFA: true}, EnrolTOTP},
-		{"application wants two, has one", Flow{Kind: Authorize, User: u, AMR: pwd, RequireMFA: true}, Policy{HasTOTP: true}, AskTOTP},
-		{"step up from a session with one factor", Flow{Kind: Authorize, User: u, AMR: pwd, Session: s, RequireMFA: true}, Policy{HasTOTP: true}, AskTOTP},
-		{"both proved", Flow{Kind: Authorize, User: u, AMR: both}, Policy{HasTOTP: true}, StartSession},
-		{"signed in", Flow{Kind: Authorize, User: u, AMR: pwd, Session: s}, Policy{}, Done},
-		{"consent", Flow{Kind: Authorize, User: u, AMR: pwd, Session: s, ConsentScopes: []string{"a", "b"}}, Policy{Allowed: []string{"a"}}, AskConsent},
-		{"allowed before", Flow{Kind: Authorize, User: u, AMR: pwd, Session: s, ConsentScopes: []string{"a"}}, Policy{Allowed: []string{"a"}}, Done},
-		{"allowed before, asked again", Flow{Kind: Authorize, User: u, AMR: pwd, Session: s, ConsentScopes: []string{"a"}, ForceConsent: true}, Policy{Allowed: []string{"a"}}, AskConsent},
-		{"allowed now", Flow{Kind: Authorize, User: u, AMR: pwd, Session: s, ConsentScopes: []string{"a"}, Consented: true}, Policy{}, Done},
-		{"may not sign in", Flow{Kind: Authorize, User: u, AMR: both, Session: s}, Policy{Refused: true}, Refuse},
-		{"may not sign in, and is told so only with the password", Flow{Kind: Authorize, User: u}, Policy{Refused: true}, AskPassword},
-		{"may not sign in, has not confirmed", Flow{Kind: Account, User: u, AMR: pwd}, Policy{Refused: true, VerifyEmail: true}, Refuse},
-		{"may not set up a second factor", Flow{Kind: Account, User: u, AMR: pwd}, Policy{RequireMFA: true, NoEnrolment: true}, Refuse},
-		{"has set one up already", Flow{Kind: Account, User: u, AMR: pwd}, Policy{RequireMFA: true, HasTOTP: true, NoEnrolment: true}, AskTOTP},
-		{"may not sign in, but out", Flow{Kind: SignOut, User: u, Session: s}, Policy{Refused: true}, AskSignOut},
-		{"said no", Flow{Kind: Authorize, Denied: true}, Policy{RequireMFA: true}, Done},
-		{"account", Flow{Kind: Account, User: u, AMR: pwd, Session: s, ConsentScopes: []string{"a"}}, Policy{}, Done},
-		{"sign-out", Flow{Kind: SignOut, Session: s, User: u}, Policy{RequireMFA: true}, AskSignOut},
-		{"sign-out confirmed", Flow{Kind: SignOut, SignedOut: true}, Policy{}, Done},
-		{"signed-out mark on another kind", Flow{Kind: Authorize, SignedOut: true}, Policy{}, AskPassword},
+		{"no user yet", Flow{Demand: authorize}, none, AskPassword},
+		{"known, nothing proved", Flow{Demand: authorize, User: u}, none, AskPassword},
+		{"a code alone proves nothing", Flow{Demand: authorize, User: u, Proofs: proofs(TOTP)}, none, AskPassword},
+		{"an unknown method proves nothing", Flow{Demand: authorize, User: u, Proofs: []Proof{{Method: "telepathy"}}}, none, AskPassword},
+		{"a session without proof proves nothing", Flow{Demand: authorize, User: u, Session: s}, none, AskPassword},
+		{"password is enough", Flow{Demand: authorize, User: u, Proofs: pwd}, none, StartSession},
+		{"address not confirmed", Flow{Demand: authorize, User: u, Proofs: pwd}, Facts{AddressUnconfirmed: true}, AskEmail},
+		{"has an authenticator app", Flow{Demand: authorize, User: u, Proofs: pwd}, hasTOTP, AskTOTP},
+		{"policies want two, has none", Flow{Demand: authorize, User: u, Proofs: pwd}, Facts{Verdict: two}, EnrolTOTP},
+		{"application wants two, has none", Flow{Demand: stepUp, User: u, Proofs: pwd}, none, EnrolTOTP},
+		{"application wants two, has one", Flow{Demand: stepUp, User: u, Proofs: pwd}, hasTOTP, AskTOTP},
+		{"step up from a session with one factor", Flow{Demand: stepUp, User: u, Proofs: pwd, Session: s}, hasTOTP, AskTOTP},
+		{"an app set up since the session started", Flow{Demand: account, User: u, Proofs: pwd, Session: s}, hasTOTP, AskTOTP},
+		{"both proved", Flow{Demand: authorize, User: u, Proofs: both}, hasTOTP, StartSession},
+		{"a recovery code instead", Flow{Demand: authorize, User: u, Proofs: proofs(Password, Recovery)}, hasTOTP, StartSession},
+		{"two codes are one factor", Flow{Demand: stepUp, User: u, Proofs: proofs(TOTP, Recovery)}, hasTOTP, AskPassword},
+		{"signed in", Flow{Demand: authorize, User: u, Proofs: pwd, Session: s}, none, Done},
+		{"consent", Flow{Demand: asks, User: u, Proofs: pwd, Session: s}, Facts{Allowed: []string{"a"}}, AskConsent},
+		{"allowed before", Flow{Demand: asks, User: u, Proofs: pwd, Session: s}, Facts{Allowed: []string{"b", "a"}}, Done},
+		{"allowed before, asked again", Flow{Demand: again, User: u, Proofs: pwd, Session: s}, Facts{Allowed: []string{"a", "b"}}, AskConsent},
+		{"allowed now", Flow{Demand: asks, User: u, Proofs: pwd, Session: s, Consented: true}, none, Done},
+		{"may not sign in", Flow{Demand: authorize, User: u, Proofs: both, Session: s}, Facts{Verdict: refused}, Refuse},
+		{"may not sign in, and is told so only with the password", Flow{Demand: authorize, User: u}, Facts{Verdict: refused}, AskPassword},
+		{"may not sign in, has not confirmed", Flow{Demand: account, User: u, Proofs: pwd}, Facts{Verdict: refused, AddressUnconfirmed: true}, Refuse},
+		{"may not set up a second factor", Flow{Demand: account, User: u, Proofs: pwd}, Facts{Verdict: noEnrolment}, Refuse},
+		{"has set one up already", Flow{Demand: account, User: u, Proofs: pwd},
+			Facts{Verdict: noEnrolment, Credentials: hasTOTP.Credentials}, AskTOTP},
+		{"may not sign in, but out", Flow{Demand: signOut, User: u, Session: s}, Facts{Verdict: refused}, AskSignOut},
+		{"said no", Flow{Demand: authorize, Denied: true}, Facts{Verdict: two}, Done},
+		{"account", Flow{Demand: Demand{Kind: Account, ConsentScopes: []string{"a"}}, User: u, Proofs: pwd, Session: s}, none, Done},
+		{"sign-out", Flow{Demand: signOut, Session: s, User: u}, Facts{Verdict: two}, AskSignOut},
+		{"sign-out confirmed", Flow{Demand: signOut, SignedOut: true}, none, Done},
+		{"signed-out mark on another kind", Flow{Demand: authorize, SignedOut: true}, none, AskPassword},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := Next(tt.flow, tt.policy); got != tt.want {
+			if got := Next(tt.flow, tt.facts); got != tt.want {
 				t.Errorf("Next = %q, want %q", got, tt.want)
 			}
 		})
@@ -56,107 +82,111 @@ func TestNext(t *testing.T) {
 }
 
 // every calls fn with every combination of the values that Next can tell apart.
-func every(fn func(Flow, Policy)) {
+func every(fn func(Flow, Facts)) {
 	const bits = 18
 	u, s := id.New(), id.New()
 	for n := range 1 << bits {
 		b := func(i int) bool { return n>>i&1 == 1 }
 		for _, kind := range []Kind{Authorize, Account, SignOut} {
-			f := Flow{Kind: kind, RequireMFA: b(0), ForceConsent: b(1), Consented: b(2), Denied: b(3), SignedOut: b(4)}
+			f := Flow{Demand: Demand{Kind: kind, RequireMFA: b(0), ForceConsent: b(1)}, Consented: b(2), Denied: b(3), SignedOut: b(4)}
 			if b(5) {
 				f.User = u
 			}
 			if b(6) {
 				f.Session = s
 			}
-			if b(7) {
-				f.AMR = append(f.AMR, Password)
+			for i, m := range methods {
+				if b(7 + i) {
+					f.Proofs = append(f.Proofs, proofs(m)...)
+				}
 			}
-			if b(8) {
-				f.AMR = append(f.AMR, OTP)
-			}
-			if b(9) {
+			if b(10) {
 				f.ConsentScopes = []string{"openid", "email"}
 			}
-			p := Policy{RequireMFA: b(10), VerifyEmail: b(11), EmailVerified: b(12), HasTOTP: b(13), Refused: b(16), NoEnrolment: b(17)}
-			if b(14) {
-				p.Allowed = append(p.Allowed, "openid")
-			}
+			facts := Facts{AddressUnconfirmed: b(11), Verdict: Verdict{SecondFactor: b(12), Refused: b(13), NoEnrolment: b(14)}}
 			if b(15) {
-				p.Allowed = append(p.Allowed, "email")
+				facts.Credentials.TOTPSince = changed
 			}
-			fn(f, p)
+			if b(16) {
+				facts.Allowed = append(facts.Allowed, "openid")
+			}
+			if b(17) {
+				facts.Allowed = append(facts.Allowed, "email")
+			}
+			fn(f, facts)
 		}
 	}
 }
 
 func TestDoneNeedsEverything(t *testing.T) {
-	every(func(f Flow, p Policy) {
-		step := Next(f, p)
+	every(func(f Flow, facts Facts) {
+		step := Next(f, facts)
 		if step != Done && step != AskConsent && step != StartSession || f.Denied || f.Kind == SignOut {
 			return
 		}
-		has := func(m string) bool { return slices.Contains(f.AMR, m) }
-		if f.User.IsZero() || !has(Password) {
-			t.Fatalf("%s without a password: %+v %+v", step, f, p)
+		has := func(names ...string) bool {
+			return slices.ContainsFunc(f.Proofs, func(p Proof) bool { return slices.Contains(names, p.Method) })
 		}
-		if p.Refused {
-			t.Fatalf("%s for somebody who may not sign in: %+v %+v", step, f, p)
+		if f.User.IsZero() || !has("password") {
+			t.Fatalf("%s without a password: %+v %+v", step, f, facts)
 		}
-		if p.VerifyEmail && !p.EmailVerified {
-			t.Fatalf("%s without a confirmed address: %+v %+v", step, f, p)
+		if facts.Verdict.Refused {
+			t.Fatalf("%s for a person who may not sign in: %+v %+v", step, f, facts)
 		}
-		if (f.RequireMFA || p.RequireMFA || p.HasTOTP) && !has(OTP) {
-			t.Fatalf("%s without the second factor: %+v %+v", step, f, p)
+		if facts.AddressUnconfirmed {
+			t.Fatalf("%s without a confirmed address: %+v %+v", step, f, facts)
+		}
+		if (f.RequireMFA || facts.Verdict.SecondFactor || !facts.Credentials.TOTPSince.IsZero()) && !has("totp", "recovery") {
+			t.Fatalf("%s without the second factor: %+v %+v", step, f, facts)
 		}
 		if step == StartSession {
 			return
 		}
 		if f.Session.IsZero() {
-			t.Fatalf("%s without a session: %+v %+v", step, f, p)
+			t.Fatalf("%s without a session: %+v %+v", step, f, facts)
 		}
 		if step == AskConsent || f.Kind != Authorize || f.Consented {
 			return
 		}
-		if f.ForceConsent && len(f.ConsentScopes) > 0 || len(f.Missing(p)) > 0 {
-			t.Fatalf("done without consent: %+v %+v", f, p)
+		if len(f.ConsentScopes) > 0 && (f.ForceConsent || len(facts.Allowed) < 2) {
+			t.Fatalf("done without consent: %+v %+v", f, facts)
 		}
 	})
 }
 
-// A second factor can be enrolled by somebody who has proved the password, never
+// A second factor can be enrolled by a person who has proved the password, never
 // by one who has an authenticator app already: that would be a way round it.
 func TestEnrolmentIsNoWayRound(t *testing.T) {
-	every(func(f Flow, p Policy) {
-		if Next(f, p) == EnrolTOTP && (p.HasTOTP || p.NoEnrolment || p.Refused || !slices.Contains(f.AMR, Password)) {
-			t.Fatalf("enrolment offered: %+v %+v", f, p)
+	every(func(f Flow, facts Facts) {
+		v := facts.Verdict
+		if Next(f, facts) == EnrolTOTP && (!facts.Credentials.TOTPSince.IsZero() || v.NoEnrolment || v.Refused || !f.provedFirst()) {
+			t.Fatalf("enrolment offered: %+v %+v", f, facts)
 		}
 	})
 }
 
 // Following Next from any state reaches Done, and never asks the same thing twice.
 func TestNextTerminates(t *testing.T) {
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	u, s := id.New(), id.New()
-	every(func(f Flow, p Policy) {
+	every(func(f Flow, facts Facts) {
 		seen := map[Step]bool{}
-		for step := Next(f, p); step != Done; step = Next(f, p) {
+		for step := Next(f, facts); step != Done; step = Next(f, facts) {
 			if seen[step] {
-				t.Fatalf("%s comes round again: %+v %+v", step, f, p)
+				t.Fatalf("%s comes round again: %+v %+v", step, f, facts)
 			}
 			seen[step] = true
 			switch step {
 			case AskPassword:
-				f.Prove(u, Password, now)
+				f.prove(u, Password, changed)
 			case Refuse:
 				f.Denied = true
 			case AskEmail:
-				p.EmailVerified = true
+				facts.AddressUnconfirmed = false
 			case AskTOTP:
-				f.Prove(f.User, OTP, now)
+				f.prove(f.User, TOTP, changed)
 			case EnrolTOTP:
-				p.HasTOTP = true
-				f.Prove(f.User, OTP, now)
+				facts.Credentials.TOTPSince = changed
+				f.prove(f.User, TOTP, changed)
 			case StartSession:
 				f.Session = s
 			case AskConsent:
@@ -169,16 +199,87 @@ func TestNextTerminates(t *testing.T) {
 }
 
 func TestProve(t *testing.T) {
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	a, b := id.New(), id.New()
-	f := Flow{User: a, AMR: []string{Password, OTP}, Session: id.New(), Consented: true}
-	f.Prove(b, Password, now)
-	if f.User != b || !slices.Equal(f.AMR, []string{Password}) || !f.Session.IsZero() || f.Consented {
+	f := Flow{User: a, Proofs: proofs(Password, TOTP), Session: id.New(), Consented: true}
+	before := f
+	f.prove(b, Password, changed)
+	if f.User != b || !slices.Equal(f.AMR(), []string{"pwd"}) || !f.Session.IsZero() || f.Consented {
 		t.Errorf("another person inherits what was proved: %+v", f)
 	}
-	f.Prove(b, OTP, now)
-	if got, want := f.Methods(), []string{Password, OTP, MFA}; !slices.Equal(got, want) {
-		t.Errorf("Methods = %v, want %v", got, want)
+	f.prove(b, Recovery, changed)
+	f.prove(b, TOTP, changed)
+	if got, want := f.AMR(), []string{"pwd", "otp", "mfa"}; !slices.Equal(got, want) || f.ACR() != TwoFactors {
+		t.Errorf("AMR = %v, ACR = %s, want %v", got, f.ACR(), want)
+	}
+	later := changed.Add(time.Hour)
+	if f.prove(b, Password, later); !f.AuthTime().Equal(later) || len(f.Proofs) != 3 {
+		t.Errorf("proved again: %+v", f)
+	}
+	if before.prove(a, TOTP, later); before.Proofs[1].At != later {
+		t.Errorf("%+v", before)
+	}
+}
+
+// A reading of a flow can be used for several tries of one transaction.
+func TestProveLeavesACopyAlone(t *testing.T) {
+	a := id.New()
+	read := Flow{User: a, Proofs: proofs(Password)}
+	try := read
+	try.prove(a, Password, changed.Add(time.Hour))
+	if !read.Proofs[0].At.Equal(changed) {
+		t.Error("a try changed what was read")
+	}
+}
+
+// A proof is worth nothing once its credential was replaced or removed.
+func TestProofsAreBoundToTheirCredential(t *testing.T) {
+	u, later := id.New(), changed.Add(time.Second)
+	now := credential.Summary{PasswordChangedAt: changed, TOTPSince: changed}
+	f := Flow{User: u}
+	f.prove(u, Password, later)
+	f.prove(u, TOTP, later)
+	f.bindProofs(now)
+	if f.ACR() != TwoFactors {
+		t.Fatalf("new proofs are dropped: %+v", f)
+	}
+	for name, tt := range map[string]struct {
+		has  credential.Summary
+		want []string
+	}{
+		"unchanged":             {now, []string{"pwd", "otp", "mfa"}},
+		"another password":      {credential.Summary{PasswordChangedAt: later, TOTPSince: changed}, []string{"otp"}},
+		"another authenticator": {credential.Summary{PasswordChangedAt: changed, TOTPSince: later}, []string{"pwd"}},
+		"no authenticator":      {credential.Summary{PasswordChangedAt: changed}, []string{"pwd"}},
+		"nothing":               {credential.Summary{}, nil},
+	} {
+		g := f
+		if g.bindProofs(tt.has); !slices.Equal(g.AMR(), tt.want) {
+			t.Errorf("%s: %v, want %v", name, g.AMR(), tt.want)
+		}
+	}
+}
+
+// A flow that the version before has stored is read. What it proved then does not count.
+func TestFlowsOfTheVersionBefore(t *testing.T) {
+	var f Flow
+	old := `{"kind":"account","return_to":"/account","user":"0190c0de-0000-7000-8000-000000000001","amr":["pwd","otp"],
+		"auth_time":"2026-01-01T00:00:00Z","session":"00000000-0000-0000-0000-000000000000","login_hint":"ada"}`
+	if err := json.Unmarshal([]byte(old), &f); err != nil {
+		t.Fatal(err)
+	}
+	if f.Kind != Account || f.ReturnTo != "/account" || f.LoginHint != "ada" || Next(f, Facts{}) != AskPassword {
+		t.Errorf("read as %+v", f)
+	}
+}
+
+func TestClassOf(t *testing.T) {
+	for _, tt := range []struct {
+		amr  []string
+		want string
+	}{{nil, "aal1"}, {[]string{"pwd"}, "aal1"}, {[]string{"otp"}, "aal1"}, {[]string{"pwd", "otp"}, "aal2"}, {[]string{"pwd", "otp", "mfa"}, "aal2"}, {[]string{"x"}, "aal1"}} {
+		if got := ClassOf(tt.amr); got != tt.want {
+			t.Errorf("ClassOf(%v) = %s, want %s", tt.amr, got, tt.want)
+		}
 	}
 }
 
@@ -199,35 +300,35 @@ func TestFresh(t *testing.T) {
 		{"too old", time.Minute + 1, false, d(time.Minute), false},
 	}
 	for _, tt := range tests {
-		if got := Fresh(now.Add(-tt.age), now, tt.reauth, tt.max); got != tt.want {
-			t.Errorf("%s: Fresh = %v, want %v", tt.name, got, tt.want)
+		if got := fresh(now.Add(-tt.age), now, tt.reauth, tt.max); got != tt.want {
+			t.Errorf("%s: fresh = %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }
 
-func TestBegin(t *testing.T) {
+func TestNewFlow(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	for _, p := range []string{"", "account", "//evil.example", "https://evil.example", "/\\evil.example", "/a?b=c", "/a#b", "/a/../b", "/a//b", "/a\nb", "/a/.."} {
-		if _, err := begin(New{Kind: Account, Browser: "b", ReturnTo: p}, now); err == nil {
-			t.Errorf("begin accepts to return to %q", p)
+		if _, err := newFlow(Demand{Kind: Account, ReturnTo: p}, nil, now); err == nil {
+			t.Errorf("newFlow accepts to return to %q", p)
 		}
 	}
-	credit := &Credit{Session: id.New(), User: id.New(), AMR: []string{Password}, AuthTime: now.Add(-time.Hour)}
-	f, err := begin(New{Kind: Authorize, Browser: "b", ReturnTo: "/oauth2/authorize/continue", Credit: credit}, now)
+	on := &session.Session{ID: id.New(), User: id.New(), AMR: []string{"pwd"}, AuthTime: now.Add(-time.Hour)}
+	f, err := newFlow(Demand{Kind: Authorize, ReturnTo: "/oauth2/authorize/continue"}, on, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Session != credit.Session || f.User != credit.User || len(f.AMR) != 1 {
+	if f.Session != on.ID || f.User != on.User || !slices.Equal(f.AMR(), on.AMR) || !f.AuthTime().Equal(on.AuthTime) {
 		t.Errorf("the session is not credited: %+v", f)
 	}
 	if got, want := f.Return(), "/oauth2/authorize/continue?flow="+f.ID.String(); got != want {
 		t.Errorf("Return = %q, want %q", got, want)
 	}
-	f, err = begin(New{Kind: Authorize, Browser: "b", ReturnTo: "/x", Reauthenticate: true, Credit: credit}, now)
+	f, err = newFlow(Demand{Kind: Authorize, ReturnTo: "/x", Reauthenticate: true}, on, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !f.Session.IsZero() || len(f.AMR) != 0 || f.User != credit.User {
+	if !f.Session.IsZero() || len(f.Proofs) != 0 || f.User != on.User {
 		t.Errorf("prompt=login credits the session: %+v", f)
 	}
 }

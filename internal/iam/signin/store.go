@@ -26,26 +26,22 @@ var ErrNotDone = fault.New(fault.Conflict, "signin.not_done",
 var ErrStale = fault.New(fault.Conflict, "signin.stale",
 	"This sign-in went on in another tab. Load the page again.")
 
-// Begin writes a new flow. With it go a few flows of the tenant that are past
+// insert writes a new flow. With it go a few flows of the tenant that are past
 // their time, so that flows need no sweeper and cannot pile up.
-func Begin(ctx context.Context, tx *db.Tx, n New) (Flow, error) {
-	f, err := begin(n, tx.Now())
-	if err != nil {
-		return Flow{}, err
+func insert(ctx context.Context, tx *db.Tx, browser string, f *Flow, state string, done bool) error {
+	if browser == "" {
+		return fault.New(fault.Internal, "signin.browser", "A flow belongs to a browser, but none was given.")
 	}
-	state, err := json.Marshal(f)
-	if err != nil {
-		return Flow{}, fmt.Errorf("signin: %w", err)
-	}
-	_, err = tx.Exec(ctx, `INSERT INTO signin_flows (tenant_id, id, browser_hash, state, done, version, created_at, expires_at)
+	f.Version = 1
+	_, err := tx.Exec(ctx, `INSERT INTO signin_flows (tenant_id, id, browser_hash, state, done, version, created_at, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		f.ID, browserHash(n.Browser), string(state), false, f.Version, f.CreatedAt, f.ExpiresAt)
+		f.ID, browserHash(browser), state, done, f.Version, f.CreatedAt, f.ExpiresAt)
 	if err != nil {
-		return Flow{}, err
+		return err
 	}
 	tx.Later(`DELETE FROM signin_flows WHERE tenant_id = $1 AND id IN (
 		SELECT id FROM signin_flows WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT 20)`, tx.Now())
-	return f, nil
+	return nil
 }
 
 // Load returns the flow if it was begun by browser and can still be finished;
@@ -57,17 +53,20 @@ func Load(ctx context.Context, tx *db.Tx, flow id.ID, browser string) (Flow, err
 	return f, gone(err)
 }
 
-// Save writes what a step changed in f, on the version f was loaded at, and
-// whether f is now done under p. It fails with ErrStale when another step was
-// saved in between, or when the flow was finished.
-func Save(ctx context.Context, tx *db.Tx, f *Flow, p Policy) error {
-	state, err := json.Marshal(f)
+// save stores the flow of s, on the version it was loaded at, and whether it is now done. It fails
+// with ErrStale when another step was saved in between, or when the flow was finished or ran out.
+func save(ctx context.Context, tx *db.Tx, browser string, s *Standing) error {
+	b, err := json.Marshal(s.Flow)
 	if err != nil {
 		return fmt.Errorf("signin: %w", err)
 	}
+	f, done := &s.Flow, s.Next() == Done
+	if f.Version == 0 {
+		return insert(ctx, tx, browser, f, string(b), done)
+	}
 	n, err := tx.Exec(ctx, `UPDATE signin_flows SET state = $4, done = $5, version = version + 1
-		WHERE tenant_id = $1 AND id = $2 AND version = $3 AND finished_at IS NULL`,
-		f.ID, f.Version, string(state), Next(*f, p) == Done)
+		WHERE tenant_id = $1 AND id = $2 AND version = $3 AND finished_at IS NULL AND expires_at > $6`,
+		f.ID, f.Version, string(b), done, tx.Now())
 	switch {
 	case err != nil:
 		return err

@@ -21,24 +21,39 @@ var ctx = context.Background()
 
 const browser = "the secret of one browser"
 
-func update(t testing.TB, d *testkit.Database, c caller.Caller, fn func(tx *db.Tx) error) {
-	t.Helper()
-	if err := d.Update(ctx, c, fn); err != nil {
-		t.Fatal(err)
-	}
-}
+// engine has no policies: the flows of these tests never get so far that they are asked.
+var engine = &signin.Engine{}
 
-func begin(t testing.TB, d *testkit.Database, c caller.Caller) (f signin.Flow) {
+var ours = signin.Browser{Secret: browser}
+
+func begin(t testing.TB, d *testkit.Database, c caller.Caller) signin.Flow {
 	t.Helper()
 	age := 90 * time.Second
-	update(t, d, c, func(tx *db.Tx) (err error) {
-		f, err = signin.Begin(ctx, tx, signin.New{
-			Kind: signin.Authorize, Browser: browser, Application: id.New(), Request: []byte(`{"state":"x"}`), ReturnTo: "/oauth2/authorize/continue",
+	s, err := db.Write(ctx, d.DB, c, func(tx *db.Tx) (signin.Standing, error) {
+		s, err := engine.Standing(ctx, tx, nil, signin.Demand{
+			Kind: signin.Authorize, Application: id.New(), Request: []byte(`{"state":"x"}`), ReturnTo: "/oauth2/authorize/continue",
 			LoginHint: "ada", Locales: []string{"de"}, MaxAge: &age, ConsentScopes: []string{"openid"},
+		})
+		if err != nil {
+			return s, err
+		}
+		return engine.Advance(ctx, tx, s, ours, nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Flow
+}
+
+// save stores f with the changes of do.
+func save(d *testkit.Database, c caller.Caller, f signin.Flow, do func(f *signin.Flow)) error {
+	return d.Update(ctx, c, func(tx *db.Tx) error {
+		_, err := engine.Advance(ctx, tx, signin.Standing{Flow: f}, ours, func(_ context.Context, _ *db.Tx, s *signin.Standing) (bool, error) {
+			do(&s.Flow)
+			return true, nil
 		})
 		return err
 	})
-	return f
 }
 
 func load(d *testkit.Database, c caller.Caller, flow id.ID, browser string) (f signin.Flow, err error) {
@@ -52,12 +67,9 @@ func load(d *testkit.Database, c caller.Caller, flow id.ID, browser string) (f s
 // complete takes f to its end.
 func complete(t testing.TB, d *testkit.Database, c caller.Caller, f signin.Flow) {
 	t.Helper()
-	update(t, d, c, func(tx *db.Tx) error {
-		f := f
-		f.Prove(id.New(), signin.Password, tx.Now())
-		f.Session, f.Consented = id.New(), true
-		return signin.Save(ctx, tx, &f, signin.Policy{})
-	})
+	if err := save(d, c, f, func(f *signin.Flow) { f.User, f.Denied = id.New(), true }); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func finish(d *testkit.Database, c caller.Caller, flow id.ID, browser string) (f signin.Flow, err error) {
@@ -102,13 +114,11 @@ func TestFinish(t *testing.T) {
 		if _, err := finish(d, c, f.ID, browser); !errors.Is(err, signin.ErrNotDone) {
 			t.Errorf("a flow that has steps to go: %v, want ErrNotDone", err)
 		}
-		update(t, d, c, func(tx *db.Tx) error { // the password alone
-			g := f
-			g.Prove(id.New(), signin.Password, tx.Now())
-			return signin.Save(ctx, tx, &g, signin.Policy{RequireMFA: true})
-		})
+		if err := save(d, c, f, func(f *signin.Flow) { f.User = id.New() }); err != nil { // known, and nothing proved
+			t.Fatal(err)
+		}
 		if _, err := finish(d, c, f.ID, browser); !errors.Is(err, signin.ErrNotDone) {
-			t.Errorf("a flow without its second factor: %v, want ErrNotDone", err)
+			t.Errorf("a flow in which nothing was proved: %v, want ErrNotDone", err)
 		}
 		f, err := load(d, c, f.ID, browser)
 		if err != nil {
@@ -130,7 +140,7 @@ func TestFinish(t *testing.T) {
 		if _, err := finish(d, c, f.ID, browser); !errors.Is(err, signin.ErrGone) {
 			t.Errorf("finished twice: %v", err)
 		}
-		if err := d.Update(ctx, c, func(tx *db.Tx) error { g := got; return signin.Save(ctx, tx, &g, signin.Policy{}) }); !errors.Is(err, signin.ErrStale) {
+		if err := save(d, c, got, func(*signin.Flow) {}); !errors.Is(err, signin.ErrStale) {
 			t.Errorf("a finished flow is saved: %v", err)
 		}
 	})
@@ -168,11 +178,7 @@ func TestSaveHasOneWinner(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 16 {
 			wg.Go(func() {
-				err := d.Update(ctx, c, func(tx *db.Tx) error {
-					g := f
-					g.Prove(id.New(), signin.Password, tx.Now())
-					return signin.Save(ctx, tx, &g, signin.Policy{})
-				})
+				err := save(d, c, f, func(f *signin.Flow) { f.User = id.New() })
 				if err == nil {
 					won.Add(1)
 				} else if !errors.Is(err, signin.ErrStale) {

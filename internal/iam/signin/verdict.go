@@ -10,32 +10,15 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
 
-// Judge asks the policy gatehouse:signin. It is safe for concurrent use.
-type Judge struct {
-	Engine    *engine.Engine
-	Decisions *decision.Recorder
-	Clock     clock.Clock
-}
-
-// Question is about one person who signs in, or is signed in already.
-type Question struct {
-	User        id.ID
-	AMR         []string // what they have proved
-	Application id.ID    // zero for the account pages
-	Settings    tenant.Settings
-}
-
-// Verdict is what the policy says of a sign-in.
+// Verdict is what the policy gatehouse:signin says of a sign-in.
 type Verdict struct {
 	Refused      bool // they may not sign in
 	SecondFactor bool // a password is not enough
@@ -45,9 +28,6 @@ type Verdict struct {
 	decision decision.Decision
 }
 
-// Decision is the id under which Record keeps the verdict.
-func (v Verdict) Decision() id.ID { return v.decision.ID }
-
 // The actions of the policy.
 const (
 	enter     = "enter"
@@ -55,24 +35,28 @@ const (
 	enrol     = "enrol"
 )
 
-// Ask asks the policies about a sign-in from where tx's caller is. It reads the person's
-// roles and groups where a rule depends on them.
-func (j *Judge) Ask(ctx context.Context, tx *db.Tx, q Question) (Verdict, error) {
+// ask evaluates the policies for a sign-in of person to app from tx's caller's address, with the
+// methods amr proved. app is zero for the account pages. It reads the person's roles and groups
+// only if a rule depends on them.
+func (e *Engine) ask(ctx context.Context, tx *db.Tx, person, app id.ID, amr []string) (Verdict, error) {
+	of, err := e.Tenants.ByID(ctx, tx.Tenant())
+	if err != nil {
+		return Verdict{}, err
+	}
 	var held role.Set
 	var groups []string
-	rules := q.Settings.SignIn
+	rules := of.Settings.SignIn
 	if rules.AskWho() {
-		var err error
-		if held, err = role.ActionsOf(ctx, tx, role.OfUser(q.User)); err != nil {
+		if held, err = role.ActionsOf(ctx, tx, role.OfUser(person)); err != nil {
 			return Verdict{}, err
 		}
-		if groups, err = groupsOf(ctx, tx, q.User); err != nil {
+		if groups, err = groupsOf(ctx, tx, person); err != nil {
 			return Verdict{}, err
 		}
 	}
 	application := tenant.AccountPages
-	if !q.Application.IsZero() {
-		application = q.Application.String()
+	if !app.IsZero() {
+		application = app.String()
 	}
 	network := "unknown"
 	if rules.Known(tx.Caller().Address) {
@@ -80,23 +64,23 @@ func (j *Judge) Ask(ctx context.Context, tx *db.Tx, q Question) (Verdict, error)
 	}
 	in := &enginev1.CheckInput{
 		RequestId: tx.Caller().RequestID,
-		Principal: &enginev1.Principal{Id: q.User.String(), Roles: []string{"user"}, Attr: map[string]*structpb.Value{
+		Principal: &enginev1.Principal{Id: person.String(), Roles: []string{"user"}, Attr: map[string]*structpb.Value{
 			"roles":  texts(held.Roles()),
 			"groups": texts(groups),
 			"admin":  structpb.NewBoolValue(len(held.Actions()) > 0),
-			"amr":    texts(q.AMR),
+			"amr":    texts(amr),
 		}},
 		Resource: &enginev1.Resource{Kind: "gatehouse:signin", Id: application, Attr: map[string]*structpb.Value{
 			"network":       structpb.NewStringValue(network),
-			"mfa_required":  structpb.NewBoolValue(q.Settings.MFA == tenant.MFARequired),
+			"mfa_required":  structpb.NewBoolValue(of.Settings.MFA == tenant.MFARequired),
 			"second_factor": texts(rules.SecondFactor),
 			"block":         blocks(rules.Block),
 			"sessions":      limits(rules.Sessions),
 		}},
 		Actions: []string{enter, oneFactor, enrol},
 	}
-	began := j.Clock.Now()
-	checked, err := j.Engine.Check(ctx, tx.Caller(), []*enginev1.CheckInput{in})
+	began := e.Clock.Now()
+	checked, err := e.Policies.Check(ctx, tx.Caller(), []*enginev1.CheckInput{in})
 	if err != nil {
 		return Verdict{}, fmt.Errorf("signin: ask the policies: %w", err)
 	}
@@ -107,9 +91,9 @@ func (j *Judge) Ask(ctx context.Context, tx *db.Tx, q Question) (Verdict, error)
 	may := func(action string) bool { return out.GetActions()[action].GetEffect() == effectv1.Effect_EFFECT_ALLOW }
 	v := Verdict{
 		Refused: !may(enter), SecondFactor: !may(oneFactor), NoEnrolment: !may(enrol),
-		Idle: q.Settings.SessionIdle, Max: q.Settings.SessionMax,
+		Idle: of.Settings.SessionIdle, Max: of.Settings.SessionMax,
 		decision: decision.Decision{
-			ID: id.At(began), Kind: decision.SignIn, Revision: checked.Revision, Took: j.Clock.Now().Sub(began),
+			ID: id.At(began), Kind: decision.SignIn, Revision: checked.Revision, Took: e.Clock.Now().Sub(began),
 			Inputs: []*enginev1.CheckInput{in}, Outputs: checked.Outputs,
 		},
 	}
@@ -136,11 +120,10 @@ func (v *Verdict) shorten(limit map[string]*structpb.Value) {
 	v.Idle = min(v.Idle, v.Max)
 }
 
-// Record keeps a verdict among the tenant's decisions, once the transaction of tx has
-// been committed.
-func (j *Judge) Record(tx *db.Tx, v Verdict) {
+// record keeps a verdict among the tenant's decisions once tx is committed.
+func (e *Engine) record(tx *db.Tx, v Verdict) {
 	c := tx.Caller()
-	tx.AfterCommit(func() { j.Decisions.Record(c, v.decision) })
+	tx.AfterCommit(func() { e.Decisions.Record(c, v.decision) })
 }
 
 func groupsOf(ctx context.Context, tx *db.Tx, user id.ID) (names []string, err error) {

@@ -1,0 +1,57 @@
+package oidc_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pquerna/otp/totp"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// setUpAuthenticator confirms an authenticator app for u, as another browser's account pages would.
+func (w *scene) setUpAuthenticator(u user.User) {
+	w.T.Helper()
+	app, at := w.App.TOTP, id.New()
+	w.Do(w.c, func(tx *db.Tx) error {
+		e, err := app.Enrol(ctx, tx, u.ID, at, "Acme", u.Email)
+		if err != nil {
+			return err
+		}
+		code, err := totp.GenerateCode(strings.ReplaceAll(e.Secret.Reveal(), " ", ""), tx.Now())
+		if err != nil {
+			return err
+		}
+		out, err := app.Confirm(ctx, tx, u.ID, at, code)
+		if out != credential.Accepted {
+			w.T.Errorf("the first code is %s", out)
+		}
+		return err
+	})
+}
+
+// A session with one factor is not enough once its user has an authenticator app, whoever owns
+// the application: a first-party one asks for the code as a third-party one does.
+func TestAuthenticatorSetUpElsewhereIsAskedFor(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		own := w.client(application.New{})
+		foreign := w.client(application.New{Name: "Foreign", Type: application.Web, Scopes: []string{"profile", "email", "offline_access"}})
+		b := w.browser()
+		b.signIn(w.user)
+		_, challenge := pkce()
+		if q := w.response(t, b.Visit(own.authorizeURL(challenge, "prompt", "none"))); q.Get("code") == "" {
+			t.Fatalf("before: %v", q)
+		}
+		w.setUpAuthenticator(w.user)
+		for name, c := range map[string]*client{"first party": own, "third party": foreign} {
+			if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none"))); q.Get("error") != "login_required" {
+				t.Errorf("%s, prompt=none: %v", name, q)
+			}
+			toSignIn(t, b.Visit(c.authorizeURL(challenge)))
+		}
+	})
+}

@@ -1,0 +1,96 @@
+package pages
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+// maxSessions bounds how many sessions a person is shown.
+const maxSessions = 100
+
+// showSessions lists where the person is signed in.
+func (d *Door) showSessions(v *visit) error {
+	return d.account(v, "/account/sessions", func(s session.Session) error {
+		var (
+			all []session.Session
+			now time.Time
+		)
+		if err := d.DB.View(v.ctx(), v.as(s), func(tx *db.Tx) (err error) {
+			now = tx.Now()
+			all, err = session.List(v.ctx(), tx, filter.All(), s.User, id.ID{}, maxSessions)
+			return err
+		}); err != nil {
+			return err
+		}
+		p := &sessionsPage{frame: frame{Title: say("sessions.title"), Tabs: tabs(v.site.Path, "sessions"), Notice: v.noticeOf()}, Others: len(all) > 1}
+		for _, o := range all {
+			row := sessionRow{
+				ID: o.ID.String(), Device: deviceOf(o.Agent), Seen: say("sessions.active", "Ago", ago(now, o.LastSeen)), Address: o.Address,
+				Started: utcMinute(o.CreatedAt), StartedAt: o.CreatedAt.UTC().Format(time.RFC3339), Current: o.ID == s.ID,
+			}
+			if row.Current { // this very one first
+				p.Sessions = append([]sessionRow{row}, p.Sessions...)
+			} else {
+				p.Sessions = append(p.Sessions, row)
+			}
+		}
+		return d.render(v, http.StatusOK, p)
+	})
+}
+
+// revokeSession signs out one of the person's other browsers, or all of them.
+func (d *Door) revokeSession(v *visit) error {
+	return d.account(v, "/account/sessions", func(s session.Session) error {
+		which := v.form.Get("session")
+		err := d.DB.Update(v.ctx(), v.as(s), func(tx *db.Tx) error {
+			if which == "others" {
+				_, err := session.RevokeAll(v.ctx(), tx, s.User, s.ID, "account")
+				return err
+			}
+			other, err := id.Parse(which)
+			if err != nil {
+				return session.ErrNotFound
+			}
+			o, err := session.Get(v.ctx(), tx, other)
+			if err != nil {
+				return err
+			}
+			if o.User != s.User { // somebody else's does not exist from here
+				return session.ErrNotFound
+			}
+			return session.Revoke(v.ctx(), tx, other, "account")
+		})
+		if err != nil && fault.Of(err) != fault.NotFound {
+			return err
+		}
+		return v.redirect("/account/sessions?done=session")
+	})
+}
+
+// serveSession answers whether the browser is signed in, for reverse proxies: 200
+// with the session as JSON, or 401.
+func (d *Door) serveSession(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	s, err := d.sessionOf(r)
+	if err != nil && !errors.Is(err, session.ErrNone) {
+		web.NoteError(r.Context(), err)
+	}
+	h.Set("Content-Type", "application/json")
+	if err != nil {
+		f := fault.As(err)
+		w.WriteHeader(statusOfKind(f.Kind))
+		_ = json.NewEncoder(w).Encode(map[string]any{"code": f.Code, "detail": f.Reason, "request_id": web.RequestIDOf(r.Context())})
+		return
+	}
+	_ = json.NewEncoder(w).Encode(session.ViewOf(s)) // the reader has gone; nothing is left to say
+}

@@ -1,0 +1,112 @@
+package pages
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// mailConfirm mails u the link that confirms the address, and goes on in flow.
+func (d *Door) mailConfirm(ctx context.Context, tx *db.Tx, v *visit, flow id.ID, u user.User) error {
+	token, err := credential.NewLink(ctx, tx, credential.Verify, u)
+	if err != nil {
+		return err
+	}
+	h := v.letterhead()
+	return d.post(tx, h, u, confirmLetter(h, u, "/confirm?token="+token.Reveal()+"&flow="+flow.String()))
+}
+
+// count counts something that a stranger can make us do. It returns how long to wait
+// after too many.
+func (d *Door) count(v *visit, keys ...attempt.Key) (time.Duration, error) {
+	return db.Write(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (time.Duration, error) {
+		verdict, err := attempt.Hold(v.ctx(), tx, keys...)
+		if err != nil {
+			return 0, err
+		}
+		if wait := verdict.Wait(tx.Now()); wait > 0 {
+			return wait, nil
+		}
+		_, err = attempt.Fail(v.ctx(), tx, keys...)
+		return 0, err
+	})
+}
+
+// showRegistered says that a mail is on its way, whether the account is new or not.
+func (d *Door) showRegistered(v *visit) error {
+	s, err := d.readFlow(v, v.flowID())
+	if err != nil {
+		return err
+	}
+	if s.Next() != signin.AskPassword {
+		return d.redirectToNextStep(v, s)
+	}
+	v.speak(d, s.Flow.Locales)
+	return d.render(v, http.StatusOK, d.confirmMailed(v, s))
+}
+
+func (d *Door) confirmMailed(v *visit, s signin.Standing) *mailedPage {
+	address := s.Flow.LoginHint
+	if !s.Facts.User.ID.IsZero() {
+		address = s.Facts.User.Email
+	}
+	p := &mailedPage{
+		frame: frame{Title: say("mailed.title"), Flow: s.Flow.ID.String()}, Heading: say("mailed.title"), Lead: sayConfirmMailed, Address: address,
+		Again: v.site.Local("/register/again"), Back: v.site.Local("/register?flow=" + s.Flow.ID.String()), BackLabel: say("mailed.other_address"),
+	}
+	if !v.tenant.Settings.Registration || !s.Facts.User.ID.IsZero() {
+		p.Back, p.BackLabel = v.site.Local("/signin"), say("action.back_to_signin")
+	}
+	if v.param("done") == "again" {
+		p.Notice = &notice{Tone: "good", Text: say(notices["again"])}
+	}
+	return p
+}
+
+const sayConfirmMailed = "mailed.confirm"
+
+// registerAgain sends the link once more: to whoever has registered in this flow,
+// or has proved the password of an account that is not confirmed.
+func (d *Door) registerAgain(v *visit) error {
+	s, err := d.readFlow(v, v.flowID())
+	if err != nil {
+		return err
+	}
+	back, who, address := "/register/sent?flow=", s.Flow.Registered, s.Flow.LoginHint
+	if s.Next() == signin.AskEmail {
+		back, who, address = "/signin?flow=", s.Facts.User.ID, s.Facts.User.Email
+	}
+	// What is counted is where the mail goes, not what a flow was begun with.
+	wait, err := d.count(v, attempt.Mail(address), attempt.Register(v.caller.Address))
+	if err != nil {
+		return err
+	}
+	if wait > 0 {
+		v.limited(wait)
+		return errTooMany
+	}
+	err = d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
+		u, err := user.Get(v.ctx(), tx, who)
+		if fault.Of(err) == fault.NotFound && err != nil || err == nil && u.Status != user.Invited {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return d.mailConfirm(v.ctx(), tx, v, s.Flow.ID, u)
+	})
+	if err != nil {
+		return err
+	}
+	return v.redirect(back + s.Flow.ID.String() + "&done=again")
+}
+
+var errTooMany = fault.New(fault.Limited, "page.too_many", "Too many tries. Wait a few minutes, then try again.")

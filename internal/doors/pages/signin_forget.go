@@ -1,0 +1,28 @@
+package pages
+
+import (
+	"context"
+	"errors"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+)
+
+// signInForget is "Not you?": the flow starts over for anybody.
+func (d *Door) signInForget(v *visit) error {
+	err := d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
+		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.browser)
+		if err != nil {
+			return err
+		}
+		_, err = d.SignIn.Advance(v.ctx(), tx, s, v.ofBrowser(), func(_ context.Context, _ *db.Tx, s *signin.Standing) (bool, error) {
+			s.Forget()
+			return true, nil
+		})
+		return err
+	})
+	if err != nil && !errors.Is(err, signin.ErrStale) {
+		return err
+	}
+	return v.redirectToFlow(v.flowID())
+}

@@ -1,0 +1,221 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+)
+
+// Tenants finds the settings of tenants; tenant.Directory is one.
+type Tenants interface {
+	ByID(ctx context.Context, tenant id.ID) (*tenant.Tenant, error)
+}
+
+// Engine advances flows and tells whether a session is enough. All fields are required. It is safe
+// for concurrent use. Its methods run in the door's transaction.
+type Engine struct {
+	Policies  *engine.Engine
+	Decisions *decision.Recorder
+	Tenants   Tenants
+	Clock     clock.Clock
+}
+
+// Browser is what a browser brings with each request.
+type Browser struct {
+	Secret string // kit/web's Browser: flows belong to it
+	Token  string // of its session; "" without one
+}
+
+// Standing is where a flow stands: the flow and the facts about its user.
+type Standing struct {
+	Flow    Flow
+	Facts   Facts
+	Started *Started // the session that Advance started with this step, or nil
+
+	proved bool // the facts are older than the flow's last proof
+}
+
+// Started is the browser's session under a new token. The door sets the cookie after the commit.
+type Started struct {
+	Session session.Session
+	Token   secret.String
+	Lasts   time.Duration // until the session's absolute end
+}
+
+// Next returns the step that the flow needs next.
+func (s *Standing) Next() Step { return Next(s.Flow, s.Facts) }
+
+// Prove records that user has proved m at now.
+func (s *Standing) Prove(user id.ID, m *Method, now time.Time) {
+	s.Flow.prove(user, m, now)
+	s.proved = true
+}
+
+// Forget drops who the flow is about and all that was proved ("Not you?").
+func (s *Standing) Forget() {
+	s.Flow.forget()
+	s.Facts = Facts{}
+}
+
+// Standing returns where a flow for d would stand that begins in the browser whose session is on
+// (nil for none). It stores nothing: if the standing is not Done, Advance begins the flow. This is
+// the one way to ask whether a session is enough for something.
+func (e *Engine) Standing(ctx context.Context, tx *db.Tx, on *session.Session, d Demand) (Standing, error) {
+	f, err := newFlow(d, on, tx.Now())
+	if err != nil {
+		return Standing{}, err
+	}
+	facts, err := e.readFacts(ctx, tx, &f)
+	return Standing{Flow: f, Facts: facts}, err
+}
+
+// Read returns where a stored flow stands. It fails with ErrGone.
+func (e *Engine) Read(ctx context.Context, tx *db.Tx, flow id.ID, browser string) (Standing, error) {
+	f, err := Load(ctx, tx, flow, browser)
+	if err != nil {
+		return Standing{}, err
+	}
+	return e.Inspect(ctx, tx, f)
+}
+
+// Inspect returns where f stands, a flow that was just loaded.
+func (e *Engine) Inspect(ctx context.Context, tx *db.Tx, f Flow) (Standing, error) {
+	if err := dropEndedSession(ctx, tx, &f); err != nil {
+		return Standing{}, err
+	}
+	facts, err := e.readFacts(ctx, tx, &f)
+	return Standing{Flow: f, Facts: facts}, err
+}
+
+// A Change applies one step to a flow. It reports whether the step was accepted. A refused step
+// changes nothing of the flow, but its transaction still commits: counters and audit events must
+// survive. It may run more than once.
+type Change func(ctx context.Context, tx *db.Tx, s *Standing) (bool, error)
+
+// Advance applies change to the flow that stands at from, and stores it. A nil change is accepted.
+// When everything is proved it starts the browser's session, and when the policies refuse the user
+// it records that. It begins a flow that is not stored yet, and fails with ErrStale when another
+// step was stored since from was read.
+func (e *Engine) Advance(ctx context.Context, tx *db.Tx, from Standing, b Browser, change Change) (Standing, error) {
+	s := from
+	s.Started = nil
+	if change != nil {
+		if ok, err := change(ctx, tx, &s); err != nil || !ok {
+			return from, err
+		}
+	}
+	var err error
+	if s.proved {
+		if s.Facts, err = e.readFacts(ctx, tx, &s.Flow); err != nil {
+			return from, err
+		}
+		s.proved = false
+	}
+	switch s.Next() {
+	case StartSession:
+		if err := e.startSession(ctx, tx, &s, b.Token); err != nil {
+			return from, err
+		}
+	case Refuse:
+		e.recordRefusal(tx, &s)
+	case AskPassword, AskEmail, AskTOTP, EnrolTOTP, AskConsent, AskSignOut, Done:
+	}
+	if err := save(ctx, tx, b.Secret, &s); err != nil {
+		return from, err
+	}
+	return s, nil
+}
+
+// startSession makes the browser's session the flow's user's, under a new token. A session that the
+// browser had goes on if it was that user's, and ends otherwise.
+func (e *Engine) startSession(ctx context.Context, tx *db.Tx, s *Standing, token string) error {
+	u := s.Facts.User
+	n := session.New{
+		User: u.ID, UserName: u.Login(), AMR: s.Flow.AMR(), ACR: s.Flow.ACR(), AuthTime: s.Flow.AuthTime(),
+		Idle: s.Facts.Verdict.Idle, Max: s.Facts.Verdict.Max,
+	}
+	had, err := session.Find(ctx, tx, token)
+	if err != nil && !errors.Is(err, session.ErrNone) {
+		return err
+	}
+	var now session.Session
+	var fresh secret.String
+	if err == nil && had.User == u.ID {
+		now, fresh, err = session.Renew(ctx, tx, had.ID, n)
+	} else {
+		if err == nil {
+			if err := session.Revoke(ctx, tx, had.ID, "replaced"); err != nil && fault.Of(err) != fault.NotFound {
+				return err
+			}
+		}
+		now, fresh, err = session.Start(ctx, tx, n)
+	}
+	if err != nil {
+		return err
+	}
+	s.Flow.Session = now.ID
+	s.Started = &Started{Session: now, Token: fresh, Lasts: now.ExpiresAt.Sub(tx.Now())}
+	user.SignedIn(tx, u.ID)
+	audit.Write(tx, audit.Event{
+		Action: "signin.succeed", Target: u.Target(), Outcome: audit.Success,
+		Detail: map[string]any{
+			"amr": now.AMR, "acr": now.ACR, "session": now.ID.String(), "application": s.Flow.Application.String(),
+			"decision": s.Facts.Verdict.decision.ID.String(),
+		},
+	})
+	e.record(tx, s.Facts.Verdict)
+	return nil
+}
+
+// recordRefusal records that the policies refuse the flow's user, once a flow.
+func (e *Engine) recordRefusal(tx *db.Tx, s *Standing) {
+	if s.Flow.Refused {
+		return
+	}
+	s.Flow.Refused = true
+	reason := "policy"
+	if !s.Facts.Verdict.Refused {
+		reason = "enrolment"
+	}
+	audit.Write(tx, audit.Event{
+		Action: "signin.refuse", Target: s.Facts.User.Target(), Outcome: audit.Refused,
+		Detail: map[string]any{
+			"reason": reason, "application": s.Flow.Application.String(), "decision": s.Facts.Verdict.decision.ID.String(),
+		},
+	})
+	e.record(tx, s.Facts.Verdict)
+}
+
+// Renew gives on a new token after its user changed a credential, and adds the methods proved by
+// that. The session's end and idle time can only become shorter: the policies limit a renewed
+// session as they limit a new one.
+func (e *Engine) Renew(ctx context.Context, tx *db.Tx, on session.Session, proved ...*Method) (Started, error) {
+	f, err := newFlow(Demand{Kind: Account, ReturnTo: "/"}, &on, tx.Now())
+	if err != nil {
+		return Started{}, err
+	}
+	for _, m := range proved {
+		f.prove(on.User, m, tx.Now())
+	}
+	facts, err := e.readFacts(ctx, tx, &f)
+	if err != nil {
+		return Started{}, err
+	}
+	now, token, err := session.Renew(ctx, tx, on.ID, session.New{
+		User: on.User, UserName: on.UserName, AMR: f.AMR(), ACR: f.ACR(), AuthTime: on.AuthTime,
+		Idle: facts.Verdict.Idle, Max: facts.Verdict.Max,
+	})
+	return Started{Session: now, Token: token, Lasts: now.ExpiresAt.Sub(tx.Now())}, err
+}

@@ -1,0 +1,73 @@
+package signin
+
+import (
+	"context"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Facts are what Next has to know besides the flow: what is true of the flow's user at this
+// moment. They are zero while the flow has no user.
+type Facts struct {
+	User               user.User
+	AddressUnconfirmed bool               // the address must be confirmed before the first sign-in
+	Credentials        credential.Summary // which there are, and their versions
+	Verdict            Verdict            // of the policies; zero until a first factor is proved
+	Allowed            []string           // scopes the user has allowed this application before
+}
+
+// readFacts reads what is true of f's user now. It drops from f a user who is no longer active, and
+// proofs made with a credential that was replaced.
+func (e *Engine) readFacts(ctx context.Context, tx *db.Tx, f *Flow) (Facts, error) {
+	if f.User.IsZero() {
+		return Facts{}, nil
+	}
+	u, err := user.Get(ctx, tx, f.User)
+	if err != nil && fault.Of(err) != fault.NotFound {
+		return Facts{}, err
+	}
+	if err != nil || u.Status != user.Active && u.Status != user.Invited {
+		f.forget()
+		return Facts{}, nil
+	}
+	// A registered user is invited until the address is confirmed.
+	facts := Facts{User: u, AddressUnconfirmed: u.Status == user.Invited}
+	if f.Kind == SignOut {
+		return facts, nil
+	}
+	if facts.Credentials, err = credential.Of(ctx, tx, u.ID); err != nil {
+		return Facts{}, err
+	}
+	f.bindProofs(facts.Credentials)
+	if !f.provedFirst() {
+		return facts, nil
+	}
+	if facts.Verdict, err = e.ask(ctx, tx, u.ID, f.Application, f.AMR()); err != nil {
+		return Facts{}, err
+	}
+	if f.Kind == Authorize && len(f.ConsentScopes) > 0 {
+		facts.Allowed, err = grant.Consented(ctx, tx, u.ID, f.Application)
+	}
+	return facts, err
+}
+
+// dropEndedSession drops f's session and what it proved when the session has ended.
+func dropEndedSession(ctx context.Context, tx *db.Tx, f *Flow) error {
+	if f.Session.IsZero() {
+		return nil
+	}
+	on, err := session.Get(ctx, tx, f.Session)
+	if err != nil && fault.Of(err) != fault.NotFound {
+		return err
+	}
+	if err != nil || on.User != f.User {
+		f.Proofs, f.Session = nil, id.ID{}
+	}
+	return nil
+}
