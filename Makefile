@@ -3,6 +3,7 @@
 #   make run      starts the server and a sample application, on SQLite, with demo tenants
 #   make dev      starts the server, and builds and restarts it when a source file changes
 #   make test     runs every test: both databases, a real browser, foreign clients
+#   make test-fast  runs the tests that need no other program, on SQLite only, in under 90 seconds
 #   make check    runs what CI runs: format, vet, lint, generated files, commit subjects, tests with the race detector
 #   make bench    measures the built binary for docs/benchmarks.md; BENCH=TestDecisions measures decisions only
 #   make generate writes the generated files again
@@ -77,6 +78,12 @@ test:
 	@$(MAKE) bin/cerbos
 	@scripts/build $(BUILDFLAGS) $(PACKAGES)
 	$(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(BUILDFLAGS) $(TESTFLAGS) $(PACKAGES)
+
+# The inner loop: SQLite only; no browser, no Node, no Cerbos server and no built binary. What it leaves out is skipped
+# by testkit.SkipFast; make test and make check never skip.
+.PHONY: test-fast
+test-fast:
+	$(GO) test -short -vet=off -p $(PARALLEL) -timeout 5m $(TESTFLAGS) $(PACKAGES)
 
 # modernc.org/sqlite is C in Go and keeps its pointers in integers. -race also checks each such conversion (checkptr),
 # which took a quarter of the tests' time. The race detector still covers it, and our own pointers are checked.

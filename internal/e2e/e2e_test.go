@@ -28,6 +28,7 @@ func onBoth(t *testing.T, fn func(t *testing.T, cfg process.Config)) {
 // TestForeignClients runs every file of e2e/test against the real binary: what npm's openid-client and oauth4webapi,
 // Cerbos' own clients and a browser make of it.
 func TestForeignClients(t *testing.T) {
+	testkit.SkipFast(t, "Node")
 	root := process.Root(t)
 	node := command(t, "Node 20 or newer (Debian: apt-get install nodejs npm)", "node")
 	browser := os.Getenv("GATEHOUSE_TEST_CHROMIUM")

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/cerbos"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
@@ -108,6 +109,7 @@ func (o *output) String() string {
 // startRun starts `make run` and returns once it has printed what to open.
 func startRun(t *testing.T) *makeRun {
 	t.Helper()
+	testkit.SkipFast(t, "make run")
 	r := &makeRun{root: process.Root(t), data: filepath.Join(t.TempDir(), "data"), address: map[string]string{}, gone: make(chan struct{})}
 	for _, setting := range []string{"GATEHOUSE_LISTEN", "GATEHOUSE_OPS_LISTEN", "GATEHOUSE_GRPC_LISTEN", "WEBAPP_LISTEN"} {
 		r.address[setting] = freeAddress(t)

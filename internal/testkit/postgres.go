@@ -34,6 +34,7 @@ var template struct {
 // it. Without either the test fails and says how to get one.
 func Postgres(t testing.TB) string {
 	t.Helper()
+	SkipFast(t, "Postgres")
 	template.Do(func() {
 		template.server, template.err = serverURL()
 		if template.err == nil {

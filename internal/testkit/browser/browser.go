@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
 //go:embed driver.mjs
@@ -37,6 +39,7 @@ type Browser struct {
 // Start runs Chromium until t ends. Use one for many pages: it takes a second.
 func Start(t testing.TB) *Browser {
 	t.Helper()
+	testkit.SkipFast(t, "a browser")
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Fatal("the browser tests need Node 20 or newer on the PATH. Install it (Debian: apt-get install nodejs npm), then run `npm ci` in e2e/.")

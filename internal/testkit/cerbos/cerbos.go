@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
@@ -36,6 +37,7 @@ var build struct {
 // there or not up to date. A first build on a machine takes minutes, every other one a second.
 func Build(t testing.TB) string {
 	t.Helper()
+	testkit.SkipFast(t, "a Cerbos server")
 	root := process.Root(t)
 	build.Do(func() {
 		build.path = filepath.Join(root, "bin", "cerbos")
