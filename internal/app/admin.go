@@ -67,7 +67,7 @@ func (a *App) resetOwner(ctx context.Context, by caller.Caller, email string, pa
 	return a.DB.Update(ctx, by, func(tx *db.Tx) error {
 		u, err := user.ByLogin(ctx, tx, email)
 		if errors.Is(err, user.ErrNotFound) {
-			u, err = user.Create(ctx, tx, user.New{Email: email, EmailVerified: true})
+			u, err = user.Create(ctx, tx, user.Profile{Email: email, EmailVerified: true})
 		}
 		if err != nil {
 			return err

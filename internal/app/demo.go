@@ -108,7 +108,7 @@ func (a *App) seed(ctx context.Context, t demoTenant, applicationURL string) err
 	by := system(site.Tenant, "demo")
 	for _, u := range t.users {
 		err := a.DB.Update(ctx, by, func(tx *db.Tx) error {
-			made, err := user.Create(ctx, tx, user.New{Email: u.email, EmailVerified: true, GivenName: u.given, FamilyName: u.family})
+			made, err := user.Create(ctx, tx, user.Profile{Email: u.email, EmailVerified: true, GivenName: u.given, FamilyName: u.family})
 			if err != nil {
 				return err
 			}

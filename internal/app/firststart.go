@@ -97,7 +97,7 @@ func (a *App) makeOwner(ctx context.Context, c caller.Caller, email string, pass
 		return err
 	}
 	return a.DB.Update(ctx, c, func(tx *db.Tx) error {
-		u, err := user.Create(ctx, tx, user.New{Email: email, EmailVerified: true})
+		u, err := user.Create(ctx, tx, user.Profile{Email: email, EmailVerified: true})
 		if err != nil {
 			return err
 		}

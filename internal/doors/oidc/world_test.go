@@ -50,7 +50,7 @@ func newScene(w *world.World) *scene {
 
 func (w *scene) person(email, given, family string) user.User {
 	w.T.Helper()
-	return w.User(w.c, user.New{Email: email, EmailVerified: true, GivenName: given, FamilyName: family})
+	return w.User(w.c, user.Profile{Email: email, EmailVerified: true, GivenName: given, FamilyName: family})
 }
 
 // client is an application at the scene.

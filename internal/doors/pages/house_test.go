@@ -137,7 +137,7 @@ func (h *house) person(email string) (u user.User) {
 		h.t.Fatal(err)
 	}
 	if err := h.Update(ctx, h.c, func(tx *db.Tx) (err error) {
-		if u, err = user.Create(ctx, tx, user.New{Email: email, Status: user.Active, GivenName: "Ada"}); err != nil {
+		if u, err = user.Create(ctx, tx, user.Profile{Email: email, GivenName: "Ada"}); err != nil {
 			return err
 		}
 		return credential.SetPassword(ctx, tx, u.ID, phc)

@@ -41,7 +41,7 @@ func TestEveryLetterInEveryLanguage(t *testing.T) {
 	}
 	for _, locale := range locales {
 		h := letterhead{Tenant: `Acme <b>&</b> "Co"`, Base: "https://id.example.com/t/acme", Accent: "red;}body{display:none", Locale: locale}
-		u := user.User{Email: "ada@acme.example"}
+		u := user.User{Profile: user.Profile{Email: "ada@acme.example"}}
 		for name, p := range letterSpecimens(h, u) {
 			m, err := l.write(h, u, p)
 			if err != nil {
@@ -83,7 +83,7 @@ func TestLettersAreInThePersonsLanguage(t *testing.T) {
 	}
 	h := letterhead{Tenant: "Acme", Base: "https://id.example.com", Locale: "en"}
 	for locale, want := range map[string]string{"de-AT": "Neues Passwort", "": "Set a new password", "fr": "Set a new password"} {
-		u := user.User{Email: "ada@acme.example", Locale: locale}
+		u := user.User{Profile: user.Profile{Email: "ada@acme.example", Locale: locale}}
 		m, err := l.write(h, u, resetLetter(h, u, "/reset"))
 		if err != nil || !strings.HasPrefix(m.Subject, want) {
 			t.Errorf("to somebody who reads %q: %q, %v", locale, m.Subject, err)
@@ -107,7 +107,7 @@ func TestLettersInABrowser(t *testing.T) {
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := letterhead{Tenant: "Acme", Base: "https://id.example.com/t/acme", Accent: "#e05a00", Locale: r.URL.Query().Get("locale")}
-		u := user.User{Email: "a.very.long.address.of.ada.lovelace@department.acme.example"}
+		u := user.User{Profile: user.Profile{Email: "a.very.long.address.of.ada.lovelace@department.acme.example"}}
 		m, err := l.write(h, u, letterSpecimens(h, u)[r.URL.Query().Get("name")])
 		if err != nil {
 			t.Error(err)

@@ -179,18 +179,18 @@ func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *signin.Standin
 	case fault.Of(err) != fault.NotFound:
 		return false, err
 	}
-	status := user.Active
+	add := user.Create
 	if v.tenant.Settings.VerifyEmail {
-		status = user.Invited
+		add = user.Invite
 	}
-	u, err := user.Create(ctx, tx, user.New{Email: who.email, GivenName: who.given, FamilyName: who.family, Locale: v.look.Locale, Status: status})
+	u, err := add(ctx, tx, user.Profile{Email: who.email, GivenName: who.given, FamilyName: who.family, Locale: v.look.Locale})
 	if err != nil {
 		return false, err
 	}
 	if err := credential.SetPassword(ctx, tx, u.ID, phc); err != nil {
 		return false, err
 	}
-	if status == user.Active {
+	if u.Status == user.Active {
 		s.Prove(u.ID, signin.Password, tx.Now())
 		return false, nil
 	}

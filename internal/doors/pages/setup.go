@@ -84,7 +84,7 @@ func (d *Door) setup(v *visit) error {
 		if err := unowned(ctx, tx); err != nil {
 			return nil, err
 		}
-		u, err := user.Create(ctx, tx, user.New{Email: who.email, EmailVerified: true, GivenName: who.given, FamilyName: who.family, Locale: v.look.Locale, Status: user.Active})
+		u, err := user.Create(ctx, tx, user.Profile{Email: who.email, EmailVerified: true, GivenName: who.given, FamilyName: who.family, Locale: v.look.Locale})
 		if err != nil {
 			return nil, err
 		}

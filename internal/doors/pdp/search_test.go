@@ -27,7 +27,7 @@ func (w *scene) people(c caller.Caller, named string, roles ...string) (ids []st
 	w.T.Helper()
 	w.Do(c, func(tx *db.Tx) error {
 		for i, name := range roles {
-			u, err := user.Create(ctx, tx, user.New{Username: fmt.Sprintf("%s%d", named, i)})
+			u, err := user.Create(ctx, tx, user.Profile{Username: fmt.Sprintf("%s%d", named, i)})
 			if err != nil {
 				return err
 			}

@@ -258,7 +258,7 @@ func (w *scene) asking(mode application.PrincipalMode) string {
 // person creates a user of acme with roles, and a token of theirs.
 func (w *scene) person(username string, amr []string, roles ...string) (user.User, string) {
 	w.T.Helper()
-	u := w.User(w.acme, user.New{Username: username}, roles...)
+	u := w.User(w.acme, user.Profile{Username: username}, roles...)
 	app := w.Client(w.acme, application.New{Name: "Portal", Type: application.Web, RedirectURIs: []string{"https://a.example"}})
 	var g grant.Grant
 	w.Do(w.acme, func(tx *db.Tx) error {

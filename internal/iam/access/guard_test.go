@@ -83,7 +83,7 @@ func (w *world) house(slug string, sites *tenant.Directory) (h house) {
 		if h.app, _, err = application.Create(ctx, tx, application.New{Name: "Reports", Type: application.Machine}); err != nil {
 			return err
 		}
-		if h.user, err = user.Create(ctx, tx, user.New{Email: "ada@example.com"}); err != nil {
+		if h.user, err = user.Create(ctx, tx, user.Profile{Email: "ada@example.com"}); err != nil {
 			return err
 		}
 		if err := role.Give(ctx, tx, role.Everything(), role.OfApplication(h.app.ID), role.Auditor, time.Time{}); err != nil {

@@ -38,7 +38,7 @@ func newFixture(t *testing.T, d *testkit.Database) *fixture {
 	}
 	f := &fixture{Database: d, c: d.Tenant(t, "acme"), totp: TOTP{Keys: keys}}
 	f.update(t, func(tx *db.Tx) (err error) {
-		f.ada, err = user.Create(t.Context(), tx, user.New{Email: "Ada@example.com"})
+		f.ada, err = user.Create(t.Context(), tx, user.Profile{Email: "Ada@example.com"})
 		return err
 	})
 	return f
@@ -270,7 +270,7 @@ func TestTOTP(t *testing.T) {
 		var bob user.User
 		f.update(t, func(tx *db.Tx) (err error) {
 			bob,
-				err = user.Create(ctx, tx, user.New{Username: "bob"})
+				err = user.Create(ctx, tx, user.Profile{Username: "bob"})
 			return err
 		})
 		f.update(t, func(tx *db.Tx) error {
@@ -423,7 +423,7 @@ func TestLinks(t *testing.T) {
 		moved := link(Verify, f.ada)
 		email := "ada@elsewhere.example"
 		f.update(t, func(tx *db.Tx) error {
-			_, err := user.Update(ctx, tx, f.ada.ID, user.Patch{Email: &email})
+			_, err := user.Update(ctx, tx, f.ada.ID, func(p *user.Profile) { p.Email = email })
 			return err
 		})
 		refused("a link to the address before", Verify, moved.Reveal())

@@ -48,7 +48,7 @@ func both(t *testing.T, fn func(t *testing.T, w *world)) {
 		w.known = grant.NewKnown(w.verifier, d.Clock)
 		w.application(w.app)
 		w.update(func(ctx context.Context, tx *db.Tx) error {
-			u, err := user.Create(ctx, tx, user.New{Email: "ada@example.com"})
+			u, err := user.Create(ctx, tx, user.Profile{Email: "ada@example.com"})
 			w.user = u.ID
 			return err
 		})

@@ -60,7 +60,7 @@ func (f *fixture) group(name string) id.ID {
 func (f *fixture) user(login string) (u id.ID) {
 	f.t.Helper()
 	if err := f.try(func(ctx context.Context, tx *db.Tx) error {
-		made, err := user.Create(ctx, tx, user.New{Username: login})
+		made, err := user.Create(ctx, tx, user.Profile{Username: login})
 		u = made.ID
 		return err
 	}); err != nil {

@@ -32,7 +32,7 @@ func BenchmarkResolve(b *testing.B) {
 				for range tenants {
 					c := d.Tenant(b, "t"+id.New().String())
 					if err := d.Update(b.Context(), c, func(tx *db.Tx) error {
-						u, err := user.Create(b.Context(), tx, user.New{Username: "ada", Attributes: map[string]any{"floor": 3}})
+						u, err := user.Create(b.Context(), tx, user.Profile{Username: "ada", Attributes: map[string]any{"floor": 3}})
 						users = append(users, u.ID)
 						if err != nil {
 							return err

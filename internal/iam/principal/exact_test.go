@@ -41,7 +41,7 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 		other.Resolver = replica(other.Database)
 
 		ctx, groups := t.Context(), role.ForGroups()
-		ada := f.user(user.New{Email: "ada@example.com", Attributes: map[string]any{"floor": 1}})
+		ada := f.user(user.Profile{Email: "ada@example.com", Attributes: map[string]any{"floor": 1}})
 		app := f.machine("reports")
 		g := f.group(group.New{Name: "Finance"})
 		f.must(func(ctx context.Context, tx *db.Tx) error {
@@ -49,8 +49,8 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 			return err
 		})
 		text := func(s string) *string { return &s }
-		patch := func(p user.Patch) func(tx *db.Tx) error {
-			return func(tx *db.Tx) error { _, err := user.Update(ctx, tx, ada, p); return err }
+		edit := func(change func(*user.Profile)) func(tx *db.Tx) error {
+			return func(tx *db.Tx) error { _, err := user.Update(ctx, tx, ada, change); return err }
 		}
 		status := func(s user.Status) func(tx *db.Tx) error {
 			return func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, ada, s); return err }
@@ -74,13 +74,13 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 			about id.ID
 			do    func(tx *db.Tx) error
 		}{
-			{"email", ada, patch(user.Patch{Email: text("ada@example.org")})},
+			{"email", ada, edit(func(p *user.Profile) { p.Email = "ada@example.org" })},
 			{"verified email", ada, func(tx *db.Tx) error { return user.VerifyEmail(ctx, tx, ada, "ada@example.org") }},
-			{"username", ada, patch(user.Patch{Username: text("ada")})},
-			{"given name", ada, patch(user.Patch{GivenName: text("Ada")})},
-			{"family name", ada, patch(user.Patch{FamilyName: text("Lovelace")})},
-			{"locale", ada, patch(user.Patch{Locale: text("en-GB")})},
-			{"attributes", ada, patch(user.Patch{Attributes: &map[string]any{"floor": 2}})},
+			{"username", ada, edit(func(p *user.Profile) { p.Username = "ada" })},
+			{"given name", ada, edit(func(p *user.Profile) { p.GivenName = "Ada" })},
+			{"family name", ada, edit(func(p *user.Profile) { p.FamilyName = "Lovelace" })},
+			{"locale", ada, edit(func(p *user.Profile) { p.Locale = "en-GB" })},
+			{"attributes", ada, edit(func(p *user.Profile) { p.Attributes = map[string]any{"floor": 2} })},
 			{"role", ada, give(role.OfUser(ada), "payer", time.Time{})},
 			{"role for a while", ada, give(role.OfUser(ada), role.Auditor, later)},
 			{"role taken", ada, take(role.OfUser(ada), role.Auditor)},
@@ -105,7 +105,7 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 			{"application disabled", app, reapp(application.Patch{Status: &off})},
 			{"application enabled", app, reapp(application.Patch{Status: &on})},
 			{"application deleted", app, func(tx *db.Tx) error { return application.Delete(ctx, tx, all, app) }},
-			{"tenant suspended", f.user(user.New{Username: "bob"}), func(tx *db.Tx) error {
+			{"tenant suspended", f.user(user.Profile{Username: "bob"}), func(tx *db.Tx) error {
 				_, err := tenant.SetStatus(ctx, tx, tenant.Suspended)
 				return err
 			}},
@@ -136,7 +136,7 @@ func TestANewUserIsKnownAtOnce(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
 		var ada id.ID
 		f.must(func(ctx context.Context, tx *db.Tx) error {
-			made, err := user.Create(ctx, tx, user.New{Username: "ada"})
+			made, err := user.Create(ctx, tx, user.Profile{Username: "ada"})
 			ada = made.ID
 			if _, outcome := f.ask(ada.String()); outcome != principal.Unknown {
 				t.Errorf("before the commit: %s", outcome)
@@ -152,7 +152,7 @@ func TestANewUserIsKnownAtOnce(t *testing.T) {
 // A role ends in the next answer after its time, without anybody's doing.
 func TestRolesEndByTheClock(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
-		ada := f.user(user.New{Username: "ada"})
+		ada := f.user(user.Profile{Username: "ada"})
 		g := f.group(group.New{Name: "Finance"})
 		f.must(func(ctx context.Context, tx *db.Tx) error {
 			return group.AddMember(ctx, tx, role.ForGroups(), all, g, ada)
@@ -186,7 +186,7 @@ func TestAnswersAreExactUnderLoad(t *testing.T) {
 		const workers, rounds = 16, 8
 		users, groups := make([]id.ID, workers), make([]id.ID, workers)
 		for i := range workers {
-			users[i], groups[i] = f.user(user.New{Username: fmt.Sprintf("u%d", i)}), f.group(group.New{Name: fmt.Sprintf("g%d", i)})
+			users[i], groups[i] = f.user(user.Profile{Username: fmt.Sprintf("u%d", i)}), f.group(group.New{Name: fmt.Sprintf("g%d", i)})
 		}
 		ctx := t.Context()
 		asker := principal.Ask{Mode: application.FromDirectory, Application: id.New()}
@@ -207,7 +207,7 @@ func TestAnswersAreExactUnderLoad(t *testing.T) {
 				for n := range rounds {
 					err := f.Update(ctx, f.c, func(tx *db.Tx) error {
 						attributes := map[string]any{"round": n + 1}
-						if _, err := user.Update(ctx, tx, users[w], user.Patch{Attributes: &attributes}); err != nil {
+						if _, err := user.Update(ctx, tx, users[w], func(p *user.Profile) { p.Attributes = attributes }); err != nil {
 							return err
 						}
 						if n%2 == 0 {

@@ -46,10 +46,20 @@ func (f *fixture) must(fn func(ctx context.Context, tx *db.Tx) error) {
 	}
 }
 
-func (f *fixture) user(n user.New) (u id.ID) {
+func (f *fixture) user(n user.Profile) (u id.ID) {
 	f.t.Helper()
 	f.must(func(ctx context.Context, tx *db.Tx) error {
 		made, err := user.Create(ctx, tx, n)
+		u = made.ID
+		return err
+	})
+	return u
+}
+
+func (f *fixture) invite(p user.Profile) (u id.ID) {
+	f.t.Helper()
+	f.must(func(ctx context.Context, tx *db.Tx) error {
+		made, err := user.Invite(ctx, tx, p)
 		u = made.ID
 		return err
 	})
@@ -98,7 +108,7 @@ func seen(p *enginev1.Principal) map[string]any {
 
 func TestWhatAPolicySees(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
-		ada := f.user(user.New{Email: "Ada@example.com", EmailVerified: true, Username: "ada", GivenName: "Ada", FamilyName: "Lovelace", Locale: "en-GB",
+		ada := f.user(user.Profile{Email: "Ada@example.com", EmailVerified: true, Username: "ada", GivenName: "Ada", FamilyName: "Lovelace", Locale: "en-GB",
 			Attributes: map[string]any{"floor": 3.0, "roles": []any{"owner"}}})
 		f.give(role.OfUser(ada), role.Auditor, time.Time{})
 		app := f.machine("reports")
@@ -158,7 +168,7 @@ func TestWhatAPolicySees(t *testing.T) {
 
 func TestWhoGetsNothing(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
-		ada, bob := f.user(user.New{Username: "ada"}), f.user(user.New{Username: "bob", Status: user.Invited})
+		ada, bob := f.user(user.Profile{Username: "ada"}), f.invite(user.Profile{Username: "bob"})
 		f.give(role.OfUser(ada), role.Admin, time.Time{})
 		app := f.machine("reports")
 		denied := func(what string, p *enginev1.Principal, got, want principal.Outcome) {

@@ -16,7 +16,7 @@ var changesRE = regexp.MustCompile(`(?i)\b(insert\s+into|update|delete\s+from)\s
 
 // unseen are the functions with a statement on these tables that no principal shows.
 var unseen = map[string]string{
-	"internal/iam/user.Create":        "no copy is kept of whom the directory does not know",
+	"internal/iam/user.create":        "no copy is kept of whom the directory does not know",
 	"internal/iam/user.hold":          "locks a row and changes nothing",
 	"internal/iam/user.SignedIn":      "the last sign-in is no attribute",
 	"internal/iam/group.Create":       "nobody is in a new group",

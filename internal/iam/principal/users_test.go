@@ -26,7 +26,7 @@ func TestUsersAreAsResolved(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
 		var users []id.ID
 		for i := range 7 {
-			users = append(users, f.user(user.New{Username: fmt.Sprintf("u%d", i), Attributes: map[string]any{"floor": i}}))
+			users = append(users, f.user(user.Profile{Username: fmt.Sprintf("u%d", i), Attributes: map[string]any{"floor": i}}))
 		}
 		f.machine("machine")
 		f.give(role.OfUser(users[2]), role.Auditor, time.Time{})

@@ -41,7 +41,7 @@ func (f *fixture) must(fn func(ctx context.Context, tx *db.Tx) error) {
 func (f *fixture) user(login string) (u id.ID) {
 	f.t.Helper()
 	f.must(func(ctx context.Context, tx *db.Tx) error {
-		made, err := user.Create(ctx, tx, user.New{Username: login})
+		made, err := user.Create(ctx, tx, user.Profile{Username: login})
 		u = made.ID
 		return err
 	})

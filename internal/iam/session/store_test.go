@@ -32,7 +32,7 @@ func update(t testing.TB, d *testkit.Database, c caller.Caller, fn func(tx *db.T
 func newUser(t testing.TB, d *testkit.Database, c caller.Caller, email string) (u user.User) {
 	t.Helper()
 	update(t, d, c, func(tx *db.Tx) (err error) {
-		u, err = user.Create(ctx, tx, user.New{Email: email, Status: user.Active})
+		u, err = user.Create(ctx, tx, user.Profile{Email: email})
 		return err
 	})
 	return u

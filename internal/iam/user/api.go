@@ -31,26 +31,16 @@ type Passwords interface {
 
 // View is a user as the API shows it.
 type View struct {
-	ID            id.ID          `json:"id" format:"uuid"`
-	Email         string         `json:"email"`
-	EmailVerified bool           `json:"email_verified"`
-	Username      string         `json:"username"`
-	Status        Status         `json:"status" enum:"invited,active,locked,deactivated"`
-	GivenName     string         `json:"given_name"`
-	FamilyName    string         `json:"family_name"`
-	Locale        string         `json:"locale"`
-	Attributes    map[string]any `json:"attributes" doc:"The tenant's own fields."`
-	CreatedAt     time.Time      `json:"created_at"`
-	UpdatedAt     time.Time      `json:"updated_at"`
-	LastSignIn    *time.Time     `json:"last_sign_in,omitempty" doc:"Absent when there was none."`
+	ID id.ID `json:"id" format:"uuid"`
+	Profile
+	Status     Status     `json:"status" enum:"invited,active,locked,deactivated"`
+	CreatedAt  time.Time  `json:"created_at"`
+	UpdatedAt  time.Time  `json:"updated_at"`
+	LastSignIn *time.Time `json:"last_sign_in,omitempty" doc:"Absent when there was none."`
 }
 
 func view(u User) View {
-	v := View{
-		ID: u.ID, Email: u.Email, EmailVerified: u.EmailVerified, Username: u.Username, Status: u.Status,
-		GivenName: u.GivenName, FamilyName: u.FamilyName, Locale: u.Locale, Attributes: u.Attributes,
-		CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt,
-	}
+	v := View{ID: u.ID, Profile: u.Profile, Status: u.Status, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt}
 	if !u.LastSignIn.IsZero() {
 		v.LastSignIn = &u.LastSignIn
 	}
@@ -65,33 +55,25 @@ type listInput struct {
 }
 
 type createInput struct {
-	Body struct {
-		Email         string         `json:"email,omitempty" maxLength:"254" doc:"Unique in the tenant. A user needs this or a username." example:"ada@example.com"`
-		EmailVerified bool           `json:"email_verified,omitempty" doc:"Whether the user is known to receive mail there."`
-		Username      string         `json:"username,omitempty" maxLength:"256" doc:"Unique in the tenant."`
-		Status        string         `json:"status,omitempty" enum:"invited,active" doc:"Left out: active with a password, invited without one."`
-		GivenName     string         `json:"given_name,omitempty" maxLength:"128"`
-		FamilyName    string         `json:"family_name,omitempty" maxLength:"128"`
-		Locale        string         `json:"locale,omitempty" maxLength:"35" doc:"BCP 47." example:"de-CH"`
-		Attributes    map[string]any `json:"attributes,omitempty" doc:"The tenant's own fields, up to 8 KB."`
-		Password      secret.String  `json:"password,omitempty" maxLength:"1024" doc:"Eight characters or more, as the tenant's settings ask."`
-		PasswordHash  secret.String  `json:"password_hash,omitempty" maxLength:"512" doc:"Instead of password: a PHC string of argon2id, bcrypt, scrypt or PBKDF2, for users who bring theirs. It is replaced at the next sign-in."`
-		Roles         []string       `json:"roles,omitempty" maxItems:"50" doc:"Names of roles to give, each within what you may do yourself."`
-	}
+	Body api.Changes[createBody]
+}
+
+type createBody struct {
+	Profile
+	Status       Status        `json:"status" enum:"invited,active" doc:"Left out: active with a password, invited without one."`
+	Password     secret.String `json:"password" limit:"1024" doc:"Eight characters or more, as the tenant's settings ask."`
+	PasswordHash secret.String `json:"password_hash" limit:"512" doc:"Instead of password: a PHC string of argon2id, bcrypt, scrypt or PBKDF2, for users who bring theirs. It is replaced at the next sign-in."`
+	Roles        []string      `json:"roles" maxItems:"50" doc:"Names of roles to give, each within what you may do yourself."`
 }
 
 type patchInput struct {
 	api.ByID
-	Body struct {
-		Email         *string         `json:"email,omitempty" maxLength:"254" doc:"A changed address is unverified unless the same request says otherwise."`
-		EmailVerified *bool           `json:"email_verified,omitempty"`
-		Username      *string         `json:"username,omitempty" maxLength:"256"`
-		Status        *string         `json:"status,omitempty" enum:"active,locked,deactivated" doc:"From the moment it is not active, sessions and tokens of the user count no more."`
-		GivenName     *string         `json:"given_name,omitempty" maxLength:"128"`
-		FamilyName    *string         `json:"family_name,omitempty" maxLength:"128"`
-		Locale        *string         `json:"locale,omitempty" maxLength:"35"`
-		Attributes    *map[string]any `json:"attributes,omitempty" doc:"Replaces all of them."`
-	}
+	Body api.Changes[patchBody]
+}
+
+type patchBody struct {
+	Profile
+	Status Status `json:"status" enum:"active,locked,deactivated" doc:"From the moment it is not active, sessions and tokens of the user count no more."`
 }
 
 // Operations returns the management operations on users.
@@ -117,18 +99,15 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 			return view(u), err
 		}),
 		api.WriteAfter(add, func(ctx context.Context, req api.Request, in *createInput) (string, error) {
-			b := &in.Body
+			b := in.Body.Value()
 			return passwords.Prepare(ctx, req.Caller, b.Password, b.PasswordHash.Reveal(), b.Email, b.Username, b.GivenName, b.FamilyName)
 		}, func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput, phc string) (View, error) {
-			b := &in.Body
-			status := Status(b.Status)
-			if status == "" && phc == "" {
-				status = Invited
+			b := in.Body.Value()
+			add := Create
+			if b.Status == Invited || b.Status == "" && phc == "" {
+				add = Invite
 			}
-			u, err := Create(ctx, tx, New{
-				Email: b.Email, EmailVerified: b.EmailVerified, Username: b.Username, Status: status,
-				GivenName: b.GivenName, FamilyName: b.FamilyName, Locale: b.Locale, Attributes: b.Attributes,
-			})
+			u, err := add(ctx, tx, b.Profile)
 			if err != nil {
 				return View{}, err
 			}
@@ -145,7 +124,6 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 			return view(u), nil
 		}),
 		api.Write(op("PATCH", "/users/{id}", "update-user", "user.update", "Change a user"), func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
-			b := &in.Body
 			u, err := Get(ctx, tx, in.ID)
 			if err != nil {
 				return View{}, err
@@ -153,16 +131,23 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 			if err := roles.MayManage(ctx, tx, req.Rights, in.ID); err != nil {
 				return View{}, err
 			}
-			p := Patch{Email: b.Email, EmailVerified: b.EmailVerified, Username: b.Username, GivenName: b.GivenName, FamilyName: b.FamilyName, Locale: b.Locale, Attributes: b.Attributes}
-			if p != (Patch{}) {
-				if u, err = Update(ctx, tx, in.ID, p); err != nil {
+			b := in.Body.Value()
+			edit := func(p *Profile) {
+				now := patchBody{Profile: *p}
+				in.Body.Apply(&now)
+				*p = now.Profile
+			}
+			move := in.Body.Has("status")
+			switch {
+			case in.Body.Len() == 0:
+				return View{}, fault.New(fault.Invalid, "user.invalid", "The request changes nothing. Give at least one field.")
+			case in.Body.Len() > 1 || !move:
+				if u, err = Update(ctx, tx, in.ID, edit); err != nil {
 					return View{}, err
 				}
-			} else if b.Status == nil {
-				return View{}, fault.New(fault.Invalid, "user.invalid", "The request changes nothing. Give at least one field.")
 			}
-			if b.Status != nil {
-				if u, err = SetStatus(ctx, tx, in.ID, Status(*b.Status)); err != nil {
+			if move {
+				if u, err = SetStatus(ctx, tx, in.ID, b.Status); err != nil {
 					return View{}, err
 				}
 			}

@@ -73,58 +73,57 @@ func UsernameKey(username string) (string, bool) {
 	return key, true
 }
 
-// stored is what is kept of a user beside the visible fields.
-type stored struct {
+// derived is what is stored of a profile beside its fields.
+type derived struct {
 	emailKey, usernameKey *string
-	attributes            string
 	terms                 []string
 }
 
-// normalise checks and cleans u in place and derives what is stored with it. It
+// normalise checks and cleans p in place and derives what is stored with it. It
 // says everything that is wrong at once.
-func normalise(u *User) (stored, error) {
-	var n stored
+func (p *Profile) normalise() (derived, error) {
+	var d derived
 	var wrong fault.Fields
-	u.Email, u.Username = strings.TrimSpace(u.Email), strings.TrimSpace(u.Username)
-	if u.Email == "" && u.Username == "" {
+	p.Email, p.Username = strings.TrimSpace(p.Email), strings.TrimSpace(p.Username)
+	if p.Email == "" && p.Username == "" {
 		wrong.Add("email", "A user needs an email address or a username.")
 	}
-	if u.Email == "" {
-		u.EmailVerified = false
-	} else if key, ok := EmailKey(u.Email); ok {
-		n.emailKey = &key
+	if p.Email == "" {
+		p.EmailVerified = false
+	} else if key, ok := EmailKey(p.Email); ok {
+		d.emailKey = &key
 	} else {
 		wrong.Add("email", "This is not an email address. Write it like name@example.com.")
 	}
-	if u.Username != "" {
-		if key, ok := UsernameKey(u.Username); ok {
-			n.usernameKey = &key
+	if p.Username != "" {
+		if key, ok := UsernameKey(p.Username); ok {
+			d.usernameKey = &key
 		} else {
 			wrong.Add("username", "A username has at most %d letters, digits and marks, no spaces and no @.", maxUsername)
 		}
 	}
-	for _, f := range []struct {
-		name  string
-		value *string
-	}{{"given_name", &u.GivenName}, {"family_name", &u.FamilyName}} {
-		clean, ok := cleanName(*f.value)
-		if !ok {
-			wrong.Add(f.name, "A name has at most %d characters and no line breaks.", maxName)
+	for i, value := range p.pointers() {
+		if f := fields[i]; f.line {
+			text := value.(*string)
+			clean, ok := cleanLine(*text, f.limit)
+			if !ok {
+				wrong.Add(f.name, "This has at most %d characters and no line breaks.", f.limit)
+			}
+			*text = clean
 		}
-		*f.value = clean
 	}
-	if u.Locale != "" {
-		tag, err := language.Parse(u.Locale[:min(len(u.Locale), 36)])
-		if err != nil || len(u.Locale) > 35 {
+	if p.Locale != "" {
+		tag, err := language.Parse(p.Locale[:min(len(p.Locale), 36)])
+		if err != nil || len(p.Locale) > 35 {
 			wrong.Add("locale", "This is not a language tag. Write it like en or de-CH.")
 		} else {
-			u.Locale = tag.String()
+			p.Locale = tag.String()
 		}
 	}
-	if u.Attributes == nil {
-		u.Attributes = map[string]any{}
+	if p.Attributes == nil {
+		p.Attributes = map[string]any{}
 	}
-	attributes, err := json.Marshal(u.Attributes)
+	attributes, err := json.Marshal(p.Attributes)
 	switch {
 	case err != nil:
 		wrong.Add("attributes", "The attributes are not JSON.")
@@ -133,13 +132,13 @@ func normalise(u *User) (stored, error) {
 	case bytes.Contains(attributes, []byte(`\u0000`)):
 		wrong.Add("attributes", "The attributes contain a NUL character.")
 	}
-	n.attributes = string(attributes)
-	n.terms = terms(*u)
-	return n, wrong.Err("user.invalid")
+	d.terms = p.terms()
+	return d, wrong.Err("user.invalid")
 }
 
-func cleanName(s string) (string, bool) {
-	if len(s) > maxName*utf8.UTFMax || !utf8.ValidString(s) {
+// cleanLine trims a text and reports whether it is one line of at most limit characters.
+func cleanLine(s string, limit int) (string, bool) {
+	if len(s) > limit*utf8.UTFMax || !utf8.ValidString(s) {
 		return "", false
 	}
 	s = strings.TrimSpace(norm.NFC.String(s))
@@ -148,7 +147,7 @@ func cleanName(s string) (string, bool) {
 			return "", false
 		}
 	}
-	return s, utf8.RuneCountInString(s) <= maxName
+	return s, utf8.RuneCountInString(s) <= limit
 }
 
 // fold is how search compares: without case, without accents, compatibility forms
@@ -165,7 +164,7 @@ func fold(s string) string {
 }
 
 // terms lists what the user can be found by: the beginning of any of them.
-func terms(u User) []string {
+func (p *Profile) terms() []string {
 	var out []string
 	seen := map[string]bool{}
 	add := func(s string) {
@@ -174,14 +173,14 @@ func terms(u User) []string {
 			out = append(out, s)
 		}
 	}
-	add(u.Email)
-	add(u.Username)
-	if _, domain, ok := strings.Cut(u.Email, "@"); ok {
+	add(p.Email)
+	add(p.Username)
+	if _, domain, ok := strings.Cut(p.Email, "@"); ok {
 		add(domain)
 	}
-	add(u.GivenName + " " + u.FamilyName)
-	add(u.FamilyName)
-	for _, w := range strings.FieldsFunc(u.GivenName+" "+u.FamilyName, func(r rune) bool { return unicode.IsSpace(r) || r == '-' }) {
+	add(p.GivenName + " " + p.FamilyName)
+	add(p.FamilyName)
+	for _, w := range strings.FieldsFunc(p.GivenName+" "+p.FamilyName, func(r rune) bool { return unicode.IsSpace(r) || r == '-' }) {
 		add(w)
 	}
 	return out

@@ -69,12 +69,12 @@ func TestUsernameKey(t *testing.T) {
 }
 
 func TestTerms(t *testing.T) {
-	got := terms(User{Email: "Ada@Example.com", Username: "countess", GivenName: "Ada Åsa", FamilyName: "King-Noël"})
+	got := (&Profile{Email: "Ada@Example.com", Username: "countess", GivenName: "Ada Åsa", FamilyName: "King-Noël"}).terms()
 	want := []string{"ada@example.com", "countess", "example.com", "ada asa king-noel", "king-noel", "ada", "asa", "king", "noel"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if n := len(terms(User{GivenName: strings.Repeat("a b c d e f g h ", 8)})); n > maxTerms {
+	if n := len((&Profile{GivenName: strings.Repeat("a b c d e f g h ", 8)}).terms()); n > maxTerms {
 		t.Errorf("%d terms", n)
 	}
 }

@@ -2,7 +2,6 @@ package user
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,18 +16,19 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
 
-const columns = `id, email, email_verified, username, status, given_name, family_name, locale, attributes, created_at, updated_at, last_sign_in`
+// columns are those of a User. The parts of statements that name a profile's columns follow from
+// its fields.
+var (
+	columns     = `id, status, created_at, updated_at, last_sign_in, ` + inserted
+	inserted    = profileColumns()
+	values      = profilePlaceholders(7)
+	assignments = profileAssignments(6)
+)
 
-func scanUser(row db.Row) (u User, err error) {
-	var attributes string
-	if err := row.Scan(&u.ID, &u.Email, &u.EmailVerified, &u.Username, &u.Status, &u.GivenName, &u.FamilyName, &u.Locale,
-		&attributes, &u.CreatedAt, &u.UpdatedAt, &u.LastSignIn); err != nil {
-		return User{}, err
-	}
-	if err := json.Unmarshal([]byte(attributes), &u.Attributes); err != nil {
-		return User{}, fmt.Errorf("attributes of user %s: %w", u.ID, err)
-	}
-	return u, nil
+func scanUser(row db.Row) (User, error) {
+	var u User
+	err := row.Scan(append([]any{&u.ID, &u.Status, &u.CreatedAt, &u.UpdatedAt, &u.LastSignIn}, u.pointers()...)...)
+	return u, err
 }
 
 // found maps a missing row to ErrNotFound.
@@ -50,33 +50,30 @@ func taken(err error) error {
 	return err
 }
 
-// Create adds a user. It fails with an Invalid fault that names every wrong
-// field, with ErrEmailTaken or with ErrUsernameTaken.
-func Create(ctx context.Context, tx *db.Tx, in New) (User, error) {
-	u := User{
-		ID: id.New(), Email: in.Email, EmailVerified: in.EmailVerified, Username: in.Username, Status: in.Status,
-		GivenName: in.GivenName, FamilyName: in.FamilyName, Locale: in.Locale, Attributes: in.Attributes,
-		CreatedAt: tx.Now(), UpdatedAt: tx.Now(),
-	}
-	if u.Status == "" {
-		u.Status = Active
-	}
-	if u.Status != Active && u.Status != Invited {
-		return User{}, fault.InvalidField("user.invalid", "status", "A new user is active or invited.")
-	}
-	n, err := normalise(&u)
+// Create adds an active user. It fails with an Invalid fault that names every wrong field, with
+// ErrEmailTaken or with ErrUsernameTaken.
+func Create(ctx context.Context, tx *db.Tx, p Profile) (User, error) {
+	return create(ctx, tx, p, Active)
+}
+
+// Invite adds a user who is still to choose a credential. It fails as Create does.
+func Invite(ctx context.Context, tx *db.Tx, p Profile) (User, error) {
+	return create(ctx, tx, p, Invited)
+}
+
+func create(ctx context.Context, tx *db.Tx, p Profile, status Status) (User, error) {
+	d, err := p.normalise()
 	if err != nil {
 		return User{}, err
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO users (tenant_id, id, email, email_key, email_verified, username, username_key, status,
-		given_name, family_name, locale, attributes, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)`,
-		u.ID, u.Email, n.emailKey, u.EmailVerified, u.Username, n.usernameKey, u.Status,
-		u.GivenName, u.FamilyName, u.Locale, n.attributes, u.CreatedAt)
+	u := User{ID: id.New(), Profile: p, Status: status, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
+	args := append([]any{u.ID, u.Status, u.CreatedAt, d.emailKey, d.usernameKey}, p.values()...)
+	_, err = tx.Exec(ctx, `INSERT INTO users (tenant_id, id, status, created_at, updated_at, email_key, username_key, `+inserted+`)
+		VALUES ($1, $2, $3, $4, $4, $5, $6, `+values+`)`, args...)
 	if err != nil {
 		return User{}, taken(err)
 	}
-	insertTerms(tx, u.ID, n.terms)
+	insertTerms(tx, u.ID, d.terms)
 	audit.Write(tx, audit.Event{Action: "user.create", Target: u.Target(), Detail: map[string]any{"status": u.Status}})
 	return u, nil
 }
@@ -168,73 +165,44 @@ func hold(ctx context.Context, tx *db.Tx, user id.ID) (User, error) {
 	return found(db.One(ctx, tx, scanUser, `UPDATE users SET updated_at = updated_at WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, user))
 }
 
-// Update changes a user's fields. A changed email address is unverified unless
-// the patch says otherwise. It fails like Create, and with ErrNotFound.
-func Update(ctx context.Context, tx *db.Tx, user id.ID, p Patch) (User, error) {
+// Update edits a copy of a user's profile and stores it. A changed email address is unverified,
+// unless edit says otherwise; edit may run twice and must not change what Attributes holds. Update
+// fails as Create does, and with ErrNotFound.
+func Update(ctx context.Context, tx *db.Tx, user id.ID, edit func(*Profile)) (User, error) {
 	old, err := hold(ctx, tx, user)
 	if err != nil {
 		return User{}, err
 	}
 	u := old
-	set(&u.Email, p.Email)
-	set(&u.Username, p.Username)
-	set(&u.GivenName, p.GivenName)
-	set(&u.FamilyName, p.FamilyName)
-	set(&u.Locale, p.Locale)
-	set(&u.Attributes, p.Attributes)
+	edit(&u.Profile)
 	oldKey, _ := EmailKey(old.Email)
 	if key, _ := EmailKey(strings.TrimSpace(u.Email)); key != oldKey {
+		u.Profile = old.Profile
 		u.EmailVerified = false
+		edit(&u.Profile)
 	}
-	set(&u.EmailVerified, p.EmailVerified)
-	n, err := normalise(&u)
+	d, err := u.normalise()
 	if err != nil {
 		return User{}, err
 	}
-	changed := changes(old, u)
-	if len(changed) == 0 {
+	names := changed(old.Profile, u.Profile)
+	if len(names) == 0 {
 		return old, nil
 	}
 	u.UpdatedAt = tx.Now()
-	_, err = tx.Exec(ctx, `UPDATE users SET email = $3, email_key = $4, email_verified = $5, username = $6, username_key = $7,
-		given_name = $8, family_name = $9, locale = $10, attributes = $11, updated_at = $12 WHERE tenant_id = $1 AND id = $2`,
-		u.ID, u.Email, n.emailKey, u.EmailVerified, u.Username, n.usernameKey, u.GivenName, u.FamilyName, u.Locale, n.attributes, u.UpdatedAt)
+	args := append([]any{u.ID, u.UpdatedAt, d.emailKey, d.usernameKey}, u.values()...)
+	_, err = tx.Exec(ctx, `UPDATE users SET updated_at = $3, email_key = $4, username_key = $5, `+assignments+`
+		WHERE tenant_id = $1 AND id = $2`, args...)
 	if err != nil {
 		return User{}, taken(err)
 	}
-	if !slices.Equal(n.terms, terms(old)) {
+	if !slices.Equal(d.terms, old.terms()) {
 		tx.Later(`DELETE FROM user_terms WHERE tenant_id = $1 AND user_id = $2`, u.ID)
-		insertTerms(tx, u.ID, n.terms)
+		insertTerms(tx, u.ID, d.terms)
 	}
 	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: "user.update", Target: u.Target(), Detail: map[string]any{"changed": changed}})
+	audit.Write(tx, audit.Event{Action: "user.update", Target: u.Target(), Detail: map[string]any{"changed": names}})
 	return u, nil
-}
-
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
-}
-
-// changes names the fields that differ; values stay out of the audit log.
-func changes(a, b User) []string {
-	var out []string
-	note := func(name string, differs bool) {
-		if differs {
-			out = append(out, name)
-		}
-	}
-	note("email", a.Email != b.Email)
-	note("email_verified", a.EmailVerified != b.EmailVerified)
-	note("username", a.Username != b.Username)
-	note("given_name", a.GivenName != b.GivenName)
-	note("family_name", a.FamilyName != b.FamilyName)
-	note("locale", a.Locale != b.Locale)
-	before, _ := json.Marshal(a.Attributes)
-	after, _ := json.Marshal(b.Attributes)
-	note("attributes", string(before) != string(after))
-	return out
 }
 
 // SetStatus moves a user to another status; the one it has already is no change.

@@ -28,9 +28,20 @@ func update(t *testing.T, d *testkit.Database, c caller.Caller, fn func(ctx cont
 	return d.Update(t.Context(), c, func(tx *db.Tx) error { return fn(t.Context(), tx) })
 }
 
-func create(t *testing.T, d *testkit.Database, c caller.Caller, in user.New) (u user.User) {
+func create(t *testing.T, d *testkit.Database, c caller.Caller, p user.Profile) user.User {
 	t.Helper()
-	if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) (err error) { u, err = user.Create(ctx, tx, in); return err }); err != nil {
+	return add(t, d, c, user.Create, p)
+}
+
+func invite(t *testing.T, d *testkit.Database, c caller.Caller, p user.Profile) user.User {
+	t.Helper()
+	return add(t, d, c, user.Invite, p)
+}
+
+func add(t *testing.T, d *testkit.Database, c caller.Caller, how func(context.Context, *db.Tx, user.Profile) (user.User, error), p user.Profile) user.User {
+	t.Helper()
+	u, err := db.Write(t.Context(), d.DB, c, func(tx *db.Tx) (user.User, error) { return how(t.Context(), tx, p) })
+	if err != nil {
 		t.Fatal(err)
 	}
 	return u
@@ -51,14 +62,14 @@ func byLogin(t *testing.T, d *testkit.Database, c caller.Caller, login string) (
 func TestCreateAndFind(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
-		ada := create(t, d, acme, user.New{
+		ada := create(t, d, acme, user.Profile{
 			Email: " Ada@Example.com ", Username: "Countess", GivenName: "Ada", FamilyName: "Love\u0301lace", Locale: "en-gb",
 			Attributes: map[string]any{"floor": 3.0, "tags": []any{"x"}},
 		})
-		want := user.User{
-			ID: ada.ID, Email: "Ada@Example.com", Username: "Countess", Status: user.Active, GivenName: "Ada", FamilyName: "Lov\u00e9lace",
-			Locale: "en-GB", Attributes: map[string]any{"floor": 3.0, "tags": []any{"x"}}, CreatedAt: d.Clock.Now(), UpdatedAt: d.Clock.Now(),
-		}
+		want := user.User{ID: ada.ID, Profile: user.Profile{
+			Email: "Ada@Example.com", Username: "Countess", GivenName: "Ada", FamilyName: "Lov\u00e9lace", Locale: "en-GB",
+			Attributes: map[string]any{"floor": 3.0, "tags": []any{"x"}},
+		}, Status: user.Active, CreatedAt: d.Clock.Now(), UpdatedAt: d.Clock.Now()}
 		got, err := get(t, d, acme, ada.ID)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%v %s", err, diff)
@@ -83,33 +94,32 @@ func TestCreateAndFind(t *testing.T) {
 		if _, err := byLogin(t, d, globex, "countess"); !errors.Is(err, user.ErrNotFound) {
 			t.Errorf("from another tenant: %v", err)
 		}
-		create(t, d, globex, user.New{Email: "ada@example.com", Username: "countess"})
+		create(t, d, globex, user.Profile{Email: "ada@example.com", Username: "countess"})
 	})
 }
 
 func TestLoginsAreUnique(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")
-		create(t, d, c, user.New{Email: "ada@example.com", Username: "ada"})
-		bob := create(t, d, c, user.New{Email: "bob@example.com"})
-		create(t, d, c, user.New{Username: "no-mail"})
-		create(t, d, c, user.New{Username: "no-mail-either"})
+		create(t, d, c, user.Profile{Email: "ada@example.com", Username: "ada"})
+		bob := create(t, d, c, user.Profile{Email: "bob@example.com"})
+		create(t, d, c, user.Profile{Username: "no-mail"})
+		create(t, d, c, user.Profile{Username: "no-mail-either"})
 		for _, tc := range []struct {
-			in   user.New
+			in   user.Profile
 			want error
 		}{
-			{user.New{Email: "ADA@example.COM"}, user.ErrEmailTaken},
-			{user.New{Username: "ＡＤＡ"}, user.ErrUsernameTaken},
-			{user.New{Email: "new@example.com", Username: "Ada"}, user.ErrUsernameTaken},
+			{user.Profile{Email: "ADA@example.COM"}, user.ErrEmailTaken},
+			{user.Profile{Username: "ＡＤＡ"}, user.ErrUsernameTaken},
+			{user.Profile{Email: "new@example.com", Username: "Ada"}, user.ErrUsernameTaken},
 		} {
 			err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error { _, err := user.Create(ctx, tx, tc.in); return err })
 			if !errors.Is(err, tc.want) {
 				t.Errorf("%+v: %v, want %v", tc.in, err, tc.want)
 			}
 		}
-		taken := "Ada@Example.com"
 		err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
-			_, err := user.Update(ctx, tx, bob.ID, user.Patch{Email: &taken})
+			_, err := user.Update(ctx, tx, bob.ID, func(p *user.Profile) { p.Email = "Ada@Example.com" })
 			return err
 		})
 		if !errors.Is(err, user.ErrEmailTaken) {
@@ -121,7 +131,7 @@ func TestLoginsAreUnique(t *testing.T) {
 		for range 16 {
 			all.Go(func() {
 				err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
-					_, err := user.Create(ctx, tx, user.New{Email: "race@example.com"})
+					_, err := user.Create(ctx, tx, user.Profile{Email: "race@example.com"})
 					return err
 				})
 				switch {
@@ -143,7 +153,7 @@ func TestInvalidUsersSayEverything(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")
 		err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
-			_, err := user.Create(ctx, tx, user.New{
+			_, err := user.Create(ctx, tx, user.Profile{
 				Email: "nonsense", Username: "a b", GivenName: "line\nbreak", FamilyName: strings.Repeat("x", 200), Locale: "not a tag",
 				Attributes: map[string]any{"big": strings.Repeat("x", 9000)},
 			})
@@ -156,8 +166,8 @@ func TestInvalidUsersSayEverything(t *testing.T) {
 		if diff := cmp.Diff([]string{"email", "username", "given_name", "family_name", "locale", "attributes"}, names); fault.Of(err) != fault.Invalid || diff != "" {
 			t.Errorf("%v: %s", err, diff)
 		}
-		for _, in := range []user.New{
-			{}, {Email: " "}, {Email: "a@b.c", Status: user.Locked}, {Email: "a@b.c", Status: "root"},
+		for _, in := range []user.Profile{
+			{}, {Email: " "},
 			{Email: "a@b.c", GivenName: "nul\x00"}, {Email: "a@b.c", GivenName: "\xff\xfe"}, {Email: "a@b.c", Attributes: map[string]any{"x": "\x00"}},
 			{Email: "a@b.c", Attributes: map[string]any{"x": func() {}}},
 		} {
@@ -192,10 +202,10 @@ func logins(l page.List[user.User]) []string {
 func TestListAndSearch(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c, other := d.Tenant(t, "acme"), d.Tenant(t, "globex")
-		create(t, d, other, user.New{Email: "ada@globex.example", GivenName: "Ada"})
-		create(t, d, c, user.New{Email: "ada@acme.example", GivenName: "Ada", FamilyName: "Müller"})
-		create(t, d, c, user.New{Email: "bob@acme.example", GivenName: "Bob", FamilyName: "Adams", Status: user.Invited})
-		create(t, d, c, user.New{Username: "Carla_99", GivenName: "Carla", FamilyName: "von Muller"})
+		create(t, d, other, user.Profile{Email: "ada@globex.example", GivenName: "Ada"})
+		create(t, d, c, user.Profile{Email: "ada@acme.example", GivenName: "Ada", FamilyName: "Müller"})
+		invite(t, d, c, user.Profile{Email: "bob@acme.example", GivenName: "Bob", FamilyName: "Adams"})
+		create(t, d, c, user.Profile{Username: "Carla_99", GivenName: "Carla", FamilyName: "von Muller"})
 		for _, tc := range []struct {
 			f    user.Filter
 			want []string
@@ -221,7 +231,7 @@ func TestListAndSearch(t *testing.T) {
 			}
 		}
 		for i := range 7 {
-			create(t, d, c, user.New{Username: fmt.Sprintf("page-%d", i)})
+			create(t, d, c, user.Profile{Username: fmt.Sprintf("page-%d", i)})
 		}
 		var seen []string
 		p := page.Request{Limit: 3}
@@ -246,10 +256,13 @@ func TestListAndSearch(t *testing.T) {
 func TestUpdate(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")
-		ada := create(t, d, c, user.New{Email: "ada@example.com", EmailVerified: true, GivenName: "Ada"})
-		patch := func(p user.Patch) (u user.User) {
+		ada := create(t, d, c, user.Profile{Email: "ada@example.com", EmailVerified: true, GivenName: "Ada"})
+		edit := func(change func(*user.Profile)) (u user.User) {
 			t.Helper()
-			if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) (err error) { u, err = user.Update(ctx, tx, ada.ID, p); return err }); err != nil {
+			if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) (err error) {
+				u, err = user.Update(ctx, tx, ada.ID, change)
+				return err
+			}); err != nil {
 				t.Fatal(err)
 			}
 			if got, err := get(t, d, c, ada.ID); err != nil || cmp.Diff(u, got) != "" {
@@ -258,14 +271,13 @@ func TestUpdate(t *testing.T) {
 			return u
 		}
 		d.Clock.Advance(time.Minute)
-		str := func(s string) *string { return &s }
-		if u := patch(user.Patch{FamilyName: str("Lovelace")}); u.FamilyName != "Lovelace" || u.GivenName != "Ada" || !u.EmailVerified || !u.UpdatedAt.Equal(d.Clock.Now()) {
+		if u := edit(func(p *user.Profile) { p.FamilyName = "Lovelace" }); u.FamilyName != "Lovelace" || u.GivenName != "Ada" || !u.EmailVerified || !u.UpdatedAt.Equal(d.Clock.Now()) {
 			t.Errorf("%+v", u)
 		}
-		if u := patch(user.Patch{Email: str("ADA@example.com")}); !u.EmailVerified {
+		if u := edit(func(p *user.Profile) { p.Email = "ADA@example.com" }); !u.EmailVerified {
 			t.Error("the same address in capitals is unverified")
 		}
-		if u := patch(user.Patch{Email: str("new@example.com")}); u.EmailVerified {
+		if u := edit(func(p *user.Profile) { p.Email = "new@example.com" }); u.EmailVerified {
 			t.Error("a changed address stays verified")
 		}
 		if _, err := byLogin(t, d, c, "ada@example.com"); !errors.Is(err, user.ErrNotFound) {
@@ -292,7 +304,7 @@ func TestUpdate(t *testing.T) {
 			t.Error("not verified")
 		}
 		err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
-			_, err := user.Update(ctx, tx, ada.ID, user.Patch{Email: str("")})
+			_, err := user.Update(ctx, tx, ada.ID, func(p *user.Profile) { p.Email = "" })
 			return err
 		})
 		if fault.Of(err) != fault.Invalid {
@@ -300,9 +312,12 @@ func TestUpdate(t *testing.T) {
 		}
 		// Changes of different fields at once: none is lost.
 		var all sync.WaitGroup
-		for _, p := range []user.Patch{{GivenName: str("A")}, {FamilyName: str("B")}, {Username: str("c")}, {Locale: str("de")}} {
+		for _, change := range []func(*user.Profile){
+			func(p *user.Profile) { p.GivenName = "A" }, func(p *user.Profile) { p.FamilyName = "B" },
+			func(p *user.Profile) { p.Username = "c" }, func(p *user.Profile) { p.Locale = "de" },
+		} {
 			all.Go(func() {
-				if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error { _, err := user.Update(ctx, tx, ada.ID, p); return err }); err != nil {
+				if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error { _, err := user.Update(ctx, tx, ada.ID, change); return err }); err != nil {
 					t.Error(err)
 				}
 			})
@@ -317,7 +332,7 @@ func TestUpdate(t *testing.T) {
 func TestStatus(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")
-		u := create(t, d, c, user.New{Email: "ada@example.com", Status: user.Invited})
+		u := invite(t, d, c, user.Profile{Email: "ada@example.com"})
 		move := func(to user.Status) error {
 			d.Clock.Advance(time.Second)
 			return update(t, d, c, func(ctx context.Context, tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, u.ID, to); return err })
@@ -356,7 +371,7 @@ func TestStatus(t *testing.T) {
 func TestDelete(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")
-		u := create(t, d, c, user.New{Email: "ada@example.com", GivenName: "Ada"})
+		u := create(t, d, c, user.Profile{Email: "ada@example.com", GivenName: "Ada"})
 		del := func(c caller.Caller, i id.ID) error {
 			return update(t, d, c, func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, i) })
 		}
@@ -372,6 +387,6 @@ func TestDelete(t *testing.T) {
 		if got := users(t, d, c, user.Filter{Search: "ada"}, page.First()); len(got.Items) != 0 {
 			t.Errorf("left: %v", got.Items)
 		}
-		create(t, d, c, user.New{Email: "ada@example.com"}) // the address is free again
+		create(t, d, c, user.Profile{Email: "ada@example.com"}) // the address is free again
 	})
 }

@@ -24,68 +24,17 @@ var Statuses = []Status{Invited, Active, Locked, Deactivated}
 
 // User is one person of a tenant.
 type User struct {
-	ID            id.ID
-	Email         string // as given; may be empty when Username is not
-	EmailVerified bool
-	Username      string
-	Status        Status
-	GivenName     string
-	FamilyName    string
-	Locale        string         // BCP 47, or empty
-	Attributes    map[string]any // the tenant's own, JSON
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
-	LastSignIn    time.Time // zero when there was none
-}
-
-// Name is what to call the user on a page.
-func (u User) Name() string {
-	switch {
-	case u.GivenName != "" && u.FamilyName != "":
-		return u.GivenName + " " + u.FamilyName
-	case u.GivenName != "":
-		return u.GivenName
-	case u.FamilyName != "":
-		return u.FamilyName
-	}
-	return u.Login()
-}
-
-// Login is what the user signs in with: the email address, or the username of
-// those who have none.
-func (u User) Login() string {
-	if u.Email != "" {
-		return u.Email
-	}
-	return u.Username
+	ID id.ID
+	Profile
+	Status     Status
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	LastSignIn time.Time // zero if there was none
 }
 
 // Target names the user in an audit event.
 func (u User) Target() audit.Target {
 	return audit.Target{Kind: "user", ID: u.ID.String(), Name: u.Login()}
-}
-
-// New is what a user is made from.
-type New struct {
-	Email         string
-	EmailVerified bool
-	Username      string
-	Status        Status // Active when empty; Invited is the only other accepted
-	GivenName     string
-	FamilyName    string
-	Locale        string
-	Attributes    map[string]any
-}
-
-// Patch changes a user; nil fields stay as they are.
-type Patch struct {
-	Email         *string
-	EmailVerified *bool
-	Username      *string
-	GivenName     *string
-	FamilyName    *string
-	Locale        *string
-	Attributes    *map[string]any // replaces all of them
 }
 
 // Filter narrows a list of users; zero fields do not.

@@ -13,27 +13,25 @@ import (
 func TestOnlyAnAddressIsVerified(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")
-		yes, none := true, ""
-		var nameless user.New
+		var nameless user.Profile
 		nameless.Username, nameless.EmailVerified = "ada", true
-		bob := user.New{EmailVerified: true}
+		bob := user.Profile{EmailVerified: true}
 		bob.Email, bob.Username = "bob@example.com", "bob"
-		var verify, remove user.Patch
-		verify.EmailVerified = &yes
-		remove.Email, remove.EmailVerified = &none, &yes
+		verify := func(p *user.Profile) { p.EmailVerified = true }
+		remove := func(p *user.Profile) { p.Email, p.EmailVerified = "", true }
 
 		for name, c2 := range map[string]struct {
-			in    user.New
-			patch *user.Patch
+			in    user.Profile
+			patch func(*user.Profile)
 		}{
 			"created without an address": {nameless, nil},
-			"verified by a patch":        {nameless, &verify},
-			"address removed":            {bob, &remove},
+			"verified by a patch":        {nameless, verify},
+			"address removed":            {bob, remove},
 		} {
 			u := create(t, d, c, c2.in)
 			if c2.patch != nil {
 				if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) (err error) {
-					u, err = user.Update(ctx, tx, u.ID, *c2.patch)
+					u, err = user.Update(ctx, tx, u.ID, c2.patch)
 					return err
 				}); err != nil {
 					t.Fatalf("%s: %v", name, err)

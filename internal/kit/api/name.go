@@ -1,6 +1,7 @@
 package api
 
 import (
+	"go/ast"
 	"path"
 	"reflect"
 	"strings"
@@ -11,7 +12,8 @@ import (
 // namer names the types of the description. Every feature calls what it shows View
 // and what it takes createInput, so the names come from the feature's noun and the
 // operation: user.View is User, role.GrantView is RoleGrant, page.List[user.View]
-// is UserList, and the body that create-user takes is CreateUserRequest.
+// is UserList, and the body that create-user takes is CreateUserRequest. Changes[tenant.Settings]
+// is SettingsPatch.
 type namer struct{ operation string }
 
 func (n *namer) name(t reflect.Type, hint string) string {
@@ -23,6 +25,12 @@ func (n *namer) name(t reflect.Type, hint string) string {
 			return pascal(n.operation) + "Request"
 		}
 		return pascal(n.operation) + "Request" + strings.TrimSuffix(hint, "Struct") // a struct within the body
+	}
+	if of, ok := typeOfChanges(t); ok {
+		if !ast.IsExported(of.Name()) {
+			return pascal(n.operation) + "Request"
+		}
+		return of.Name() + "Patch"
 	}
 	if strings.HasSuffix(t.PkgPath(), "/kit/page") && strings.HasPrefix(t.Name(), "List[") {
 		if items, ok := t.FieldByName("Items"); ok {

@@ -2,6 +2,7 @@ package db
 
 import (
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -10,15 +11,15 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Row is one result row. Scan accepts pointers to id.ID, time.Time, bool,
-// integers, string (and types made of them), []byte; NULL is accepted by
-// id.ID and time.Time only, as their zero value.
+// Row is one result row. Scan accepts pointers to id.ID, time.Time, bool, integers, string (and
+// types made of them), []byte, and map[string]any for an object that is stored as JSON text. Only
+// id.ID and time.Time accept NULL, as their zero value.
 type Row interface {
 	Scan(dest ...any) error
 }
 
-// pgArgs returns the statement's arguments as Postgres takes them: times as
-// microseconds since 1970, zero times and ids as NULL.
+// pgArgs returns the statement's arguments as Postgres takes them: times as microseconds since
+// 1970, zero times and ids as NULL, objects as JSON text.
 func pgArgs(tenant id.ID, args []any) []any {
 	out := make([]any, 0, len(args)+1)
 	if !tenant.IsZero() {
@@ -30,6 +31,8 @@ func pgArgs(tenant id.ID, args []any) []any {
 			out = append(out, pgtype.UUID{Bytes: v, Valid: !v.IsZero()})
 		case time.Time:
 			out = append(out, pgtype.Int8{Int64: v.UnixMicro(), Valid: !v.IsZero()})
+		case map[string]any:
+			out = append(out, jsonText(v))
 		default:
 			out = append(out, a)
 		}
@@ -53,6 +56,8 @@ func sqliteArgs(tenant id.ID, args []any) []any {
 			}
 		case time.Time:
 			out = append(out, sql.NullInt64{Int64: v.UnixMicro(), Valid: !v.IsZero()})
+		case map[string]any:
+			out = append(out, jsonText(v))
 		default:
 			out = append(out, a)
 		}
@@ -74,6 +79,8 @@ func (s scanner) Scan(dest ...any) error {
 			w = (*micros)(v)
 		case *id.ID:
 			w = (*uuidDest)(v)
+		case *map[string]any:
+			w = (*object)(v)
 		default:
 			continue
 		}
@@ -129,3 +136,31 @@ func (u *uuidDest) ScanUUID(v pgtype.UUID) error {
 
 // Scan implements sql.Scanner.
 func (u *uuidDest) Scan(src any) error { return (*id.ID)(u).Scan(src) }
+
+// jsonText returns an object as JSON text. What is not JSON becomes its error, which every driver
+// refuses as an argument.
+func jsonText(v map[string]any) any {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return string(text)
+}
+
+// object scans JSON text into a map.
+type object map[string]any
+
+// Scan implements sql.Scanner.
+func (o *object) Scan(src any) error {
+	var text []byte
+	switch v := src.(type) {
+	case string:
+		text = []byte(v)
+	case []byte:
+		text = v
+	default:
+		return fmt.Errorf("db: an object is stored as %T, want JSON text", src)
+	}
+	*o = nil // json.Unmarshal would add to what is there
+	return json.Unmarshal(text, (*map[string]any)(o))
+}

@@ -153,7 +153,7 @@ func (w *World) Tenant(slug string, change func(*tenant.Settings)) caller.Caller
 const Password = "correct horse battery staple"
 
 // User creates an active user with roles and without a password.
-func (w *World) User(c caller.Caller, n user.New, roles ...string) (u user.User) {
+func (w *World) User(c caller.Caller, n user.Profile, roles ...string) (u user.User) {
 	w.T.Helper()
 	w.Do(c, func(tx *db.Tx) (err error) {
 		if u, err = user.Create(ctx, tx, n); err != nil {

@@ -1,0 +1,121 @@
+package user
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// Profile is what a user is called and how to reach them: all that the management API can edit
+// besides the status.
+//
+// A field is declared here and nowhere else. Its JSON name is also its column and its name in
+// audit events. limit is the greatest length that a request may send. line marks a text that is one
+// line of at most that many characters, and needs no other rule; normalise has the rules of the
+// rest.
+type Profile struct {
+	Email         string         `json:"email" limit:"254" doc:"Unique in the tenant. A user needs this or a username. A changed address is unverified unless the same request says otherwise." example:"ada@example.com"`
+	EmailVerified bool           `json:"email_verified" doc:"Whether the user is known to receive mail there."`
+	Username      string         `json:"username" limit:"256" doc:"Unique in the tenant."`
+	GivenName     string         `json:"given_name" limit:"128" line:"true"`
+	FamilyName    string         `json:"family_name" limit:"128" line:"true"`
+	Locale        string         `json:"locale" limit:"35" doc:"BCP 47." example:"de-CH"`
+	Attributes    map[string]any `json:"attributes" doc:"The tenant's own fields, up to 8 KB. A change replaces all of them."`
+}
+
+// Name is what to call the user on a page.
+func (p Profile) Name() string {
+	if name := strings.TrimSpace(p.GivenName + " " + p.FamilyName); name != "" {
+		return name
+	}
+	return p.Login()
+}
+
+// Login is what the user signs in with: the email address, or the username of a user who has none.
+func (p Profile) Login() string {
+	if p.Email != "" {
+		return p.Email
+	}
+	return p.Username
+}
+
+// field is one field of a Profile, as its tags declare it.
+type field struct {
+	name  string
+	limit int  // in characters; 0: none
+	line  bool // see Profile
+}
+
+// fields are those of a Profile, in the order of their declaration.
+var fields = func() []field {
+	var out []field
+	for f := range reflect.TypeFor[Profile]().Fields() {
+		limit, _ := strconv.Atoi(f.Tag.Get("limit"))
+		out = append(out, field{f.Tag.Get("json"), limit, f.Tag.Get("line") == "true"})
+	}
+	return out
+}()
+
+// pointers returns pointers to the fields, in their order.
+func (p *Profile) pointers() []any {
+	v := reflect.ValueOf(p).Elem()
+	out := make([]any, len(fields))
+	for i := range fields {
+		out[i] = v.Field(i).Addr().Interface()
+	}
+	return out
+}
+
+// values returns the fields, in their order.
+func (p *Profile) values() []any {
+	v := reflect.ValueOf(p).Elem()
+	out := make([]any, len(fields))
+	for i := range fields {
+		out[i] = v.Field(i).Interface()
+	}
+	return out
+}
+
+// changed names the fields in which two profiles differ. Values stay out of the audit log.
+func changed(a, b Profile) []string {
+	var names []string
+	before, after := a.values(), b.values()
+	for i, f := range fields {
+		x, _ := json.Marshal(before[i]) // normalise has checked both
+		y, _ := json.Marshal(after[i])
+		if !bytes.Equal(x, y) {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// profileColumns lists the columns of a profile.
+func profileColumns() string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	return strings.Join(names, ", ")
+}
+
+// profilePlaceholders lists the placeholders of a profile's values, from $from on.
+func profilePlaceholders(from int) string {
+	list := make([]string, len(fields))
+	for i := range fields {
+		list[i] = fmt.Sprintf("$%d", from+i)
+	}
+	return strings.Join(list, ", ")
+}
+
+// profileAssignments assigns a profile's values to its columns, from $from on.
+func profileAssignments(from int) string {
+	list := make([]string, len(fields))
+	for i, f := range fields {
+		list[i] = fmt.Sprintf("%s = $%d", f.name, from+i)
+	}
+	return strings.Join(list, ", ")
+}
