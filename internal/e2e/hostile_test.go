@@ -68,7 +68,7 @@ func TestHostileTenant(t *testing.T) {
 				} else {
 					answered.Add(1)
 				}
-				time.Sleep(2 * time.Millisecond) // it is not the one who floods
+				time.Sleep(2 * time.Millisecond) // real time between real requests: the victim does not flood
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
@@ -122,10 +123,10 @@ func (w *killWorld) run(t *testing.T, acks int64) {
 	worker(w.token)
 	worker(w.signIn)
 
-	deadline := time.Now().Add(time.Minute)
-	for (w.acks.Load() < enough || w.sessions() < sessions) && !t.Failed() && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "enough is acknowledged", func() bool {
+		return w.acks.Load() >= enough && w.sessions() >= sessions || t.Failed()
+	})
+	// A kill comes at any moment of the load, so this waits for real time and nothing else.
 	time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
 	w.killed.Store(true)
 	w.server.Kill()

@@ -35,6 +35,12 @@ func recorder(t testing.TB, d *testkit.Database) *decision.Recorder {
 	return decision.NewRecorder(d.DB, ring, slog.New(slog.DiscardHandler))
 }
 
+// written waits until the recorder has written or dropped n decisions.
+func written(t testing.TB, r *decision.Recorder, n int64) {
+	t.Helper()
+	testkit.Eventually(t, "the decisions are written", func() bool { return r.Written()+r.Dropped() >= n })
+}
+
 func value(t testing.TB, v any) *structpb.Value {
 	t.Helper()
 	x, err := structpb.NewValue(v)

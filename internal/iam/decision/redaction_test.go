@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	"github.com/google/go-cmp/cmp"
@@ -322,9 +321,7 @@ func TestANewRuleCounts(t *testing.T) {
 		acme := d.Tenant(t, "acme")
 		r := recorder(t, d)
 		r.Record(acme, asked(t, d, "ada", "read", deny, "before"))
-		for r.Written() == 0 && r.Dropped() == 0 {
-			time.Sleep(time.Millisecond)
-		}
+		written(t, r, 1)
 		if err := setSettings(d, acme,
 			decision.Settings{RetentionDays: 30,
 				Redaction: []decision.Rule{{Path: "principal.attr.email", How: decision.Drop}}}); err != nil {

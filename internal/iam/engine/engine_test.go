@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
 // shelf is a source in memory.
@@ -288,56 +290,58 @@ func TestWhatIsLoadedIsNotWaitedFor(t *testing.T) {
 }
 
 func TestOneLoadForAllWhoAskAtOnce(t *testing.T) {
-	e := newEvaluators(1 << 30)
-	tenant := id.New()
-	var loads atomic.Int64
-	started, release := make(chan struct{}, 16), make(chan struct{})
-	slow := func(context.Context, inForce) (inForce, error) {
-		loads.Add(1)
-		started <- struct{}{}
-		<-release
-		return inForce{revision: 7}, nil
-	}
-	at := func(revision int64) func(context.Context, inForce) (inForce, error) {
-		return func(context.Context, inForce) (inForce, error) { return inForce{revision: revision}, nil }
-	}
-	var wg sync.WaitGroup
-	ask := func() {
-		if got, err := e.get(context.Background(), tenant, slow); err != nil || got.revision != 7 {
-			t.Error(got, err)
+	synctest.Test(t, func(t *testing.T) {
+		e := newEvaluators(1 << 30)
+		tenant := id.New()
+		var loads atomic.Int64
+		started, release := make(chan struct{}, 16), make(chan struct{})
+		slow := func(context.Context, inForce) (inForce, error) {
+			loads.Add(1)
+			started <- struct{}{}
+			<-release
+			return inForce{revision: 7}, nil
 		}
-	}
-	for range 16 {
-		wg.Go(ask)
-	}
-	<-started
-	time.Sleep(10 * time.Millisecond) // for the others to wait for it, most likely; who comes later finds it
-	close(release)
-	wg.Wait()
-	if n := loads.Load(); n != 1 {
-		t.Errorf("%d loads", n)
-	}
+		at := func(revision int64) func(context.Context, inForce) (inForce, error) {
+			return func(context.Context, inForce) (inForce, error) { return inForce{revision: revision}, nil }
+		}
+		var wg sync.WaitGroup
+		ask := func() {
+			if got, err := e.get(context.Background(), tenant, slow); err != nil || got.revision != 7 {
+				t.Error(got, err)
+			}
+		}
+		for range 16 {
+			wg.Go(ask)
+		}
+		<-started
+		synctest.Wait() // the others wait for it
+		close(release)
+		wg.Wait()
+		if n := loads.Load(); n != 1 {
+			t.Errorf("%d loads", n)
+		}
 
-	// A drop while it loads: who asks now waits for no load that began before.
-	tenant, release = id.New(), make(chan struct{})
-	wg.Go(ask)
-	<-started
-	e.drop(tenant)
-	impatient, stop := context.WithTimeout(t.Context(), 5*time.Second)
-	defer stop()
-	got, err := e.get(impatient, tenant, at(8))
-	if err != nil || got.revision != 8 {
-		t.Error("after a drop:", got, err)
-	}
-	close(release)
-	wg.Wait()
-	if got, _ = e.get(context.Background(), tenant, at(9)); got.revision != 8 {
-		t.Error("what was loaded after the drop was lost:", got.revision)
-	}
-	failed := errors.New("no database")
-	if _, err := e.get(context.Background(), id.New(), func(context.Context, inForce) (inForce, error) { return inForce{}, failed }); !errors.Is(err, failed) || len(e.kept) != 2 {
-		t.Error("an error was kept:", err, len(e.kept))
-	}
+		// A drop while it loads: who asks now waits for no load that began before.
+		tenant, release = id.New(), make(chan struct{})
+		wg.Go(ask)
+		<-started
+		e.drop(tenant)
+		impatient, stop := context.WithTimeout(t.Context(), 5*time.Second)
+		defer stop()
+		got, err := e.get(impatient, tenant, at(8))
+		if err != nil || got.revision != 8 {
+			t.Error("after a drop:", got, err)
+		}
+		close(release)
+		wg.Wait()
+		if got, _ = e.get(context.Background(), tenant, at(9)); got.revision != 8 {
+			t.Error("what was loaded after the drop was lost:", got.revision)
+		}
+		failed := errors.New("no database")
+		if _, err := e.get(context.Background(), id.New(), func(context.Context, inForce) (inForce, error) { return inForce{}, failed }); !errors.Is(err, failed) || len(e.kept) != 2 {
+			t.Error("an error was kept:", err, len(e.kept))
+		}
+	})
 }
 
 // A deny whose condition runs for ever must not become an allow.
@@ -397,9 +401,7 @@ func TestATenantHoldsOnlyItsTurns(t *testing.T) {
 	for range maxWaiting {
 		go func() { answers <- ask(ctx, slow, "doc") }()
 	}
-	for in.own.waiting.Load() < maxWaiting {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "as many wait as may", func() bool { return in.own.waiting.Load() >= maxWaiting })
 	impatient, stop := context.WithTimeout(ctx, 5*time.Second)
 	defer stop()
 	if err := ask(impatient, slow, "doc"); !errors.Is(err, ErrBusy) {

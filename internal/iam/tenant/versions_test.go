@@ -119,13 +119,12 @@ func TestReadsAreSharedAndFresh(t *testing.T) {
 				}
 			})
 		}
-		for joined := 0; joined < len(tenants); time.Sleep(time.Millisecond) {
+		testkit.Eventually(t, "all have joined one read", func() bool {
 			v.mu.Lock()
-			if before = v.next; before != nil {
-				joined = len(before.tenants)
-			}
-			v.mu.Unlock()
-		}
+			defer v.mu.Unlock()
+			before = v.next
+			return before != nil && len(before.tenants) == len(tenants)
+		})
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		if _, err := v.Read(gone, tenants[0].Tenant); !errors.Is(err, context.Canceled) {
@@ -181,16 +180,16 @@ func TestAReadUnderWayIsNotJoined(t *testing.T) {
 			return err
 		}
 		ask(first)
-		for v.turn.TryLock() { // until the read has begun
-			v.turn.Unlock()
-			time.Sleep(time.Millisecond)
-		}
-		time.Sleep(20 * time.Millisecond) // and knows whom it asks for
+		testkit.Eventually(t, "the read has begun and knows its tenants", func() bool {
+			if v.turn.TryLock() {
+				v.turn.Unlock()
+				return false
+			}
+			return !joined(first)
+		})
 		during = time.Now()
 		ask(second)
-		for !joined(second) {
-			time.Sleep(time.Millisecond)
-		}
+		testkit.Eventually(t, "the second tenant has joined the next read", func() bool { return joined(second) })
 		if joined(first) {
 			t.Error("who asks joins a read that has begun")
 		}

@@ -128,10 +128,7 @@ func TestWorkersShareTenantsAndLoseNoJob(t *testing.T) {
 			})
 		}
 		enq.Wait()
-		for deadline := time.Now().Add(30 * time.Second); ran.Load() < int64(each*len(tenants)) &&
-			time.Now().Before(deadline); {
-			time.Sleep(20 * time.Millisecond)
-		}
+		testkit.Eventually(t, "every job has run", func() bool { return ran.Load() >= int64(each*len(tenants)) })
 		cancel()
 		wg.Wait()
 		if got := ran.Load(); got != int64(each*len(tenants)) {

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
 // calls is a service of one method that does what its message says.
@@ -143,9 +144,7 @@ func TestStoppingLetsCallsEnd(t *testing.T) {
 	go func() { held <- f.do("Bearer good", "hold") }()
 	<-f.holding
 	go func() { stopped <- f.stop() }()
-	for f.conn.GetState().String() == "READY" { // until the server has said that it goes away
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "the server has said that it goes away", func() bool { return f.conn.GetState().String() != "READY" })
 	close(f.release)
 	if err := <-held; err != nil {
 		t.Errorf("the call in flight: %v", err)
