@@ -82,7 +82,6 @@ var notSwept = []string{
 	"kit/cache",
 	"kit/caller",
 	"kit/clock",
-	"kit/config",
 	"kit/db",
 	"kit/fault",
 	"kit/filter",

@@ -1,9 +1,11 @@
-// Package config reads Gatehouse's configuration: flags, then GATEHOUSE_…
-// environment variables (for secrets also GATEHOUSE_…_FILE), then a YAML file,
-// then defaults. It is strict: an unknown name, a value that cannot be used and a
-// combination that must not run are faults, and all of them are reported at once.
+// Package config reads Gatehouse's configuration: flags first, then GATEHOUSE_… environment
+// variables, then a YAML file, then defaults. A secret may also come from a file, named by
+// GATEHOUSE_…_FILE.
 //
-// It only reads and judges; it opens nothing but the files it is pointed at.
+// It is strict. An unknown name, an unusable value and a combination that must not run are
+// faults, and Load reports all of them at once.
+//
+// The package opens only the files that the configuration names.
 package config
 
 import (
@@ -25,49 +27,50 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// Flags are the settings as text; embed them in a command of kong. An empty field
-// was not given. The tags are the one list of settings there is: name is the flag
-// and the YAML key, GATEHOUSE_NAME the variable; secret ones have a _FILE variant
-// and are never shown.
+// Flags are the settings as text. Embed them in a command of kong.
+//
+// An empty field was not given. The tags are the only list of settings. name is the flag and the
+// YAML key, and GATEHOUSE_NAME is the variable. A setting with the tag secret has a _FILE variant
+// too, and no message shows its value.
 type Flags struct {
 	Config string `name:"config" placeholder:"FILE" help:"YAML file with any of these settings under the same names."`
 
-	Listen         string `name:"listen" placeholder:"HOST:PORT" fallback:"127.0.0.1:8080" help:"Public listener. Default 127.0.0.1:8080."`
-	OpsListen      string `name:"ops-listen" placeholder:"HOST:PORT" fallback:"127.0.0.1:8081" help:"Listener of /livez, /readyz and /metrics. Default 127.0.0.1:8081."`
-	GRPCListen     string `name:"grpc-listen" placeholder:"HOST:PORT" fallback:"127.0.0.1:8082" help:"Listener of the decision API over gRPC, which speaks TLS when the public one does. Default 127.0.0.1:8082."`
-	PublicURL      string `name:"public-url" placeholder:"URL" help:"Where people reach the public listener, without a path. Issuers begin with it. Default: the listener's address."`
-	TrustedProxies string `name:"trusted-proxies" placeholder:"CIDR,…" help:"Proxies that are believed about client address and scheme. Default: none."`
-	ProxyHeader    string `name:"proxy-header" placeholder:"NAME" fallback:"x-forwarded" help:"What those proxies write: x-forwarded (X-Forwarded-For and -Proto) or forwarded (RFC 7239). Default x-forwarded; the other is never read."`
-	TLSCert        string `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM) of the public listener; read again when it changes."`
+	Listen         string `name:"listen" placeholder:"HOST:PORT" fallback:"127.0.0.1:8080" help:"Address of the public listener. Default 127.0.0.1:8080."`
+	OpsListen      string `name:"ops-listen" placeholder:"HOST:PORT" fallback:"127.0.0.1:8081" help:"Address of /livez, /readyz and /metrics. Default 127.0.0.1:8081."`
+	GRPCListen     string `name:"grpc-listen" placeholder:"HOST:PORT" fallback:"127.0.0.1:8082" help:"Address of the decision API over gRPC, which uses TLS if the public listener does. Default 127.0.0.1:8082."`
+	PublicURL      string `name:"public-url" placeholder:"URL" help:"URL of the public listener for browsers and applications, without a path. Issuers begin with it. Default: the listener's address."`
+	TrustedProxies string `name:"trusted-proxies" placeholder:"CIDR,…" help:"Proxies trusted to report the client address and scheme. Default: none."`
+	ProxyHeader    string `name:"proxy-header" placeholder:"NAME" fallback:"x-forwarded" help:"Header of those proxies: x-forwarded (X-Forwarded-For and -Proto) or forwarded (RFC 7239). The other one is ignored. Default x-forwarded."`
+	TLSCert        string `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM) of the public listener. It is read again when it changes."`
 	TLSKey         string `name:"tls-key" placeholder:"FILE" help:"Private key (PEM) of the certificate."`
 
 	Data                string `name:"data" placeholder:"DIR" fallback:"./gatehouse-data" help:"Directory of the SQLite database and of development keys. Default ./gatehouse-data."`
-	Database            string `name:"database" placeholder:"URL" secret:"yes" help:"postgres://… to serve from Postgres instead of SQLite."`
-	MigrateDatabase     string `name:"migrate-database" placeholder:"URL" secret:"yes" help:"postgres://… of the role that owns the tables. Default: --database, which then only migrates while serving takes the role gatehouse_app."`
-	DatabaseConnections string `name:"database-connections" placeholder:"N" fallback:"20" help:"Most Postgres connections of this process. Default 20."`
+	Database            string `name:"database" placeholder:"URL" secret:"yes" help:"Postgres database to use instead of SQLite: postgres://…"`
+	MigrateDatabase     string `name:"migrate-database" placeholder:"URL" secret:"yes" help:"Postgres database for migrations, as the role that owns the tables. Default: --database, which then serves as the role gatehouse_app."`
+	DatabaseConnections string `name:"database-connections" placeholder:"N" fallback:"20" help:"Maximum Postgres connections. Default 20."`
 
-	Keys string `name:"keys" placeholder:"RING" secret:"yes" help:"Key ring that seals secrets at rest: lines of id:base64 of 32 bytes, the first is current. Default: a development key in --data."`
+	Keys string `name:"keys" placeholder:"RING" secret:"yes" help:"Key ring that seals secrets at rest: lines of id:base64 of 32 bytes, the current key first. Default: a development key in --data."`
 
-	SMTPURL  string `name:"smtp-url" placeholder:"URL" secret:"yes" help:"smtp://user:password@host:587 or smtps://…:465. Default: mail is printed to the log."`
+	SMTPURL  string `name:"smtp-url" placeholder:"URL" secret:"yes" help:"Mail server: smtp://user:password@host:587 or smtps://…:465. Default: mail is printed to the log."`
 	MailFrom string `name:"mail-from" placeholder:"ADDRESS" fallback:"Gatehouse <gatehouse@localhost>" help:"Sender of mail."`
 
-	AdminEmail        string `name:"admin-email" placeholder:"EMAIL" help:"First start: the first owner of the platform tenant."`
-	AdminPassword     string `name:"admin-password" placeholder:"PASSWORD" secret:"yes" help:"First start: the first owner's password."`
-	AdminClientID     string `name:"admin-client-id" placeholder:"ID" help:"First start: a machine application of the platform tenant with the role owner."`
-	AdminClientSecret string `name:"admin-client-secret" placeholder:"SECRET" secret:"yes" help:"First start: its secret, 32 random characters or more."`
+	AdminEmail        string `name:"admin-email" placeholder:"EMAIL" help:"First owner of the platform tenant, created at the first start."`
+	AdminPassword     string `name:"admin-password" placeholder:"PASSWORD" secret:"yes" help:"Password of the first owner."`
+	AdminClientID     string `name:"admin-client-id" placeholder:"ID" help:"First machine application of the platform tenant, created at the first start with the role owner."`
+	AdminClientSecret string `name:"admin-client-secret" placeholder:"SECRET" secret:"yes" help:"Secret of that application, at least 32 random characters."`
 
-	LogLevel    string `name:"log-level" placeholder:"LEVEL" fallback:"info" help:"debug, info, warn or error. Default info."`
-	LogFormat   string `name:"log-format" placeholder:"FORMAT" fallback:"text" help:"text or json. Default text."`
-	Development string `name:"development" placeholder:"yes" help:"yes permits development keys and plain HTTP under a public URL that is not this machine's own. Never in production."`
+	LogLevel    string `name:"log-level" placeholder:"LEVEL" fallback:"info" help:"Least severe level to log: debug, info, warn or error. Default info."`
+	LogFormat   string `name:"log-format" placeholder:"FORMAT" fallback:"text" help:"Format of the log: text or json. Default text."`
+	Development string `name:"development" placeholder:"yes" help:"Permit development keys and plain HTTP under a public URL that other machines can reach. Never in production."`
 }
 
-// Config is the configuration, judged.
+// Config is the parsed and checked configuration.
 type Config struct {
 	Listen, OpsListen   string
 	GRPCListen          string
 	PublicURL           *url.URL // scheme and host only
 	TrustedProxies      []netip.Prefix
-	Forwarded           bool // the proxies write Forwarded instead of X-Forwarded-For and -Proto
+	Forwarded           bool // the proxies send Forwarded, not X-Forwarded-For and -Proto
 	TLSCert, TLSKey     string
 	Data                string
 	Database            secret.String // DSN of Postgres, or ""
@@ -85,10 +88,10 @@ type Config struct {
 	Development         bool
 }
 
-// SQLite is the path of the SQLite file, which is used when Database is empty.
+// SQLite returns the path of the SQLite file, which serves when Database is empty.
 func (c *Config) SQLite() string { return filepath.Join(c.Data, "gatehouse.db") }
 
-// DSN is what kit/db opens.
+// DSN returns the name of the database for kit/db.
 func (c *Config) DSN() string {
 	if c.Database != "" {
 		return c.Database.Reveal()
@@ -96,11 +99,11 @@ func (c *Config) DSN() string {
 	return c.SQLite()
 }
 
-// Local reports whether the public URL names this machine itself, which nobody
-// else can reach: only there are development keys and plain HTTP a default.
+// Local reports whether the public URL names this machine itself, so that no other machine
+// reaches it. Only then are development keys and plain HTTP a default.
 func (c *Config) Local() bool { return loopback(c.PublicURL.Hostname()) }
 
-// Error is every fault of a configuration, one line each.
+// Error lists every fault of a configuration, one line each.
 type Error []string
 
 // Error implements error.
@@ -117,11 +120,11 @@ type setting struct {
 	name, env, fallback string
 	secret              bool
 	value               string
-	from                string // where the value came from, for faults
+	from                string // source of the value, for faults
 }
 
-// Load reads the configuration from flags, environ (KEY=value) and the YAML file
-// that flags or environ name. A fault is an Error with all of them.
+// Load reads the configuration from flags, environ (KEY=value) and the YAML file that either
+// names. It fails with an Error that lists every fault.
 func Load(flags Flags, environ []string) (*Config, error) {
 	l := &loader{settings: settings(flags)}
 	l.environment(environ)
@@ -131,7 +134,7 @@ func Load(flags Flags, environ []string) (*Config, error) {
 			s.value, s.from = s.fallback, "the default"
 		}
 	}
-	c := l.judge()
+	c := l.parse()
 	if len(l.faults) > 0 {
 		return nil, Error(l.faults)
 	}
@@ -143,7 +146,10 @@ func settings(flags Flags) []setting {
 	out := make([]setting, v.NumField())
 	for i := range out {
 		tag := v.Type().Field(i).Tag
-		s := setting{name: tag.Get("name"), fallback: tag.Get("fallback"), secret: tag.Get("secret") != "", value: v.Field(i).String()}
+		s := setting{
+			name: tag.Get("name"), fallback: tag.Get("fallback"), secret: tag.Get("secret") != "",
+			value: v.Field(i).String(),
+		}
 		s.env = "GATEHOUSE_" + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
 		if s.value != "" {
 			s.from = "--" + s.name
@@ -171,9 +177,12 @@ func (l *loader) get(name string) *setting {
 	panic("config: no setting " + name)
 }
 
-// notSettings are GATEHOUSE_ variables that others read or make: tests, commands that speak
-// to a server instead of being one, and Kubernetes, which gives every pod the addresses of each service whose name begins like ours.
-var notSettings = regexp.MustCompile(`^GATEHOUSE_(TEST_.*|TESTKIT_.*|(URL|TOKEN|CLIENT_ID|CLIENT_SECRET)(_FILE)?|(.+_)?SERVICE_(HOST|PORT)(_.+)?|(.+_)?PORT(_[0-9]+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
+// notSettings matches GATEHOUSE_ variables that are not settings of a server. Tests read some of
+// them, and commands that call a server read others. Kubernetes gives every pod the addresses of
+// each service whose name begins with gatehouse.
+var notSettings = regexp.MustCompile(`^GATEHOUSE_(TEST_.*|TESTKIT_.*` +
+	`|(URL|TOKEN|CLIENT_ID|CLIENT_SECRET)(_FILE)?` +
+	`|(.+_)?SERVICE_(HOST|PORT)(_.+)?|(.+_)?PORT(_[0-9]+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
 
 func (l *loader) environment(environ []string) {
 	for _, kv := range environ {
@@ -182,14 +191,18 @@ func (l *loader) environment(environ []string) {
 			continue
 		}
 		name, isFile := strings.CutSuffix(key, "_FILE")
-		i := slices.IndexFunc(l.settings, func(s setting) bool { return s.env == key || isFile && s.secret && s.env == name })
+		i := slices.IndexFunc(l.settings, func(s setting) bool {
+			return s.env == key || isFile && s.secret && s.env == name
+		})
 		if i < 0 {
 			l.fault("%s is not a setting%s", key, l.suggest(key))
 			continue
 		}
 		s := &l.settings[i]
 		if s.env != key { // the _FILE variant
-			if slices.ContainsFunc(environ, func(o string) bool { return strings.HasPrefix(o, s.env+"=") && len(o) > len(s.env)+1 }) {
+			if slices.ContainsFunc(environ, func(other string) bool {
+				return strings.HasPrefix(other, s.env+"=") && len(other) > len(s.env)+1
+			}) {
 				l.fault("%s and %s are both set; keep one", s.env, key)
 				continue
 			}
@@ -258,7 +271,7 @@ func (l *loader) file() {
 	}
 }
 
-// suggest names the setting that an unknown name most likely means.
+// suggest returns the end of a fault: the setting that an unknown name most likely means.
 func (l *loader) suggest(unknown string) string {
 	plain := func(s string) string {
 		s = strings.TrimPrefix(strings.ToLower(s), "gatehouse_")
@@ -279,7 +292,7 @@ func (l *loader) suggest(unknown string) string {
 	return "; did you mean " + best + "?"
 }
 
-// distance is the edit distance of two short names.
+// distance returns the edit distance of two short names.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -299,7 +312,7 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// reason is a file error without what the reader knows.
+// reason shortens a file error to the path and the cause.
 func reason(err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Errorf("%s cannot be read: %w", pe.Path, pe.Err)

@@ -13,12 +13,12 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// minSecret is the least length of a client secret that somebody else made. We
-// store it as a bare SHA-256, which is right only for what cannot be guessed.
+// minSecret is the minimum length of a client secret from outside, in characters. Gatehouse
+// stores its plain SHA-256, which is safe only for a secret that cannot be guessed.
 const minSecret = 32
 
-// judge turns text into values; every fault names the setting and where it came from.
-func (l *loader) judge() *Config {
+// parse turns text into values. Every fault names the setting and the source of its value.
+func (l *loader) parse() *Config {
 	c := &Config{
 		Listen: l.address("listen"), OpsListen: l.address("ops-listen"), GRPCListen: l.address("grpc-listen"),
 		TLSCert: l.readable("tls-cert"), TLSKey: l.readable("tls-key"),
@@ -26,7 +26,8 @@ func (l *loader) judge() *Config {
 		Database: l.postgres("database"), MigrateDatabase: l.postgres("migrate-database"),
 		Keys:       secret.String(l.get("keys").value),
 		AdminEmail: l.get("admin-email").value, AdminPassword: secret.String(l.get("admin-password").value),
-		AdminClientID: l.get("admin-client-id").value, AdminClientSecret: secret.String(l.get("admin-client-secret").value),
+		AdminClientID:     l.get("admin-client-id").value,
+		AdminClientSecret: secret.String(l.get("admin-client-secret").value),
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		l.fault("tls-cert and tls-key belong together: set both or neither")
@@ -34,7 +35,8 @@ func (l *loader) judge() *Config {
 	if c.Listen != "" && c.Listen == c.OpsListen && !strings.HasSuffix(c.Listen, ":0") {
 		l.fault("listen and ops-listen are the same address; health and metrics must not be public")
 	}
-	if c.GRPCListen != "" && (c.GRPCListen == c.Listen || c.GRPCListen == c.OpsListen) && !strings.HasSuffix(c.GRPCListen, ":0") {
+	if c.GRPCListen != "" && (c.GRPCListen == c.Listen || c.GRPCListen == c.OpsListen) &&
+		!strings.HasSuffix(c.GRPCListen, ":0") {
 		l.fault("grpc-listen is the address of another listener; give it a port of its own")
 	}
 	c.PublicURL = l.publicURL(c)
@@ -45,7 +47,8 @@ func (l *loader) judge() *Config {
 	}
 	n := l.get("database-connections")
 	var err error
-	if c.DatabaseConnections, err = strconv.Atoi(n.value); err != nil || c.DatabaseConnections < 2 || c.DatabaseConnections > 1000 {
+	c.DatabaseConnections, err = strconv.Atoi(n.value)
+	if err != nil || c.DatabaseConnections < 2 || c.DatabaseConnections > 1000 {
 		l.fault("database-connections (%s) must be a whole number from 2 to 1000", n.from)
 	}
 	if c.Keys != "" {
@@ -67,28 +70,32 @@ func (l *loader) judge() *Config {
 	return c
 }
 
-// encryption refuses a public URL whose scheme nothing here or in front can keep:
-// every request would be refused.
+// encryption refuses a public URL whose scheme neither this process nor a proxy can serve. The
+// server would refuse every request.
 func (l *loader) encryption(c *Config) {
 	switch {
 	case c.PublicURL == nil:
-	case c.PublicURL.Scheme == "https" && c.TLSCert == "" && len(c.TrustedProxies) == 0 && l.get("trusted-proxies").value == "":
-		l.fault("public-url %s is https, but nothing speaks TLS: give tls-cert and tls-key, or name the proxy that ends TLS in trusted-proxies", c.PublicURL)
+	case c.PublicURL.Scheme == "https" && c.TLSCert == "" && l.get("trusted-proxies").value == "":
+		l.fault("public-url %s is https, but nothing speaks TLS: "+
+			"give tls-cert and tls-key, or name the proxy that ends TLS in trusted-proxies", c.PublicURL)
 	case c.PublicURL.Scheme == "http" && c.TLSCert != "":
 		l.fault("public-url %s is plain HTTP although tls-cert is set: begin it with https://", c.PublicURL)
 	}
 }
 
-// production refuses what is fine on a laptop and a hole elsewhere.
+// production refuses settings that are safe on a laptop only.
 func (l *loader) production(c *Config) {
 	if c.PublicURL == nil || c.Local() || c.Development {
 		return
 	}
 	if c.PublicURL.Scheme != "https" {
-		l.fault("public-url %s is plain HTTP for others than this machine: give tls-cert and tls-key, or put a proxy in front and an https:// public-url here (to try without, set development to yes)", c.PublicURL)
+		l.fault("public-url %s is plain HTTP, and other machines can reach it: "+
+			"give tls-cert and tls-key, or put a proxy in front and an https:// public-url here (to try without, set development to yes)", c.PublicURL)
 	}
 	if c.Keys == "" {
-		l.fault("keys is not set: a development key must not protect %s. Make a ring with `gatehouse keys new` and give it as GATEHOUSE_KEYS_FILE (to try without, set development to yes)", c.PublicURL)
+		l.fault("keys is not set: a development key must not protect %s. "+
+			"Create a ring with `gatehouse keys new` and give it as GATEHOUSE_KEYS_FILE "+
+			"(to try without, set development to yes)", c.PublicURL)
 	}
 }
 
@@ -123,7 +130,7 @@ func (l *loader) postgres(name string) secret.String {
 	}
 	u, err := url.Parse(s.value)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || strings.Trim(u.Path, "/") == "" {
-		// The value is not shown: it holds a password.
+		// The message does not show the value, which holds a password.
 		l.fault("%s (%s) must be postgres://USER:PASSWORD@HOST:PORT/DATABASE", name, s.from)
 	}
 	return secret.String(s.value)
@@ -146,7 +153,8 @@ func (l *loader) publicURL(c *Config) *url.URL {
 		return u
 	}
 	u, err := url.Parse(strings.TrimSuffix(s.value, "/"))
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
+		u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		l.fault("public-url (%s) must be https://HOST or https://HOST:PORT, without a path, not %q", s.from, s.value)
 		return nil
 	}
@@ -191,7 +199,8 @@ func (l *loader) mail(c *Config) {
 	}
 	s := l.get("mail-from")
 	if _, err := mail.ParseAddress(s.value); err != nil {
-		l.fault("mail-from (%s) must be an address such as \"Gatehouse <gatehouse@example.com>\", not %q", s.from, s.value)
+		l.fault(`mail-from (%s) must be an address such as "Gatehouse <gatehouse@example.com>", not %q`,
+			s.from, s.value)
 	}
 	c.MailFrom = s.value
 }
@@ -209,7 +218,8 @@ func (l *loader) admin(c *Config) {
 		}
 	}
 	if n := len(c.AdminClientSecret); n > 0 && n < minSecret {
-		l.fault("admin-client-secret (%s) has %d characters; give %d random ones or more, for example from `openssl rand -hex 32`", l.get("admin-client-secret").from, n, minSecret)
+		l.fault("admin-client-secret (%s) has %d characters; give %d random ones or more, for example from "+
+			"`openssl rand -hex 32`", l.get("admin-client-secret").from, n, minSecret)
 	}
 }
 
