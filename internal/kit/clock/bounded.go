@@ -6,14 +6,16 @@ import (
 	"time"
 )
 
-// Bounded is a context that ends at a time of the machine's clock, like that of context.WithDeadline, but
-// makes its timer only when somebody waits for the end. Most answers come from memory and never do. Make it as a
-// struct literal or by Within, and call End when it is no longer needed. It is safe for concurrent use.
+// Bounded is a context that ends at a time of the machine's clock.
+//
+// Unlike context.WithDeadline it starts its timer only when a goroutine waits for the end. Most
+// requests are answered from memory, and nothing waits. Create it as a struct literal or with
+// Within, and call End when it is no longer needed. It is safe for concurrent use.
 type Bounded struct {
 	context.Context
 	At time.Time
 
-	timed atomic.Pointer[timed] // once somebody has waited, or it is over
+	timed atomic.Pointer[timed] // set once a goroutine waits, or by End
 }
 
 // Within returns a context that ends after d.
@@ -37,18 +39,18 @@ func (d *Bounded) wait() context.Context {
 	if d.timed.CompareAndSwap(nil, &timed{ctx, stop}) {
 		return ctx
 	}
-	stop() // another one was faster
+	stop() // another goroutine was faster
 	return d.timed.Load().Context
 }
 
-// AfterFunc lets package context hang on to the end without a goroutine of its own for each
-// wait; see context.AfterFunc.
-func (d *Bounded) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(d.wait(), f) }
+// AfterFunc calls f in its own goroutine after the context ends; see context.AfterFunc. With it
+// package context derives contexts without a goroutine each.
+func (d *Bounded) AfterFunc(f func()) func() bool { return context.AfterFunc(d.wait(), f) }
 
 // Done implements context.Context.
 func (d *Bounded) Done() <-chan struct{} { return d.wait().Done() }
 
-// Err implements context.Context. Asking for it makes no timer.
+// Err implements context.Context. It starts no timer.
 func (d *Bounded) Err() error {
 	if t := d.timed.Load(); t != nil {
 		return t.Err()
@@ -59,14 +61,14 @@ func (d *Bounded) Err() error {
 	return d.Context.Err()
 }
 
-// End releases the timer, if there is one, and ends the context.
+// End ends the context and releases its timer.
 func (d *Bounded) End() {
-	if !d.timed.CompareAndSwap(nil, over) { // else nobody waited; who asks from now on finds it ended
+	if !d.timed.CompareAndSwap(nil, over) { // otherwise nothing has waited, and there is no timer
 		d.timed.Load().stop()
 	}
 }
 
-// over is shared by all that ended before anybody waited.
+// over is the ended context of all that ended before anything waited.
 var over = func() *timed {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

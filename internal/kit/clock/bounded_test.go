@@ -36,7 +36,7 @@ func TestBounded(t *testing.T) {
 		d = &Bounded{Context: t.Context(), At: time.Now().Add(time.Second)}
 		time.Sleep(time.Second)
 		if !errors.Is(d.Err(), context.DeadlineExceeded) || d.timed.Load() != nil {
-			t.Errorf("%v, where nobody waited", d.Err())
+			t.Errorf("%v, although nothing waited", d.Err())
 		}
 		<-d.Done()
 		d.End()

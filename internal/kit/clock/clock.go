@@ -1,7 +1,7 @@
-// Package clock is where time comes from, so that tests can move it.
+// Package clock reads the time, so that tests can move it.
 //
-// It owns nothing but the reading of time. Production code takes a Clock from
-// its dependencies or the time of its transaction; it never calls time.Now.
+// Production code uses the Clock of its dependencies or the time of its transaction. It never calls
+// time.Now.
 package clock
 
 import (
@@ -11,8 +11,8 @@ import (
 
 // Clock reads the current time. Implementations are safe for concurrent use.
 type Clock interface {
-	// Now returns the current time in UTC, cut to microseconds: what both
-	// databases store, so a value read back equals the value written.
+	// Now returns the current time in UTC, cut to microseconds. Both databases store microseconds,
+	// so a value read back equals the value written.
 	Now() time.Time
 }
 
@@ -22,8 +22,7 @@ type System struct{}
 // Now implements Clock.
 func (System) Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// Machine is the machine's clock with its monotonic reading, to measure how long something took or
-// is ago; nothing else is done by it.
+// Machine returns the machine's time with its monotonic reading. Use it only to measure durations.
 func Machine() time.Time { return time.Now() }
 
 // Fake is a clock that moves only when told. The zero Fake starts at 2026-01-01.

@@ -26,9 +26,9 @@ const (
 	maxBody    = 64 << 10 // bytes, of each of the two forms
 )
 
-// Message is one mail to one person.
+// Message is one mail to one recipient.
 type Message struct {
-	ID       string `json:"id"`        // made by Enqueue; the left side of the Message-ID
+	ID       string `json:"id"`        // set by Enqueue; the left side of the Message-ID
 	To       string `json:"to"`        // a bare address: ada@example.com
 	FromName string `json:"from_name"` // shown as the sender: the tenant's name; may be empty
 	Subject  string `json:"subject"`
@@ -36,34 +36,36 @@ type Message struct {
 	HTML     string `json:"html,omitempty"`
 }
 
-// ErrMessage is wrapped by the error for a message that must not be sent as it is.
-var ErrMessage = errors.New("mail: the message cannot be sent")
+// errMessage is wrapped by the error of a message that must not be sent as it is.
+var errMessage = errors.New("mail: the message cannot be sent")
 
-// Check reports what is wrong with m. What reaches a header must be one line.
+// Check returns an error that wraps errMessage if m cannot be sent. The recipient, the sender's
+// name and the subject must each be one line, because they reach a header.
 func (m Message) Check() error {
 	a, err := netmail.ParseAddress(m.To)
 	switch {
 	case err != nil || a.Address != m.To || a.Name != "" || !oneLine(m.To):
-		return fmt.Errorf("%w: the recipient must be one bare address", ErrMessage)
+		return fmt.Errorf("%w: the recipient must be one bare address", errMessage)
 	case m.Subject == "" || !oneLine(m.Subject) || utf8.RuneCountInString(m.Subject) > maxSubject:
-		return fmt.Errorf("%w: the subject must be one line of at most %d characters", ErrMessage, maxSubject)
+		return fmt.Errorf("%w: the subject must be one line of at most %d characters", errMessage, maxSubject)
 	case !oneLine(m.FromName) || utf8.RuneCountInString(m.FromName) > maxSubject:
-		return fmt.Errorf("%w: the sender's name must be one line", ErrMessage)
+		return fmt.Errorf("%w: the sender's name must be one line", errMessage)
 	case strings.TrimSpace(m.Text) == "":
-		return fmt.Errorf("%w: it has no text", ErrMessage)
+		return fmt.Errorf("%w: it has no text", errMessage)
 	case len(m.Text) > maxBody || len(m.HTML) > maxBody:
-		return fmt.Errorf("%w: its text or HTML is larger than %d bytes", ErrMessage, maxBody)
+		return fmt.Errorf("%w: its text or HTML is larger than %d bytes", errMessage, maxBody)
 	case !utf8.ValidString(m.Text) || !utf8.ValidString(m.HTML) || strings.ContainsRune(m.Text, 0):
-		return fmt.Errorf("%w: its text is not UTF-8", ErrMessage)
+		return fmt.Errorf("%w: its text is not UTF-8", errMessage)
 	}
 	return nil
 }
 
 func oneLine(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' })
+	breaks := func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, breaks)
 }
 
-// Enqueue sends m once tx has been committed.
+// Enqueue sends m after tx commits. It fails for a message that cannot be sent.
 func Enqueue(q *job.Queue, tx *db.Tx, m Message) error {
 	m.ID = id.New().String()
 	if err := m.Check(); err != nil {
@@ -72,12 +74,12 @@ func Enqueue(q *job.Queue, tx *db.Tx, m Message) error {
 	return q.Enqueue(tx, job.New{Kind: JobKind, Payload: m})
 }
 
-// Sender sends a message or fails; a failure is tried again later.
+// Sender sends messages. The job of a message that it fails to send is retried.
 type Sender interface {
 	Send(ctx context.Context, m Message) error
 }
 
-// Handle returns the handler of JobKind.
+// Handle returns the handler of JobKind, which sends with s.
 func Handle(s Sender) job.Handler {
 	return func(ctx context.Context, _ caller.Caller, payload []byte) error {
 		var m Message
@@ -91,12 +93,21 @@ func Handle(s Sender) job.Handler {
 	}
 }
 
-// Printer is the Sender of development: it writes mail to the log, links and all.
-// It is not for production, where a log must not hold a link that signs in.
+// Printer is the Sender of development. It writes mail to the log with all links, which a log in
+// production must not hold.
 type Printer struct{ Log *slog.Logger }
 
 // Send implements Sender.
 func (p Printer) Send(ctx context.Context, m Message) error {
-	p.Log.InfoContext(ctx, "mail, printed because no SMTP server is configured", "to", m.To, "subject", m.Subject, "text", m.Text)
+	p.Log.InfoContext(
+		ctx,
+		"mail, printed because no SMTP server is configured",
+		"to",
+		m.To,
+		"subject",
+		m.Subject,
+		"text",
+		m.Text,
+	)
 	return nil
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/smtp"
 )
 
-func sender(t *testing.T, s *smtp.Server, scheme, user, query string, trust *tls.Config) *SMTP {
+func sender(t *testing.T, s *smtp.Server, scheme, user, query string, trust *tls.Config) Sender {
 	t.Helper()
 	u, err := url.Parse(scheme + "://" + user + s.Addr + query)
 	if err != nil {
@@ -40,7 +40,7 @@ var hello = Message{
 }
 
 // parts returns the decoded text and HTML of a mail.
-func parts(t *testing.T, raw []byte) (h netmail.Header, text, html string) {
+func parts(t *testing.T, raw []byte) (netmail.Header, string, string) {
 	t.Helper()
 	m, err := netmail.ReadMessage(bytes.NewReader(raw))
 	if err != nil {
@@ -50,6 +50,7 @@ func parts(t *testing.T, raw []byte) (h netmail.Header, text, html string) {
 	if err != nil || kind != "multipart/alternative" {
 		t.Fatalf("%s %v", kind, err)
 	}
+	var text, html string
 	for r := multipart.NewReader(m.Body, params["boundary"]); ; {
 		p, err := r.NextRawPart()
 		if err == io.EOF {
@@ -72,6 +73,7 @@ func parts(t *testing.T, raw []byte) (h netmail.Header, text, html string) {
 }
 
 func TestSend(t *testing.T) {
+	guarded := smtp.Options{STARTTLS: true, User: "gate", Password: "p:ss w/rd"}
 	for name, tc := range map[string]struct {
 		opts                smtp.Options
 		scheme, user, query string
@@ -79,10 +81,10 @@ func TestSend(t *testing.T) {
 	}{
 		"TLS from the start":       {smtp.Options{TLS: true}, "smtps", "", "", true, true},
 		"STARTTLS":                 {smtp.Options{STARTTLS: true}, "smtp", "", "", true, true},
-		"STARTTLS with a password": {smtp.Options{STARTTLS: true, User: "gate", Password: "p:ss w/rd"}, "smtp", "gate:p%3Ass%20w%2Frd@", "", true, true},
-		"TLS where there is some":  {smtp.Options{STARTTLS: true}, "smtp", "", "?tls=optional", true, true},
-		"no TLS to be had":         {smtp.Options{}, "smtp", "", "?tls=optional", true, false},
-		"no TLS asked for":         {smtp.Options{STARTTLS: true}, "smtp", "", "?tls=none", true, false},
+		"STARTTLS with a password": {guarded, "smtp", "gate:p%3Ass%20w%2Frd@", "", true, true},
+		"TLS if there is some":     {smtp.Options{STARTTLS: true}, "smtp", "", "?tls=optional", true, true},
+		"no TLS available":         {smtp.Options{}, "smtp", "", "?tls=optional", true, false},
+		"no TLS requested":         {smtp.Options{STARTTLS: true}, "smtp", "", "?tls=none", true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := smtp.Start(t, tc.opts)
@@ -91,7 +93,8 @@ func TestSend(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := srv.Mails()
-			if len(got) != 1 || got[0].From != "gatehouse@auth.example" || len(got[0].To) != 1 || got[0].To[0] != hello.To || got[0].TLS != tc.tls {
+			if len(got) != 1 || got[0].From != "gatehouse@auth.example" || len(got[0].To) != 1 ||
+				got[0].To[0] != hello.To || got[0].TLS != tc.tls {
 				t.Fatalf("%+v", got)
 			}
 			h, text, html := parts(t, got[0].Raw)
@@ -100,7 +103,8 @@ func TestSend(t *testing.T) {
 			}
 			subject, err := new(mime.WordDecoder).DecodeHeader(h.Get("Subject"))
 			from, ferr := netmail.ParseAddress(h.Get("From"))
-			if err != nil || subject != hello.Subject || ferr != nil || from.Name != hello.FromName || from.Address != "gatehouse@auth.example" ||
+			if err != nil || subject != hello.Subject ||
+				ferr != nil || from.Name != hello.FromName || from.Address != "gatehouse@auth.example" ||
 				h.Get("Message-ID") != "<0198@auth.example>" || h.Get("Auto-Submitted") != "auto-generated" {
 				t.Errorf("%v %v: %v", err, ferr, h)
 			}
@@ -109,18 +113,20 @@ func TestSend(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	guarded := smtp.Options{STARTTLS: true, User: "gate", Password: "right"}
+	inClear := smtp.Options{User: "gate", Password: "right"}
 	for name, tc := range map[string]struct {
 		opts                smtp.Options
 		scheme, user, query string
 		trusted             bool
 	}{
 		"a server without TLS":          {smtp.Options{}, "smtp", "", "", true},
-		"a certificate nobody trusts":   {smtp.Options{STARTTLS: true}, "smtp", "", "", false},
+		"an untrusted certificate":      {smtp.Options{STARTTLS: true}, "smtp", "", "", false},
 		"the same under TLS":            {smtp.Options{TLS: true}, "smtps", "", "", false},
 		"optional TLS, not trusted":     {smtp.Options{STARTTLS: true}, "smtp", "", "?tls=optional", false},
-		"a wrong password":              {smtp.Options{STARTTLS: true, User: "gate", Password: "right"}, "smtp", "gate:wrong@", "", true},
-		"a password in the clear":       {smtp.Options{User: "gate", Password: "right"}, "smtp", "gate:right@", "?tls=none", true},
-		"a password, optional, no TLS":  {smtp.Options{User: "gate", Password: "right"}, "smtp", "gate:right@", "?tls=optional", true},
+		"a wrong password":              {guarded, "smtp", "gate:wrong@", "", true},
+		"a password in the clear":       {inClear, "smtp", "gate:right@", "?tls=none", true},
+		"a password, optional, no TLS":  {inClear, "smtp", "gate:right@", "?tls=optional", true},
 		"a mailbox that does not exist": {smtp.Options{STARTTLS: true, Refuse: hello.To}, "smtp", "", "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,7 +135,8 @@ func TestRefusals(t *testing.T) {
 			if !tc.trusted {
 				trust = nil
 			}
-			if err := sender(t, srv, tc.scheme, tc.user, tc.query, trust).Send(t.Context(), hello); err == nil || len(srv.Mails()) > 0 {
+			err := sender(t, srv, tc.scheme, tc.user, tc.query, trust).Send(t.Context(), hello)
+			if err == nil || len(srv.Mails()) > 0 {
 				t.Errorf("it was sent: %v", srv.Mails())
 			} else if strings.Contains(err.Error(), "right") || strings.Contains(err.Error(), "wrong") {
 				t.Errorf("the error tells the password: %v", err)
@@ -138,11 +145,14 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestNoTextMakesAHeader: nothing that a stranger can choose adds a header or a recipient.
+// TestNoTextMakesAHeader sends texts that try to add a header or a recipient.
 func TestNoTextMakesAHeader(t *testing.T) {
 	srv := smtp.Start(t, smtp.Options{})
 	s := sender(t, srv, "smtp", "", "?tls=none", nil)
-	for _, evil := range []string{"x\r\nBcc: eve@example.com", "x\nBcc: eve@example.com", "x\rBcc: eve@example.com", "x\u2028Bcc: eve@example.com", "x\x00y", "\xff"} {
+	for _, evil := range []string{
+		"x\r\nBcc: eve@example.com", "x\nBcc: eve@example.com", "x\rBcc: eve@example.com",
+		"x\u2028Bcc: eve@example.com", "x\x00y", "\xff",
+	} {
 		for name, m := range map[string]Message{
 			"subject":   {To: "ada@example.com", Subject: evil, Text: "t"},
 			"recipient": {To: "ada@example.com" + evil[1:], Subject: "s", Text: "t"},
@@ -151,21 +161,27 @@ func TestNoTextMakesAHeader(t *testing.T) {
 			if name == "recipient" && len(evil) < 2 {
 				continue
 			}
-			if err := s.Send(t.Context(), m); !errors.Is(err, ErrMessage) {
+			if err := s.Send(t.Context(), m); !errors.Is(err, errMessage) {
 				t.Errorf("%s %q: %v", name, evil, err)
 			}
 		}
 	}
-	for _, to := range []string{"", "ada", "ada@example.com, eve@example.com", "Ada <ada@example.com>", "<ada@example.com>", "ada@example.com>", "a b@example.com", "ada@example.com (x)"} {
-		if err := s.Send(t.Context(), Message{To: to, Subject: "s", Text: "t"}); !errors.Is(err, ErrMessage) {
+	for _, to := range []string{
+		"", "ada", "ada@example.com, eve@example.com", "Ada <ada@example.com>", "<ada@example.com>",
+		"ada@example.com>", "a b@example.com", "ada@example.com (x)",
+	} {
+		if err := s.Send(t.Context(), Message{To: to, Subject: "s", Text: "t"}); !errors.Is(err, errMessage) {
 			t.Errorf("to %q: %v", to, err)
 		}
 	}
 	for _, m := range []Message{
-		{To: "ada@example.com", Text: "t"}, {To: "ada@example.com", Subject: "s"}, {To: "ada@example.com", Subject: strings.Repeat("s", 201), Text: "t"},
-		{To: "ada@example.com", Subject: "s", Text: strings.Repeat("t", 64<<10+1)}, {To: "ada@example.com", Subject: "s", Text: "\xff"},
+		{To: "ada@example.com", Text: "t"},
+		{To: "ada@example.com", Subject: "s"},
+		{To: "ada@example.com", Subject: strings.Repeat("s", 201), Text: "t"},
+		{To: "ada@example.com", Subject: "s", Text: strings.Repeat("t", 64<<10+1)},
+		{To: "ada@example.com", Subject: "s", Text: "\xff"},
 	} {
-		if err := s.Send(t.Context(), m); !errors.Is(err, ErrMessage) {
+		if err := s.Send(t.Context(), m); !errors.Is(err, errMessage) {
 			t.Errorf("%.60v: %v", m, err)
 		}
 	}
@@ -194,7 +210,7 @@ func TestServerURLs(t *testing.T) {
 	}
 }
 
-// TestMailRidesInItsTransaction: no commit, no mail; with it, mail by the job runner.
+// TestMailRidesInItsTransaction rolls one transaction back and commits another.
 func TestMailRidesInItsTransaction(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		ctx := t.Context()
@@ -225,7 +241,8 @@ func TestMailRidesInItsTransaction(t *testing.T) {
 		if got := srv.Mails(); len(got) != 1 || bytes.Contains(got[0].Raw, []byte("<0198@")) {
 			t.Errorf("%d mails, want one with an id of its own", len(got))
 		}
-		if err := d.Update(ctx, c, func(tx *db.Tx) error { return Enqueue(q, tx, Message{To: "x"}) }); !errors.Is(err, ErrMessage) {
+		err = d.Update(ctx, c, func(tx *db.Tx) error { return Enqueue(q, tx, Message{To: "x"}) })
+		if !errors.Is(err, errMessage) {
 			t.Errorf("a bad message is enqueued: %v", err)
 		}
 	})

@@ -13,24 +13,27 @@ import (
 	gomail "github.com/wneessen/go-mail"
 )
 
-// SMTP sends over a mail server. Each mail has a connection of its own, so that a
-// server that was restarted is no special case. It is safe for concurrent use.
-type SMTP struct {
+// smtpSender sends through a mail server, with a connection for each mail. It is safe for
+// concurrent use.
+type smtpSender struct {
 	host    string
 	options []gomail.Option
 	from    *netmail.Address
 }
 
-// sendTimeout bounds a whole delivery, and each step of it.
+// sendTimeout bounds a delivery and each step of it.
 const sendTimeout = 30 * time.Second
 
-// NewSMTP makes a sender for a server given as a URL: smtps://user:password@host:465
-// for TLS from the start, smtp://user:password@host:587 for STARTTLS, which must then
-// succeed. smtp://…?tls=optional also sends where the server has no TLS, and ?tls=none
-// never asks for it: for a server on the same machine. A password is never sent
-// without TLS. from is the sender, "Name <address>". roots is nil for the machine's
-// certificate authorities.
-func NewSMTP(server *url.URL, from string, roots *tls.Config) (*SMTP, error) {
+// NewSMTP returns a sender for the mail server at a URL.
+//
+//   - smtps://user:password@host:465 uses TLS from the start.
+//   - smtp://user:password@host:587 requires STARTTLS.
+//   - smtp://…?tls=optional uses STARTTLS if the server offers it.
+//   - smtp://…?tls=none uses no TLS, for a server on the same machine.
+//
+// It never sends a password without TLS. from is the sender, "Name <address>". roots may be nil,
+// for the certificate authorities of the machine.
+func NewSMTP(server *url.URL, from string, roots *tls.Config) (Sender, error) {
 	sender, err := netmail.ParseAddress(from)
 	if err != nil {
 		return nil, fmt.Errorf("mail: the sender must be an address such as \"Gatehouse <gatehouse@example.com>\"")
@@ -70,16 +73,19 @@ func NewSMTP(server *url.URL, from string, roots *tls.Config) (*SMTP, error) {
 	options = append(options, gomail.WithPort(n))
 	if user := server.User.Username(); user != "" {
 		password, _ := server.User.Password()
-		// Auto-discovery takes the strongest mechanism that both sides have and never
-		// one that shows the password where there is no TLS.
-		options = append(options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(user), gomail.WithPassword(password))
+		// Auto-discovery chooses the strongest mechanism that both sides have. Without TLS it never
+		// chooses one that shows the password.
+		options = append(options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover),
+			gomail.WithUsername(user), gomail.WithPassword(password))
 	}
-	s := &SMTP{host: server.Hostname(), options: options, from: sender}
-	_, err = s.client()
-	return s, err
+	s := &smtpSender{host: server.Hostname(), options: options, from: sender}
+	if _, err := s.client(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
-func (s *SMTP) client() (*gomail.Client, error) {
+func (s *smtpSender) client() (*gomail.Client, error) {
 	c, err := gomail.NewClient(s.host, s.options...)
 	if err != nil {
 		return nil, fmt.Errorf("mail: %w", err)
@@ -88,7 +94,7 @@ func (s *SMTP) client() (*gomail.Client, error) {
 }
 
 // Send implements Sender.
-func (s *SMTP) Send(ctx context.Context, m Message) error {
+func (s *smtpSender) Send(ctx context.Context, m Message) error {
 	if err := m.Check(); err != nil {
 		return err
 	}
@@ -104,7 +110,7 @@ func (s *SMTP) Send(ctx context.Context, m Message) error {
 	if m.ID != "" {
 		msg.SetMessageIDWithValue(m.ID + "@" + domain)
 	}
-	// RFC 3834 §5: nobody's holiday notice should answer this.
+	// RFC 3834 §5: holiday notices should not answer this.
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.SetBodyString(gomail.TypeTextPlain, m.Text)
 	if m.HTML != "" {
