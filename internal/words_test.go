@@ -68,7 +68,6 @@ var notSwept = []string{
 	"iam/credential",
 	"iam/decision",
 	"iam/engine",
-	"iam/grant",
 	"iam/group",
 	"iam/policy",
 	"iam/principal",

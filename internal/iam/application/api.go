@@ -17,8 +17,8 @@ import (
 // View is an application as the API shows it.
 type View struct {
 	ID                     id.ID          `json:"id" format:"uuid"`
-	ClientID               string         `json:"client_id" doc:"What the application calls itself in OAuth. Never changes."`
-	ClientSecret           string         `json:"client_secret,omitempty" doc:"Shown only in the answer that made it. Keep it: we store a hash."`
+	ClientID               string         `json:"client_id" doc:"The OAuth client_id. It never changes."`
+	ClientSecret           string         `json:"client_secret,omitempty" doc:"Only the answer that created the secret has it. Store it: we keep a hash."`
 	Name                   string         `json:"name"`
 	Type                   string         `json:"type" enum:"web,spa,native,machine"`
 	Status                 string         `json:"status" enum:"active,disabled"`
@@ -28,23 +28,23 @@ type View struct {
 	Scopes                 []string       `json:"scopes"`
 	AccessToken            string         `json:"access_token" enum:"jwt,opaque"`
 	IDTokenAlg             string         `json:"id_token_alg" enum:"ES256,RS256,EdDSA"`
-	JWKS                   map[string]any `json:"jwks,omitempty" doc:"The application's public keys."`
+	JWKS                   map[string]any `json:"jwks,omitempty" doc:"The application's public keys (RFC 7517)."`
 	FirstParty             bool           `json:"first_party"`
 	Rotation               bool           `json:"rotation"`
-	PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"Only machine applications have it."`
+	PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"Only machine applications have one."`
 	AccessTokenSeconds     int64          `json:"access_token_seconds"`
 	IDTokenSeconds         int64          `json:"id_token_seconds"`
 	RefreshIdleSeconds     int64          `json:"refresh_idle_seconds"`
 	RefreshMaxSeconds      int64          `json:"refresh_max_seconds"`
-	PreviousSecretUntil    *time.Time     `json:"previous_secret_until,omitempty" doc:"Until when the secret before is still accepted."`
+	PreviousSecretUntil    *time.Time     `json:"previous_secret_until,omitempty" doc:"The previous secret is accepted until then."`
 	CreatedAt              time.Time      `json:"created_at"`
 	UpdatedAt              time.Time      `json:"updated_at"`
 }
 
 func view(a Application, shown secret.String) View {
-	seconds := func(d time.Duration) int64 { return int64(d / time.Second) }
 	v := View{
-		ID: a.ID, ClientID: a.ClientID, ClientSecret: shown.Reveal(), Name: a.Name, Type: string(a.Type), Status: string(a.Status), AuthMethod: string(a.AuthMethod),
+		ID: a.ID, ClientID: a.ClientID, ClientSecret: shown.Reveal(), Name: a.Name,
+		Type: string(a.Type), Status: string(a.Status), AuthMethod: string(a.AuthMethod),
 		RedirectURIs: a.RedirectURIs, PostLogoutRedirectURIs: a.PostLogoutRedirectURIs, Scopes: a.Scopes,
 		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, FirstParty: a.FirstParty, Rotation: a.Rotation,
 		AccessTokenSeconds: seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
@@ -63,26 +63,27 @@ func view(a Application, shown secret.String) View {
 	return v
 }
 
+// hidden is view without a secret.
 func hidden(a Application) View { return view(a, "") }
 
 type createInput struct {
 	Body struct {
-		Name                   string         `json:"name" minLength:"1" maxLength:"100" doc:"People see it when they sign in." example:"Billing"`
+		Name                   string         `json:"name" minLength:"1" maxLength:"100" doc:"Users see it when they sign in." example:"Billing"`
 		Type                   string         `json:"type" enum:"web,spa,native,machine" doc:"web: on a server; spa: in a browser; native: on a device; machine: acts for itself."`
-		RedirectURIs           []string       `json:"redirect_uris,omitempty" maxItems:"50" doc:"Where people may be sent after sign-in; absolute, https, compared byte by byte. Loopback IP addresses may use http and any port; native applications may use a private-use scheme." example:"[\"https://billing.example.com/callback\"]"`
-		PostLogoutRedirectURIs []string       `json:"post_logout_redirect_uris,omitempty" maxItems:"50" doc:"Where people may be sent after sign-out."`
-		AuthMethod             string         `json:"auth_method,omitempty" enum:"none,client_secret_basic,client_secret_post,private_key_jwt" doc:"Default: none for spa and native, else client_secret_basic."`
-		Scopes                 []string       `json:"scopes,omitempty" maxItems:"100" doc:"What it may ask for. Default: gatehouse:manage for a machine; openid, profile, email and offline_access for others."`
-		AccessToken            string         `json:"access_token,omitempty" enum:"jwt,opaque" doc:"jwt (default) can be checked without asking; opaque is revoked at once."`
+		RedirectURIs           []string       `json:"redirect_uris,omitempty" maxItems:"50" doc:"Where users return after sign-in: absolute, https, compared byte by byte. Loopback IP addresses may use http and any port. Native applications may use a private-use scheme." example:"[\"https://billing.example.com/callback\"]"`
+		PostLogoutRedirectURIs []string       `json:"post_logout_redirect_uris,omitempty" maxItems:"50" doc:"Where users return after sign-out."`
+		AuthMethod             string         `json:"auth_method,omitempty" enum:"none,client_secret_basic,client_secret_post,private_key_jwt" doc:"Default: none for spa and native, otherwise client_secret_basic."`
+		Scopes                 []string       `json:"scopes,omitempty" maxItems:"100" doc:"The scopes that it may request. Default: gatehouse:manage for a machine; openid, profile, email and offline_access for others."`
+		AccessToken            string         `json:"access_token,omitempty" enum:"jwt,opaque" doc:"jwt (default): a service checks the signature itself. opaque: a service asks by introspection, and revocation is immediate."`
 		IDTokenAlg             string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"Default ES256."`
 		JWKS                   map[string]any `json:"jwks,omitempty" doc:"Public keys (RFC 7517), for private_key_jwt."`
-		FirstParty             bool           `json:"first_party,omitempty" doc:"The tenant's own: people are not asked for consent."`
-		Rotation               *bool          `json:"rotation,omitempty" doc:"Replace a refresh token at each use. Default true; false only for confidential applications."`
-		PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"Whom decisions believe about the principal that a machine application asks about: the request (asserted, default), or the directory."`
+		FirstParty             bool           `json:"first_party,omitempty" doc:"The tenant's own application: users are not asked for consent."`
+		Rotation               *bool          `json:"rotation,omitempty" doc:"Replace a refresh token at each use. Default true. Only confidential applications may set false."`
+		PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"The source of the principal in the decision requests of a machine application: the request (asserted, default) or the directory."`
 		AccessTokenSeconds     int64          `json:"access_token_seconds,omitempty" minimum:"60" maximum:"86400" doc:"Default 600."`
 		IDTokenSeconds         int64          `json:"id_token_seconds,omitempty" minimum:"60" maximum:"86400" doc:"Default 600."`
-		RefreshIdleSeconds     int64          `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000" doc:"Since its last use. Default 2592000."`
-		RefreshMaxSeconds      int64          `json:"refresh_max_seconds,omitempty" minimum:"60" maximum:"63072000" doc:"Since the sign-in. Default 7776000."`
+		RefreshIdleSeconds     int64          `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000" doc:"Seconds since the last use. Default 2592000."`
+		RefreshMaxSeconds      int64          `json:"refresh_max_seconds,omitempty" minimum:"60" maximum:"63072000" doc:"Seconds since the sign-in. Default 7776000."`
 	}
 }
 
@@ -90,10 +91,10 @@ type patchInput struct {
 	api.ByID
 	Body struct {
 		Name                   *string         `json:"name,omitempty" minLength:"1" maxLength:"100"`
-		Status                 *string         `json:"status,omitempty" enum:"active,disabled" doc:"A disabled application gets no tokens, and those it has stop counting here."`
+		Status                 *string         `json:"status,omitempty" enum:"active,disabled" doc:"A disabled application gets no tokens, and its tokens are no longer accepted here."`
 		RedirectURIs           *[]string       `json:"redirect_uris,omitempty" maxItems:"50"`
 		PostLogoutRedirectURIs *[]string       `json:"post_logout_redirect_uris,omitempty" maxItems:"50"`
-		AuthMethod             *string         `json:"auth_method,omitempty" enum:"none,client_secret_basic,client_secret_post,private_key_jwt" doc:"A change to a method with a secret makes one and shows it."`
+		AuthMethod             *string         `json:"auth_method,omitempty" enum:"none,client_secret_basic,client_secret_post,private_key_jwt" doc:"A change to a method with a secret generates one and returns it."`
 		Scopes                 *[]string       `json:"scopes,omitempty" maxItems:"100"`
 		AccessToken            *string         `json:"access_token,omitempty" enum:"jwt,opaque"`
 		IDTokenAlg             *string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA"`
@@ -111,7 +112,7 @@ type patchInput struct {
 type rotateInput struct {
 	api.ByID
 	Body struct {
-		KeepSeconds int64 `json:"keep_seconds,omitempty" minimum:"0" maximum:"604800" doc:"How long the secret before is still accepted. Default 0: not at all."`
+		KeepSeconds int64 `json:"keep_seconds,omitempty" minimum:"0" maximum:"604800" doc:"How long the previous secret is still accepted, in seconds. Default 0: not at all."`
 	}
 }
 
@@ -132,7 +133,7 @@ func Operations() []api.Operation {
 				if err != nil {
 					return page.List[View]{}, err
 				}
-				l, err := List(ctx, tx, req.Filter, r)
+				l, err := list(ctx, tx, req.Filter, r)
 				return page.Map(l, hidden), err
 			}),
 		api.Read(op("GET", "/applications/{id}", "get-application", "application.read", "Get an application"),
@@ -151,7 +152,7 @@ func Operations() []api.Operation {
 			}),
 		api.Write(op("POST", "/applications/{id}/secret", "rotate-application-secret", "application.update", "Give an application a new secret"),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *rotateInput) (View, error) {
-				a, shown, err := Rotate(ctx, tx, role.Of(req.Rights), in.ID, time.Duration(in.Body.KeepSeconds)*time.Second)
+				a, shown, err := rotateSecret(ctx, tx, role.Of(req.Rights), in.ID, time.Duration(in.Body.KeepSeconds)*time.Second)
 				return view(a, shown), err
 			}),
 		api.Write(op("DELETE", "/applications/{id}", "delete-application", "application.delete", "Delete an application with all it holds"),
@@ -164,8 +165,9 @@ func Operations() []api.Operation {
 func (in *createInput) application() New {
 	b := &in.Body
 	return New{
-		Name: b.Name, Type: Type(b.Type), RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, AuthMethod: AuthMethod(b.AuthMethod),
-		Scopes: b.Scopes, AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS), FirstParty: b.FirstParty,
+		Name: b.Name, Type: Type(b.Type), AuthMethod: AuthMethod(b.AuthMethod), FirstParty: b.FirstParty,
+		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
+		AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS),
 		NoRotation: b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
 		Lifetimes: lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds),
 	}
@@ -174,25 +176,33 @@ func (in *createInput) application() New {
 func (in *patchInput) patch() Patch {
 	b := &in.Body
 	p := Patch{
-		Name: b.Name, Status: (*Status)(b.Status), AuthMethod: (*AuthMethod)(b.AuthMethod), RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs,
-		Scopes: b.Scopes, AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, FirstParty: b.FirstParty, Rotation: b.Rotation,
+		Name: b.Name, Status: (*Status)(b.Status), AuthMethod: (*AuthMethod)(b.AuthMethod), FirstParty: b.FirstParty,
+		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
+		AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, Rotation: b.Rotation,
 		PrincipalMode: (*PrincipalMode)(b.PrincipalMode),
 	}
 	if b.JWKS != nil {
 		set := keySet(*b.JWKS)
 		p.JWKS = &set
 	}
-	if l := lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds); l != (Lifetimes{}) {
+	l := lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds)
+	if l != (Lifetimes{}) {
 		p.Lifetimes = &l
 	}
 	return p
 }
 
+// lifetimes returns Lifetimes of so many seconds each.
 func lifetimes(access, idToken, idle, maximum int64) Lifetimes {
-	return Lifetimes{time.Duration(access) * time.Second, time.Duration(idToken) * time.Second, time.Duration(idle) * time.Second, time.Duration(maximum) * time.Second}
+	return Lifetimes{
+		AccessToken: time.Duration(access) * time.Second, IDToken: time.Duration(idToken) * time.Second,
+		RefreshIdle: time.Duration(idle) * time.Second, RefreshMax: time.Duration(maximum) * time.Second,
+	}
 }
 
-// keySet is the text of a JWKS that came as an object; nil for an empty one.
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+// keySet returns the text of a JWKS, or nil for an empty one.
 func keySet(set map[string]any) json.RawMessage {
 	if len(set) == 0 {
 		return nil

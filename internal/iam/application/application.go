@@ -10,7 +10,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Type says what sort of program an application is.
+// Type is the kind of program that an application is.
 type Type string
 
 // The types.
@@ -21,10 +21,10 @@ const (
 	Machine Type = "machine" // acts for itself (client credentials)
 )
 
-// Public reports whether applications of this type cannot keep a secret.
-func (t Type) Public() bool { return t == SPA || t == Native }
+// public reports whether applications of this type cannot keep a secret.
+func (t Type) public() bool { return t == SPA || t == Native }
 
-// Status says whether an application may do anything at all.
+// Status enables or disables an application.
 type Status string
 
 // The statuses.
@@ -33,7 +33,7 @@ const (
 	Disabled Status = "disabled"
 )
 
-// AuthMethod is how an application authenticates at the token endpoint: a value of
+// AuthMethod is how an application authenticates at the token endpoint. Its values are those of
 // token_endpoint_auth_method (RFC 7591 §2).
 type AuthMethod string
 
@@ -48,34 +48,34 @@ const (
 // Secret reports whether the method uses a shared secret.
 func (m AuthMethod) Secret() bool { return m == AuthBasic || m == AuthPost }
 
-// AccessToken is the form of the access tokens an application gets.
+// AccessToken is the form of an application's access tokens.
 type AccessToken string
 
 // The forms of access tokens.
 const (
-	JWT    AccessToken = "jwt"    // RFC 9068; checked without asking us
-	Opaque AccessToken = "opaque" // checked by introspection; revoked at once
+	JWT    AccessToken = "jwt"    // RFC 9068; a service checks the signature and does not ask us
+	Opaque AccessToken = "opaque" // a service asks us by introspection; revocation is immediate
 )
 
-// ScopeManage is the scope that the management API asks for. Machine applications have it
-// unless told otherwise; what they may do there is decided by their roles.
+// ScopeManage is the scope that the management API requires. Machine applications have it by
+// default. Their roles decide what they may do there.
 const ScopeManage = "gatehouse:manage"
 
-// ScopeDecide is the scope that the decision APIs ask for. A machine application that has it
-// may ask about any principal; a user's token that has it may ask about that user.
+// ScopeDecide is the scope that the decision APIs require. A machine application with it may ask
+// about any principal. A user's token with it may ask about that user.
 const ScopeDecide = "gatehouse:decide"
 
-// PrincipalMode says whom a machine application's requests for decisions are believed about
-// their principal. A user's token is always answered from the directory.
+// PrincipalMode selects the source of the principal in a machine application's decision requests.
+// For a user's token the source is always the directory.
 type PrincipalMode string
 
 // The principal modes.
 const (
-	Asserted      PrincipalMode = "asserted"  // the request says roles and attributes, as with a plain Cerbos server
-	FromDirectory PrincipalMode = "directory" // the request names the principal; the rest comes from the directory
+	Asserted      PrincipalMode = "asserted"  // the request has roles and attributes, as with a plain Cerbos server
+	FromDirectory PrincipalMode = "directory" // the request has an id, and the directory has the rest
 )
 
-// Lifetimes bound what an application holds.
+// Lifetimes bound the tokens of an application.
 type Lifetimes struct {
 	AccessToken time.Duration // 1 minute to 1 day; default 10 minutes
 	IDToken     time.Duration // 1 minute to 1 day; default 10 minutes
@@ -83,7 +83,7 @@ type Lifetimes struct {
 	RefreshMax  time.Duration // since the sign-in: at least RefreshIdle, to 2 years; default 90 days
 }
 
-// defaultLifetimes are what an application gets unless told otherwise.
+// defaultLifetimes replace the lifetimes that a new application does not set.
 var defaultLifetimes = Lifetimes{
 	AccessToken: 10 * time.Minute,
 	IDToken:     10 * time.Minute,
@@ -99,25 +99,25 @@ type Application struct {
 	Type                   Type
 	Status                 Status
 	AuthMethod             AuthMethod
-	SecretHash             []byte // SHA-256; nil where there is no secret
+	SecretHash             []byte // SHA-256; nil without a secret
 	PreviousSecretHash     []byte // accepted until PreviousSecretUntil
 	PreviousSecretUntil    time.Time
 	RedirectURIs           []string
 	PostLogoutRedirectURIs []string
-	Scopes                 []string // what it may ask for, besides openid and its kin
+	Scopes                 []string // the scopes that it may request, besides openid
 	AccessToken            AccessToken
 	IDTokenAlg             string          // "ES256", "RS256" or "EdDSA"
-	JWKS                   json.RawMessage // its public keys, for private_key_jwt; nil when none
-	FirstParty             bool            // the tenant's own: people are not asked for consent
-	Rotation               bool            // a refresh token is replaced at each use
-	PrincipalMode          PrincipalMode   // FromDirectory only for machines
+	JWKS                   json.RawMessage // its public keys, for private_key_jwt, or nil
+	FirstParty             bool            // the tenant's own: users are not asked for consent
+	Rotation               bool            // each use replaces a refresh token
+	PrincipalMode          PrincipalMode   // FromDirectory is for machines only
 	Lifetimes              Lifetimes
 	CreatedAt              time.Time
 	UpdatedAt              time.Time
 }
 
-// CheckSecret reports whether hash is that of the application's secret, or of the one before
-// while it is still accepted at now. It takes the same time whether or not it is.
+// CheckSecret reports whether hash is that of the application's secret, or of the previous one if
+// that is still accepted at now. It compares in constant time.
 func (a *Application) CheckSecret(hash []byte, now time.Time) bool {
 	current := len(a.SecretHash) > 0 && subtle.ConstantTimeCompare(a.SecretHash, hash) == 1
 	previous := len(a.PreviousSecretHash) > 0 && subtle.ConstantTimeCompare(a.PreviousSecretHash, hash) == 1
@@ -131,6 +131,10 @@ func (a *Application) target() audit.Target {
 // Faults of this package.
 var (
 	ErrNotFound      = fault.New(fault.NotFound, "application.not_found", "There is no application with this id.")
-	ErrClientIDTaken = fault.InvalidField("application.client_id_taken", "client_id", "Another application of this tenant has this client_id.")
-	ErrNoSecret      = fault.New(fault.Conflict, "application.no_secret", "This application does not authenticate by a secret. Change auth_method to client_secret_basic or client_secret_post first.")
+	ErrClientIDTaken = fault.InvalidField("application.client_id_taken", "client_id",
+		"Another application of this tenant has this client_id.")
+	errNoSecret = fault.New(fault.Conflict, "application.no_secret", "This application does not authenticate by a "+
+		"secret. Change auth_method to client_secret_basic or client_secret_post first.")
+	errChanged = fault.New(fault.Conflict, "application.changed", "Another request changed this application at the "+
+		"same moment. Read it again and repeat your change.")
 )

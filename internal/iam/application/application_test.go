@@ -28,12 +28,24 @@ import (
 var ctx = context.Background()
 
 func web(name string) application.New {
-	return application.New{Name: name, Type: application.Web, RedirectURIs: []string{"https://app.example.com/callback"}}
+	return application.New{
+		Name:         name,
+		Type:         application.Web,
+		RedirectURIs: []string{"https://app.example.com/callback"},
+	}
 }
 
-func create(t *testing.T, d *testkit.Database, c caller.Caller, n application.New) (a application.Application, s secret.String) {
+func create(
+	t *testing.T,
+	d *testkit.Database,
+	c caller.Caller,
+	n application.New,
+) (application.Application, secret.String) {
+	var a application.Application
+	var s secret.String
 	t.Helper()
-	err := d.Update(ctx, c, func(tx *db.Tx) (err error) {
+	err := d.Update(ctx, c, func(tx *db.Tx) error {
+		var err error
 		a, s, err = application.Create(ctx, tx, n)
 		return err
 	})
@@ -43,9 +55,12 @@ func create(t *testing.T, d *testkit.Database, c caller.Caller, n application.Ne
 	return a, s
 }
 
-func get(t *testing.T, d *testkit.Database, c caller.Caller, app id.ID) (a application.Application, err error) {
+func get(t *testing.T, d *testkit.Database, c caller.Caller, app id.ID) (application.Application, error) {
+	var a application.Application
+	var err error
 	t.Helper()
-	err = d.View(ctx, c, func(tx *db.Tx) (err error) {
+	err = d.View(ctx, c, func(tx *db.Tx) error {
+		var err error
 		a, err = application.Get(ctx, tx, app)
 		return err
 	})
@@ -56,10 +71,12 @@ func TestCreateReadsBack(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
 		a, s := create(t, d, acme, web("  Billing "))
-		if s.IsZero() || a.Name != "Billing" || a.ClientID != a.ID.String() || a.AuthMethod != application.AuthBasic || !a.Rotation {
+		if s.IsZero() || a.Name != "Billing" || a.ClientID != a.ID.String() || a.AuthMethod != application.AuthBasic ||
+			!a.Rotation {
 			t.Errorf("created %+v with secret %v", a, !s.IsZero())
 		}
-		if !a.CheckSecret(secret.HashOf(s), d.Clock.Now()) || a.CheckSecret(secret.HashOf("x"), d.Clock.Now()) || a.CheckSecret(nil, d.Clock.Now()) {
+		if !a.CheckSecret(secret.HashOf(s), d.Clock.Now()) || a.CheckSecret(secret.HashOf("x"), d.Clock.Now()) ||
+			a.CheckSecret(nil, d.Clock.Now()) {
 			t.Error("CheckSecret is wrong")
 		}
 		got, err := get(t, d, acme, a.ID)
@@ -87,7 +104,9 @@ func TestCreateReadsBack(t *testing.T) {
 func TestTypesHaveTheirSecrets(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
-		for typ, has := range map[application.Type]bool{application.Web: true, application.SPA: false, application.Native: false, application.Machine: true} {
+		for typ, has := range map[application.Type]bool{
+			application.Web: true, application.SPA: false, application.Native: false, application.Machine: true,
+		} {
 			n := web(string(typ))
 			n.Type = typ
 			if typ == application.Machine {
@@ -102,12 +121,21 @@ func TestTypesHaveTheirSecrets(t *testing.T) {
 			}
 		}
 		given := secret.String(strings.Repeat("s", 32))
-		a, s := create(t, d, acme, application.New{ClientID: "ci", Secret: given, Name: "CI", Type: application.Machine})
+		a, s := create(
+			t,
+			d,
+			acme,
+			application.New{ClientID: "ci", Secret: given, Name: "CI", Type: application.Machine},
+		)
 		if s != given || !a.CheckSecret(secret.HashOf(given), d.Clock.Now()) || a.ClientID != "ci" {
 			t.Error("the given client_id and secret were not taken")
 		}
 		err := d.Update(ctx, acme, func(tx *db.Tx) error {
-			_, _, err := application.Create(ctx, tx, application.New{ClientID: "ci", Name: "CI", Type: application.Machine})
+			_, _, err := application.Create(
+				ctx,
+				tx,
+				application.New{ClientID: "ci", Name: "CI", Type: application.Machine},
+			)
 			return err
 		})
 		if !errors.Is(err, application.ErrClientIDTaken) {
@@ -123,19 +151,53 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 		n      application.New
 		fields []string
 	}{
-		"nothing":            {application.New{}, []string{"name", "type"}},
-		"web without uri":    {application.New{Name: "x", Type: application.Web}, []string{"redirect_uris"}},
-		"machine with uri":   {application.New{Name: "x", Type: application.Machine, RedirectURIs: []string{"https://a.b"}}, []string{"redirect_uris"}},
-		"machine and none":   {application.New{Name: "x", Type: application.Machine, AuthMethod: application.AuthNone}, []string{"auth_method"}},
-		"public with secret": {application.New{Name: "x", Type: application.SPA, RedirectURIs: []string{"https://a.b"}, AuthMethod: application.AuthBasic}, []string{"auth_method"}},
-		"jwt without keys":   {application.New{Name: "x", Type: application.Machine, AuthMethod: application.AuthJWT}, []string{"jwks"}},
-		"bad keys":           {application.New{Name: "x", Type: application.Machine, AuthMethod: application.AuthJWT, JWKS: json.RawMessage(`{"keys":[{}]}`)}, []string{"jwks"}},
-		"short secret":       {application.New{Name: "x", Type: application.Machine, Secret: "short"}, []string{"secret"}},
-		"web from directory": {application.New{Name: "x", Type: application.Web, RedirectURIs: []string{"https://a.b"}, PrincipalMode: application.FromDirectory}, []string{"principal_mode"}},
-		"unknown mode":       {application.New{Name: "x", Type: application.Machine, PrincipalMode: "trusted"}, []string{"principal_mode"}},
+		"nothing":         {application.New{}, []string{"name", "type"}},
+		"web without uri": {application.New{Name: "x", Type: application.Web}, []string{"redirect_uris"}},
+		"machine with uri": {
+			application.New{Name: "x", Type: application.Machine, RedirectURIs: []string{"https://a.b"}},
+			[]string{"redirect_uris"},
+		},
+		"machine and none": {
+			application.New{Name: "x", Type: application.Machine, AuthMethod: application.AuthNone},
+			[]string{"auth_method"},
+		},
+		"public with secret": {
+			application.New{
+				Name: "x", Type: application.SPA, RedirectURIs: []string{"https://a.b"},
+				AuthMethod: application.AuthBasic,
+			},
+			[]string{"auth_method"},
+		},
+		"jwt without keys": {
+			application.New{Name: "x", Type: application.Machine, AuthMethod: application.AuthJWT}, []string{"jwks"},
+		},
+		"bad keys": {
+			application.New{
+				Name: "x", Type: application.Machine, AuthMethod: application.AuthJWT,
+				JWKS: json.RawMessage(`{"keys":[{}]}`),
+			},
+			[]string{"jwks"},
+		},
+		"short secret": {
+			application.New{Name: "x", Type: application.Machine, Secret: "short"}, []string{"secret"},
+		},
+		"web from directory": {
+			application.New{
+				Name: "x", Type: application.Web, RedirectURIs: []string{"https://a.b"},
+				PrincipalMode: application.FromDirectory,
+			},
+			[]string{"principal_mode"},
+		},
+		"unknown mode": {
+			application.New{Name: "x", Type: application.Machine, PrincipalMode: "trusted"},
+			[]string{"principal_mode"},
+		},
 		"everything": {application.New{ClientID: "a b", Name: "a\nb", Type: application.SPA, RedirectURIs: []string{"https://a.b", "/x", "https://a.b"}, PostLogoutRedirectURIs: []string{"javascript:alert(1)"},
-			Scopes: []string{"a b", "x", "x"}, AccessToken: "x", IDTokenAlg: "none", NoRotation: true, Lifetimes: application.Lifetimes{AccessToken: time.Second, RefreshMax: time.Hour}},
-			[]string{"name", "client_id", "redirect_uris[1]", "redirect_uris[2]", "post_logout_redirect_uris[0]", "scopes[0]", "scopes[2]", "access_token", "id_token_alg", "rotation", "access_token_seconds", "refresh_max_seconds"}},
+			Scopes: []string{"a b", "x", "x"}, AccessToken: "x", IDTokenAlg: "none", NoRotation: true,
+			Lifetimes: application.Lifetimes{AccessToken: time.Second, RefreshMax: time.Hour}},
+			[]string{"name", "client_id", "redirect_uris[1]", "redirect_uris[2]", "post_logout_redirect_uris[0]",
+				"scopes[0]", "scopes[2]", "access_token", "id_token_alg", "rotation",
+				"access_token_seconds", "refresh_max_seconds"}},
 	} {
 		err := d.Update(ctx, acme, func(tx *db.Tx) error {
 			_, _, err := application.Create(ctx, tx, tc.n)
@@ -157,8 +219,12 @@ func TestUpdateAndRotate(t *testing.T) {
 		acme := d.Tenant(t, "acme")
 		a, first := create(t, d, acme, web("Billing"))
 		name, basic, none := "Invoices", application.AuthPost, application.AuthNone
-		update := func(p application.Patch) (b application.Application, s secret.String, err error) {
-			err = d.Update(ctx, acme, func(tx *db.Tx) (err error) {
+		update := func(p application.Patch) (application.Application, secret.String, error) {
+			var b application.Application
+			var s secret.String
+			var err error
+			err = d.Update(ctx, acme, func(tx *db.Tx) error {
+				var err error
 				b, s, err = application.Update(ctx, tx, role.Everything(), a.ID, p)
 				return err
 			})
@@ -168,16 +234,21 @@ func TestUpdateAndRotate(t *testing.T) {
 		if err != nil || b.Name != name || !s.IsZero() || !b.CheckSecret(secret.HashOf(first), d.Clock.Now()) {
 			t.Errorf("update: %+v %v", b, err)
 		}
-		rotate := func(keep time.Duration) (b application.Application, s secret.String, err error) {
-			err = d.Update(ctx, acme, func(tx *db.Tx) (err error) {
-				b, s, err = application.Rotate(ctx, tx, role.Everything(), a.ID, keep)
+		rotate := func(keep time.Duration) (application.Application, secret.String, error) {
+			var b application.Application
+			var s secret.String
+			var err error
+			err = d.Update(ctx, acme, func(tx *db.Tx) error {
+				var err error
+				b, s, err = application.RotateSecret(ctx, tx, role.Everything(), a.ID, keep)
 				return err
 			})
 			return b, s, err
 		}
 		b, second, err := rotate(time.Hour)
 		now := d.Clock.Now()
-		if err != nil || !b.CheckSecret(secret.HashOf(first), now) || !b.CheckSecret(secret.HashOf(second), now) || b.CheckSecret(secret.HashOf(first), now.Add(time.Hour)) {
+		if err != nil || !b.CheckSecret(secret.HashOf(first), now) || !b.CheckSecret(secret.HashOf(second), now) ||
+			b.CheckSecret(secret.HashOf(first), now.Add(time.Hour)) {
 			t.Errorf("rotate with overlap: %v", err)
 		}
 		b, third, err := rotate(0)
@@ -193,7 +264,8 @@ func TestUpdateAndRotate(t *testing.T) {
 		if _, _, err := rotate(0); !errors.Is(err, application.ErrNoSecret) {
 			t.Errorf("rotating nothing: %v", err)
 		}
-		if b, s, err = update(application.Patch{AuthMethod: &basic}); err != nil || s.IsZero() || !b.CheckSecret(secret.HashOf(s), now) {
+		if b, s, err = update(application.Patch{AuthMethod: &basic}); err != nil || s.IsZero() ||
+			!b.CheckSecret(secret.HashOf(s), now) {
 			t.Errorf("a secret again: %v", err)
 		}
 	})
@@ -202,13 +274,19 @@ func TestUpdateAndRotate(t *testing.T) {
 func TestAMachineSaysWhomDecisionsBelieve(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
-		plain, _ := create(t, d, acme, application.New{Name: "Reports", Type: application.Machine, Scopes: []string{application.ScopeDecide}})
+		plain, _ := create(
+			t,
+			d,
+			acme,
+			application.New{Name: "Reports", Type: application.Machine, Scopes: []string{application.ScopeDecide}},
+		)
 		if plain.PrincipalMode != application.Asserted {
 			t.Errorf("unless told otherwise the mode is %s", plain.PrincipalMode)
 		}
 		mode := application.FromDirectory
 		if err := d.Update(ctx, acme, func(tx *db.Tx) error {
-			_, _, err := application.Update(ctx, tx, role.Everything(), plain.ID, application.Patch{PrincipalMode: &mode})
+			_, _, err := application.Update(ctx, tx, role.Everything(), plain.ID,
+				application.Patch{PrincipalMode: &mode})
 			return err
 		}); err != nil {
 			t.Fatal(err)
@@ -235,14 +313,19 @@ func TestOnlyThoseAboveManageAnApplication(t *testing.T) {
 				_, _, err := application.Update(ctx, tx, developer, a.ID, application.Patch{Name: &name})
 				return err
 			},
-			"rotate": func(tx *db.Tx) error { _, _, err := application.Rotate(ctx, tx, developer, a.ID, 0); return err },
+			"rotate": func(tx *db.Tx) error {
+				_, _, err := application.RotateSecret(ctx, tx, developer, a.ID, 0)
+				return err
+			},
 			"delete": func(tx *db.Tx) error { return application.Delete(ctx, tx, developer, a.ID) },
 		} {
 			if err := d.Update(ctx, acme, do); !errors.Is(err, role.ErrOutranked) {
 				t.Errorf("%s by a developer: %v", what, err)
 			}
 		}
-		if err := d.Update(ctx, acme, func(tx *db.Tx) error { return application.Delete(ctx, tx, role.Everything(), a.ID) }); err != nil {
+		if err := d.Update(ctx, acme, func(tx *db.Tx) error {
+			return application.Delete(ctx, tx, role.Everything(), a.ID)
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := get(t, d, acme, a.ID); !errors.Is(err, application.ErrNotFound) {
@@ -261,7 +344,7 @@ func TestOnlyThoseAboveManageAnApplication(t *testing.T) {
 }
 
 // Two changes of different fields at once do not undo each other: what was acknowledged is
-// there, and whoever came too late is told so.
+// there, and the later request is refused.
 func TestConcurrentUpdatesDoNotUndoEachOther(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -286,7 +369,8 @@ func TestConcurrentUpdatesDoNotUndoEachOther(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if acknowledged[0] && b.Name != name || acknowledged[1] && b.Scopes[0] != scopes[0] || !acknowledged[0] && !acknowledged[1] {
+			if acknowledged[0] && b.Name != name || acknowledged[1] && b.Scopes[0] != scopes[0] ||
+				!acknowledged[0] && !acknowledged[1] {
 				t.Errorf("round %d: acknowledged %v, there is %s %v", round, acknowledged, b.Name, b.Scopes)
 			}
 		}
@@ -304,7 +388,11 @@ func TestList(t *testing.T) {
 		p := page.Request{Limit: 2}
 		for range 2 {
 			var l page.List[application.Application]
-			if err := d.View(ctx, acme, func(tx *db.Tx) (err error) { l, err = application.List(ctx, tx, filter.All(), p); return err }); err != nil {
+			if err := d.View(ctx, acme, func(tx *db.Tx) error {
+				var err error
+				l, err = application.List(ctx, tx, filter.All(), p)
+				return err
+			}); err != nil {
 				t.Fatal(err)
 			}
 			for _, a := range l.Items {

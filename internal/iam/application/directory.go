@@ -9,11 +9,12 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// directorySize is how many applications a replica keeps copies of.
+// directorySize is how many applications a replica caches.
 const directorySize = 50_000
 
-// Directory is a replica's copy of applications. It is safe for concurrent use. Give Drop to
-// tenant.Directory.Watch, else a change on another replica is never seen.
+// Directory caches the applications of all tenants on a replica. It is safe for concurrent use.
+// Pass Drop to tenant.Directory.Watch. Otherwise the replica never learns of a change on another
+// one.
 type Directory struct {
 	db   *db.DB
 	apps *cache.Cache[copyKey, *Application]
@@ -32,7 +33,7 @@ func NewDirectory(d *db.DB) *Directory {
 	return dir
 }
 
-// Drop forgets a tenant's applications; those of all tenants for the zero id.
+// Drop forgets the applications of a tenant, or for the zero id those of all tenants.
 func (d *Directory) Drop(tenant id.ID) { d.apps.Drop(tenant) }
 
 // ByClientID returns an application of the caller's tenant, or ErrNotFound.
@@ -40,7 +41,9 @@ func (d *Directory) ByClientID(ctx context.Context, c caller.Caller, clientID st
 	if !validClientID(clientID) {
 		return nil, ErrNotFound
 	}
-	return d.get(ctx, c, copyKey{clientID: clientID}, func(ctx context.Context, tx *db.Tx) (Application, error) { return ByClientID(ctx, tx, clientID) })
+	return d.get(ctx, c, copyKey{clientID: clientID}, func(ctx context.Context, tx *db.Tx) (Application, error) {
+		return ByClientID(ctx, tx, clientID)
+	})
 }
 
 // ByID returns an application of the caller's tenant, or ErrNotFound.
@@ -48,10 +51,14 @@ func (d *Directory) ByID(ctx context.Context, c caller.Caller, application id.ID
 	if application.IsZero() {
 		return nil, ErrNotFound
 	}
-	return d.get(ctx, c, copyKey{id: application}, func(ctx context.Context, tx *db.Tx) (Application, error) { return Get(ctx, tx, application) })
+	return d.get(ctx, c, copyKey{id: application}, func(ctx context.Context, tx *db.Tx) (Application, error) {
+		return Get(ctx, tx, application)
+	})
 }
 
-func (d *Directory) get(ctx context.Context, c caller.Caller, key copyKey, load func(context.Context, *db.Tx) (Application, error)) (*Application, error) {
+func (d *Directory) get(
+	ctx context.Context, c caller.Caller, key copyKey, load func(context.Context, *db.Tx) (Application, error),
+) (*Application, error) {
 	return d.apps.Get(ctx, c.Tenant, key, func(ctx context.Context) (*Application, error) {
 		a, err := db.Read(ctx, d.db, c, func(tx *db.Tx) (Application, error) { return load(ctx, tx) })
 		return &a, err

@@ -12,8 +12,8 @@ const (
 	maxURILen = 2000 // bytes
 )
 
-// checkRedirectURI returns why an application of type t may not be sent to uri, or "".
-// RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1.
+// checkRedirectURI returns why an application of type t may not register uri, or "" if it may
+// (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1).
 func checkRedirectURI(t Type, uri string) string {
 	switch {
 	case uri == "":
@@ -47,17 +47,17 @@ func checkRedirectURI(t Type, uri string) string {
 		case loopback(u):
 			return ""
 		case u.Hostname() == "localhost":
-			return "Use 127.0.0.1 or [::1] instead of localhost, which may be made to point elsewhere (RFC 8252 §8.3)."
+			return "Use 127.0.0.1 or [::1] instead of localhost, which may resolve to another address (RFC 8252 §8.3)."
 		}
 		return "Plain http is accepted only for the loopback addresses 127.0.0.1 and [::1]. Use https."
 	}
 	if t != Native {
 		return "Use https. Only native applications may register a scheme of their own."
 	}
-	// A private-use scheme is a reversed domain name (RFC 8252 §7.1), which also keeps
-	// javascript:, data: and their kin out.
+	// A private-use scheme is a reversed domain name (RFC 8252 §7.1). That also excludes
+	// javascript:, data: and the like.
 	if !strings.Contains(u.Scheme, ".") {
-		return "A scheme of one's own must be a reversed domain name such as com.example.app:/callback (RFC 8252 §7.1)."
+		return "A private scheme must be a reversed domain name, such as com.example.app:/callback (RFC 8252 §7.1)."
 	}
 	return ""
 }
@@ -76,9 +76,9 @@ func loopback(u *url.URL) bool {
 	return err == nil && a.IsLoopback() && a.Zone() == ""
 }
 
-// MatchesRedirect reports whether the application may be sent to uri: it equals a registered
-// one byte for byte, except that the port may differ where both are http on the same loopback
-// IP address, because a native application gets its port from the system (RFC 8252 §7.3).
+// MatchesRedirect reports whether uri is a registered redirect URI, byte for byte. If both are http
+// on the same loopback IP address, the port may differ: a native application gets its port from the
+// system (RFC 8252 §7.3).
 func (a *Application) MatchesRedirect(uri string) bool {
 	for _, registered := range a.RedirectURIs {
 		if registered == uri || sameButPort(registered, uri) {
@@ -100,7 +100,8 @@ func (a *Application) MatchesPostLogout(uri string) bool {
 
 func sameButPort(registered, uri string) bool {
 	const scheme = "http://"
-	if !strings.HasPrefix(registered, scheme) || !strings.HasPrefix(uri, scheme) || !plainURI(uri) || strings.ContainsAny(uri, "#@") {
+	if !strings.HasPrefix(registered, scheme) || !strings.HasPrefix(uri, scheme) || !plainURI(uri) ||
+		strings.ContainsAny(uri, "#@") {
 		return false
 	}
 	u, err := url.Parse(uri)
@@ -111,11 +112,11 @@ func sameButPort(registered, uri string) bool {
 	if err != nil || !loopback(r) {
 		return false
 	}
-	// Compare the text, so that two spellings of one address or path stay different.
+	// Compare the text: two spellings of one address or path are different.
 	return withoutPort(registered) == withoutPort(uri)
 }
 
-// withoutPort cuts the port out of "http://host:port/rest".
+// withoutPort removes the port from "http://host:port/rest".
 func withoutPort(uri string) string {
 	host, rest := uri[len("http://"):], ""
 	if i := strings.IndexAny(host, "/?"); i >= 0 {
@@ -123,7 +124,7 @@ func withoutPort(uri string) string {
 	}
 	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
 		if host[i+1:] == "" {
-			return "" // "127.0.0.1:" has a port that is none; url.Parse lets it pass
+			return "" // the port of "127.0.0.1:" is empty; url.Parse accepts it
 		}
 		host = host[:i]
 	}

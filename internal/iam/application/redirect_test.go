@@ -106,7 +106,8 @@ func FuzzMatchesRedirect(f *testing.F) {
 		if !a.MatchesRedirect(uri) || uri == registered {
 			return
 		}
-		// What differs may only be the port of a loopback address, and it must be acceptable itself.
+		// What differs may only be the port of a loopback address, and it must be acceptable
+		// itself.
 		if reason := checkRedirectURI(Native, uri); reason != "" {
 			t.Errorf("%q matches %q but could not be registered: %s", uri, registered, reason)
 		}

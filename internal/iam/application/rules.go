@@ -14,26 +14,26 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// New is what an application is made from. Zero fields get their defaults.
+// New is what Create makes an application from. Zero fields get their defaults.
 type New struct {
 	ClientID               string        // default: the application's id
-	Secret                 secret.String // at least 32 characters, random; default: made by us where one is needed
+	Secret                 secret.String // random, at least 32 characters; default: generated if one is needed
 	Name                   string
 	Type                   Type
-	AuthMethod             AuthMethod // default: none for public types, else client_secret_basic
+	AuthMethod             AuthMethod // default: none for public types, otherwise client_secret_basic
 	RedirectURIs           []string
 	PostLogoutRedirectURIs []string
-	Scopes                 []string // default: gatehouse:manage for machines, else profile, email and offline_access
+	Scopes                 []string // default: gatehouse:manage for machines, otherwise defaultScopes
 	AccessToken            AccessToken
 	IDTokenAlg             string
 	JWKS                   json.RawMessage
 	FirstParty             bool
-	NoRotation             bool          // keep the same refresh token at each use; for confidential applications only
+	NoRotation             bool          // keep the refresh token at each use; for confidential applications only
 	PrincipalMode          PrincipalMode // default: Asserted
 	Lifetimes              Lifetimes
 }
 
-// Patch says what to change; nil means unchanged.
+// Patch is a change to an application. Fields that are nil stay unchanged.
 type Patch struct {
 	Name                   *string
 	Status                 *Status
@@ -47,7 +47,7 @@ type Patch struct {
 	FirstParty             *bool
 	Rotation               *bool
 	PrincipalMode          *PrincipalMode
-	Lifetimes              *Lifetimes // zero fields are unchanged
+	Lifetimes              *Lifetimes // zero fields stay unchanged
 }
 
 const (
@@ -58,11 +58,12 @@ const (
 	maxJWKS   = 16 << 10
 )
 
-// A scope token of RFC 6749 §3.3, shorter, and without what URLs and shells dislike.
+// scopeRE matches a scope token (RFC 6749 §3.3), shorter and without characters that URLs and
+// shells escape.
 var scopeRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$`)
 
-// validClientID reports whether s has the form of a client_id: 1 to 64 of the characters that no
-// URL escapes (RFC 3986 §2.3).
+// validClientID reports whether s has the form of a client_id: 1 to 64 characters that no URL
+// escapes (RFC 3986 §2.3).
 func validClientID(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
@@ -74,7 +75,7 @@ func validClientID(s string) bool {
 	return 1 <= len(s) && len(s) <= 64
 }
 
-// defaultScopes are what an application of people may ask for unless told otherwise.
+// defaultScopes are the scopes of a new application that people use, if it sets none.
 var defaultScopes = []string{"openid", "profile", "email", "offline_access"}
 
 func (n New) application() Application {
@@ -86,7 +87,7 @@ func (n New) application() Application {
 	}
 	if a.AuthMethod == "" {
 		a.AuthMethod = AuthBasic
-		if a.Type.Public() {
+		if a.Type.public() {
 			a.AuthMethod = AuthNone
 		}
 	}
@@ -109,10 +110,11 @@ func (n New) application() Application {
 	return a
 }
 
-// over returns l with its zero fields taken from base.
+// over returns l with its zero fields replaced by those of base.
 func (l Lifetimes) over(base Lifetimes) Lifetimes {
 	for _, f := range []struct{ to, from *time.Duration }{
-		{&l.AccessToken, &base.AccessToken}, {&l.IDToken, &base.IDToken}, {&l.RefreshIdle, &base.RefreshIdle}, {&l.RefreshMax, &base.RefreshMax},
+		{&l.AccessToken, &base.AccessToken}, {&l.IDToken, &base.IDToken},
+		{&l.RefreshIdle, &base.RefreshIdle}, {&l.RefreshMax, &base.RefreshMax},
 	} {
 		if *f.to == 0 {
 			*f.to = *f.from
@@ -145,12 +147,12 @@ func set[T any](to *T, from *T) {
 	}
 }
 
-// check tidies a in place and says everything that is wrong with it.
+// check normalises a in place. It fails with a fault that names every wrong field.
 func (a *Application) check() error {
 	var wrong fault.Fields
 	if a.Name = strings.TrimSpace(a.Name); a.Name == "" {
 		wrong.Add("name", "An application needs a name. People see it when they sign in.")
-	} else if !utf8.ValidString(a.Name) || utf8.RuneCountInString(a.Name) > maxName || strings.ContainsFunc(a.Name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	} else if !validName(a.Name) {
 		wrong.Add("name", "A name has at most %d characters and no line breaks.", maxName)
 	}
 	if !validClientID(a.ClientID) {
@@ -173,23 +175,32 @@ func (a *Application) check() error {
 	case a.PrincipalMode != Asserted && a.PrincipalMode != FromDirectory:
 		wrong.Add("principal_mode", "The principal mode must be asserted or directory.")
 	case a.PrincipalMode == FromDirectory && a.Type != Machine:
-		wrong.Add("principal_mode", "Only machine applications ask about others: for the users of an application of type %s the directory always decides.", a.Type)
+		wrong.Add("principal_mode", "Only machine applications have a principal mode. "+
+			"For an application of type %s the source is always the directory.", a.Type)
 	}
 	return wrong.Err("application.invalid")
+}
+
+func validName(name string) bool {
+	control := func(r rune) bool { return r < ' ' || r == 0x7f }
+	return utf8.ValidString(name) && utf8.RuneCountInString(name) <= maxName && !strings.ContainsFunc(name, control)
 }
 
 func (a *Application) checkAuthMethod(wrong *fault.Fields) {
 	switch a.AuthMethod {
 	case AuthNone, AuthBasic, AuthPost, AuthJWT:
 	default:
-		wrong.Add("auth_method", "The authentication method must be one of: none, client_secret_basic, client_secret_post, private_key_jwt.")
+		wrong.Add("auth_method", "The authentication method must be one of: none, client_secret_basic, "+
+			"client_secret_post, private_key_jwt.")
 		return
 	}
 	switch {
-	case a.Type.Public() && a.AuthMethod != AuthNone:
-		wrong.Add("auth_method", "An application of type %s cannot keep a secret: its method is none, and it uses PKCE.", a.Type)
+	case a.Type.public() && a.AuthMethod != AuthNone:
+		wrong.Add("auth_method", "An application of type %s cannot keep a secret. Its method is none, "+
+			"and it uses PKCE.", a.Type)
 	case a.Type == Machine && a.AuthMethod == AuthNone:
-		wrong.Add("auth_method", "A machine application must authenticate: by client_secret_basic, client_secret_post or private_key_jwt.")
+		wrong.Add("auth_method", "A machine application must authenticate. Use client_secret_basic, "+
+			"client_secret_post or private_key_jwt.")
 	}
 	if string(a.JWKS) == "null" {
 		a.JWKS = nil
@@ -202,7 +213,7 @@ func (a *Application) checkAuthMethod(wrong *fault.Fields) {
 			wrong.Add("jwks", "%s", fault.As(err).Reason)
 		}
 	case a.AuthMethod == AuthJWT:
-		wrong.Add("jwks", "For private_key_jwt the application's public keys are needed, as a JWKS (RFC 7517).")
+		wrong.Add("jwks", "private_key_jwt needs the application's public keys, as a JWKS (RFC 7517).")
 	}
 }
 
@@ -219,14 +230,14 @@ func (a *Application) checkURIs(wrong *fault.Fields) {
 			continue
 		}
 		if a.Type == Machine && len(*l.uris) > 0 {
-			wrong.Add(l.name, "A machine application has none: nobody signs in through it.")
+			wrong.Add(l.name, "A machine application has none, because users do not sign in to it.")
 			continue
 		}
 		for i, uri := range *l.uris {
 			if reason := checkRedirectURI(a.Type, uri); reason != "" {
 				wrong.Add(fmt.Sprintf("%s[%d]", l.name, i), "%s", reason)
 			} else if slices.Contains((*l.uris)[:i], uri) {
-				wrong.Add(fmt.Sprintf("%s[%d]", l.name, i), "This is in the list already.")
+				wrong.Add(fmt.Sprintf("%s[%d]", l.name, i), "This is already in the list.")
 			}
 		}
 	}
@@ -245,9 +256,10 @@ func (a *Application) checkScopes(wrong *fault.Fields) {
 	}
 	for i, s := range a.Scopes {
 		if !scopeRE.MatchString(s) {
-			wrong.Add(fmt.Sprintf("scopes[%d]", i), "A scope has 1 to 100 letters, digits, colons, dots, slashes, hyphens or underscores.")
+			wrong.Add(fmt.Sprintf("scopes[%d]", i), "A scope has 1 to 100 letters, digits, colons, dots, slashes, "+
+				"hyphens or underscores.")
 		} else if slices.Contains(a.Scopes[:i], s) {
-			wrong.Add(fmt.Sprintf("scopes[%d]", i), "This is in the list already.")
+			wrong.Add(fmt.Sprintf("scopes[%d]", i), "This is already in the list.")
 		}
 	}
 }
@@ -259,10 +271,10 @@ func (a *Application) checkTokens(wrong *fault.Fields) {
 	switch a.IDTokenAlg {
 	case "ES256", "RS256", "EdDSA":
 	default:
-		wrong.Add("id_token_alg", "ID tokens are signed by ES256, RS256 or EdDSA.")
+		wrong.Add("id_token_alg", "ID tokens are signed with ES256, RS256 or EdDSA.")
 	}
 	if !a.Rotation && a.AuthMethod == AuthNone {
-		wrong.Add("rotation", "Refresh tokens of a public application must be replaced at each use (RFC 9700 §4.14).")
+		wrong.Add("rotation", "Each use must replace a public application's refresh token (RFC 9700 §4.14).")
 	}
 	const day = 24 * time.Hour
 	l := a.Lifetimes

@@ -22,11 +22,13 @@ const columns = `id, client_id, name, type, status, auth_method, secret_hash, pr
 	redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, first_party, rotation, principal_mode,
 	access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, created_at, updated_at`
 
-func scanApplication(row db.Row) (a Application, err error) {
+func scanApplication(row db.Row) (Application, error) {
+	var a Application
 	var redirects, logouts, scopes, jwks string
 	var at, it, idle, maximum int64
-	if err := row.Scan(&a.ID, &a.ClientID, &a.Name, &a.Type, &a.Status, &a.AuthMethod, &a.SecretHash, &a.PreviousSecretHash, &a.PreviousSecretUntil,
-		&redirects, &logouts, &scopes, &a.AccessToken, &a.IDTokenAlg, &jwks, &a.FirstParty, &a.Rotation, &a.PrincipalMode,
+	if err := row.Scan(&a.ID, &a.ClientID, &a.Name, &a.Type, &a.Status, &a.AuthMethod,
+		&a.SecretHash, &a.PreviousSecretHash, &a.PreviousSecretUntil, &redirects, &logouts, &scopes,
+		&a.AccessToken, &a.IDTokenAlg, &jwks, &a.FirstParty, &a.Rotation, &a.PrincipalMode,
 		&at, &it, &idle, &maximum, &a.CreatedAt, &a.UpdatedAt); err != nil {
 		return Application{}, err
 	}
@@ -41,25 +43,27 @@ func scanApplication(row db.Row) (a Application, err error) {
 	if jwks != "" {
 		a.JWKS = json.RawMessage(jwks)
 	}
-	a.Lifetimes = Lifetimes{time.Duration(at) * time.Second, time.Duration(it) * time.Second, time.Duration(idle) * time.Second, time.Duration(maximum) * time.Second}
+	a.Lifetimes = lifetimes(at, it, idle, maximum)
 	return a, nil
 }
 
-// values are the columns that can change, in the order of insert and update.
+// values returns the columns that can change, in the order of insert and update.
 func (a *Application) values() []any {
-	list := func(l []string) string {
+	asJSON := func(l []string) string {
 		b, _ := json.Marshal(l) // strings always marshal
 		return string(b)
 	}
-	seconds := func(d time.Duration) int64 { return int64(d / time.Second) }
-	return []any{a.Name, string(a.Status), string(a.AuthMethod), a.SecretHash, a.PreviousSecretHash, a.PreviousSecretUntil,
-		list(a.RedirectURIs), list(a.PostLogoutRedirectURIs), list(a.Scopes), string(a.AccessToken), a.IDTokenAlg, string(a.JWKS), a.FirstParty, a.Rotation, string(a.PrincipalMode),
-		seconds(a.Lifetimes.AccessToken), seconds(a.Lifetimes.IDToken), seconds(a.Lifetimes.RefreshIdle), seconds(a.Lifetimes.RefreshMax), a.UpdatedAt}
+	l := a.Lifetimes
+	return []any{a.Name, string(a.Status), string(a.AuthMethod),
+		a.SecretHash, a.PreviousSecretHash, a.PreviousSecretUntil,
+		asJSON(a.RedirectURIs), asJSON(a.PostLogoutRedirectURIs), asJSON(a.Scopes),
+		string(a.AccessToken), a.IDTokenAlg, string(a.JWKS), a.FirstParty, a.Rotation, string(a.PrincipalMode),
+		seconds(l.AccessToken), seconds(l.IDToken), seconds(l.RefreshIdle), seconds(l.RefreshMax), a.UpdatedAt}
 }
 
-// Create adds an application. It returns the secret where the application has one: this is
-// the only time it can be seen. It fails with an Invalid fault that names every wrong field,
-// or with ErrClientIDTaken.
+// Create adds an application. It returns the application's secret, if it has one: this is the only
+// time that it is shown. It fails with a fault that names every wrong field, or with
+// ErrClientIDTaken.
 func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, error) {
 	a := n.application()
 	a.ID = id.New()
@@ -73,9 +77,12 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, 
 	shown := n.Secret
 	switch {
 	case !a.AuthMethod.Secret() && !shown.IsZero():
-		return Application{}, "", fault.InvalidField("application.invalid", "secret", "An application that authenticates by %s has no secret.", a.AuthMethod)
+		return Application{}, "", fault.InvalidField("application.invalid", "secret",
+			"An application that authenticates by %s has no secret.", a.AuthMethod)
 	case !shown.IsZero() && (len(shown) < minSecret || len(shown) > maxSecret):
-		return Application{}, "", fault.InvalidField("application.invalid", "secret", "A secret of your own must be random and have %d to %d characters (openssl rand -hex 32).", minSecret, maxSecret)
+		return Application{}, "", fault.InvalidField("application.invalid", "secret",
+			"A secret of your own must be random and have %d to %d characters (openssl rand -hex 32).",
+			minSecret, maxSecret)
 	case a.AuthMethod.Secret() && shown.IsZero():
 		shown, a.SecretHash = secret.NewToken(secret.ClientSecret, tx.Tenant())
 	case a.AuthMethod.Secret():
@@ -86,26 +93,32 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, 
 		name, status, auth_method, secret_hash, previous_secret_hash, previous_secret_until,
 		redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, first_party, rotation, principal_mode,
 		access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)`, args...)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+			$21, $22, $23, $24, $25)`, args...)
 	if db.IsConflict(err, "applications", "client_id") {
 		return Application{}, "", ErrClientIDTaken
 	}
 	if err != nil {
 		return Application{}, "", err
 	}
-	audit.Write(tx, audit.Event{Action: "application.create", Target: a.target(), Detail: map[string]any{"type": a.Type, "client_id": a.ClientID}})
+	audit.Write(tx, audit.Event{
+		Action: "application.create", Target: a.target(),
+		Detail: map[string]any{"type": a.Type, "client_id": a.ClientID},
+	})
 	tenant.Touch(tx)
 	return a, shown, nil
 }
 
 // Get returns an application by its id, or ErrNotFound.
 func Get(ctx context.Context, tx *db.Tx, application id.ID) (Application, error) {
-	return found(db.One(ctx, tx, scanApplication, `SELECT `+columns+` FROM applications WHERE tenant_id = $1 AND id = $2`, application))
+	return found(db.One(ctx, tx, scanApplication,
+		`SELECT `+columns+` FROM applications WHERE tenant_id = $1 AND id = $2`, application))
 }
 
 // ByClientID returns an application by its client_id, or ErrNotFound.
 func ByClientID(ctx context.Context, tx *db.Tx, clientID string) (Application, error) {
-	return found(db.One(ctx, tx, scanApplication, `SELECT `+columns+` FROM applications WHERE tenant_id = $1 AND client_id = $2`, clientID))
+	return found(db.One(ctx, tx, scanApplication,
+		`SELECT `+columns+` FROM applications WHERE tenant_id = $1 AND client_id = $2`, clientID))
 }
 
 func found(a Application, err error) (Application, error) {
@@ -115,19 +128,18 @@ func found(a Application, err error) (Application, error) {
 	return a, err
 }
 
-// filterable are the attributes that policies may limit the list by.
+// filterable are the attributes by which a policy may restrict the list.
 var filterable = filter.Columns{"id": {SQL: "id", Kind: filter.ID}}
 
-// List returns those of the tenant's applications that shown lets through, in the
-// order they were made.
-func List(ctx context.Context, tx *db.Tx, shown filter.Filter, p page.Request) (page.List[Application], error) {
+// list returns a page of the tenant's applications that visible includes, oldest first.
+func list(ctx context.Context, tx *db.Tx, visible filter.Filter, p page.Request) (page.List[Application], error) {
 	var args []any
 	arg := func(v any) string {
 		args = append(args, v)
 		return fmt.Sprintf("$%d", len(args)+1)
 	}
 	query := `SELECT ` + columns + ` FROM applications WHERE tenant_id = $1`
-	limit, err := shown.SQL(filterable, arg)
+	limit, err := visible.SQL(filterable, arg)
 	if err != nil {
 		return page.List[Application]{}, err
 	}
@@ -143,10 +155,12 @@ func List(ctx context.Context, tx *db.Tx, shown filter.Filter, p page.Request) (
 	return page.Of(p, rows, func(a Application) id.ID { return a.ID }), nil
 }
 
-// Update changes an application. by is what the one who changes it may do: an application that
-// may do more is out of reach (role.ErrOutranked). A change to a method with a secret makes one,
-// which is returned.
-func Update(ctx context.Context, tx *db.Tx, by role.Set, application id.ID, p Patch) (Application, secret.String, error) {
+// Update changes an application. by are the rights of the caller. An application with more rights
+// is out of reach: Update fails with role.ErrOutranked. A change to a method with a secret
+// generates one, which Update returns.
+func Update(
+	ctx context.Context, tx *db.Tx, by role.Set, application id.ID, p Patch,
+) (Application, secret.String, error) {
 	a, err := manage(ctx, tx, by, application)
 	if err != nil {
 		return Application{}, "", err
@@ -165,21 +179,24 @@ func Update(ctx context.Context, tx *db.Tx, by role.Set, application id.ID, p Pa
 	return a, shown, write(ctx, tx, &a, "application.update", p.fields())
 }
 
-// maxKeep is how long the secret before may be kept valid.
+// maxKeep is how long the previous secret may stay valid.
 const maxKeep = 7 * 24 * time.Hour
 
-// Rotate gives an application a new secret, which is returned and never again. The one before
-// is accepted for keep longer: 0 to 7 days.
-func Rotate(ctx context.Context, tx *db.Tx, by role.Set, application id.ID, keep time.Duration) (Application, secret.String, error) {
+// rotateSecret replaces an application's secret. It returns the new one, which is never shown
+// again. The previous one stays valid for keep, which is at most maxKeep.
+func rotateSecret(
+	ctx context.Context, tx *db.Tx, by role.Set, application id.ID, keep time.Duration,
+) (Application, secret.String, error) {
 	if keep < 0 || keep > maxKeep {
-		return Application{}, "", fault.InvalidField("application.invalid", "keep_seconds", "The secret before can be kept for 0 to %d seconds.", maxKeep/time.Second)
+		return Application{}, "", fault.InvalidField("application.invalid", "keep_seconds",
+			"The previous secret can stay valid for 0 to %d seconds.", maxKeep/time.Second)
 	}
 	a, err := manage(ctx, tx, by, application)
 	if err != nil {
 		return Application{}, "", err
 	}
 	if !a.AuthMethod.Secret() {
-		return Application{}, "", ErrNoSecret
+		return Application{}, "", errNoSecret
 	}
 	a.PreviousSecretHash, a.PreviousSecretUntil = nil, time.Time{}
 	if keep > 0 {
@@ -190,7 +207,7 @@ func Rotate(ctx context.Context, tx *db.Tx, by role.Set, application id.ID, keep
 	return a, shown, write(ctx, tx, &a, "application.rotate_secret", nil)
 }
 
-// Delete removes an application with all it holds: roles, consents, grants, tokens.
+// Delete removes an application and everything that it holds: roles, consents, grants, tokens.
 func Delete(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) error {
 	a, err := manage(ctx, tx, by, application)
 	if err != nil {
@@ -209,7 +226,7 @@ func Delete(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) erro
 	return nil
 }
 
-// manage reads an application that is about to be changed.
+// manage returns an application that the caller, whose rights are by, may change.
 func manage(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) (Application, error) {
 	a, err := Get(ctx, tx, application)
 	if err != nil {
@@ -220,14 +237,17 @@ func manage(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) (App
 
 func write(ctx context.Context, tx *db.Tx, a *Application, action string, fields []string) error {
 	read := a.UpdatedAt
-	// The update is of the version that was read, and every version has a time of its own:
-	// of two changes at once one is refused instead of undone.
+	// The update applies to the version that was read, and every version has its own time. Of two
+	// changes at once, one is refused instead of lost.
 	if a.UpdatedAt = tx.Now(); !a.UpdatedAt.After(read) {
 		a.UpdatedAt = read.Add(time.Microsecond)
 	}
-	n, err := tx.Exec(ctx, `UPDATE applications SET name = $4, status = $5, auth_method = $6, secret_hash = $7, previous_secret_hash = $8, previous_secret_until = $9,
-		redirect_uris = $10, post_logout_redirect_uris = $11, scopes = $12, access_token = $13, id_token_alg = $14, jwks = $15, first_party = $16, rotation = $17, principal_mode = $18,
-		access_token_lifetime = $19, id_token_lifetime = $20, refresh_token_idle = $21, refresh_token_max = $22, updated_at = $23
+	n, err := tx.Exec(ctx, `UPDATE applications SET name = $4, status = $5, auth_method = $6,
+		secret_hash = $7, previous_secret_hash = $8, previous_secret_until = $9,
+		redirect_uris = $10, post_logout_redirect_uris = $11, scopes = $12, access_token = $13, id_token_alg = $14,
+		jwks = $15, first_party = $16, rotation = $17, principal_mode = $18,
+		access_token_lifetime = $19, id_token_lifetime = $20, refresh_token_idle = $21, refresh_token_max = $22,
+		updated_at = $23
 		WHERE tenant_id = $1 AND id = $2 AND updated_at = $3`, append([]any{a.ID, read}, a.values()...)...)
 	if err != nil {
 		return err
@@ -245,18 +265,26 @@ func write(ctx context.Context, tx *db.Tx, a *Application, action string, fields
 	return nil
 }
 
-var errChanged = fault.New(fault.Conflict, "application.changed", "Somebody changed this application at the same moment. Read it again and repeat your change.")
-
-// fields names what a patch changes, for the audit log.
+// fields returns the names of the fields that p changes, for the audit log.
 func (p Patch) fields() []string {
 	var out []string
 	for _, f := range []struct {
 		name string
 		set  bool
 	}{
-		{"name", p.Name != nil}, {"status", p.Status != nil}, {"auth_method", p.AuthMethod != nil}, {"redirect_uris", p.RedirectURIs != nil},
-		{"post_logout_redirect_uris", p.PostLogoutRedirectURIs != nil}, {"scopes", p.Scopes != nil}, {"access_token", p.AccessToken != nil},
-		{"id_token_alg", p.IDTokenAlg != nil}, {"jwks", p.JWKS != nil}, {"first_party", p.FirstParty != nil}, {"rotation", p.Rotation != nil}, {"principal_mode", p.PrincipalMode != nil}, {"lifetimes", p.Lifetimes != nil},
+		{"name", p.Name != nil},
+		{"status", p.Status != nil},
+		{"auth_method", p.AuthMethod != nil},
+		{"redirect_uris", p.RedirectURIs != nil},
+		{"post_logout_redirect_uris", p.PostLogoutRedirectURIs != nil},
+		{"scopes", p.Scopes != nil},
+		{"access_token", p.AccessToken != nil},
+		{"id_token_alg", p.IDTokenAlg != nil},
+		{"jwks", p.JWKS != nil},
+		{"first_party", p.FirstParty != nil},
+		{"rotation", p.Rotation != nil},
+		{"principal_mode", p.PrincipalMode != nil},
+		{"lifetimes", p.Lifetimes != nil},
 	} {
 		if f.set {
 			out = append(out, f.name)

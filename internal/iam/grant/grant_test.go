@@ -54,8 +54,17 @@ func both(t *testing.T, fn func(t *testing.T, w *world)) {
 		})
 		w.update(func(ctx context.Context, tx *db.Tx) error {
 			w.session = id.New()
-			_, err := tx.Exec(ctx, `INSERT INTO sessions (tenant_id, id, user_id, token_hash, created_at, auth_time, last_seen_at, expires_at, idle, amr, acr, address, agent)
-				VALUES ($1, $2, $3, $4, $5, $5, $5, $6, $7, '["pwd"]', 'aal1', '', '')`, w.session, w.user, []byte("hash"), tx.Now(), tx.Now().Add(1000*time.Hour), (1000 * time.Hour).Microseconds())
+			_, err := tx.Exec(
+				ctx,
+				`INSERT INTO sessions (tenant_id, id, user_id, token_hash, created_at, auth_time, last_seen_at, expires_at, idle, amr, acr, address, agent)
+				VALUES ($1, $2, $3, $4, $5, $5, $5, $6, $7, '["pwd"]', 'aal1', '', '')`,
+				w.session,
+				w.user,
+				[]byte("hash"),
+				tx.Now(),
+				tx.Now().Add(1000*time.Hour),
+				(1000 * time.Hour).Microseconds(),
+			)
 			return err
 		})
 		fn(t, w)
@@ -64,9 +73,15 @@ func both(t *testing.T, fn func(t *testing.T, w *world)) {
 
 func (w *world) application(app id.ID) {
 	w.update(func(ctx context.Context, tx *db.Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO applications (tenant_id, id, client_id, name, type, status, auth_method, access_token, id_token_alg,
+		_, err := tx.Exec(
+			ctx,
+			`INSERT INTO applications (tenant_id, id, client_id, name, type, status, auth_method, access_token, id_token_alg,
 			access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, created_at, updated_at)
-			VALUES ($1, $2, $3, 'App', 'web', 'active', 'client_secret_basic', 'jwt', 'ES256', 300, 300, 3600, 86400, $4, $4)`, app, app.String(), tx.Now())
+			VALUES ($1, $2, $3, 'App', 'web', 'active', 'client_secret_basic', 'jwt', 'ES256', 300, 300, 3600, 86400, $4, $4)`,
+			app,
+			app.String(),
+			tx.Now(),
+		)
 		return err
 	})
 }
@@ -79,12 +94,22 @@ func (w *world) update(fn func(ctx context.Context, tx *db.Tx) error) {
 	}
 }
 
-func (w *world) grant(offline bool) (g grant.Grant, code secret.String) {
+func (w *world) grant(offline bool) (grant.Grant, secret.String) {
+	var g grant.Grant
+	var code secret.String
 	w.t.Helper()
-	w.update(func(ctx context.Context, tx *db.Tx) (err error) {
-		g, code, err = grant.Create(ctx, tx, grant.New{Application: w.app, User: w.user, Session: w.session, Offline: offline,
-			Scopes: []string{"openid", "email"}, Nonce: "n", AuthTime: tx.Now(), AMR: []string{"pwd"}, ACR: "aal1", Lifetime: 24 * time.Hour,
-			RedirectURI: "https://app.example.com/cb", CodeChallenge: "challenge"})
+	w.update(func(ctx context.Context, tx *db.Tx) error {
+		var err error
+		g, code, err = grant.Create(
+			ctx,
+			tx,
+			grant.New{Application: w.app, User: w.user, Session: w.session, Offline: offline,
+				Scopes: []string{
+					"openid",
+					"email",
+				}, Nonce: "n", AuthTime: tx.Now(), AMR: []string{"pwd"}, ACR: "aal1", Lifetime: 24 * time.Hour,
+				RedirectURI: "https://app.example.com/cb", CodeChallenge: "challenge"},
+		)
 		return err
 	})
 	return g, code
@@ -96,8 +121,15 @@ func (w *world) redeem(code secret.String, app id.ID, match bool) (grant.Grant, 
 	})
 }
 
-func (w *world) redeemWith(code secret.String, app id.ID, matches func(uri, challenge string) bool) (g grant.Grant, o grant.Outcome) {
-	err := w.Update(context.Background(), w.c, func(tx *db.Tx) (err error) {
+func (w *world) redeemWith(
+	code secret.String,
+	app id.ID,
+	matches func(uri, challenge string) bool,
+) (grant.Grant, grant.Outcome) {
+	var g grant.Grant
+	var o grant.Outcome
+	err := w.Update(context.Background(), w.c, func(tx *db.Tx) error {
+		var err error
 		g, o, err = grant.ConsumeCode(context.Background(), tx, code.Reveal(), app, matches)
 		return err
 	})
@@ -107,9 +139,12 @@ func (w *world) redeemWith(code secret.String, app id.ID, matches func(uri, chal
 	return g, o
 }
 
-func (w *world) refresh(token secret.String, app id.ID, r grant.Rotation) (next secret.String, o grant.Outcome) {
+func (w *world) refresh(token secret.String, app id.ID, r grant.Rotation) (secret.String, grant.Outcome) {
+	var next secret.String
+	var o grant.Outcome
 	ctx := context.Background()
-	err := w.Update(ctx, w.c, func(tx *db.Tx) (err error) {
+	err := w.Update(ctx, w.c, func(tx *db.Tx) error {
+		var err error
 		_, next, o, err = grant.RotateRefresh(ctx, tx, w.ring, token.Reveal(), app, r)
 		return err
 	})
@@ -215,8 +250,8 @@ func TestCodesAreRefused(t *testing.T) {
 	})
 }
 
-// A code that arrives with the wrong redirect_uri or verifier may be stolen (RFC 6749 §10.5, RFC 7636
-// §1). The first mismatch ends its grant, and every token that the grant gave.
+// A code that arrives with the wrong redirect_uri or verifier may be stolen (RFC 6749 §10.5, RFC
+// 7636 §1). The first mismatch ends its grant, and every token that the grant gave.
 func TestAMismatchRevokesTheGrant(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		for name, matches := range map[string]func(uri, challenge string) bool{
@@ -248,7 +283,8 @@ func TestAMismatchRevokesTheGrant(t *testing.T) {
 // A refresh token ends with its grant at the latest, and so does each successor.
 func TestARefreshTokenNeverOutlivesItsGrant(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
-		expires := func(token secret.String) (at time.Time) {
+		expires := func(token secret.String) time.Time {
+			var at time.Time
 			t.Helper()
 			err := w.View(context.Background(), w.c, func(tx *db.Tx) error {
 				found, err := grant.Refresh(context.Background(), tx, token.Reveal())
@@ -318,8 +354,9 @@ func TestRefreshRotatesOnceHoweverManyAsk(t *testing.T) {
 			}
 		}
 		var rows int64
-		_ = w.View(context.Background(), w.c, func(tx *db.Tx) (err error) {
-			rows, err = db.One(context.Background(), tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) },
+		_ = w.View(context.Background(), w.c, func(tx *db.Tx) error {
+			count := func(r db.Row) (struct{}, error) { return struct{}{}, r.Scan(&rows) }
+			_, err := db.One(context.Background(), tx, count,
 				`SELECT count(*) FROM refresh_tokens WHERE tenant_id = $1 AND grant_id = $2`, g.ID)
 			return err
 		})
@@ -416,8 +453,19 @@ func TestAccessEndsWithWhatItRestsOn(t *testing.T) {
 				t.Fatal(err)
 			}
 			now := w.Clock.Now()
-			tok, err := s.Sign(grant.AccessClaims{Claims: jose.Claims{Issuer: issuer, Subject: g.User.String(), ID: id.New().String(), IssuedAt: jose.At(now), Expiry: jose.At(now.Add(5 * time.Minute))},
-				GrantID: g.ID.String(), Application: w.app.String()})
+			tok, err := s.Sign(
+				grant.AccessClaims{
+					Claims: jose.Claims{
+						Issuer:   issuer,
+						Subject:  g.User.String(),
+						ID:       id.New().String(),
+						IssuedAt: jose.At(now),
+						Expiry:   jose.At(now.Add(5 * time.Minute)),
+					},
+					GrantID:     g.ID.String(),
+					Application: w.app.String(),
+				},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -439,13 +487,33 @@ func TestAccessEndsWithWhatItRestsOn(t *testing.T) {
 			"revoked": {end: func(g grant.Grant) {
 				w.update(func(ctx context.Context, tx *db.Tx) error { return grant.Revoke(ctx, tx, g.ID, "test") })
 			}},
-			"expired":                    {end: func(grant.Grant) { w.Clock.Advance(5*time.Minute + time.Second) }},
-			"user deactivated":           {end: func(grant.Grant) { exec(`UPDATE users SET status = 'deactivated' WHERE tenant_id = $1`) }, undo: func() { exec(`UPDATE users SET status = 'active' WHERE tenant_id = $1`) }},
-			"session ended":              {end: func(grant.Grant) { exec(`UPDATE sessions SET ended_at = $2 WHERE tenant_id = $1`, w.Clock.Now()) }, undo: func() { exec(`UPDATE sessions SET ended_at = NULL WHERE tenant_id = $1`) }},
-			"session ended, but offline": {offline: true, end: func(grant.Grant) { exec(`UPDATE sessions SET ended_at = $2 WHERE tenant_id = $1`, w.Clock.Now()) }, undo: func() { exec(`UPDATE sessions SET ended_at = NULL WHERE tenant_id = $1`) }, good: true},
-			"tenant suspended":           {end: func(grant.Grant) { exec(`UPDATE tenants SET status = 'suspended' WHERE id = $1`) }, undo: func() { exec(`UPDATE tenants SET status = 'active' WHERE id = $1`) }},
+			"expired": {end: func(grant.Grant) { w.Clock.Advance(5*time.Minute + time.Second) }},
+			"user deactivated": {
+				end:  func(grant.Grant) { exec(`UPDATE users SET status = 'deactivated' WHERE tenant_id = $1`) },
+				undo: func() { exec(`UPDATE users SET status = 'active' WHERE tenant_id = $1`) },
+			},
+			"session ended": {
+				end: func(grant.Grant) {
+					exec(`UPDATE sessions SET ended_at = $2 WHERE tenant_id = $1`, w.Clock.Now())
+				},
+				undo: func() { exec(`UPDATE sessions SET ended_at = NULL WHERE tenant_id = $1`) },
+			},
+			"session ended, but offline": {
+				offline: true,
+				end: func(grant.Grant) {
+					exec(`UPDATE sessions SET ended_at = $2 WHERE tenant_id = $1`, w.Clock.Now())
+				},
+				undo: func() { exec(`UPDATE sessions SET ended_at = NULL WHERE tenant_id = $1`) }, good: true,
+			},
+			"tenant suspended": {
+				end:  func(grant.Grant) { exec(`UPDATE tenants SET status = 'suspended' WHERE id = $1`) },
+				undo: func() { exec(`UPDATE tenants SET status = 'active' WHERE id = $1`) },
+			},
 			"every grant of the user ends": {offline: true, end: func(grant.Grant) {
-				w.update(func(_ context.Context, tx *db.Tx) error { grant.RevokeOfUser(tx, w.user, "test"); return nil })
+				w.update(func(_ context.Context, tx *db.Tx) error {
+					grant.RevokeOfUser(tx, w.user, "test")
+					return nil
+				})
 			}},
 		} {
 			g, _ := w.grant(c.offline)
@@ -472,7 +540,8 @@ func TestAMachinesTokenEndsAtOnce(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		ctx := context.Background()
 		var app application.Application
-		w.update(func(ctx context.Context, tx *db.Tx) (err error) {
+		w.update(func(ctx context.Context, tx *db.Tx) error {
+			var err error
 			app, _, err = application.Create(ctx, tx, application.New{Name: "Reports", Type: application.Machine})
 			return err
 		})
@@ -482,7 +551,18 @@ func TestAMachinesTokenEndsAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			now := w.Clock.Now()
-			text, err := s.Sign(grant.AccessClaims{Claims: jose.Claims{Issuer: issuer, Subject: app.ID.String(), ID: id.New().String(), IssuedAt: jose.At(now), Expiry: jose.At(now.Add(5 * time.Minute))}, Application: app.ID.String()})
+			text, err := s.Sign(
+				grant.AccessClaims{
+					Claims: jose.Claims{
+						Issuer:   issuer,
+						Subject:  app.ID.String(),
+						ID:       id.New().String(),
+						IssuedAt: jose.At(now),
+						Expiry:   jose.At(now.Add(5 * time.Minute)),
+					},
+					Application: app.ID.String(),
+				},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -548,7 +628,9 @@ func TestRevocationReachesOnlyTheCallersOwn(t *testing.T) {
 		g, rt := w.family(true)
 		at := w.opaque(g)
 		rev := func(token secret.String, app id.ID) {
-			w.update(func(ctx context.Context, tx *db.Tx) error { return grant.RevokeToken(ctx, tx, token.Reveal(), app) })
+			w.update(
+				func(ctx context.Context, tx *db.Tx) error { return grant.RevokeToken(ctx, tx, token.Reveal(), app) },
+			)
 		}
 		rev(at, other)
 		rev(rt, other)
@@ -571,9 +653,11 @@ func TestRevocationReachesOnlyTheCallersOwn(t *testing.T) {
 
 func TestAJTIIsUsedOncePerTenantAndIssuer(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
-		use := func(c caller.Caller, issuer string) (first bool) {
+		use := func(c caller.Caller, issuer string) bool {
+			var first bool
 			ctx := context.Background()
-			if err := w.Update(ctx, c, func(tx *db.Tx) (err error) {
+			if err := w.Update(ctx, c, func(tx *db.Tx) error {
+				var err error
 				first, err = grant.UseJTI(ctx, tx, issuer, "j1", tx.Now().Add(time.Minute))
 				return err
 			}); err != nil {
@@ -604,7 +688,8 @@ func TestConsentsAddUpAndPurgeKeepsTheLiving(t *testing.T) {
 			w.update(func(ctx context.Context, tx *db.Tx) error { return grant.Consent(ctx, tx, w.user, w.app, s) })
 		}
 		var got []string
-		w.update(func(ctx context.Context, tx *db.Tx) (err error) {
+		w.update(func(ctx context.Context, tx *db.Tx) error {
+			var err error
 			got, err = grant.Consented(ctx, tx, w.user, w.app)
 			return err
 		})
