@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
 	"github.com/gatehouse-iam/gatehouse/internal/doors/oidc"
@@ -22,20 +21,21 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // doors is what every tenant's base offers.
-func (a *App) doors(hosted *pages.Door) *http.ServeMux {
-	mux := http.NewServeMux()
-	hosted.Register(mux)
+func (a *App) doors(hosted *pages.Door) *web.Routes {
+	routes := web.NewRoutes(hosted.Refuse)
+	hosted.Register(routes)
 	gate := admin.NewGate(admin.Deps{DB: a.DB, Access: a.Access, Engine: a.Engine, Decisions: a.Decisions, Clock: a.Clock})
 	oidc.New(oidc.Deps{
 		DB: a.DB, Applications: a.Applications, Access: a.Access, Keys: a.Keys, Ring: a.Ring, Records: a.Records, Clock: a.Clock,
-		SignIn: a.SignIn, Refuse: hosted.Refuse,
-	}).Register(mux)
-	a.PDP.Register(mux)
-	admin.Mount(mux, gate, a.operations()...)
-	return mux
+		SignIn: a.SignIn,
+	}).Register(routes)
+	a.PDP.Register(routes)
+	admin.Mount(routes, gate, a.operations()...)
+	return routes
 }
 
 // operations is the management API, feature by feature.

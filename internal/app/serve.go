@@ -172,10 +172,10 @@ const (
 func (a *App) Handler(hosted *pages.Door, metrics *web.Metrics, limiter, asking *web.Limiter) http.Handler {
 	h := &web.Handler{
 		Sites: a.Tenants, PublicURL: a.Config.PublicURL,
-		Tenant: a.doors(hosted), Root: http.NewServeMux(),
-		Proxies: a.proxies(), Limiter: limiter, Asking: asking, Metrics: metrics, Log: a.Log, Lines: a.Lines, Clock: a.Clock,
+		Tenant: a.doors(hosted), Root: web.NewRoutes(nil),
+		Proxies: a.proxies(), Limiter: limiter, Frequent: asking, Metrics: metrics, Log: a.Log, Lines: a.Lines, Clock: a.Clock,
 	}
-	h.Root.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+	h.Root.Group(web.Page, nil).HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/t/"+tenant.PlatformSlug+"/account", http.StatusSeeOther)
 	})
 	return h.Ready()

@@ -3,7 +3,6 @@ package oidc
 import (
 	"context"
 	"net/http"
-	"strconv"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
@@ -102,10 +101,6 @@ func (d *Door) jwks(w http.ResponseWriter, r *http.Request) error {
 // writePublic answers with what is the same for everybody and may be kept for a while:
 // less than the time a next key is published before it signs.
 func writePublic(w http.ResponseWriter, body []byte) {
-	h := w.Header()
-	h["Content-Type"] = jsonType
-	h["Cache-Control"] = cacheable
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	allowOrigins(h)
-	_, _ = w.Write(body)
+	w.Header()["Cache-Control"] = cacheable
+	web.WriteJSON(w, http.StatusOK, body)
 }

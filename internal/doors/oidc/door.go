@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
@@ -29,7 +28,7 @@ type Applications interface {
 	ByID(ctx context.Context, c caller.Caller, app id.ID) (*application.Application, error)
 }
 
-// Deps is what the door works with. All fields are required but Refuse.
+// Deps is what the door works with. All fields are required.
 type Deps struct {
 	DB           *db.DB
 	Applications Applications
@@ -39,8 +38,6 @@ type Deps struct {
 	Records      *audit.Recorder
 	Clock        clock.Clock
 	SignIn       *signin.Engine
-	// Refuse shows an error page; nil for web.WriteRefusal.
-	Refuse func(http.ResponseWriter, *http.Request, web.Refusal)
 }
 
 // Door answers the endpoints. It is safe for concurrent use.
@@ -56,9 +53,6 @@ const cacheSize = 4096
 
 // New returns the door.
 func New(d Deps) *Door {
-	if d.Refuse == nil {
-		d.Refuse = web.WriteRefusal
-	}
 	metadata := cache.New[string](cache.Options[[]byte]{Max: cacheSize})
 	clients := cache.New[keySetKey](cache.Options[jose.Set]{Max: cacheSize})
 	return &Door{Deps: d, verifier: &grant.Verifier{DB: d.DB, Keys: d.Keys}, metadata: metadata, clients: clients}
@@ -67,65 +61,42 @@ func New(d Deps) *Door {
 // Register adds the door's patterns to the mux of a tenant's base. kit/web brings both
 // well-known forms here: the appended one of OpenID Connect Discovery §4 and the
 // inserted one of RFC 8414 §3.1.
-func (d *Door) Register(mux *http.ServeMux) {
-	mux.HandleFunc("GET /.well-known/openid-configuration", d.direct(d.discovery))
-	mux.HandleFunc("GET /.well-known/oauth-authorization-server", d.direct(d.discovery))
-	mux.HandleFunc("GET /oauth2/jwks", d.direct(d.jwks))
+func (d *Door) Register(routes *web.Routes) {
+	scripts, programs := routes.Group(web.Script, refuse), routes.Group(web.Program, refuse)
+	landings := routes.Group(web.Landing, refuse)
+	landings.Below("/oauth2/")
 
-	mux.HandleFunc("GET /oauth2/authorize", d.browser(d.authorize))
-	mux.HandleFunc("POST /oauth2/authorize", d.browser(d.authorizePost))
-	mux.HandleFunc("GET /oauth2/authorize/continue", d.browser(d.authorizeContinue))
-	mux.HandleFunc("GET /oauth2/logout", d.browser(d.logout))
-	mux.HandleFunc("POST /oauth2/logout", d.browser(d.logoutPost))
-	mux.HandleFunc("GET /oauth2/logout/continue", d.browser(d.logoutContinue))
+	scripts.HandleFunc("GET /.well-known/openid-configuration", d.direct(d.discovery))
+	scripts.HandleFunc("GET /.well-known/oauth-authorization-server", d.direct(d.discovery))
+	scripts.HandleFunc("GET /oauth2/jwks", d.direct(d.jwks))
 
-	mux.HandleFunc("POST /oauth2/token", d.direct(d.token))
-	mux.HandleFunc("GET /oauth2/userinfo", d.direct(d.userinfo))
-	mux.HandleFunc("POST /oauth2/userinfo", d.direct(d.userinfo))
-	mux.HandleFunc("POST /oauth2/introspect", d.direct(d.introspect))
-	mux.HandleFunc("POST /oauth2/revoke", d.direct(d.revoke))
+	landings.HandleFunc("GET /oauth2/authorize", d.browser(d.authorize))
+	landings.HandleFunc("POST /oauth2/authorize", d.browser(d.authorizePost))
+	landings.HandleFunc("GET /oauth2/authorize/continue", d.browser(d.authorizeContinue))
+	landings.HandleFunc("GET /oauth2/logout", d.browser(d.logout))
+	landings.HandleFunc("POST /oauth2/logout", d.browser(d.logoutPost))
+	landings.HandleFunc("GET /oauth2/logout/continue", d.browser(d.logoutContinue))
 
-	for _, path := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server",
-		"/oauth2/jwks", "/oauth2/token", "/oauth2/userinfo", "/oauth2/revoke"} {
-		mux.HandleFunc("OPTIONS "+path, preflight)
-	}
+	scripts.HandleFunc("POST /oauth2/token", d.direct(d.token))
+	scripts.HandleFunc("GET /oauth2/userinfo", d.direct(d.userinfo))
+	scripts.HandleFunc("POST /oauth2/userinfo", d.direct(d.userinfo))
+	scripts.HandleFunc("POST /oauth2/revoke", d.direct(d.revoke))
+	programs.HandleFunc("POST /oauth2/introspect", d.direct(d.introspect))
 }
 
 // Header values that are the same for every answer are shared; net/http only reads them.
 var (
-	anyOrigin = []string{"*"}
-	exposed   = []string{"WWW-Authenticate"}
-	jsonType  = []string{"application/json"}
 	noStore   = []string{"no-store"}
 	noCache   = []string{"no-cache"}
 	cacheable = []string{"public, max-age=300"}
 )
 
-// allowOrigins lets scripts of any origin read the answer. The endpoints that do so look
-// at no cookie, so there is nothing to ride on; authorize never does (RFC 9700 §2.6).
-func allowOrigins(h http.Header) {
-	h["Access-Control-Allow-Origin"] = anyOrigin
-	h["Access-Control-Expose-Headers"] = exposed
-}
-
-func preflight(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	allowOrigins(h)
-	h.Set("Access-Control-Allow-Methods", "GET, POST")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
-	h.Set("Access-Control-Max-Age", "7200")
-	w.WriteHeader(http.StatusNoContent)
-}
-
 // writeJSON answers with a body that nobody may keep (RFC 6749 §5.1).
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
-	h["Content-Type"] = jsonType
 	h["Cache-Control"] = noStore
 	h["Pragma"] = noCache
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	web.WriteJSON(w, status, body)
 }
 
 // direct makes an endpoint that programs call: its errors are JSON.
@@ -164,14 +135,14 @@ func (d *Door) browser(fn func(http.ResponseWriter, *http.Request) error) http.H
 			return
 		}
 		if e, ok := errors.AsType[*pageError](err); ok {
-			d.Refuse(w, r, web.Refusal{Status: e.status, Code: e.code, Reason: e.reason})
+			web.Refuse(w, r, web.Refusal{Status: e.status, Code: e.code, Reason: e.reason})
 			return
 		}
 		f := fault.As(err)
 		if f.Kind == fault.Internal || f.Kind == fault.Unavailable {
 			web.NoteError(r.Context(), err)
 		}
-		d.Refuse(w, r, web.Refusal{Status: pageStatus(f.Kind), Code: f.Code, Reason: f.Reason})
+		web.Refuse(w, r, web.Refusal{Status: web.Status(f.Kind), Code: f.Code, Reason: f.Reason})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // Error codes of RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7009 §2.2.1, and
@@ -116,28 +117,21 @@ func directCode(k fault.Kind) (status int, code string) {
 	return http.StatusInternalServerError, codeServerError
 }
 
-// pageStatus maps a kind of fault to the status of an error page. The switch is
-// exhaustive over fault.Kinds.
-func pageStatus(k fault.Kind) int {
-	switch k {
-	case fault.Invalid:
-		return http.StatusBadRequest
-	case fault.Unauthenticated:
-		return http.StatusUnauthorized
-	case fault.Denied:
-		return http.StatusForbidden
-	case fault.NotFound:
-		return http.StatusNotFound
-	case fault.Conflict:
-		return http.StatusConflict
-	case fault.Limited:
-		return http.StatusTooManyRequests
-	case fault.Unavailable:
-		return http.StatusServiceUnavailable
-	case fault.Internal:
-		return http.StatusInternalServerError
+// refuse answers a request that was refused before an endpoint saw it (RFC 6749 §5.2).
+func refuse(w http.ResponseWriter, r *http.Request, f web.Refusal) {
+	writeJSON(w, f.Status, jsonBody(errorBody{refusalCode(f.Status), plainText(f.Reason), web.RequestIDOf(r.Context())}))
+}
+
+// refusalCode returns the closest error code of RFC 6749 §4.1.2.1 and §5.2. A suspended tenant
+// (403) is temporarily unavailable to its clients.
+func refusalCode(status int) string {
+	switch {
+	case status >= 500 && status != http.StatusServiceUnavailable:
+		return codeServerError
+	case status == http.StatusForbidden, status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
+		return codeUnavailable
 	}
-	return http.StatusInternalServerError
+	return codeInvalidRequest
 }
 
 // plainText makes s fit for error_description, which is printable ASCII without quotes and

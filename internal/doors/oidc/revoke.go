@@ -13,7 +13,6 @@ import (
 // revoke ends a token of the client's own (RFC 7009). Whatever else it is shown, the
 // answer is the same 200: a client learns nothing about tokens that are not its own.
 func (d *Door) revoke(w http.ResponseWriter, r *http.Request) error {
-	allowOrigins(w.Header())
 	app, p, err := d.authenticate(r)
 	if err != nil {
 		return err

@@ -37,7 +37,6 @@ func grantTypeNames() []string {
 // token answers the token endpoint. It authenticates the client before it reads what the client
 // wants to redeem (RFC 6749 §3.2.1).
 func (d *Door) token(w http.ResponseWriter, r *http.Request) error {
-	allowOrigins(w.Header())
 	app, p, err := d.authenticate(r)
 	if err != nil {
 		return err

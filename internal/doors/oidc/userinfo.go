@@ -16,7 +16,6 @@ import (
 // Connect Core §5.3): the claims of its scopes and those asked for by the claims
 // parameter, never those asked for in the ID token.
 func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
-	allowOrigins(w.Header())
 	bearer, err := bearerOf(r)
 	if err != nil {
 		return err

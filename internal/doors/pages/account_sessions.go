@@ -79,18 +79,20 @@ func (d *Door) revokeSession(v *visit) error {
 // serveSession answers whether the browser is signed in, for reverse proxies: 200
 // with the session as JSON, or 401.
 func (d *Door) serveSession(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
+	w.Header().Set("Cache-Control", "no-store")
 	s, err := d.sessionOf(r)
 	if err != nil && !errors.Is(err, session.ErrNone) {
 		web.NoteError(r.Context(), err)
 	}
-	h.Set("Content-Type", "application/json")
+	status, answer := http.StatusOK, any(session.ViewOf(s))
 	if err != nil {
 		f := fault.As(err)
-		w.WriteHeader(statusOfKind(f.Kind))
-		_ = json.NewEncoder(w).Encode(map[string]any{"code": f.Code, "detail": f.Reason, "request_id": web.RequestIDOf(r.Context())})
-		return
+		status = web.Status(f.Kind)
+		answer = map[string]any{"code": f.Code, "detail": f.Reason, "request_id": web.RequestIDOf(r.Context())}
 	}
-	_ = json.NewEncoder(w).Encode(session.ViewOf(s)) // the reader has gone; nothing is left to say
+	body, err := json.Marshal(answer)
+	if err != nil { // of texts and times, which always can be
+		panic("pages: " + err.Error())
+	}
+	web.WriteJSON(w, status, append(body, '\n'))
 }

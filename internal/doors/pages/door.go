@@ -64,7 +64,8 @@ func New(d Deps) (*Door, error) {
 }
 
 // Register puts the pages on the mux of a tenant's base.
-func (d *Door) Register(mux *http.ServeMux) {
+func (d *Door) Register(routes *web.Routes) {
+	mux := routes.Group(web.Page, nil)
 	mux.HandleFunc("GET "+stylesheetPath, serveStylesheet)
 	for pattern, h := range map[string]handler{
 		"GET /signin":                        d.showSignIn,

@@ -3,36 +3,12 @@ package pages
 import (
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
-
-// statusOfKind maps the kinds of fault to HTTP; the switch is exhaustive over fault.Kinds.
-func statusOfKind(k fault.Kind) int {
-	switch k {
-	case fault.Invalid:
-		return http.StatusBadRequest
-	case fault.Unauthenticated:
-		return http.StatusUnauthorized
-	case fault.Denied:
-		return http.StatusForbidden
-	case fault.NotFound:
-		return http.StatusNotFound
-	case fault.Conflict:
-		return http.StatusConflict
-	case fault.Limited:
-		return http.StatusTooManyRequests
-	case fault.Unavailable:
-		return http.StatusServiceUnavailable
-	case fault.Internal:
-		return http.StatusInternalServerError
-	}
-	return http.StatusInternalServerError
-}
 
 // errorOf is the page for err, without what only the request knows.
 func errorOf(err error) (status int, p *errorPage) {
@@ -63,7 +39,7 @@ func errorOf(err error) (status int, p *errorPage) {
 	case errors.Is(err, errSetupGone):
 		p.Heading, p.Text = say("error.link"), say("setup.gone")
 	}
-	return statusOfKind(f.Kind), p
+	return web.Status(f.Kind), p
 }
 
 // fail answers with the page for err.
@@ -83,12 +59,11 @@ func (d *Door) fail(v *visit, err error) {
 	}
 }
 
-// Refuse answers a browser with the page for a refusal that was given before a
-// door was reached; everybody else gets kit/web's. It is for web.Handler.Refuse.
+// Refuse answers a browser with the tenant's page for a refusal. It is for web.NewRoutes.
 func (d *Door) Refuse(w http.ResponseWriter, r *http.Request, f web.Refusal) {
 	v := &visit{w: w, r: r, site: web.SiteOf(r), caller: web.CallerOf(r)}
-	if !wantsPage(r) || v.site.Tenant.IsZero() {
-		web.WriteRefusal(w, r, f)
+	if v.site.Tenant.IsZero() {
+		web.WritePage(w, r, f)
 		return
 	}
 	v.choose(d, nil)
@@ -106,7 +81,7 @@ func (d *Door) Refuse(w http.ResponseWriter, r *http.Request, f web.Refusal) {
 
 func kindOfStatus(status int) fault.Kind {
 	for _, k := range fault.Kinds {
-		if statusOfKind(k) == status {
+		if web.Status(k) == status {
 			return k
 		}
 	}
@@ -123,8 +98,4 @@ func (d *Door) showNothing(v *visit) error {
 		return v.redirect("/account")
 	}
 	return fault.New(fault.NotFound, "page.not_found", "The address leads nowhere.")
-}
-
-func wantsPage(r *http.Request) bool {
-	return strings.Contains(r.Header.Get("Accept"), "text/html") && !strings.Contains(r.URL.Path, "/api/")
 }

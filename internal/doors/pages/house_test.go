@@ -114,14 +114,14 @@ func build(t *testing.T, d *testkit.Database, change func(*tenant.Settings)) *ho
 		t.Fatal(err)
 	}
 	door.Jobs(h.runner)
-	mux := http.NewServeMux()
+	mux := web.NewRoutes(door.Refuse)
 	door.Register(mux)
 	// The door that begins flows for applications would answer here.
-	mux.HandleFunc("GET /oauth2/authorize/continue", func(w http.ResponseWriter, r *http.Request) {
+	mux.Group(web.Landing, nil).HandleFunc("GET /oauth2/authorize/continue", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, h.client, http.StatusSeeOther)
 	})
 	server.Config.Handler = (&web.Handler{
-		Sites: tenants, PublicURL: public, Tenant: mux, Metrics: web.NewMetrics(prometheus.NewRegistry()), Log: log, Clock: d.Clock, Refuse: door.Refuse,
+		Sites: tenants, PublicURL: public, Tenant: mux, Metrics: web.NewMetrics(prometheus.NewRegistry()), Log: log, Clock: d.Clock,
 	}).Ready()
 	server.Start()
 	t.Cleanup(server.Close)

@@ -21,7 +21,6 @@ const (
 // metadata answers the description of the decision point (§9). It names only the endpoints that
 // have answers.
 func (d *Door) metadata(w http.ResponseWriter, r *http.Request) {
-	allowOrigins(w.Header())
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	base := web.SiteOf(r).Base
 	doc := struct {

@@ -103,5 +103,5 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if merr != nil { // a detail that is not UTF-8
 		body = wire.Write(status.New(st.Code(), strings.ToValidUTF8(st.Message(), "\uFFFD")).Proto())
 	}
-	writeJSON(w, httpStatus(st.Code()), body)
+	web.WriteJSON(w, httpStatus(st.Code()), body)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"google.golang.org/protobuf/proto"
 
@@ -17,14 +16,16 @@ import (
 )
 
 // Register adds the door's patterns to the mux of a tenant's base.
-func (d *Door) Register(mux *http.ServeMux) {
+func (d *Door) Register(routes *web.Routes) {
+	decisions, scripts := routes.Group(web.Decision, nil), routes.Group(web.Script, nil)
+	scripts.Below("/api/")
+	scripts.Below("/access/v1/")
 	c := cerbosService{d: d}
-	post(d, mux, "/api/check/resources", wire.Read, c.checkResources)
-	post(d, mux, "/api/plan/resources", wire.Read, c.planResources)
-	post(d, mux, "/api/check", wire.Read, c.checkResourceSet)
-	post(d, mux, "/api/check_resource_batch", wire.Read, c.checkResourceBatch)
-	mux.HandleFunc("GET /api/server_info", func(w http.ResponseWriter, r *http.Request) {
-		allowOrigins(w.Header())
+	post(d, decisions, "/api/check/resources", wire.Read, c.checkResources)
+	post(d, decisions, "/api/plan/resources", wire.Read, c.planResources)
+	post(d, decisions, "/api/check", wire.Read, c.checkResourceSet)
+	post(d, decisions, "/api/check_resource_batch", wire.Read, c.checkResourceBatch)
+	scripts.HandleFunc("GET /api/server_info", func(w http.ResponseWriter, r *http.Request) {
 		if _, err := d.admitRequest(r); err != nil {
 			refuse(w, r, err)
 			return
@@ -33,12 +34,12 @@ func (d *Door) Register(mux *http.ServeMux) {
 	})
 
 	a := authzenService{d: d}
-	post(d, mux, evaluationPath, wire.ReadLenient, a.evaluate)
-	post(d, mux, evaluationsPath, wire.ReadLenient, a.evaluateAll)
-	d.handle(mux, searchSubjectPath, a.searchSubjects)
-	d.handle(mux, searchActionPath, a.searchActions)
-	d.handle(mux, searchResourcePath, a.searchResources)
-	mux.HandleFunc("GET /.well-known/authzen-configuration", d.metadata)
+	post(d, decisions, evaluationPath, wire.ReadLenient, a.evaluate)
+	post(d, decisions, evaluationsPath, wire.ReadLenient, a.evaluateAll)
+	d.handle(decisions, searchSubjectPath, a.searchSubjects)
+	d.handle(decisions, searchActionPath, a.searchActions)
+	d.handle(decisions, searchResourcePath, a.searchResources)
+	scripts.HandleFunc("GET /.well-known/authzen-configuration", d.metadata)
 }
 
 // message is a pointer to the protobuf message M.
@@ -48,9 +49,9 @@ type message[M any] interface {
 }
 
 // post registers an endpoint that reads one message and answers with another.
-func post[M any, Req message[M], Resp proto.Message](d *Door, mux *http.ServeMux, path string,
+func post[M any, Req message[M], Resp proto.Message](d *Door, group *web.Group, path string,
 	read func(body string, m proto.Message) error, fn func(ctx context.Context, a *requester, m Req, size int) (Resp, error)) {
-	d.handle(mux, path, func(ctx context.Context, a *requester, body string) ([]byte, error) {
+	d.handle(group, path, func(ctx context.Context, a *requester, body string) ([]byte, error) {
 		m := Req(new(M))
 		if err := read(body, m); err != nil {
 			return nil, err
@@ -64,10 +65,8 @@ func post[M any, Req message[M], Resp proto.Message](d *Door, mux *http.ServeMux
 }
 
 // handle makes an endpoint that whoever is admitted may post to, and scripts of any origin too.
-func (d *Door) handle(mux *http.ServeMux, path string, fn func(ctx context.Context, a *requester, body string) ([]byte, error)) {
-	mux.HandleFunc("OPTIONS "+path, preflight)
-	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
-		allowOrigins(w.Header())
+func (d *Door) handle(group *web.Group, path string, fn func(ctx context.Context, a *requester, body string) ([]byte, error)) {
+	group.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		echoRequestID(w, r)
 		answer, err := func() ([]byte, error) {
 			a, err := d.admitRequest(r)
@@ -122,38 +121,7 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 			}
 		}
 	}
-	writeJSON(w, http.StatusOK, body)
-}
-
-// Header values that are the same for every answer are shared; net/http only reads them.
-var (
-	jsonType  = []string{"application/json"}
-	anyOrigin = []string{"*"}
-	exposed   = []string{"WWW-Authenticate, X-Request-Id"}
-)
-
-// allowOrigins lets scripts of any origin read the answer. Who asks shows a token with every
-// request and no cookie is looked at, so there is nothing to ride on.
-func allowOrigins(h http.Header) {
-	h["Access-Control-Allow-Origin"] = anyOrigin
-	h["Access-Control-Expose-Headers"] = exposed
-}
-
-func preflight(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	allowOrigins(h)
-	h.Set("Access-Control-Allow-Methods", "GET, POST")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-Id")
-	h.Set("Access-Control-Max-Age", "7200")
-	w.WriteHeader(http.StatusNoContent)
-}
-
-func writeJSON(w http.ResponseWriter, status int, body []byte) {
-	h := w.Header()
-	h["Content-Type"] = jsonType
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	web.WriteJSON(w, http.StatusOK, body)
 }
 
 // echoRequestID gives the client its own X-Request-ID back (AuthZEN 1.0 wants it so). Our own id

@@ -32,7 +32,7 @@ type Gate interface {
 
 // Mount puts operations on a mux.
 type Mount struct {
-	Mux    *http.ServeMux
+	Mux    humago.Mux
 	Prefix string // "/api/v1"
 	Title  string
 	About  string // Markdown, at the head of the description

@@ -76,9 +76,8 @@ func (p *Problem) write(w http.ResponseWriter) {
 	for name, values := range p.header {
 		w.Header()[name] = values
 	}
-	w.Header().Set("Content-Type", p.ContentType(""))
-	w.WriteHeader(p.Status)
-	json.NewEncoder(w).Encode(p)
+	b, _ := json.Marshal(p) // texts and numbers only
+	web.WriteProblemJSON(w, p.Status, append(b, '\n'))
 }
 
 // fromHuma words huma's own refusals (of what cannot be decoded, or breaks the schema) as ours.

@@ -43,28 +43,21 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// anyOrigin are the paths below a base to which other origins may send forms and
-// requests that change something: protocols that authenticate each request by
-// themselves. Everything else is protected from cross-origin requests.
-var anyOrigin = [...]string{"/oauth2/", "/api/", "/saml/", "/scim/", "/access/"}
-
 // Handler is everything between a listener and the doors. Make it as a struct literal
 // and call Ready once; it is safe for concurrent use after that.
 type Handler struct {
 	Sites     SiteResolver
-	PublicURL *url.URL       // where Gatehouse is reached: scheme, host and port
-	Tenant    *http.ServeMux // what a tenant's base offers; patterns without the base's path
-	Root      *http.ServeMux // what the public host offers outside of any tenant
+	PublicURL *url.URL // where Gatehouse is reached: scheme, host and port
+	Tenant    *Routes  // what a tenant's base offers; patterns without the base's path
+	Root      *Routes  // what the public host offers outside of any tenant; nil for nothing
 	Proxies   Proxies
 	Limits    Limits
 	Limiter   *Limiter // per address; nil for none
-	Asking    *Limiter // instead of Limiter for the decision APIs, which programs call at every step; nil for none
+	Frequent  *Limiter // instead of Limiter for routes of the class Decision; nil for none
 	Metrics   *Metrics
 	Log       *slog.Logger
 	Lines     *Lines // gathers the log lines of requests that went well; nil: they go to Log too
 	Clock     clock.Clock
-	// Refuse writes refusals; nil for WriteRefusal.
-	Refuse func(http.ResponseWriter, *http.Request, Refusal)
 
 	secure   bool
 	origins  http.CrossOriginProtection
@@ -75,11 +68,8 @@ type Handler struct {
 func (h *Handler) Ready() *Handler {
 	h.Limits = h.Limits.withDefaults()
 	h.secure = h.PublicURL.Scheme == "https"
-	if h.Refuse == nil {
-		h.Refuse = WriteRefusal
-	}
 	if h.Root == nil {
-		h.Root = http.NewServeMux()
+		h.Root = NewRoutes(nil)
 	}
 	return h
 }
@@ -108,7 +98,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.body, x.writer = r.Body, w
 		r.Body = http.MaxBytesReader(w, r.Body, h.Limits.Body)
 	}
-	x.rec = recorder{ResponseWriter: w, refuse: h.Refuse}
+	x.group = h.Tenant.early(r.URL.Path)
+	x.rec = recorder{ResponseWriter: w}
 	h.headers(w.Header(), x)
 
 	n := h.inFlight.Add(1)
@@ -121,7 +112,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if x.rec.status == 0 {
 				x.rec.muted = false
 				x.rec.refused = true
-				h.Refuse(&x.rec, r, refusalOf(x.err))
+				Refuse(&x.rec, r, refusalOf(x.err))
 				p = nil
 			} else {
 				p = http.ErrAbortHandler // half an answer must not look like a whole one
@@ -133,28 +124,31 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 
-	mux, refusal := h.admit(x, r, n)
-	if mux == nil {
+	routes, refusal := h.admit(x, r, n)
+	if routes == nil {
 		x.rec.refused = true
-		h.Refuse(&x.rec, r, refusal)
+		Refuse(&x.rec, r, refusal)
 		return
 	}
+	if rules[x.group.class].anyOrigin {
+		allowOrigins(w.Header())
+	}
 	x.rec.r = r
-	mux.ServeHTTP(&x.rec, r)
+	routes.ServeHTTP(&x.rec, r)
 }
 
-// admit decides whether the request may reach a door, and which mux answers. It
+// admit decides whether the request may reach a door, and whose routes answer it. It
 // takes the site's prefix off the request's path.
-func (h *Handler) admit(x *exchange, r *http.Request, concurrent int64) (*http.ServeMux, Refusal) {
-	refuse := func(status int, code, reason string) (*http.ServeMux, Refusal) {
+func (h *Handler) admit(x *exchange, r *http.Request, concurrent int64) (*Routes, Refusal) {
+	refuse := func(status int, code, reason string) (*Routes, Refusal) {
 		return nil, Refusal{Status: status, Code: code, Reason: reason}
 	}
 	if concurrent > h.Limits.Concurrent {
 		return nil, Refusal{Status: http.StatusServiceUnavailable, Code: "request.busy", Reason: "The server has too much to do right now. Try again in a moment.", RetryAfter: time.Second}
 	}
 	limiter := h.Limiter
-	if asksForDecision(r.URL.Path) {
-		limiter = h.Asking
+	if rules[x.group.class].frequent {
+		limiter = h.Frequent
 	}
 	if limiter != nil {
 		if ok, retry := limiter.Allow(x.caller.Address); !ok {
@@ -178,42 +172,22 @@ func (h *Handler) admit(x *exchange, r *http.Request, concurrent int64) (*http.S
 	if h.secure && x.scheme != "https" {
 		return refuse(http.StatusBadRequest, "request.insecure", "This server is reached by https only. If a proxy in front of it ends TLS, the proxy's address must be named in GATEHOUSE_TRUSTED_PROXIES and it must send X-Forwarded-Proto.")
 	}
-	mux, err := h.locate(x, r)
+	routes, err := h.locate(x, r)
 	if err != nil {
 		if fault.Of(err) == fault.Internal {
 			x.err = err
 		}
 		return nil, refusalOf(err)
 	}
-	if err := h.sameOrigin(r); err != nil {
+	x.group = routes.group(r)
+	if rules[x.group.class].sameOrigin && h.origins.Check(r) != nil {
 		return refuse(http.StatusForbidden, "request.cross_origin", "This request came from a page of another site. Open the page here and try again.")
 	}
-	return mux, Refusal{}
-}
-
-// asksForDecision reports whether a path, which still has its tenant, is the decision APIs'.
-func asksForDecision(path string) bool {
-	if _, rest, ok := cutSlug(path); ok {
-		path = rest
-	}
-	return strings.HasPrefix(path, "/api/check") || strings.HasPrefix(path, "/api/plan/") || strings.HasPrefix(path, "/access/v1/")
-}
-
-// sameOrigin protects forms from being sent by other sites' pages.
-func (h *Handler) sameOrigin(r *http.Request) error {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		return nil
-	}
-	for _, p := range anyOrigin {
-		if strings.HasPrefix(r.URL.Path, p) {
-			return nil
-		}
-	}
-	return h.origins.Check(r)
+	return routes, Refusal{}
 }
 
 // locate finds the request's site and takes its prefix off the path.
-func (h *Handler) locate(x *exchange, r *http.Request) (*http.ServeMux, error) {
+func (h *Handler) locate(x *exchange, r *http.Request) (*Routes, error) {
 	if r.Host != h.PublicURL.Host {
 		if host := domainOf(r.Host); host != "" && host != h.PublicURL.Hostname() {
 			site, err := h.Sites.ByDomain(r.Context(), host)

@@ -57,7 +57,9 @@ func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{reg: prometheus.NewRegistry()}
 	public, _ := url.Parse("http://id.test")
-	doors := http.NewServeMux()
+	routes := NewRoutes(nil)
+	doors, programs := routes.Group(Page, nil), routes.Group(Program, nil)
+	programs.Below("/api/")
 	doors.HandleFunc("GET /where", func(w http.ResponseWriter, r *http.Request) {
 		s := SiteOf(r)
 		fmt.Fprintf(w, "%s %s %s", s.Slug, s.Base, CallerOf(r).Address)
@@ -69,30 +71,39 @@ func newFixture(t *testing.T) *fixture {
 	echo := func(w http.ResponseWriter, r *http.Request) {
 		v, err := Form(r)
 		if err != nil {
-			WriteRefusal(w, r, refusalOf(err))
+			Refuse(w, r, refusalOf(err))
 			return
 		}
 		fmt.Fprint(w, v.Encode())
 	}
 	doors.HandleFunc("POST /form", echo)
-	doors.HandleFunc("POST /oauth2/token", echo)
+	routes.Group(Script, oauthLike).HandleFunc("POST /oauth2/token", echo)
 	doors.HandleFunc("GET /panic", func(http.ResponseWriter, *http.Request) { panic("secret detail") })
 	doors.HandleFunc("GET /absent", func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		fmt.Fprint(w, "the door's own words")
 	})
-	root := http.NewServeMux()
-	root.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "root") })
+	root := NewRoutes(nil)
+	root.Group(Page, nil).HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "root") })
 	f.Handler = (&Handler{
 		Sites:     sites{acme: id.New()},
 		PublicURL: public,
-		Tenant:    doors,
+		Tenant:    routes,
 		Root:      root,
 		Metrics:   NewMetrics(f.reg),
 		Log:       slog.New(slog.NewJSONHandler(&f.log, nil)),
 		Clock:     &clock.Fake{},
 	}).Ready()
 	return f
+}
+
+// oauthLike is the form of a door whose protocol has errors of its own.
+func oauthLike(w http.ResponseWriter, _ *http.Request, f Refusal) {
+	code := "invalid_request"
+	if f.Status == http.StatusForbidden {
+		code = "temporarily_unavailable"
+	}
+	WriteJSON(w, f.Status, []byte(`{"error":"`+code+`"}`))
 }
 
 func (f *fixture) do(method, target string, change ...func(*http.Request)) *httptest.ResponseRecorder {
@@ -361,7 +372,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 	f := newFixture(t)
 	f.Limits.Concurrent = 1
 	entered, leave := make(chan struct{}), make(chan struct{})
-	f.Tenant.HandleFunc("GET /slow", func(http.ResponseWriter, *http.Request) { close(entered); <-leave })
+	f.Tenant.Group(Page, nil).HandleFunc("GET /slow", func(http.ResponseWriter, *http.Request) { close(entered); <-leave })
 	done := make(chan struct{})
 	go func() { f.do("GET", "/t/acme/slow"); close(done) }()
 	<-entered
@@ -423,11 +434,11 @@ func TestRawRequests(t *testing.T) {
 func BenchmarkHandler(b *testing.B) {
 	body := []byte(strings.Repeat("x", 1500))
 	answer := func(w http.ResponseWriter, r *http.Request) { w.Write(body) }
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /.well-known/openid-configuration", answer)
+	routes := NewRoutes(nil)
+	routes.Group(Script, nil).HandleFunc("GET /.well-known/openid-configuration", answer)
 	public, _ := url.Parse("http://id.test")
 	h := (&Handler{
-		Sites: sites{acme: id.New()}, PublicURL: public, Tenant: mux, Clock: clock.System{},
+		Sites: sites{acme: id.New()}, PublicURL: public, Tenant: routes, Clock: clock.System{},
 		Metrics: NewMetrics(prometheus.NewRegistry()), Limiter: NewLimiter(clock.System{}, 1e9, 1e9),
 		Log: slog.New(slog.NewJSONHandler(io.Discard, nil)),
 	}).Ready()
@@ -454,7 +465,7 @@ func TestADoorMayChangeTheLimitOfABody(t *testing.T) {
 	f := newFixture(t)
 	f.Limits.Body = 10
 	for path, limit := range map[string]int64{"/api/plain": 10, "/api/large": 100, "/api/small": 5} {
-		f.Tenant.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+		f.Tenant.Group(Program, nil).HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 			if path != "/api/plain" {
 				AllowBody(r, limit)
 			}

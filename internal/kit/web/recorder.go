@@ -9,7 +9,6 @@ import (
 type recorder struct {
 	http.ResponseWriter
 	r       *http.Request // the request the mux sees
-	refuse  func(http.ResponseWriter, *http.Request, Refusal)
 	status  int
 	bytes   int64
 	muted   bool // the mux's own body is dropped
@@ -31,7 +30,7 @@ func (w *recorder) WriteHeader(status int) {
 		if status == http.StatusMethodNotAllowed {
 			f.Code, f.Reason = "request.method", "This address does not answer to "+w.r.Method+"."
 		}
-		w.refuse(w, w.r, f)
+		Refuse(w, w.r, f)
 		w.muted = true
 		return
 	}

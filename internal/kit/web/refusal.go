@@ -5,7 +5,6 @@ import (
 	"html/template"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -19,13 +18,14 @@ type Refusal struct {
 	RetryAfter time.Duration // zero: not said
 }
 
-// refusalOf maps a fault to a refusal. The switch is exhaustive over fault.Kinds.
+// refusalOf maps a fault to a refusal.
 func refusalOf(err error) Refusal {
 	f := fault.As(err)
-	return Refusal{Status: statusOf(f.Kind), Code: f.Code, Reason: f.Reason}
+	return Refusal{Status: Status(f.Kind), Code: f.Code, Reason: f.Reason}
 }
 
-func statusOf(k fault.Kind) int {
+// Status returns the HTTP status of a kind of fault. The switch is exhaustive over fault.Kinds.
+func Status(k fault.Kind) int {
 	switch k {
 	case fault.Invalid:
 		return http.StatusBadRequest
@@ -47,58 +47,43 @@ func statusOf(k fault.Kind) int {
 	return http.StatusInternalServerError
 }
 
-// WriteRefusal answers r with f in the form the client can read: a small page for a
-// browser, an OAuth error (RFC 6749 §5.2) below /oauth2/, else a problem document
-// (RFC 9457).
-func WriteRefusal(w http.ResponseWriter, r *http.Request, f Refusal) {
+// Refuse answers r with f in the form of the route's class and door: a page for a browser, or
+// what the door's programs expect. Outside a Handler it writes a problem document.
+func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	if f.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(f.RetryAfter/time.Second)))
 	}
-	requestID := RequestIDOf(r.Context())
-	if wantsPage(r) {
-		h.Set("Content-Type", "text/html; charset=utf-8")
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-		w.WriteHeader(f.Status)
-		refusalPage.Execute(w, struct {
-			Title, Reason, RequestID string
-		}{http.StatusText(f.Status), f.Reason, requestID})
+	if s := scopeOf(r.Context()); s != nil && s.group != nil {
+		s.group.write(w, r, f)
 		return
 	}
-	body := map[string]any{
+	WriteProblem(w, r, f)
+}
+
+// WriteProblem answers with a problem document (RFC 9457).
+func WriteProblem(w http.ResponseWriter, r *http.Request, f Refusal) {
+	b, _ := json.Marshal(map[string]any{ // strings and numbers only
 		"type":       "about:blank",
 		"title":      http.StatusText(f.Status),
 		"status":     f.Status,
 		"code":       f.Code,
 		"detail":     f.Reason,
-		"request_id": requestID,
-	}
-	ct := "application/problem+json"
-	if strings.Contains(r.URL.Path, "/oauth2/") {
-		ct = "application/json"
-		body = map[string]any{"error": oauthError(f.Status), "error_description": f.Reason, "request_id": requestID}
-	}
-	b, _ := json.Marshal(body) // strings and numbers only
-	h.Set("Content-Type", ct)
+		"request_id": RequestIDOf(r.Context()),
+	})
+	writeBody(w, f.Status, problemType, append(b, '\n'))
+}
+
+// WritePage answers with a small page that needs nothing but itself.
+func WritePage(w http.ResponseWriter, r *http.Request, f Refusal) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 	w.WriteHeader(f.Status)
-	w.Write(append(b, '\n'))
-}
-
-// oauthError is the error code of RFC 6749 §4.1.2.1 and §5.2 that comes closest. A
-// suspended tenant (403) is temporarily unavailable to its clients.
-func oauthError(status int) string {
-	switch {
-	case status >= 500 && status != http.StatusServiceUnavailable:
-		return "server_error"
-	case status == http.StatusForbidden, status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
-		return "temporarily_unavailable"
-	}
-	return "invalid_request"
-}
-
-func wantsPage(r *http.Request) bool {
-	return strings.Contains(r.Header.Get("Accept"), "text/html") && !strings.Contains(r.URL.Path, "/api/")
+	refusalPage.Execute(w, struct {
+		Title, Reason, RequestID string
+	}{http.StatusText(f.Status), f.Reason, RequestIDOf(r.Context())})
 }
 
 var refusalPage = template.Must(template.New("refusal").Parse(`<!doctype html>

@@ -55,6 +55,7 @@ type scope struct {
 	browser string // memo of Browser, "" until asked
 	err     error  // what NoteError was told, for the log line
 	size    int    // of a gRPC call's message
+	group   *Group // of the route that answers; of HTTP only
 
 	body   io.ReadCloser       // the request's body without its limit, for AllowBody
 	writer http.ResponseWriter // the server's own

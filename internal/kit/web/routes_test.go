@@ -1,0 +1,168 @@
+package web
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"log/slog"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// one is a handler whose tenants offer a route of every method at /x and /w/{id}, of one class.
+func one(c Class, change ...func(*Handler)) *Handler {
+	public, _ := url.Parse("http://id.test")
+	routes := NewRoutes(func(w http.ResponseWriter, _ *http.Request, f Refusal) {
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(f.Status)
+	})
+	g := routes.Group(c, nil)
+	for _, path := range []string{"/x", "/w/{id}"} {
+		for _, method := range []string{"GET", "POST"} {
+			g.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Query().Has("refuse") {
+					Refuse(w, r, Refusal{Status: 400, Code: "x.y", Reason: "No."})
+				}
+			})
+		}
+	}
+	h := &Handler{
+		Sites: sites{acme: id.New()}, PublicURL: public, Tenant: routes, Clock: &clock.Fake{},
+		Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.NewJSONHandler(io.Discard, nil)),
+	}
+	for _, f := range change {
+		f(h)
+	}
+	return h.Ready()
+}
+
+func send(h http.Handler, method, target string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, "http://id.test/t/acme"+target, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// What browsers may do with a route follows from its class, and so does the form of its refusals.
+func TestClasses(t *testing.T) {
+	for name, tt := range map[string]struct {
+		class     Class
+		crossSite int    // status of another site's form
+		cors      string // Access-Control-Allow-Origin
+		preflight int
+		refusal   string // content type for a browser
+	}{
+		"page":     {Page, 403, "", 405, "text/html"},
+		"landing":  {Landing, 200, "", 405, "text/html"},
+		"program":  {Program, 200, "", 405, "application/problem+json"},
+		"script":   {Script, 200, "*", 204, "application/problem+json"},
+		"decision": {Decision, 200, "*", 204, "application/problem+json"},
+	} {
+		for _, path := range []string{"/x", "/w/1"} {
+			t.Run(name+path, func(t *testing.T) {
+				h := one(tt.class)
+				if w := send(h, "POST", path, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.test"); w.Code != tt.crossSite {
+					t.Errorf("a form of another site: %d, want %d", w.Code, tt.crossSite)
+				}
+				for _, method := range []string{"GET", "POST"} {
+					w := send(h, method, path)
+					if w.Code != 200 || w.Header().Get("Access-Control-Allow-Origin") != tt.cors || w.Header().Get("Access-Control-Allow-Credentials") != "" {
+						t.Errorf("%s: %d %v", method, w.Code, w.Header())
+					}
+				}
+				w := send(h, "OPTIONS", path, "Origin", "https://app.test", "Access-Control-Request-Method", "POST")
+				if w.Code != tt.preflight || w.Header().Get("Access-Control-Allow-Origin") != tt.cors && w.Code == 204 {
+					t.Errorf("preflight: %d %v", w.Code, w.Header())
+				}
+				if w := send(h, "GET", path+"?refuse", "Accept", "text/html"); w.Code != 400 || w.Header().Get("Content-Type") != tt.refusal || w.Header().Get("Cache-Control") != "no-store" {
+					t.Errorf("a refusal for a browser: %d %v", w.Code, w.Header())
+				}
+				if w := send(h, "GET", path+"?refuse"); w.Code != 400 || w.Header().Get("Content-Type") != "application/problem+json" {
+					t.Errorf("a refusal for a program: %d %v", w.Code, w.Header())
+				}
+			})
+		}
+	}
+}
+
+// A flood of ordinary requests from an address does not use up its decisions, nor the reverse.
+func TestDecisionsHaveALimitOfTheirOwn(t *testing.T) {
+	for name, tt := range map[string]struct {
+		class  Class
+		status [2]int // with the one limiter used up, and with the other
+	}{
+		"page":     {Page, [2]int{429, 200}},
+		"script":   {Script, [2]int{429, 200}},
+		"decision": {Decision, [2]int{200, 429}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			empty, full := NewLimiter(&clock.Fake{}, 1, 1), NewLimiter(&clock.Fake{}, 1e9, 1e9)
+			empty.Allow(netip.MustParseAddr("192.0.2.1")) // httptest's
+			for i, limiters := range [][2]*Limiter{{empty, full}, {full, empty}} {
+				h := one(tt.class, func(h *Handler) { h.Limiter, h.Frequent = limiters[0], limiters[1] })
+				if w := send(h, "POST", "/x"); w.Code != tt.status[i] {
+					t.Errorf("case %d: %d, want %d", i, w.Code, tt.status[i])
+				}
+			}
+		})
+	}
+}
+
+// An address without a route is refused in the form of what is around it, and never to scripts.
+func TestAddressesWithoutARoute(t *testing.T) {
+	routes := NewRoutes(nil)
+	routes.Group(Script, nil).Below("/api/")
+	routes.Group(Script, oauthLike).Below("/api/oauth/")
+	routes.Group(Program, nil).HandleFunc("GET /api/{id}/x", func(http.ResponseWriter, *http.Request) {})
+	h := one(Page, func(h *Handler) { h.Tenant = routes })
+	for path, want := range map[string]string{
+		"/nothing": "text/html; charset=utf-8", "/api/nothing": "application/problem+json", "/api/oauth/nothing": "application/json",
+		"/xapi/": "text/html; charset=utf-8", "/x/api/": "text/html; charset=utf-8",
+	} {
+		if w := send(h, "GET", path, "Accept", "text/html"); w.Code != 404 || w.Header().Get("Content-Type") != want {
+			t.Errorf("%s: %d %v, want %s", path, w.Code, w.Header(), want)
+		}
+	}
+	if w := send(h, "POST", "/nothing", "Sec-Fetch-Site", "cross-site"); w.Code != 403 {
+		t.Errorf("another site's form to an address without a route: %d", w.Code)
+	}
+	if w := send(h, "DELETE", "/api/1/x"); w.Code != 405 {
+		t.Errorf("another method: %d", w.Code)
+	}
+}
+
+func TestPatternsNameAMethod(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("a pattern without a method was registered: the methods would share a class by accident")
+		}
+	}()
+	NewRoutes(nil).Group(Page, nil).HandleFunc("/x", nil)
+}
+
+// Every kind of fault has a status of its own.
+func TestStatus(t *testing.T) {
+	seen := map[int]fault.Kind{}
+	for _, k := range fault.Kinds {
+		s := Status(k)
+		if other, ok := seen[s]; ok || s < 400 || s >= 500 && k != fault.Internal && k != fault.Unavailable {
+			t.Errorf("%s: status %d, like %s", k, s, other)
+		}
+		seen[s] = k
+	}
+	if !strings.Contains(http.StatusText(Status(fault.Limited)), "Too Many") {
+		t.Error("a limit is not 429")
+	}
+}
