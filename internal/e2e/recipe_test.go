@@ -1,0 +1,124 @@
+package e2e
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
+)
+
+// block is a fenced block of CONTRIBUTING.md that names the file it belongs to, and perhaps the function it extends.
+var block = regexp.MustCompile("(?m)^   ```(?:go|sql) (\\S+/\\S+)(?: (\\w+))?\n((?:   .*\n|\n)+?)   ```$")
+
+// TestContributingsRecipe follows the steps of "Adding a management operation" in a copy of the tree. The code has to
+// compile, the generated files have to name the operation, and the tests that read the whole tree have to accept it.
+func TestContributingsRecipe(t *testing.T) {
+	testkit.SkipFast(t, "builds of a changed tree")
+	root := process.Root(t)
+	recipe, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := t.TempDir()
+	copyTree(t, root, tree)
+	found := block.FindAllStringSubmatch(string(recipe), -1)
+	if len(found) != 4 {
+		t.Fatalf("the recipe has %d blocks that name a file, want 4", len(found))
+	}
+	for _, b := range found {
+		apply(t, tree, b[1], b[2], strings.ReplaceAll("\n"+b[3], "\n   ", "\n")[1:])
+	}
+	for _, step := range [][]string{
+		{"gofmt", "-l", "internal/iam/user"},
+		{"go", "generate", "./internal/app"},
+		{"go", "vet", "./internal/iam/user"},
+		{"go", "test", "-vet=off", "./internal"},
+		{"go", "test", "-vet=off", "./internal/kit/db", "-run", "Schema|Migrations"},
+		{"go", "test", "-vet=off", "./internal/iam/user", "./internal/iam/principal", "-run", "Nickname|EveryStatement"},
+		{"go", "test", "-vet=off", "-short", "./internal/app", "-run", "OpenAPI|EveryOperation|AnotherTenantsThings"},
+	} {
+		cmd := exec.CommandContext(t.Context(), step[0], step[1:]...)
+		cmd.Dir = tree
+		out, err := cmd.CombinedOutput()
+		if err != nil || step[0] == "gofmt" && len(out) > 0 {
+			t.Fatalf("%s: %v\n%s", strings.Join(step, " "), err, out)
+		}
+	}
+	described, err := os.ReadFile(filepath.Join(tree, "docs", "openapi.json"))
+	if err != nil || !strings.Contains(string(described), `"clear-nickname"`) {
+		t.Errorf("docs/openapi.json does not name the operation: %v", err)
+	}
+}
+
+// copyTree copies the module without what git ignores.
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	cmd.Dir = from
+	list, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("git ls-files: %v", err)
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
+		content, err := os.ReadFile(filepath.Join(from, name))
+		if os.IsNotExist(err) {
+			continue // deleted and not yet committed
+		}
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o755)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, name), content, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// apply writes a block to its file, or extends the list that the function returns. A star stands for both databases,
+// NN for the next number of a migration.
+func apply(t *testing.T, tree, name, function, code string) {
+	t.Helper()
+	if function != "" {
+		path := filepath.Join(tree, name)
+		source, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, body, ok := strings.Cut(string(source), "\nfunc "+function+"(")
+		end := strings.Index(body, "\n\t}\n}\n")
+		if !ok || end < 0 {
+			t.Fatalf("%s has no function %s that returns a list", name, function)
+		}
+		code = "\n\t\t" + strings.ReplaceAll(strings.TrimSpace(code), "\n", "\n\t\t")
+		extended := before + "\nfunc " + function + "(" + body[:end] + code + body[end:]
+		if err := os.WriteFile(path, []byte(extended), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	places := []string{name}
+	if strings.Contains(name, "*") {
+		places = []string{strings.Replace(name, "*", "postgres", 1), strings.Replace(name, "*", "sqlite", 1)}
+	}
+	for _, place := range places {
+		if dir, file := filepath.Split(place); strings.Contains(file, "000NN") {
+			steps, err := fs.Glob(os.DirFS(tree), dir+"*.sql")
+			if err != nil || len(steps) == 0 {
+				t.Fatalf("no migrations in %s: %v", dir, err)
+			}
+			place = dir + strings.Replace(file, "000NN", fmt.Sprintf("%05d", len(steps)+1), 1)
+		}
+		if err := os.WriteFile(filepath.Join(tree, place), []byte(code), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
