@@ -55,3 +55,18 @@ func TestAuthenticatorSetUpElsewhereIsAskedFor(t *testing.T) {
 		}
 	})
 }
+
+// A flow that was done before the app was set up is not done any longer: the code is asked for
+// before the application gets its answer.
+func TestAuthenticatorSetUpBeforeTheAnswer(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		c := w.client(application.New{})
+		_, challenge := pkce()
+		b := w.browser()
+		done := b.complete(toSignIn(t, b.Visit(c.authorizeURL(challenge))), w.user, true)
+		w.setUpAuthenticator(w.user)
+		if f := b.flow(toSignIn(t, b.Visit(done))); f.Session.IsZero() {
+			t.Errorf("the flow is spent: %+v", f)
+		}
+	})
+}

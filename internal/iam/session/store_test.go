@@ -270,3 +270,39 @@ func TestRenew(t *testing.T) {
 		}
 	})
 }
+
+// Without a newer sign-in, renewing only shortens a session. With one, the new limits hold.
+func TestRenewLimits(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		c := d.Tenant(t, "acme")
+		a := newUser(t, d, c, "a@acme.example")
+		s, _ := start(t, d, c, session.New{User: a.ID, Idle: time.Hour, Max: 2 * time.Hour})
+		began := d.Clock.Now()
+		d.Clock.Advance(30 * time.Minute)
+		now := d.Clock.Now()
+		for _, tt := range []struct {
+			name      string
+			auth      time.Time
+			idle, max time.Duration
+			wantIdle  time.Duration
+			wantEnd   time.Time
+		}{
+			{"longer", began, 9 * time.Hour, 9 * time.Hour, time.Hour, began.Add(2 * time.Hour)},
+			{"no limits", began, 0, 0, time.Hour, began.Add(2 * time.Hour)},
+			{"shorter", began, 20 * time.Minute, time.Hour, 20 * time.Minute, now.Add(time.Hour)},
+			{"a new sign-in", now, 3 * time.Hour, 4 * time.Hour, 3 * time.Hour, now.Add(4 * time.Hour)},
+		} {
+			update(t, d, c, func(tx *db.Tx) error {
+				_, _, err := session.Renew(ctx, tx, s.ID, session.New{User: a.ID, AuthTime: tt.auth, Idle: tt.idle, Max: tt.max})
+				if err != nil {
+					return err
+				}
+				got, err := session.Get(ctx, tx, s.ID)
+				if got.Idle != tt.wantIdle || !got.ExpiresAt.Equal(tt.wantEnd) {
+					t.Errorf("%s: idle %s, end %s; want %s, %s", tt.name, got.Idle, got.ExpiresAt, tt.wantIdle, tt.wantEnd)
+				}
+				return err
+			})
+		}
+	})
+}

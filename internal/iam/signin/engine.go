@@ -5,12 +5,15 @@ import (
 	"errors"
 	"time"
 
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -23,10 +26,15 @@ type Tenants interface {
 	ByID(ctx context.Context, tenant id.ID) (*tenant.Tenant, error)
 }
 
+// Policies answers checks by the platform's own policies; engine.Engine is one.
+type Policies interface {
+	Check(ctx context.Context, c caller.Caller, in []*enginev1.CheckInput) (engine.Checked, error)
+}
+
 // Engine advances flows and tells whether a session is enough. All fields are required. It is safe
 // for concurrent use. Its methods run in the door's transaction.
 type Engine struct {
-	Policies  *engine.Engine
+	Policies  Policies
 	Decisions *decision.Recorder
 	Tenants   Tenants
 	Clock     clock.Clock

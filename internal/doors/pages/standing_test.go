@@ -1,0 +1,157 @@
+package pages_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// enrolled signs login in and sets up an authenticator app on the way, in a browser of its own. It
+// returns the app's key.
+func (h *house) enrolled(login string) string {
+	h.t.Helper()
+	g := h.guest()
+	page := g.signIn(login)
+	key := find(h.t, secretRE, page)
+	says(h.t, g.fill(page, "code", h.code(key)), 200, "Save your recovery codes")
+	h.Clock.Advance(31 * time.Second) // to the next code
+	return key
+}
+
+// resets are the ways to replace a forgotten password.
+var resets = map[string]func(h *house, u user.User){
+	"owner": func(h *house, u user.User) {
+		h.work()
+		g := h.guest()
+		g.fill(g.get("/forgotten"), "email", u.Email)
+		link := h.linkIn(h.work(), u.Email)
+		says(h.t, g.fill(g.get(link), "password", "another long passphrase"), 200, "Your new password is set.")
+	},
+	"administrator": func(h *house, u user.User) { // what the management API does
+		phc, err := h.hasher.Hash(ctx, "another long passphrase")
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if err := h.Update(ctx, h.c, func(tx *db.Tx) error {
+			if err := credential.SetPassword(ctx, tx, u.ID, phc); err != nil {
+				return err
+			}
+			_, err := session.RevokeAll(ctx, tx, u.ID, id.ID{}, "credential reset")
+			return err
+		}); err != nil {
+			h.t.Fatal(err)
+		}
+	},
+}
+
+// What was proved with the old password opens no session after a reset.
+func TestResetVoidsProofs(t *testing.T) {
+	both(t, func(s *tenant.Settings) { s.MFA = tenant.MFARequired }, func(t *testing.T, h *house) {
+		for by, reset := range resets {
+			for _, hasApp := range []bool{true, false} {
+				login := by + "-without@acme.example"
+				if hasApp {
+					login = by + "-with@acme.example"
+				}
+				u, key := h.person(login), ""
+				if hasApp {
+					key = h.enrolled(login)
+				}
+				g := h.guest()
+				page := g.signIn(login) // waits for the second factor
+				if !hasApp {
+					key = find(t, secretRE, page)
+				}
+				h.Clock.Advance(time.Second)
+				reset(h, u)
+				after := g.fill(page, "code", h.code(key))
+				if g.session() != nil || !strings.Contains(after.body, `type="password"`) {
+					t.Errorf("%s: the old password still counts: %d %s", login, after.status, after.text())
+				}
+			}
+		}
+	})
+}
+
+// counting counts the evaluations of the policies.
+type counting struct {
+	signin.Policies
+	n atomic.Int64
+}
+
+func (c *counting) Check(ctx context.Context, by caller.Caller, in []*enginev1.CheckInput) (engine.Checked, error) {
+	c.n.Add(1)
+	return c.Policies.Check(ctx, by, in)
+}
+
+// A password POST evaluates the policies once, and so does every later step that proves nothing
+// new. A second factor evaluates them before it is used and with it.
+func TestStepsEvaluateThePoliciesOnce(t *testing.T) {
+	both(t, func(s *tenant.Settings) { s.MFA = tenant.MFARequired }, func(t *testing.T, h *house) {
+		h.person("ada@acme.example")
+		key := h.enrolled("ada@acme.example")
+		app := h.application()
+		policies := &counting{Policies: h.engine.Policies}
+		h.engine.Policies = policies
+		g := h.guest()
+		flow := g.authorize(app, nil, nil)
+		// step counts what an answer and the page it leads to take.
+		step := func(what string, want int64, do func() answer) answer {
+			t.Helper()
+			before := policies.n.Load()
+			a := do()
+			if got := policies.n.Load() - before; got != want {
+				t.Errorf("%s: %d evaluations, want %d", what, got, want)
+			}
+			return a
+		}
+		form := step("page for the password", 0, func() answer { return g.get("/signin?flow=" + flow) })
+		step("wrong password", 0, func() answer { return g.fill(form, "username", "ada@acme.example", "password", "wrong") })
+		// The page of the next step evaluates them once more.
+		code := step("password and next page", 1+1, func() answer {
+			return g.fill(form, "username", "ada@acme.example", "password", password)
+		})
+		consent := step("code and next page", 2+1, func() answer { return g.fill(code, "code", h.code(key)) })
+		step("consent", 1, func() answer { return g.fillForm(consent, "/signin/consent", "decision", "allow") })
+
+		// The same for an account that is known already.
+		sid, err := id.Parse(g.session()["id"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		flow = g.authorize(app, h.sessionOf(sid), func(d *signin.Demand) { d.Reauthenticate = true })
+		form = step("page for the password again", 0, func() answer { return g.get("/signin?flow=" + flow) })
+		step("password again and next page", 1+1, func() answer { return g.fill(form, "password", password) })
+	})
+}
+
+// A session from before the authenticator app was set up does not change the password: whoever
+// took it over needs the code.
+func TestChangingThePasswordNeedsTheSecondFactor(t *testing.T) {
+	both(t, nil, func(t *testing.T, h *house) {
+		h.person("ada@acme.example")
+		early, g := h.guest(), h.guest()
+		early.signIn("ada@acme.example")
+		form := early.get("/account/password")
+		g.signIn("ada@acme.example")
+		set := g.get("/account/authenticator")
+		says(t, g.fillForm(set, "/account/authenticator", "code", h.code(find(t, secretRE, set))), 200, "Save your recovery codes")
+		after := early.fillForm(form, "/account/password", "current_password", password, "password", "another long passphrase")
+		says(t, after, 200, "Enter the code from your app")
+		says(t, h.guest().signIn("ada@acme.example"), 200, "Enter the code from your app") // with the password of before
+	})
+}
