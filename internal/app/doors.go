@@ -40,7 +40,7 @@ func (a *App) doors(hosted *pages.Door) *web.Routes {
 
 // operations is the management API, feature by feature.
 func (a *App) operations() [][]api.Operation {
-	intake := credential.Intake{Hasher: a.Hasher, MinLength: func(ctx context.Context, t id.ID) (int, error) {
+	passwords := credential.PasswordPreparer{Hasher: a.Hasher, MinLength: func(ctx context.Context, t id.ID) (int, error) {
 		found, err := a.Tenants.ByID(ctx, t)
 		if err != nil {
 			return 0, err
@@ -49,13 +49,13 @@ func (a *App) operations() [][]api.Operation {
 	}}
 	return [][]api.Operation{
 		tenant.Operations(tenant.Deps{Directory: a.Tenants, Queue: a.Queue}),
-		user.Operations(role.ForUsers(), intake),
+		user.Operations(role.ForUsers(), passwords),
 		group.Operations(role.ForGroups()),
 		role.Operations(func(ctx context.Context, tx *db.Tx, app id.ID) error {
 			_, err := application.Get(ctx, tx, app)
 			return err
 		}),
-		credential.Operations(credential.Deps{Intake: intake, TOTP: a.TOTP, Reset: func(ctx context.Context, tx *db.Tx, u id.ID) error {
+		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: func(ctx context.Context, tx *db.Tx, u id.ID) error {
 			if _, err := session.RevokeAll(ctx, tx, u, id.ID{}, "credential reset"); err != nil {
 				return err
 			}

@@ -10,34 +10,34 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Rule says how failures of one kind are counted.
-type Rule struct {
+// rule says how failures of one kind are counted.
+type rule struct {
 	Free   int           // failures until the first delay
 	First  time.Duration // the first delay; it doubles with each further failure
-	Max    time.Duration // up to this
-	Forget time.Duration // without a failure for so long, counting starts again
+	Max    time.Duration // the longest delay
+	Forget time.Duration // counting starts again after this time without a failure
 }
 
 // The rules.
 var (
-	// An account: five tries, then 1, 2, 4, 8, 15, 15 … minutes: about a hundred
+	// An account: five tries, then delays of 1, 2, 4, 8, 15, 15 … minutes. That is about a hundred
 	// guesses a day.
-	accountRule = Rule{Free: 5, First: time.Minute, Max: 15 * time.Minute, Forget: 24 * time.Hour}
+	accountRule = rule{Free: 5, First: time.Minute, Max: 15 * time.Minute, Forget: 24 * time.Hour}
 	// An address may stand for an office, so it has many more tries, over all accounts.
-	addressRule = Rule{Free: 50, First: 30 * time.Second, Max: time.Hour, Forget: time.Hour}
-	// A tenant under a distributed attack: browsers that have not been seen before are
-	// slowed down by seconds, known ones are not.
-	tenantRule = Rule{Free: 2000, First: time.Second, Max: 15 * time.Second, Forget: 10 * time.Minute}
-	// What sends mail or makes accounts: counted whether it succeeds or not.
-	mailRule     = Rule{Free: 3, First: 5 * time.Minute, Max: time.Hour, Forget: 24 * time.Hour}
-	registerRule = Rule{Free: 10, First: time.Minute, Max: time.Hour, Forget: 24 * time.Hour}
+	addressRule = rule{Free: 50, First: 30 * time.Second, Max: time.Hour, Forget: time.Hour}
+	// A tenant under a distributed attack: unknown browsers are delayed by seconds, known ones are
+	// not.
+	tenantRule = rule{Free: 2000, First: time.Second, Max: 15 * time.Second, Forget: 10 * time.Minute}
+	// Requests that send mail or create accounts: counted whether they succeed or not.
+	mailRule     = rule{Free: 3, First: 5 * time.Minute, Max: time.Hour, Forget: 24 * time.Hour}
+	registerRule = rule{Free: 10, First: time.Minute, Max: time.Hour, Forget: 24 * time.Hour}
 )
 
-// knownFor is how long a browser that has signed in to an account is remembered.
+// knownFor is the time that a browser stays known to an account after a sign-in.
 const knownFor = 30 * 24 * time.Hour
 
-// delay is how long after its failures-th failure a subject has to wait.
-func (r Rule) delay(failures int) time.Duration {
+// delay returns how long a subject must wait after the given number of failures.
+func (r rule) delay(failures int) time.Duration {
 	over := failures - r.Free
 	if over < 0 {
 		return 0
@@ -51,13 +51,13 @@ func (r Rule) delay(failures int) time.Duration {
 	return min(d, r.Max)
 }
 
-// Key is one thing that is counted.
+// Key is one counted subject.
 type Key struct {
 	subject string // "kind:digest"
-	rule    Rule
+	rule    rule
 }
 
-// digest makes a subject that tells nothing about what was counted.
+// digest returns a subject that does not reveal what it counts.
 func digest(kind string, parts ...string) string {
 	h := sha256.New()
 	h.Write([]byte("gatehouse attempt v1\x00" + kind))
@@ -68,33 +68,33 @@ func digest(kind string, parts ...string) string {
 	return kind + ":" + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
 }
 
-// Account counts failures to prove that one is a certain user. user is zero when
-// there is no user with that login: it is counted all the same, by its text.
+// Account counts failures to prove an account. user is zero for an unknown login, which is counted
+// by its text.
 func Account(user id.ID, login string) Key {
 	return Key{subject: digest("account", accountOf(user, login)), rule: accountRule}
 }
 
-// Factor counts wrong second factors of a user: who gets so far knows the password.
+// Factor counts wrong second factors of a user. An attacker who gets this far knows the password.
 func Factor(user id.ID) Key {
 	return Key{subject: digest("factor", user.String()), rule: accountRule}
 }
 
-// Address counts failures from a client address. An address that is not valid is
-// counted too: everything without one shares a counter.
+// Address counts failures from a client address. All requests without a valid address share one
+// counter.
 func Address(a netip.Addr) Key {
 	return Key{subject: digest("address", network(a)), rule: addressRule}
 }
 
-// Tenant counts all failures of the tenant.
-func Tenant() Key { return Key{subject: digest("tenant"), rule: tenantRule} }
+// ofTenant counts all failures of the tenant.
+func ofTenant() Key { return Key{subject: digest("tenant"), rule: tenantRule} }
 
-// Mail counts mails that strangers can cause, by the address they go to.
+// Mail counts mails that unauthenticated requests cause, by their address.
 func Mail(login string) Key {
 	return Key{subject: digest("mail", strings.ToLower(strings.TrimSpace(login))), rule: mailRule}
 }
 
-// Register counts registrations and other things that strangers can make us write,
-// by client address.
+// Register counts registrations and other rows that unauthenticated requests cause, by client
+// address.
 func Register(a netip.Addr) Key {
 	return Key{subject: digest("register", network(a)), rule: registerRule}
 }
@@ -106,7 +106,7 @@ func accountOf(user id.ID, login string) string {
 	return "login\x00" + strings.ToLower(strings.TrimSpace(login))
 }
 
-// network is what one subscriber has: a whole IPv4 address, an IPv6 /64.
+// network returns what one subscriber has: an IPv4 address or an IPv6 /64.
 func network(a netip.Addr) string {
 	a = a.Unmap().WithZone("")
 	if a.Is6() {
@@ -116,16 +116,16 @@ func network(a netip.Addr) string {
 	return a.String()
 }
 
-// Verdict says whether an attempt may be made.
+// Verdict says whether an attempt is allowed.
 type Verdict struct {
 	Blocked bool
-	Until   time.Time // when to come back, if Blocked
-	Started bool      // this very failure began the block: worth an audit event
+	Until   time.Time // end of the block
+	Started bool      // this failure started the block, which deserves an audit event
 	Known   bool      // this browser has signed in to this account before
 }
 
-// Wait is how long to wait from now on, in whole seconds rounded up: what a page
-// says and Retry-After carries.
+// Wait returns the time until the block ends, in whole seconds rounded up. Pages and Retry-After
+// show it.
 func (v Verdict) Wait(now time.Time) time.Duration {
 	if !v.Blocked {
 		return 0

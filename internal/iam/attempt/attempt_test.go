@@ -15,7 +15,7 @@ import (
 )
 
 func TestDelayGrowsAndIsCapped(t *testing.T) {
-	r := Rule{Free: 5, First: time.Minute, Max: 15 * time.Minute}
+	r := rule{Free: 5, First: time.Minute, Max: 15 * time.Minute}
 	for failures, want := range map[int]time.Duration{
 		0: 0, 4: 0, 5: time.Minute, 6: 2 * time.Minute, 7: 4 * time.Minute, 8: 8 * time.Minute,
 		9: 15 * time.Minute, 10: 15 * time.Minute, 1_000_000: 15 * time.Minute,
@@ -63,9 +63,14 @@ type fixture struct {
 	c caller.Caller
 }
 
-func (f *fixture) do(fn func(tx *db.Tx) (Verdict, error)) (v Verdict) {
+func (f *fixture) do(fn func(tx *db.Tx) (Verdict, error)) Verdict {
+	var v Verdict
 	f.t.Helper()
-	if err := f.Update(f.t.Context(), f.c, func(tx *db.Tx) (err error) { v, err = fn(tx); return err }); err != nil {
+	if err := f.Update(f.t.Context(), f.c, func(tx *db.Tx) error {
+		var err error
+		v, err = fn(tx)
+		return err
+	}); err != nil {
 		f.t.Fatal(err)
 	}
 	return v
@@ -108,14 +113,14 @@ func TestSignIn(t *testing.T) {
 		if v := f.check(stranger); !v.Blocked || v.Known {
 			t.Errorf("during the delay: %+v", v)
 		}
-		// Right, but guessed among others: it must not count.
+		// Correct, but one of many guesses: it must not count.
 		if v := f.succeed(stranger); !v.Blocked {
 			t.Errorf("a right guess during the delay: %+v", v)
 		}
 		if v := f.check(stranger); !v.Blocked {
 			t.Errorf("the refused guess cleared the account: %+v", v)
 		}
-		// Whoever fails on purpose keeps out strangers, not the person.
+		// Failures on purpose block unknown browsers, not the user's own.
 		if v := f.check(home); v.Blocked || !v.Known {
 			t.Errorf("the person at home during the delay: %+v", v)
 		}
@@ -132,7 +137,7 @@ func TestSignIn(t *testing.T) {
 		if v := f.fail(stranger); !v.Blocked || v.Started || v.Wait(d.Clock.Now()) < 2*time.Minute {
 			t.Errorf("the next failure doubles it: %+v", v)
 		}
-		// A restart forgets nothing: what is asked is the database.
+		// The counters survive a restart: they are in the database.
 		again := testkit.Open(t, d.Config.DSN)
 		again.Clock.Advance(d.Clock.Now().Sub(again.Clock.Now()))
 		if v := (&fixture{again, t, f.c}).check(stranger); !v.Blocked {
@@ -156,7 +161,7 @@ func TestSignIn(t *testing.T) {
 		if v := f.succeed(home); !v.Blocked {
 			t.Errorf("a right guess from a known browser in its delay: %+v", v)
 		}
-		// The mailed link is the way back in, for everybody.
+		// The mailed link unblocks unknown browsers too.
 		for range 2 * accountRule.Free {
 			f.fail(stranger)
 		}
@@ -171,7 +176,7 @@ func TestSignIn(t *testing.T) {
 	})
 }
 
-// TestNoCookieIsNotKnown: browsers without a cookie have nothing to be known by.
+// Browsers without a cookie cannot become known.
 func TestNoCookieIsNotKnown(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
@@ -189,7 +194,7 @@ func TestNoCookieIsNotKnown(t *testing.T) {
 	})
 }
 
-// TestUnknownUsersAreCountedAlike: the answers must not tell that there is no account.
+// The answers must not reveal that an account does not exist.
 func TestUnknownUsersAreCountedAlike(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
@@ -206,8 +211,8 @@ func TestUnknownUsersAreCountedAlike(t *testing.T) {
 	})
 }
 
-// TestManyGuessesAtOnce: guesses that were all let in before any was counted are
-// worth no more than the tries that the rule allows, even when one of them is right.
+// Guesses that are all checked before any is counted are worth no more than the rule's tries. One
+// of them is correct.
 func TestManyGuessesAtOnce(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
@@ -226,7 +231,11 @@ func TestManyGuessesAtOnce(t *testing.T) {
 				s := ForSignIn(ada, "ada", "b", address)
 				var v Verdict
 				if err := d.Update(t.Context(), f.c,
-					func(tx *db.Tx) (err error) { v, err = s.Succeed(t.Context(), tx); return err }); err != nil {
+					func(tx *db.Tx) error {
+						var err error
+						v, err = s.Succeed(t.Context(), tx)
+						return err
+					}); err != nil {
 					t.Error(err)
 				} else if !v.Blocked {
 					in.Add(1)
@@ -240,8 +249,7 @@ func TestManyGuessesAtOnce(t *testing.T) {
 	})
 }
 
-// TestHoldIsExact: sixteen second factors tried at once get exactly the tries that
-// the rule allows.
+// Sixteen second factors at once get exactly the tries that the rule allows.
 func TestHoldIsExact(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
@@ -295,13 +303,13 @@ func TestAddressAndTenant(t *testing.T) {
 		if v := globex.check(ForSignIn(id.New(), "", "b", address)); v.Blocked {
 			t.Errorf("another tenant: %+v", v)
 		}
-		// A tenant under a distributed attack slows strangers down, not known browsers.
+		// A tenant under a distributed attack delays unknown browsers, not known ones.
 		ada := ForSignIn(id.New(), "ada", "b", Address(netip.MustParseAddr("198.51.100.7")))
 		f.succeed(ada)
 		f.do(func(tx *db.Tx) (Verdict, error) {
 			_, err := tx.Exec(t.Context(),
 				`UPDATE attempt_counters SET failures = $3, last_at = $4 WHERE tenant_id = $1 AND subject = $2`,
-				Tenant().subject, tenantRule.Free, tx.Now())
+				ofTenant().subject, tenantRule.Free, tx.Now())
 			return Verdict{}, err
 		})
 		if v := f.check(ForSignIn(id.New(), "", "b", Address(netip.MustParseAddr("198.51.100.2")))); !v.Blocked ||
@@ -325,10 +333,17 @@ func TestPurge(t *testing.T) {
 		d.Clock.Advance(accountRule.Forget)
 		rounds := 0
 		for more := true; more; rounds++ {
-			f.do(func(tx *db.Tx) (v Verdict, err error) { more, err = Purge(t.Context(), tx, 4); return v, err })
+			f.do(func(tx *db.Tx) (Verdict, error) {
+				var v Verdict
+				var err error
+				more, err = Purge(t.Context(), tx, 4)
+				return v, err
+			})
 		}
 		var left []counter
-		f.do(func(tx *db.Tx) (v Verdict, err error) {
+		f.do(func(tx *db.Tx) (Verdict, error) {
+			var v Verdict
+			var err error
 			left, err = db.List(t.Context(), tx, scanCounter,
 				`SELECT `+columns+` FROM attempt_counters WHERE tenant_id = $1`)
 			return v, err

@@ -20,13 +20,14 @@ type counter struct {
 
 const columns = `subject, failures, last_at, expires_at`
 
-func scanCounter(r db.Row) (c counter, err error) {
-	err = r.Scan(&c.subject, &c.failures, &c.lastAt, &c.expiresAt)
+func scanCounter(r db.Row) (counter, error) {
+	var c counter
+	err := r.Scan(&c.subject, &c.failures, &c.lastAt, &c.expiresAt)
 	return c, err
 }
 
-// judge is the rule applied to a counter.
-func judge(r Rule, c counter, now time.Time) Verdict {
+// judge applies the rule to a counter.
+func judge(r rule, c counter, now time.Time) Verdict {
 	if !now.Before(c.expiresAt) {
 		return Verdict{}
 	}
@@ -34,7 +35,7 @@ func judge(r Rule, c counter, now time.Time) Verdict {
 	return Verdict{Blocked: now.Before(until), Until: until}
 }
 
-// worse returns the verdict that keeps out longer.
+// worse returns the verdict with the longer block.
 func worse(a, b Verdict) Verdict {
 	known := a.Known || b.Known
 	started := a.Started || b.Started
@@ -45,28 +46,17 @@ func worse(a, b Verdict) Verdict {
 	return a
 }
 
-// Check reports whether an attempt that concerns keys may be made. One statement.
-func Check(ctx context.Context, tx *db.Tx, keys ...Key) (Verdict, error) {
-	var v Verdict
-	list, args := subjects(keys, 2)
-	rows, err := db.List(ctx, tx, scanCounter,
-		`SELECT `+columns+` FROM attempt_counters WHERE tenant_id = $1 AND subject IN (`+list+`)`, args...)
-	for _, c := range rows {
-		v = worse(v, judge(ruleOf(keys, c.subject), c, tx.Now()))
-	}
-	return v, err
-}
-
-func ruleOf(keys []Key, subject string) Rule {
+func ruleOf(keys []Key, subject string) rule {
 	for _, k := range keys {
 		if k.subject == subject {
 			return k.rule
 		}
 	}
-	return Rule{}
+	return rule{}
 }
 
-func subjects(keys []Key, from int) (list string, args []any) {
+func subjects(keys []Key, from int) (string, []any) {
+	var args []any
 	marks := make([]string, len(keys))
 	for i, k := range keys {
 		marks[i] = fmt.Sprintf("$%d", from+i)
@@ -75,9 +65,8 @@ func subjects(keys []Key, from int) (list string, args []any) {
 	return strings.Join(marks, ", "), args
 }
 
-// Fail counts a failure for each key and says how things stand after it. One
-// statement. The keys' rows are always written in the same order, so that two
-// failures at once cannot wait for each other.
+// Fail counts a failure for each key and returns the verdict afterwards. One statement. It writes
+// the rows in one order, so that concurrent failures cannot deadlock.
 func Fail(ctx context.Context, tx *db.Tx, keys ...Key) (Verdict, error) {
 	keys = ordered(keys)
 	sql, args := insert(tx, keys, 1)
@@ -95,9 +84,9 @@ func Fail(ctx context.Context, tx *db.Tx, keys ...Key) (Verdict, error) {
 	return v, err
 }
 
-// Hold is Check for the transaction that decides: it takes the counters' rows, so
-// that other attempts wait for this one to be counted. Use it where the proof is
-// verified inside the transaction (a second factor), before verifying. One statement.
+// Hold locks the counters of keys and returns their verdict. Other attempts then wait until this
+// transaction has counted its own. Call it before a proof that is verified inside the transaction,
+// such as a second factor. One statement.
 func Hold(ctx context.Context, tx *db.Tx, keys ...Key) (Verdict, error) {
 	keys = ordered(keys)
 	sql, args := insert(tx, keys, 0)
@@ -115,8 +104,9 @@ func ordered(keys []Key) []Key {
 	return slices.CompactFunc(keys, func(a, b Key) bool { return a.subject == b.subject })
 }
 
-// insert is an upsert of a counter for each key, up to what is set when it is there.
-func insert(tx *db.Tx, keys []Key, failures int) (sql string, args []any) {
+// insert returns an upsert of a counter for each key, which ends before the columns to set.
+func insert(tx *db.Tx, keys []Key, failures int) (string, []any) {
+	var args []any
 	var b strings.Builder
 	b.WriteString(`INSERT INTO attempt_counters (tenant_id, last_at, failures, subject, expires_at) VALUES `)
 	args = []any{tx.Now(), failures}
@@ -131,34 +121,34 @@ func insert(tx *db.Tx, keys []Key, failures int) (sql string, args []any) {
 	return b.String(), args
 }
 
-// Clear forgets the failures of keys: after a proof that does not depend on
-// guessing, such as a mailed link. It costs no round trip.
+// Clear deletes the counters of keys, after a proof that cannot be guessed such as a mailed link.
+// It costs no round trip.
 func Clear(tx *db.Tx, keys ...Key) {
 	list, args := subjects(keys, 2)
 	tx.Later(`DELETE FROM attempt_counters WHERE tenant_id = $1 AND subject IN (`+list+`)`, args...)
 }
 
-// SignIn counts the attempts to sign in to one account from one browser at one
-// address. Make it with ForSignIn.
+// SignIn counts the attempts to sign in to one account from one browser at one address. ForSignIn
+// returns one.
 type SignIn struct {
 	account, address, tenant Key
-	browser                  Key // the account as this browser; its row exists only once known
+	browser                  Key // the account in this browser; has a row only if the browser is known
 }
 
-// ForSignIn returns the counters of a sign-in. user is zero for an unknown login;
-// browser is the secret of the browser's cookie, or "".
+// ForSignIn returns the counters of a sign-in. user is zero for an unknown login. browser is the
+// secret of the browser's cookie, or "".
 func ForSignIn(user id.ID, login, browser string, address Key) SignIn {
-	s := SignIn{account: Account(user, login), address: address, tenant: Tenant()}
+	s := SignIn{account: Account(user, login), address: address, tenant: ofTenant()}
 	s.browser.rule = accountRule
-	// Without a cookie there is no browser to know: all strangers would share it.
+	// Without a cookie all unknown browsers would share one counter.
 	if browser != "" {
 		s.browser.subject = digest("browser", accountOf(user, login), browser)
 	}
 	return s
 }
 
-// Check reports whether the sign-in may be tried: ask it before verifying the
-// password. One statement.
+// Check reports whether the sign-in is allowed. Call it before verifying the password. One
+// statement.
 func (s SignIn) Check(ctx context.Context, tx *db.Tx) (Verdict, error) {
 	list, args := subjects([]Key{s.account, s.address, s.tenant, s.browser}, 2)
 	rows, err := db.List(ctx, tx, scanCounter,
@@ -169,8 +159,7 @@ func (s SignIn) Check(ctx context.Context, tx *db.Tx) (Verdict, error) {
 	return s.verdict(rows, tx.Now()), nil
 }
 
-// verdict of the rows that there are. A known browser answers only for itself and
-// its address.
+// verdict combines the rows. A known browser is judged by its own counter and its address only.
 func (s SignIn) verdict(rows []counter, now time.Time) Verdict {
 	known := slices.ContainsFunc(rows,
 		func(c counter) bool { return c.subject == s.browser.subject && now.Before(c.expiresAt) })
@@ -189,8 +178,8 @@ func (s SignIn) verdict(rows []counter, now time.Time) Verdict {
 	return v
 }
 
-// Fail counts a failed sign-in. A known browser's failures do not slow down the
-// account for others, nor others' for it. Two statements at most.
+// Fail counts a failed sign-in. Failures of a known browser do not delay the account for others,
+// nor the reverse. At most two statements.
 func (s SignIn) Fail(ctx context.Context, tx *db.Tx) (Verdict, error) {
 	c, err := db.List(ctx, tx, scanCounter, `UPDATE attempt_counters SET failures = CASE
 			WHEN failures > 0 AND last_at <= $4 THEN 1 WHEN failures < 1000000 THEN failures + 1 ELSE failures END, last_at = $3
@@ -214,13 +203,12 @@ func (s SignIn) verdictOfKnown(v Verdict, c counter, now time.Time) Verdict {
 	return worse(v, j)
 }
 
-// Succeed ends a sign-in whose proof was right. When the verdict is Blocked the
-// sign-in must be refused all the same, in the words of a wrong password, and
-// Fail counted: other guesses came first. Otherwise the account's failures are
-// forgotten and the browser is known from now on. One statement.
+// Succeed ends a sign-in whose proof was correct. If the verdict is Blocked, other guesses came
+// first: refuse the sign-in with the message for a wrong password, and call Fail. Otherwise Succeed
+// clears the failures of the account and makes the browser known. One statement.
 func (s SignIn) Succeed(ctx context.Context, tx *db.Tx) (Verdict, error) {
-	// An UPDATE that changes nothing waits for concurrent failures to commit and
-	// then sees them; a SELECT would read past them.
+	// An UPDATE that changes nothing waits for concurrent failures to commit, and then reads them.
+	// A SELECT would not see them.
 	list, args := subjects([]Key{s.account, s.browser}, 2)
 	rows, err := db.List(ctx, tx, scanCounter, `UPDATE attempt_counters SET failures = failures
 		WHERE tenant_id = $1 AND subject IN (`+list+`) RETURNING `+columns, args...)
@@ -235,8 +223,7 @@ func (s SignIn) Succeed(ctx context.Context, tx *db.Tx) (Verdict, error) {
 	for _, c := range rows {
 		switch c.subject {
 		case s.account.subject:
-			// A known browser's success must not wipe out what strangers did meanwhile:
-			// their counter goes on.
+			// The success of a known browser must not clear the failures of unknown ones.
 			if !v.Known {
 				Clear(tx, s.account)
 			}
@@ -244,7 +231,7 @@ func (s SignIn) Succeed(ctx context.Context, tx *db.Tx) (Verdict, error) {
 			browser = &c
 		}
 	}
-	// Remembered once a day at most, so that an ordinary sign-in writes nothing here.
+	// At most once a day, so that an ordinary sign-in writes nothing here.
 	if browser == nil || browser.failures > 0 || browser.expiresAt.Before(tx.Now().Add(knownFor-24*time.Hour)) {
 		s.remember(tx)
 	}
@@ -261,17 +248,16 @@ func (s SignIn) remember(tx *db.Tx) {
 		s.browser.subject, tx.Now(), tx.Now().Add(knownFor))
 }
 
-// Forgive forgets the account's failures and knows the browser from now on: for a
-// new password by a mailed link, which proves more than a password does. It is the
-// way back in for somebody whom a stranger keeps out. No round trip.
+// Forgive clears the failures of the account and makes the browser known. It is for a new password
+// by a mailed link, which proves more than a password does. So a user whom a stranger locks out
+// gets back in. It costs no round trip.
 func (s SignIn) Forgive(tx *db.Tx) {
 	Clear(tx, s.account)
 	s.remember(tx)
 }
 
-// Purge removes at most limit expired rows of the tenant and reports whether more
-// may be left.
-func Purge(ctx context.Context, tx *db.Tx, limit int) (more bool, err error) {
+// Purge removes at most limit expired rows of the tenant. It reports whether more may be left.
+func Purge(ctx context.Context, tx *db.Tx, limit int) (bool, error) {
 	n, err := tx.Exec(ctx, `DELETE FROM attempt_counters WHERE tenant_id = $1 AND subject IN
 		(SELECT subject FROM attempt_counters WHERE tenant_id = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`,
 		tx.Now(), limit)

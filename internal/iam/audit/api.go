@@ -26,7 +26,7 @@ type View struct {
 	Detail    map[string]any `json:"detail,omitempty"`
 }
 
-// ActorView is who acted.
+// ActorView is the actor of an event.
 type ActorView struct {
 	Kind     string `json:"kind" enum:"anonymous,user,application,system"`
 	ID       string `json:"id,omitempty"`
@@ -35,7 +35,7 @@ type ActorView struct {
 	Via      string `json:"via,omitempty" doc:"The application through which a user acted."`
 }
 
-// TargetView is what it was done to.
+// TargetView is the target of an event.
 type TargetView struct {
 	Kind string `json:"kind,omitempty"`
 	ID   string `json:"id,omitempty"`
@@ -64,7 +64,7 @@ type listInput struct {
 	To      time.Time `query:"to" doc:"The latest time, exclusive."`
 }
 
-// Operations are the management operations on audit events: they can only be read.
+// Operations returns the management operations on audit events, which are read-only.
 func Operations() []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/audit-events", ID: "list-audit-events", Action: "audit.read",
@@ -88,7 +88,7 @@ func Operations() []api.Operation {
 		api.Read(api.Op{Method: "GET", Path: "/audit-events/{id}", ID: "get-audit-event", Action: "audit.read",
 			Tag: "Audit", Summary: "Get an audit event"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
-				r, err := Get(ctx, tx, in.ID)
+				r, err := get(ctx, tx, in.ID)
 				if err != nil {
 					return View{}, err
 				}

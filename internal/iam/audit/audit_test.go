@@ -16,9 +16,11 @@ import (
 )
 
 func list(t *testing.T, d *testkit.Database, c caller.Caller, f audit.Filter,
-	p page.Request) (l page.List[audit.Record]) {
+	p page.Request) page.List[audit.Record] {
+	var l page.List[audit.Record]
 	t.Helper()
-	err := d.View(context.Background(), c, func(tx *db.Tx) (err error) {
+	err := d.View(context.Background(), c, func(tx *db.Tx) error {
+		var err error
 		l, err = audit.List(context.Background(), tx, f, p)
 		return err
 	})
@@ -125,8 +127,9 @@ func TestRecorderWritesEveryTenantsOwnAndLosesOnlyTheRefused(t *testing.T) {
 		r.Close()
 		for c, want := range map[id.ID]int64{acme.Tenant: 123, globex.Tenant: 62} {
 			var n int64
-			err := d.View(context.Background(), caller.Caller{Tenant: c}, func(tx *db.Tx) (err error) {
-				n, err = db.One(context.Background(), tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) },
+			err := d.View(context.Background(), caller.Caller{Tenant: c}, func(tx *db.Tx) error {
+				var err error
+				n, err = db.One(context.Background(), tx, db.Column[int64],
 					`SELECT count(*) FROM access_records WHERE tenant_id = $1`)
 				return err
 			})

@@ -1,13 +1,12 @@
-// Package audit owns the record of who did what to what, when, from where and
-// with what outcome.
+// Package audit owns the audit log: who did what to what, when, from where, and with what outcome.
 //
-// Audit events (every change, every sign-in, refusal, lock and revocation) are
-// written in the transaction of what they tell: neither can exist without the
-// other. They are append-only; the database refuses to change one.
+// Audit events record every change, sign-in, refusal, lock and revocation. They are written in the
+// transaction of the change, so neither exists without the other. They are append-only: the
+// database rejects an UPDATE or DELETE.
 //
-// Access records (a machine token issued, a token introspected) change nothing and are
-// written in batches by a Recorder. A crash loses at most what waits in its queue:
-// batch.QueueSize records, or those of the last batch.FlushEvery.
+// Access records are about requests that change nothing, such as a token issued to a machine or an
+// introspection. A Recorder writes them in batches. A crash loses at most what waits in its queue
+// (package batch).
 //
 // It never holds a secret, and it never decides anything.
 package audit

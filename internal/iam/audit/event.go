@@ -10,24 +10,25 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Outcome says how what was tried ended.
+// Outcome says how an action ended.
 type Outcome string
 
 // The outcomes.
 const (
 	Success Outcome = "success"
 	Refused Outcome = "refused" // by a rule: wrong password, locked, not allowed, replayed
-	Failed  Outcome = "failed"  // by a fault of a part
+	Failed  Outcome = "failed"  // by an internal fault
 )
 
-// Target is what an action was done to.
+// Target is the object of an action.
 type Target struct {
 	Kind string // "user", "application", "session", …
-	ID   string // an id, or what was given where there is none (a login of an unknown user)
-	Name string // for people; cut to 256 bytes
+	ID   string // an id, or the given text if there is none, such as the login of an unknown user
+	Name string // for readers; cut to 256 bytes
 }
 
-// Event is what a feature says; Write adds who, when and from where.
+// Event is the part of an audit event that a feature supplies. Write adds the actor, the time and
+// the address.
 type Event struct {
 	Action  string // "noun.verb"
 	Target  Target
@@ -35,7 +36,7 @@ type Event struct {
 	Detail  map[string]any // small, JSON, no secrets; over 4 KB it is replaced by a note
 }
 
-// Record is an event as it is stored.
+// Record is an audit event as stored.
 type Record struct {
 	ID        id.ID
 	At        time.Time
@@ -52,7 +53,7 @@ type Record struct {
 // maxDetail bounds the stored JSON of Detail, in bytes.
 const maxDetail = 4096
 
-// Write records e in tx; it rides with the next statement or with COMMIT.
+// Write records e in tx. The INSERT travels with the next statement or with COMMIT.
 func Write(tx *db.Tx, e Event) {
 	c := tx.Caller()
 	if e.Outcome == "" {
@@ -82,8 +83,8 @@ func address(c caller.Caller) string {
 	return c.Address.String()
 }
 
-// cut bounds what strangers can make us store; it keeps UTF-8 whole and drops
-// NUL, which Postgres does not store.
+// cut bounds text from outside to 256 bytes. It keeps UTF-8 whole and drops NUL, which Postgres
+// does not store.
 func cut(s string) string {
 	const limit = 256
 	clean := true

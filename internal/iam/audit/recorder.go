@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Access is something that happened and changed nothing.
+// Access is a request that changed nothing.
 type Access struct {
 	Action string
 	Target Target
@@ -41,8 +41,8 @@ func NewRecorder(d *db.DB, c clock.Clock, log *slog.Logger) *Recorder {
 	}), c}
 }
 
-// Record queues a record and never waits: when the queue is full the record is
-// dropped and counted.
+// Record queues an access record and never waits. If the queue is full it drops and counts the
+// record.
 func (r *Recorder) Record(c caller.Caller, a Access) {
 	r.Put(c.Tenant, access{a, c, r.clock.Now()}, 0)
 }

@@ -20,10 +20,10 @@ const insertEvent = `INSERT INTO audit_events (tenant_id, at, id, action, outcom
 const selectEvent = `SELECT id, at, action, outcome, actor_kind, actor_id, actor_tenant, actor_name, via,
 	target_kind, target_id, target_name, address, agent, request_id, detail FROM audit_events WHERE tenant_id = $1`
 
-// ErrNotFound is the fault for an event that is not there.
-var ErrNotFound = fault.New(fault.NotFound, "audit_event.not_found", "There is no audit event with this id.")
+// errNotFound is the fault for an event that does not exist.
+var errNotFound = fault.New(fault.NotFound, "audit_event.not_found", "There is no audit event with this id.")
 
-// Filter narrows a list of events; zero fields do not.
+// Filter narrows a list of events. Zero fields do not narrow it.
 type Filter struct {
 	Action   string // exactly, or a noun with a trailing dot ("user.") for all its verbs
 	Outcome  Outcome
@@ -45,7 +45,7 @@ func List(ctx context.Context, tx *db.Tx, f Filter, p page.Request) (page.List[R
 		b.WriteString(" AND " + condition)
 	}
 	if noun, ok := strings.CutSuffix(f.Action, "."); ok {
-		// "/" follows "." : a prefix by ordering, which RLS can index
+		// "/" follows "." in ASCII: a range for the prefix, which an index serves under RLS.
 		and("action >= ? AND action < ?", noun+".", noun+"/")
 	} else if f.Action != "" {
 		and("action = ?", f.Action)
@@ -77,26 +77,27 @@ func List(ctx context.Context, tx *db.Tx, f Filter, p page.Request) (page.List[R
 	return page.Of(p, rows, func(r Record) id.ID { return r.ID }), nil
 }
 
-// Get returns one event, or ErrNotFound.
-func Get(ctx context.Context, tx *db.Tx, event id.ID) (Record, error) {
+// get returns one event, or errNotFound.
+func get(ctx context.Context, tx *db.Tx, event id.ID) (Record, error) {
 	r, err := db.One(ctx, tx, scanRecord, selectEvent+` AND at = $2 AND id = $3`, event.Time(), event)
 	if err == db.ErrNoRows {
-		return Record{}, ErrNotFound
+		return Record{}, errNotFound
 	}
 	return r, err
 }
 
-func scanRecord(row db.Row) (r Record, err error) {
+func scanRecord(row db.Row) (Record, error) {
+	var r Record
 	var detail string
-	err = row.Scan(&r.ID, &r.At, &r.Action, &r.Outcome, &r.Actor.Kind, &r.Actor.ID, &r.Actor.Tenant, &r.Actor.Name,
+	err := row.Scan(&r.ID, &r.At, &r.Action, &r.Outcome, &r.Actor.Kind, &r.Actor.ID, &r.Actor.Tenant, &r.Actor.Name,
 		&r.Actor.Via,
 		&r.Target.Kind, &r.Target.ID, &r.Target.Name, &r.Address, &r.Agent, &r.RequestID, &detail)
 	r.Detail = []byte(detail)
 	return r, err
 }
 
-// PurgeAccess deletes up to limit access records that are older than the retention and
-// reports whether there may be more.
+// PurgeAccess deletes up to limit access records older than the retention. It reports whether more
+// may be left.
 func PurgeAccess(ctx context.Context, tx *db.Tx, retention time.Duration, limit int) (bool, error) {
 	n, err := tx.Exec(ctx, `DELETE FROM access_records WHERE tenant_id = $1
 		AND (at, id) IN (SELECT at, id FROM access_records WHERE tenant_id = $1 AND at < $2 ORDER BY at LIMIT $3)`,
@@ -104,8 +105,8 @@ func PurgeAccess(ctx context.Context, tx *db.Tx, retention time.Duration, limit 
 	return n == int64(limit), err
 }
 
-// DropPartitions drops the month partitions of access and decision records that ended before
-// a time; a partition that is in use at the moment is left for the next time. SQLite has none.
+// DropPartitions drops the month partitions of access and decision records that ended before the
+// given time. A partition in use stays until the next call. SQLite has none.
 func DropPartitions(ctx context.Context, d *db.DB, c caller.Caller, before time.Time) error {
 	if d.Name() != "postgres" {
 		return nil
@@ -116,8 +117,8 @@ func DropPartitions(ctx context.Context, d *db.DB, c caller.Caller, before time.
 	})
 }
 
-// MakePartitions makes the month partitions of events, access records and decision records
-// from this month on, three months ahead. SQLite has none.
+// MakePartitions creates the month partitions of events, access records and decision records. They
+// cover this month and the next three. SQLite has none.
 func MakePartitions(ctx context.Context, d *db.DB, c caller.Caller) error {
 	if d.Name() != "postgres" {
 		return nil

@@ -14,52 +14,51 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// Intake takes passwords and imported hashes in the management API.
-type Intake struct {
+// PasswordPreparer checks and hashes the passwords that the management API receives.
+type PasswordPreparer struct {
 	Hasher *Hasher
-	// MinLength returns the length that a tenant asks for, in code points.
+	// MinLength returns the tenant's minimum length, in code points.
 	MinLength func(ctx context.Context, tenant id.ID) (int, error)
 }
 
-// Prepare checks password under the tenant's rules and hashes it, or checks hash
-// for import; with neither it returns "". It is slow.
-func (i Intake) Prepare(ctx context.Context, c caller.Caller, password secret.String, hash string,
+// Prepare returns the hash of password after it has checked the tenant's rules, or hash itself if
+// it can be imported. With neither it returns "". It is slow.
+func (p PasswordPreparer) Prepare(ctx context.Context, c caller.Caller, password secret.String, hash string,
 	not ...string) (string, error) {
 	switch {
 	case password.IsZero() && hash == "":
 		return "", nil
 	case hash == "":
-		least, err := i.MinLength(ctx, c.Tenant)
+		least, err := p.MinLength(ctx, c.Tenant)
 		if err != nil {
 			return "", err
 		}
 		if err := CheckPassword(password, Rules{MinLength: least, Not: not}); err != nil {
 			return "", err
 		}
-		return i.Hasher.Hash(ctx, password)
+		return p.Hasher.Hash(ctx, password)
 	case password.IsZero():
-		return ParseHash(hash)
+		return parseHash(hash)
 	}
 	return "", fault.InvalidField("credential.password_refused", "password_hash",
 		"Give a password or a password hash, not both.")
 }
 
-// Set stores what Prepare returned.
-func (Intake) Set(ctx context.Context, tx *db.Tx, user id.ID, phc string) error {
+// Set stores the result of Prepare.
+func (PasswordPreparer) Set(ctx context.Context, tx *db.Tx, user id.ID, phc string) error {
 	return SetPassword(ctx, tx, user, phc)
 }
 
-// Deps is what the operations need of other packages.
+// Deps are the parts of other packages that the operations need.
 type Deps struct {
-	Intake Intake
-	TOTP   TOTP
-	// Reset ends what depended on the credential that was taken away: sessions, and
-	// the counters of failed sign-ins.
+	Passwords PasswordPreparer
+	TOTP      TOTP
+	// Reset ends the sessions and clears the failure counters of a user whose credential was
+	// removed.
 	Reset func(ctx context.Context, tx *db.Tx, user id.ID) error
 }
 
-// SummaryView says which credentials a user has; the credentials themselves are
-// never shown.
+// SummaryView says which credentials a user has. It never holds a credential.
 type SummaryView struct {
 	Password          bool       `json:"password"`
 	PasswordChangedAt *time.Time `json:"password_changed_at,omitempty"`
@@ -108,7 +107,7 @@ func Operations(d Deps) []api.Operation {
 		api.WriteAfter(op("PUT", "/users/{id}/password", "set-password", "credential.reset",
 			"Set a user's password and end the user's sessions"),
 			func(ctx context.Context, req api.Request, in *passwordInput) (string, error) {
-				phc, err := d.Intake.Prepare(ctx, req.Caller, in.Body.Password, in.Body.PasswordHash.Reveal())
+				phc, err := d.Passwords.Prepare(ctx, req.Caller, in.Body.Password, in.Body.PasswordHash.Reveal())
 				if err == nil && phc == "" {
 					err = fault.InvalidField("credential.password_refused", "password",
 						"Give a password or a password hash.")
@@ -120,7 +119,7 @@ func Operations(d Deps) []api.Operation {
 				if err != nil {
 					return api.None{}, err
 				}
-				// The length was checked before hashing; whose password it is, is known only here.
+				// Prepare has checked the length. Only here is the user known.
 				if !in.Body.Password.IsZero() {
 					if err := CheckPassword(in.Body.Password,
 						Rules{Not: []string{u.Email, u.Username, u.GivenName, u.FamilyName}}); err != nil {

@@ -24,7 +24,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-// desk is the management API of the directory, used as whoever sits at it.
+// desk uses the management API of the directory as one caller with the given rights.
 type desk struct {
 	t      *testing.T
 	d      *testkit.Database
@@ -35,7 +35,7 @@ type desk struct {
 	hasher *credential.Hasher
 }
 
-// Admit is the door's work: who the caller is, and what they hold.
+// Admit does the door's work: it returns the caller and its rights.
 func (k *desk) Admit(_ *http.Request, op api.Op) (api.Request, error) {
 	req := api.Request{Caller: k.c, Rights: k.holds, Filter: filter.All()}
 	return req, req.Require(op.Action)
@@ -48,14 +48,14 @@ func newDesk(t *testing.T, d *testkit.Database) *desk {
 	}
 	k := &desk{t: t, d: d, c: d.Tenant(t, "acme"), holds: role.Everything(), mux: http.NewServeMux()}
 	k.hasher = credential.NewHasher(credential.HasherConfig{Params: credential.Params{Memory: 64, Passes: 1, Lanes: 1}})
-	intake := credential.Intake{Hasher: k.hasher,
+	passwords := credential.PasswordPreparer{Hasher: k.hasher,
 		MinLength: func(context.Context, id.ID) (int, error) { return 10, nil }}
-	ops := user.Operations(role.ForUsers(), intake)
+	ops := user.Operations(role.ForUsers(), passwords)
 	ops = append(ops, role.Operations(func(context.Context, *db.Tx, id.ID) error {
 		return fault.New(fault.NotFound, "application.not_found", "No.")
 	})...)
 	ops = append(ops, credential.Operations(credential.Deps{
-		Intake: intake, TOTP: credential.TOTP{Keys: keys},
+		Passwords: passwords, TOTP: credential.TOTP{Keys: keys},
 		Reset: func(_ context.Context, _ *db.Tx, u id.ID) error { k.resets = append(k.resets, u); return nil },
 	})...)
 	m := api.Mount{Mux: k.mux, Prefix: "/api/v1", Title: "t", DB: d.DB, Gate: k,
@@ -72,7 +72,7 @@ func newDesk(t *testing.T, d *testkit.Database) *desk {
 	return k
 }
 
-// call does a request and returns the answer; want is the status it must have.
+// call sends a request that must have the status want, and returns the body.
 func (k *desk) call(want int, method, path, body string) map[string]any {
 	k.t.Helper()
 	r := httptest.NewRequestWithContext(k.t.Context(), method, "/api/v1"+path, strings.NewReader(body))
@@ -109,7 +109,8 @@ func TestUsersAPI(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		k := newDesk(t, d)
 		ada := k.call(201, "POST", "/users",
-			`{"email":"Ada@example.com","password":"swordfish-and-more","given_name":"Ada","family_name":"Lovelace","roles":["admin"],"attributes":{"floor":3}}`)
+			`{"email":"Ada@example.com","password":"swordfish-and-more","given_name":"Ada","family_name":"Lovelace",
+				"roles":["admin"],"attributes":{"floor":3}}`)
 		if ada["status"] != "active" || ada["email"] != "Ada@example.com" ||
 			ada["attributes"].(map[string]any)["floor"] != 3.0 {
 			t.Errorf("%v", ada)
@@ -129,26 +130,27 @@ func TestUsersAPI(t *testing.T) {
 		k.check(carl["id"].(string), "correct horse", true)
 		k.check(ada["id"].(string), "swordfish-and-more", true)
 
-		for body, code := range map[string]string{
-			`{"email":"ada@EXAMPLE.com","password":"swordfish-and-more"}`: "user.email_taken",
-			`{"email":"x"}`: "user.invalid",
-			`{}`:            "user.invalid",
-			// nine, ten are asked for
-			`{"email":"c@example.com","password":"swordfish"}`:                                                                                     "credential.password_refused",
-			`{"email":"swordfish-ltd@example.com","password":"swordfish-ltd"}`:                                                                     "credential.password_refused",
-			`{"email":"c@example.com","password":"swordfish-and-more","password_hash":"$2b$04"}`:                                                   "credential.password_refused",
-			`{"email":"c@example.com","password_hash":"$argon2id$v=19$m=9999999,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`: "credential.hash_invalid",
-			`{"email":"c@example.com","roles":["nope"]}`:                                                                                           "role.invalid",
+		for _, c := range []struct{ body, code string }{
+			{`{"email":"ada@EXAMPLE.com","password":"swordfish-and-more"}`, "user.email_taken"},
+			{`{"email":"x"}`, "user.invalid"},
+			{`{}`, "user.invalid"},
+			// nine characters of the required ten
+			{`{"email":"c@example.com","password":"swordfish"}`, "credential.password_refused"},
+			{`{"email":"swordfish-ltd@example.com","password":"swordfish-ltd"}`, "credential.password_refused"},
+			{`{"email":"c@example.com","password":"swordfish-and-more","password_hash":"$2b$04"}`,
+				"credential.password_refused"},
+			{`{"email":"c@example.com","password_hash":"$argon2id$v=19$m=9999999,t=1,p=1$c2FsdHNhbHQ$` +
+				strings.Repeat("A", 43) + `"}`, "credential.hash_invalid"},
+			{`{"email":"c@example.com","roles":["nope"]}`, "role.invalid"},
 		} {
 			want := 400
-			if code == "user.email_taken" {
+			if c.code == "user.email_taken" {
 				want = 409
 			}
-			if got := k.call(want, "POST", "/users", body); got["code"] != code {
-				t.Errorf("%s: %v, want code %s", body, got, code)
+			if got := k.call(want, "POST", "/users", c.body); got["code"] != c.code {
+				t.Errorf("%s: %v, want code %s", c.body, got, c.code)
 			}
 		}
-		k.call(404, "GET", "/users/"+id.New().String(), "")
 		if got := items(k.call(200, "GET", "/users", ""), "username"); fmt.Sprint(got) != "[ bob carl]" {
 			t.Errorf("a refused request left something: %v", got)
 		}
@@ -183,7 +185,8 @@ func (k *desk) check(u, password string, want bool) {
 		k.t.Fatal(err)
 	}
 	var stored string
-	if err := k.d.View(k.t.Context(), k.c, func(tx *db.Tx) (err error) {
+	if err := k.d.View(k.t.Context(), k.c, func(tx *db.Tx) error {
+		var err error
 		stored, err = credential.PasswordOf(k.t.Context(), tx, i)
 		return err
 	}); err != nil {
@@ -194,8 +197,8 @@ func (k *desk) check(u, password string, want bool) {
 	}
 }
 
-// TestNobodyBecomesMore: a user manager must not become an owner by way of an
-// owner's email address, password, status or roles.
+// A user manager must not become an owner through an owner's email address, password, status or
+// roles.
 func TestNobodyBecomesMore(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		k := newDesk(t, d)
@@ -225,7 +228,7 @@ func TestNobodyBecomesMore(t *testing.T) {
 		if len(k.resets) != 1 || k.resets[0].String() != peer {
 			t.Errorf("sessions ended: %v", k.resets)
 		}
-		// Who may add users and may not give roles, adds them without.
+		// A caller who may add users but not assign roles adds them without roles.
 		k.holds = role.SetOf("user.create", "user.read")
 		k.call(403, "POST", "/users", `{"email":"eve@example.com","password":"swordfish-and-more","roles":["custom"]}`)
 		k.call(201, "POST", "/users", `{"email":"eve@example.com","password":"swordfish-and-more"}`)
@@ -236,9 +239,10 @@ func TestRolesAPI(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		k := newDesk(t, d)
 		ada := k.call(201, "POST", "/users", `{"username":"ada"}`)["id"].(string)
-		if got := k.call(201, "POST", "/roles",
-			`{"name":"support","description":"First line","actions":["user.read","audit.read"]}`); got["builtin"] != false || fmt.Sprint(got["actions"]) != "[audit.read user.read]" {
-			t.Errorf("%v", got)
+		support := k.call(201, "POST", "/roles",
+			`{"name":"support","description":"First line","actions":["user.read","audit.read"]}`)
+		if support["builtin"] != false || fmt.Sprint(support["actions"]) != "[audit.read user.read]" {
+			t.Errorf("%v", support)
 		}
 		k.call(409, "POST", "/roles", `{"name":"support","actions":["user.read"]}`)
 		k.call(400, "POST", "/roles", `{"name":"owner","actions":["user.read"]}`)
@@ -285,7 +289,7 @@ func TestRolesAPI(t *testing.T) {
 	})
 }
 
-// TestTwinTenant: another tenant's ids are not found by any operation.
+// No operation finds the ids of another tenant.
 func TestTwinTenant(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		k := newDesk(t, d)

@@ -1,16 +1,16 @@
-// Package credential owns what a person proves an identity with: passwords,
-// authenticator apps (TOTP, RFC 6238), recovery codes and one-time mailed links.
+// Package credential owns the proofs of a user's identity: passwords, authenticator apps (TOTP, RFC
+// 6238), recovery codes and mailed links that work once.
 //
 // Invariants:
-//   - A password is kept only as a PHC string; new ones are argon2id (RFC 9106).
-//     Imported bcrypt, scrypt and PBKDF2 strings are verified and replaced at the
-//     next sign-in. No imported string may cost more than the limits in phc.go.
-//   - Hashing never happens inside a transaction and never without a place in the
-//     Hasher, so that memory stays bounded under attack.
-//   - A TOTP step, a recovery code and a mailed link are each used once, by one
-//     conditional statement whose row count decides.
-//   - TOTP secrets are sealed under the key ring; codes and links are stored hashed.
+//   - A password is stored only as a PHC string; new ones are argon2id (RFC 9106). Imported bcrypt,
+//     scrypt and PBKDF2 strings are verified, and replaced at the next sign-in. No imported string
+//     may cost more than the limits in phc.go.
+//   - Hashing never runs inside a transaction, nor without a place in the Hasher. So memory stays
+//     bounded under attack.
+//   - A TOTP step, a recovery code and a mailed link each work once. One conditional statement
+//     decides by its row count.
+//   - TOTP secrets are sealed under the key ring. Codes and links are stored hashed.
 //
-// It never counts failures (iam/attempt does) and never decides what a sign-in
-// needs next (iam/signin does).
+// It never counts failures (iam/attempt does) and never decides the next step of a sign-in
+// (iam/signin does).
 package credential

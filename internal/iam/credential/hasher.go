@@ -17,8 +17,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// ErrBusy says that too many passwords are being checked at this moment. Nothing
-// was learned about the password.
+// ErrBusy is the fault for too many password checks at once. It says nothing about the password.
 var ErrBusy = fault.New(fault.Limited, "credential.busy",
 	"Too many sign-ins are being checked right now. Try again in a few seconds.")
 
@@ -29,11 +28,11 @@ type Params struct {
 	Lanes  uint8
 }
 
-// DefaultParams follow the OWASP Password Storage Cheat Sheet: 19 MiB, two
-// passes, one lane; 25 to 40 ms of one core of 2026.
+// DefaultParams follow the OWASP Password Storage Cheat Sheet: 19 MiB, two passes, one lane. A hash
+// takes 25 to 40 ms of one core of 2026.
 var DefaultParams = Params{Memory: 19 << 10, Passes: 2, Lanes: 1}
 
-// HasherConfig configures a Hasher; the zero value means the defaults.
+// HasherConfig configures a Hasher. The zero value means the defaults.
 type HasherConfig struct {
 	Params Params        // of new hashes
 	Slots  int           // hashes with Params computed at once; 0 means one per core
@@ -41,19 +40,18 @@ type HasherConfig struct {
 	Queue  int           // how many callers may wait; 0 means 64 per slot
 }
 
-// Hasher computes password hashes under a limit on memory. Slots × Params.Memory
-// is its budget; an imported hash that needs more than one slot takes as many as
-// it needs, and one that needs more than all of them runs alone. It is safe for
-// concurrent use.
+// Hasher computes password hashes under a limit on memory, Slots × Params.Memory. An imported hash
+// that needs more takes several slots. One that needs more than all of them runs alone. It is safe
+// for concurrent use.
 type Hasher struct {
 	cfg     HasherConfig
 	budget  int64 // KiB
 	free    *semaphore.Weighted
 	waiting atomic.Int64
-	nothing phc // what unknown users are checked against
+	nothing phc // stands in for the password of an unknown user
 }
 
-// NewHasher makes a Hasher.
+// NewHasher returns a Hasher.
 func NewHasher(cfg HasherConfig) *Hasher {
 	if cfg.Params == (Params{}) {
 		cfg.Params = DefaultParams
@@ -88,8 +86,8 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-// Hash returns the PHC string of password with the current parameters. It is
-// slow; never call it inside a transaction. It fails with ErrBusy.
+// Hash returns the PHC string of password with the current parameters. It is slow: never call it
+// inside a transaction. It fails with ErrBusy.
 func (h *Hasher) Hash(ctx context.Context, password secret.String) (string, error) {
 	p := h.cfg.Params
 	release, err := h.enter(ctx, int64(p.Memory))
@@ -104,16 +102,15 @@ func (h *Hasher) Hash(ctx context.Context, password secret.String) (string, erro
 		p.Memory, p.Passes, p.Lanes, b64.EncodeToString(salt), b64.EncodeToString(sum)), nil
 }
 
-// Verify reports whether password is the one that stored was made from, and if so
-// whether it should be hashed anew because stored has other parameters than new
-// hashes get. An empty stored means that there is no password (an unknown user,
-// an account without one): the answer is false after the time a real check takes.
-// It is slow; never call it inside a transaction. It fails with ErrBusy.
+// Verify reports whether password matches stored, and whether to hash it again because stored has
+// other parameters than new hashes. An empty stored means that there is no password: an unknown
+// user, or an account without one. Then the answer is false, after the time of a real check. It is
+// slow: never call it inside a transaction. It fails with ErrBusy.
 func (h *Hasher) Verify(ctx context.Context, stored string, password secret.String) (ok, rehash bool, err error) {
 	target := h.nothing
 	if stored != "" {
 		if target, err = parsePHC(stored); err != nil {
-			// %v: that the stored string is wrong is our fault, not the caller's.
+			// %v hides the kind of fault: a broken stored string is internal, not the caller's.
 			return false, false, fmt.Errorf("stored password hash: %v", err)
 		}
 	}
@@ -135,20 +132,13 @@ func (h *Hasher) Verify(ctx context.Context, stored string, password secret.Stri
 	return ok, ok && !h.current(target), nil
 }
 
-// VerifyNothing takes the time of a check and finds nothing: for unknown users, so
-// that the time of an answer does not tell whether an account exists.
-func (h *Hasher) VerifyNothing(ctx context.Context) error {
-	_, _, err := h.Verify(ctx, "", "")
-	return err
-}
-
 func (h *Hasher) current(p phc) bool {
 	want := h.cfg.Params
 	return p.scheme == argon2id && p.memory == want.Memory && p.passes == want.Passes && p.lanes == want.Lanes &&
 		len(p.salt) >= saltBytes && len(p.sum) >= sumBytes
 }
 
-// enter waits for room for kib of memory; release gives it back.
+// enter waits for kib of free memory. release returns it.
 func (h *Hasher) enter(ctx context.Context, kib int64) (release func(), err error) {
 	kib = min(max(kib, int64(h.cfg.Params.Memory)), h.budget) // every hash takes a core, so at least a slot
 	if h.free.TryAcquire(kib) {

@@ -18,20 +18,20 @@ type LinkKind string
 // The kinds of link.
 const (
 	Reset  LinkKind = "reset"  // choose a new password
-	Verify LinkKind = "verify" // prove that mail arrives
+	Verify LinkKind = "verify" // verify the address
 	Invite LinkKind = "invite" // accept an invitation: proves the address and sets a password
-	Setup  LinkKind = "setup"  // make the first owner; printed at first start, for no user
+	Setup  LinkKind = "setup"  // create the first owner; printed at first start, belongs to no user
 )
 
-// LinkLife is how long each kind of link can be used.
-var LinkLife = map[LinkKind]time.Duration{
+// linkLife is the lifetime of each kind of link.
+var linkLife = map[LinkKind]time.Duration{
 	Reset:  30 * time.Minute,
 	Verify: 24 * time.Hour,
 	Invite: 7 * 24 * time.Hour,
 	Setup:  24 * time.Hour,
 }
 
-// Link is what a link that is still good stands for.
+// Link is a mailed link that is still valid.
 type Link struct {
 	ID        id.ID
 	Kind      LinkKind
@@ -40,13 +40,12 @@ type Link struct {
 	ExpiresAt time.Time
 }
 
-// ErrNoLink says that a link is unknown, used, expired, or was mailed to an
-// address that the user no longer has. Which of them is nobody's business.
+// ErrNoLink says that a link is unknown, used or expired, or was mailed to a former address of the
+// user. It does not say which.
 var ErrNoLink = errors.New("credential: the link is no longer good")
 
-// NewLink makes a one-time link for u; put the returned token into the URL of the
-// mail and nowhere else. A Setup link is for nobody (the zero User) and ends the
-// earlier ones.
+// NewLink stores a link for u that works once, and returns its token. Put the token into the URL of
+// the mail and nowhere else. A Setup link belongs to no user (the zero User) and ends earlier ones.
 func NewLink(ctx context.Context, tx *db.Tx, kind LinkKind, u user.User) (secret.String, error) {
 	tokenKind := secret.MailedLink
 	if kind == Setup {
@@ -61,9 +60,9 @@ func NewLink(ctx context.Context, tx *db.Tx, kind LinkKind, u user.User) (secret
 		err := tx.Exec(ctx,
 		`INSERT INTO mailed_links (tenant_id, id, kind, user_id, email_key, token_hash, created_at, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		id.New(), kind, u.ID, email, hash, tx.Now(), tx.Now().Add(LinkLife[kind]))
+		id.New(), kind, u.ID, email, hash, tx.Now(), tx.Now().Add(linkLife[kind]))
 	if db.IsForeignKey(err) {
-		return "", ErrUserNotFound
+		return "", errUserNotFound
 	}
 	if err != nil {
 		return "", err
@@ -79,8 +78,8 @@ func linkTarget(u user.User) audit.Target {
 	return u.Target()
 }
 
-// A link is good while it is unused and unexpired, its user may still act on it
-// and still has the address it was mailed to.
+// goodLink selects a link that is unused and unexpired. Its user must still be able to act on it,
+// and still have the address it was mailed to.
 const goodLink = ` FROM mailed_links WHERE tenant_id = $1 AND token_hash = $2 AND used_at IS NULL AND expires_at > $3` +
 	stillTheirs
 
@@ -90,8 +89,9 @@ const stillTheirs = ` AND (user_id IS NULL OR EXISTS (SELECT 1 FROM users u WHER
 
 const linkColumns = `id, kind, user_id, email_key, expires_at`
 
-func scanLink(r db.Row) (l Link, err error) {
-	err = r.Scan(&l.ID, &l.Kind, &l.User, &l.EmailKey, &l.ExpiresAt)
+func scanLink(r db.Row) (Link, error) {
+	var l Link
+	err := r.Scan(&l.ID, &l.Kind, &l.User, &l.EmailKey, &l.ExpiresAt)
 	return l, err
 }
 
@@ -103,9 +103,8 @@ func linkHash(tx *db.Tx, token string) ([]byte, bool) {
 	return t.Hash, true
 }
 
-// FindLink returns the link of a token without using it, for the page that asks
-// what to do with it; ErrNoLink otherwise. Opening a page must not use a link up:
-// mail scanners open them too.
+// FindLink returns the link of a token without using it, or ErrNoLink. Opening a page must not use
+// a link: mail scanners open pages too.
 func FindLink(ctx context.Context, tx *db.Tx, token string) (Link, error) {
 	hash, ok := linkHash(tx, token)
 	if !ok {
@@ -114,8 +113,8 @@ func FindLink(ctx context.Context, tx *db.Tx, token string) (Link, error) {
 	return goodOrNone(db.One(ctx, tx, scanLink, `SELECT `+linkColumns+goodLink, hash, tx.Now()))
 }
 
-// UseLink uses a link up: of several uses of one token exactly one gets the link,
-// the others ErrNoLink. The refusal writes nothing, so it may end the transaction.
+// UseLink uses a link. Of several concurrent uses of one token exactly one gets the link; the
+// others get ErrNoLink. A refusal writes nothing, so it may end the transaction.
 func UseLink(ctx context.Context, tx *db.Tx, kind LinkKind, token string) (Link, error) {
 	hash, ok := linkHash(tx, token)
 	if !ok {
@@ -141,10 +140,9 @@ func goodOrNone(l Link, err error) (Link, error) {
 	return l, err
 }
 
-// Purge removes at most 500 expired links of the tenant and reports whether more
-// may be left. A used link stays until it would have expired: nothing needs it,
-// but its row says when it was used.
-func Purge(ctx context.Context, tx *db.Tx) (more bool, err error) {
+// Purge removes at most 500 expired links of the tenant and reports whether more may be left. A
+// used link stays until it expires, because its row says when it was used.
+func Purge(ctx context.Context, tx *db.Tx) (bool, error) {
 	const batch = 500
 	n, err := tx.Exec(ctx, `DELETE FROM mailed_links WHERE tenant_id = $1 AND id IN
 		(SELECT id FROM mailed_links WHERE tenant_id = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3)`, tx.Now(),

@@ -2,7 +2,7 @@ package credential
 
 import (
 	"crypto/pbkdf2"
-	"crypto/sha1" //nolint:gosec // PBKDF2-HMAC-SHA1 strings are accepted for import and replaced at the next sign-in
+	"crypto/sha1" //nolint:gosec // imported PBKDF2-HMAC-SHA1 strings are replaced at the next sign-in
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
@@ -20,29 +20,29 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
-// Limits on imported hashes. Whoever may create a user chooses these numbers and
-// every later sign-in attempt pays for them, so each scheme's memory and time are
-// bounded to about a second of one core of 2026.
+// Limits on imported hashes. A caller who creates a user chooses the parameters, and every later
+// sign-in attempt pays for them. So the limits bound each scheme to about a second of one core of
+// 2026.
 const (
 	maxPHCBytes       = 512
 	maxMemoryKiB      = 256 << 10 // argon2id and scrypt: 256 MiB
-	maxArgon2Passes   = 1 << 20   // argon2id: memory in KiB × passes (1 GiB passed over once)
+	maxArgon2Passes   = 1 << 20   // argon2id: memory in KiB × passes (1 GiB in one pass)
 	maxArgon2Lanes    = 16
 	maxScryptBlocks   = 1 << 22 // scrypt: N × r × p
 	maxBcryptCost     = 14
 	maxPBKDF2Rounds   = 2_000_000 // rounds × output blocks
 	minSaltBytes      = 4
 	maxSaltBytes      = 64
-	minSumBytes       = 16 // a shorter sum would let strangers in by chance
+	minSumBytes       = 16 // a shorter sum could match by chance
 	maxSumBytes       = 64
 	acceptedHashForms = "$argon2id$v=19$…, $2b$… (bcrypt), $scrypt$ln=…,r=…,p=…$…, $pbkdf2-sha256$… (also sha1, sha512)"
 )
 
-// ErrHash is returned for a password hash that cannot be imported.
-var ErrHash = fault.New(fault.Invalid, "credential.hash_invalid", "The password hash cannot be used.")
+// errHash is returned for a password hash that cannot be imported.
+var errHash = fault.New(fault.Invalid, "credential.hash_invalid", "The password hash cannot be used.")
 
 func hashFault(format string, args ...any) error {
-	return fault.InvalidField(ErrHash.Code, "password_hash", format, args...)
+	return fault.InvalidField(errHash.Code, "password_hash", format, args...)
 }
 
 type scheme uint8
@@ -54,8 +54,8 @@ const (
 	pbkdf2ed
 )
 
-// phc is a parsed PHC string (https://github.com/P-H-C/phc-string-format) or one
-// of the older modular-crypt forms that mean the same.
+// phc is a parsed PHC string (https://github.com/P-H-C/phc-string-format), or an older
+// modular-crypt form with the same meaning.
 type phc struct {
 	scheme scheme
 	memory uint32 // argon2id: KiB
@@ -69,9 +69,8 @@ type phc struct {
 	text   string // bcrypt: the whole string
 }
 
-// ParseHash checks that s is a password hash that Gatehouse can verify within its
-// limits and returns it in the form to store.
-func ParseHash(s string) (string, error) {
+// parseHash checks that s is a password hash within the limits, and returns the form to store.
+func parseHash(s string) (string, error) {
 	if _, err := parsePHC(s); err != nil {
 		return "", err
 	}
@@ -104,7 +103,7 @@ func parsePHC(s string) (phc, error) {
 }
 
 func parseArgon2id(parts []string) (phc, error) {
-	// Without v= the string is of Argon2 version 1.0, which computes something else.
+	// A string without v= is of Argon2 version 1.0, which computes another hash.
 	if len(parts) != 4 || parts[0] != "v=19" {
 		return phc{}, hashFault("An argon2id hash reads $argon2id$v=19$m=…,t=…,p=…$salt$hash.")
 	}
@@ -229,8 +228,8 @@ func params(s string, names ...string) ([]uint64, error) {
 	return out, nil
 }
 
-// number reads an unsigned decimal below 2^32 without sign or leading zero, so
-// that products of two cannot overflow.
+// number reads an unsigned decimal below 2^32 without sign or leading zero. So the product of two
+// cannot overflow.
 func number(s string) (uint64, error) {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || strconv.FormatUint(n, 10) != s {
@@ -239,11 +238,11 @@ func number(s string) (uint64, error) {
 	return n, nil
 }
 
-// decode64 reads base64 as the various writers do: with or without padding, and
-// with passlib's "." for "+".
+// decode64 reads base64 in the forms that exist: with or without padding, and with passlib's "."
+// for "+".
 func decode64(s string) ([]byte, error) {
 	s = strings.ReplaceAll(strings.TrimRight(s, "="), ".", "+")
-	if strings.ContainsAny(s, "\r\n") { // which the decoder would skip
+	if strings.ContainsAny(s, "\r\n") { // the decoder would skip them
 		return nil, base64.CorruptInputError(0)
 	}
 	return base64.RawStdEncoding.DecodeString(s)
@@ -253,7 +252,7 @@ func alphanumeric(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// memoryKiB is what verifying takes at its peak.
+// memoryKiB is the peak memory of verifying.
 func (h phc) memoryKiB() int64 {
 	switch h.scheme {
 	case argon2id:
@@ -264,15 +263,15 @@ func (h phc) memoryKiB() int64 {
 	return 8
 }
 
-// matches computes the hash of password and compares in constant time. It is as
-// slow as the parameters say; call it only with a place in the Hasher.
+// matches computes the hash of password and compares in constant time. It is as slow as the
+// parameters demand: call it only with a place in the Hasher.
 func (h phc) matches(password string) (bool, error) {
 	var sum []byte
 	switch h.scheme {
 	case argon2id:
 		sum = argon2.IDKey([]byte(password), h.salt, h.passes, h.memory, h.lanes, uint32(len(h.sum)))
 	case bcrypted:
-		// bcrypt reads 72 bytes and ignores the rest, as it did where the hash was made.
+		// bcrypt reads 72 bytes and ignores the rest, as it did when the hash was computed.
 		err := bcrypt.CompareHashAndPassword([]byte(h.text), []byte(password))
 		if err != nil && err != bcrypt.ErrMismatchedHashAndPassword {
 			return false, fmt.Errorf("bcrypt: %w", err)

@@ -10,8 +10,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// vectors were made by passlib 1.7 (argon2-cffi, bcrypt), whose strings are the
-// most common to be imported.
+// vectors are from passlib 1.7 (argon2-cffi, bcrypt), whose strings are the most common imports.
 var vectors = map[string][]string{
 	"correct horse": {
 		"$argon2id$v=19$m=1024,t=2,p=2$yvn/3zun9H6PcQ5h7J2z9g$vwwhKUTC8C1xTrWuIOpmSGiAvM2OZzAug6I6+KfhUeE",
@@ -38,7 +37,7 @@ func TestForeignHashes(t *testing.T) {
 	h := NewHasher(HasherConfig{Params: Params{Memory: 1024, Passes: 1, Lanes: 1}})
 	for password, hashes := range vectors {
 		for _, s := range hashes {
-			if _, err := ParseHash(s); err != nil {
+			if _, err := parseHash(s); err != nil {
 				t.Errorf("%s: %v", s, err)
 				continue
 			}
@@ -53,8 +52,8 @@ func TestForeignHashes(t *testing.T) {
 	}
 }
 
-// TestHashLimits: whoever may create a user must not be able to make every later
-// sign-in attempt cost gigabytes or minutes.
+// A caller who may create a user must not be able to make later sign-in attempts cost gigabytes or
+// minutes.
 func TestHashLimits(t *testing.T) {
 	salt, sum := "c2FsdHNhbHRzYWx0", strings.Repeat("A", 43)
 	for name, s := range map[string]string{
@@ -96,8 +95,8 @@ func TestHashLimits(t *testing.T) {
 		"only signs":                      "$$$$$$",
 		"endless":                         "$argon2id$v=19$m=65536,t=2,p=1$" + strings.Repeat("A", 1<<20) + "$" + sum,
 	} {
-		_, err := ParseHash(s)
-		if !errors.Is(err, ErrHash) || fault.Of(err) != fault.Invalid {
+		_, err := parseHash(s)
+		if !errors.Is(err, errHash) || fault.Of(err) != fault.Invalid {
 			t.Errorf("%s: %v, want it refused", name, err)
 		}
 	}

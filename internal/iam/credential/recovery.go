@@ -13,26 +13,26 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// Recovery codes are fifteen characters of Crockford's base32 in three groups:
-// 75 random bits, so that a fast hash keeps them and nobody guesses one.
+// Recovery codes are fifteen characters of Crockford's base32 in three groups: 75 random bits. They
+// cannot be guessed, so a fast hash protects them.
 const (
-	RecoveryCodes  = 10 // in a set
+	recoveryCodes  = 10 // in a set
 	recoveryLength = 15
 	recoveryGroup  = 5
 	crockford      = "0123456789abcdefghjkmnpqrstvwxyz"
 )
 
-// NewRecoveryCodes replaces the user's recovery codes by a new set and returns it;
-// it cannot be shown again.
+// NewRecoveryCodes replaces the user's recovery codes and returns the new set, which cannot be
+// shown again.
 func NewRecoveryCodes(ctx context.Context, tx *db.Tx, user id.ID) ([]secret.String, error) {
 	if _, err := tx.Exec(ctx, `DELETE FROM recovery_codes WHERE tenant_id = $1 AND user_id = $2`, user); err != nil {
 		return nil, err
 	}
 	var b strings.Builder
 	b.WriteString(`INSERT INTO recovery_codes (tenant_id, user_id, created_at, code_hash) VALUES `)
-	codes := make([]secret.String, 0, RecoveryCodes)
+	codes := make([]secret.String, 0, recoveryCodes)
 	args := []any{user, tx.Now()}
-	for i := range RecoveryCodes {
+	for i := range recoveryCodes {
 		code := newRecoveryCode()
 		if i > 0 {
 			b.WriteString(", ")
@@ -43,7 +43,7 @@ func NewRecoveryCodes(ctx context.Context, tx *db.Tx, user id.ID) ([]secret.Stri
 	}
 	if _, err := tx.Exec(ctx, b.String(), args...); err != nil {
 		if db.IsForeignKey(err) {
-			return nil, ErrUserNotFound
+			return nil, errUserNotFound
 		}
 		return nil, err
 	}
@@ -74,8 +74,8 @@ func recoveryHash(tenant, user id.ID, code string) []byte {
 	return h.Sum(nil)
 }
 
-// cleanRecovery undoes what people do to a code when they type it: case, spaces,
-// other hyphens' places, and the letters that look like digits.
+// cleanRecovery undoes what users change when they type a code: case, spaces, hyphens, and letters
+// that look like digits.
 func cleanRecovery(code string) (string, bool) {
 	if len(code) > 64 {
 		return "", false
@@ -98,16 +98,9 @@ func cleanRecovery(code string) (string, bool) {
 	return b.String(), b.Len() == recoveryLength
 }
 
-// LooksLikeRecovery reports whether code has the form of a recovery code, so that
-// one field can take either kind of code.
-func LooksLikeRecovery(code string) bool {
-	_, ok := cleanRecovery(code)
-	return ok
-}
-
-// UseRecovery uses up a recovery code: of several uses of one code exactly one is
-// Accepted. left is how many unused ones remain. Counting failures is the caller's.
-func UseRecovery(ctx context.Context, tx *db.Tx, user id.ID, code string) (out Outcome, left int, err error) {
+// UseRecovery uses a recovery code and returns how many unused ones remain. Of several concurrent
+// uses of one code exactly one is Accepted. The caller counts failures.
+func UseRecovery(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outcome, int, error) {
 	clean, ok := cleanRecovery(code)
 	if !ok {
 		return Wrong, 0, nil
@@ -120,8 +113,9 @@ func UseRecovery(ctx context.Context, tx *db.Tx, user id.ID, code string) (out O
 		return Wrong, 0, err
 	}
 	type counts struct{ left, same int }
-	c, err := db.One(ctx, tx, func(r db.Row) (c counts, err error) {
-		err = r.Scan(&c.left, &c.same)
+	c, err := db.One(ctx, tx, func(r db.Row) (counts, error) {
+		var c counts
+		err := r.Scan(&c.left, &c.same)
 		return c, err
 	}, `SELECT COUNT(CASE WHEN used_at IS NULL THEN 1 END), COUNT(CASE WHEN code_hash = $3 THEN 1 END)
 		FROM recovery_codes WHERE tenant_id = $1 AND user_id = $2`, user, hash)

@@ -12,17 +12,17 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// Bounds on the length of a password, in code points. A tenant may ask for more
-// than MinPasswordLength, never for less.
+// Bounds on the length of a password, in code points. A tenant may require more than
+// MinPasswordLength, never less.
 const (
 	MinPasswordLength = 8
 	MaxPasswordLength = 256
 )
 
-// Rules is what a tenant asks of a new password, and what the password may not repeat.
+// Rules are the requirements for a new password.
 type Rules struct {
 	MinLength int      // code points; below MinPasswordLength means MinPasswordLength
-	Not       []string // the account's email, username and names
+	Not       []string // the account's email, username and names, which it must not repeat
 }
 
 // common holds about three thousand of the passwords that attackers try first
@@ -39,28 +39,27 @@ var commonSet = sync.OnceValue(func() map[string]struct{} {
 	return set
 })
 
-// Weakness says why a password may not be used, for doors that say it in the
-// reader's language.
+// Weakness says why a password is refused, so that doors can say it in the user's language.
 type Weakness string
 
-// The weaknesses; Good is none.
+// The weaknesses. Good means that the password is acceptable.
 const (
 	Good       Weakness = ""
 	Empty      Weakness = "empty"
-	TooShort   Weakness = "too-short" // fewer code points than Rules.Shortest
+	TooShort   Weakness = "too-short" // fewer code points than the minimum
 	TooLong    Weakness = "too-long"  // more code points than MaxPasswordLength
 	Unusable   Weakness = "unusable"  // a character that RFC 8265 OpaqueString refuses
 	SameAsName Weakness = "same"      // the account's email address or a name
 	Guessable  Weakness = "guessable" // common, or one or two characters over and over
 )
 
-// Shortest is the least length of a password under r, in code points.
-func (r Rules) Shortest() int { return max(r.MinLength, MinPasswordLength) }
+// minimum returns the minimum length of a password under r, in code points.
+func (r Rules) minimum() int { return max(r.MinLength, MinPasswordLength) }
 
-// Judge returns why password may not be used under rules, or Good.
+// Judge returns why rules refuse password, or Good.
 func Judge(password secret.String, rules Rules) Weakness {
 	raw := password.Reveal()
-	// Bytes first: nothing below runs over a text that is longer than any password.
+	// Bytes first, so that the code below never reads a text longer than any password.
 	if len(raw) > MaxPasswordLength*utf8.UTFMax {
 		return TooLong
 	}
@@ -72,7 +71,7 @@ func Judge(password secret.String, rules Rules) Weakness {
 		return Unusable
 	}
 	switch n := utf8.RuneCountInString(p); {
-	case n < rules.Shortest():
+	case n < rules.minimum():
 		return TooShort
 	case n > MaxPasswordLength:
 		return TooLong
@@ -91,8 +90,7 @@ func Judge(password secret.String, rules Rules) Weakness {
 	return Good
 }
 
-// CheckPassword returns nil when password may be used under rules, else an Invalid
-// fault about the field "password" that says why not.
+// CheckPassword returns an Invalid fault about the field "password" if rules refuse the password.
 func CheckPassword(password secret.String, rules Rules) error {
 	refuse := func(format string, args ...any) error {
 		return fault.InvalidField("credential.password_refused", "password", format, args...)
@@ -101,10 +99,10 @@ func CheckPassword(password secret.String, rules Rules) error {
 	case Good:
 		return nil
 	case Empty:
-		return refuse("Choose a password of at least %d characters.", rules.Shortest())
+		return refuse("Choose a password of at least %d characters.", rules.minimum())
 	case TooShort:
 		return refuse("The password is too short. Use at least %d characters; several words work well.",
-			rules.Shortest())
+			rules.minimum())
 	case TooLong:
 		return refuse("The password is longer than %d characters. Choose a shorter one.", MaxPasswordLength)
 	case SameAsName:
@@ -117,7 +115,7 @@ func CheckPassword(password secret.String, rules Rules) error {
 	}
 }
 
-// repeats reports whether s is one or two characters over and over.
+// repeats reports whether s repeats one or two characters.
 func repeats(s string) bool {
 	r := []rune(s)
 	for i := 2; i < len(r); i++ {
@@ -128,10 +126,10 @@ func repeats(s string) bool {
 	return true
 }
 
-// prepare returns the form in which a password is hashed: RFC 8265 OpaqueString
-// (NFC, one kind of space), so that the same password typed on another keyboard
-// is the same password. What the profile refuses is taken as it is: it can only
-// match a hash that was imported from a system without the profile.
+// prepare returns the form of a password that is hashed: RFC 8265 OpaqueString (NFC, one kind of
+// space). So the same password typed on another keyboard is the same password. A text that the
+// profile refuses stays unchanged. It can only match a hash imported from a system without the
+// profile.
 func prepare(password secret.String) string {
 	if p, err := precis.OpaqueString.String(password.Reveal()); err == nil {
 		return p

@@ -11,16 +11,17 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// ErrUserNotFound says that the user of a credential is gone.
-var ErrUserNotFound = fault.New(fault.NotFound, "user.not_found", "There is no user with this id.")
+// errUserNotFound is the fault for a credential of a user that no longer exists.
+var errUserNotFound = fault.New(fault.NotFound, "user.not_found", "There is no user with this id.")
 
 func target(user id.ID) audit.Target { return audit.Target{Kind: "user", ID: user.String()} }
 
-// PasswordOf returns the PHC string of the user's password, or "" when there is
-// none: Hasher.Verify takes both.
+// PasswordOf returns the PHC string of the user's password, or "" if there is none. Hasher.Verify
+// accepts both.
 func PasswordOf(ctx context.Context, tx *db.Tx, user id.ID) (string, error) {
-	h, err := db.One(ctx, tx, func(r db.Row) (h string, err error) {
-		err = r.Scan(&h)
+	h, err := db.One(ctx, tx, func(r db.Row) (string, error) {
+		var h string
+		err := r.Scan(&h)
 		return h, err
 	}, `SELECT hash FROM passwords WHERE tenant_id = $1 AND user_id = $2`, user)
 	if errors.Is(err, db.ErrNoRows) {
@@ -29,9 +30,8 @@ func PasswordOf(ctx context.Context, tx *db.Tx, user id.ID) (string, error) {
 	return h, err
 }
 
-// SetPassword stores a hash made by Hasher.Hash or checked by ParseHash as the
-// user's password. Reset links that are still open end with it. Ending the user's
-// sessions is the caller's decision.
+// SetPassword stores a hash from Hasher.Hash or parseHash as the user's password. It ends the open
+// reset links. The caller decides whether sessions end.
 func SetPassword(ctx context.Context, tx *db.Tx, user id.ID, phc string) error {
 	if err := storePassword(ctx, tx, user, phc); err != nil {
 		return err
@@ -46,14 +46,14 @@ func storePassword(ctx context.Context, tx *db.Tx, user id.ID, phc string) error
 		ON CONFLICT (tenant_id, user_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at`, user,
 		phc, tx.Now())
 	if db.IsForeignKey(err) {
-		return ErrUserNotFound
+		return errUserNotFound
 	}
 	return err
 }
 
-// Rehash replaces the hash of the password that was just verified by one with the
-// current parameters, unless the password has been changed meanwhile. It costs no
-// round trip and is no change of the password.
+// Rehash replaces the hash of a verified password by one with the current parameters, unless the
+// password has changed meanwhile. It costs no round trip, and does not count as a change of the
+// password.
 func Rehash(tx *db.Tx, user id.ID, from, to string) {
 	tx.Later(`UPDATE passwords SET hash = $4 WHERE tenant_id = $1 AND user_id = $2 AND hash = $3`, user, from, to)
 }
@@ -67,10 +67,11 @@ type Summary struct {
 	RecoveryCodes     int // unused
 }
 
-// Of returns what the user has. One query.
+// Of returns the summary of the user's credentials. One query.
 func Of(ctx context.Context, tx *db.Tx, user id.ID) (Summary, error) {
-	return db.One(ctx, tx, func(r db.Row) (s Summary, err error) {
-		err = r.Scan(&s.PasswordChangedAt, &s.TOTPSince, &s.RecoveryCodes)
+	return db.One(ctx, tx, func(r db.Row) (Summary, error) {
+		var s Summary
+		err := r.Scan(&s.PasswordChangedAt, &s.TOTPSince, &s.RecoveryCodes)
 		s.Password, s.TOTP = !s.PasswordChangedAt.IsZero(), !s.TOTPSince.IsZero()
 		return s, err
 	}, `SELECT (SELECT changed_at FROM passwords WHERE tenant_id = $1 AND user_id = $2),

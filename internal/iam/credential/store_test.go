@@ -37,7 +37,8 @@ func newFixture(t *testing.T, d *testkit.Database) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{Database: d, c: d.Tenant(t, "acme"), totp: TOTP{Keys: keys}}
-	f.update(t, func(tx *db.Tx) (err error) {
+	f.update(t, func(tx *db.Tx) error {
+		var err error
 		f.ada, err = user.Create(t.Context(), tx, user.Profile{Email: "Ada@example.com"})
 		return err
 	})
@@ -80,14 +81,15 @@ func (f *fixture) wantAction(t *testing.T, action string, n int) {
 	}
 }
 
-// oneWinner runs use sixteen times at once, each in a transaction of its own, and
-// wants exactly one of them to win.
+// oneWinner runs use sixteen times at once, each in its own transaction. It requires exactly one of
+// them to win.
 func (f *fixture) oneWinner(t *testing.T, use func(ctx context.Context, tx *db.Tx) (won bool, err error)) {
 	t.Helper()
 	var winners atomic.Int32
 	f.Race(t, 16, func(int) {
 		var won bool
-		err := f.Update(t.Context(), f.c, func(tx *db.Tx) (err error) {
+		err := f.Update(t.Context(), f.c, func(tx *db.Tx) error {
+			var err error
 			won, err = use(t.Context(), tx)
 			return err
 		})
@@ -108,13 +110,21 @@ func TestPassword(t *testing.T) {
 		ctx := t.Context()
 		var hash string
 		read := func() {
-			f.update(t, func(tx *db.Tx) (err error) { hash, err = PasswordOf(ctx, tx, f.ada.ID); return err })
+			f.update(t, func(tx *db.Tx) error {
+				var err error
+				hash, err = PasswordOf(ctx, tx, f.ada.ID)
+				return err
+			})
 		}
 		if read(); hash != "" {
 			t.Errorf("before one was set: %q", hash)
 		}
 		var reset secret.String
-		f.update(t, func(tx *db.Tx) (err error) { reset, err = NewLink(ctx, tx, Reset, f.ada); return err })
+		f.update(t, func(tx *db.Tx) error {
+			var err error
+			reset, err = NewLink(ctx, tx, Reset, f.ada)
+			return err
+		})
 		f.update(t, func(tx *db.Tx) error { return SetPassword(ctx, tx, f.ada.ID, "$one") })
 		f.update(t, func(tx *db.Tx) error { return SetPassword(ctx, tx, f.ada.ID, "$two") })
 		if read(); hash != "$two" {
@@ -137,22 +147,23 @@ func TestPassword(t *testing.T) {
 		}
 		f.wantAction(t, "password.change", 2)
 		err := f.Update(ctx, f.c, func(tx *db.Tx) error { return SetPassword(ctx, tx, id.New(), "$x") })
-		if !errors.Is(err, ErrUserNotFound) {
+		if !errors.Is(err, errUserNotFound) {
 			t.Errorf("a password of nobody: %v", err)
 		}
 	})
 }
 
-// here is the flow or session in which an app is set up.
+// here is the flow or session that sets up an app.
 var here = id.New()
 
-// TestEnrolmentBelongsToItsPlace: who has looked at a key in another place, with a
-// stolen password, must not share it with the person who confirms.
+// An attacker who saw a key in another browser, with a stolen password, must not share it with the
+// user who confirms.
 func TestEnrolmentBelongsToItsPlace(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := newFixture(t, d)
 		ctx := t.Context()
-		enrol := func(at id.ID) (key string) {
+		enrol := func(at id.ID) string {
+			var key string
 			f.update(t, func(tx *db.Tx) error {
 				e, err := f.totp.Enrol(ctx, tx, f.ada.ID, at, "Acme", "ada")
 				key = strings.ReplaceAll(e.Secret.Reveal(), " ", "")
@@ -160,12 +171,14 @@ func TestEnrolmentBelongsToItsPlace(t *testing.T) {
 			})
 			return key
 		}
-		confirm := func(at id.ID, key string) (out Outcome) {
+		confirm := func(at id.ID, key string) Outcome {
+			var out Outcome
 			code, err := totp.GenerateCode(key, f.Clock.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.update(t, func(tx *db.Tx) (err error) {
+			f.update(t, func(tx *db.Tx) error {
+				var err error
 				out,
 					err = f.totp.Confirm(ctx, tx, f.ada.ID, at, code)
 				return err
@@ -198,11 +211,13 @@ func TestTOTP(t *testing.T) {
 		f := newFixture(t, d)
 		ctx := t.Context()
 		var e, again Enrolment
-		f.update(t, func(tx *db.Tx) (err error) {
+		f.update(t, func(tx *db.Tx) error {
+			var err error
 			e, err = f.totp.Enrol(ctx, tx, f.ada.ID, here, "Acme: Corp", "ada@example.com")
 			return err
 		})
-		f.update(t, func(tx *db.Tx) (err error) {
+		f.update(t, func(tx *db.Tx) error {
+			var err error
 			again, err = f.totp.Enrol(ctx, tx, f.ada.ID, here, "Acme: Corp", "ada@example.com")
 			return err
 		})
@@ -227,8 +242,13 @@ func TestTOTP(t *testing.T) {
 			}
 			return c
 		}
-		use := func(fn func(context.Context, *db.Tx, id.ID, string) (Outcome, error), code string) (out Outcome) {
-			f.update(t, func(tx *db.Tx) (err error) { out, err = fn(ctx, tx, f.ada.ID, code); return err })
+		use := func(fn func(context.Context, *db.Tx, id.ID, string) (Outcome, error), code string) Outcome {
+			var out Outcome
+			f.update(t, func(tx *db.Tx) error {
+				var err error
+				out, err = fn(ctx, tx, f.ada.ID, code)
+				return err
+			})
 			return out
 		}
 		want := func(what string, got, want Outcome) {
@@ -266,9 +286,10 @@ func TestTOTP(t *testing.T) {
 		}
 		f.wantAction(t, "totp.enrol", 1)
 
-		// The secret is sealed, and to its user: copied to another row it is worth nothing.
+		// The secret is sealed for its user: it does not open in another row.
 		var bob user.User
-		f.update(t, func(tx *db.Tx) (err error) {
+		f.update(t, func(tx *db.Tx) error {
+			var err error
 			bob,
 				err = user.Create(ctx, tx, user.Profile{Username: "bob"})
 			return err
@@ -301,7 +322,8 @@ func TestTOTPOneWinner(t *testing.T) {
 		f := newFixture(t, d)
 		ctx := t.Context()
 		var e Enrolment
-		f.update(t, func(tx *db.Tx) (err error) {
+		f.update(t, func(tx *db.Tx) error {
+			var err error
 			e,
 				err = f.totp.Enrol(ctx, tx, f.ada.ID, here, "Acme", "ada")
 			return err
@@ -326,13 +348,24 @@ func TestRecoveryCodes(t *testing.T) {
 		f := newFixture(t, d)
 		ctx := t.Context()
 		var codes, old []secret.String
-		f.update(t, func(tx *db.Tx) (err error) { old, err = NewRecoveryCodes(ctx, tx, f.ada.ID); return err })
-		f.update(t, func(tx *db.Tx) (err error) { codes, err = NewRecoveryCodes(ctx, tx, f.ada.ID); return err })
+		f.update(t, func(tx *db.Tx) error {
+			var err error
+			old, err = NewRecoveryCodes(ctx, tx, f.ada.ID)
+			return err
+		})
+		f.update(t, func(tx *db.Tx) error {
+			var err error
+			codes, err = NewRecoveryCodes(ctx, tx, f.ada.ID)
+			return err
+		})
 		if len(codes) != 10 {
 			t.Fatalf("%d codes", len(codes))
 		}
-		use := func(code string) (out Outcome, left int) {
-			f.update(t, func(tx *db.Tx) (err error) {
+		use := func(code string) (Outcome, int) {
+			var out Outcome
+			var left int
+			f.update(t, func(tx *db.Tx) error {
+				var err error
 				out, left,
 					err = UseRecovery(ctx, tx, f.ada.ID, code)
 				return err
@@ -355,11 +388,15 @@ func TestRecoveryCodes(t *testing.T) {
 		want("123456", Wrong, 0)
 		want(strings.Repeat("a", 1<<16), Wrong, 0)
 		want("aaaaa-bbbbb-ccccc", Wrong, 8)
-		if LooksLikeRecovery("123456") || !LooksLikeRecovery(codes[2].Reveal()) {
+		if _, ok := cleanRecovery("123456"); ok {
 			t.Error("the two kinds of code are confused")
 		}
 		var s Summary
-		f.update(t, func(tx *db.Tx) (err error) { s, err = Of(ctx, tx, f.ada.ID); return err })
+		f.update(t, func(tx *db.Tx) error {
+			var err error
+			s, err = Of(ctx, tx, f.ada.ID)
+			return err
+		})
 		if s.RecoveryCodes != 8 || s.Password || s.TOTP {
 			t.Errorf("%+v", s)
 		}
@@ -376,14 +413,23 @@ func TestLinks(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := newFixture(t, d)
 		ctx := t.Context()
-		link := func(kind LinkKind, u user.User) (s secret.String) {
-			f.update(t, func(tx *db.Tx) (err error) { s, err = NewLink(ctx, tx, kind, u); return err })
+		link := func(kind LinkKind, u user.User) secret.String {
+			var s secret.String
+			f.update(t, func(tx *db.Tx) error {
+				var err error
+				s, err = NewLink(ctx, tx, kind, u)
+				return err
+			})
 			return s
 		}
 		use := func(kind LinkKind, token string) (Link, error) {
 			var l Link
 			err := f.Update(ctx, f.c,
-				func(tx *db.Tx) (err error) { l, err = UseLink(ctx, tx, kind, token); return err })
+				func(tx *db.Tx) error {
+					var err error
+					l, err = UseLink(ctx, tx, kind, token)
+					return err
+				})
 			return l, err
 		}
 		refused := func(what string, kind LinkKind, token string) {
@@ -416,10 +462,10 @@ func TestLinks(t *testing.T) {
 		refused("a token nobody gave", Reset, other.Reveal())
 
 		late := link(Reset, f.ada)
-		f.Clock.Advance(LinkLife[Reset])
+		f.Clock.Advance(linkLife[Reset])
 		refused("an expired link", Reset, late.Reveal())
 
-		// To whom a link was mailed must not change under it.
+		// A link belongs to the address that it was mailed to.
 		moved := link(Verify, f.ada)
 		email := "ada@elsewhere.example"
 		f.update(t, func(tx *db.Tx) error {
@@ -464,13 +510,14 @@ func TestPurge(t *testing.T) {
 		f := newFixture(t, d)
 		ctx := t.Context()
 		var kept secret.String
-		f.update(t, func(tx *db.Tx) (err error) {
+		f.update(t, func(tx *db.Tx) error {
+			var err error
 			if _, err = NewLink(ctx, tx, Reset, f.ada); err == nil {
 				kept, err = NewLink(ctx, tx, Invite, f.ada)
 			}
 			return err
 		})
-		f.Clock.Advance(LinkLife[Reset])
+		f.Clock.Advance(linkLife[Reset])
 		f.update(t, func(tx *db.Tx) error {
 			if more, err := Purge(ctx, tx); more || err != nil {
 				t.Errorf("%v %v", more, err)

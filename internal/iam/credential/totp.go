@@ -20,7 +20,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// TOTP parameters: the ones every authenticator app assumes.
+// TOTP parameters that every authenticator app assumes.
 const (
 	totpPeriod  = 30 // seconds
 	totpSkew    = 1  // steps accepted before and after the current one (RFC 6238 §5.2)
@@ -28,58 +28,57 @@ const (
 	totpPurpose = "totp"
 )
 
-// Outcome is how the use of a one-time credential ended. A refusal is an outcome
-// and no error: an error would roll back the counting of it.
+// Outcome says how the use of a one-time credential ended. A refusal is not an error: an error
+// would roll back its counter.
 type Outcome uint8
 
 // The outcomes.
 const (
 	Wrong    Outcome = iota // not this user's code, or not now
-	Accepted                // right, and used up by this
+	Accepted                // right, and now used
 	Replayed                // right, but used before
 	Missing                 // the user has no such credential
-	Replaced                // the key that was shown is not the one being set up any more
+	Replaced                // the key that was shown is no longer the one being set up
 )
 
-// String returns the outcome as the audit log shows it.
+// String returns the outcome in the words of the audit log.
 func (o Outcome) String() string {
 	return [...]string{"wrong", "accepted", "replayed", "missing", "replaced"}[o]
 }
 
-// ErrTOTPEnrolled says that there is an authenticator app already.
+// ErrTOTPEnrolled is the fault for a user who already has an authenticator app.
 var ErrTOTPEnrolled = fault.New(fault.Conflict, "credential.totp_enrolled",
 	"An authenticator app is set up already. Remove it before setting up another.")
 
-// TOTP verifies authenticator apps; it holds the key ring their secrets are
-// sealed under.
+// TOTP verifies codes of authenticator apps. It holds the key ring that seals their secrets.
 type TOTP struct{ Keys *secret.KeyRing }
 
-// Enrolment is what a person needs to add the account to an authenticator app.
+// Enrolment holds what a user needs to add the account to an authenticator app.
 type Enrolment struct {
 	Secret secret.String // base32, in groups of four for typing
 	URI    secret.String // otpauth://, for a QR code
 }
 
-// Enrol begins or resumes setting up an authenticator app: issuer and account are
-// what the app will show, and at is the flow or session in whose pages it happens.
-// Until Confirm it does not count, and asking again in the same place returns the
-// same secret, so that a reloaded page stays true. Elsewhere there is a new secret
-// and the earlier one is void: nobody confirms a key that somebody else, who knew
-// the password too, has looked at before. It fails with ErrTOTPEnrolled and
-// ErrUserNotFound.
+// Enrol starts or resumes the set-up of an authenticator app. The app will show issuer and account.
+// at is the flow or session whose pages run the set-up.
+//
+// The app does not count before Confirm. Another call with the same at returns the same secret, so
+// that a reloaded page stays valid. A call with another at replaces the secret: an attacker who
+// knows the password must not have seen the key that the user confirms. It fails with
+// ErrTOTPEnrolled, or if the user does not exist.
 func (t TOTP) Enrol(ctx context.Context, tx *db.Tx, user, at id.ID, issuer, account string) (Enrolment, error) {
 	fresh := randomBytes(totpSecret)
 	sealed, err := t.Keys.Seal(tx.Tenant(), pendingOf(user, at), fresh)
 	if err != nil {
 		return Enrolment{}, err
 	}
-	// DO UPDATE that changes nothing, so that RETURNING gives the row that is there.
+	// An UPDATE that changes nothing, so that RETURNING returns the existing row.
 	f, err := db.One(ctx, tx, scanFactor,
 		`INSERT INTO totp_factors (tenant_id, user_id, secret, created_at) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (tenant_id, user_id) DO UPDATE SET last_step = totp_factors.last_step RETURNING secret, last_step, confirmed_at`,
 		user, sealed, tx.Now())
 	if db.IsForeignKey(err) {
-		return Enrolment{}, ErrUserNotFound
+		return Enrolment{}, errUserNotFound
 	}
 	if err != nil {
 		return Enrolment{}, err
@@ -105,7 +104,7 @@ func (t TOTP) Enrol(ctx context.Context, tx *db.Tx, user, at id.ID, issuer, acco
 // purposeOf binds a sealed secret to its user, so that it opens in no other row.
 func purposeOf(user id.ID) string { return totpPurpose + ":" + user.String() }
 
-// pendingOf binds a secret that is not confirmed yet to the place where it was shown too.
+// pendingOf also binds an unconfirmed secret to the flow or session that showed it.
 func pendingOf(user, at id.ID) string {
 	return totpPurpose + "-pending:" + user.String() + ":" + at.String()
 }
@@ -114,7 +113,7 @@ func enrolment(key []byte, issuer, account string) Enrolment {
 	b32 := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(key)
 	label := strings.ReplaceAll(issuer, ":", " ") + ":" + account
 	query := url.Values{"secret": {b32}, "issuer": {strings.ReplaceAll(issuer, ":", " ")}}
-	// Apps read "+" as itself: spaces must be %20.
+	// Apps read "+" literally, so spaces must be %20.
 	uri := "otpauth://totp/" + url.PathEscape(label) + "?" + strings.ReplaceAll(query.Encode(), "+", "%20")
 	var groups []string
 	for i := 0; i < len(b32); i += 4 {
@@ -129,13 +128,14 @@ type factor struct {
 	confirmedAt time.Time
 }
 
-func scanFactor(r db.Row) (f factor, err error) {
-	err = r.Scan(&f.sealed, &f.lastStep, &f.confirmedAt)
+func scanFactor(r db.Row) (factor, error) {
+	var f factor
+	err := r.Scan(&f.sealed, &f.lastStep, &f.confirmedAt)
 	return f, err
 }
 
-// Confirm ends the enrolment with a first code from the app, which is used up. at
-// is the place that Enrol was told; with another one the outcome is Replaced.
+// Confirm ends the set-up with a first code from the app, and uses that code. at is the value given
+// to Enrol; with another one the outcome is Replaced.
 func (t TOTP) Confirm(ctx context.Context, tx *db.Tx, user, at id.ID, code string) (Outcome, error) {
 	f, out, err := factorOf(ctx, tx, user, false)
 	if err != nil || out != Accepted {
@@ -156,8 +156,8 @@ func (t TOTP) Confirm(ctx context.Context, tx *db.Tx, user, at id.ID, code strin
 	if err != nil {
 		return Wrong, err
 	}
-	// The one statement that decides: of several confirmations one finds it pending,
-	// and with the very secret that the code fits.
+	// This statement decides. Of several confirmations one finds the row pending, with the secret
+	// that the code matches.
 	n, err := tx.Exec(ctx, `UPDATE totp_factors SET secret = $5, last_step = $3, confirmed_at = $4
 		WHERE tenant_id = $1 AND user_id = $2 AND confirmed_at IS NULL AND secret = $6`, user, step, tx.Now(), sealed,
 		f.sealed)
@@ -171,8 +171,8 @@ func (t TOTP) Confirm(ctx context.Context, tx *db.Tx, user, at id.ID, code strin
 	return Accepted, nil
 }
 
-// Use checks a code of a confirmed app and uses its step up: of several uses of
-// one code exactly one is Accepted. Counting failures is the caller's (iam/attempt).
+// Use checks a code of a confirmed app and uses its step. Of several concurrent uses of one code
+// exactly one is Accepted. The caller counts failures (iam/attempt).
 func (t TOTP) Use(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outcome, error) {
 	f, out, err := factorOf(ctx, tx, user, true)
 	if err != nil || out != Accepted {
@@ -186,7 +186,7 @@ func (t TOTP) Use(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outc
 	if err != nil || !ok {
 		return Wrong, err
 	}
-	// The one statement that decides: steps only go up.
+	// This statement decides: the last step only increases.
 	n,
 		err := tx.Exec(ctx,
 		`UPDATE totp_factors SET last_step = $3 WHERE tenant_id = $1 AND user_id = $2 AND last_step < $3`, user, step)
@@ -199,8 +199,8 @@ func (t TOTP) Use(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outc
 	return Accepted, nil
 }
 
-// factorOf reads the user's app; it is Missing when there is none that is
-// confirmed, or pending, as wanted.
+// factorOf reads the user's app, confirmed or pending as requested. The outcome is Missing if there
+// is none.
 func factorOf(ctx context.Context, tx *db.Tx, user id.ID, confirmed bool) (factor, Outcome, error) {
 	f, err := db.One(ctx, tx, scanFactor,
 		`SELECT secret, last_step, confirmed_at FROM totp_factors WHERE tenant_id = $1 AND user_id = $2`, user)
@@ -213,13 +213,14 @@ func factorOf(ctx context.Context, tx *db.Tx, user id.ID, confirmed bool) (facto
 	return f, Accepted, nil
 }
 
-// matchStep returns the time step whose code was given, within the accepted skew.
-// All steps are computed whatever matches.
-func matchStep(key []byte, code string, now time.Time) (step int64, ok bool, err error) {
-	code, ok = cleanDigits(code)
+// matchStep returns the time step of code, within the accepted skew. It computes all steps,
+// whichever matches.
+func matchStep(key []byte, code string, now time.Time) (int64, bool, error) {
+	code, ok := cleanDigits(code)
 	if !ok {
 		return 0, false, nil
 	}
+	var step int64
 	b32 := base32.StdEncoding.EncodeToString(key)
 	current := now.Unix() / totpPeriod
 	ok = false
@@ -254,8 +255,8 @@ func cleanDigits(code string) (string, bool) {
 	return b.String(), b.Len() == 6
 }
 
-// Remove takes away the authenticator app and the recovery codes that stand in
-// for it. It reports whether there was one.
+// Remove deletes the authenticator app and the recovery codes that replace it. It reports whether
+// there was an app.
 func (t TOTP) Remove(ctx context.Context, tx *db.Tx, user id.ID) (bool, error) {
 	n, err := tx.Exec(ctx, `DELETE FROM totp_factors WHERE tenant_id = $1 AND user_id = $2`, user)
 	if err != nil || n == 0 {

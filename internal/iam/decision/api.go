@@ -70,7 +70,7 @@ type replayInput struct {
 	}
 }
 
-// period is what was asked for, with its defaults.
+// period returns the requested period, with its defaults.
 func (in *replayInput) period(now time.Time) (Period, error) {
 	p := Period{To: now, Records: replayRecords}
 	if in.Body != nil && in.Body.To != nil {
@@ -89,16 +89,16 @@ func (in *replayInput) period(now time.Time) (Period, error) {
 	return p, nil
 }
 
-// Deps is what the operations need from others.
+// Deps are the parts of other packages that the operations need.
 type Deps struct {
 	Clock clock.Clock
 	Base  compiler.Files // the base policies, for decisions on kinds that belong to Gatehouse
 }
 
-// atOnce is how many requests that compile or replay a tenant may have under way.
+// atOnce bounds the requests of one tenant that compile or replay at the same time.
 const atOnce = 2
 
-// Operations are the management operations on decisions.
+// Operations returns the management operations on decisions.
 func Operations(deps Deps) []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/decisions", ID: "list-decisions", Action: "decision.read",

@@ -23,14 +23,14 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-// desk is the management API of policies and decisions, used as one tenant.
+// desk uses the management API of policies and decisions as one tenant.
 type desk struct {
 	t   *testing.T
 	c   caller.Caller
 	mux *http.ServeMux
 }
 
-// Admit lets everybody in as the desk's caller.
+// Admit admits every request as the desk's caller.
 func (k *desk) Admit(*http.Request, api.Op) (api.Request, error) {
 	return api.Request{Caller: k.c, Rights: role.Everything()}, nil
 }
@@ -50,8 +50,9 @@ func newDesk(t *testing.T, d *testkit.Database, c caller.Caller) *desk {
 	return k
 }
 
-// call does a request and returns the answer; want is the status it must have.
-func (k *desk) call(want int, method, path, contentType, body string) (out map[string]any) {
+// call sends a request that must have the status want, and returns the body.
+func (k *desk) call(want int, method, path, contentType, body string) map[string]any {
+	var out map[string]any
 	k.t.Helper()
 	r := httptest.NewRequestWithContext(k.t.Context(), method, "/api/v1"+path, strings.NewReader(body))
 	if contentType != "" {
@@ -87,8 +88,8 @@ func (k *desk) publish(want int, acknowledged string) map[string]any {
 		fmt.Sprintf(`{"reason": "test", "acknowledged": %q}`, acknowledged))
 }
 
-// Every parameter of the list narrows it, an item shows what the filter is about, and attributes
-// are shown of one decision only.
+// Every parameter narrows the list, an item shows what the filter matches, and only a single
+// decision shows attributes.
 func TestTheListAsItIsShown(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -181,7 +182,7 @@ func TestTheListAsItIsShown(t *testing.T) {
 		if got := k.get("/decisions/" + three); got["oversized"] != true {
 			t.Errorf("%v", got)
 		}
-		// None of it is another tenant's.
+		// Another tenant sees none of it.
 		other := newDesk(t, d, d.Tenant(t, "globex"))
 		if got := other.get("/decisions?principal=ada")["items"].([]any); len(got) != 0 {
 			t.Errorf("another tenant lists %v", got)
@@ -192,8 +193,7 @@ func TestTheListAsItIsShown(t *testing.T) {
 	})
 }
 
-// A decision is explained by the policies that gave it, whatever is in force today, by the
-// tenant's settings, and by ours where the kind is ours.
+// An explanation uses the policies that gave the answer, whatever is in force today.
 func TestADecisionIsExplainedByItsRevision(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -228,8 +228,7 @@ func TestADecisionIsExplainedByItsRevision(t *testing.T) {
 	})
 }
 
-// A replay is about a period and a number of records, and is kept where there is something to
-// publish.
+// A replay covers a period and a number of records. It is stored if the draft can be published.
 func TestAReplayIsAskedFor(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -273,7 +272,7 @@ func TestAReplayIsAskedFor(t *testing.T) {
 		if got := k.publish(409, ""); got["code"] != "policy.unacknowledged" {
 			t.Errorf("%v", got)
 		}
-		// The draft changes, and what acknowledged the old one is nothing to the new one.
+		// The acknowledgement of the old draft does not count for the new one.
 		k.put(documents("read", "write"))
 		k.call(404, "GET", "/policies/draft/replay", "", "")
 		replay(200, `{"to": "`+day(7)+`"}`)

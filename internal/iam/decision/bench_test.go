@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-// BenchmarkRecord is the CPU of this process for one decision, queued and stored on Postgres;
-// the server's own is not in it.
+// BenchmarkRecord measures the CPU of this process for one decision, queued and stored on Postgres.
+// The database's own CPU is not included.
 func BenchmarkRecord(b *testing.B) {
 	for name, docs := range map[string][]string{"single": {"d1"}, "batch50": make([]string, 50)} {
 		for i := range docs {

@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Kind says which question was answered.
+// Kind says which kind of request the engine answered.
 type Kind string
 
 // The kinds.
@@ -25,19 +25,19 @@ const (
 	Admin      Kind = "admin"      // our own management API
 )
 
-// Decision is one answer of the engine. Its messages belong to the Recorder from Record on;
-// they may be shared, but nobody may change them any more.
+// Decision is one answer of the engine. From Record on its messages belong to the Recorder. They
+// may be shared, but nothing may change them.
 type Decision struct {
 	ID   id.ID // the call id of the answer; a version 7 UUID of the answer's time
 	Kind Kind
-	Mode application.PrincipalMode // "" where there is no such choice
-	// why all was denied without asking a policy: a code such as "principal.suspended"
+	Mode application.PrincipalMode // "" if the request has no such choice
+	// Reason is a code such as "principal.suspended" if all was denied without asking a policy.
 	Reason   string
-	Revision int64 // that answered; 0 is the base policies alone
+	Revision int64 // of the policies; 0 is the base policies alone
 	Took     time.Duration
-	Size     int // about the bytes of the request: what waiting for the database keeps in memory
+	Size     int // bytes of the request, about: the memory held until the record is written
 
-	// Of a Check and all else but a Plan. Outputs[i] answers Inputs[i].
+	// Of all kinds but Plan. Outputs[i] answers Inputs[i].
 	Inputs  []*enginev1.CheckInput
 	Outputs []*enginev1.CheckOutput
 
@@ -46,17 +46,17 @@ type Decision struct {
 	PlanOutput *enginev1.PlanResourcesOutput
 }
 
-// Record is a decision as it is stored. Its Outputs have effects, policies, scopes and derived
-// roles only.
+// Record is a decision as stored. Its Outputs have effects, policies, scopes and derived roles
+// only.
 type Record struct {
 	Decision
 	At        time.Time // microseconds, from the ID
 	Actor     caller.Actor
 	RequestID string // ties the record to the answer and the server's log
-	Redacted  []Mark // what the tenant's rule took away
+	Redacted  []Mark // the values that the tenant's rule removed
 	Oversized bool   // the input was too large to keep: it has no attributes
 
-	shown []int // the inputs that a list's filter is about; nil for all
+	shown []int // the inputs that a list's filter matches; nil for all
 }
 
 // Mark says that a rule changed an input.
@@ -65,11 +65,11 @@ type Mark struct {
 	Path  string // of the rule
 }
 
-// ErrNotFound is the fault for a record that is not there.
+// ErrNotFound is the fault for a record that does not exist.
 var ErrNotFound = fault.New(fault.NotFound, "decision.not_found",
 	"There is no decision with this id. Records are kept as long as the tenant's retention says.")
 
-// askedBy returns the application that asked; zero where none did.
+// askedBy returns the application that sent the request; zero if there is none.
 func askedBy(a caller.Actor) id.ID {
 	if a.Kind == caller.Application {
 		return a.ID
@@ -77,7 +77,7 @@ func askedBy(a caller.Actor) id.ID {
 	return a.Via
 }
 
-// principal returns who was asked about; the first of several.
+// principal returns the principal of the request, or the first of several.
 func (d *Decision) principal() *enginev1.Principal {
 	if d.PlanInput != nil {
 		return d.PlanInput.GetPrincipal()
@@ -88,15 +88,15 @@ func (d *Decision) principal() *enginev1.Principal {
 	return nil
 }
 
-// key stands for an id of any length in a column. Two ids may share one, so whoever finds rows
-// by it compares what they hold.
+// key maps an id of any length to a column. Two ids may share a key, so readers compare the ids
+// too.
 func key(s string) int64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s))
 	return int64(h.Sum64())
 }
 
-// several is the key of a record that is about many principals, or about no or many resources.
+// several is the key of a record with many principals, or with no or many resources.
 const several = int64(0)
 
 func (d *Decision) principalKey() int64 {
@@ -123,7 +123,8 @@ const (
 	someConditional = 4 // a plan with a condition
 )
 
-func (d *Decision) effects() (bits int) {
+func (d *Decision) effects() int {
+	var bits int
 	for _, o := range d.Outputs {
 		for _, a := range o.GetActions() {
 			if a.GetEffect() == effectv1.Effect_EFFECT_ALLOW {

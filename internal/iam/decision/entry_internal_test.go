@@ -149,7 +149,7 @@ func TestDecodingSkipsFieldsOfLaterReleases(t *testing.T) {
 	}
 }
 
-// Both work on one buffer, as the recorder does.
+// BenchmarkBody encodes into one buffer, as the recorder does.
 func BenchmarkBody(b *testing.B) {
 	single := storedRecords()["check"]
 	single.Inputs, single.Outputs, single.Redacted = single.Inputs[:1:1], single.Outputs[:1:1], nil

@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Explained is how an answer about one resource came about.
+// Explained says how an answer about one resource came about.
 type Explained struct {
 	DecisionID id.ID      `json:"decision_id" format:"uuid"`
 	Revision   int64      `json:"revision" doc:"The policy revision that answered, and that is asked again; 0 is the base policies alone."`
@@ -27,13 +27,13 @@ type Explained struct {
 
 var errNotAResource = fault.InvalidField("request.invalid", "index", "The decision has no resource with this index.")
 
-// ErrPlan is the fault for explaining a plan: its answer is a condition, not an effect.
+// ErrPlan is the fault for explaining a plan, whose answer is a condition and not an effect.
 var ErrPlan = fault.New(fault.Conflict, "decision.plan",
 	"This decision is a plan: its answer is a condition on resources, and there is no effect to explain. Check one "+
 		"resource, and have that explained.")
 
-// Explain asks again about the resource with the given index, by the files of the record's
-// revision and today's settings, and says how the answer comes about.
+// Explain evaluates the resource with the given index again and returns how the answer comes about.
+// It uses the files of the record's revision and today's settings.
 func Explain(ctx context.Context, r Record, index int, files compiler.Files, s engine.Settings) (Explained, error) {
 	if r.PlanInput != nil {
 		return Explained{}, ErrPlan
@@ -80,15 +80,15 @@ func Explain(ctx context.Context, r Record, index int, files compiler.Files, s e
 	return x, nil
 }
 
-// Where a value comes from.
+// Sources of a value.
 const (
-	fromBody      = "body"      // of the request, as it came
-	fromRequest   = "request"   // what the request added about a principal of the directory
-	fromDirectory = "directory" // ours
+	fromBody      = "body"      // of the request
+	fromRequest   = "request"   // added by the request to a principal of the directory
+	fromDirectory = "directory" // the tenant's directory
 	fromToken     = "token"     // the access token of the request, or the JWT of its auxData
 )
 
-// source says where the value at a path of the input comes from.
+// source returns where the value at a path of the input comes from.
 func source(mode application.PrincipalMode, in *enginev1.CheckInput, path string) string {
 	path, ofRequest := strings.CutPrefix(path, "request.")
 	switch {

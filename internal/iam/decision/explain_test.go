@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-// A denied answer leads to the condition that failed, the values it saw and their source.
+// A denied answer leads to the condition that failed, the values it read and their sources.
 func TestADenialIsExplained(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
 	files := documents("read", "write if R.attr.owner == P.id && P.attr.team.name == 'blue' && P.attr.request.urgent")
@@ -64,7 +64,7 @@ func TestADenialIsExplained(t *testing.T) {
 	}
 }
 
-// What keeps an explanation from being exact is said of the resource that it is about.
+// An explanation says, for its resource, why it is not exact.
 func TestAnExplanationSaysWhatItLacks(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
 	files := documents("read", "write if R.attr.owner == P.id")
@@ -118,10 +118,12 @@ func TestAnExplanationSaysWhatItLacks(t *testing.T) {
 	}
 }
 
-// Each value says where it came from, by how the application names principals and whose kind it is.
+// The source of each value depends on the principal mode of the application and on the kind of
+// resource.
 func TestValuesSayTheirSource(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
-	const condition = `R.attr.owner == P.id && P.attr.amr != [] && P.attr.request.urgent != true && P.scope != "x" && request.aux_data.jwt.sub != "x" && G.open != true && P.roles != []`
+	const condition = `R.attr.owner == P.id && P.attr.amr != [] && P.attr.request.urgent != true && ` +
+		`P.scope != "x" && request.aux_data.jwt.sub != "x" && G.open != true && P.roles != []`
 	for _, c := range []struct {
 		mode application.PrincipalMode
 		kind string

@@ -114,8 +114,8 @@ func TestDecisionsAreListedNewestFirstAndFiltered(t *testing.T) {
 	})
 }
 
-// A filter on what has no column searches a bounded number of records for a page, and goes on with
-// the next.
+// A filter without a column searches a bounded number of records for a page, and the next page
+// continues.
 func TestAPageSearchesABoundedNumber(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -151,8 +151,8 @@ func TestAPageSearchesABoundedNumber(t *testing.T) {
 	})
 }
 
-// The indexes that a list by principal and by resource needs are used, under row-level
-// security too: the plan of SQLite is proved by kit/db, that of Postgres here.
+// Lists by principal and by resource use their indexes, under row-level security too. kit/db proves
+// the plan of SQLite; this test proves that of Postgres.
 func TestListsUseTheirIndexes(t *testing.T) {
 	d := testkit.Open(t, testkit.Postgres(t))
 	acme := d.Tenant(t, "acme")
@@ -162,8 +162,9 @@ func TestListsUseTheirIndexes(t *testing.T) {
 		`id = '01890000-0000-7000-8000-000000000000'`:                   "pkey",
 	} {
 		var plan []string
-		if err := d.View(ctx, acme, func(tx *db.Tx) (err error) {
-			plan, err = db.List(ctx, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) },
+		if err := d.View(ctx, acme, func(tx *db.Tx) error {
+			var err error
+			plan, err = db.List(ctx, tx, db.Column[string],
 				`EXPLAIN SELECT id, revision, body FROM decisions WHERE tenant_id = $1 AND `+query+
 					` ORDER BY id DESC LIMIT 10`)
 			return err
@@ -193,7 +194,8 @@ func TestOldRecordsAreDeleted(t *testing.T) {
 		r.Close()
 		batches := 0
 		for more := true; more; batches++ {
-			if err := d.Update(ctx, acme, func(tx *db.Tx) (err error) {
+			if err := d.Update(ctx, acme, func(tx *db.Tx) error {
+				var err error
 				more, err = decision.Purge(ctx, tx, 30*24*time.Hour, 4)
 				return err
 			}); err != nil {
@@ -210,7 +212,7 @@ func TestOldRecordsAreDeleted(t *testing.T) {
 	})
 }
 
-// A month that no tenant keeps any more goes as a whole; audit events stay.
+// A month outside every retention is dropped as a whole; audit events stay.
 func TestExpiredPartitionsAreDropped(t *testing.T) {
 	d := testkit.Open(t, testkit.Postgres(t))
 	acme := d.Tenant(t, "acme")
@@ -223,10 +225,13 @@ func TestExpiredPartitionsAreDropped(t *testing.T) {
 		d.Clock.Advance(31 * 24 * time.Hour)
 	}
 	r.Close()
-	partitions := func() (names []string) {
-		if err := d.SystemView(ctx, acme, "test", func(st *db.SystemTx) (err error) {
-			names, err = db.SystemList(ctx, st, func(r db.Row) (s string, err error) { return s, r.Scan(&s) },
-				`SELECT c.relname::text FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid WHERE c.relkind = 'r' AND c.relname LIKE '%_2026_0_' ORDER BY 1`)
+	partitions := func() []string {
+		var names []string
+		if err := d.SystemView(ctx, acme, "test", func(st *db.SystemTx) error {
+			var err error
+			names, err = db.SystemList(ctx, st, db.Column[string],
+				`SELECT c.relname::text FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid
+					WHERE c.relkind = 'r' AND c.relname LIKE '%_2026_0_' ORDER BY 1`)
 			return err
 		}); err != nil {
 			t.Fatal(err)

@@ -10,14 +10,14 @@ import (
 )
 
 var (
-	// partRE finds the words that lead to attributes, wholeRE those of them that a name follows.
+	// partRE matches words that lead to attributes; wholeRE matches those that a name follows.
 	partRE  = regexp.MustCompile(`\b(?:attr|jwts?|claims|aux_?[dD]ata)\b`)
 	namedRE = regexp.MustCompile(`\b(?:attr|jwts?|claims|aux_?[dD]ata)\b\s*(?:\.\s*[A-Za-z_]|\[\s*["'])`)
 )
 
-// mayRead returns what tells whether policies may look at the attribute that a redaction rule
-// took away. It reads their text and errs to the safe side: a policy that has the attribute's
-// name anywhere may read it, and so may one that uses attributes other than by their names.
+// mayRead returns a function that reports whether policies may read the attribute that a redaction
+// rule removed. It searches their text and errs on the safe side. A policy may read the attribute
+// if it contains the name anywhere, or uses attributes other than by name.
 func mayRead(files compiler.Files, s engine.Settings) func(rulePath string) bool {
 	var texts []string
 	whole := false

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	settingsSize = 50_000    // tenants whose settings a replica keeps copies of
+	settingsSize = 50_000    // tenants whose settings a replica caches
 	maxBody      = 256 << 10 // bytes of a stored record; a larger one loses its attributes
 	hashPurpose  = "decision redaction"
 )
@@ -35,7 +35,7 @@ type recorded struct {
 	requestID string
 }
 
-// NewRecorder starts a recorder; Close ends it. Hashes of redacted values are keyed by the ring.
+// NewRecorder starts a recorder; Close ends it. The ring keys the hashes of redacted values.
 func NewRecorder(d *db.DB, ring *secret.KeyRing, log *slog.Logger) *Recorder {
 	r := &Recorder{settings: settingsOf{d, cache.New[struct{}](cache.Options[[]rule]{Max: settingsSize})}, ring: ring}
 	d.Watch(r.Drop)
@@ -47,8 +47,8 @@ func NewRecorder(d *db.DB, ring *secret.KeyRing, log *slog.Logger) *Recorder {
 	return r
 }
 
-// Record queues a decision and never waits: when the queue is full, or holds too much, the
-// decision is dropped and counted. Redaction and marshalling are the writer's, not the caller's.
+// Record queues a decision and never waits. If the queue is full it drops and counts the decision.
+// Redaction and encoding happen later, outside the caller's request.
 func (r *Recorder) Record(c caller.Caller, d Decision) {
 	r.Put(c.Tenant, recorded{d, c.Actor, c.RequestID}, d.Size)
 }
@@ -59,11 +59,11 @@ func (r *Recorder) rows(ctx context.Context, c caller.Caller, records []recorded
 		return nil, fmt.Errorf("the redaction rule cannot be read: %w", err)
 	}
 	hash := func(b []byte) string {
-		sum, _ := r.ring.MAC(r.ring.Current(), c.Tenant, hashPurpose, b) // the ring has its current key
+		sum, _ := r.ring.MAC(r.ring.Current(), c.Tenant, hashPurpose, b) // cannot fail for the current key
 		return hashText(r.ring.Current(), sum)
 	}
 	values := make([]any, 0, 7*len(records))
-	size := 0 // a record is about as large as its request
+	size := 0 // a record has about the size of its request
 	for _, d := range records {
 		size += 512 + d.Size
 	}
@@ -85,7 +85,7 @@ func (r *Recorder) rows(ctx context.Context, c caller.Caller, records []recorded
 			rec.strip()
 			bodies, err = rec.encode(bodies[:start])
 		}
-		if err == nil && len(bodies)-start > maxBody { // names alone
+		if err == nil && len(bodies)-start > maxBody { // its names alone are too large
 			err = fmt.Errorf("a record of %d bytes", len(bodies)-start)
 		}
 		if err != nil {
@@ -98,7 +98,7 @@ func (r *Recorder) rows(ctx context.Context, c caller.Caller, records []recorded
 	return values, wrong
 }
 
-// trim leaves of the outputs what is stored.
+// trim removes from the outputs what is not stored.
 func (r *Record) trim() {
 	outputs := make([]*enginev1.CheckOutput, len(r.Outputs))
 	for i, o := range r.Outputs {

@@ -55,7 +55,7 @@ func attr(t testing.TB, m map[string]any) map[string]*structpb.Value {
 	return value(t, m).GetStructValue().GetFields()
 }
 
-// asked is a check of one action on documents, all of which are decided the same.
+// asked is a check of one action on documents, all with the same effect.
 func asked(t testing.TB, d *testkit.Database, principal, action string, effect effectv1.Effect,
 	documents ...string) decision.Decision {
 	t.Helper()
@@ -80,10 +80,15 @@ func asked(t testing.TB, d *testkit.Database, principal, action string, effect e
 }
 
 func list(t testing.TB, d *testkit.Database, c caller.Caller, f decision.Filter,
-	p page.Request) (l page.List[decision.Record]) {
+	p page.Request) page.List[decision.Record] {
+	var l page.List[decision.Record]
 	t.Helper()
 	if err := d.View(ctx, c,
-		func(tx *db.Tx) (err error) { l, err = decision.List(ctx, tx, f, p); return err }); err != nil {
+		func(tx *db.Tx) error {
+			var err error
+			l, err = decision.List(ctx, tx, f, p)
+			return err
+		}); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -97,13 +102,17 @@ func TestARecordIsWhatWasDecided(t *testing.T) {
 		c.RequestID = "req-1"
 		r := recorder(t, d)
 		one := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_DENY, "d1", "d2", "d3")
-		// not what the others have
+		// differs from the others
 		one.Inputs[1].AuxData = &enginev1.AuxData{Jwt: attr(t, map[string]any{"sub": "ada"})}
 		r.Record(c, one)
 		r.Close()
 		var got decision.Record
 		get := func(c caller.Caller) error {
-			return d.View(ctx, c, func(tx *db.Tx) (err error) { got, err = decision.Get(ctx, tx, one.ID); return err })
+			return d.View(ctx, c, func(tx *db.Tx) error {
+				var err error
+				got, err = decision.Get(ctx, tx, one.ID)
+				return err
+			})
 		}
 		if err := get(acme); err != nil {
 			t.Fatal(err)
@@ -136,7 +145,7 @@ func TestTheRecorderCountsWhatItLoses(t *testing.T) {
 		nameless := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "x")
 		nameless.ID = id.ID{}
 		r.Record(acme, nameless)
-		// no text of a database, but a record
+		// text that a database column rejects
 		r.Record(acme, asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "x\x00\xff"))
 		huge := asked(t, d, "ada", "read", effectv1.Effect_EFFECT_ALLOW, "x")
 		huge.Size = 1 << 30
@@ -148,7 +157,7 @@ func TestTheRecorderCountsWhatItLoses(t *testing.T) {
 	})
 }
 
-// Names alone may be too large; then there is no record, and its neighbours in the batch are
+// Names alone may be too large. Then the record is lost, but its neighbours in the batch are
 // stored.
 func TestARecordOfNamesIsBoundedToo(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
@@ -165,7 +174,7 @@ func TestARecordOfNamesIsBoundedToo(t *testing.T) {
 	})
 }
 
-// A plan is too large by its principal's claims or by its condition; neither stays.
+// A plan can be too large by its principal's claims or by its condition. Neither is stored.
 func TestAnOversizedPlanKeepsItsNames(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")

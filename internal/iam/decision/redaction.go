@@ -14,13 +14,13 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// What a rule does to the value at its path.
+// How a rule changes the value at its path.
 const (
 	Drop = "drop" // the value is not stored
-	Hash = "hash" // a keyed hash is stored: equal values of a tenant can be told, the value cannot
+	Hash = "hash" // a keyed hash is stored: it shows which values are equal, and nothing else
 )
 
-// Rule says what of an input is not stored as it is.
+// Rule names a value of an input that is not stored as it is.
 type Rule struct {
 	Path string `json:"path" minLength:"1" maxLength:"500" example:"principal.attr.email" doc:"principal.attr.…, resource.attr.… or auxData.jwt.…, down to the attribute. A * stands for every name, \\. for a dot in a name. A list's elements are all looked at."`
 	How  string `json:"how" enum:"drop,hash" doc:"drop leaves the value out; hash keeps a keyed hash of it, which is equal where values are."`
@@ -33,7 +33,7 @@ const (
 	ofAuxData   = "auxData.jwt"
 )
 
-// rule is a Rule that was read.
+// rule is a parsed Rule.
 type rule struct {
 	Rule
 	part  string
@@ -74,8 +74,9 @@ func (r Rule) compile() (rule, error) {
 			"principal.attr.email or resource.attr.owner.*.")
 }
 
-// splitPath splits at dots that no backslash stands before.
-func splitPath(s string) (names []string) {
+// splitPath splits at dots that do not follow a backslash.
+func splitPath(s string) []string {
+	var names []string
 	var name strings.Builder
 	for i := 0; i < len(s); i++ {
 		switch {
@@ -92,8 +93,8 @@ func splitPath(s string) (names []string) {
 	return append(names, name.String())
 }
 
-// redact takes from r what the rules say, in copies: messages are shared. hash is asked for
-// what stands in a hashed value's place.
+// redact applies the rules to r, in copies because messages are shared. hash returns the text that
+// replaces a hashed value.
 func (r *Record) redact(rules []rule, hash func([]byte) string) {
 	if len(rules) == 0 {
 		return
@@ -109,7 +110,7 @@ func (r *Record) redact(rules []rule, hash func([]byte) string) {
 		}
 		r.PlanInput = in
 	}
-	if r.PlanOutput != nil && len(x.marks) > 0 { // a condition repeats attributes of the principal
+	if r.PlanOutput != nil && len(x.marks) > 0 { // a condition can repeat attributes of the principal
 		r.withoutCondition()
 	}
 	r.Inputs = slices.Clone(r.Inputs)
@@ -137,14 +138,16 @@ func (r *Record) redact(rules []rule, hash func([]byte) string) {
 	})
 }
 
-// withoutCondition leaves of a plan's answer its kind.
+// withoutCondition removes all but the kind from the answer of a plan.
 func (r *Record) withoutCondition() {
 	r.PlanOutput = &enginev1.PlanResourcesOutput{
 		Filter: &enginev1.PlanResourcesFilter{Kind: r.PlanOutput.GetFilter().GetKind()}}
 }
 
 func shallowPlan(in *enginev1.PlanResourcesInput) *enginev1.PlanResourcesInput {
-	return &enginev1.PlanResourcesInput{RequestId: in.RequestId, Action: in.Action, Actions: in.Actions, Principal: in.Principal, Resource: in.Resource, AuxData: in.AuxData} //nolint:staticcheck // action is how older clients ask
+	//nolint:staticcheck // older clients send action
+	return &enginev1.PlanResourcesInput{RequestId: in.RequestId, Action: in.Action, Actions: in.Actions,
+		Principal: in.Principal, Resource: in.Resource, AuxData: in.AuxData}
 }
 
 type redactor struct {
@@ -175,7 +178,7 @@ func (x *redactor) auxData(a *enginev1.AuxData) *enginev1.AuxData {
 	return out
 }
 
-// attr applies every rule on the part to its attributes.
+// attr applies every rule about the part to its attributes.
 func (x *redactor) attr(part string, input int, attr map[string]*structpb.Value) map[string]*structpb.Value {
 	for _, r := range x.rules {
 		if r.part != part {
@@ -189,7 +192,7 @@ func (x *redactor) attr(part string, input int, attr map[string]*structpb.Value)
 	return attr
 }
 
-// fields returns attr without what the path leads to, and whether there was any of it.
+// fields returns attr without the value at path, and whether it was there.
 func (x *redactor) fields(attr map[string]*structpb.Value, path []string, how string) (map[string]*structpb.Value,
 	bool) {
 	names := []string{path[0]}
@@ -221,7 +224,7 @@ func (x *redactor) fields(attr map[string]*structpb.Value, path []string, how st
 	return out, out != nil
 }
 
-// value is fields for a value that may be a map, or a list of them.
+// value is fields for a value that may be a map, or a list of maps.
 func (x *redactor) value(v *structpb.Value, path []string, how string) (*structpb.Value, bool) {
 	switch v.GetKind().(type) {
 	case *structpb.Value_StructValue:
@@ -245,7 +248,7 @@ func (x *redactor) value(v *structpb.Value, path []string, how string) (*structp
 	return v, false
 }
 
-// instead returns what is stored in place of v; nil for nothing.
+// instead returns the value to store in place of v; nil for none.
 func (x *redactor) instead(v *structpb.Value, how string) *structpb.Value {
 	if how == Drop {
 		return nil
@@ -257,7 +260,7 @@ func (x *redactor) instead(v *structpb.Value, how string) *structpb.Value {
 	return structpb.NewStringValue(x.hash(b))
 }
 
-// strip takes all attributes: what is left of an input too large to keep.
+// strip removes all attributes of an input that is too large.
 func (r *Record) strip() {
 	r.Oversized = true
 	bare := []rule{
@@ -269,10 +272,10 @@ func (r *Record) strip() {
 	if r.PlanOutput != nil {
 		r.withoutCondition()
 	}
-	r.Redacted = nil // their paths may be what is too large
+	r.Redacted = nil // their paths may be too large themselves
 }
 
-// hashText is what a hash looks like in a record.
+// hashText is the form of a hash in a record.
 func hashText(keyID string, sum [32]byte) string {
 	return "hash:" + keyID + ":" + base64.RawURLEncoding.EncodeToString(sum[:16])
 }

@@ -150,7 +150,11 @@ func TestSettingsAreChecked(t *testing.T) {
 		var got decision.Settings
 		read := func() {
 			if err := d.View(ctx, acme,
-				func(tx *db.Tx) (err error) { got, err = decision.ReadSettings(ctx, tx); return err }); err != nil {
+				func(tx *db.Tx) error {
+					var err error
+					got, err = decision.ReadSettings(ctx, tx)
+					return err
+				}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -168,8 +172,7 @@ func TestSettingsAreChecked(t *testing.T) {
 	})
 }
 
-// What is asked about several principals, by tokens of other names, and as a plan is redacted
-// alike.
+// Redaction covers several principals, tokens of other names, and plans.
 func TestRedactionReachesEveryPart(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -223,7 +226,7 @@ func TestRedactionReachesEveryPart(t *testing.T) {
 	})
 }
 
-// A plan's condition stays where the rule took nothing that it could repeat.
+// A plan keeps its condition if the rule removed nothing that it could repeat.
 func TestAPlanWithoutWhatTheRuleTakesKeepsItsCondition(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -250,7 +253,7 @@ func TestAPlanWithoutWhatTheRuleTakesKeepsItsCondition(t *testing.T) {
 	})
 }
 
-// Equal values of a tenant have equal hashes; those of two tenants cannot be compared.
+// Equal values of one tenant have equal hashes. Hashes of two tenants cannot be compared.
 func TestHashesAreOfOneTenant(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		r := recorder(t, d)
@@ -282,7 +285,7 @@ func TestHashesAreOfOneTenant(t *testing.T) {
 	})
 }
 
-// A rule that cannot be read loses the record, rather than storing what it may be about.
+// If the rule cannot be read, the record is lost, because the rule may apply to it.
 func TestWithoutTheRuleNothingIsStored(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		globex := d.Tenant(t, "globex")
@@ -315,7 +318,7 @@ func TestWithoutTheRuleNothingIsStored(t *testing.T) {
 	})
 }
 
-// A rule counts for what is decided after it was set, on a recorder that knew the one before.
+// A new rule applies to later decisions, on a recorder that cached the old one.
 func TestANewRuleCounts(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -336,8 +339,9 @@ func TestANewRuleCounts(t *testing.T) {
 			}
 		}
 		var events []string
-		if err := d.View(ctx, acme, func(tx *db.Tx) (err error) {
-			events, err = db.List(ctx, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) },
+		if err := d.View(ctx, acme, func(tx *db.Tx) error {
+			var err error
+			events, err = db.List(ctx, tx, db.Column[string],
 				`SELECT action FROM audit_events WHERE tenant_id = $1`)
 			return err
 		}); err != nil || len(events) != 1 || events[0] != "settings.update" {

@@ -21,13 +21,13 @@ import (
 
 // Bounds of a replay.
 const (
-	replayDays    = 7 // of a replay that names no beginning
+	replayDays    = 7 // the period of a replay without a beginning
 	replayRecords = 10_000
 	replayTime    = 20 * time.Second
-	maxFlips      = 2000 // groups; a draft that flips more is stopped there
+	maxFlips      = 2000 // groups; a replay that finds more stops
 )
 
-// Report is what a draft would have answered instead.
+// Report says how the draft would have answered.
 type Report struct {
 	ID           id.ID     `json:"id" format:"uuid"`
 	At           time.Time `json:"at"`
@@ -49,7 +49,7 @@ type Report struct {
 	ChangedPlans []Flip       `json:"changed_plans" doc:"Plans whose condition would be another one."`
 	Acknowledge  string       `json:"acknowledge,omitempty" doc:"Give this as acknowledged to publish the draft, to say that the new ALLOWs of all its replays are meant."`
 
-	digest string // of NewAllows; "" where there are none
+	digest string // of NewAllows; "" if there are none
 }
 
 // UnableView counts records that could not be replayed.
@@ -58,8 +58,8 @@ type UnableView struct {
 	Records int    `json:"records"`
 }
 
-// Flip is an answer that would be another one: of a principal, a resource and an action, as
-// often as it was given.
+// Flip is a changed answer about a principal, a resource and an action, with its number of
+// occurrences.
 type Flip struct {
 	Principal    string    `json:"principal"`
 	ResourceKind string    `json:"resource_kind"`
@@ -76,10 +76,10 @@ type Flip struct {
 
 type flipped struct{ principal, kind, resource, action, before, after string }
 
-// replay collects what a draft answers otherwise.
+// replay collects the changed answers.
 type replay struct {
 	draft  *engine.Evaluator
-	reads  func(path string) bool // whether the draft may look at a redacted attribute
+	reads  func(path string) bool // whether the draft may read a redacted attribute
 	report Report
 	flips  map[flipped]*Flip
 	unable map[string]int
@@ -88,7 +88,7 @@ type replay struct {
 // record replays one record.
 func (p *replay) record(ctx context.Context, r *Record) error {
 	why, err := p.answer(ctx, r)
-	if err != nil { // the time is over: another replay has to begin with this record
+	if err != nil { // out of time: the next replay starts with this record
 		return err
 	}
 	p.report.Records++
@@ -106,8 +106,8 @@ func (p *replay) record(ctx context.Context, r *Record) error {
 
 const unaffected = "unaffected"
 
-// answer compares the draft's answer with the recorded one. why says why it could not.
-func (p *replay) answer(ctx context.Context, r *Record) (why string, err error) {
+// answer compares the draft's answer with the recorded one. It returns why it could not, or "".
+func (p *replay) answer(ctx context.Context, r *Record) (string, error) {
 	switch {
 	case r.Reason != "" && r.PlanInput == nil && r.principalKey() == several:
 		return "some of several principals were refused", nil
@@ -152,7 +152,7 @@ func (p *replay) answer(ctx context.Context, r *Record) (why string, err error) 
 	return "", nil
 }
 
-// effect is a's; what was not answered is denied.
+// effect returns the effect of a; a missing answer is a deny.
 func effect(a *enginev1.CheckOutput_ActionEffect) effectv1.Effect {
 	if a == nil {
 		return effectv1.Effect_EFFECT_DENY
@@ -160,7 +160,7 @@ func effect(a *enginev1.CheckOutput_ActionEffect) effectv1.Effect {
 	return a.GetEffect()
 }
 
-func (p *replay) plan(ctx context.Context, r *Record) (why string, err error) {
+func (p *replay) plan(ctx context.Context, r *Record) (string, error) {
 	if engine.Reserved(r.PlanInput.GetResource().GetKind()) {
 		return unaffected, nil
 	}
@@ -182,7 +182,7 @@ func (p *replay) plan(ctx context.Context, r *Record) (why string, err error) {
 
 func (p *replay) flip(r *Record, f flipped, by string) {
 	x := p.flips[f]
-	if x == nil { // the newest comes first
+	if x == nil { // records come newest first
 		x = &Flip{Principal: f.principal, ResourceKind: f.kind, ResourceID: f.resource, Action: f.action,
 			Before: f.before, After: f.after, Policy: by, Last: r.At, Decision: r.ID}
 		p.flips[f] = x
@@ -202,7 +202,7 @@ var allows = map[string]int{
 	enginev1.PlanResourcesFilter_KIND_UNSPECIFIED.String():    0,
 }
 
-// finish sorts what was found into the report.
+// finish sorts the findings into the report.
 func (p *replay) finish() Report {
 	r := p.report
 	r.NewAllows, r.NewDenies, r.ChangedPlans, r.Unreplayable = []Flip{}, []Flip{}, []Flip{}, []UnableView{}
@@ -231,7 +231,7 @@ func (p *replay) finish() Report {
 	return r
 }
 
-// digest stands for a set of new ALLOWs, however often each was asked.
+// digest identifies a set of new ALLOWs, regardless of their counts.
 func digest(flips []Flip) string {
 	if len(flips) == 0 {
 		return ""

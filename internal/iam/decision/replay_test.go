@@ -18,7 +18,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-// documents is a policy on documents: rules of employees.
+// documents is a policy on documents with rules for employees.
 func documents(rules ...string) compiler.Files {
 	text := "apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: document\n  version: default\n  rules:\n"
 	for _, r := range rules {
@@ -45,7 +45,7 @@ func evaluator(t testing.TB, files compiler.Files) *engine.Evaluator {
 	return e
 }
 
-// decided asks the policies and returns the record of it, as the doors make one.
+// decided checks the policies and returns the decision as a door builds it.
 func decided(t testing.TB, d *testkit.Database, e *engine.Evaluator, principal, action string,
 	docs ...string) decision.Decision {
 	t.Helper()
@@ -127,8 +127,8 @@ func TestReplayShowsWhatADraftWouldFlip(t *testing.T) {
 			t.Errorf("the same policies flip %v %v", same.NewAllows, same.NewDenies)
 		}
 
-		// In parts: each goes on where the one before stopped. The two that no draft changes count
-		// in none.
+		// In parts: each continues the one before. The two records that no draft changes count in
+		// none.
 		p.Records = 2
 		seen, rounds := 0, 0
 		for ; rounds < 10; rounds++ {
@@ -147,7 +147,7 @@ func TestReplayShowsWhatADraftWouldFlip(t *testing.T) {
 	})
 }
 
-// What redaction took makes a record unreplayable only where the draft may look at it.
+// A redacted record cannot be replayed only if the draft may read the removed value.
 func TestReplayCountsWhatRedactionTook(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
 	acme := d.Tenant(t, "acme")
@@ -220,7 +220,7 @@ func TestReplayComparesPlans(t *testing.T) {
 	}
 }
 
-// Answers that no policies of the tenant's gave are none that a draft changes, whatever it says.
+// A draft cannot change answers that no policies of the tenant gave.
 func TestReplayPassesOverWhatNoDraftChanges(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -245,7 +245,7 @@ func TestReplayPassesOverWhatNoDraftChanges(t *testing.T) {
 		refused.PlanOutput = &enginev1.PlanResourcesOutput{
 			Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED}}
 		r.Record(acme, refused)
-		// Of two principals one was refused: which, the record does not say.
+		// One of two principals was refused. The record does not say which.
 		both := asked(t, d, "ada", "write", deny, "d1", "d2")
 		both.Inputs[1].Principal = &enginev1.Principal{Id: "eve", Roles: []string{"employee"}}
 		both.Reason = "principal.unknown"
@@ -262,8 +262,8 @@ func TestReplayPassesOverWhatNoDraftChanges(t *testing.T) {
 	})
 }
 
-// However many calls of the management API and sign-ins there are, a replay with a small limit
-// reaches the tenant's own records behind them.
+// A replay with a small limit reaches the tenant's own records behind many management calls and
+// sign-ins.
 func TestALimitCountsWhatADraftCanChange(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -297,7 +297,7 @@ func TestALimitCountsWhatADraftCanChange(t *testing.T) {
 	})
 }
 
-// Who, what and which action are told apart; the same of them is one flip, however often.
+// A flip is one principal, resource and action, however often it occurred.
 func TestFlipsAreOfAPrincipalAResourceAndAnAction(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -324,7 +324,7 @@ func TestFlipsAreOfAPrincipalAResourceAndAnAction(t *testing.T) {
 	})
 }
 
-// Records of one moment are in one part: the next part begins before it.
+// Records of one moment are in one part: the next part starts before that moment.
 func TestPartsOfAReplayPassOverNothing(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -361,7 +361,7 @@ func TestPartsOfAReplayPassOverNothing(t *testing.T) {
 	})
 }
 
-// A draft that flips everything is stopped: the report is bounded, and says so.
+// A replay of a draft that flips everything stops; its report is bounded and says so.
 func TestAReplayIsBoundedInFlips(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
 	acme := d.Tenant(t, "acme")
@@ -384,7 +384,7 @@ func TestAReplayIsBoundedInFlips(t *testing.T) {
 	}
 }
 
-// A record that the draft has no answer to counts as one that cannot be replayed.
+// A record that the draft cannot answer counts as one that cannot be replayed.
 func TestADraftThatCannotAnswer(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
 	acme := d.Tenant(t, "acme")
@@ -407,7 +407,7 @@ func TestADraftThatCannotAnswer(t *testing.T) {
 	}
 }
 
-// A rule for every attribute took one that the draft may read; so may a schema that rejects.
+// A rule for every attribute removes one that the draft may read. So may a schema that rejects.
 func TestReplayErrsToTheSafeSide(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
 	rejecting := engine.DefaultSettings()
@@ -450,7 +450,7 @@ func TestReplayErrsToTheSafeSide(t *testing.T) {
 	}
 }
 
-// A plan's condition that redaction took cannot be compared, and is counted as that; a kind can.
+// A plan's condition that redaction removed cannot be compared, and is counted; a kind can.
 func TestReplayCountsConditionsThatRedactionTook(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")

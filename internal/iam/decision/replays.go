@@ -20,8 +20,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// maxReplays is how many replays of one version of a draft are kept: all of them count when
-// it is published.
+// maxReplays bounds the stored replays of one version of a draft. All of them count when it is
+// published.
 const maxReplays = 100
 
 var (
@@ -38,14 +38,14 @@ var (
 	errPeriod = fault.InvalidField("request.invalid", "from", "The period must begin before it ends.")
 )
 
-// Period says which records a replay is about.
+// Period selects the records of a replay.
 type Period struct {
 	From, To time.Time // From inclusive, To exclusive
-	Records  int       // that a draft can change, at most; more where several are of the last one's microsecond
+	Records  int       // at most, of those that a draft can change; more if several share the last microsecond
 }
 
-// Replay answers the records of a period anew by a draft, the newest first, until it has seen
-// them all or met a limit.
+// Replay answers the records of a period again with a draft, the newest first. It stops at the end
+// of the period or at a limit.
 func Replay(ctx context.Context, d *db.DB, c caller.Caller, draft *engine.Evaluator, files compiler.Files,
 	s engine.Settings, p Period) (Report, error) {
 	return replayWithin(ctx, replayTime, d, c, draft, files, s, p)
@@ -64,12 +64,11 @@ func replayWithin(ctx context.Context, bound time.Duration, d *db.DB, c caller.C
 			return f.scan(limited, tx, after, scanRows)
 		})
 		for i := 0; err == nil && i < len(rows); i++ {
-			// Never between two records of one moment: what goes on from Until would pass over the
+			// Never stop between two records of one moment: the replay from Until would skip the
 			// second.
 			between := !rows[i].At.Equal(run.report.Until)
 			switch {
-			// What no draft can change is passed over: of management calls alone there may be more
-			// than the limit.
+			// Skip records that no draft can change: management calls alone may exceed the limit.
 			case between && run.report.Records-run.report.Unaffected >= p.Records:
 				run.report.Stopped = "records"
 			case between && len(run.flips) >= maxFlips:
@@ -86,7 +85,7 @@ func replayWithin(ctx context.Context, bound time.Duration, d *db.DB, c caller.C
 			return Report{}, ctx.Err()
 		case limited.Err() != nil:
 			run.report.Stopped = "time"
-			if run.report.Records > 0 { // those of the last moment are looked at again: there may be more of it
+			if run.report.Records > 0 { // read the last moment again: it may have more records
 				run.report.Until = run.report.Until.Add(time.Microsecond)
 			}
 			return run.finish(), nil
@@ -99,9 +98,9 @@ func replayWithin(ctx context.Context, bound time.Duration, d *db.DB, c caller.C
 	}
 }
 
-// keepReplay stores a report about a version of the draft and completes it with what acknowledges
-// all replays of it. Those of other versions go: they are of drafts that are no more. It fails
-// with a Conflict fault where the draft's version is another one now.
+// keepReplay stores a report about a version of the draft. It completes the report with the text
+// that acknowledges all replays of the version, and deletes the replays of other versions. It fails
+// with a Conflict fault if the draft has changed meanwhile.
 func keepReplay(ctx context.Context, tx *db.Tx, version, now id.ID, r *Report) error {
 	if now != version {
 		return errDraftMoved
@@ -134,9 +133,10 @@ func keepReplay(ctx context.Context, tx *db.Tx, version, now id.ID, r *Report) e
 	return nil
 }
 
-// lastReplay returns the newest report of a draft's version.
-func lastReplay(ctx context.Context, tx *db.Tx, version id.ID) (r Report, err error) {
-	text, err := db.One(ctx, tx, func(row db.Row) (b []byte, err error) { return b, row.Scan(&b) },
+// lastReplay returns the newest report about a version of the draft.
+func lastReplay(ctx context.Context, tx *db.Tx, version id.ID) (Report, error) {
+	var r Report
+	text, err := db.One(ctx, tx, db.Column[[]byte],
 		`SELECT report FROM policy_replays WHERE tenant_id = $1 AND draft_version = $2 ORDER BY id DESC LIMIT 1`,
 		version)
 	if errors.Is(err, db.ErrNoRows) {
@@ -151,14 +151,15 @@ func lastReplay(ctx context.Context, tx *db.Tx, version id.ID) (r Report, err er
 	return r, nil
 }
 
-// digests are those of all replays of a draft's version, "" among them where one found nothing.
+// digests returns those of all replays of a version, with "" for a replay without new ALLOWs.
 func digests(ctx context.Context, tx *db.Tx, version id.ID) ([]string, error) {
-	return db.List(ctx, tx, func(row db.Row) (s string, err error) { return s, row.Scan(&s) },
+	return db.List(ctx, tx, db.Column[string],
 		fmt.Sprintf(`SELECT digest FROM policy_replays WHERE tenant_id = $1 AND draft_version = $2 LIMIT %d`,
 			maxReplays), version)
 }
 
-// together is what acknowledges several replays: the digest of one, or a digest of them all.
+// together returns the acknowledgement of several replays: the digest of one, or a digest of them
+// all.
 func together(found []string) string {
 	found = slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(found))),
 		func(s string) bool { return s == "" })
@@ -169,8 +170,8 @@ func together(found []string) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// Acknowledged refuses to publish a version of a draft whose replays found new ALLOWs that the
-// request does not acknowledge. It fails with a Conflict fault.
+// Acknowledged rejects the publication of a draft with unacknowledged new ALLOWs. It fails with a
+// Conflict fault.
 func Acknowledged(ctx context.Context, tx *db.Tx, version id.ID, acknowledged string) error {
 	found, err := digests(ctx, tx, version)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 
 var background = context.Background()
 
-// found is a report of new ALLOWs of these principals.
+// found is a report of new ALLOWs of the given principals.
 func found(principals ...string) *Report {
 	r := &Report{ID: id.New()}
 	for _, p := range principals {
@@ -31,7 +31,7 @@ func found(principals ...string) *Report {
 	return r
 }
 
-// desk keeps and asks as one tenant.
+// desk stores and acknowledges replays as one tenant.
 type desk struct {
 	t *testing.T
 	d *testkit.Database
@@ -46,13 +46,19 @@ func (k desk) acknowledged(version id.ID, text string) error {
 	return k.d.View(background, k.c, func(tx *db.Tx) error { return Acknowledged(background, tx, version, text) })
 }
 
-func (k desk) last(version id.ID) (r Report, err error) {
+func (k desk) last(version id.ID) (Report, error) {
+	var r Report
+	var err error
 	err = k.d.View(background, k.c,
-		func(tx *db.Tx) (err error) { r, err = lastReplay(background, tx, version); return err })
+		func(tx *db.Tx) error {
+			var err error
+			r, err = lastReplay(background, tx, version)
+			return err
+		})
 	return r, err
 }
 
-// What every replay of a version found must be acknowledged, and nothing else acknowledges it.
+// Only the acknowledgement of all replays of a version publishes it.
 func TestAllReplaysOfTheVersionAreAcknowledged(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		k := desk{t, d, d.Tenant(t, "acme")}
@@ -96,7 +102,7 @@ func TestAllReplaysOfTheVersionAreAcknowledged(t *testing.T) {
 		bob := keep(one, found("bob"))
 		refuses(one, "", "x", ada.Acknowledge, bob.digest, found("ada", "bob").digest)
 		accepts(one, bob.Acknowledge)
-		// A replay of a part that finds nothing, or the same again, takes nothing back.
+		// A replay that finds nothing, or the same again, withdraws no acknowledgement.
 		for _, r := range []*Report{found(), found("ada"), found("bob")} {
 			if again := keep(one, r); again.Acknowledge != bob.Acknowledge {
 				t.Errorf("%q acknowledges after another replay", again.Acknowledge)
@@ -111,8 +117,7 @@ func TestAllReplaysOfTheVersionAreAcknowledged(t *testing.T) {
 		}
 		accepts(one, bob.Acknowledge)
 
-		// The draft changes: what was found of it before counts no more, nor does what acknowledged
-		// it.
+		// The draft changes: neither the findings about it nor their acknowledgement count.
 		accepts(two, "")
 		if _, err := k.last(two); !errors.Is(err, errNoReplay) {
 			t.Errorf("a version that was not replayed: %v", err)
@@ -131,8 +136,9 @@ func TestAllReplaysOfTheVersionAreAcknowledged(t *testing.T) {
 			t.Errorf("a draft that moved: %v", err)
 		}
 		var events []string
-		if err := d.View(background, k.c, func(tx *db.Tx) (err error) {
-			events, err = db.List(background, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) },
+		if err := d.View(background, k.c, func(tx *db.Tx) error {
+			var err error
+			events, err = db.List(background, tx, db.Column[string],
 				`SELECT action FROM audit_events WHERE tenant_id = $1 AND action = 'policy.replay'`)
 			return err
 		}); err != nil || len(events) != 7 {
@@ -161,7 +167,7 @@ func TestAVersionIsReplayedABoundedNumberOfTimes(t *testing.T) {
 	})
 }
 
-// Whatever would be allowed otherwise is another digest; how often it was asked is not.
+// Another new ALLOW gives another digest; another count does not.
 func TestADigestStandsForTheNewAllows(t *testing.T) {
 	flip := Flip{Principal: "ada", ResourceKind: "document", ResourceID: "d1", Action: "read", Before: "EFFECT_DENY",
 		After: "EFFECT_ALLOW"}
@@ -186,8 +192,7 @@ func TestADigestStandsForTheNewAllows(t *testing.T) {
 	}
 }
 
-// A record that was interrupted by the end of the time has not been looked at: the next replay
-// begins with it.
+// A record at which the time ran out does not count: the next replay starts with it.
 func TestWhatTheTimeEndedIsNotCounted(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
 	files := compiler.Files{"document.yaml": []byte(

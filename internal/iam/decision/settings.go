@@ -18,23 +18,23 @@ import (
 
 // Bounds of Settings.
 const (
-	DefaultRetention = 30 * 24 * time.Hour
+	defaultRetention = 30 * 24 * time.Hour
 	maxRetentionDays = 400
 	maxRules         = 50
 )
 
-// Settings are what a tenant decides about its records.
+// Settings are a tenant's choices about its records.
 type Settings struct {
 	RetentionDays int    `json:"retention_days" minimum:"1" maximum:"400" doc:"How many days decision and access records are kept."`
 	Redaction     []Rule `json:"redaction" maxItems:"50" doc:"Attributes that are not stored as they are. It counts for decisions from now on, within a second."`
 }
 
-// Retention is how long records are kept.
+// Retention returns how long records are kept.
 func (s Settings) Retention() time.Duration { return time.Duration(s.RetentionDays) * 24 * time.Hour }
 
-// DefaultSettings are those of a tenant that never changed them.
-func DefaultSettings() Settings {
-	return Settings{RetentionDays: int(DefaultRetention / (24 * time.Hour)), Redaction: []Rule{}}
+// defaultSettings are those of a tenant that never changed them.
+func defaultSettings() Settings {
+	return Settings{RetentionDays: int(defaultRetention / (24 * time.Hour)), Redaction: []Rule{}}
 }
 
 func (s Settings) check() error {
@@ -56,12 +56,12 @@ func (s Settings) check() error {
 
 // ReadSettings returns the tenant's settings.
 func ReadSettings(ctx context.Context, tx *db.Tx) (Settings, error) {
-	text, err := db.One(ctx, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) },
+	text, err := db.One(ctx, tx, db.Column[string],
 		`SELECT settings FROM decision_settings WHERE tenant_id = $1`)
 	if errors.Is(err, db.ErrNoRows) {
-		return DefaultSettings(), nil
+		return defaultSettings(), nil
 	}
-	s := DefaultSettings()
+	s := defaultSettings()
 	if err == nil {
 		err = json.Unmarshal([]byte(text), &s)
 	}
@@ -93,7 +93,7 @@ func WriteSettings(tx *db.Tx, s Settings) error {
 	return nil
 }
 
-// settingsOf is a replica's copy of the tenants' settings, their rules compiled.
+// settingsOf is a replica's copy of the tenants' settings, with compiled rules.
 type settingsOf struct {
 	db     *db.DB
 	copies *cache.Cache[struct{}, []rule]
@@ -109,6 +109,6 @@ func (s settingsOf) rules(ctx context.Context, c caller.Caller) ([]rule, error) 
 	})
 }
 
-// Drop forgets a tenant's settings; those of all tenants for the zero id. Give it to
-// tenant.Directory.Watch, else a change on another replica is never seen.
+// Drop evicts a tenant's settings; those of all tenants for the zero id. Pass it to
+// tenant.Directory.Watch, or changes on another replica stay unseen.
 func (r *Recorder) Drop(tenant id.ID) { r.settings.copies.Drop(tenant) }

@@ -20,7 +20,8 @@ import (
 
 const columns = `id, revision, body`
 
-func scanRecord(row db.Row) (r Record, err error) {
+func scanRecord(row db.Row) (Record, error) {
+	var r Record
 	var body []byte
 	if err := row.Scan(&r.ID, &r.Revision, &body); err != nil {
 		return Record{}, err
@@ -42,7 +43,7 @@ func Get(ctx context.Context, tx *db.Tx, decision id.ID) (Record, error) {
 	return r, err
 }
 
-// Filter narrows a list of decisions; zero fields do not.
+// Filter narrows a list of decisions. Zero fields do not narrow it.
 type Filter struct {
 	Principal    string // id
 	ResourceKind string
@@ -55,16 +56,14 @@ type Filter struct {
 	From, To     time.Time // From inclusive, To exclusive
 }
 
-// Bounds of what one page may cost: a filter on what has no column reads records that it does
-// not show.
+// Bounds on the cost of a page. A filter without a column reads records that it does not show.
 const (
 	scanRows = 100    // records of one statement
 	maxScan  = 10_000 // records read for one page
 )
 
-// List returns decisions, newest first, with the results that the filter is about only: of a
-// batch, those resources. A page may hold fewer than its limit, or nothing, and still have a
-// next one: then what was searched so far held no more.
+// List returns decisions, newest first, with only the results that the filter matches. A page may
+// be short or empty and still have a next one: it searches at most maxScan records.
 func List(ctx context.Context, tx *db.Tx, f Filter, p page.Request) (page.List[Record], error) {
 	l := page.List[Record]{Items: []Record{}}
 	for read, after := 0, p.After; ; {
@@ -88,7 +87,8 @@ func List(ctx context.Context, tx *db.Tx, f Filter, p page.Request) (page.List[R
 	}
 }
 
-// scan reads the records after one (zero: the newest) that the columns cannot rule out.
+// scan reads the next limit records after the given id (zero: the newest) that the columns cannot
+// rule out.
 func (f Filter) scan(ctx context.Context, tx *db.Tx, after id.ID, limit int) ([]Record, error) {
 	var b strings.Builder
 	args := []any{limit}
@@ -118,8 +118,8 @@ func (f Filter) scan(ctx context.Context, tx *db.Tx, after id.ID, limit int) ([]
 	if !after.IsZero() {
 		and("id < $%d", after)
 	}
-	// A record of one principal and one resource has their keys, one of several has none: each
-	// is found in the order of its index, and the few newest of all are taken.
+	// A record of one principal or resource has its key; a record of several has the key several.
+	// Each part reads one index in order, and the newest rows of all parts are returned.
 	parts := []string{b.String()}
 	for _, by := range []struct{ column, value string }{{"principal", f.Principal}, {"resource", f.ResourceID}} {
 		if by.value == "" {
@@ -144,14 +144,15 @@ func (f Filter) scan(ctx context.Context, tx *db.Tx, after id.ID, limit int) ([]
 	return db.List(ctx, tx, scanRecord, query, args...)
 }
 
-// first is the least id of a time.
-func first(t time.Time) (i id.ID) {
+// first returns the least id of a time.
+func first(t time.Time) id.ID {
+	var i id.ID
 	at := id.At(t)
 	copy(i[:8], at[:8])
 	return i
 }
 
-// keep reports whether the filter is about r, and leaves of its results those it is about.
+// keep reports whether the filter matches r, and hides the results of r that it does not match.
 func (f Filter) keep(r *Record) bool {
 	if f.Kind != "" && r.Kind != f.Kind {
 		return false
@@ -181,7 +182,7 @@ func (f Filter) keep(r *Record) bool {
 	return len(r.shown) > 0
 }
 
-// effectsOf returns action → effect of the input i.
+// effectsOf returns the effects of input i by action.
 func (r *Record) effectsOf(i int) map[string]*enginev1.CheckOutput_ActionEffect {
 	if i >= len(r.Outputs) {
 		return nil
@@ -190,14 +191,14 @@ func (r *Record) effectsOf(i int) map[string]*enginev1.CheckOutput_ActionEffect 
 }
 
 func planActions(in *enginev1.PlanResourcesInput) []string {
-	if a := in.GetAction(); a != "" { //nolint:staticcheck // action is how older clients ask
+	if a := in.GetAction(); a != "" { //nolint:staticcheck // older clients send action
 		return append([]string{a}, in.GetActions()...)
 	}
 	return in.GetActions()
 }
 
-// Purge deletes up to limit records that are older than the tenant's retention and reports
-// whether there may be more.
+// Purge deletes up to limit records that are older than the retention. It reports whether more may
+// be left.
 func Purge(ctx context.Context, tx *db.Tx, retention time.Duration, limit int) (bool, error) {
 	n, err := tx.Exec(ctx, `DELETE FROM decisions WHERE tenant_id = $1
 		AND id IN (SELECT id FROM decisions WHERE tenant_id = $1 AND id < $2 ORDER BY id LIMIT $3)`,

@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// View is a decision as the API shows it; the words are Cerbos' own where it has one.
+// View is a decision as the API shows it. Its names are Cerbos' own if Cerbos has one.
 type View struct {
 	ID              id.ID         `json:"id" format:"uuid" doc:"The call id of the answer (cerbosCallId)."`
 	At              time.Time     `json:"at"`
@@ -32,7 +32,7 @@ type View struct {
 	Oversized       bool          `json:"oversized,omitempty" doc:"The input was too large to keep: it has no attributes."`
 }
 
-// ActorView is who asked.
+// ActorView is the actor that sent the request.
 type ActorView struct {
 	Kind     string `json:"kind" enum:"anonymous,user,application,system"`
 	ID       string `json:"id,omitempty"`
@@ -40,7 +40,7 @@ type ActorView struct {
 	TenantID string `json:"tenant_id,omitempty" doc:"The actor's own tenant, where it is another one."`
 }
 
-// PrincipalView is about whom was asked.
+// PrincipalView is the principal of the request.
 type PrincipalView struct {
 	ID            string         `json:"id"`
 	Roles         []string       `json:"roles"`
@@ -49,7 +49,7 @@ type PrincipalView struct {
 	Attr          map[string]any `json:"attr,omitempty" doc:"Only when one decision is fetched."`
 }
 
-// ResourceView is about what was asked.
+// ResourceView is a resource of the request.
 type ResourceView struct {
 	Kind          string         `json:"kind"`
 	ID            string         `json:"id,omitempty"`
@@ -75,14 +75,14 @@ type ActionView struct {
 	Scope  string `json:"scope,omitempty" doc:"The scope of that policy."`
 }
 
-// PlanView is the question and the answer of a plan.
+// PlanView is the request and the answer of a plan.
 type PlanView struct {
 	Actions  []string     `json:"actions"`
 	Resource ResourceView `json:"resource"`
 	Filter   string       `json:"filter" enum:"KIND_UNSPECIFIED,KIND_ALWAYS_ALLOWED,KIND_ALWAYS_DENIED,KIND_CONDITIONAL"`
 }
 
-// listed shows a record in a list: without attributes.
+// listed returns the view for a list, without attributes.
 func listed(r Record) View { return r.view(false) }
 
 func (r *Record) view(attributes bool) View {

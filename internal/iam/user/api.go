@@ -20,7 +20,7 @@ type Roles struct {
 	MayManage func(ctx context.Context, tx *db.Tx, by api.Rights, user id.ID) error
 }
 
-// Passwords is what the operations need of iam/credential; credential.Intake is it.
+// Passwords is what the operations need of iam/credential; credential.PasswordPreparer is it.
 type Passwords interface {
 	// Prepare checks a password and hashes it, or checks an imported hash; it is slow.
 	// With neither it returns "".

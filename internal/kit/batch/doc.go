@@ -1,11 +1,12 @@
-// Package batch writes records of many tenants in few round trips: what is put is
-// queued, and a moment later one transaction inserts what has gathered, several rows
-// a statement, several tenants a transaction.
+// Package batch writes records of many tenants in few round trips.
 //
-// It is for records of what changes nothing. Putting one never waits; the queue is
-// bounded in number and in bytes, and what does not fit, or what the database
-// refuses, is counted and logged. Close writes what is queued; a crash loses at most
-// what waited: QueueSize records, or those of the last FlushEvery.
+// A Writer queues records. A moment later it inserts all queued ones in one transaction, with
+// several rows a statement and several tenants a transaction.
 //
-// One tenant's refused records never take another's with them.
+// It is for records of requests that change nothing. Put never waits. The queue is bounded in
+// records and in bytes. The Writer counts and logs each record that does not fit or that the
+// database refuses. Close writes the queue. A crash loses at most a full queue, or the records of
+// the last 40 ms.
+//
+// The refused records of one tenant never affect those of another.
 package batch

@@ -16,20 +16,20 @@ import (
 
 // Bounds of a Writer.
 const (
-	QueueSize  = 8192                  // records that may wait
-	QueueBytes = 64 << 20              // their bytes, as Put was told
-	FlushEvery = 40 * time.Millisecond // how long a record waits at most before it is sent
+	queueSize  = 8192                  // records
+	queueBytes = 64 << 20              // bytes of the queued records, as given to Put
+	flushEvery = 40 * time.Millisecond // the longest that a record waits
 	flushSize  = 1000                  // records in one transaction
 )
 
-// Table says where records of type T go.
+// Table says where records of type T are stored.
 type Table[T any] struct {
-	Name    string   // for people: "access records"
+	Name    string   // for the log: "access records"
 	Into    string   // the tenant table
 	Columns []string // besides tenant_id
 	// Rows returns the values of the records' columns, record by record. It runs before the
-	// transaction, so it may be slow. Records it cannot write it leaves out and says why in
-	// its error; they are counted as lost.
+	// transaction, so it may be slow. It omits records that it cannot write and returns an error
+	// that says why. The Writer counts them as lost.
 	Rows func(ctx context.Context, c caller.Caller, records []T) ([]any, error)
 }
 
@@ -57,17 +57,16 @@ type Writer[T any] struct {
 // New starts a writer; Close ends it.
 func New[T any](d *db.DB, log *slog.Logger, t Table[T]) *Writer[T] {
 	w := &Writer[T]{db: d, log: log, table: t, inserts: inserts(t.Into, t.Columns),
-		queue: make(chan queued[T], QueueSize),
+		queue: make(chan queued[T], queueSize),
 		done:  make(chan struct{}), closing: make(chan struct{})}
 	go w.run()
 	return w
 }
 
-// Put queues a record of a tenant and never waits: when the queue is full the record is
-// dropped and counted. bytes is about what the record keeps in memory; zero where all
-// records are small.
+// Put queues a record of a tenant and never waits. If the queue is full it drops and counts the
+// record. bytes estimates the memory that the record holds; zero if all records are small.
 func (w *Writer[T]) Put(tenant id.ID, record T, bytes int) {
-	if bytes > 0 && w.bytes.Add(int64(bytes)) > QueueBytes {
+	if bytes > 0 && w.bytes.Add(int64(bytes)) > queueBytes {
 		w.bytes.Add(int64(-bytes))
 		w.dropped.Add(1)
 		return
@@ -80,14 +79,14 @@ func (w *Writer[T]) Put(tenant id.ID, record T, bytes int) {
 	}
 }
 
-// Dropped returns how many records were lost since start, to a full queue or a database
-// that refused them.
+// Dropped returns the number of records lost since the start: the queue was full, or the database
+// refused them.
 func (w *Writer[T]) Dropped() int64 { return w.dropped.Load() }
 
-// Written returns how many records were stored since start.
+// Written returns the number of records stored since the start.
 func (w *Writer[T]) Written() int64 { return w.written.Load() }
 
-// Close writes what is queued and ends the writer. Nothing may be put after.
+// Close writes the queue and ends the writer. Put must not be called afterwards.
 func (w *Writer[T]) Close() {
 	w.once.Do(func() { close(w.closing) })
 	<-w.done
@@ -95,9 +94,9 @@ func (w *Writer[T]) Close() {
 
 func (w *Writer[T]) run() {
 	defer close(w.done)
-	timer := time.NewTimer(FlushEvery)
+	timer := time.NewTimer(flushEvery)
 	defer timer.Stop()
-	room := make([]queued[T], 0, flushSize) // for every batch in turn
+	room := make([]queued[T], 0, flushSize) // reused by every batch
 	for {
 		batch := room
 		select {
@@ -109,7 +108,7 @@ func (w *Writer[T]) run() {
 			}
 			return
 		}
-		timer.Reset(FlushEvery)
+		timer.Reset(flushEvery)
 		select {
 		case <-timer.C:
 		case <-w.closing:
@@ -120,7 +119,7 @@ func (w *Writer[T]) run() {
 	}
 }
 
-// drain takes what is queued, up to flushSize.
+// drain appends queued records to batch, up to flushSize.
 func (w *Writer[T]) drain(batch []queued[T]) []queued[T] {
 	for len(batch) < flushSize {
 		select {
@@ -133,8 +132,8 @@ func (w *Writer[T]) drain(batch []queued[T]) []queued[T] {
 	return batch
 }
 
-// flush writes a batch in one transaction. If that fails (a tenant was deleted
-// meanwhile, say) each tenant is tried alone, so that one cannot spoil another.
+// flush writes a batch in one transaction. If that fails it tries each tenant alone, so that one
+// tenant cannot spoil the batch of another. A tenant that was deleted meanwhile is an example.
 func (w *Writer[T]) flush(batch []queued[T]) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -200,7 +199,7 @@ func (w *Writer[T]) write(ctx context.Context, rows map[id.ID][]any) error {
 	return err
 }
 
-// chunks are the sizes of the insert statements: few, so that each is prepared once.
+// chunks are the row counts of the insert statements: few, so that each is prepared once.
 var chunks = []int{32, 8, 1}
 
 func inserts(into string, columns []string) map[int]string {

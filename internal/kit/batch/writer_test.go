@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-// logged is a log that may be read meanwhile.
+// logged is a log that tests read while it is written.
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -28,17 +28,20 @@ func (l *logged) Write(b []byte) (int, error) {
 	return l.text.Write(b)
 }
 
-// gate holds a writer that arrives with a batch until it may pass; a closed pass lets all through.
+// gate stops a writer that has a batch, until the test lets it pass. A closed pass lets all
+// through.
 type gate struct{ arrived, pass chan struct{} }
 
 func newGate() *gate { return &gate{make(chan struct{}), make(chan struct{})} }
 
-// access writes access records by their action; "skip" is one that it cannot write. It stops
-// with each batch at stop, where there is one.
+// access writes access records by their action. "skip" is a record that it cannot write. Each batch
+// stops at the gate, if there is one.
 func access(d *testkit.Database, log *logged, stop *gate) *batch.Writer[string] {
 	return batch.New(d.DB, slog.New(slog.NewTextHandler(log, nil)), batch.Table[string]{
 		Name: "access records", Into: "access_records", Columns: []string{"at", "id", "action", "actor_kind"},
-		Rows: func(_ context.Context, _ caller.Caller, actions []string) (values []any, err error) {
+		Rows: func(_ context.Context, _ caller.Caller, actions []string) ([]any, error) {
+			var values []any
+			var err error
 			if stop != nil {
 				select {
 				case stop.arrived <- struct{}{}:
@@ -58,10 +61,12 @@ func access(d *testkit.Database, log *logged, stop *gate) *batch.Writer[string] 
 	})
 }
 
-func count(t *testing.T, d *testkit.Database, c caller.Caller) (n int64) {
+func count(t *testing.T, d *testkit.Database, c caller.Caller) int64 {
+	var n int64
 	t.Helper()
-	if err := d.View(context.Background(), c, func(tx *db.Tx) (err error) {
-		n, err = db.One(context.Background(), tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) },
+	if err := d.View(context.Background(), c, func(tx *db.Tx) error {
+		var err error
+		n, err = db.One(context.Background(), tx, db.Column[int64],
 			`SELECT count(*) FROM access_records WHERE tenant_id = $1`)
 		return err
 	}); err != nil {
@@ -70,7 +75,7 @@ func count(t *testing.T, d *testkit.Database, c caller.Caller) (n int64) {
 	return n
 }
 
-// Close writes what is queued, more than one transaction takes.
+// Close writes the whole queue, even if it is larger than one transaction.
 func TestCloseWritesWhatIsQueued(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
@@ -87,7 +92,7 @@ func TestCloseWritesWhatIsQueued(t *testing.T) {
 	})
 }
 
-// What is refused takes nothing of another tenant's with it, and is counted and logged.
+// Refused records do not affect another tenant's, and they are counted and logged.
 func TestOneTenantsRecordsDoNotSpoilAnothers(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
@@ -109,8 +114,7 @@ func TestOneTenantsRecordsDoNotSpoilAnothers(t *testing.T) {
 	})
 }
 
-// A queue that is full drops what comes and counts it; whoever puts never waits. Nothing of what
-// was dropped counts as held.
+// A full queue drops and counts new records, and Put never waits. Dropped records hold no bytes.
 func TestAFullQueueDrops(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
 	acme, stop := d.Tenant(t, "acme"), newGate()
@@ -139,7 +143,7 @@ func TestAFullQueueDrops(t *testing.T) {
 	}
 }
 
-// The queue is bounded in bytes too; what was refused, or is on its way, holds none any more.
+// The queue is bounded in bytes too. Refused records, and those being written, no longer hold any.
 func TestTheQueueIsBoundedInBytes(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
 	acme, stop := d.Tenant(t, "acme"), newGate()

@@ -136,6 +136,13 @@ func One[T any](ctx context.Context, tx *Tx, scan func(Row) (T, error), sql stri
 	return out, err
 }
 
+// Column scans a row of one column.
+func Column[T any](row Row) (T, error) {
+	var v T
+	err := row.Scan(&v)
+	return v, err
+}
+
 // List returns every row of a query; the statement's LIMIT bounds it. $1 is the tenant.
 func List[T any](ctx context.Context, tx *Tx, scan func(Row) (T, error), sql string, args ...any) ([]T, error) {
 	out := []T{}

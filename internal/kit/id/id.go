@@ -1,7 +1,7 @@
-// Package id is the one identifier type of Gatehouse: a UUID version 7, so that
-// ids sort by the time they were made and lists can page by them.
+// Package id owns the one identifier type of Gatehouse: a UUID version 7.
 //
-// It never carries meaning beyond that order, and it is never a secret.
+// Ids sort by the time they were created, so lists can page by them. An id never carries other
+// meaning, and it is never a secret.
 package id
 
 import (
@@ -27,7 +27,7 @@ func New() ID {
 	return ID(u)
 }
 
-// Parse reads the 36-character form only; urn:, braces and bare hex are refused.
+// Parse reads the 36-character form only. It rejects urn:, braces and bare hex with ErrInvalid.
 func Parse(s string) (ID, error) {
 	if len(s) != 36 {
 		return ID{}, ErrInvalid
@@ -50,10 +50,10 @@ func (i ID) String() string {
 	return uuid.UUID(i).String()
 }
 
-// MarshalText implements encoding.TextMarshaler; the zero ID is the empty text.
+// MarshalText implements encoding.TextMarshaler. The zero ID is the empty text.
 func (i ID) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
 
-// UnmarshalText implements encoding.TextUnmarshaler; the empty text is the zero ID.
+// UnmarshalText implements encoding.TextUnmarshaler. The empty text is the zero ID.
 func (i *ID) UnmarshalText(b []byte) error {
 	if len(b) == 0 {
 		*i = ID{}
@@ -85,8 +85,8 @@ func (i *ID) Scan(src any) error {
 	return fmt.Errorf("id: cannot scan %T", src)
 }
 
-// At returns a fresh ID whose order is the time t to the microsecond (RFC 9562
-// §6.2, method 3: the sub-millisecond fraction takes the place of rand_a).
+// At returns a fresh ID that sorts by the time t, to the microsecond. The fraction of the
+// millisecond takes the place of rand_a (RFC 9562 §6.2, method 3).
 func At(t time.Time) ID {
 	i := New()
 	us := t.UnixMicro()
@@ -99,8 +99,7 @@ func At(t time.Time) ID {
 	return i
 }
 
-// Time returns the time that At encoded. For an ID of New it is right to the
-// millisecond only.
+// Time returns the time that At encoded. For an ID of New it is exact to the millisecond only.
 func (i ID) Time() time.Time {
 	var ms int64
 	for b := range 6 {

@@ -1,11 +1,10 @@
-// Package job runs work that may not happen inside a transaction (mail, HTTP,
-// long deletions), at least once, after the transaction that asked for it.
+// Package job runs work after the transaction that enqueued it, at least once.
 //
-// A job is enqueued in the transaction of the change that wants it, so neither
-// exists without the other. Its payload is sealed at rest and lies under its
-// tenant's row-level security; the only thing visible across tenants is which of
-// them have due jobs (job_tenants). A worker leases one tenant at a time, so no
-// tenant can starve another.
+// It is for work that must not happen inside a transaction: mail, HTTP, long deletions. A job is
+// enqueued in the transaction of the change that needs it, so neither exists without the other. Its
+// payload is sealed at rest and protected by its tenant's row-level security. Across tenants only
+// one fact is visible: which of them have due jobs (job_tenants). A worker leases one tenant at a
+// time, so no tenant can starve another.
 //
-// Handlers must be idempotent: a crash between doing and noting runs them again.
+// Handlers must be idempotent: after a crash a job that was not yet noted as done runs again.
 package job

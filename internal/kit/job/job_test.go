@@ -17,8 +17,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-// reversed is a sealer that is no secret but proves that payloads are sealed and
-// opened for their own tenant.
+// reversed is a sealer that hides nothing. It proves that payloads are sealed, and opened for their
+// own tenant.
 type reversed struct{}
 
 func (reversed) Seal(tenant id.ID, purpose string, plain []byte) ([]byte, error) {

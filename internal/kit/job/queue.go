@@ -10,31 +10,31 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Sealer keeps payloads unreadable at rest; kit/secret's key ring is one.
-type Sealer interface {
+// sealer seals payloads and opens them; the key ring of kit/secret is one.
+type sealer interface {
 	Seal(tenant id.ID, purpose string, plain []byte) ([]byte, error)
 	Open(tenant id.ID, purpose string, sealed []byte) ([]byte, error)
 }
 
-// New says what to enqueue.
+// New describes a job to enqueue.
 type New struct {
-	Kind    string    // which handler
-	Payload any       // marshalled to JSON, at most MaxPayload bytes
+	Kind    string    // selects the handler
+	Payload any       // marshalled to JSON, at most maxPayload bytes
 	Due     time.Time // zero means now
-	Key     string    // when set, at most one job of this tenant, kind and key waits
+	Key     string    // if set, at most one job of this tenant, kind and key waits
 }
 
-// MaxPayload bounds a payload's JSON, in bytes.
-const MaxPayload = 256 << 10
+// maxPayload bounds the JSON of a payload, in bytes.
+const maxPayload = 256 << 10
 
 // Queue enqueues jobs. It is safe for concurrent use.
 type Queue struct {
-	seal Sealer
-	wake chan struct{} // a hint to this replica's workers
+	seal sealer
+	wake chan struct{} // hints to this replica's workers
 }
 
 // NewQueue returns a queue whose payloads are sealed by seal.
-func NewQueue(seal Sealer) *Queue { return &Queue{seal: seal, wake: make(chan struct{}, 1)} }
+func NewQueue(seal sealer) *Queue { return &Queue{seal: seal, wake: make(chan struct{}, 1)} }
 
 const (
 	purpose   = "job"
@@ -45,14 +45,14 @@ const (
 		ON CONFLICT (tenant_id) DO UPDATE SET due_at = CASE WHEN excluded.due_at < job_tenants.due_at THEN excluded.due_at ELSE job_tenants.due_at END`
 )
 
-// Enqueue adds a job to tx: it runs after the commit, or never.
+// Enqueue adds a job to tx. The job runs after the commit, or never.
 func (q *Queue) Enqueue(tx *db.Tx, n New) error {
 	plain, err := json.Marshal(n.Payload)
 	if err != nil {
 		return fmt.Errorf("job %s: payload: %w", n.Kind, err)
 	}
-	if len(plain) > MaxPayload {
-		return fmt.Errorf("job %s: payload of %d bytes, at most %d are kept", n.Kind, len(plain), MaxPayload)
+	if len(plain) > maxPayload {
+		return fmt.Errorf("job %s: payload of %d bytes, at most %d are kept", n.Kind, len(plain), maxPayload)
 	}
 	sealed, err := q.seal.Seal(tx.Tenant(), purpose, plain)
 	if err != nil {
@@ -88,8 +88,10 @@ type waiting struct {
 }
 
 func dueJobs(ctx context.Context, tx *db.Tx, now time.Time, limit int) ([]waiting, error) {
-	return db.List(ctx, tx, func(r db.Row) (w waiting, err error) {
-		return w, r.Scan(&w.id, &w.kind, &w.sealed, &w.attempts)
+	return db.List(ctx, tx, func(r db.Row) (waiting, error) {
+		var w waiting
+		err := r.Scan(&w.id, &w.kind, &w.sealed, &w.attempts)
+		return w, err
 	},
 		`SELECT id, kind, payload, attempts FROM jobs WHERE tenant_id = $1 AND failed_at IS NULL AND due_at <= $2
 			ORDER BY due_at, id LIMIT $3`, now, limit)

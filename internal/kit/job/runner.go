@@ -18,27 +18,27 @@ import (
 // Bounds of a Runner.
 const (
 	workers     = 4
-	perLease    = 20              // jobs of one tenant before the next tenant's turn
-	lease       = 2 * time.Minute // how long a crashed worker keeps a tenant's jobs waiting
+	perLease    = 20              // jobs of one tenant before the next tenant has its turn
+	lease       = 2 * time.Minute // how long a tenant's jobs wait after a crash
 	timeout     = time.Minute     // of one job
-	MaxAttempts = 12              // after that a job is kept as failed and not tried again
+	maxAttempts = 12              // then the job stays as failed
 	pollEvery   = time.Second
 	never       = int64(1) << 62 // microseconds: no job is due
 )
 
-// Handler does one job. payload is the JSON that was enqueued.
+// Handler runs one job. payload is the JSON that was enqueued.
 type Handler func(ctx context.Context, c caller.Caller, payload []byte) error
 
-// again is how a handler asks to be run once more.
+// again asks the runner to run the job again.
 type again struct{ after time.Duration }
 
 func (a again) Error() string { return fmt.Sprintf("again after %s", a.after) }
 
-// Again is what a handler returns to be run once more after d; it counts as no
-// failure. Long work does a part at a time this way, and periodic work repeats.
+// Again returns the error by which a handler asks to run again after d. It does not count as a
+// failure. Long work uses it to proceed in parts, and periodic work to repeat.
 func Again(d time.Duration) error { return again{d} }
 
-// Runner runs the jobs of a queue. Handle before Run.
+// Runner runs the jobs of a queue. Call Handle before Run.
 type Runner struct {
 	db       *db.DB
 	queue    *Queue
@@ -56,7 +56,7 @@ func NewRunner(d *db.DB, q *Queue, c clock.Clock, log *slog.Logger) *Runner {
 // Handle registers the handler of a kind of job.
 func (r *Runner) Handle(kind string, h Handler) { r.handlers[kind] = h }
 
-// Run works until ctx ends, then waits for running jobs.
+// Run works until ctx ends, then waits for the running jobs.
 func (r *Runner) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for range workers {
@@ -85,7 +85,7 @@ func (r *Runner) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-// Work does the due jobs of one tenant and reports whether there was one.
+// Work runs the due jobs of one tenant and reports whether there was a tenant with due jobs.
 func (r *Runner) Work(ctx context.Context) bool {
 	c, err := r.claim(ctx)
 	if err != nil {
@@ -98,7 +98,7 @@ func (r *Runner) Work(ctx context.Context) bool {
 		return false
 	}
 	r.queue.hint()
-	// A shutdown lets the running job end; it does not begin another.
+	// A shutdown lets the running job end, and starts no other.
 	work := context.WithoutCancel(ctx)
 	jobs, err := db.Read(work, r.db, c, func(tx *db.Tx) ([]waiting, error) {
 		return dueJobs(work, tx, r.clock.Now(), perLease)
@@ -119,7 +119,7 @@ func (r *Runner) claim(ctx context.Context) (caller.Caller, error) {
 	c := caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "job"}}
 	now := r.clock.Now().UnixMicro()
 	due, err := db.SystemRead(ctx, r.db, c, "find tenants with due jobs", func(st *db.SystemTx) ([]id.ID, error) {
-		return db.SystemList(ctx, st, func(row db.Row) (t id.ID, err error) { return t, row.Scan(&t) },
+		return db.SystemList(ctx, st, db.Column[id.ID],
 			`SELECT tenant_id FROM job_tenants WHERE due_at <= $1 AND lease_until <= $1 ORDER BY due_at LIMIT 8`, now)
 	})
 	if err != nil || len(due) == 0 {
@@ -142,7 +142,7 @@ func (r *Runner) claim(ctx context.Context) (caller.Caller, error) {
 	return c, err
 }
 
-// do runs one job and notes how it ended.
+// do runs one job and stores how it ended.
 func (r *Runner) do(ctx context.Context, c caller.Caller, w waiting) error {
 	c.Actor.Name = "job " + w.kind
 	err := r.call(ctx, c, w)
@@ -161,7 +161,7 @@ func (r *Runner) do(ctx context.Context, c caller.Caller, w waiting) error {
 			return nil
 		}
 		var failed time.Time
-		if w.attempts+1 >= MaxAttempts {
+		if w.attempts+1 >= maxAttempts {
 			failed = tx.Now()
 		}
 		tx.Later(
@@ -199,9 +199,8 @@ func backoff(attempts int) time.Duration {
 
 func short(s string) string { return string([]rune(s)[:min(500, len([]rune(s)))]) }
 
-// release ends the lease and notes when the tenant's next job is due. The row is
-// locked before the jobs are looked at: a job enqueued meanwhile either is seen,
-// or its own note comes after ours.
+// release ends the lease and stores when the tenant's next job is due. It locks the row before it
+// reads the jobs. So a job enqueued meanwhile is either read here, or updates the row afterwards.
 func (r *Runner) release(ctx context.Context, c caller.Caller) error {
 	return r.db.System(ctx, c, "end the lease on a tenant's jobs", func(st *db.SystemTx) error {
 		n, err := st.Exec(ctx, `UPDATE job_tenants SET lease_until = 0 WHERE tenant_id = $1 AND lease_owner = $2`,
@@ -210,7 +209,7 @@ func (r *Runner) release(ctx context.Context, c caller.Caller) error {
 			return err
 		}
 		next, err := db.One(ctx, st.For(c.Tenant),
-			func(row db.Row) (due int64, err error) { return due, row.Scan(&due) },
+			db.Column[int64],
 			`SELECT coalesce(min(due_at), $2) FROM jobs WHERE tenant_id = $1 AND failed_at IS NULL`, never)
 		if err != nil {
 			return err

@@ -1,9 +1,7 @@
-// Package page is how lists are cut into pages: a limit, an opaque cursor and a
-// stable order by id.
+// Package page cuts lists into pages, by a limit, an opaque cursor and a stable order by id.
 //
-// A cursor is a position, never a permission: it names the last id of a page
-// and nothing else, so a forged one can only move the reader within what the
-// list would show anyway. It owns no SQL.
+// A cursor is a position, never a permission. It holds the last id of a page and nothing else, so a
+// forged cursor only moves within the list that the caller may read. The package owns no SQL.
 package page
 
 import (
@@ -16,17 +14,17 @@ import (
 
 // Limits of a page.
 const (
-	DefaultLimit = 50
+	defaultLimit = 50
 	MaxLimit     = 200
 )
 
-// Request says which page of a list is wanted.
+// Request selects a page of a list.
 type Request struct {
 	Limit int   // 1 to MaxLimit
 	After id.ID // the last id of the page before; zero for the first page
 }
 
-// Fetch is how many rows a store reads: one more than the page holds, which
+// Fetch returns the number of rows that a store reads. It is one more than the page holds, which
 // tells whether there is a next page.
 func (r Request) Fetch() int { return r.Limit + 1 }
 
@@ -36,11 +34,11 @@ type List[T any] struct {
 	NextCursor string `json:"next_cursor,omitempty" doc:"Give it as cursor to get the next page; absent on the last page."`
 }
 
-// First is the first page of the default size.
-func First() Request { return Request{Limit: DefaultLimit} }
+// First returns the first page of the default size.
+func First() Request { return Request{Limit: defaultLimit} }
 
-// Parse reads the parameters limit and cursor, "" where they were not given.
-// It fails with an Invalid fault that names every wrong parameter.
+// Parse reads the parameters limit and cursor, each "" if absent. It fails with an Invalid fault
+// that names every wrong parameter.
 func Parse(limit, cursor string) (Request, error) {
 	r := First()
 	var wrong fault.Fields
@@ -64,7 +62,7 @@ func Parse(limit, cursor string) (Request, error) {
 	return r, wrong.Err("request.invalid")
 }
 
-// Of makes the page from what the store read: at most r.Fetch() items in order.
+// Of returns the page of the rows that the store read: at most r.Fetch() items, in order.
 func Of[T any](r Request, items []T, idOf func(T) id.ID) List[T] {
 	l := List[T]{Items: items}
 	if len(items) > r.Limit {
@@ -77,7 +75,7 @@ func Of[T any](r Request, items []T, idOf func(T) id.ID) List[T] {
 	return l
 }
 
-// Map changes what a page holds, item by item: rows into what the API shows.
+// Map converts the items of a page, such as rows to views of the API.
 func Map[T, U any](l List[T], f func(T) U) List[U] {
 	m := List[U]{Items: make([]U, len(l.Items)), NextCursor: l.NextCursor}
 	for i, v := range l.Items {
@@ -86,17 +84,17 @@ func Map[T, U any](l List[T], f func(T) U) List[U] {
 	return m
 }
 
-// version is the first byte of a cursor, so that its form can change one day.
+// version is the first byte of a cursor, so that its form can change later.
 const version = 1
 
-// Cursor is the opaque text that stands for the position after last.
+// Cursor returns the opaque text for the position after last.
 func Cursor(last id.ID) string {
 	return base64.RawURLEncoding.EncodeToString(append([]byte{version}, last[:]...))
 }
 
 // ParseCursor is the inverse of Cursor. It fails with id.ErrInvalid.
 func ParseCursor(s string) (id.ID, error) {
-	var raw [18]byte // one more than needed: a longer text must not pass
+	var raw [18]byte // one byte more, so that a longer text fails
 	if len(s) != base64.RawURLEncoding.EncodedLen(17) {
 		return id.ID{}, id.ErrInvalid
 	}

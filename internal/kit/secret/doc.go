@@ -1,11 +1,9 @@
-// Package secret keeps secrets from leaking: into logs, into the database, from
-// one tenant to another.
+// Package secret keeps secrets out of logs, out of the database, and out of other tenants.
 //
-// It owns String (a secret in memory that does not print), Token (the form of
-// every opaque secret that Gatehouse gives out) and KeyRing (sealing what must be
-// stored and read back, deriving what must not be stored at all).
+// It owns String (a secret in memory that does not print), Token (the form of every opaque secret
+// that Gatehouse issues) and KeyRing. A KeyRing seals secrets that must be stored and read again,
+// and derives secrets that must not be stored.
 //
-// Tokens have 256 random bits, so they are stored as one plain SHA-256: there is
-// nothing to guess that a slow hash would protect. Secrets that people choose do
-// not belong here; iam/credential hashes passwords.
+// Tokens have 256 random bits, so their plain SHA-256 is stored. A slow hash would protect nothing:
+// such a secret cannot be guessed. Passwords do not belong here; iam/credential hashes them.
 package secret

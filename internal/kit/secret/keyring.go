@@ -15,9 +15,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// KeyRing seals what must be stored and read back (signing keys, TOTP secrets, job
-// payloads), and derives what need not be stored at all. The first key is current;
-// the others only open. It is safe for concurrent use.
+// KeyRing seals secrets that must be stored and read again, such as signing keys and TOTP secrets.
+// It also derives secrets that need no storage. The first key is the current one; the others only
+// open. It is safe for concurrent use.
 type KeyRing struct {
 	current string
 	keys    map[string][]byte
@@ -30,8 +30,8 @@ const (
 	sealForm = 1 // first byte of everything sealed
 )
 
-// ErrOpen is returned for bytes that this ring did not seal for this tenant and
-// purpose: changed, cut, moved from another row, or sealed under a key that is gone.
+// ErrOpen is returned for bytes that this ring did not seal for this tenant and purpose. They were
+// changed, cut or moved from another row, or their key has left the ring.
 var ErrOpen = errors.New(
 	"secret: cannot be opened: it was changed, belongs elsewhere, or its key is no longer in the key ring")
 
@@ -42,9 +42,8 @@ func NewKey(keyID string) String {
 	return String(keyID + ":" + base64.StdEncoding.EncodeToString(b[:]))
 }
 
-// ParseKeyRing reads lines of "id:base64(32 bytes)"; the first is the current key.
-// Empty lines and lines that start with # are skipped. Its errors name the line,
-// never its content.
+// ParseKeyRing reads lines of "id:base64(32 bytes)"; the first is the current key. It skips empty
+// lines and lines that start with #. Its errors name the line, never its content.
 func ParseKeyRing(text String) (*KeyRing, error) {
 	k := &KeyRing{keys: map[string][]byte{}}
 	for i, line := range strings.Split(string(text), "\n") {
@@ -70,7 +69,7 @@ func ParseKeyRing(text String) (*KeyRing, error) {
 					i+1)
 		case len(k.keys) == maxKeys:
 			return nil,
-				fmt.Errorf("key ring, line %d: more than %d keys; remove those that nothing is sealed under any more",
+				fmt.Errorf("key ring, line %d: more than %d keys; remove those that no longer seal anything",
 					i+1, maxKeys)
 		}
 		if k.current == "" {
@@ -100,12 +99,12 @@ func validKeyID(s string) bool {
 // Current returns the id of the key that Seal uses now.
 func (k *KeyRing) Current() string { return k.current }
 
-// Seal encrypts plain with AES-256-GCM. Only Open with the same tenant and purpose
-// ("signing_key", "totp") returns it, so a sealed value that is copied to another
-// row, column or tenant is worth nothing. The zero tenant stands for the deployment.
+// Seal encrypts plain with AES-256-GCM. Only Open with the same tenant and purpose, such as "totp",
+// returns it. So a sealed value is worthless in another row, column or tenant. The zero tenant
+// stands for the deployment.
 //
-// Each tenant and purpose has a key of its own, derived from the ring's: the bound
-// on random nonces under one AES-GCM key (2^32, NIST SP 800-38D §8.3) is out of reach.
+// Each tenant and purpose has its own key, derived from the ring's. So the bound on random nonces
+// under one AES-GCM key (2^32, NIST SP 800-38D §8.3) is out of reach.
 func (k *KeyRing) Seal(tenant id.ID, purpose string, plain []byte) ([]byte, error) {
 	gcm, err := k.aead(k.current, tenant, purpose)
 	if err != nil {
@@ -120,7 +119,7 @@ func (k *KeyRing) Seal(tenant id.ID, purpose string, plain []byte) ([]byte, erro
 	return gcm.Seal(out, nonce, plain, aad(tenant, purpose)), nil
 }
 
-// Open returns what Seal was given for the same tenant and purpose, or ErrOpen.
+// Open returns the plain bytes that Seal received for the same tenant and purpose, or ErrOpen.
 func (k *KeyRing) Open(tenant id.ID, purpose string, sealed []byte) ([]byte, error) {
 	keyID, rest, ok := sealedBy(sealed)
 	if !ok {
@@ -138,14 +137,8 @@ func (k *KeyRing) Open(tenant id.ID, purpose string, sealed []byte) ([]byte, err
 	return plain, nil
 }
 
-// Outdated reports whether sealed should be sealed again because its key is no
-// longer the current one.
-func (k *KeyRing) Outdated(sealed []byte) bool {
-	keyID, _, ok := sealedBy(sealed)
-	return ok && keyID != k.current
-}
-
-func sealedBy(sealed []byte) (keyID string, rest []byte, ok bool) {
+// sealedBy splits sealed bytes into the id of their key and the rest.
+func sealedBy(sealed []byte) (string, []byte, bool) {
 	if len(sealed) < 2 || sealed[0] != sealForm || len(sealed) < 2+int(sealed[1]) {
 		return "", nil, false
 	}
@@ -153,9 +146,9 @@ func sealedBy(sealed []byte) (keyID string, rest []byte, ok bool) {
 	return string(sealed[2:n]), sealed[n:], true
 }
 
-// MAC returns HMAC-SHA-256 of data under the key keyID (Current, or one stored
-// beside what was derived), for this tenant and purpose only. It derives secrets
-// that need not be stored; ErrOpen when the ring no longer has the key.
+// MAC returns the HMAC-SHA-256 of data under a key of the ring, for this tenant and purpose only.
+// It derives secrets that need no storage. keyID is Current, or the id stored beside an earlier
+// result. It fails with ErrOpen if the ring no longer has the key.
 func (k *KeyRing) MAC(keyID string, tenant id.ID, purpose string, data []byte) ([32]byte, error) {
 	key, err := k.derive(keyID, "gatehouse mac v1", tenant, purpose)
 	if err != nil {
@@ -182,8 +175,8 @@ func (k *KeyRing) aead(keyID string, tenant id.ID, purpose string) (cipher.AEAD,
 	return gcm, nil
 }
 
-// derive is HKDF-Expand (RFC 5869); the ring's keys are uniformly random, so there
-// is nothing to extract.
+// derive is HKDF-Expand (RFC 5869). The keys of the ring are uniformly random, so HKDF-Extract is
+// not needed.
 func (k *KeyRing) derive(keyID, use string, tenant id.ID, purpose string) ([]byte, error) {
 	key, ok := k.keys[keyID]
 	if !ok {
@@ -192,8 +185,8 @@ func (k *KeyRing) derive(keyID, use string, tenant id.ID, purpose string) ([]byt
 	return hkdf.Expand(sha256.New, key, use+"\x00"+string(tenant[:])+purpose, keyBytes)
 }
 
-// aad binds the ciphertext to its place. The tenant has a fixed length, so tenant
-// and purpose cannot run into one another.
+// aad binds the ciphertext to its place. The tenant has a fixed length, so no two pairs of tenant
+// and purpose give the same bytes.
 func aad(tenant id.ID, purpose string) []byte {
 	return append(append(make([]byte, 0, len(tenant)+len(purpose)), tenant[:]...), purpose...)
 }

@@ -1,8 +1,6 @@
 package secret
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -11,9 +9,8 @@ import (
 
 const redacted = "[redacted]"
 
-// String is a text that must not be seen: a password, a token, a key. However it
-// is printed, logged or marshalled it reads [redacted]; only Reveal shows it. It
-// is read from JSON and text like any string.
+// String is a text that must stay hidden: a password, a token, a key. Printed, logged or marshalled
+// it reads [redacted]; only Reveal shows it. JSON and text decode into it as into any string.
 type String string
 
 // Reveal returns the text itself.
@@ -21,12 +18,6 @@ func (s String) Reveal() string { return string(s) }
 
 // IsZero reports whether the text is empty.
 func (s String) IsZero() bool { return s == "" }
-
-// Equal compares in time that depends on neither text.
-func (s String) Equal(other string) bool {
-	a, b := sha256.Sum256([]byte(s)), sha256.Sum256([]byte(other))
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
-}
 
 // String implements fmt.Stringer.
 func (String) String() string { return redacted }

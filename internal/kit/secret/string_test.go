@@ -29,8 +29,7 @@ func TestStringIsNeverShown(t *testing.T) {
 		t.Errorf("the text is shown:\n%s", got)
 	}
 	var in struct{ P String }
-	if err := json.Unmarshal([]byte(`{"P":"hunter2-hunter2"}`), &in); err != nil || in.P.Reveal() != text ||
-		!in.P.Equal(text) || in.P.Equal("x") {
+	if err := json.Unmarshal([]byte(`{"P":"hunter2-hunter2"}`), &in); err != nil || in.P.Reveal() != text {
 		t.Errorf("read %v %v", in.P.Reveal(), err)
 	}
 }

@@ -37,9 +37,9 @@ func TestToken(t *testing.T) {
 			t.Errorf("changed at %d: accepted", i)
 		}
 	}
-	for _, bad := range []string{"", text[1:], text + "a", strings.ToUpper(text), strings.Repeat("a", TokenLen),
-		strings.Repeat("_", TokenLen), "gh_at_" + strings.Repeat("a", 1<<16)} {
-		if _, err := ParseToken(bad); !errors.Is(err, ErrToken) {
+	for _, bad := range []string{"", text[1:], text + "a", strings.ToUpper(text), strings.Repeat("a", tokenLen),
+		strings.Repeat("_", tokenLen), "gh_at_" + strings.Repeat("a", 1<<16)} {
+		if _, err := ParseToken(bad); !errors.Is(err, errToken) {
 			t.Errorf("accepted %.120q", bad)
 		}
 	}
@@ -93,9 +93,6 @@ func TestKeyRing(t *testing.T) {
 		if got, err := k.Open(acme, "totp", sealed); err != nil || string(got) != "plain" {
 			t.Errorf("Open = %q, %v", got, err)
 		}
-	}
-	if old.Outdated(sealed) || !both.Outdated(sealed) {
-		t.Error("Outdated is wrong")
 	}
 	refused := func(what string, k *KeyRing, tenant id.ID, purpose string, b []byte) {
 		t.Helper()

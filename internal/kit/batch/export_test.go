@@ -1,0 +1,7 @@
+package batch
+
+// The bounds, for tests.
+const (
+	QueueSize  = queueSize
+	QueueBytes = queueBytes
+)
