@@ -334,7 +334,7 @@ func TestWordsFinds(t *testing.T) {
 		"```sh\necho anew\n```\nIt is no flow.\n| " + strings.Repeat("x", proseColumns) + " |\n" + strings.Repeat("x", proseColumns+1)
 	source := "// Package p asks anew.\npackage p\n\n//lint:ignore X anew\n// as many of them\n// as there are\n" +
 		"func f() (n int) { return 0 }\n\nfunc g() (err error) { defer f(); return nil }\n\n" +
-		"//" + strings.Repeat("x", commentColumns) + "\nvar s = \"" + strings.Repeat("x", codeColumns) + "\"\n"
+		"//" + strings.Repeat(" x", commentColumns/2) + "\nvar s = \"" + strings.Repeat(" x", codeColumns/2) + "\"\n"
 	for name, c := range map[string]struct {
 		got  []finding
 		want []int
