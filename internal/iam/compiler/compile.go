@@ -70,6 +70,7 @@ func compile(ctx context.Context, files Files, s engine.Settings) ([]byte, error
 }
 
 func compileTable(ctx context.Context, files Files) ([]byte, error) {
+	engine.Environment()
 	rt, err := tablecompile.Compile(ctx, files.directory())
 	if err != nil {
 		if wrong := allProblems(ctx, files); len(wrong) > 0 {

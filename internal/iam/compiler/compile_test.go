@@ -250,3 +250,20 @@ func TestASchemaReadsNoFileOfThisMachine(t *testing.T) {
 		t.Errorf("%v: a schema read %s", err, secret)
 	}
 }
+
+// A greedy condition fails its case alone: the bounds of the engine hold in suites and explanations too.
+func TestSuitesAndExplanationsAreBounded(t *testing.T) {
+	more := ".replace('a', '" + strings.Repeat("a", 1000) + "')"
+	greedy := Files{"d.yaml": allowing("doc", "P.id"+more+more+more+".size() > 0"), "d_test.yaml": suite} // 2 GB
+	results, err := RunSuites(t.Context(), greedy, engine.DefaultSettings())
+	if err != nil || len(results.Suites) != 1 {
+		t.Errorf("%+v %v", results, err)
+	}
+	got, err := Explain(t.Context(), greedy, engine.DefaultSettings(), asking("doc", map[string]any{"owner": "bob"}, "view"))
+	if err == nil && got.Actions[0].Effect != "EFFECT_DENY" {
+		t.Errorf("%+v", got)
+	}
+	if problems, ok := errors.AsType[Problems](err); ok && strings.Contains(problems.Error(), "memory") {
+		t.Error(err)
+	}
+}

@@ -170,6 +170,7 @@ func (t task) do() (r report) {
 			r = report{Problems: Problems{{Message: crashOfNothing}}}
 		}
 	}()
+	engine.Environment()
 	ctx, err := context.Background(), error(nil)
 	switch s := t.Settings; t.Do {
 	case "compile":

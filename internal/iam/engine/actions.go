@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	_ "unsafe" // for go:linkname
 
 	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
 
@@ -38,12 +37,6 @@ type kindActions struct {
 	of    []string // names and patterns, sorted, none twice
 	apart bool
 }
-
-//go:linkname sanitizedResource github.com/cerbos/cerbos/internal/namer.SanitizedResource
-func sanitizedResource(kind string) string
-
-//go:linkname matchesGlob github.com/cerbos/cerbos/internal/util.MatchesGlob
-func matchesGlob(pattern, value string) bool
 
 // actionsOf collects the actions of a rule table by kind. What only denies or narrows is among
 // them: it is no action that somebody may do, but it tells actions of one pattern from another's.

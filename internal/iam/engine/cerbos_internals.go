@@ -3,12 +3,16 @@ package engine
 //lint:file-ignore U1000 Fields that nobody reads keep the places of those that somebody does.
 
 import (
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
 	"unsafe" // for go:linkname, and to set the fields of a type that has no constructor for us
 
+	auditv1 "github.com/cerbos/cerbos/api/genpb/cerbos/audit/v1"
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
 	"github.com/cerbos/cerbos/private/ruletable"
 	epdpv2 "github.com/cerbos/cloud-api/genpb/cerbos/cloud/epdp/v2"
@@ -59,8 +63,73 @@ func timeDecorator() interpreter.InterpretableDecorator
 //go:linkname celEnvironment github.com/cerbos/cerbos/internal/conditions.StdEnv
 var celEnvironment *cel.Env
 
-// Environment returns the CEL environment of conditions, with our bounds.
-func Environment() *cel.Env { return celEnvironment }
+//go:linkname sanitizedResource github.com/cerbos/cerbos/internal/namer.SanitizedResource
+func sanitizedResource(kind string) string
+
+//go:linkname matchesGlob github.com/cerbos/cerbos/internal/util.MatchesGlob
+func matchesGlob(pattern, value string) bool
+
+//go:linkname withGlobals github.com/cerbos/cerbos/internal/evaluator.WithGlobals
+func withGlobals(map[string]any) unsafe.Pointer
+
+// Environment returns the CEL environment of conditions, in which programs can be interrupted and
+// costly calls are bounded. The first call installs it in Cerbos, whose compiler, planner and tracer
+// have no parameter for it. Call it before Cerbos compiles or evaluates an expression.
+func Environment() *cel.Env { return environment() }
+
+var environment = sync.OnceValue(func() *cel.Env {
+	limits, err := newBounds(celEnvironment)
+	if err == nil {
+		celEnvironment, err = celEnvironment.Extend(cel.Lib(limits))
+	}
+	if err == nil {
+		_, err = frameContextField()
+	}
+	if err != nil {
+		panic("engine: " + err.Error()) // another version of Cerbos or cel-go
+	}
+	return celEnvironment
+})
+
+// checkWithGlobals returns check with other globals than the evaluator's. It infers the type of
+// Cerbos' options, which has no name outside of the module.
+func checkWithGlobals[Option any](check func(context.Context, []*enginev1.CheckInput, ...Option) ([]*enginev1.CheckOutput, *auditv1.AuditTrail, error)) func(context.Context, []*enginev1.CheckInput, map[string]any) ([]*enginev1.CheckOutput, error) {
+	return func(ctx context.Context, in []*enginev1.CheckInput, globals map[string]any) ([]*enginev1.CheckOutput, error) {
+		option := withGlobals(globals) // a func, which is one pointer
+		out, _, err := check(ctx, in, *(*Option)(unsafe.Pointer(&option)))
+		return out, err
+	}
+}
+
+// frameContext returns the context that a frame is evaluated with, or nil. cel-go keeps it to interrupt
+// the evaluation, and does not show it to functions.
+func frameContext(frame *interpreter.ExecutionFrame) context.Context {
+	at, err := frameContextField()
+	if err != nil {
+		return nil
+	}
+	shared := *(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(frame), at.shared))
+	if shared == nil {
+		return nil
+	}
+	return *(*context.Context)(unsafe.Add(shared, at.context))
+}
+
+// frameFields are the offsets that lead from a frame to its context, in bytes.
+type frameFields struct{ shared, context uintptr }
+
+var frameContextField = sync.OnceValues(func() (frameFields, error) {
+	frame := reflect.TypeFor[interpreter.ExecutionFrame]()
+	shared, ok := frame.FieldByName("ctx")
+	if !ok || shared.Type.Kind() != reflect.Pointer || shared.Type.Elem().Kind() != reflect.Struct {
+		return frameFields{}, errors.New("cel-go's frame has another layout")
+	}
+	ctx, ok := shared.Type.Elem().FieldByName("ctx")
+	if !ok || ctx.Type != reflect.TypeFor[context.Context]() {
+		return frameFields{}, errors.New("cel-go's evaluation context has another layout")
+	}
+	return frameFields{shared.Offset, ctx.Offset}, nil
+})
 
 // ruleTable is the layout of internal/ruletable.RuleTable.
 type ruleTable struct {
@@ -166,11 +235,12 @@ func sameLayout(ours, theirs reflect.Type) bool {
 	return true
 }
 
-// load makes the evaluator of a rule table, and gives up the table.
-func load(rt *runtimev1.RuleTable, conf *epdpv2.Config) (ruletable.Evaluator, error) {
+// newTableEvaluator returns Cerbos' evaluator of a rule table. It takes the table over.
+func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (ruletable.Evaluator, error) {
+	Environment()
 	t := evaluatorType()
 	if t == nil {
-		return ruletable.NewRuleTableFromProto(rt, conf)
+		return nil, errors.New("Cerbos' rule table has another layout")
 	}
 	evalConf, err := evaluatorConf(conf.GetEvaluator())
 	if err != nil {

@@ -10,13 +10,13 @@ import (
 	"github.com/google/cel-go/common/types/traits"
 )
 
-// An appetite says, before a function of CEL is called, what the call will take: bytes of the values that it makes, about,
-// and steps, each a comparison of two values or a tenth of a microsecond of something else. It may say too much.
-type appetite func(args []ref.Val) (bytes, steps int64)
+// callCost estimates a CEL call before it runs: bytes allocated, and steps of about 0.1 µs, such as a
+// comparison of two values. It may estimate too much.
+type callCost func(args []ref.Val) (bytes, steps int64)
 
-// appetites are those of the functions whose calls may take more than their arguments do, or copy them. All others answer with
-// a number, a moment or a truth, or with a part of what they were given, in time that grows with its size alone.
-var appetites = map[string]appetite{
+// callCosts has the functions whose calls may cost more than their arguments, or copy them. All others
+// return a number, a time, a boolean or a part of their arguments, in time linear in their size.
+var callCosts = map[string]callCost{
 	operators.Add:    sum,
 	"cel.@mapInsert": insertion,
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
-	"time"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
@@ -17,10 +16,6 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
-
-// evaluationTime is how long one question may be thought about, all of a batch together. A check
-// takes some tens of microseconds; what takes this long are conditions that loop over long lists in long lists.
-const evaluationTime = 2 * time.Second
 
 // maxWaiting is how many questions of one tenant may wait for their turn. The server as a whole answers some
 // thousands at once, and one tenant shall not fill it.
@@ -45,6 +40,8 @@ type Evaluator struct {
 	cost      int64                   // bytes of memory, about
 	plans     bool                    // its conditions can be planned
 	variables bool                    // it has some
+	globals   map[string]any
+	checkWith func(context.Context, []*enginev1.CheckInput, map[string]any) ([]*enginev1.CheckOutput, error)
 
 	turns   chan struct{} // has room for who evaluates now; nil: everybody may
 	waiting atomic.Int64
@@ -95,9 +92,11 @@ func Load(table []byte, s Settings) (*Evaluator, error) {
 	// The cost, measured: ten small policies are a table of 18 KB and take 17 KB if their conditions are
 	// said elsewhere too; programs of their own are 5 KB each.
 	made := &Evaluator{actions: actionsOf(rt), cost: 8<<10 + 3*int64(len(table)), plans: plannable(rt), variables: hasVariables(rt)}
-	if made.table, err = load(rt, conf); err != nil {
+	if made.table, err = newTableEvaluator(rt, conf); err != nil {
 		return nil, fmt.Errorf("load a compiled rule table: %w", err)
 	}
+	made.globals = (&structpb.Struct{Fields: conf.GetEvaluator().GetGlobals()}).AsMap()
+	made.checkWith = checkWithGlobals(made.table.Check)
 	return made, nil
 }
 
@@ -135,12 +134,15 @@ func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*en
 		return nil, err
 	}
 	defer e.leave()
-	q := ask(ctx)
-	defer q.done()
+	q := begin(ctx)
+	defer q.End()
+	var outputs []*enginev1.CheckOutput
+	var err error
 	if e.variables {
-		in = q.check(in)
+		outputs, err = e.checkWith(q, in, q.withGlobals(e.globals))
+	} else {
+		outputs, _, err = e.table.Check(q, in)
 	}
-	outputs, _, err := e.table.Check(q, in)
 	// A condition that was interrupted counts as not met, and an answer with it as none at all.
 	if stopped := q.stopped(ctx, err); stopped != nil {
 		return nil, stopped
@@ -157,9 +159,9 @@ func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (
 		return nil, err
 	}
 	defer e.leave()
-	q := ask(ctx)
-	defer q.done()
-	output, err := e.plan(q, q.plan(in))
+	q := begin(ctx)
+	defer q.End()
+	output, err := e.plan(q, in)
 	if stopped := q.stopped(ctx, err); stopped != nil {
 		return nil, stopped
 	}

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -26,8 +28,9 @@ type program struct {
 	checked []byte // exprpb.CheckedExpr, until it is planned: a tenth of the message's size
 	once    sync.Once
 	planned cel.Program
-	loops   bool // it goes through lists or maps
-	bounded bool // it has calls that may take much
+	loops   bool // it iterates over lists or maps
+	costly  bool // it has bounded calls
+	globals bool // it names the globals
 	err     error
 }
 
@@ -71,8 +74,11 @@ func (p *program) get() (cel.Program, error) {
 			p.planned, p.err = planProgram(ast)
 			root := celast.NavigateAST(ast.NativeRep())
 			p.loops = len(celast.MatchDescendants(root, celast.KindMatcher(celast.ComprehensionKind))) > 0
-			p.bounded = slices.ContainsFunc(celast.MatchDescendants(root, celast.KindMatcher(celast.CallKind)), func(e celast.NavigableExpr) bool {
-				return appetites[e.AsCall().FunctionName()] != nil
+			p.costly = slices.ContainsFunc(celast.MatchDescendants(root, celast.KindMatcher(celast.CallKind)), func(e celast.NavigableExpr) bool {
+				return callCosts[e.AsCall().FunctionName()] != nil
+			})
+			p.globals = slices.ContainsFunc(celast.MatchDescendants(root, celast.KindMatcher(celast.IdentKind)), func(e celast.NavigableExpr) bool {
+				return e.AsIdent() == "globals" || e.AsIdent() == "G"
 			})
 		}
 		p.checked = nil
@@ -82,7 +88,21 @@ func (p *program) get() (cel.Program, error) {
 
 // planProgram makes a program with Cerbos' options. That it can be interrupted is the environment's.
 func planProgram(ast *cel.Ast) (cel.Program, error) {
-	return celEnvironment.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CustomDecorator(timeDecorator()))
+	return Environment().Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CustomDecorator(timeDecorator()))
+}
+
+// prepare puts the evaluation among the variables of the program's next run, if its calls use it.
+func (p *program) prepare(e *evaluation, vars any) {
+	names, ok := vars.(map[string]any)
+	if !ok || e == nil {
+		return
+	}
+	if p.costly {
+		names[evaluationName] = e
+	}
+	if p.globals {
+		e.hide(names)
+	}
 }
 
 // Eval implements cel.Program.
@@ -100,10 +120,8 @@ func (p *program) ContextEval(ctx context.Context, vars any) (ref.Val, *cel.Eval
 	if err != nil {
 		return nil, nil, err
 	}
-	if p.bounded {
-		if q, ok := ctx.Value(questionKey{}).(*question); ok {
-			q.in(vars)
-		}
+	if p.costly || p.globals {
+		p.prepare(evaluationOf(ctx), vars)
 	}
 	if !p.loops { // only loops are interrupted, and being ready for it costs a quarter of a small condition
 		return planned.Eval(vars)
@@ -131,19 +149,24 @@ func (v variable) Eval(vars any) (ref.Val, *cel.EvalDetails, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if !v.loops && !v.bounded {
+	if !v.loops && !v.costly && !v.globals {
 		return planned.Eval(vars)
 	}
-	names, _ := vars.(map[string]any)
-	q := questionAbout(names["request"])
-	if q == nil {
-		q = ask(context.Background())
-		defer q.done()
+	names, ok := vars.(map[string]any)
+	if !ok {
+		return nil, nil, fmt.Errorf("the variables of a variable are %T", vars)
 	}
-	q.in(vars)
-	out, details, err := planned.ContextEval(q, vars)
-	if stopped := q.stopped(context.Background(), err); stopped != nil {
-		return nil, nil, stopped // and not a value of CEL: Cerbos then gives up the question instead of the variable
+	e := among(names)
+	if e == nil {
+		return nil, nil, errors.New("a variable belongs to no evaluation")
+	}
+	v.prepare(e, vars)
+	if !v.loops && !v.costly {
+		return planned.Eval(vars)
+	}
+	out, details, err := planned.ContextEval(e, vars)
+	if stopped := e.stopped(context.Background(), err); stopped != nil {
+		return nil, nil, stopped // not a CEL value: Cerbos then gives up the whole check, not the variable alone
 	}
 	return out, details, err
 }

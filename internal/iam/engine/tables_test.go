@@ -52,6 +52,9 @@ func ruleTableOf(ctx context.Context, files Files) (*runtimev1.RuleTable, error)
 			rt.JsonSchemas["cerbos:///"+schema] = &runtimev1.RuleTable_JSONSchema{Content: content}
 		}
 	}
+	for _, m := range rt.GetMeta() {
+		m.SourceAttributes, m.Annotations = nil, nil
+	}
 	return rt, nil
 }
 

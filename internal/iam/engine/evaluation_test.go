@@ -186,10 +186,36 @@ func TestVariablesShareABatchsTime(t *testing.T) {
 			t.Error("the inputs, which are recorded, have other principals now")
 		}
 	}
-	asked.Range(func(place, _ any) bool {
-		t.Errorf("a question is still known by %v", place)
-		return true
-	})
+}
+
+// The evaluation stands among the globals where variables find it, and no condition, variable or
+// output can see it there.
+func TestGlobalsDoNotShowTheEvaluation(t *testing.T) {
+	policy := `apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  resource: doc
+  version: default
+  variables: {local: {names: 'dyn(G).map(k, k)', count: 'dyn(globals).size()'}}
+  rules:
+    - actions: [view]
+      effect: EFFECT_ALLOW
+      roles: [user]
+      condition: {match: {all: {of: [{expr: 'V.names == ["open"]'}, {expr: V.count == 1}, {expr: 'dyn(G).all(k, k == "open")'}, {expr: G.open == true}]}}}
+      output: {when: {ruleActivated: 'dyn(globals)'}}
+`
+	s := DefaultSettings()
+	s.Globals = map[string]any{"open": true}
+	ev, err := Load(tableOf(t, Files{"d.yaml": []byte(policy)}), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := ev.Check(t.Context(), []*enginev1.CheckInput{asking("doc", nil, "view")})
+	if err != nil || out[0].Actions["view"].GetEffect() != effectv1.Effect_EFFECT_ALLOW {
+		t.Fatal(out, err)
+	}
+	if got := out[0].GetOutputs()[0].GetVal().GetStructValue().AsMap(); len(got) != 1 || got["open"] != true {
+		t.Errorf("the globals are %v", got)
+	}
 }
 
 // A bounded call answers as cel-go's own does: with a value, an error, or, in a plan, with what is left of it.
@@ -218,7 +244,7 @@ func TestBoundedCallsAnswerAsOthers(t *testing.T) {
 		"P.attr.l.except(P.attr.none) == []": "no such key", "base64.decode('*') == b''": "illegal base64",
 	}
 	covered := map[string]bool{}
-	for name := range appetites {
+	for name := range callCosts {
 		for _, x := range holds {
 			if strings.Contains(x, strings.TrimPrefix(strings.TrimPrefix(name, "cel.@"), "@")+"(") {
 				covered[name] = true
@@ -228,7 +254,7 @@ func TestBoundedCallsAnswerAsOthers(t *testing.T) {
 	for _, by := range []string{"_+_", "cel.@mapInsert", "@sortByAssociatedKeys"} { // said in other words
 		covered[by] = true
 	}
-	for name := range appetites {
+	for name := range callCosts {
 		if !covered[name] {
 			t.Errorf("%s is not tried", name)
 		}
@@ -236,7 +262,7 @@ func TestBoundedCallsAnswerAsOthers(t *testing.T) {
 	p := principal(t, 2)
 	request := &enginev1.Request{Principal: &enginev1.Request_Principal{Id: p.Id, Roles: p.Roles, Attr: p.Attr}}
 	eval := func(x string) (any, error) {
-		ast, issues := celEnvironment.Compile(x)
+		ast, issues := Environment().Compile(x)
 		if issues.Err() != nil {
 			t.Fatalf("%s: %v", x, issues.Err())
 		}
@@ -244,7 +270,7 @@ func TestBoundedCallsAnswerAsOthers(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		out, _, err := prg.ContextEval(ask(t.Context()), map[string]any{"request": request, "P": request.Principal})
+		out, _, err := prg.ContextEval(begin(t.Context()), map[string]any{"request": request, "P": request.Principal})
 		if err != nil {
 			return nil, err
 		}
@@ -275,7 +301,7 @@ func TestBoundedCallsAnswerAsOthers(t *testing.T) {
 	}
 }
 
-// harmless are the functions of CEL as Cerbos has it that need no appetite: what they answer with is a number, a moment, a
+// harmless are the functions of CEL as Cerbos has it that need no cost: what they answer with is a number, a moment, a
 // truth or a part of what they were given, in time that grows with its size alone.
 const harmless = `!_ -_ @in @not_strictly_false _!=_ _%_ _&&_ _*_ _-_ _/_ _<=_ _<_ _==_ _>=_ _>_ _?._ _?_:_ _[?_] _[_] __not_strictly_false__ _in_ _||_
 	ancestorOf basePath bool cel.@block cidr commonAncestors contains containsCIDR containsIP descendentOf dirPath double duration dyn endsWith extPath family first
@@ -292,33 +318,40 @@ func TestEveryFunctionIsLookedAt(t *testing.T) {
 	for _, name := range strings.Fields(harmless) {
 		known[name] = true
 	}
-	for name := range appetites {
+	if _, err := newBounds(Environment()); err != nil {
+		t.Error(err)
+	}
+	for name := range callCosts {
 		if known[name] {
-			t.Errorf("%s is harmless and has an appetite", name)
-		}
-		if !celEnvironment.HasFunction(name) || implementations[name] == nil {
-			t.Errorf("%s is not called so any more", name)
+			t.Errorf("%s is harmless and has a cost", name)
 		}
 		known[name] = true
 	}
-	for name := range celEnvironment.Functions() {
+	for name := range Environment().Functions() {
 		if !known[name] {
-			t.Errorf("%s is new: does it need an appetite?", name)
+			t.Errorf("%s is new: does it need a cost?", name)
 		}
 	}
 }
 
-// BenchmarkLoop is a condition that goes through a list and makes another one, in a check.
-func BenchmarkLoop(b *testing.B) {
+// BenchmarkCheck measures a check of one action under a condition.
+func BenchmarkCheck(b *testing.B) {
 	for name, condition := range map[string]string{
 		"exists": "R.attr.l.exists(x, x == 99.0)", "filter": "R.attr.l.filter(x, x > 50.0).size() == 49", "map": "R.attr.l.map(x, x + 1.0).size() == 100", "plus": "R.attr.a + 'x' == 'ax'",
+		"compare": "R.attr.a == 'a'", "global": "G.open == true", "variable": "V.open", "costly variable": "V.plus == 'ax'",
 	} {
 		b.Run(name, func(b *testing.B) {
 			list := make([]any, 100)
 			for i := range list {
 				list[i] = float64(i)
 			}
-			ev, err := Load(tableOf(b, Files{"d.yaml": allowing("doc", condition)}), DefaultSettings())
+			policy := string(allowing("doc", condition))
+			if strings.Contains(name, "variable") {
+				policy = strings.Replace(policy, "  rules:", "  variables: {local: {open: 'R.attr.a == \"a\"', plus: 'R.attr.a + \"x\"'}}\n  rules:", 1)
+			}
+			settings := DefaultSettings()
+			settings.Globals = map[string]any{"open": true, "environment": "staging"}
+			ev, err := Load(tableOf(b, Files{"d.yaml": []byte(policy)}), settings)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"reflect"
+	"time"
+
+	"github.com/google/cel-go/interpreter"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+)
+
+// Nothing stops a goroutine, and all tenants share the process's memory. So loops check now and
+// then whether their time is over, and a CEL function that may be costly is costed before it is called. Both
+// hold wherever Cerbos evaluates CEL: in checks, plans, test suites and explanations.
+
+// Bounds on the conditions of one check or plan, all resources of a batch together.
+const (
+	evaluationTime = 2 * time.Second // a check takes some tens of microseconds
+	maxMade        = 32 << 20        // bytes of values that they create
+	maxSteps       = 50_000_000      // see callCost: as long as evaluationTime, about
+	maxElements    = 1 << 20         // of a list that is concatenated from others
+)
+
+// evaluation is the context of one check or plan, and what it has used of its bounds so far. It
+// ends with its time. One goroutine at a time uses it.
+//
+// Cerbos passes it on as the context of each condition, and of each step of a plan. It evaluates the variables of
+// a check without a context; those find it among the globals, which Cerbos takes with each check.
+type evaluation struct {
+	*clock.Bounded
+	made, steps int64
+	over        bool // it exceeded made or steps
+
+	globals map[string]any // as the tenant set them
+	visible any            // globals, in Cerbos' type; nil until a program names them
+}
+
+type evaluationKey struct{}
+
+// begin returns an evaluation on behalf of the requester; end it with End.
+func begin(requester context.Context) *evaluation {
+	return &evaluation{Bounded: clock.Within(requester, evaluationTime)}
+}
+
+// Value implements context.Context.
+func (e *evaluation) Value(key any) any {
+	if key == (evaluationKey{}) {
+		return e
+	}
+	return e.Bounded.Value(key)
+}
+
+// evaluationOf returns the evaluation that a context belongs to, or nil.
+func evaluationOf(ctx context.Context) *evaluation {
+	if ctx == nil {
+		return nil
+	}
+	e, _ := ctx.Value(evaluationKey{}).(*evaluation)
+	return e
+}
+
+// take counts what a call will cost, and reports whether the evaluation may have it. Without an evaluation
+// each call has the bounds to itself: in test suites and explanations, whose process is bounded too.
+func (e *evaluation) take(bytes, steps int64) bool {
+	if e == nil {
+		return bytes <= maxMade && steps <= maxSteps
+	}
+	e.made, e.steps = e.made+bytes, e.steps+steps
+	e.over = e.over || e.made > maxMade || e.steps > maxSteps
+	return !e.over
+}
+
+// stopped returns why the evaluation has no answer: its bounds, or the requester that left. It
+// returns nil if neither happened.
+func (e *evaluation) stopped(requester context.Context, err error) error {
+	switch {
+	case e.over || errors.Is(err, ErrTooMuch):
+		return ErrTooMuch
+	case e.Err() != nil && requester.Err() != nil:
+		return requester.Err()
+	case e.Err() != nil || errors.Is(err, ErrTooSlow):
+		return ErrTooSlow
+	}
+	return nil
+}
+
+// evaluationName is where an evaluation stands among variables and globals. No expression can name it.
+const evaluationName = "@evaluation"
+
+// withGlobals returns the globals of one check, with the evaluation among them.
+func (e *evaluation) withGlobals(globals map[string]any) map[string]any {
+	e.globals = globals
+	out := make(map[string]any, len(globals)+1)
+	maps.Copy(out, globals)
+	out[evaluationName] = e
+	return out
+}
+
+// among returns the evaluation that stands among the globals of a variable's inputs, or nil.
+func among(vars map[string]any) *evaluation {
+	globals, ok := vars["globals"].(interface {
+		Get(name string) (any, error)
+	})
+	if !ok {
+		return nil
+	}
+	v, _ := globals.Get(evaluationName)
+	e, _ := v.(*evaluation)
+	return e
+}
+
+// hide puts the tenant's globals back into the variables of one program, which then cannot see the
+// evaluation: a condition may list all globals, and an output may return them.
+func (e *evaluation) hide(vars map[string]any) {
+	if e == nil || e.globals == nil {
+		return
+	}
+	if e.visible == nil {
+		e.visible = reflect.ValueOf(e.globals).Convert(reflect.TypeOf(vars["globals"])).Interface()
+	}
+	vars["globals"], vars["G"] = e.visible, e.visible
+}
+
+// evaluationIn returns the evaluation that a call belongs to, or nil.
+func evaluationIn(frame *interpreter.ExecutionFrame) *evaluation {
+	if v, ok := frame.ResolveName(evaluationName); ok {
+		e, _ := v.(*evaluation)
+		return e
+	}
+	return evaluationOf(frameContext(frame))
+}
