@@ -102,12 +102,10 @@ func openSignIn(ctx context.Context, tx *db.Tx) error {
 	if err != nil {
 		return err
 	}
-	rules := t.Settings.SignIn
-	if len(rules.Block)+len(rules.SecondFactor) == 0 {
+	if len(t.Settings.SignIn.Block)+len(t.Settings.SignIn.SecondFactor) == 0 {
 		return nil
 	}
-	rules.Block, rules.SecondFactor = nil, nil
-	_, err = tenant.Update(ctx, tx, tenant.Patch{Settings: &tenant.SettingsPatch{SignIn: &rules}})
+	_, err = tenant.Update(ctx, tx, tenant.Patch{Settings: func(s *tenant.Settings) { s.SignIn.Block, s.SignIn.SecondFactor = nil, nil }})
 	return err
 }
 

@@ -197,7 +197,7 @@ func TestWhoNeedsASecondFactor(t *testing.T) {
 // The shortest limit that applies is how long the session lasts.
 func TestHowLongASessionLasts(t *testing.T) {
 	both(t, func(s *tenant.Settings) {
-		s.SessionIdle, s.SessionMax = 2*time.Hour, 10*time.Hour
+		s.SessionIdleSeconds, s.SessionMaxSeconds = 2*60*60, 10*60*60
 		s.SignIn = tenant.SignIn{KnownNetworks: []string{"192.0.2.0/24"}, Sessions: []tenant.SignInLimit{
 			{Roles: []string{role.UserManager}, MaxSeconds: 1800, IdleSeconds: 3600},
 			{Roles: []string{role.UserManager}, MaxSeconds: 7200},

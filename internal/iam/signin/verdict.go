@@ -91,7 +91,7 @@ func (e *Engine) ask(ctx context.Context, tx *db.Tx, person, app id.ID, amr []st
 	may := func(action string) bool { return out.GetActions()[action].GetEffect() == effectv1.Effect_EFFECT_ALLOW }
 	v := Verdict{
 		Refused: !may(enter), SecondFactor: !may(oneFactor), NoEnrolment: !may(enrol),
-		Idle: of.Settings.SessionIdle, Max: of.Settings.SessionMax,
+		Idle: of.Settings.SessionIdle(), Max: of.Settings.SessionMax(),
 		decision: decision.Decision{
 			ID: id.At(began), Kind: decision.SignIn, Revision: checked.Revision, Took: e.Clock.Now().Sub(began),
 			Inputs: []*enginev1.CheckInput{in}, Outputs: checked.Outputs,

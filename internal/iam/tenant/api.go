@@ -12,6 +12,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
 
+// SettingsView is a tenant's settings as the API shows them.
+type SettingsView Settings
+
 // View is a tenant as the API shows it.
 type View struct {
 	ID        id.ID        `json:"id" format:"uuid"`
@@ -27,24 +30,24 @@ type View struct {
 
 type createInput struct {
 	Body struct {
-		Slug     string         `json:"slug" minLength:"1" maxLength:"63" doc:"Lower-case letters, digits and inner hyphens. It becomes part of the issuer and never changes." example:"acme"`
-		Name     string         `json:"name" minLength:"1" maxLength:"100" doc:"People see it when they sign in." example:"Acme"`
-		Settings *SettingsPatch `json:"settings,omitempty" doc:"What differs from the defaults."`
+		Slug     string                 `json:"slug" minLength:"1" maxLength:"63" doc:"Lower-case letters, digits and inner hyphens. It becomes part of the issuer and never changes." example:"acme"`
+		Name     string                 `json:"name" minLength:"1" maxLength:"100" doc:"People see it when they sign in." example:"Acme"`
+		Settings *api.Changes[Settings] `json:"settings,omitempty" doc:"What differs from the defaults."`
 	}
 }
 
 type patchInput struct {
 	api.ByID
 	Body struct {
-		Name     *string        `json:"name,omitempty" minLength:"1" maxLength:"100"`
-		Status   *string        `json:"status,omitempty" enum:"active,suspended" doc:"suspended: nobody signs in and no token counts, at once. Needs the action tenant.suspend."`
-		Domains  *[]string      `json:"domains,omitempty" maxItems:"20" doc:"All of the tenant's own domains; what is not listed is given up." example:"[\"login.acme.com\"]"`
-		Settings *SettingsPatch `json:"settings,omitempty"`
+		Name     *string                `json:"name,omitempty" minLength:"1" maxLength:"100"`
+		Status   *string                `json:"status,omitempty" enum:"active,suspended" doc:"suspended: nobody signs in and no token counts, at once. Needs the action tenant.suspend."`
+		Domains  *[]string              `json:"domains,omitempty" maxItems:"20" doc:"All of the tenant's own domains; what is not listed is given up." example:"[\"login.acme.com\"]"`
+		Settings *api.Changes[Settings] `json:"settings,omitempty"`
 	}
 }
 
 type settingsInput struct {
-	Body SettingsPatch
+	Body api.Changes[Settings]
 }
 
 // Deps are what the operations need besides a transaction.
@@ -54,7 +57,7 @@ type Deps struct {
 }
 
 func (d Deps) view(t Tenant) View {
-	return View{ID: t.ID, Slug: t.Slug, Name: t.Name, Status: string(t.Status), Issuer: d.Directory.Issuer(t.Slug), Domains: t.Domains, Settings: t.Settings.View(), CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt}
+	return View{ID: t.ID, Slug: t.Slug, Name: t.Name, Status: string(t.Status), Issuer: d.Directory.Issuer(t.Slug), Domains: t.Domains, Settings: SettingsView(t.Settings), CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt}
 }
 
 // Operations are the management operations on tenants, which only the platform has, and on a
@@ -101,12 +104,12 @@ func Operations(d Deps) []api.Operation {
 		api.Read(own("GET", "get-settings", "settings.read", "Get the tenant's settings"),
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (SettingsView, error) {
 				t, err := Get(ctx, tx)
-				return t.Settings.View(), err
+				return SettingsView(t.Settings), err
 			}),
 		api.Write(own("PATCH", "update-settings", "settings.update", "Change the tenant's settings"),
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *settingsInput) (SettingsView, error) {
-				t, err := Update(ctx, tx, Patch{Settings: &in.Body})
-				return t.Settings.View(), err
+				t, err := Update(ctx, tx, Patch{Settings: in.Body.Apply})
+				return SettingsView(t.Settings), err
 			}),
 	}
 }
@@ -114,7 +117,8 @@ func Operations(d Deps) []api.Operation {
 func (d Deps) create(ctx context.Context, database *db.DB, req api.Request, in *createInput) (View, error) {
 	n := New{Slug: in.Body.Slug, Name: in.Body.Name}
 	if in.Body.Settings != nil {
-		s := in.Body.Settings.apply(DefaultSettings().View()).settings()
+		s := DefaultSettings()
+		in.Body.Settings.Apply(&s)
 		n.Settings = &s
 	}
 	return db.SystemWrite(ctx, database, req.Caller, "the platform adds a tenant", func(st *db.SystemTx) (View, error) {
@@ -138,7 +142,11 @@ func (d Deps) patch(ctx context.Context, database *db.DB, req api.Request, in *p
 		tx, at := st.For(in.ID), st.For(req.Caller.Tenant)
 		t, err := Get(ctx, tx)
 		if err == nil && (b.Name != nil || b.Domains != nil || b.Settings != nil) {
-			if t, err = Update(ctx, tx, Patch{Name: b.Name, Domains: b.Domains, Settings: b.Settings}); err == nil && in.ID != req.Caller.Tenant {
+			p := Patch{Name: b.Name, Domains: b.Domains}
+			if b.Settings != nil {
+				p.Settings = b.Settings.Apply
+			}
+			if t, err = Update(ctx, tx, p); err == nil && in.ID != req.Caller.Tenant {
 				audit.Write(at, audit.Event{Action: "tenant.update", Target: t.target()})
 			}
 		}

@@ -142,8 +142,8 @@ func List(ctx context.Context, st *db.SystemTx, p page.Request) (page.List[Tenan
 // Patch says what to change of a tenant; nil means unchanged.
 type Patch struct {
 	Name     *string
-	Domains  *[]string // all of them: what is not listed is given up
-	Settings *SettingsPatch
+	Domains  *[]string       // all of them: what is not listed is given up
+	Settings func(*Settings) // edits a copy
 }
 
 // Update changes the tenant that tx is bound to. It fails with ErrNotFound, ErrDeleting,
@@ -165,7 +165,7 @@ func Update(ctx context.Context, tx *db.Tx, p Patch) (Tenant, error) {
 		fields = append(fields, "name")
 	}
 	if p.Settings != nil {
-		t.Settings = p.Settings.apply(t.Settings.View()).settings()
+		p.Settings(&t.Settings)
 		t.Settings.check("settings.", &wrong)
 		fields = append(fields, "settings")
 	}

@@ -132,10 +132,12 @@ func TestUpdate(t *testing.T) {
 			err = d.Update(ctx, c, func(tx *db.Tx) (err error) { x, err = tenant.Update(ctx, tx, patch); return err })
 			return x, err
 		}
-		name, mfa, idle := "Acme Ltd", tenant.MFARequired, int64(600)
+		name := "Acme Ltd"
 		domains := []string{"login.acme.test", "id.acme.test"}
-		x, err := update(acme, tenant.Patch{Name: &name, Domains: &domains, Settings: &tenant.SettingsPatch{MFA: &mfa, SessionIdleSeconds: &idle}})
-		if err != nil || x.Name != name || x.Settings.MFA != mfa || x.Settings.SessionIdle != 10*time.Minute || !slices.Equal(x.Domains, []string{"id.acme.test", "login.acme.test"}) {
+		x, err := update(acme, tenant.Patch{Name: &name, Domains: &domains, Settings: func(s *tenant.Settings) {
+			s.MFA, s.SessionIdleSeconds = tenant.MFARequired, 600
+		}})
+		if err != nil || x.Name != name || x.Settings.MFA != tenant.MFARequired || x.Settings.SessionIdle() != 10*time.Minute || !slices.Equal(x.Domains, []string{"id.acme.test", "login.acme.test"}) {
 			t.Errorf("%+v %v", x, err)
 		}
 		if _, err := update(globex, tenant.Patch{Name: &name, Domains: &domains}); !errors.Is(err, tenant.ErrDomainTaken) {
@@ -149,8 +151,8 @@ func TestUpdate(t *testing.T) {
 		if x, err := update(globex, tenant.Patch{Domains: &given}); err != nil || x.Name != "GLOBEX" {
 			t.Errorf("a domain that was given up, after a refused change: %+v %v", x, err)
 		}
-		bad, colour, short := []string{"Acme.test", "acme", "10.0.0.1", "a..b", "a.test", "a.test"}, "red", 3
-		_, err = update(acme, tenant.Patch{Domains: &bad, Settings: &tenant.SettingsPatch{Accent: &colour, PasswordMinLength: &short}})
+		bad := []string{"Acme.test", "acme", "10.0.0.1", "a..b", "a.test", "a.test"}
+		_, err = update(acme, tenant.Patch{Domains: &bad, Settings: func(s *tenant.Settings) { s.Accent, s.PasswordMinLength = "red", 3 }})
 		if f := fault.As(err); f.Kind != fault.Invalid || len(f.Fields) != 7 {
 			t.Errorf("%v", err)
 		}
