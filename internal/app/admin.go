@@ -73,7 +73,7 @@ func (a *App) resetOwner(ctx context.Context, by caller.Caller, email string, pa
 			return err
 		}
 		if u.Status != user.Active {
-			if _, err := user.SetStatus(ctx, tx, u.ID, user.Active); err != nil {
+			if _, err := user.SetStatus(ctx, tx, role.KeepOwner, u.ID, user.Active); err != nil {
 				return err
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -44,11 +45,11 @@ func TestStopsAtOnce(t *testing.T) {
 				return err
 			}, noClient, noToken, http.StatusBadRequest, true},
 			{"user deactivated", func(tx *db.Tx, _ *client, u user.User) error {
-				_, err := user.SetStatus(ctx, tx, u.ID, user.Deactivated)
+				_, err := user.SetStatus(ctx, tx, role.KeepOwner, u.ID, user.Deactivated)
 				return err
 			}, noGrant, noToken, http.StatusSeeOther, true},
 			{"user removed", func(tx *db.Tx, _ *client, u user.User) error {
-				return user.Delete(ctx, tx, u.ID)
+				return user.Delete(ctx, tx, role.KeepOwner, u.ID)
 			}, noGrant, noToken, http.StatusSeeOther, true},
 			{"tenant suspended", func(tx *db.Tx, _ *client, _ user.User) error {
 				_, err := tenant.SetStatus(ctx, tx, tenant.Suspended)

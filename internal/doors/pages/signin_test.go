@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
@@ -64,7 +65,10 @@ func TestSignInIsRefusedToWhoIsNotActive(t *testing.T) {
 		u := h.person("ada@acme.example")
 		g, other := h.guest(), h.guest()
 		other.signIn("ada@acme.example")
-		if err := h.Update(ctx, h.c, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, u.ID, user.Deactivated); return err }); err != nil {
+		if err := h.Update(ctx, h.c, func(tx *db.Tx) error {
+			_, err := user.SetStatus(ctx, tx, role.KeepOwner, u.ID, user.Deactivated)
+			return err
+		}); err != nil {
 			t.Fatal(err)
 		}
 		says(t, g.signIn("ada@acme.example"), 422, "The account or the password is not right.")

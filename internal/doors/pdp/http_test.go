@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -176,7 +177,10 @@ func TestWhatMayIDoHere(t *testing.T) {
 		if a := w.post(token, "/t/acme/access/v1/evaluation", `{"resource":{"type":"leave_request","id":"L1"},"action":{"name":"approve"}}`); a.Body != `{"decision":true}` {
 			t.Errorf("AuthZEN without a subject: %d %s", a.Status, a.Body)
 		}
-		w.Do(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, ada.ID, user.Deactivated); return err })
+		w.Do(w.acme, func(tx *db.Tx) error {
+			_, err := user.SetStatus(ctx, tx, role.KeepOwner, ada.ID, user.Deactivated)
+			return err
+		})
 		if _, _, a := ask(token, ``); a.Status != 401 {
 			t.Errorf("deactivated: %d %s", a.Status, a.Body)
 		}
@@ -200,12 +204,18 @@ func TestPrincipalsFromTheDirectory(t *testing.T) {
 		if made, _ := w.recorded.last(); made.Reason != "principal.unknown" || len(made.Outputs) != 1 {
 			t.Errorf("recorded %+v", made)
 		}
-		w.Do(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, ada.ID, user.Locked); return err })
+		w.Do(w.acme, func(tx *db.Tx) error {
+			_, err := user.SetStatus(ctx, tx, role.KeepOwner, ada.ID, user.Locked)
+			return err
+		})
 		if a := view(`{"id":"` + ada.ID.String() + `"}`); a.Status != 200 || strings.Contains(a.Body, "EFFECT_ALLOW") {
 			t.Errorf("somebody locked: %d %s", a.Status, a.Body)
 		}
 		// Two subjects in one request: each gets their own.
-		w.Do(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, ada.ID, user.Active); return err })
+		w.Do(w.acme, func(tx *db.Tx) error {
+			_, err := user.SetStatus(ctx, tx, role.KeepOwner, ada.ID, user.Active)
+			return err
+		})
 		a := w.post(token, "/t/acme/access/v1/evaluations", `{"resource":{"type":"leave_request","id":"L1"},"action":{"name":"view"},"evaluations":[
 			{"subject":{"type":"user","id":"nobody"}},{"subject":{"type":"user","id":"`+ada.ID.String()+`"}}]}`)
 		if a.Body != `{"evaluations":[{"decision":false},{"decision":true}]}` && strings.ReplaceAll(a.Body, " ", "") != `{"evaluations":[{"decision":false},{"decision":true}]}` {

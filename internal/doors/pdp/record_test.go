@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 )
@@ -33,7 +34,7 @@ func TestRefusalsOfPrincipalsAreRecorded(t *testing.T) {
 		})
 		set := func(s user.Status) func() {
 			return func() {
-				w.Do(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, ada.ID, s); return err })
+				w.Do(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, role.KeepOwner, ada.ID, s); return err })
 			}
 		}
 		for _, c := range []struct {

@@ -135,7 +135,7 @@ func TestSubjectSearch(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w.Do(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, gone, status); return err })
+			w.Do(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, role.KeepOwner, gone, status); return err })
 		}
 		if got := w.search(token, subjects, viewers("")); !slices.Equal(got.names, want[2:]) || !slices.Equal(may(ids), want[2:]) {
 			t.Errorf("locked and deactivated: %s", got.Body)
@@ -317,7 +317,10 @@ func TestActionSearch(t *testing.T) {
 		abe, his := w.person("abe", nil, "auditor")
 		kim, _ := w.person("kim", nil)
 		eve, _ := w.person("eve", nil, "auditor")
-		w.Do(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, eve.ID, user.Locked); return err })
+		w.Do(w.acme, func(tx *db.Tx) error {
+			_, err := user.SetStatus(ctx, tx, role.KeepOwner, eve.ID, user.Locked)
+			return err
+		})
 		directory, asserted := w.asking(application.FromDirectory), w.asking(application.Asserted)
 		const named = `"gatehouse.namedActions":true`
 		for name, c := range map[string]struct {

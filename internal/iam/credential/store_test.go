@@ -13,6 +13,7 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -476,9 +477,15 @@ func TestLinks(t *testing.T) {
 
 		f.ada.Email = email
 		held := link(Reset, f.ada)
-		f.update(t, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, f.ada.ID, user.Locked); return err })
+		f.update(t, func(tx *db.Tx) error {
+			_, err := user.SetStatus(ctx, tx, role.KeepOwner, f.ada.ID, user.Locked)
+			return err
+		})
 		refused("a link of a locked user", Reset, held.Reveal())
-		f.update(t, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, f.ada.ID, user.Active); return err })
+		f.update(t, func(tx *db.Tx) error {
+			_, err := user.SetStatus(ctx, tx, role.KeepOwner, f.ada.ID, user.Active)
+			return err
+		})
 
 		globex := d.Tenant(t, "globex")
 		foreign := link(Reset, f.ada)

@@ -64,6 +64,7 @@ type Roles struct {
 	MayFill   func(ctx context.Context, tx *db.Tx, by api.Rights, group id.ID) error // add a member
 	MayEmpty  func(ctx context.Context, tx *db.Tx, by api.Rights, group id.ID) error // remove members
 	MayRename func(ctx context.Context, tx *db.Tx, by api.Rights, group id.ID) error // change the name or attributes
+	KeepOwner user.KeepOwner
 }
 
 // Limits. What a user's groups bring along is part of every decision about them.

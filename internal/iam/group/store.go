@@ -162,10 +162,10 @@ func set[T any](dst, src *T) {
 	}
 }
 
-// Delete removes a group; its members stay. It fails with ErrNotFound, as roles says, and with
-// user.ErrLastOwner where the tenant's last owner is one through this group.
+// Delete removes a group; its members stay. It fails with ErrNotFound, as roles says, and if
+// the tenant's last owner is one through this group.
 func Delete(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id.ID) error {
-	return user.KeepOwner(ctx, tx, func() error {
+	return roles.KeepOwner(ctx, tx, func() error {
 		g, err := Hold(ctx, tx, group)
 		if err != nil {
 			return err
@@ -217,9 +217,9 @@ func AddMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group
 }
 
 // RemoveMember takes a user out of a group. It fails with ErrNotFound, ErrNotMember, as roles
-// says, and with user.ErrLastOwner.
+// and roles.KeepOwner say.
 func RemoveMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group, member id.ID) error {
-	return user.KeepOwner(ctx, tx, func() error {
+	return roles.KeepOwner(ctx, tx, func() error {
 		g, err := Hold(ctx, tx, group)
 		if err != nil {
 			return err

@@ -53,7 +53,7 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 			return func(tx *db.Tx) error { _, err := user.Update(ctx, tx, ada, change); return err }
 		}
 		status := func(s user.Status) func(tx *db.Tx) error {
-			return func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, ada, s); return err }
+			return func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, role.KeepOwner, ada, s); return err }
 		}
 		give := func(s role.Subject, name string, until time.Time) func(tx *db.Tx) error {
 			return func(tx *db.Tx) error { return role.Give(ctx, tx, all, s, name, until) }
@@ -98,7 +98,7 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 			{"unlocked", ada, status(user.Active)},
 			{"deactivated", ada, status(user.Deactivated)},
 			{"activated", ada, status(user.Active)},
-			{"deleted", ada, func(tx *db.Tx) error { return user.Delete(ctx, tx, ada) }},
+			{"deleted", ada, func(tx *db.Tx) error { return user.Delete(ctx, tx, role.KeepOwner, ada) }},
 			{"application's role", app, give(role.OfApplication(app), role.Developer, time.Time{})},
 			{"application's role taken", app, take(role.OfApplication(app), role.Developer)},
 			{"application renamed", app, reapp(application.Patch{Name: text("Ledger")})},

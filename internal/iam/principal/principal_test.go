@@ -83,7 +83,10 @@ func (f *fixture) give(s role.Subject, name string, until time.Time) {
 
 func (f *fixture) status(u id.ID, to user.Status) {
 	f.t.Helper()
-	f.must(func(ctx context.Context, tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, u, to); return err })
+	f.must(func(ctx context.Context, tx *db.Tx) error {
+		_, err := user.SetStatus(ctx, tx, role.KeepOwner, u, to)
+		return err
+	})
 }
 
 // ask asks about a principal by its id, as an application of no interest does.

@@ -236,6 +236,7 @@ func ForUsers() user.Roles {
 		MayManage: func(ctx context.Context, tx *db.Tx, by api.Rights, u id.ID) error {
 			return MayManage(ctx, tx, Of(by), OfUser(u))
 		},
+		KeepOwner: KeepOwner,
 	}
 }
 
@@ -251,5 +252,6 @@ func ForGroups() group.Roles {
 		MayRename: func(ctx context.Context, tx *db.Tx, by api.Rights, g id.ID) error {
 			return MayManage(ctx, tx, Of(by), OfGroup(g))
 		},
+		KeepOwner: KeepOwner,
 	}
 }

@@ -10,7 +10,7 @@
 //     For the same reason nobody manages a user, group or application that may do more
 //     than they may (MayManage), and putting somebody into a group is giving them its
 //     roles (ForGroups).
-//   - A tenant never loses its last active owner (user.KeepOwner).
+//   - A tenant never loses its last active owner (KeepOwner).
 //   - Only unexpired grants of active users and of their groups count, and they are read
 //     from the database every time.
 //   - What changes who has which role moves the version of the tenant's principals.

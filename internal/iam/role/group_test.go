@@ -168,11 +168,11 @@ func TestTheLastOwnerMayBeOneThroughAGroup(t *testing.T) {
 			"deleting the group":       func() error { return f.drop(all, g) },
 			"locking the member":       func() error { return f.status(ada, user.Locked) },
 			"deleting the member": func() error {
-				return f.try(func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, ada) })
+				return f.try(func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, role.KeepOwner, ada) })
 			},
 		}
 		for what, way := range ways {
-			wantErr(t, what, way(), user.ErrLastOwner)
+			wantErr(t, what, way(), role.ErrLastOwner)
 		}
 		var owned bool
 		f.must(func(ctx context.Context, tx *db.Tx) (err error) { owned, err = role.Owned(ctx, tx); return err })
@@ -184,7 +184,7 @@ func TestTheLastOwnerMayBeOneThroughAGroup(t *testing.T) {
 		wantErr(t, "taking the direct one", f.take(all, ada, role.Owner), nil)
 		wantErr(t, "giving it back", f.give(all, ada, role.Owner, time.Time{}), nil)
 		wantErr(t, "deleting the group", f.drop(all, g), nil)
-		wantErr(t, "and the last", f.take(all, ada, role.Owner), user.ErrLastOwner)
+		wantErr(t, "and the last", f.take(all, ada, role.Owner), role.ErrLastOwner)
 	})
 }
 
@@ -211,7 +211,7 @@ func TestOwnersOfBothKindsCannotRemoveEachOther(t *testing.T) {
 			wg.Go(func() { <-start; errs[1] = ways[round%len(ways)]() })
 			close(start)
 			wg.Wait()
-			if (errs[0] == nil) == (errs[1] == nil) || !errors.Is(errors.Join(errs[0], errs[1]), user.ErrLastOwner) {
+			if (errs[0] == nil) == (errs[1] == nil) || !errors.Is(errors.Join(errs[0], errs[1]), role.ErrLastOwner) {
 				t.Errorf("round %d: %v and %v; want one refused", round, errs[0], errs[1])
 			}
 		}

@@ -10,7 +10,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
@@ -180,7 +179,7 @@ func Delete(ctx context.Context, tx *db.Tx, by Set, name string) error {
 
 // Give grants a role to a subject, until a time when that is not zero; a grant
 // that is there already gets the new end. by is what the giver holds. It fails
-// with ErrBeyond, ErrNotFound, and with user.ErrLastOwner where an end is put to
+// with ErrBeyond, ErrNotFound, and with ErrLastOwner where an end is put to
 // the last owner's grant.
 func Give(ctx context.Context, tx *db.Tx, by Set, to Subject, name string, until time.Time) error {
 	if !until.IsZero() && !until.After(tx.Now()) {
@@ -194,7 +193,7 @@ func Give(ctx context.Context, tx *db.Tx, by Set, to Subject, name string, until
 		return err
 	}
 	if r.Name == Owner && !until.IsZero() {
-		return user.KeepOwner(ctx, tx, func() error { return give(ctx, tx, to, r, until) })
+		return KeepOwner(ctx, tx, func() error { return give(ctx, tx, to, r, until) })
 	}
 	return give(ctx, tx, to, r, until)
 }
@@ -232,7 +231,7 @@ func give(ctx context.Context, tx *db.Tx, to Subject, r Role, until time.Time) e
 }
 
 // Take revokes a role from a subject. It fails with ErrBeyond, ErrNotFound,
-// ErrNotGranted and user.ErrLastOwner.
+// ErrNotGranted and ErrLastOwner.
 func Take(ctx context.Context, tx *db.Tx, by Set, from Subject, name string) error {
 	r, err := Get(ctx, tx, name)
 	if err != nil {
@@ -242,7 +241,7 @@ func Take(ctx context.Context, tx *db.Tx, by Set, from Subject, name string) err
 		return err
 	}
 	if r.Name == Owner {
-		return user.KeepOwner(ctx, tx, func() error { return take(ctx, tx, from, r) })
+		return KeepOwner(ctx, tx, func() error { return take(ctx, tx, from, r) })
 	}
 	return take(ctx, tx, from, r)
 }
@@ -331,14 +330,4 @@ func held(ctx context.Context, tx *db.Tx, s Subject, condition string) ([]Role, 
 		}
 		return r, r.read(actions, limits)
 	}, query+` ORDER BY 1`, s.id(), tx.Now())
-}
-
-// Owned reports whether an active user of the tenant, by a grant of their own or of one of
-// their groups, or an application is an owner without an end.
-func Owned(ctx context.Context, tx *db.Tx) (bool, error) {
-	n, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM role_grants g
-		LEFT JOIN group_members m ON m.tenant_id = $1 AND m.group_id = g.group_id
-		LEFT JOIN users u ON u.tenant_id = $1 AND u.id = COALESCE(g.user_id, m.user_id)
-		WHERE g.tenant_id = $1 AND g.role = 'owner' AND g.until IS NULL AND (g.application_id IS NOT NULL OR u.status = 'active')`)
-	return n > 0, err
 }

@@ -57,7 +57,10 @@ func (f *fixture) take(by role.Set, u id.ID, name string) error {
 }
 
 func (f *fixture) status(u id.ID, to user.Status) error {
-	return f.try(func(ctx context.Context, tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, u, to); return err })
+	return f.try(func(ctx context.Context, tx *db.Tx) error {
+		_, err := user.SetStatus(ctx, tx, role.KeepOwner, u, to)
+		return err
+	})
 }
 
 func (f *fixture) actionsOf(u id.ID) (s role.Set) {
@@ -232,23 +235,23 @@ func TestLastOwnerStays(t *testing.T) {
 			"locking":      func(u id.ID) error { return f.status(u, user.Locked) },
 			"deactivating": func(u id.ID) error { return f.status(u, user.Deactivated) },
 			"deleting": func(u id.ID) error {
-				return f.try(func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, u) })
+				return f.try(func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, role.KeepOwner, u) })
 			},
 		}
 		for what, way := range ways {
-			wantErr(t, what+" the only owner", way(ada), user.ErrLastOwner)
+			wantErr(t, what+" the only owner", way(ada), role.ErrLastOwner)
 		}
 		// Neither an owner for a while nor one who is not active keeps the tenant.
 		wantErr(t, "bob", f.give(all, bob, role.Owner, f.Clock.Now().Add(time.Hour)), nil)
-		wantErr(t, "beside an owner for a while", f.take(all, ada, role.Owner), user.ErrLastOwner)
+		wantErr(t, "beside an owner for a while", f.take(all, ada, role.Owner), role.ErrLastOwner)
 		wantErr(t, "bob", f.give(all, bob, role.Owner, time.Time{}), nil)
 		wantErr(t, "locking bob", f.status(bob, user.Locked), nil)
 		for what, way := range ways {
-			wantErr(t, what+" beside a locked owner", way(ada), user.ErrLastOwner)
+			wantErr(t, what+" beside a locked owner", way(ada), role.ErrLastOwner)
 		}
 		wantErr(t, "unlocking bob", f.status(bob, user.Active), nil)
 		wantErr(t, "with two owners", f.take(all, ada, role.Owner), nil)
-		wantErr(t, "now bob is the last", f.status(bob, user.Deactivated), user.ErrLastOwner)
+		wantErr(t, "now bob is the last", f.status(bob, user.Deactivated), role.ErrLastOwner)
 	})
 }
 
@@ -266,7 +269,7 @@ func TestTwoOwnersCannotRemoveEachOther(t *testing.T) {
 				func(u id.ID) error { return f.status(u, user.Locked) },
 				func(u id.ID) error { return f.give(all, u, role.Owner, f.Clock.Now().Add(time.Hour)) },
 				func(u id.ID) error {
-					return f.try(func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, u) })
+					return f.try(func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, role.KeepOwner, u) })
 				},
 			}
 			errs := make([]error, 2)
@@ -283,7 +286,7 @@ func TestTwoOwnersCannotRemoveEachOther(t *testing.T) {
 				switch {
 				case err == nil:
 					won++
-				case errors.Is(err, user.ErrLastOwner):
+				case errors.Is(err, role.ErrLastOwner):
 					refused++
 				default:
 					t.Error(err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -89,7 +90,7 @@ func TestFind(t *testing.T) {
 
 		// The user and the tenant count in the same query.
 		status := func(s user.Status) {
-			update(t, d, c, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, u.ID, s); return err })
+			update(t, d, c, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, role.KeepOwner, u.ID, s); return err })
 		}
 		status(user.Locked)
 		none("a locked user's token", c, token.Reveal())

@@ -18,6 +18,7 @@ import (
 type Roles struct {
 	Give      func(ctx context.Context, tx *db.Tx, by api.Rights, user id.ID, name string) error
 	MayManage func(ctx context.Context, tx *db.Tx, by api.Rights, user id.ID) error
+	KeepOwner KeepOwner
 }
 
 // Passwords is what the operations need of iam/credential; credential.PasswordPreparer is it.
@@ -147,7 +148,7 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 				}
 			}
 			if move {
-				if u, err = SetStatus(ctx, tx, in.ID, b.Status); err != nil {
+				if u, err = SetStatus(ctx, tx, roles.KeepOwner, in.ID, b.Status); err != nil {
 					return View{}, err
 				}
 			}
@@ -160,7 +161,7 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 			if err := roles.MayManage(ctx, tx, req.Rights, in.ID); err != nil {
 				return api.None{}, err
 			}
-			return api.None{}, Delete(ctx, tx, in.ID)
+			return api.None{}, Delete(ctx, tx, roles.KeepOwner, in.ID)
 		}),
 	}
 }

@@ -205,15 +205,16 @@ func Update(ctx context.Context, tx *db.Tx, user id.ID, edit func(*Profile)) (Us
 	return u, nil
 }
 
-// SetStatus moves a user to another status; the one it has already is no change.
-// It fails with ErrNotFound, ErrStatus where the move does not exist, and
-// ErrLastOwner. From its commit on, sessions and grants of a user who is not
-// active count no more.
-func SetStatus(ctx context.Context, tx *db.Tx, user id.ID, to Status) (u User, err error) {
+// SetStatus moves a user to another status. It does nothing if the user has that status. It fails
+// with ErrNotFound, with ErrStatus if the status cannot follow, and as keep does. From its commit
+// on, sessions and grants of a user who is not active no longer count.
+func SetStatus(ctx context.Context, tx *db.Tx, keep KeepOwner, user id.ID, to Status) (User, error) {
 	if to == Active {
 		return move(ctx, tx, user, to)
 	}
-	err = KeepOwner(ctx, tx, func() (err error) {
+	var u User
+	err := keep(ctx, tx, func() error {
+		var err error
 		u, err = move(ctx, tx, user, to)
 		return err
 	})
@@ -254,7 +255,7 @@ func VerifyEmail(ctx context.Context, tx *db.Tx, user id.ID, emailKey string) er
 		audit.Write(tx, audit.Event{Action: "user.verify_email", Target: u.Target()})
 	}
 	if u.Status == Invited {
-		_, err = SetStatus(ctx, tx, user, Active)
+		_, err = move(ctx, tx, user, Active)
 	}
 	return err
 }
@@ -266,9 +267,9 @@ func SignedIn(tx *db.Tx, user id.ID) {
 
 // Delete removes a user and everything that exists only through it: credentials,
 // role grants, places in groups, sessions, grants. What the audit log says of it
-// stays. It fails with ErrNotFound and ErrLastOwner.
-func Delete(ctx context.Context, tx *db.Tx, user id.ID) error {
-	return KeepOwner(ctx, tx, func() error {
+// stays. It fails with ErrNotFound, and as keep does.
+func Delete(ctx context.Context, tx *db.Tx, keep KeepOwner, user id.ID) error {
+	return keep(ctx, tx, func() error {
 		u, err := found(db.One(ctx, tx, scanUser, `DELETE FROM users WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, user))
 		if err != nil {
 			return err
@@ -277,49 +278,4 @@ func Delete(ctx context.Context, tx *db.Tx, user id.ID) error {
 		audit.Write(tx, audit.Event{Action: "user.delete", Target: u.Target()})
 		return nil
 	})
-}
-
-// KeepOwner makes a change after which somebody may be an owner no longer: of a
-// user, a role grant or a group. It fails with ErrLastOwner when the tenant had an
-// active user who is an owner without an end before the change, and has none after
-// it. The row it writes makes all such changes of a tenant run one after the
-// other, so that two owners cannot remove each other.
-func KeepOwner(ctx context.Context, tx *db.Tx, change func() error) error {
-	_, err := tx.Exec(ctx, `INSERT INTO owner_locks (tenant_id, taken_at) VALUES ($1, $2)
-		ON CONFLICT (tenant_id) DO UPDATE SET taken_at = excluded.taken_at`, tx.Now())
-	if err != nil {
-		return err
-	}
-	before, err := hasOwner(ctx, tx)
-	if err != nil {
-		return err
-	}
-	if err := change(); err != nil || !before {
-		return err
-	}
-	after, err := hasOwner(ctx, tx)
-	if err != nil {
-		return err
-	}
-	if !after {
-		return ErrLastOwner
-	}
-	return nil
-}
-
-// hasOwner reports whether an active user is an owner without an end, by a grant
-// of their own or of one of their groups.
-func hasOwner(ctx context.Context, tx *db.Tx) (bool, error) {
-	owners, err := db.List(ctx, tx, scanID,
-		`SELECT u.id FROM role_grants g JOIN users u ON u.tenant_id = $1 AND u.id = g.user_id
-		WHERE g.tenant_id = $1 AND g.role = 'owner' AND g.until IS NULL AND u.status = 'active'
-		UNION ALL SELECT u.id FROM role_grants g JOIN group_members m ON m.tenant_id = $1 AND m.group_id = g.group_id
-		JOIN users u ON u.tenant_id = $1 AND u.id = m.user_id
-		WHERE g.tenant_id = $1 AND g.role = 'owner' AND g.until IS NULL AND u.status = 'active' LIMIT 1`)
-	return len(owners) > 0, err
-}
-
-func scanID(r db.Row) (i id.ID, err error) {
-	err = r.Scan(&i)
-	return i, err
 }

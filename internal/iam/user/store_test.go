@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -335,7 +336,10 @@ func TestStatus(t *testing.T) {
 		u := invite(t, d, c, user.Profile{Email: "ada@example.com"})
 		move := func(to user.Status) error {
 			d.Clock.Advance(time.Second)
-			return update(t, d, c, func(ctx context.Context, tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, u.ID, to); return err })
+			return update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
+				_, err := user.SetStatus(ctx, tx, role.KeepOwner, u.ID, to)
+				return err
+			})
 		}
 		for _, step := range []struct {
 			to user.Status
@@ -349,7 +353,7 @@ func TestStatus(t *testing.T) {
 			}
 		}
 		if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
-			_, err := user.SetStatus(ctx, tx, id.New(), user.Active)
+			_, err := user.SetStatus(ctx, tx, role.KeepOwner, id.New(), user.Active)
 			return err
 		}); !errors.Is(err, user.ErrNotFound) {
 			t.Errorf("nobody: %v", err)
@@ -373,7 +377,7 @@ func TestDelete(t *testing.T) {
 		c := d.Tenant(t, "acme")
 		u := create(t, d, c, user.Profile{Email: "ada@example.com", GivenName: "Ada"})
 		del := func(c caller.Caller, i id.ID) error {
-			return update(t, d, c, func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, i) })
+			return update(t, d, c, func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, role.KeepOwner, i) })
 		}
 		if err := del(d.Tenant(t, "globex"), u.ID); !errors.Is(err, user.ErrNotFound) {
 			t.Errorf("from another tenant: %v", err)

@@ -1,9 +1,11 @@
 package user
 
 import (
+	"context"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
@@ -49,9 +51,12 @@ var (
 	ErrNotFound      = fault.New(fault.NotFound, "user.not_found", "There is no user with this id.")
 	ErrEmailTaken    = fault.New(fault.Conflict, "user.email_taken", "Another user of this tenant has this email address.")
 	ErrUsernameTaken = fault.New(fault.Conflict, "user.username_taken", "Another user of this tenant has this username.")
-	ErrLastOwner     = fault.New(fault.Conflict, "user.last_owner", "This is the tenant's last active owner. Make somebody else an owner first.")
 	ErrStatus        = fault.New(fault.Conflict, "user.status", "The user's status does not allow this change.")
 )
+
+// KeepOwner runs a change after which a user may no longer be an owner, and fails if the tenant
+// would have none; role.KeepOwner is it.
+type KeepOwner func(ctx context.Context, tx *db.Tx, change func() error) error
 
 // moves says which status may follow which, and what the change is called.
 var moves = map[Status]map[Status]string{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
@@ -40,7 +41,7 @@ func TestOnlyAnAddressIsVerified(t *testing.T) {
 			if stored, err := get(t, d, c, u.ID); err != nil || u.EmailVerified || stored.EmailVerified {
 				t.Errorf("%s: verified: answered %v, stored %v, error %v", name, u.EmailVerified, stored.EmailVerified, err)
 			}
-			if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, u.ID) }); err != nil {
+			if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, role.KeepOwner, u.ID) }); err != nil {
 				t.Fatal(err)
 			}
 		}
