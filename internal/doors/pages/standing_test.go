@@ -98,9 +98,9 @@ func (c *counting) Check(ctx context.Context, by caller.Caller, in []*enginev1.C
 	return c.Policies.Check(ctx, by, in)
 }
 
-// A password POST evaluates the policies once, and so does every later step that proves nothing
-// new. A second factor evaluates them before it is used and with it.
-func TestStepsEvaluateThePoliciesOnce(t *testing.T) {
+// A password POST reads the flow once and evaluates the policies once. Every later step that proves
+// nothing new evaluates them once too. A second factor evaluates them before it is used and with it.
+func TestStepsReadTheFlowOnce(t *testing.T) {
 	both(t, func(s *tenant.Settings) { s.MFA = tenant.MFARequired }, func(t *testing.T, h *house) {
 		h.person("ada@acme.example")
 		key := h.enrolled("ada@acme.example")
@@ -109,24 +109,32 @@ func TestStepsEvaluateThePoliciesOnce(t *testing.T) {
 		h.engine.Policies = policies
 		g := h.guest()
 		flow := g.authorize(app, nil, nil)
-		// step counts what an answer and the page it leads to take.
-		step := func(what string, want int64, do func() answer) answer {
+		var reads atomic.Int64
+		h.Observe(func(sql string) {
+			if strings.HasPrefix(sql, "SELECT") && strings.Contains(sql, "FROM signin_flows") {
+				reads.Add(1)
+			}
+		})
+		// step counts the evaluations and the readings of the flow that an answer takes, with the page
+		// that it leads to.
+		step := func(what string, evaluations, readings int64, do func() answer) answer {
 			t.Helper()
-			before := policies.n.Load()
+			policies.n.Store(0)
+			reads.Store(0)
 			a := do()
-			if got := policies.n.Load() - before; got != want {
-				t.Errorf("%s: %d evaluations, want %d", what, got, want)
+			if e, r := policies.n.Load(), reads.Load(); e != evaluations || r != readings {
+				t.Errorf("%s: %d evaluations and %d readings, want %d and %d", what, e, r, evaluations, readings)
 			}
 			return a
 		}
-		form := step("page for the password", 0, func() answer { return g.get("/signin?flow=" + flow) })
-		step("wrong password", 0, func() answer { return g.fill(form, "username", "ada@acme.example", "password", "wrong") })
+		form := step("page for the password", 0, 1, func() answer { return g.get("/signin?flow=" + flow) })
+		step("wrong password", 0, 1, func() answer { return g.fill(form, "username", "ada@acme.example", "password", "wrong") })
 		// The page of the next step evaluates them once more.
-		code := step("password and next page", 1+1, func() answer {
+		code := step("password and next page", 1+1, 1+1, func() answer {
 			return g.fill(form, "username", "ada@acme.example", "password", password)
 		})
-		consent := step("code and next page", 2+1, func() answer { return g.fill(code, "code", h.code(key)) })
-		step("consent", 1, func() answer { return g.fillForm(consent, "/signin/consent", "decision", "allow") })
+		consent := step("code and next page", 2+1, 1+1, func() answer { return g.fill(code, "code", h.code(key)) })
+		step("consent", 1, 1, func() answer { return g.fillForm(consent, "/signin/consent", "decision", "allow") })
 
 		// The same for an account that is known already.
 		sid, err := id.Parse(g.session()["id"].(string))
@@ -134,8 +142,8 @@ func TestStepsEvaluateThePoliciesOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		flow = g.authorize(app, h.sessionOf(sid), func(d *signin.Demand) { d.Reauthenticate = true })
-		form = step("page for the password again", 0, func() answer { return g.get("/signin?flow=" + flow) })
-		step("password again and next page", 1+1, func() answer { return g.fill(form, "password", password) })
+		form = step("page for the password again", 0, 1, func() answer { return g.get("/signin?flow=" + flow) })
+		step("password again and next page", 1+1, 1+1, func() answer { return g.fill(form, "password", password) })
 	})
 }
 

@@ -66,6 +66,10 @@ func (d *DB) Watch(f func(tenant id.ID)) {
 	d.watchers = append(d.watchers, f)
 }
 
+// Observe calls f with each statement of a tenant's transaction before it runs, on its goroutine. It
+// is for tests that count statements.
+func (d *DB) Observe(f func(sql string)) { d.gate.observer.Store(&f) }
+
 func (d *DB) changed(tenant id.ID) {
 	d.watchMu.RLock()
 	defer d.watchMu.RUnlock()

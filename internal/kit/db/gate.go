@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // gate is the second lock: it reads each statement once, before its first use,
@@ -14,6 +15,7 @@ type gate struct {
 	tenantTables map[string]bool
 	systemTables map[string]bool
 	seen         sync.Map // statement text → *verdict
+	observer     atomic.Pointer[func(sql string)]
 }
 
 type verdict struct {

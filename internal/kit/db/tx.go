@@ -114,6 +114,9 @@ func (tx *Tx) admit(sql string, write bool) error {
 	if write && !tx.write {
 		return fmt.Errorf("db: a View may not write\n%s", sql)
 	}
+	if f := tx.gate.observer.Load(); f != nil {
+		(*f)(sql)
+	}
 	_, err := tx.gate.check(sql, false)
 	return err
 }
