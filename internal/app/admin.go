@@ -25,16 +25,17 @@ import (
 )
 
 type resetOwnerCommand struct {
-	config.Flags `embed:""`
-	Email        string `required:"" help:"The owner's email address; a user with it is made if there is none."`
-	Tenant       string `default:"platform" placeholder:"SLUG" help:"Whose owner. Default platform."`
-	Password     string `name:"password-file" placeholder:"FILE" type:"existingfile" help:"File with the new password. Default: one is made and printed."`
+	Email        string `required:"" placeholder:"EMAIL" help:"Email address of the owner. A missing user is created."`
+	Tenant       string `default:"platform" placeholder:"SLUG" help:"Tenant of the owner. Default platform."`
+	Password     string `name:"password-file" placeholder:"FILE" type:"existingfile" help:"File with the new password. Default: a random one, which is printed."`
+	config.Flags `embed:"" group:"Configuration, as for gatehouse serve:"`
 }
 
-// Run gives the user a new password and the role owner, makes the account active
-// again, removes its authenticator app and signs it out everywhere. Rules of the tenant
-// that block sign-ins or ask for a second factor are taken away. This is the one way
-// around the policies; it needs the server's own configuration, and is audited.
+// Run gives the user a new password and the role owner, and activates the account.
+//
+// It removes the user's authenticator app and ends the user's sessions. It also removes the
+// tenant's rules that block sign-ins or require a second factor. This is the only way around the
+// policies. It needs the server's own configuration, and writes an audit event.
 func (c *resetOwnerCommand) Run(e *env) error {
 	a, err := e.open(c.Flags)
 	if err != nil {
@@ -45,16 +46,18 @@ func (c *resetOwnerCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	password, made, err := passwordFrom(c.Password)
+	password, err := c.password()
 	if err != nil {
 		return err
 	}
 	if err := a.resetOwner(e.ctx, by, c.Email, password); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "%s is an active owner of %s, signed out everywhere, without an authenticator app.\n", c.Email, c.Tenant)
-	if made {
-		fmt.Fprintf(e.out, "Password: %s\nChange it after signing in at %s\n", password.Reveal(), a.url(c.Tenant, "/account"))
+	fmt.Fprintf(e.out, "%s is an active owner of %s, signed out everywhere, without an authenticator app.\n",
+		c.Email, c.Tenant)
+	if c.Password == "" {
+		fmt.Fprintf(e.out, "Password: %s\nChange it after signing in at %s\n",
+			password.Reveal(), a.url(c.Tenant, "/account"))
 	}
 	return nil
 }
@@ -95,8 +98,8 @@ func (a *App) resetOwner(ctx context.Context, by caller.Caller, email string, pa
 	})
 }
 
-// openSignIn takes away the tenant's own rules by which nobody might get in any more:
-// whom they block, and that a second factor cannot be set up from everywhere.
+// openSignIn removes the tenant's own rules that can lock every user out: those that block
+// sign-ins, and those that limit where a second factor is set up.
 func openSignIn(ctx context.Context, tx *db.Tx) error {
 	t, err := tenant.Get(ctx, tx)
 	if err != nil {
@@ -110,13 +113,13 @@ func openSignIn(ctx context.Context, tx *db.Tx) error {
 }
 
 type makeClientCommand struct {
-	config.Flags `embed:""`
-	Name         string `default:"Operator" help:"What people see of it."`
-	Role         string `default:"owner" help:"What it may do. Default owner."`
-	Tenant       string `default:"platform" placeholder:"SLUG" help:"Whose application. Default platform."`
+	Name         string `default:"Operator" placeholder:"NAME" help:"Name of the application. Default Operator."`
+	Role         string `default:"owner" placeholder:"ROLE" help:"Role of the application. Default owner."`
+	Tenant       string `default:"platform" placeholder:"SLUG" help:"Tenant of the application. Default platform."`
+	config.Flags `embed:"" group:"Configuration, as for gatehouse serve:"`
 }
 
-// Run makes the application and prints its id and secret, once.
+// Run creates the application and prints its id and secret.
 func (c *makeClientCommand) Run(e *env) error {
 	a, err := e.open(c.Flags)
 	if err != nil {
@@ -127,17 +130,19 @@ func (c *makeClientCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	made, err := db.Write(e.ctx, a.DB, by, func(tx *db.Tx) (madeClient, error) {
-		return makeClient(e.ctx, tx, application.New{Name: c.Name}, c.Role)
+	made, err := db.Write(e.ctx, a.DB, by, func(tx *db.Tx) (newClient, error) {
+		return createClient(e.ctx, tx, application.New{Name: c.Name}, c.Role)
 	})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "client_id:     %s\nclient_secret: %s\nThe secret is shown only now. Get a token at %s with the client credentials grant.\n", made.ClientID, made.secret.Reveal(), a.url(c.Tenant, "/oauth2/token"))
+	fmt.Fprintf(e.out, "client_id:     %s\nclient_secret: %s\n", made.ClientID, made.secret.Reveal())
+	fmt.Fprintf(e.out, "The secret is shown only now. Get a token at %s with the client credentials grant.\n",
+		a.url(c.Tenant, "/oauth2/token"))
 	return nil
 }
 
-// newPassword checks a password against the strictest common rules and hashes it.
+// newPassword checks a password against the default rules and hashes it.
 func (a *App) newPassword(ctx context.Context, email string, password secret.String) (string, error) {
 	if err := credential.CheckPassword(password, credential.Rules{Not: []string{email}}); err != nil {
 		return "", err
@@ -145,15 +150,15 @@ func (a *App) newPassword(ctx context.Context, email string, password secret.Str
 	return a.Hasher.Hash(ctx, password)
 }
 
-// passwordFrom reads a password from a file's first line, or makes one.
-func passwordFrom(file string) (password secret.String, made bool, err error) {
-	if file == "" {
-		return secret.String(strings.ToLower(rand.Text())), true, nil
+// password reads the first line of the password's file, or returns a random password.
+func (c *resetOwnerCommand) password() (secret.String, error) {
+	if c.Password == "" {
+		return secret.String(strings.ToLower(rand.Text())), nil
 	}
-	b, err := os.ReadFile(file)
+	b, err := os.ReadFile(c.Password)
 	if err != nil {
-		return "", false, err
+		return "", err
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
-	return secret.String(strings.TrimRight(line, "\r")), false, nil
+	return secret.String(strings.TrimRight(line, "\r")), nil
 }

@@ -32,15 +32,15 @@ import (
 // basePolicies are the same for every App of a process.
 var basePolicies = compiler.NewBase(policies.Files)
 
-// App is Gatehouse without its listeners: every part, made once.
+// App is Gatehouse without its listeners. Every part exists once.
 type App struct {
 	Config       *config.Config
 	Log          *slog.Logger
-	Lines        *web.Lines // gathers the requests' log lines; nil for none but Log
+	Lines        *web.Lines // batches the log lines of requests; nil writes them to Log
 	Clock        clock.Clock
 	DB           *db.DB
 	Ring         *secret.KeyRing
-	Development  bool // the ring is the data directory's own
+	Development  bool // Ring is the development key of the data directory
 	Queue        *job.Queue
 	Records      *audit.Recorder
 	Decisions    *decision.Recorder
@@ -50,7 +50,7 @@ type App struct {
 	Applications *application.Directory
 	BasePolicies compiler.Files
 	Keys         *signingkey.Keys
-	Access       *access.Guard // asks the database about every token
+	Access       *access.Guard // reads every token from the database
 	Hasher       *credential.Hasher
 	TOTP         credential.TOTP
 	Platform     tenant.Tenant
@@ -58,7 +58,8 @@ type App struct {
 	Mail         mail.Sender
 }
 
-// Outside is what an App meets beyond the process. A zero field means the real thing; tests give others.
+// Outside is what an App meets outside of the process. A zero field means the real thing. Tests
+// replace it.
 type Outside struct {
 	Clock   clock.Clock
 	Hashing credential.HasherConfig
@@ -139,10 +140,10 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 	}, nil
 }
 
-// url is the address of a path below a tenant's base, for people.
+// url returns the URL of a path of a tenant.
 func (a *App) url(slug, path string) string { return a.Tenants.Issuer(slug) + path }
 
-// Close writes what is queued and closes the database.
+// Close writes the queued records and closes the database.
 func (a *App) Close() {
 	a.Records.Close()
 	a.Decisions.Close()

@@ -19,32 +19,33 @@ import (
 
 // Exit codes of the binary.
 const (
-	exitFailed = 1 // what was asked could not be done
+	exitFailed = 1 // the command failed
 	exitUsage  = 2 // the command line or the configuration is wrong
 )
 
 type cli struct {
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
-	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to date, as the role that owns it."`
-	Doctor  doctorCommand  `cmd:"" help:"Check configuration, database, roles, clock and keys, and say what to do."`
-	Demo    demoCommand    `cmd:"" help:"Seed two tenants, users and an application to try things with."`
+	Migrate migrateCommand `cmd:"" help:"Migrate the database, as the role that owns it."`
+	Doctor  doctorCommand  `cmd:"" help:"Check the configuration, the database, its roles, the clock and the keys, and say what to do."`
+	Demo    demoCommand    `cmd:"" help:"Create two tenants with users and an application, to try things with."`
 	Admin   struct {
-		ResetOwner resetOwnerCommand `cmd:"" help:"Give an owner a new password, or make one: the way back in when locked out."`
-		MakeClient makeClientCommand `cmd:"" help:"Make a machine application with a role, for scripts."`
-	} `cmd:"" help:"Recover access without the API."`
+		ResetOwner resetOwnerCommand `cmd:"" help:"Reset an owner's password, or create an owner."`
+		MakeClient makeClientCommand `cmd:"" help:"Create a machine application with a role, for scripts."`
+	} `cmd:"" help:"Regain access without the API."`
 	Keys struct {
-		New    newKeyCommand     `cmd:"" help:"Print a new key for the ring of --keys."`
+		New    newKeyCommand     `cmd:"" help:"Print a new key for the key ring of --keys."`
 		Rotate rotateKeysCommand `cmd:"" help:"Rotate a tenant's signing keys."`
-	} `cmd:"" help:"Keys at rest and signing keys."`
-	Policy  policyCommands `cmd:"" help:"Check, test, publish, compare and move policies."`
+	} `cmd:"" help:"Create keys at rest, rotate signing keys."`
+	Policy  policyCommands `cmd:"" help:"Validate, test, compare, publish and move policies."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
 const about = `Multi-tenant identity and access management in one binary.
 
-Every flag can also be set as GATEHOUSE_… in the environment (--ops-listen is
-GATEHOUSE_OPS_LISTEN; secrets also as GATEHOUSE_…_FILE) or in the YAML file of
---config. Flags win over the environment, the environment over the file.
+Every flag is also an environment variable, such as GATEHOUSE_OPS_LISTEN for
+--ops-listen, and a key of the YAML file that --config names. A secret can be in
+a file, such as GATEHOUSE_KEYS_FILE. Flags override the environment, and the
+environment overrides the file.
 
 Examples:
   gatehouse serve
@@ -63,7 +64,7 @@ func Main(args []string, environ []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&c, kong.Name("gatehouse"), kong.Description(about), kong.Writers(stdout, stderr),
 		kong.Exit(func(n int) { code = n }), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
-		panic(err) // the commands above are declared wrongly
+		panic(err) // a command above is declared wrongly
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
@@ -73,7 +74,7 @@ func Main(args []string, environ []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "gatehouse: %v\nRun gatehouse --help to see what there is.\n", err)
+		fmt.Fprintf(stderr, "gatehouse: %v\nRun gatehouse --help for the commands and flags.\n", err)
 		return exitUsage
 	}
 	err = k.Run(&env{ctx: ctx, environ: environ, out: stdout, err: stderr})
@@ -98,14 +99,14 @@ func Main(args []string, environ []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
-// env is what every command runs in.
+// env is the environment of a command.
 type env struct {
 	ctx      context.Context
 	environ  []string
 	out, err io.Writer
 }
 
-// load judges the configuration and makes the log, which goes to stderr.
+// load reads the configuration and opens the log, which goes to stderr.
 func (e *env) load(flags config.Flags) (*config.Config, *slog.Logger, error) {
 	cfg, err := config.Load(flags, e.environ)
 	if err != nil {
@@ -118,8 +119,8 @@ func (e *env) load(flags config.Flags) (*config.Config, *slog.Logger, error) {
 	return cfg, slog.New(slog.NewTextHandler(e.err, opts)), nil
 }
 
-// open loads the configuration and opens the application for a command that is
-// not the server; close it when done.
+// open loads the configuration and opens the App for a command other than the server. Close the App
+// when done.
 func (e *env) open(flags config.Flags) (*App, error) {
 	cfg, log, err := e.load(flags)
 	if err != nil {
@@ -130,7 +131,7 @@ func (e *env) open(flags config.Flags) (*App, error) {
 
 type versionCommand struct{}
 
-// Run prints the version that the module was built at.
+// Run prints the version of the module.
 func (versionCommand) Run(e *env) error {
 	fmt.Fprintln(e.out, "gatehouse", version())
 	return nil

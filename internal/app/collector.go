@@ -7,17 +7,17 @@ import (
 	"runtime/metrics"
 )
 
-// Bounds of the garbage between two collections. Requests are short-lived garbage and the heap of an idle
-// server is a few megabytes: collecting a quarter as often saves some 5 % of the CPU. With
-// thousands of tenants' policies in memory the same share would be gigabytes.
+// Bounds of the garbage between two collections. Requests are short-lived garbage, and an idle
+// server uses a few megabytes. A quarter of the collections saves about 5 % of the CPU. With the
+// policies of thousands of tenants in memory the same share would be gigabytes.
 const (
-	fewCollections  = 400      // percent of what is in use, at most
-	manyCollections = 100      // and at least
-	garbage         = 64 << 20 // bytes that are allowed whatever the share
+	fewCollections  = 400      // maximum, in percent of the live heap
+	manyCollections = 100      // minimum, in percent of the live heap
+	garbage         = 64 << 20 // bytes that are always allowed
 )
 
-// tuneCollector sets GOGC after every collection by what is in use. A GOGC in the environment
-// stays as it is.
+// tuneCollector sets the collector's percentage after every collection, from the live heap. GOGC in
+// the environment overrides it.
 func tuneCollector() {
 	if os.Getenv("GOGC") != "" {
 		return
@@ -32,17 +32,18 @@ func tuneCollector() {
 		}
 	}
 	tune()
-	// An object that nobody holds is found by every collection, and comes back.
+	// Every collection finds an object without references, and its finalizer sets itself again.
 	type messenger struct{ _ *byte }
-	var again func(*messenger)
-	again = func(m *messenger) {
+	var afterCollection func(*messenger)
+	afterCollection = func(m *messenger) {
 		tune()
-		runtime.SetFinalizer(m, again)
+		runtime.SetFinalizer(m, afterCollection)
 	}
-	runtime.SetFinalizer(&messenger{}, again)
+	runtime.SetFinalizer(&messenger{}, afterCollection)
 }
 
-// gcPercent is GOGC for so many bytes in use, in steps of ten, so that it does not move with every collection.
+// gcPercent returns the percentage for a live heap in bytes. Steps of ten keep it from changing
+// with every collection.
 func gcPercent(live uint64) int {
 	percent := uint64(fewCollections)
 	if live > 0 {

@@ -22,11 +22,11 @@ type demoCommand struct {
 	config.Flags `embed:"" group:"Configuration, as for gatehouse serve:"`
 }
 
-// demoPassword is every demo user's. It is printed, so the command refuses to
-// seed what others can reach.
+// demoPassword is the password of every demo user. The command prints it, and refuses to seed a
+// server that other machines reach.
 const demoPassword = "correct horse battery"
 
-// demoClientID is the sample application's, in every demo tenant.
+// demoClientID is the client_id of the sample application, in every demo tenant.
 const demoClientID = "demo-webapp"
 
 type demoTenant struct {
@@ -56,9 +56,10 @@ func demoTenants() []demoTenant {
 	}
 }
 
-var errDemoPublic = errors.New("the demo's passwords are public, so it is seeded only where the public URL is this machine's own; choose another --public-url or make your own tenants")
+var errDemoPublic = errors.New("the demo's passwords are public, so only a server with a public URL of this machine " +
+	"gets them; choose another --public-url, or create tenants of your own")
 
-// Run seeds what is missing, so running it twice changes nothing.
+// Run creates the tenants, users and applications that are missing. A second run changes nothing.
 func (c *demoCommand) Run(e *env) error {
 	a, err := e.open(c.Flags)
 	if err != nil {
@@ -76,7 +77,8 @@ func (c *demoCommand) Run(e *env) error {
 	fmt.Fprintf(e.out, "\n  %-10s %-23s %-8s %-45s %s\n", "tenant", "email address", "role", "", "account page")
 	for _, t := range demoTenants() {
 		for _, u := range t.users {
-			fmt.Fprintf(e.out, "  %-10s %-23s %-8s %-45s %s\n", t.Slug, u.email, cmp.Or(u.role, "none"), u.what, a.url(t.Slug, "/account"))
+			fmt.Fprintf(e.out, "  %-10s %-23s %-8s %-45s %s\n",
+				t.Slug, u.email, cmp.Or(u.role, "none"), u.what, a.url(t.Slug, "/account"))
 		}
 	}
 	fmt.Fprintf(e.out, `
@@ -87,13 +89,15 @@ func (c *demoCommand) Run(e *env) error {
 	return nil
 }
 
+// seed creates what is missing of a demo tenant.
 func (a *App) seed(ctx context.Context, t demoTenant, applicationURL string) error {
 	phc, err := a.newPassword(ctx, "", demoPassword)
 	if err != nil {
 		return err
 	}
 	if t.Slug != tenant.PlatformSlug {
-		err := a.DB.System(ctx, system(a.Platform.ID, "demo"), "a new tenant belongs to no tenant yet", func(st *db.SystemTx) error {
+		by, reason := system(a.Platform.ID, "demo"), "a new tenant belongs to no tenant yet"
+		err := a.DB.System(ctx, by, reason, func(st *db.SystemTx) error {
 			_, err := tenant.Create(ctx, st, t.New)
 			return err
 		})
@@ -108,7 +112,9 @@ func (a *App) seed(ctx context.Context, t demoTenant, applicationURL string) err
 	by := system(site.Tenant, "demo")
 	for _, u := range t.users {
 		err := a.DB.Update(ctx, by, func(tx *db.Tx) error {
-			made, err := user.Create(ctx, tx, user.Profile{Email: u.email, EmailVerified: true, GivenName: u.given, FamilyName: u.family})
+			made, err := user.Create(ctx, tx, user.Profile{
+				Email: u.email, EmailVerified: true, GivenName: u.given, FamilyName: u.family,
+			})
 			if err != nil {
 				return err
 			}
@@ -124,7 +130,9 @@ func (a *App) seed(ctx context.Context, t demoTenant, applicationURL string) err
 	if t.Slug == tenant.PlatformSlug {
 		return nil
 	}
-	return a.DB.Update(ctx, by, func(tx *db.Tx) error { return seedApplication(ctx, tx, t.Name+" Billing", applicationURL) })
+	return a.DB.Update(ctx, by, func(tx *db.Tx) error {
+		return seedApplication(ctx, tx, t.Name+" Billing", applicationURL)
+	})
 }
 
 // seedApplication registers the sample application, or adds the URL at which it now runs.
@@ -142,6 +150,7 @@ func seedApplication(ctx context.Context, tx *db.Tx, name, url string) error {
 		return err
 	}
 	redirects, signOuts := append(app.RedirectURIs, redirect), append(app.PostLogoutRedirectURIs, signedOut)
-	_, _, err = application.Update(ctx, tx, role.Everything(), app.ID, application.Patch{RedirectURIs: &redirects, PostLogoutRedirectURIs: &signOuts})
+	patch := application.Patch{RedirectURIs: &redirects, PostLogoutRedirectURIs: &signOuts}
+	_, _, err = application.Update(ctx, tx, role.Everything(), app.ID, patch)
 	return err
 }

@@ -24,29 +24,32 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// doors is what every tenant's base offers.
+// doors returns the routes of every tenant.
 func (a *App) doors(hosted *pages.Door) *web.Routes {
 	routes := web.NewRoutes(hosted.Refuse)
 	hosted.Register(routes)
-	gate := admin.NewGate(admin.Deps{DB: a.DB, Access: a.Access, Engine: a.Engine, Decisions: a.Decisions, Clock: a.Clock})
+	gate := admin.NewGate(admin.Deps{
+		DB: a.DB, Access: a.Access, Engine: a.Engine, Decisions: a.Decisions, Clock: a.Clock,
+	})
 	oidc.New(oidc.Deps{
-		DB: a.DB, Applications: a.Applications, Access: a.Access, Keys: a.Keys, Ring: a.Ring, Records: a.Records, Clock: a.Clock,
-		SignIn: a.SignIn,
+		DB: a.DB, Applications: a.Applications, Access: a.Access, Keys: a.Keys, Ring: a.Ring, Records: a.Records,
+		Clock: a.Clock, SignIn: a.SignIn,
 	}).Register(routes)
 	a.PDP.Register(routes)
 	admin.Mount(routes, gate, a.operations()...)
 	return routes
 }
 
-// operations is the management API, feature by feature.
+// operations returns the management API, feature by feature.
 func (a *App) operations() [][]api.Operation {
-	passwords := credential.PasswordPreparer{Hasher: a.Hasher, MinLength: func(ctx context.Context, t id.ID) (int, error) {
+	minLength := func(ctx context.Context, t id.ID) (int, error) {
 		found, err := a.Tenants.ByID(ctx, t)
 		if err != nil {
 			return 0, err
 		}
 		return found.Settings.PasswordMinLength, nil
-	}}
+	}
+	passwords := credential.PasswordPreparer{Hasher: a.Hasher, MinLength: minLength}
 	return [][]api.Operation{
 		tenant.Operations(tenant.Deps{Directory: a.Tenants, Queue: a.Queue}),
 		user.Operations(role.ForUsers(), passwords),
@@ -55,18 +58,22 @@ func (a *App) operations() [][]api.Operation {
 			_, err := application.Get(ctx, tx, app)
 			return err
 		}),
-		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: func(ctx context.Context, tx *db.Tx, u id.ID) error {
-			if _, err := session.RevokeAll(ctx, tx, u, id.ID{}, "credential reset"); err != nil {
-				return err
-			}
-			grant.RevokeOfUser(tx, u, "credential reset")
-			attempt.Clear(tx, attempt.Account(u, ""), attempt.Factor(u))
-			return nil
-		}}),
+		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: signOutEverywhere}),
 		application.Operations(),
 		policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),
 		session.Operations(),
 		audit.Operations(),
 		decision.Operations(decision.Deps{Clock: a.Clock, Base: a.BasePolicies}),
 	}
+}
+
+// signOutEverywhere ends the user's sessions and grants, and forgives failed attempts, after a
+// reset of a credential.
+func signOutEverywhere(ctx context.Context, tx *db.Tx, u id.ID) error {
+	if _, err := session.RevokeAll(ctx, tx, u, id.ID{}, "credential reset"); err != nil {
+		return err
+	}
+	grant.RevokeOfUser(tx, u, "credential reset")
+	attempt.Clear(tx, attempt.Account(u, ""), attempt.Factor(u))
+	return nil
 }

@@ -16,12 +16,12 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// system is the caller of what Gatehouse does by itself in a tenant.
+// system returns the caller of what Gatehouse itself does in a tenant.
 func system(t id.ID, name string) caller.Caller {
 	return caller.Caller{Tenant: t, Actor: caller.Actor{Kind: caller.System, Name: name}}
 }
 
-// operator is the caller of a command in the tenant with this slug.
+// operator returns the caller of a command in the tenant with this slug.
 func (a *App) operator(ctx context.Context, slug string) (caller.Caller, error) {
 	t, err := a.Tenants.BySlug(ctx, slug)
 	if err != nil {
@@ -30,10 +30,11 @@ func (a *App) operator(ctx context.Context, slug string) (caller.Caller, error) 
 	return system(t.Tenant, "command line"), nil
 }
 
-// FirstStart makes the first owner and the first machine application of the
-// platform tenant where configuration names them and they are missing. Where
-// nobody owns the platform yet it returns a one-time link that makes the first
-// owner. Several replicas may start at once: each thing is made by one of them.
+// FirstStart creates the configured first owner and first machine application of the platform
+// tenant.
+//
+// It leaves existing ones alone. If the platform still has neither, it returns a link that creates
+// the first owner, once. If several replicas start at the same time, one of them creates each.
 func (a *App) FirstStart(ctx context.Context) (string, error) {
 	c := system(a.Platform.ID, "first start")
 	owned, err := db.Read(ctx, a.DB, c, func(tx *db.Tx) (bool, error) { return role.Owned(ctx, tx) })
@@ -41,10 +42,11 @@ func (a *App) FirstStart(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if a.Config.AdminEmail != "" && !owned {
-		if err := a.makeOwner(ctx, c, a.Config.AdminEmail, a.Config.AdminPassword); err != nil && !errors.Is(err, user.ErrEmailTaken) {
+		err := a.createOwner(ctx, c, a.Config.AdminEmail, a.Config.AdminPassword)
+		if err != nil && !errors.Is(err, user.ErrEmailTaken) {
 			return "", fmt.Errorf("first owner: %w", err)
 		}
-		a.Log.Info("made the first owner", "email", a.Config.AdminEmail)
+		a.Log.Info("created the first owner", "email", a.Config.AdminEmail)
 		owned = true
 	}
 	machine, err := a.firstClient(ctx, c)
@@ -60,38 +62,41 @@ func (a *App) FirstStart(ctx context.Context) (string, error) {
 	})
 }
 
-// firstClient makes the configured machine application, and reports whether there
-// is one.
+// firstClient creates the configured machine application if it is missing. It reports whether one
+// is configured.
 func (a *App) firstClient(ctx context.Context, c caller.Caller) (bool, error) {
 	if a.Config.AdminClientID == "" {
 		return false, nil
 	}
-	made, err := db.Write(ctx, a.DB, c, func(tx *db.Tx) (bool, error) {
+	created, err := db.Write(ctx, a.DB, c, func(tx *db.Tx) (bool, error) {
 		app, err := application.ByClientID(ctx, tx, a.Config.AdminClientID)
 		if err == nil {
 			if !app.CheckSecret(secret.HashOf(a.Config.AdminClientSecret), tx.Now()) {
-				a.Log.Warn("the machine application of GATEHOUSE_ADMIN_CLIENT_ID exists with another secret, which was left as it is; `gatehouse admin make-client` makes a new one", "client_id", app.ClientID)
+				a.Log.Warn("the machine application of GATEHOUSE_ADMIN_CLIENT_ID keeps its other secret; "+
+					"`gatehouse admin make-client` creates a new application", "client_id", app.ClientID)
 			}
 			return false, nil
 		}
 		if !errors.Is(err, application.ErrNotFound) {
 			return false, err
 		}
-		_, err = makeClient(ctx, tx, application.New{ClientID: a.Config.AdminClientID, Secret: a.Config.AdminClientSecret, Name: "Operator"}, role.Owner)
+		_, err = createClient(ctx, tx, application.New{
+			ClientID: a.Config.AdminClientID, Secret: a.Config.AdminClientSecret, Name: "Operator",
+		}, role.Owner)
 		return true, err
 	})
 	if errors.Is(err, application.ErrClientIDTaken) { // another replica was first
 		return true, nil
 	}
-	if err == nil && made {
-		a.Log.Info("made the first machine application", "client_id", a.Config.AdminClientID)
+	if err == nil && created {
+		a.Log.Info("created the first machine application", "client_id", a.Config.AdminClientID)
 	}
 	return true, err
 }
 
-// makeOwner makes a user with the role owner in the caller's tenant. Hashing
-// comes before the transaction.
-func (a *App) makeOwner(ctx context.Context, c caller.Caller, email string, password secret.String) error {
+// createOwner creates a user with the role owner in the caller's tenant. It hashes the password
+// before the transaction.
+func (a *App) createOwner(ctx context.Context, c caller.Caller, email string, password secret.String) error {
 	phc, err := a.newPassword(ctx, email, password)
 	if err != nil {
 		return err
@@ -108,18 +113,19 @@ func (a *App) makeOwner(ctx context.Context, c caller.Caller, email string, pass
 	})
 }
 
-// madeClient is a new machine application, with its secret.
-type madeClient struct {
+// newClient is a new machine application with its secret.
+type newClient struct {
 	application.Application
 	secret secret.String // only its hash is stored
 }
 
-// makeClient makes a machine application that holds a role.
-func makeClient(ctx context.Context, tx *db.Tx, n application.New, roleName string) (madeClient, error) {
+// createClient creates a machine application that holds a role.
+func createClient(ctx context.Context, tx *db.Tx, n application.New, roleName string) (newClient, error) {
 	n.Type = application.Machine
 	app, shown, err := application.Create(ctx, tx, n)
 	if err != nil {
-		return madeClient{}, err
+		return newClient{}, err
 	}
-	return madeClient{app, shown}, role.Give(ctx, tx, role.Everything(), role.OfApplication(app.ID), roleName, time.Time{})
+	err = role.Give(ctx, tx, role.Everything(), role.OfApplication(app.ID), roleName, time.Time{})
+	return newClient{app, shown}, err
 }

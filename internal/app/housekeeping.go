@@ -21,30 +21,30 @@ import (
 const (
 	housekeepingJob   = "housekeeping"
 	housekeepingEvery = time.Hour
-	housekeepingTime  = 20 * time.Second // of one run; less than a job may take
-	purgeRows         = 500
+	housekeepingTime  = 20 * time.Second // of one run, below the time limit of a job
+	purgeRows         = 500              // of one transaction
 )
 
-// housekeeper deletes what has expired, rotates keys that are due, makes next month's
-// partitions and drops those that no tenant keeps any more, tenant after tenant. It is
-// one job of the platform, so one replica does it at a time; each run does a part and
-// remembers where it stopped.
+// housekeeper deletes expired rows, rotates keys that are due, and creates and drops partitions.
+//
+// It visits tenant after tenant. It is a single job of the platform, so one replica runs it at a
+// time. Each run does a part, and the next run continues where it stopped.
 type housekeeper struct {
 	app  *App
-	next id.ID // the last tenant done; zero at the beginning of a round
+	next id.ID // the last visited tenant; zero at the beginning of a round
 
-	longest time.Duration // retention of a tenant seen in this round
-	unsure  bool          // a tenant's retention could not be read in this round
+	longest time.Duration // longest retention of a tenant in this round
+	unsure  bool          // the retention of a tenant could not be read in this round
 }
 
-// scheduleHousekeeping makes sure that the job is there.
+// scheduleHousekeeping enqueues the job unless it is queued already.
 func (a *App) scheduleHousekeeping(ctx context.Context) error {
 	return a.DB.Update(ctx, system(a.Platform.ID, "start"), func(tx *db.Tx) error {
 		return a.Queue.Enqueue(tx, job.New{Kind: housekeepingJob, Key: housekeepingJob})
 	})
 }
 
-// run is the job's handler.
+// run handles the job.
 func (h *housekeeper) run(ctx context.Context, c caller.Caller, _ []byte) error {
 	end := h.app.Clock.Now().Add(housekeepingTime)
 	if h.next.IsZero() {
@@ -54,9 +54,10 @@ func (h *housekeeper) run(ctx context.Context, c caller.Caller, _ []byte) error 
 		}
 	}
 	for {
-		tenants, err := db.SystemRead(ctx, h.app.DB, c, "housekeeping visits every tenant", func(st *db.SystemTx) (page.List[tenant.Tenant], error) {
-			return tenant.List(ctx, st, page.Request{Limit: 100, After: h.next})
-		})
+		tenants, err := db.SystemRead(ctx, h.app.DB, c, "housekeeping visits every tenant",
+			func(st *db.SystemTx) (page.List[tenant.Tenant], error) {
+				return tenant.List(ctx, st, page.Request{Limit: 100, After: h.next})
+			})
 		if err != nil {
 			return err
 		}
@@ -80,8 +81,9 @@ func (h *housekeeper) run(ctx context.Context, c caller.Caller, _ []byte) error 
 		if tenants.NextCursor == "" {
 			h.next = id.ID{}
 			if !h.unsure {
-				// A day to spare, for retentions that were raised during the round.
-				if err := audit.DropPartitions(ctx, h.app.DB, c, h.app.Clock.Now().Add(-h.longest-24*time.Hour)); err != nil {
+				// A spare day covers retentions that were raised during the round.
+				before := h.app.Clock.Now().Add(-h.longest - 24*time.Hour)
+				if err := audit.DropPartitions(ctx, h.app.DB, c, before); err != nil {
 					return err
 				}
 			}
@@ -90,6 +92,7 @@ func (h *housekeeper) run(ctx context.Context, c caller.Caller, _ []byte) error 
 	}
 }
 
+// tenant rotates the tenant's keys that are due and deletes what has expired.
 func (h *housekeeper) tenant(ctx context.Context, c caller.Caller) error {
 	errs := []error{h.app.Keys.RotateDue(ctx, c)}
 	for _, purge := range []func(ctx context.Context, tx *db.Tx) (bool, error){
@@ -106,21 +109,27 @@ func (h *housekeeper) tenant(ctx context.Context, c caller.Caller) error {
 	return errors.Join(errs...)
 }
 
-// records deletes the tenant's decision and access records that are older than its retention,
-// batch by batch. It returns false when the time ended before them.
+// records deletes the tenant's decision and access records that are older than its retention, batch
+// by batch. It returns false if time runs out first.
 func (h *housekeeper) records(ctx context.Context, c caller.Caller, end time.Time) (bool, error) {
-	settings, err := db.Read(ctx, h.app.DB, c, func(tx *db.Tx) (decision.Settings, error) { return decision.ReadSettings(ctx, tx) })
+	settings, err := db.Read(ctx, h.app.DB, c, func(tx *db.Tx) (decision.Settings, error) {
+		return decision.ReadSettings(ctx, tx)
+	})
 	if err != nil {
 		h.unsure = true
 		return true, err
 	}
 	h.longest = max(h.longest, settings.Retention())
-	for _, purge := range []func(context.Context, *db.Tx, time.Duration, int) (bool, error){decision.Purge, audit.PurgeAccess} {
+	for _, purge := range []func(context.Context, *db.Tx, time.Duration, int) (bool, error){
+		decision.Purge, audit.PurgeAccess,
+	} {
 		for more := true; more; {
 			if h.app.Clock.Now().After(end) {
 				return false, nil
 			}
-			more, err = db.Write(ctx, h.app.DB, c, func(tx *db.Tx) (bool, error) { return purge(ctx, tx, settings.Retention(), purgeRows) })
+			more, err = db.Write(ctx, h.app.DB, c, func(tx *db.Tx) (bool, error) {
+				return purge(ctx, tx, settings.Retention(), purgeRows)
+			})
 			if err != nil {
 				return true, err
 			}

@@ -9,10 +9,10 @@ import (
 )
 
 type newKeyCommand struct {
-	ID string `arg:"" optional:"" default:"k1" help:"Id of the key; each key of a ring has its own."`
+	ID string `arg:"" optional:"" default:"k1" help:"Id of the key, unique in its ring. Default k1."`
 }
 
-// Run prints a key. On a ring the first line seals, the others still open.
+// Run prints a key. The first key of a ring seals secrets, and the others still open them.
 func (c *newKeyCommand) Run(e *env) error {
 	key := secret.NewKey(c.ID)
 	if _, err := secret.ParseKeyRing(key); err != nil {
@@ -23,12 +23,12 @@ func (c *newKeyCommand) Run(e *env) error {
 }
 
 type rotateKeysCommand struct {
-	config.Flags `embed:""`
-	Tenant       string `required:"" placeholder:"SLUG" help:"Whose keys."`
-	Algorithm    string `default:"ES256" enum:"ES256,RS256,EdDSA" help:"Which keys: ES256, RS256 or EdDSA."`
+	Tenant       string `required:"" placeholder:"SLUG" help:"Tenant of the keys."`
+	Algorithm    string `default:"ES256" enum:"ES256,RS256,EdDSA" help:"Algorithm of the keys: ES256, RS256 or EdDSA. Default ES256."`
+	config.Flags `embed:"" group:"Configuration, as for gatehouse serve:"`
 }
 
-// Run rotates and says which key signs from now on.
+// Run rotates the keys and prints the id of the new one.
 func (c *rotateKeysCommand) Run(e *env) error {
 	a, err := e.open(c.Flags)
 	if err != nil {
@@ -43,6 +43,7 @@ func (c *rotateKeysCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "%s of tenant %s is now signed with key %s; the key before it still verifies.\n", c.Algorithm, c.Tenant, kid)
+	fmt.Fprintf(e.out, "Key %s now signs for %s in tenant %s. The previous key still verifies.\n",
+		kid, c.Algorithm, c.Tenant)
 	return nil
 }

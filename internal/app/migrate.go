@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/migrations"
 )
 
-// database is how kit/db is to open the configured database.
+// database returns the settings of kit/db for the configured database.
 func database(cfg *config.Config, log *slog.Logger) db.Config {
 	return db.Config{
 		DSN: cfg.DSN(), OwnerDSN: cfg.MigrateDatabase.Reveal(), SystemTables: migrations.SystemTables,
@@ -24,7 +24,7 @@ type migrateCommand struct {
 	config.Flags `embed:""`
 }
 
-// Run brings the schema up to date and says what it did.
+// Run migrates the database and prints the number of steps.
 func (c *migrateCommand) Run(e *env) error {
 	cfg, log, err := e.load(c.Flags)
 	if err != nil {
@@ -38,11 +38,11 @@ func (c *migrateCommand) Run(e *env) error {
 		fmt.Fprintln(e.out, "The schema is up to date.")
 		return nil
 	}
-	fmt.Fprintf(e.out, "Took %d steps; the schema is up to date.\n", n)
+	fmt.Fprintf(e.out, "The schema is up to date after %d steps.\n", n)
 	return nil
 }
 
-// migrated opens the database after bringing its schema up to date.
+// migrated migrates the database and opens it.
 func migrated(ctx context.Context, dbc db.Config) (*db.DB, error) {
 	n, err := db.Migrate(ctx, dbc)
 	if err != nil {

@@ -15,23 +15,23 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 )
 
-// policyCommands work on a tenant's policies: those in a directory, or those of a server.
+// policyCommands work on the policies of a directory or of a tenant of a server.
 type policyCommands struct {
-	Validate validatePolicies `cmd:"" help:"Compile the policies of a directory, or a server's draft."`
-	Test     testPolicies     `cmd:"" help:"Run the test suites of a directory, or of a server's draft."`
-	Diff     diffPolicies     `cmd:"" help:"Show what publishing a directory or a server's draft would change, or what a revision changed."`
-	Publish  publishPolicies  `cmd:"" help:"Publish a directory, or a server's draft."`
+	Validate validatePolicies `cmd:"" help:"Compile the policies of a directory or of a server's draft."`
+	Test     testPolicies     `cmd:"" help:"Run the test suites of a directory or of a server's draft."`
+	Diff     diffPolicies     `cmd:"" help:"Show what a directory, a server's draft or a revision changes."`
+	Publish  publishPolicies  `cmd:"" help:"Publish a directory or a server's draft."`
 	Rollback rollbackPolicies `cmd:"" help:"Publish an older revision again."`
-	Export   exportPolicies   `cmd:"" help:"Write a server's policies into a directory, a zip or a tar.gz."`
-	Import   importPolicies   `cmd:"" help:"Make a server's draft from a directory, a zip or a tar.gz."`
+	Export   exportPolicies   `cmd:"" help:"Write a server's policies to a directory, a zip or a tar.gz."`
+	Import   importPolicies   `cmd:"" help:"Replace a server's draft by a directory, a zip or a tar.gz."`
 }
 
 // Help implements kong.HelpProvider.
 func (policyCommands) Help() string {
-	return `Policies are an ordinary Cerbos directory. validate and test work on a directory without
-any server; everything else speaks to the tenant at --url, by --token or by
---client-id and --client-secret of a machine application. All four are also read
-from GATEHOUSE_URL, GATEHOUSE_TOKEN, GATEHOUSE_CLIENT_ID and GATEHOUSE_CLIENT_SECRET.
+	return `Policies are an ordinary Cerbos directory. validate and test need no server if they
+get a directory. All else calls the tenant at --url, with --token or with the
+--client-id and --client-secret of a machine application. GATEHOUSE_URL,
+GATEHOUSE_TOKEN, GATEHOUSE_CLIENT_ID and GATEHOUSE_CLIENT_SECRET set them too.
 
 Examples:
   gatehouse policy validate ./policies
@@ -45,14 +45,14 @@ Examples:
   gatehouse policy import ./policies && gatehouse policy publish --reason "As reviewed"`
 }
 
-var errPolicies = errors.New("the policies are not valid; see above")
+var errPolicies = errors.New("the policies are not valid: see above")
 
 type validatePolicies struct {
-	remote `embed:""`
-	Dir    string `arg:"" optional:"" help:"A directory, zip or tar.gz of policies; the server's draft where it is left out."`
+	Dir    string `arg:"" optional:"" help:"Directory, zip or tar.gz of policies. Default: the server's draft."`
+	remote `embed:"" group:"Server:"`
 }
 
-// Run compiles and prints every problem.
+// Run compiles the policies and prints every problem.
 func (c *validatePolicies) Run(e *env) error {
 	var problems []compiler.Problem
 	if c.Dir != "" {
@@ -77,8 +77,8 @@ func (c *validatePolicies) Run(e *env) error {
 	return nil
 }
 
-// problems prints the problems in err, as compilers do, and returns what the command fails
-// with; other errors pass.
+// problems prints the problems in err as compilers do, and returns errPolicies. It returns any
+// other err as it is.
 func (e *env) problems(err error) error {
 	wrong, ok := errors.AsType[compiler.Problems](err)
 	if !ok {
@@ -101,12 +101,12 @@ func place(file string, line, column int) string {
 }
 
 type testPolicies struct {
-	remote  `embed:""`
-	Dir     string `arg:"" optional:"" help:"A directory, zip or tar.gz of policies; the server's draft where it is left out."`
-	Verbose bool   `short:"v" help:"Show the cases that passed too."`
+	Dir     string `arg:"" optional:"" help:"Directory, zip or tar.gz of policies. Default: the server's draft."`
+	Verbose bool   `short:"v" help:"Show passed cases too."`
+	remote  `embed:"" group:"Server:"`
 }
 
-// Run runs the suites and prints them case by case.
+// Run runs the suites and prints their cases.
 func (c *testPolicies) Run(e *env) error {
 	var r compiler.Results
 	if c.Dir != "" {
@@ -137,7 +137,8 @@ func (c *testPolicies) Run(e *env) error {
 			}
 		}
 	}
-	fmt.Fprintf(e.out, "%d passed, %d failed, %d skipped, %d could not be run\n", r.Passed, r.Failed, r.Skipped, r.Errored)
+	fmt.Fprintf(e.out, "%d passed, %d failed, %d skipped, %d could not be run\n",
+		r.Passed, r.Failed, r.Skipped, r.Errored)
 	if !r.Good() {
 		return errors.New("not every test passed")
 	}
@@ -145,13 +146,13 @@ func (c *testPolicies) Run(e *env) error {
 }
 
 type diffPolicies struct {
-	remote   `embed:""`
-	Dir      string `arg:"" optional:"" help:"A directory, zip or tar.gz of policies; the server's draft where it is left out."`
-	Revision int64  `placeholder:"N" help:"What revision N changed, instead of the draft."`
-	Against  int64  `placeholder:"N" help:"Compare with revision N. Default: what is in force, or the revision before."`
+	Dir      string `arg:"" optional:"" help:"Directory, zip or tar.gz of policies. Default: the server's draft."`
+	Revision int64  `placeholder:"N" help:"Show what revision N changed, instead of the draft."`
+	Against  int64  `placeholder:"N" help:"Compare with revision N. Default: the revision in force, or the one before --revision."`
+	remote   `embed:"" group:"Server:"`
 }
 
-// Run prints a unified diff, and which policies mean something else.
+// Run prints a unified diff, and the policies whose meaning changes.
 func (c *diffPolicies) Run(e *env) error {
 	if c.Dir != "" && c.Revision > 0 {
 		return errors.New("compare a directory or a revision, not both")
@@ -204,13 +205,13 @@ func (c *diffPolicies) withServer(e *env) (policy.Diff, error) {
 }
 
 type publishPolicies struct {
-	remote `embed:""`
-	Dir    string `arg:"" optional:"" help:"A directory, zip or tar.gz of policies; the server's draft where it is left out."`
-	Reason string `required:"" help:"Why, in a sentence. It is kept with the revision."`
-	Base   int64  `placeholder:"N" help:"Publish the draft although it was begun before revision N, which is in force."`
+	Dir    string `arg:"" optional:"" help:"Directory, zip or tar.gz of policies. Default: the server's draft."`
+	Reason string `required:"" placeholder:"TEXT" help:"Reason in a sentence, which the revision keeps."`
+	Base   int64  `placeholder:"N" help:"Publish a draft that was begun before revision N, which is in force."`
+	remote `embed:"" group:"Server:"`
 }
 
-// Run publishes and prints the revision's number.
+// Run publishes the policies and prints the number of the revision.
 func (c *publishPolicies) Run(e *env) error {
 	var made struct{ Revision int64 }
 	if c.Dir == "" {
@@ -236,15 +237,16 @@ func (c *publishPolicies) Run(e *env) error {
 }
 
 type rollbackPolicies struct {
-	remote   `embed:""`
-	Revision int64  `arg:"" help:"The revision to publish again."`
-	Reason   string `required:"" help:"Why, in a sentence. It is kept with the new revision."`
+	Revision int64  `arg:"" help:"Revision to publish again."`
+	Reason   string `required:"" placeholder:"TEXT" help:"Reason in a sentence, which the new revision keeps."`
+	remote   `embed:"" group:"Server:"`
 }
 
 // Run publishes the older revision as a new one.
 func (c *rollbackPolicies) Run(e *env) error {
 	var made struct{ Revision int64 }
-	if err := c.call(e, "POST", fmt.Sprintf("/policies/revisions/%d/rollback", c.Revision), nil, map[string]any{"reason": c.Reason}, &made); err != nil {
+	path := fmt.Sprintf("/policies/revisions/%d/rollback", c.Revision)
+	if err := c.call(e, "POST", path, nil, map[string]any{"reason": c.Reason}, &made); err != nil {
 		return err
 	}
 	fmt.Fprintf(e.out, "Revision %d, the same as revision %d, is in force.\n", made.Revision, c.Revision)
@@ -252,10 +254,10 @@ func (c *rollbackPolicies) Run(e *env) error {
 }
 
 type exportPolicies struct {
-	remote   `embed:""`
-	To       string `arg:"" help:"An empty or new directory, or a file that ends in .zip or .tar.gz."`
-	Revision int64  `placeholder:"N" help:"Which revision. Default: the one in force."`
-	Draft    bool   `help:"The draft instead of a revision."`
+	To       string `arg:"" help:"New or empty directory, or a file that ends in .zip or .tar.gz."`
+	Revision int64  `placeholder:"N" help:"Revision to export. Default: the one in force."`
+	Draft    bool   `help:"Export the draft instead of a revision."`
+	remote   `embed:"" group:"Server:"`
 }
 
 // Run writes the policies.
@@ -268,7 +270,7 @@ func (c *exportPolicies) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	files, err := policy.ReadArchive(archive) // a server is not believed about paths
+	files, err := policy.ReadArchive(archive) // paths of a server are not trusted
 	if err != nil {
 		return err
 	}
@@ -284,8 +286,8 @@ func (c *exportPolicies) Run(e *env) error {
 }
 
 type importPolicies struct {
-	remote `embed:""`
-	Dir    string `arg:"" help:"A directory, zip or tar.gz of policies."`
+	Dir    string `arg:"" help:"Directory, zip or tar.gz of policies."`
+	remote `embed:"" group:"Server:"`
 }
 
 // Run replaces the server's draft.
@@ -301,8 +303,7 @@ func (c *importPolicies) Run(e *env) error {
 	return nil
 }
 
-// readPolicies reads a directory, or an archive of one. Hidden files are passed over, as
-// Cerbos does.
+// readPolicies reads a directory or an archive of one. It skips hidden files, as Cerbos does.
 func readPolicies(from string) (compiler.Files, error) {
 	info, err := os.Stat(from)
 	if err != nil {
@@ -332,7 +333,8 @@ func readPolicies(from string) (compiler.Files, error) {
 		case d.IsDir():
 			return nil
 		case !d.Type().IsRegular():
-			return fmt.Errorf("%s is a link or a device; only files and directories are accepted", filepath.Join(from, name))
+			return fmt.Errorf("%s is a link or a device; only files and directories are accepted",
+				filepath.Join(from, name))
 		case len(files) == compiler.MaxFiles:
 			return fmt.Errorf("%s has more than %d files", from, compiler.MaxFiles)
 		}
@@ -346,8 +348,8 @@ func readPolicies(from string) (compiler.Files, error) {
 	return files, files.Check()
 }
 
-// writePolicies writes files into a directory that is new or empty: what was in it would
-// otherwise stay beside them and be taken for policies.
+// writePolicies writes files into a new or empty directory. Older files would otherwise stay beside
+// them and count as policies.
 func writePolicies(dir string, files compiler.Files) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

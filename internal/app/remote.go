@@ -17,24 +17,28 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 )
 
-// remote says which tenant of which server a command speaks to, and as whom.
+// remote holds the tenant that a command calls, and its credentials.
 type remote struct {
-	URL          string `name:"url" placeholder:"URL" help:"The tenant's issuer: https://id.example.com/t/acme. Also GATEHOUSE_URL."`
-	Token        string `name:"token" placeholder:"TOKEN" help:"An access token with the scope gatehouse:manage. Better GATEHOUSE_TOKEN, which other users of the machine cannot see."`
-	ClientID     string `name:"client-id" placeholder:"ID" help:"A machine application that gets the token. Also GATEHOUSE_CLIENT_ID."`
-	ClientSecret string `name:"client-secret" placeholder:"SECRET" help:"Its secret. Better GATEHOUSE_CLIENT_SECRET or GATEHOUSE_CLIENT_SECRET_FILE."`
+	URL          string `name:"url" placeholder:"URL" help:"Issuer of the tenant, such as https://id.example.com/t/acme."`
+	Token        string `name:"token" placeholder:"TOKEN" help:"Access token with the scope gatehouse:manage. Prefer GATEHOUSE_TOKEN, which other users of the machine cannot see."`
+	ClientID     string `name:"client-id" placeholder:"ID" help:"Machine application that gets the token."`
+	ClientSecret string `name:"client-secret" placeholder:"SECRET" help:"Secret of that application. Prefer GATEHOUSE_CLIENT_SECRET or GATEHOUSE_CLIENT_SECRET_FILE."`
 }
 
-// largestAnswer bounds what is read of a server's answer, in bytes.
-const largestAnswer = 64 << 20
+// maxAnswer bounds a server's answer, in bytes.
+const maxAnswer = 64 << 20
 
-// client answers within a minute or not at all, and follows no redirect with a token in hand.
-var client = &http.Client{Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+// client gives up after a minute. It follows no redirect, because the target would receive the
+// token.
+var client = &http.Client{
+	Timeout:       time.Minute,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
 
-// refusal is a problem document that the server answered.
+// refusal is a problem document of the server.
 type refusal struct{ api.Problem }
 
-// Error lists what is wrong, as compilers do.
+// Error lists the problems as compilers do.
 func (r *refusal) Error() string {
 	var b strings.Builder
 	for _, e := range r.Errors {
@@ -48,7 +52,7 @@ func (r *refusal) Error() string {
 	return strings.TrimSuffix(b.String()+r.Detail, "\n") + " (" + r.Code + ")"
 }
 
-// complete fills what was not given from the environment.
+// complete reads missing fields from the environment.
 func (c *remote) complete(e *env) error {
 	get := func(name string) string {
 		for _, kv := range e.environ {
@@ -61,7 +65,10 @@ func (c *remote) complete(e *env) error {
 	for _, v := range []struct {
 		to   *string
 		name string
-	}{{&c.URL, "GATEHOUSE_URL"}, {&c.Token, "GATEHOUSE_TOKEN"}, {&c.ClientID, "GATEHOUSE_CLIENT_ID"}, {&c.ClientSecret, "GATEHOUSE_CLIENT_SECRET"}} {
+	}{
+		{&c.URL, "GATEHOUSE_URL"}, {&c.Token, "GATEHOUSE_TOKEN"},
+		{&c.ClientID, "GATEHOUSE_CLIENT_ID"}, {&c.ClientSecret, "GATEHOUSE_CLIENT_SECRET"},
+	} {
 		if *v.to == "" {
 			*v.to = get(v.name)
 		}
@@ -75,16 +82,18 @@ func (c *remote) complete(e *env) error {
 	}
 	u, err := url.Parse(c.URL)
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
-		return errors.New("say which tenant: --url https://id.example.com/t/acme, or GATEHOUSE_URL; validate and test also take a directory and need no server")
+		return errors.New("name the tenant with --url or GATEHOUSE_URL, such as https://id.example.com/t/acme; " +
+			"validate and test need no server if they get a directory")
 	}
 	c.URL = strings.TrimSuffix(c.URL, "/")
 	if c.Token == "" && (c.ClientID == "" || c.ClientSecret == "") {
-		return errors.New("say who you are: --token, or --client-id and --client-secret of a machine application; also as GATEHOUSE_TOKEN, GATEHOUSE_CLIENT_ID and GATEHOUSE_CLIENT_SECRET")
+		return errors.New("give a token with --token or GATEHOUSE_TOKEN, or a machine application with " +
+			"--client-id and --client-secret, or GATEHOUSE_CLIENT_ID and GATEHOUSE_CLIENT_SECRET")
 	}
 	return nil
 }
 
-// login gets a token where none was given.
+// login gets a token if the command has none.
 func (c *remote) login(e *env) error {
 	if err := c.complete(e); err != nil || c.Token != "" {
 		return err
@@ -111,14 +120,17 @@ func (c *remote) login(e *env) error {
 	case answer.Error != "":
 		return fmt.Errorf("no token from %s: %s (%s)", c.URL, answer.Description, answer.Error)
 	case err != nil || res.StatusCode != http.StatusOK || answer.Token == "":
-		return fmt.Errorf("no token from %s/oauth2/token: it answered %s. Is --url the tenant's issuer?", c.URL, res.Status)
+		return fmt.Errorf("no token from %s/oauth2/token: it answered %s. Is --url the tenant's issuer?",
+			c.URL, res.Status)
 	}
 	c.Token = answer.Token
 	return nil
 }
 
-// call asks the tenant's management API. body is bytes, or what is sent as JSON; into gets the
-// answer: *[]byte as it is, nil not at all, else as JSON. It fails with a refusal.
+// call sends a request to the tenant's management API, and decodes the answer into into.
+//
+// It sends bytes as gzip and any other body as JSON. An into of type *[]byte receives the raw
+// answer, nil receives nothing, and any other into is decoded from JSON. It fails with a refusal.
 func (c *remote) call(e *env, method, path string, query url.Values, body, into any) error {
 	if err := c.login(e); err != nil {
 		return err
@@ -153,7 +165,7 @@ func (c *remote) call(e *env, method, path string, query url.Values, body, into 
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, largestAnswer))
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return err
 	}
@@ -174,8 +186,8 @@ func (c *remote) call(e *env, method, path string, query url.Values, body, into 
 	return json.Unmarshal(answer, into)
 }
 
-// export gets policies as an archive: of a revision, of what is in force (0) or of the draft.
-func (c *remote) export(e *env, form string, revision int64, draft bool) (archive []byte, err error) {
+// export returns an archive of a revision, of the revision in force (0) or of the draft.
+func (c *remote) export(e *env, form string, revision int64, draft bool) ([]byte, error) {
 	query := url.Values{"format": {form}}
 	if revision > 0 {
 		query.Set("revision", strconv.FormatInt(revision, 10))
@@ -183,6 +195,7 @@ func (c *remote) export(e *env, form string, revision int64, draft bool) (archiv
 	if draft {
 		query.Set("draft", "true")
 	}
-	err = c.call(e, "GET", "/policies/export", query, nil, &archive)
+	var archive []byte
+	err := c.call(e, "GET", "/policies/export", query, nil, &archive)
 	return archive, err
 }

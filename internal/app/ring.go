@@ -11,34 +11,36 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// ring returns the key ring that seals secrets at rest: the configured one, or
-// the development key of the data directory, made at first use. Configuration
-// has already refused the latter where it must not be used.
-func ring(cfg *config.Config) (ring *secret.KeyRing, development bool, err error) {
+// ring returns the key ring that seals secrets at rest, and whether it is a development key.
+//
+// It is the configured ring or, without one, the development key of the data directory, which it
+// creates if necessary. Package config refuses a development key where it must not be used.
+func ring(cfg *config.Config) (*secret.KeyRing, bool, error) {
 	if cfg.Keys != "" {
-		ring, err = secret.ParseKeyRing(cfg.Keys)
+		ring, err := secret.ParseKeyRing(cfg.Keys)
 		return ring, false, err
 	}
 	path := filepath.Join(cfg.Data, "development.key")
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if b, err = makeKey(path); err != nil {
+		if b, err = createKey(path); err != nil {
 			return nil, true, err
 		}
 	} else if err != nil {
 		return nil, true, fmt.Errorf("the development key cannot be read: %w", err)
 	}
-	if ring, err = secret.ParseKeyRing(secret.String(b)); err != nil {
+	ring, err := secret.ParseKeyRing(secret.String(b))
+	if err != nil {
 		return nil, true, fmt.Errorf("%s: %w", path, err)
 	}
 	return ring, true, nil
 }
 
-// makeKey writes a new key; of two processes that start at once one writes it and
-// both read it.
-func makeKey(path string) ([]byte, error) {
+// createKey writes a new key and returns the key of the file. If two processes start at the same
+// time, one of them writes and both read the same key.
+func createKey(path string) ([]byte, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("the data directory cannot be made: %w", err)
+		return nil, fmt.Errorf("the data directory cannot be created: %w", err)
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".key-*")
 	if err != nil {

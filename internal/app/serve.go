@@ -24,7 +24,7 @@ type serveCommand struct {
 	config.Flags `embed:""`
 }
 
-// Run serves until it is told to stop, then lets running requests and jobs end.
+// Run serves until a signal ends it. Requests and jobs in progress finish first.
 func (c *serveCommand) Run(e *env) error {
 	cfg, log, err := e.load(c.Flags)
 	if err != nil {
@@ -48,13 +48,14 @@ func (c *serveCommand) Run(e *env) error {
 			fmt.Fprintf(e.out, "Secrets are sealed with the development key in %s.\n", cfg.Data)
 		}
 		if setup != "" {
-			fmt.Fprintf(e.out, "Nobody owns the platform yet. Make the first owner here, once, within a day:\n  %s\n", setup)
+			fmt.Fprintln(e.out, "The platform has no owner yet. Create the first owner within a day, with this link:")
+			fmt.Fprintln(e.out, " ", setup)
 		}
 	})
 }
 
-// serve runs the listeners and everything that works beside them until ctx ends
-// or one of them fails. ready is called once both listeners are open.
+// serve runs the listeners, the jobs and the poller until ctx ends or a listener fails. It calls
+// ready once every listener is open.
 func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	hosted, err := a.Pages()
 	if err != nil {
@@ -62,23 +63,37 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	}
 	runner := a.Jobs(hosted)
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		counter("gatehouse_access_records_written_total", "Access records stored.", a.Records.Written),
-		counter("gatehouse_access_records_dropped_total", "Access records lost to a full queue or a refusing database.", a.Records.Dropped),
+		counter("gatehouse_access_records_dropped_total",
+			"Access records lost to a full queue or a refusing database.", a.Records.Dropped),
 		counter("gatehouse_decision_records_written_total", "Decision records stored.", a.Decisions.Written),
-		counter("gatehouse_decision_records_dropped_total", "Decision records lost to a full queue or a refusing database.", a.Decisions.Dropped))
+		counter("gatehouse_decision_records_dropped_total",
+			"Decision records lost to a full queue or a refusing database.", a.Decisions.Dropped))
 
 	metrics := web.NewMetrics(registry)
-	limiter, asking := a.limiter(perAddress, perAddressBurst), a.limiter(perAsker, perAskerBurst)
-	public := &web.Server{Name: "public", Address: a.Config.Listen, Handler: a.Handler(hosted, metrics, limiter, asking), CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Log: a.Log, Clock: a.Clock}
-	ops := &web.Server{Name: "ops", Address: a.Config.OpsListen, Handler: web.OpsHandler(a.Log, registry, a.DB.Ping), Log: a.Log, Clock: a.Clock}
+	limiter := a.limiter(requestsPerAddress, requestsPerAddressBurst)
+	asking := a.limiter(decisionsPerAddress, decisionsPerAddressBurst)
+	public := &web.Server{
+		Name: "public", Address: a.Config.Listen, Handler: a.Handler(hosted, metrics, limiter, asking),
+		CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Log: a.Log, Clock: a.Clock,
+	}
+	ops := &web.Server{
+		Name: "ops", Address: a.Config.OpsListen, Handler: web.OpsHandler(a.Log, registry, a.DB.Ping),
+		Log: a.Log, Clock: a.Clock,
+	}
 	calls := &web.RPC{
-		Address: a.Config.GRPCListen, CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Secure: a.Config.PublicURL.Scheme == "https",
-		Proxies: a.proxies(), Limiter: asking, Metrics: metrics, Log: a.Log, Lines: a.Lines, Clock: a.Clock,
+		Address: a.Config.GRPCListen, CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey,
+		Secure: a.Config.PublicURL.Scheme == "https", Proxies: a.proxies(), Limiter: asking, Metrics: metrics,
+		Log: a.Log, Lines: a.Lines, Clock: a.Clock,
 	}
 	a.PDP.Serve(calls)
-	listeners := []listener{{public, "--listen or GATEHOUSE_LISTEN"}, {ops, "--ops-listen or GATEHOUSE_OPS_LISTEN"},
-		{calls, "--grpc-listen or GATEHOUSE_GRPC_LISTEN"}}
+	listeners := []listener{
+		{public, "--listen or GATEHOUSE_LISTEN"},
+		{ops, "--ops-listen or GATEHOUSE_OPS_LISTEN"},
+		{calls, "--grpc-listen or GATEHOUSE_GRPC_LISTEN"},
+	}
 	if err := listen(listeners); err != nil {
 		return err
 	}
@@ -96,7 +111,7 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	errs := make([]error, len(listeners))
 	for i, l := range listeners {
 		wg.Go(func() {
-			defer stop() // one listener without the other is no server
+			defer stop() // the others end with it
 			errs[i] = l.server.Serve(ctx)
 		})
 	}
@@ -115,7 +130,7 @@ type listener struct {
 	settings string
 }
 
-// listen binds every address, or returns what is wrong with each that it cannot bind.
+// listen binds every address. Its error names each address that it cannot bind.
 func listen(listeners []listener) error {
 	var errs []error
 	for _, l := range listeners {
@@ -129,12 +144,16 @@ func listen(listeners []listener) error {
 }
 
 func counter(name, help string, value func() int64) prometheus.Collector {
-	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+	opts := prometheus.CounterOpts{Name: name, Help: help}
+	return prometheus.NewCounterFunc(opts, func() float64 { return float64(value()) })
 }
 
 // Pages returns the hosted pages.
 func (a *App) Pages() (*pages.Door, error) {
-	return pages.New(pages.Deps{DB: a.DB, Tenants: a.Tenants, Applications: a.Applications, Hasher: a.Hasher, TOTP: a.TOTP, Queue: a.Queue, SignIn: a.SignIn})
+	return pages.New(pages.Deps{
+		DB: a.DB, Tenants: a.Tenants, Applications: a.Applications, Hasher: a.Hasher, TOTP: a.TOTP, Queue: a.Queue,
+		SignIn: a.SignIn,
+	})
 }
 
 // Jobs returns a runner of every kind of job.
@@ -154,26 +173,24 @@ func configuredMail(cfg *config.Config, log *slog.Logger) (mail.Sender, error) {
 	return mail.NewSMTP(cfg.SMTP, cfg.MailFrom, nil)
 }
 
-// perAddress is how many requests a second, and how many at once, one address may
-// send before it is told to wait. It stops floods; guessing is iam/attempt's.
+// Limits of one client address, in requests a second and in requests at once. They stop floods;
+// iam/attempt stops guessing.
 const (
-	perAddress      = 200
-	perAddressBurst = 1000
+	requestsPerAddress      = 200
+	requestsPerAddressBurst = 1000
+
+	// An application's server asks for a decision at every step of its own.
+	decisionsPerAddress      = 10_000
+	decisionsPerAddressBurst = 20_000
 )
 
-// perAsker and its burst are the same for decisions, which an application's server asks for at
-// every step of its own.
-const (
-	perAsker      = 10_000
-	perAskerBurst = 20_000
-)
-
-// Handler returns everything public: kit/web around the doors.
+// Handler returns the handler of the public listener: kit/web around the doors.
 func (a *App) Handler(hosted *pages.Door, metrics *web.Metrics, limiter, asking *web.Limiter) http.Handler {
 	h := &web.Handler{
 		Sites: a.Tenants, PublicURL: a.Config.PublicURL,
 		Tenant: a.doors(hosted), Root: web.NewRoutes(nil),
-		Proxies: a.proxies(), Limiter: limiter, Frequent: asking, Metrics: metrics, Log: a.Log, Lines: a.Lines, Clock: a.Clock,
+		Proxies: a.proxies(), Limiter: limiter, Frequent: asking, Metrics: metrics,
+		Log: a.Log, Lines: a.Lines, Clock: a.Clock,
 	}
 	h.Root.Group(web.Page, nil).HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/t/"+tenant.PlatformSlug+"/account", http.StatusSeeOther)
@@ -181,7 +198,7 @@ func (a *App) Handler(hosted *pages.Door, metrics *web.Metrics, limiter, asking 
 	return h.Ready()
 }
 
-// limiter bounds each address; nil where only this machine can reach us.
+// limiter returns a limit per client address, or nil if only this machine reaches the server.
 func (a *App) limiter(perSecond float64, burst int) *web.Limiter {
 	if a.Config.Local() {
 		return nil
