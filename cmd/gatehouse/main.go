@@ -1,4 +1,4 @@
-// Command gatehouse is the one binary: the server and the commands around it.
+// Command gatehouse runs the server and the commands around it.
 package main
 
 import (

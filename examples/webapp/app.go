@@ -15,8 +15,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Config is what an OpenID Connect application must be told.
-type Config struct {
+// config holds the settings of an OpenID Connect application.
+type config struct {
 	Issuer       string
 	ClientID     string
 	ClientSecret string // empty for a public client
@@ -24,9 +24,9 @@ type Config struct {
 	Scopes       []string
 }
 
-// App is the application: its provider, found by discovery, and its sessions.
-type App struct {
-	cfg      Config
+// webapp is the application: its provider, found by discovery, and its sessions.
+type webapp struct {
+	cfg      config
 	oauth    oauth2.Config
 	provider *oidc.Provider
 	verifier *oidc.IDTokenVerifier
@@ -39,24 +39,24 @@ type App struct {
 	sessions *store[*session]
 }
 
-// pendingSignIn is what must come back from the provider unchanged. It is kept under a cookie of the browser that
-// started, so that an answer meant for another browser is refused.
+// pendingSignIn holds the values that the provider must return unchanged. A cookie of the browser
+// that started refers to it, so the application refuses an answer in another browser.
 type pendingSignIn struct {
 	state, nonce, verifier string
 }
 
-// New finds the provider by OpenID Connect discovery.
-func New(ctx context.Context, cfg Config) (*App, error) {
+// newWebapp finds the provider by OpenID Connect discovery.
+func newWebapp(ctx context.Context, cfg config) (*webapp, error) {
 	client := &http.Client{Timeout: 10 * time.Second}
 	ctx = oidc.ClientContext(ctx, client)
 	provider, err := oidc.NewProvider(ctx, cfg.Issuer)
 	if err != nil {
 		return nil, fmt.Errorf("no OpenID provider at %s: %w", cfg.Issuer, err)
 	}
-	app := &App{
+	app := &webapp{
 		cfg:      cfg,
 		provider: provider,
-		// go-oidc takes the algorithms from the discovery document, and among them only asymmetric ones.
+		// go-oidc accepts the asymmetric algorithms of the discovery document.
 		verifier: provider.Verifier(&oidc.Config{ClientID: cfg.ClientID}),
 		oauth: oauth2.Config{
 			ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret,
@@ -72,8 +72,8 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	return app, nil
 }
 
-// Handler routes the application's pages.
-func (a *App) Handler() http.Handler {
+// handler routes the application's pages.
+func (a *webapp) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.home)
 	mux.HandleFunc("GET /signin", a.signIn)
@@ -84,12 +84,14 @@ func (a *App) Handler() http.Handler {
 	return http.NewCrossOriginProtection().Handler(secured(mux))
 }
 
-// secured adds what every answer of a web application should say. There is no form-action directive: signing out is a
-// form whose answer redirects to the provider, which browsers count as the form's target.
+// secured adds the security headers of a web application. There is no form-action directive,
+// because the sign-out form redirects to the provider, and browsers count that as the target of the
+// form.
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'sha256-"+styleHash+"'; img-src data:; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'sha256-"+styleHash+"'; img-src data:; "+
+			"base-uri 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
@@ -98,11 +100,11 @@ func secured(next http.Handler) http.Handler {
 }
 
 // signIn sends the browser to the provider with a fresh state, nonce and PKCE challenge.
-func (a *App) signIn(w http.ResponseWriter, r *http.Request) {
+func (a *webapp) signIn(w http.ResponseWriter, r *http.Request) {
 	p := pendingSignIn{state: rand.Text(), nonce: rand.Text(), verifier: oauth2.GenerateVerifier()}
 	a.setCookie(w, cookiePending, a.pending.put(p), 10*time.Minute)
 	options := []oauth2.AuthCodeOption{oidc.Nonce(p.nonce), oauth2.S256ChallengeOption(p.verifier)}
-	// Only these two are handed through: anything else in the address is a stranger's.
+	// Only these two reach the provider. A stranger can write any others into a link.
 	for _, name := range []string{"login_hint", "ui_locales"} {
 		if v := r.URL.Query().Get(name); v != "" && len(v) < 256 {
 			options = append(options, oauth2.SetAuthURLParam(name, v))
@@ -111,18 +113,20 @@ func (a *App) signIn(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, a.oauth.AuthCodeURL(p.state, options...), http.StatusSeeOther)
 }
 
-// callback receives the provider's answer, redeems the code and starts a session of this application.
-func (a *App) callback(w http.ResponseWriter, r *http.Request) {
+// callback receives the provider's answer, redeems the code and starts a session of this
+// application.
+func (a *webapp) callback(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	// Taken, not read: an answer is accepted once.
+	// take removes the entry, so that an answer is accepted once.
 	p, ok := a.pending.take(cookieValue(r, cookiePending))
 	a.clearCookie(w, cookiePending)
 	if !ok || p.nonce == "" || subtle.ConstantTimeCompare([]byte(p.state), []byte(q.Get("state"))) != 1 {
-		a.fail(w, http.StatusBadRequest, "This sign-in was not started in this browser, or it took too long. Start again.", nil)
+		a.fail(w, http.StatusBadRequest,
+			"This sign-in was not started in this browser, or it took too long. Start again.", nil)
 		return
 	}
 	if (a.metadata.IssInReply || q.Has("iss")) && q.Get("iss") != a.cfg.Issuer {
-		a.fail(w, http.StatusBadRequest, "The answer came from another provider than the one asked. Start again.", nil)
+		a.fail(w, http.StatusBadRequest, "The answer came from another provider. Start again.", nil)
 		return
 	}
 	if code := q.Get("error"); code != "" {
@@ -144,14 +148,14 @@ func (a *App) callback(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, http.StatusBadGateway, "The provider's tokens could not be verified.", err)
 		return
 	}
-	// A new key for the cookie: what the browser held before signing in is worth nothing after.
+	// The cookie gets a new key, so that a key from before the sign-in is worthless.
 	a.sessions.drop(cookieValue(r, cookieSession))
 	a.setCookie(w, cookieSession, a.sessions.put(s), 12*time.Hour)
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// refresh trades the refresh token for new ones.
-func (a *App) refresh(w http.ResponseWriter, r *http.Request) {
+// refresh exchanges the refresh token for new tokens.
+func (a *webapp) refresh(w http.ResponseWriter, r *http.Request) {
 	key := cookieValue(r, cookieSession)
 	s, ok := a.sessions.get(key)
 	if !ok {
@@ -159,7 +163,7 @@ func (a *App) refresh(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.refresh(oidc.ClientContext(r.Context(), a.http), a); err != nil {
-		// The provider has ended what we held, so our session ends too.
+		// The provider has revoked the grant, so the session ends too.
 		var refused *oauth2.RetrieveError
 		if errors.As(err, &refused) {
 			a.sessions.drop(key)
@@ -172,7 +176,7 @@ func (a *App) refresh(w http.ResponseWriter, r *http.Request) {
 }
 
 // signOut ends the session here, then at the provider (OpenID Connect RP-Initiated Logout 1.0).
-func (a *App) signOut(w http.ResponseWriter, r *http.Request) {
+func (a *webapp) signOut(w http.ResponseWriter, r *http.Request) {
 	key := cookieValue(r, cookieSession)
 	s, ok := a.sessions.get(key)
 	a.sessions.drop(key)
@@ -186,7 +190,7 @@ func (a *App) signOut(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, http.StatusBadGateway, "You are signed out here. The provider's sign-out address is not usable.", err)
 		return
 	}
-	// The state tells /signedout that the provider has answered, and not just anybody called it.
+	// The state proves to /signedout that the provider sent the browser there.
 	state := rand.Text()
 	a.setCookie(w, cookiePending, a.pending.put(pendingSignIn{state: state}), 10*time.Minute)
 	q := end.Query()
@@ -198,15 +202,15 @@ func (a *App) signOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, end.String(), http.StatusSeeOther)
 }
 
-// signedOut is where the provider sends the browser back to.
-func (a *App) signedOut(w http.ResponseWriter, r *http.Request) {
+// signedOut answers the provider's redirect after sign-out.
+func (a *webapp) signedOut(w http.ResponseWriter, r *http.Request) {
 	p, ok := a.pending.take(cookieValue(r, cookiePending))
 	a.clearCookie(w, cookiePending)
 	everywhere := ok && subtle.ConstantTimeCompare([]byte(p.state), []byte(r.URL.Query().Get("state"))) == 1
 	render(w, http.StatusOK, "signedout", map[string]any{"Title": "Signed out", "Everywhere": everywhere})
 }
 
-func (a *App) fail(w http.ResponseWriter, status int, sentence string, cause error) {
+func (a *webapp) fail(w http.ResponseWriter, status int, sentence string, cause error) {
 	if cause != nil {
 		slog.Warn(sentence, "cause", cause)
 	}

@@ -18,14 +18,14 @@ var styleSource string
 
 var (
 	pages = template.Must(template.New("page").Parse(pageSource))
-	// styleHash names the one style element that the content security policy allows.
+	// styleHash is the only style that the content security policy allows.
 	styleHash = func() string {
 		sum := sha256.Sum256([]byte(styleSource))
 		return base64.StdEncoding.EncodeToString(sum[:])
 	}()
 )
 
-func (a *App) home(w http.ResponseWriter, r *http.Request) {
+func (a *webapp) home(w http.ResponseWriter, r *http.Request) {
 	s, ok := a.sessions.get(cookieValue(r, cookieSession))
 	if !ok {
 		render(w, http.StatusOK, "welcome", map[string]any{"Title": "Sample application", "Issuer": a.cfg.Issuer})
@@ -36,13 +36,13 @@ func (a *App) home(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// render writes a whole page or, when the template fails, a plain 500: never half of one.
+// render writes a page or, if the template fails, a plain 500. It never writes part of a page.
 func render(w http.ResponseWriter, status int, name string, data map[string]any) {
 	data["Page"], data["Style"] = name, template.CSS(styleSource) // our own file
 	var b bytes.Buffer
 	if err := pages.Execute(&b, data); err != nil {
 		slog.Error("page", "name", name, "error", err)
-		http.Error(w, "This page could not be made.", http.StatusInternalServerError)
+		http.Error(w, "This page could not be rendered.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

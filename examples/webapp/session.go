@@ -25,7 +25,7 @@ const (
 
 // session is one signed-in browser. Its tokens never leave the server.
 type session struct {
-	mu       sync.Mutex // held during a refresh: two tabs must not present one refresh token twice
+	mu       sync.Mutex // held during a refresh, so that two tabs do not use one refresh token
 	token    *oauth2.Token
 	idToken  *oidc.IDToken
 	raw      string
@@ -34,7 +34,7 @@ type session struct {
 	renewed  int
 }
 
-// view is a copy of what the pages show.
+// view is the part of a session that the pages show.
 type view struct {
 	Name, Email, Subject, Issuer string
 	RawIDToken                   string
@@ -46,9 +46,11 @@ type view struct {
 
 type claim struct{ Name, Value string }
 
-// newSession verifies what the provider gave for a code: the ID token (signature, issuer, audience, expiry), its nonce,
-// and that userinfo speaks of the same subject (OpenID Connect Core 1.0 §3.1.3.7, §5.3.2).
-func (a *App) newSession(ctx context.Context, token *oauth2.Token, nonce string) (*session, error) {
+// newSession verifies the tokens for a code, and starts a session.
+//
+// It checks the signature, issuer, audience and expiry of the ID token, its nonce, and that
+// userinfo has the same subject (OpenID Connect Core 1.0 §3.1.3.7, §5.3.2).
+func (a *webapp) newSession(ctx context.Context, token *oauth2.Token, nonce string) (*session, error) {
 	s := &session{}
 	if err := s.accept(ctx, a, token); err != nil {
 		return nil, err
@@ -57,21 +59,21 @@ func (a *App) newSession(ctx context.Context, token *oauth2.Token, nonce string)
 		return nil, errors.New("no id_token in the answer")
 	}
 	if subtle.ConstantTimeCompare([]byte(s.idToken.Nonce), []byte(nonce)) != 1 {
-		return nil, errors.New("the nonce of the ID token is not the one sent")
+		return nil, errors.New("the ID token has another nonce than the request")
 	}
 	info, err := a.provider.UserInfo(ctx, oauth2.StaticTokenSource(token))
 	if err != nil {
 		return nil, fmt.Errorf("userinfo: %w", err)
 	}
 	if info.Subject != s.idToken.Subject {
-		return nil, errors.New("userinfo is about another subject than the ID token")
+		return nil, errors.New("userinfo has another subject than the ID token")
 	}
 	return s, info.Claims(&s.userinfo)
 }
 
-// accept takes over tokens. A refresh may come without an ID token, and one that it has must be about the same person
-// (OpenID Connect Core 1.0 §12.2).
-func (s *session) accept(ctx context.Context, a *App, token *oauth2.Token) error {
+// accept verifies tokens and stores them. A refresh may return no ID token. If it returns one, that
+// must have the same subject (OpenID Connect Core 1.0 §12.2).
+func (s *session) accept(ctx context.Context, a *webapp, token *oauth2.Token) error {
 	if raw, ok := token.Extra("id_token").(string); ok {
 		idToken, err := a.verifier.Verify(ctx, raw)
 		if err != nil {
@@ -83,7 +85,7 @@ func (s *session) accept(ctx context.Context, a *App, token *oauth2.Token) error
 			}
 		}
 		if s.idToken != nil && s.idToken.Subject != idToken.Subject {
-			return errors.New("the new ID token is about another subject")
+			return errors.New("the new ID token has another subject")
 		}
 		claims := map[string]any{}
 		if err := idToken.Claims(&claims); err != nil {
@@ -95,7 +97,7 @@ func (s *session) accept(ctx context.Context, a *App, token *oauth2.Token) error
 	return nil
 }
 
-func (s *session) refresh(ctx context.Context, a *App) error {
+func (s *session) refresh(ctx context.Context, a *webapp) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.token.RefreshToken == "" {
@@ -127,7 +129,7 @@ func (s *session) view() view {
 	return v
 }
 
-// text shows a claim for people: times as times, the rest as JSON.
+// text formats a claim for people: a time as a time, any other value as JSON.
 func text(name string, value any) string {
 	if n, ok := value.(float64); ok && slices.Contains([]string{"iat", "exp", "auth_time", "updated_at"}, name) {
 		return time.Unix(int64(n), 0).UTC().Format("2006-01-02 15:04:05 UTC")
@@ -142,7 +144,7 @@ func text(name string, value any) string {
 	return string(encoded)
 }
 
-// store keeps values under random keys for a time. It is bounded: when full, the oldest goes.
+// store keeps values under random keys for a time. A full store drops its oldest value.
 type store[T any] struct {
 	mu    sync.Mutex
 	life  time.Duration
@@ -194,14 +196,14 @@ func (s *store[T]) take(key string) (value T, ok bool) {
 
 func (s *store[T]) drop(key string) { s.take(key) }
 
-func (a *App) setCookie(w http.ResponseWriter, name, value string, life time.Duration) {
+func (a *webapp) setCookie(w http.ResponseWriter, name, value string, life time.Duration) {
 	http.SetCookie(w, &http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: int(life.Seconds()),
 		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: strings.HasPrefix(a.cfg.PublicURL, "https:"),
 	})
 }
 
-func (a *App) clearCookie(w http.ResponseWriter, name string) {
+func (a *webapp) clearCookie(w http.ResponseWriter, name string) {
 	http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 }
 

@@ -21,13 +21,13 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc/oidctest"
 )
 
-// fakeProvider answers as an OpenID provider does, except where a test tells it to lie.
+// fakeProvider answers as an OpenID provider, unless a test makes it lie.
 type fakeProvider struct {
 	*httptest.Server
 	key   *ecdsa.PrivateKey
-	nonce string         // what the last authorization request carried
+	nonce string         // of the last authorization request
 	lie   map[string]any // claims of the ID token to replace
-	subOf string         // userinfo's subject, when not the ID token's
+	subOf string         // subject of userinfo, if not that of the ID token
 }
 
 func newFakeProvider(t *testing.T) *fakeProvider {
@@ -37,13 +37,17 @@ func newFakeProvider(t *testing.T) *fakeProvider {
 		t.Fatal(err)
 	}
 	p := &fakeProvider{key: key}
-	keys := &oidctest.Server{PublicKeys: []oidctest.PublicKey{{PublicKey: key.Public(), KeyID: "k", Algorithm: oidc.ES256}}}
+	keys := &oidctest.Server{
+		PublicKeys: []oidctest.PublicKey{{PublicKey: key.Public(), KeyID: "k", Algorithm: oidc.ES256}},
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		p.json(w, map[string]any{
 			"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/token",
-			"userinfo_endpoint": p.URL + "/userinfo", "jwks_uri": p.URL + "/keys", "end_session_endpoint": p.URL + "/logout",
-			"id_token_signing_alg_values_supported": []string{"ES256"}, "authorization_response_iss_parameter_supported": true,
+			"userinfo_endpoint": p.URL + "/userinfo", "jwks_uri": p.URL + "/keys",
+			"end_session_endpoint":                           p.URL + "/logout",
+			"id_token_signing_alg_values_supported":          []string{"ES256"},
+			"authorization_response_iss_parameter_supported": true,
 		})
 	})
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
@@ -73,15 +77,19 @@ func (p *fakeProvider) json(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// browser starts the application and returns a client with cookies that stops at redirects to the provider.
-func browser(t *testing.T, p *fakeProvider) (app *httptest.Server, client *http.Client) {
+// browser starts the application and returns a client with cookies that stops at redirects to the
+// provider.
+func browser(t *testing.T, p *fakeProvider) (*httptest.Server, *http.Client) {
 	t.Helper()
-	app = httptest.NewUnstartedServer(nil)
-	a, err := New(t.Context(), Config{Issuer: p.URL, ClientID: "app", ClientSecret: "s", PublicURL: "http://" + app.Listener.Addr().String(), Scopes: []string{"openid"}})
+	app := httptest.NewUnstartedServer(nil)
+	a, err := newWebapp(t.Context(), config{
+		Issuer: p.URL, ClientID: "app", ClientSecret: "s", PublicURL: "http://" + app.Listener.Addr().String(),
+		Scopes: []string{"openid"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	app.Config.Handler = a.Handler()
+	app.Config.Handler = a.handler()
 	app.Start()
 	t.Cleanup(app.Close)
 	jar, _ := cookiejar.New(nil)
@@ -93,7 +101,7 @@ func browser(t *testing.T, p *fakeProvider) (app *httptest.Server, client *http.
 	}}
 }
 
-// start begins a sign-in and returns the parameters the provider was sent.
+// start begins a sign-in and returns the parameters of the authorization request.
 func start(t *testing.T, p *fakeProvider, app *httptest.Server, client *http.Client) url.Values {
 	t.Helper()
 	res, err := client.Get(app.URL + "/signin")
@@ -131,7 +139,7 @@ func TestSignInRefreshSignOut(t *testing.T) {
 		t.Fatalf("authorization request without PKCE S256 or nonce: %v", sent)
 	}
 	answer := app.URL + "/callback?code=c&state=" + sent.Get("state") + "&iss=" + url.QueryEscape(p.URL)
-	if status, body := get(t, client, answer); status != 200 || !strings.Contains(body, "Hello, <span id=\"name\">Ada") {
+	if status, body := get(t, client, answer); status != 200 || !strings.Contains(body, `Hello, <span id="name">Ada`) {
 		t.Fatalf("not signed in: %d\n%s", status, body)
 	}
 	if status, _ := get(t, client, answer); status != http.StatusBadRequest {
@@ -156,14 +164,16 @@ func TestSignInRefreshSignOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := to.Query()
-	if to.Path != "/logout" || q.Get("id_token_hint") == "" || q.Get("post_logout_redirect_uri") != app.URL+"/signedout" {
+	if to.Path != "/logout" || q.Get("id_token_hint") == "" ||
+		q.Get("post_logout_redirect_uri") != app.URL+"/signedout" {
 		t.Errorf("logout request: %s", to)
 	}
 	if _, body := get(t, client, app.URL+"/"); !strings.Contains(body, "You are not signed in") {
 		t.Error("still signed in after signing out")
 	}
-	if _, body := get(t, client, app.URL+"/signedout?state="+q.Get("state")); !strings.Contains(body, "at the provider.") || strings.Contains(body, "may still") {
-		t.Errorf("the provider's confirmation was not recognised:\n%s", body)
+	_, page := get(t, client, app.URL+"/signedout?state="+q.Get("state"))
+	if !strings.Contains(page, "at the provider.") || strings.Contains(page, "may still") {
+		t.Errorf("the provider's confirmation was not recognised:\n%s", page)
 	}
 	if _, body := get(t, client, app.URL+"/signedout?state="+q.Get("state")); !strings.Contains(body, "may still") {
 		t.Error("a state was accepted twice")
@@ -171,6 +181,9 @@ func TestSignInRefreshSignOut(t *testing.T) {
 }
 
 func TestAnswersThatMustBeRefused(t *testing.T) {
+	lie := func(name string, value any) func(*fakeProvider, url.Values) {
+		return func(p *fakeProvider, _ url.Values) { p.lie = map[string]any{name: value} }
+	}
 	for name, c := range map[string]struct {
 		change func(p *fakeProvider, q url.Values)
 		status int
@@ -179,9 +192,9 @@ func TestAnswersThatMustBeRefused(t *testing.T) {
 		"another issuer":          {func(_ *fakeProvider, q url.Values) { q.Set("iss", "https://evil.example") }, 400},
 		"no issuer":               {func(_ *fakeProvider, q url.Values) { q.Del("iss") }, 400},
 		"denied":                  {func(_ *fakeProvider, q url.Values) { q.Set("error", "access_denied") }, 403},
-		"another nonce":           {func(p *fakeProvider, _ url.Values) { p.lie = map[string]any{"nonce": "old"} }, 502},
-		"another audience":        {func(p *fakeProvider, _ url.Values) { p.lie = map[string]any{"aud": "other"} }, 502},
-		"expired":                 {func(p *fakeProvider, _ url.Values) { p.lie = map[string]any{"exp": 1000} }, 502},
+		"another nonce":           {lie("nonce", "old"), 502},
+		"another audience":        {lie("aud", "other"), 502},
+		"expired":                 {lie("exp", 1000), 502},
 		"another subject":         {func(p *fakeProvider, _ url.Values) { p.subOf = "u2" }, 502},
 		"another key": {func(p *fakeProvider, _ url.Values) {
 			p.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
