@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -25,7 +26,7 @@ import (
 )
 
 // anybody stands for somebody who holds everything; iam/role tests the rules with roles.
-var anybody = group.Roles{MayFill: allow, MayEmpty: allow, MayRename: allow}
+var anybody = group.Roles{MayFill: allow, MayEmpty: allow, MayRename: allow, KeepOwner: role.KeepOwner}
 
 func allow(context.Context, *db.Tx, api.Rights, id.ID) error { return nil }
 
