@@ -31,12 +31,12 @@ var onlyIn = map[string]struct {
 	"database/sql":                       {[]string{"internal/kit/db"}, "the only way to SQL is a transaction of kit/db"},
 	"github.com/jackc/pgx/v5":            {[]string{"internal/kit/db", "internal/testkit"}, "the only way to SQL is a transaction of kit/db"},
 	"modernc.org/sqlite":                 {[]string{"internal/kit/db"}, "the only way to SQL is a transaction of kit/db"},
-	"github.com/cerbos/cerbos/private":   {[]string{"internal/iam/engine", "internal/iam/compiler", "internal/iam/policy"}, "Cerbos promises no stability there, so few packages have to follow it"},
+	"github.com/cerbos/cerbos/private":   {[]string{"internal/iam/engine", "internal/iam/compiler"}, "Cerbos promises no stability there, so two packages have to follow it"},
 	"github.com/cerbos/cloud-api":        {[]string{"internal/iam/engine"}, "it configures the engine"},
 	"github.com/cerbos/cerbos-sdk-go":    {[]string{"internal/bench"}, "it measures us as a client of the Cerbos API does"},
 	"github.com/google/cel-go":           {[]string{"internal/iam/engine", "internal/iam/compiler"}, "conditions are the engine's, and the compiler explains them"},
 	"github.com/lestrrat-go/jwx":         {[]string{"internal/iam/engine"}, "it reads the JWTs of auxData exactly as Cerbos does, and nothing else; our own tokens are kit/jose's"},
-	"github.com/cerbos/cerbos/api/genpb": {[]string{"internal/iam/engine", "internal/iam/compiler", "internal/iam/policy", "internal/iam/principal", "internal/iam/decision", "internal/iam/signin", "internal/doors/pdp", "internal/doors/admin", "internal/bench", "internal/parity", "internal/testkit"}, "the engine's messages are for those who ask it"},
+	"github.com/cerbos/cerbos/api/genpb": {[]string{"internal/iam/engine", "internal/iam/compiler", "internal/iam/principal", "internal/iam/decision", "internal/iam/signin", "internal/doors/pdp", "internal/doors/admin", "internal/bench", "internal/parity", "internal/testkit"}, "the engine's messages are for those who ask it"},
 }
 
 // makesCallers names who may say on whose behalf a transaction runs.

@@ -201,7 +201,7 @@ func (c *diffPolicies) withServer(e *env) (policy.Diff, error) {
 			return policy.Diff{}, err
 		}
 	}
-	return policy.Compare(old, now), nil
+	return policy.Compare(e.ctx, old, now)
 }
 
 type publishPolicies struct {

@@ -38,18 +38,20 @@ const (
 
 // task is what the sandbox is asked to do.
 type task struct {
-	Do       string // compile, test or explain
+	Do       string // compile, test, explain or compare
 	Files    Files
+	Old      Files // of compare
 	Settings engine.Settings
 	Input    []byte // of explain: an enginev1.CheckInput
 }
 
-// report is what it answers. Exactly one field is set.
+// report is what it answers. At most one field is set.
 type report struct {
 	Problems    Problems
 	Table       []byte
 	Results     *Results
 	Explanation *Explanation
+	Changes     []PolicyChange
 	Fault       string // something is wrong with us, not with the files
 }
 
@@ -179,6 +181,8 @@ func (t task) do() (r report) {
 		r.Results, err = runSuites(ctx, t.Files)
 	case "explain":
 		r.Explanation, err = explain(ctx, t.Files, s, t.Input)
+	case "compare":
+		r.Changes = comparePolicies(t.Old, t.Files)
 	default:
 		err = fmt.Errorf("no task %q", t.Do)
 	}

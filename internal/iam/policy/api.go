@@ -203,9 +203,9 @@ func Operations(deps Deps) []api.Operation {
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (api.None, error) {
 				return api.None{}, discard(ctx, tx)
 			}),
-		api.Call(api.Op{Method: "GET", Path: "/policies/draft/diff", ID: "diff-policy-draft", Action: "policy.read", Tag: draftTag, Summary: "Compare the draft with a revision", AtOnce: costly},
+		api.Call(api.Op{Method: "GET", Path: "/policies/draft/diff", ID: "diff-policy-draft", Action: "policy.read", Tag: draftTag, Summary: "Compare the draft with a revision", AtOnce: compiling},
 			func(ctx context.Context, d *db.DB, req api.Request, in *draftDiffInput) (Diff, error) {
-				return diff(ctx, d, req.Caller, func(tx *db.Tx) (old int64, now compiler.Files, err error) {
+				return compare(ctx, d, req.Caller, func(tx *db.Tx) (old int64, now compiler.Files, err error) {
 					if old = in.Against; old == 0 {
 						if old, err = currentNumber(ctx, tx); err != nil {
 							return 0, nil, err
@@ -297,9 +297,9 @@ func Operations(deps Deps) []api.Operation {
 				}
 				return revisionView(r), nil
 			}),
-		api.Call(api.Op{Method: "GET", Path: "/policies/revisions/{n}/diff", ID: "diff-policy-revision", Action: "policy.read", Tag: revisionTag, Summary: "Compare a revision with another", AtOnce: costly},
+		api.Call(api.Op{Method: "GET", Path: "/policies/revisions/{n}/diff", ID: "diff-policy-revision", Action: "policy.read", Tag: revisionTag, Summary: "Compare a revision with another", AtOnce: compiling},
 			func(ctx context.Context, d *db.DB, req api.Request, in *diffInput) (Diff, error) {
-				return diff(ctx, d, req.Caller, func(tx *db.Tx) (old int64, now compiler.Files, err error) {
+				return compare(ctx, d, req.Caller, func(tx *db.Tx) (old int64, now compiler.Files, err error) {
 					if old = in.Against; old == 0 {
 						old = in.N - 1
 					}
@@ -523,8 +523,8 @@ func export(ctx context.Context, d *db.DB, req api.Request, in *exportInput) (ap
 	return out, err
 }
 
-// diff compares a revision, 0 for no files, with other files, both as read finds them.
-func diff(ctx context.Context, d *db.DB, c caller.Caller, read func(tx *db.Tx) (old int64, now compiler.Files, err error)) (Diff, error) {
+// compare compares a revision, 0 for no files, with other files, both as read finds them.
+func compare(ctx context.Context, d *db.DB, c caller.Caller, read func(tx *db.Tx) (old int64, now compiler.Files, err error)) (Diff, error) {
 	type versions struct{ before, now compiler.Files }
 	v, err := db.Read(ctx, d, c, func(tx *db.Tx) (versions, error) {
 		number, now, err := read(tx)
@@ -537,7 +537,7 @@ func diff(ctx context.Context, d *db.DB, c caller.Caller, read func(tx *db.Tx) (
 	if err != nil {
 		return Diff{}, err
 	}
-	return Compare(v.before, v.now), nil
+	return Compare(ctx, v.before, v.now)
 }
 
 func contentType(path string) string {

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,11 +12,20 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 )
 
+func compareNow(t *testing.T, old, now compiler.Files) Diff {
+	t.Helper()
+	d, err := Compare(t.Context(), old, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func TestCompare(t *testing.T) {
 	moved := album("view")
 	old := compiler.Files{"same.yaml": []byte("x\n"), "gone.yaml": []byte("a\nb\n"), "album.yaml": moved, "photo.yaml": []byte(strings.ReplaceAll(string(album("view")), "album", "photo"))}
 	now := compiler.Files{"same.yaml": []byte("x\n"), "albums/album.yaml": moved, "new.yaml": []byte("c"), "photo.yaml": []byte("# only a comment\n" + strings.ReplaceAll(string(album("edit")), "album", "photo"))}
-	d := Compare(old, now)
+	d := compareNow(t, old, now)
 	var files []string
 	for _, f := range d.Files {
 		files = append(files, f.Change+" "+f.Path)
@@ -24,18 +34,18 @@ func TestCompare(t *testing.T) {
 		t.Error(diff)
 	}
 	// A policy that moved to another file is the same policy.
-	if diff := cmp.Diff([]PolicyChange{{"resource.photo.vdefault", Changed, "photo.yaml"}}, d.Policies); diff != "" {
+	if diff := cmp.Diff([]compiler.PolicyChange{{Policy: "resource.photo.vdefault", Change: compiler.Changed, File: "photo.yaml"}}, d.Policies); diff != "" {
 		t.Error(diff)
 	}
 	now["photo.yaml"] = []byte("# only a comment\n" + string(old["photo.yaml"]))
-	if d := Compare(old, now); len(d.Policies) != 0 {
+	if d := compareNow(t, old, now); len(d.Policies) != 0 {
 		t.Errorf("a comment changed %v", d.Policies)
 	}
-	if d := Compare(old, old); len(d.Files) != 0 || len(d.Policies) != 0 || d.Text() != "" {
+	if d := compareNow(t, old, old); len(d.Files) != 0 || len(d.Policies) != 0 || d.Text() != "" {
 		t.Errorf("the same files differ: %+v", d)
 	}
 	want := "--- a/x\n+++ b/x\n@@ -1,5 +1,5 @@\n-one\n+ONE\n two\n three\n four\n-five\n\\ No newline at end of file\n+five\n"
-	if got := Compare(compiler.Files{"x": []byte("one\ntwo\nthree\nfour\nfive")}, compiler.Files{"x": []byte("ONE\ntwo\nthree\nfour\nfive\n")}).Text(); got != want {
+	if got := compareNow(t, compiler.Files{"x": []byte("one\ntwo\nthree\nfour\nfive")}, compiler.Files{"x": []byte("ONE\ntwo\nthree\nfour\nfive\n")}).Text(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
@@ -63,11 +73,16 @@ func TestHunksLeadFromTheOldToTheNew(t *testing.T) {
 				b = strings.Join(lines, "")
 			}
 		}
-		if got := apply(t, split([]byte(a)), hunks(edits(split([]byte(a)), split([]byte(b))))); got != b {
+		if got := apply(t, split([]byte(a)), hunks([]byte(a), []byte(b))); got != b {
 			t.Fatalf("from %q to %q: %q", a, b, got)
 		}
 	}
 }
+
+// split cuts text into lines. Only the last may lack its newline.
+func split(b []byte) []string { return slices.Collect(strings.Lines(string(b))) }
+
+const noNewline = `\ No newline at end of file`
 
 // apply does what patch does, strictly.
 func apply(t *testing.T, old []string, hs []Hunk) string {
@@ -119,13 +134,21 @@ func apply(t *testing.T, old []string, hs []Hunk) string {
 	return out.String()
 }
 
+// Files that end the process that reads them are compared as files.
+func TestComparingHostileFiles(t *testing.T) {
+	d := compareNow(t, compiler.Files{}, compiler.Files{"a.yaml": []byte("apiVersion: " + strings.Repeat("[", 900<<10))})
+	if len(d.Files) != 1 || len(d.Policies) != 0 {
+		t.Errorf("%+v", d)
+	}
+}
+
 // Two large texts with nothing, or everything, in common take no time worth limiting.
 func TestLargeDiffsAreBounded(t *testing.T) {
 	a, b := make([]string, compiler.MaxFile/2), make([]string, compiler.MaxFile/2)
 	for i := range a {
 		a[i], b[i] = "a\n", fmt.Sprint(i%1000, "\n")
 	}
-	d := Compare(compiler.Files{"x": []byte(strings.Join(a, "")[:compiler.MaxFile])}, compiler.Files{"x": []byte(strings.Join(b, "")[:compiler.MaxFile])})
+	d := compareNow(t, compiler.Files{"x": []byte(strings.Join(a, "")[:compiler.MaxFile])}, compiler.Files{"x": []byte(strings.Join(b, "")[:compiler.MaxFile])})
 	lines := 0
 	for _, f := range d.Files {
 		for _, h := range f.Hunks {

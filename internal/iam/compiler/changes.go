@@ -1,0 +1,88 @@
+package compiler
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	policyv1 "github.com/cerbos/cerbos/api/genpb/cerbos/policy/v1"
+	"github.com/cerbos/cerbos/private/parser"
+	cerbospolicy "github.com/cerbos/cerbos/private/policy"
+	"google.golang.org/protobuf/proto"
+)
+
+// Changes of files and of policies.
+const (
+	Added   = "added"
+	Removed = "removed"
+	Changed = "changed"
+)
+
+// PolicyChange is a policy that was added, removed or changed.
+type PolicyChange struct {
+	Policy string `json:"policy" example:"resource.album.vdefault/acme" doc:"The policy as Cerbos names it: kind, name, version and scope."`
+	Change string `json:"change" enum:"added,removed,changed"`
+	File   string `json:"file" doc:"Where it is, or was."`
+}
+
+// ComparePolicies returns the policies that change when now replaces old, by name. A comment or
+// another file changes no policy.
+//
+// A file that holds no policy (a test suite, a schema) or cannot be read has none. If the files exhaust
+// the sandbox, no policy can be named, and there are no changes. The error is a fault of ours.
+func ComparePolicies(ctx context.Context, old, now Files) ([]PolicyChange, error) {
+	r, err := sandboxed(ctx, task{Do: "compare", Old: old, Files: now})
+	if _, ok := errors.AsType[Problems](err); ok {
+		return []PolicyChange{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return append([]PolicyChange{}, r.Changes...), nil
+}
+
+// comparePolicies is ComparePolicies inside the sandbox.
+func comparePolicies(old, now Files) []PolicyChange {
+	before, after := namePolicies(old), namePolicies(now)
+	out := []PolicyChange{}
+	for name, b := range before {
+		if a, still := after[name]; !still {
+			out = append(out, PolicyChange{name, Removed, b.file})
+		} else if !proto.Equal(a.policy, b.policy) {
+			out = append(out, PolicyChange{name, Changed, a.file})
+		}
+	}
+	for name, a := range after {
+		if _, was := before[name]; !was {
+			out = append(out, PolicyChange{name, Added, a.file})
+		}
+	}
+	slices.SortFunc(out, func(a, b PolicyChange) int { return strings.Compare(a.Policy, b.Policy) })
+	return out
+}
+
+type named struct {
+	file   string
+	policy *policyv1.Policy
+}
+
+// namePolicies returns the policies of files by the names that Cerbos gives them.
+func namePolicies(files Files) map[string]named {
+	out := map[string]named{}
+	for path, content := range files {
+		if !holdsPolicies(path) || len(content) == 0 {
+			continue
+		}
+		policies, err := parser.Unmarshal[policyv1.Policy](content)
+		if err != nil {
+			continue
+		}
+		for _, p := range policies {
+			if p.GetPolicyType() != nil {
+				out[cerbospolicy.Wrap(p).GetKey()] = named{path, p}
+			}
+		}
+	}
+	return out
+}
