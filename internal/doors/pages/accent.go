@@ -135,7 +135,8 @@ func (p palette) sheet() sheet {
 	css := fmt.Sprintf(":root{--accent:%s;--on-accent:%s;--accent-hover:%s;--accent-edge:%s;--accent-ink:%s}",
 		p.Accent, p.OnAccent, p.Hover, p.Edge, p.Ink)
 	dark := "--accent-edge:" + p.EdgeDark.String() + ";--accent-ink:" + p.InkDark.String()
-	css += `@media (prefers-color-scheme:dark){:root:not([data-theme="light"]){` + dark + `}}:root[data-theme="dark"]{` + dark + `}`
+	css += `@media (prefers-color-scheme:dark){:root:not([data-theme="light"]){` + dark +
+		`}}:root[data-theme="dark"]{` + dark + `}`
 	sum := sha256.Sum256([]byte(css))
 	return sheet{
 		// Every byte of css comes from the format above and from hexadecimal numbers.

@@ -35,7 +35,8 @@ func (d *Door) account(v *visit, path string, h func(s session.Session) error) e
 // accountFor is account for changes of how one signs in. The session must be what a sign-in to the
 // account pages would give now: one from before a second factor was set up is not enough. With a
 // maxAge the proof must be that recent too.
-func (d *Door) accountFor(v *visit, path string, maxAge *time.Duration, h func(s session.Session, u user.User) error) error {
+func (d *Door) accountFor(v *visit, path string, maxAge *time.Duration,
+	h func(s session.Session, u user.User) error) error {
 	return d.account(v, path, func(s session.Session) error {
 		demand := signin.Demand{Kind: signin.Account, ReturnTo: path, MaxAge: maxAge}
 		now, err := db.Read(v.ctx(), d.DB, v.as(s), func(tx *db.Tx) (signin.Standing, error) {
@@ -86,7 +87,8 @@ func (d *Door) showAccount(v *visit) error {
 			all []session.Session
 			now time.Time
 		)
-		if err := d.DB.View(v.ctx(), v.as(s), func(tx *db.Tx) (err error) {
+		if err := d.DB.View(v.ctx(), v.as(s), func(tx *db.Tx) error {
+			var err error
 			now = tx.Now()
 			if u, err = user.Get(v.ctx(), tx, s.User); err != nil {
 				return err

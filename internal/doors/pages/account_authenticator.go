@@ -26,7 +26,8 @@ func (d *Door) showAuthenticator(v *visit) error {
 func (d *Door) authenticatorPage(v *visit, s session.Session, status int, problems []problem) error {
 	p, err := d.enrolment(v, s.User, s.ID, s.UserName, problems)
 	if err == nil {
-		p.Tabs, p.Action, p.Cancel = tabs(v.site.Path, "totp"), v.site.Local(authenticatorPath), v.site.Local("/account")
+		p.Tabs, p.Action, p.Cancel = tabs(v.site.Path, "totp"), v.site.Local(authenticatorPath),
+			v.site.Local("/account")
 		return d.render(v, status, p)
 	}
 	if !errors.Is(err, credential.ErrTOTPEnrolled) {
@@ -40,7 +41,8 @@ func (d *Door) authenticatorPage(v *visit, s session.Session, status int, proble
 	}
 	return d.render(v, status, &authenticatorPage{
 		frame:     frame{Title: say("authenticator.title"), Tabs: tabs(v.site.Path, "totp"), Notice: v.noticeOf()},
-		CodesNote: say("account.codes_left", "Count", has.RecoveryCodes), Required: v.tenant.Settings.MFA == tenant.MFARequired,
+		CodesNote: say("account.codes_left", "Count", has.RecoveryCodes),
+		Required:  v.tenant.Settings.MFA == tenant.MFARequired,
 	})
 }
 

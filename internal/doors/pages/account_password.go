@@ -22,8 +22,9 @@ func (d *Door) showPassword(v *visit) error {
 
 func (d *Door) passwordPage(v *visit, s session.Session, status int, problems []problem) error {
 	p := &passwordPage{
-		frame:   frame{Title: say("password.title"), Person: s.UserName, Tabs: tabs(v.site.Path, "password")},
-		Current: currentPasswordField(), Password: newPasswordField(say("field.new_password"), v.tenant.Settings.PasswordMinLength),
+		frame:    frame{Title: say("password.title"), Person: s.UserName, Tabs: tabs(v.site.Path, "password")},
+		Current:  currentPasswordField(),
+		Password: newPasswordField(say("field.new_password"), v.tenant.Settings.PasswordMinLength),
 	}
 	tell(&p.frame, problems, &p.Current, &p.Password)
 	return d.render(v, status, p)
@@ -38,7 +39,8 @@ func (d *Door) changePassword(v *visit) error {
 		if current.IsZero() {
 			problems = append(problems, problem{"current_password", say("problem.current_missing")})
 		}
-		if wrong := checkNewPassword(next, v.tenant.Settings.PasswordMinLength, u.Email, u.Username, u.GivenName, u.FamilyName); wrong != nil {
+		if wrong := checkNewPassword(next, v.tenant.Settings.PasswordMinLength, u.Email, u.Username, u.GivenName,
+			u.FamilyName); wrong != nil {
 			problems = append(problems, *wrong)
 		} else if next == current {
 			problems = append(problems, problem{"password", say("problem.password_same")})
@@ -57,7 +59,8 @@ func (d *Door) changePassword(v *visit) error {
 		case err != nil:
 			return err
 		case wait > 0:
-			return d.passwordPage(v, s, v.limited(wait), []problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
+			return d.passwordPage(v, s, v.limited(wait),
+				[]problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
 		}
 		renewed, err := db.Write(v.ctx(), d.DB, v.as(s), func(tx *db.Tx) (*signin.Started, error) {
 			if ok, err := try.Use(v.ctx(), tx); err != nil || !ok {

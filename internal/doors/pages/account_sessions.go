@@ -24,18 +24,22 @@ func (d *Door) showSessions(v *visit) error {
 			all []session.Session
 			now time.Time
 		)
-		if err := d.DB.View(v.ctx(), v.as(s), func(tx *db.Tx) (err error) {
+		if err := d.DB.View(v.ctx(), v.as(s), func(tx *db.Tx) error {
+			var err error
 			now = tx.Now()
 			all, err = session.List(v.ctx(), tx, filter.All(), s.User, id.ID{}, maxSessions)
 			return err
 		}); err != nil {
 			return err
 		}
-		p := &sessionsPage{frame: frame{Title: say("sessions.title"), Tabs: tabs(v.site.Path, "sessions"), Notice: v.noticeOf()}, Others: len(all) > 1}
+		p := &sessionsPage{frame: frame{Title: say("sessions.title"), Tabs: tabs(v.site.Path, "sessions"),
+			Notice: v.noticeOf()}, Others: len(all) > 1}
 		for _, o := range all {
 			row := sessionRow{
-				ID: o.ID.String(), Device: deviceOf(o.Agent), Seen: say("sessions.active", "Ago", ago(now, o.LastSeen)), Address: o.Address,
-				Started: utcMinute(o.CreatedAt), StartedAt: o.CreatedAt.UTC().Format(time.RFC3339), Current: o.ID == s.ID,
+				ID: o.ID.String(), Device: deviceOf(o.Agent), Seen: say("sessions.active", "Ago", ago(now, o.LastSeen)),
+				Address: o.Address,
+				Started: utcMinute(o.CreatedAt), StartedAt: o.CreatedAt.UTC().Format(time.RFC3339),
+				Current: o.ID == s.ID,
 			}
 			if row.Current { // this very one first
 				p.Sessions = append([]sessionRow{row}, p.Sessions...)

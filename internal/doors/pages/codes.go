@@ -50,7 +50,8 @@ func codesFile(tenant, person string, codes []string) template.URL {
 }
 
 func (v *visit) codesPage(person string, codes []secret.String, next string) *codesPage {
-	p := &codesPage{frame: frame{Title: say("codes.title")}, Continue: v.site.Local(next), File: v.site.Slug + "-recovery-codes.txt"}
+	p := &codesPage{frame: frame{Title: say("codes.title")}, Continue: v.site.Local(next),
+		File: v.site.Slug + "-recovery-codes.txt"}
 	for _, c := range codes {
 		p.Codes = append(p.Codes, c.Reveal())
 	}

@@ -59,7 +59,8 @@ func (d *Door) showConfirm(v *visit) error {
 }
 
 func (d *Door) confirmPage(v *visit, c confirmation, status int, problems []problem) error {
-	p := &confirmPage{frame: frame{Title: say("confirm.title")}, Token: v.param("token"), Address: c.user.Email, AskPassword: c.flow == nil, Password: passwordField()}
+	p := &confirmPage{frame: frame{Title: say("confirm.title")}, Token: v.param("token"), Address: c.user.Email,
+		AskPassword: c.flow == nil, Password: passwordField()}
 	hint := say("confirm.password_hint")
 	p.Password.Hint = &hint
 	if c.flow != nil {
@@ -94,7 +95,8 @@ func (d *Door) confirm(v *visit) error {
 		case err != nil:
 			return err
 		case wait > 0:
-			return d.confirmPage(v, c, v.limited(wait), []problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
+			return d.confirmPage(v, c, v.limited(wait),
+				[]problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
 		}
 	}
 	use := func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {

@@ -108,7 +108,8 @@ func (d *Door) Register(routes *web.Routes) {
 	}
 	mux.HandleFunc("GET /account/session", d.serveSession)
 	// Everything else below the pages' own paths is a page that says so.
-	for _, pattern := range []string{"GET /{$}", "GET /account/{$}", "GET /signin/{rest...}", "GET /account/{rest...}"} {
+	for _, pattern := range []string{"GET /{$}", "GET /account/{$}", "GET /signin/{rest...}",
+		"GET /account/{rest...}"} {
 		mux.HandleFunc(pattern, d.handle(d.showNothing))
 	}
 }
@@ -148,7 +149,8 @@ func (d *Door) handle(h handler) http.HandlerFunc {
 	}
 }
 
-func (d *Door) prepare(v *visit) (err error) {
+func (d *Door) prepare(v *visit) error {
+	var err error
 	if v.tenant, err = d.Tenants.ByID(v.ctx(), v.site.Tenant); err != nil {
 		return err
 	}
@@ -200,7 +202,8 @@ func (v *visit) choose(d *Door, t *tenant.Tenant) {
 // speak takes an application's wish for a language (ui_locales), unless the person
 // has chosen one here.
 func (v *visit) speak(d *Door, wishes []string) {
-	if len(wishes) == 0 || web.Cookie(v.r, "lang") != "" || v.r.Method == http.MethodGet && v.r.URL.Query().Get("lang") != "" {
+	if len(wishes) == 0 || web.Cookie(v.r, "lang") != "" || v.r.Method == http.MethodGet &&
+		v.r.URL.Query().Get("lang") != "" {
 		return
 	}
 	v.look.Locale = chooseLocale(v.look.Locale, wishes...)
@@ -247,14 +250,17 @@ func (d *Door) signedIn(v *visit) (session.Session, error) {
 	return d.sessionOf(v.r)
 }
 
-func (d *Door) sessionOf(r *http.Request) (s session.Session, err error) {
+func (d *Door) sessionOf(r *http.Request) (session.Session, error) {
+	var s session.Session
+	var err error
 	token := web.Cookie(r, session.Cookie)
 	if token == "" {
 		return session.Session{}, session.ErrNone
 	}
 	c := web.CallerOf(r)
 	var stale bool
-	if err = d.DB.View(r.Context(), c, func(tx *db.Tx) (err error) {
+	if err = d.DB.View(r.Context(), c, func(tx *db.Tx) error {
+		var err error
 		s, err = session.Find(r.Context(), tx, token)
 		stale = err == nil && s.Stale(tx.Now())
 		return err

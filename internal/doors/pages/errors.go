@@ -11,7 +11,8 @@ import (
 )
 
 // errorOf is the page for err, without what only the request knows.
-func errorOf(err error) (status int, p *errorPage) {
+func errorOf(err error) (int, *errorPage) {
+	var p *errorPage
 	f := fault.As(err)
 	p = &errorPage{frame: frame{Title: say("error.page")}, Text: message{Raw: f.Reason}}
 	switch f.Kind {

@@ -17,7 +17,8 @@ func usernameField(value string) field {
 }
 
 func passwordField() field {
-	return field{Name: "password", Label: say("field.password"), Type: "password", Autocomplete: "current-password", MaxLength: maxPassword}
+	return field{Name: "password", Label: say("field.password"), Type: "password", Autocomplete: "current-password",
+		MaxLength: maxPassword}
 }
 
 func currentPasswordField() field {
@@ -29,7 +30,8 @@ func currentPasswordField() field {
 // newPasswordField asks for a password that is being chosen, of at least least characters.
 func newPasswordField(label message, least int) field {
 	hint := say("field.new_password_hint", "Count", least)
-	return field{Name: "password", Label: label, Hint: &hint, Type: "password", Autocomplete: "new-password", MaxLength: maxPassword}
+	return field{Name: "password", Label: label, Hint: &hint, Type: "password", Autocomplete: "new-password",
+		MaxLength: maxPassword}
 }
 
 func emailField(value string) field {
@@ -40,11 +42,13 @@ func emailField(value string) field {
 }
 
 func givenNameField(value string) field {
-	return field{Name: "given_name", Label: say("field.given_name"), Type: "text", Value: value, Autocomplete: "given-name", MaxLength: maxName}
+	return field{Name: "given_name", Label: say("field.given_name"), Type: "text", Value: value,
+		Autocomplete: "given-name", MaxLength: maxName}
 }
 
 func familyNameField(value string) field {
-	return field{Name: "family_name", Label: say("field.family_name"), Type: "text", Value: value, Autocomplete: "family-name", MaxLength: maxName}
+	return field{Name: "family_name", Label: say("field.family_name"), Type: "text", Value: value,
+		Autocomplete: "family-name", MaxLength: maxName}
 }
 
 func codeField() field {
@@ -55,7 +59,8 @@ func codeField() field {
 }
 
 func recoveryCodeField() field {
-	return field{Name: "code", Label: say("field.recovery_code"), Type: "text", Autocomplete: "off", Class: "code long", MaxLength: maxCode, Plain: true}
+	return field{Name: "code", Label: say("field.recovery_code"), Type: "text", Autocomplete: "off", Class: "code long",
+		MaxLength: maxCode, Plain: true}
 }
 
 // problem is one thing wrong with a form: a sentence, at a field or about the whole.

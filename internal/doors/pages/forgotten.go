@@ -66,7 +66,8 @@ func (d *Door) forgotten(v *visit) error {
 		return err
 	}
 	if wait > 0 {
-		return d.forgottenPage(v, s, v.limited(wait), email, []problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
+		return d.forgottenPage(v, s, v.limited(wait), email,
+			[]problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
 	}
 	err = d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
 		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.browser)
@@ -77,7 +78,8 @@ func (d *Door) forgotten(v *visit) error {
 			return err
 		}
 		audit.Write(tx, audit.Event{Action: "password.forget", Target: audit.Target{Kind: "user", Name: email}})
-		return d.Queue.Enqueue(tx, job.New{Kind: resetMailJob, Payload: resetMail{Email: email, Flow: s.Flow.ID, Head: v.letterhead()}})
+		return d.Queue.Enqueue(tx,
+			job.New{Kind: resetMailJob, Payload: resetMail{Email: email, Flow: s.Flow.ID, Head: v.letterhead()}})
 	})
 	if err != nil && !errors.Is(err, signin.ErrStale) {
 		return err
@@ -87,10 +89,11 @@ func (d *Door) forgotten(v *visit) error {
 
 // setLoginHint stores the address that the sign-in page of the flow offers next.
 func (d *Door) setLoginHint(tx *db.Tx, v *visit, s signin.Standing, login string) error {
-	_, err := d.SignIn.Advance(v.ctx(), tx, s, v.ofBrowser(), func(_ context.Context, _ *db.Tx, s *signin.Standing) (bool, error) {
-		s.Flow.LoginHint = login
-		return true, nil
-	})
+	_, err := d.SignIn.Advance(v.ctx(), tx, s, v.ofBrowser(),
+		func(_ context.Context, _ *db.Tx, s *signin.Standing) (bool, error) {
+			s.Flow.LoginHint = login
+			return true, nil
+		})
 	return err
 }
 
@@ -102,7 +105,8 @@ func (d *Door) showForgottenSent(v *visit) error {
 	}
 	v.speak(d, s.Flow.Locales)
 	return d.render(v, http.StatusOK, &mailedPage{
-		frame: frame{Title: say("mailed.title"), Flow: s.Flow.ID.String()}, Heading: say("mailed.title"), Lead: sayResetMailed, Address: s.Flow.LoginHint,
+		frame: frame{Title: say("mailed.title"), Flow: s.Flow.ID.String()}, Heading: say("mailed.title"),
+		Lead: sayResetMailed, Address: s.Flow.LoginHint,
 		Back: v.site.Local("/signin?flow=" + s.Flow.ID.String()), BackLabel: say("action.back_to_signin"),
 	})
 }
@@ -117,7 +121,8 @@ func (d *Door) mailReset(ctx context.Context, c caller.Caller, payload []byte) e
 	}
 	return d.DB.Update(ctx, c, func(tx *db.Tx) error {
 		u, err := user.ByLogin(ctx, tx, m.Email)
-		if err != nil && fault.Of(err) == fault.NotFound || err == nil && u.Status != user.Active && u.Status != user.Invited {
+		if err != nil && fault.Of(err) == fault.NotFound || err == nil && u.Status != user.Active &&
+			u.Status != user.Invited {
 			return nil
 		}
 		if err != nil {

@@ -54,17 +54,20 @@ func (h letterhead) to(id string, u user.User) message {
 
 // confirmLetter asks somebody who registered to confirm the address.
 func confirmLetter(h letterhead, u user.User, path string) letter {
-	return letter{Subject: h.to("mail.confirm_subject", u), Text: h.to("mail.confirm_text", u), Action: say("mail.confirm_action"), Small: say("mail.confirm_small"), Link: h.Base + path}
+	return letter{Subject: h.to("mail.confirm_subject", u), Text: h.to("mail.confirm_text", u),
+		Action: say("mail.confirm_action"), Small: say("mail.confirm_small"), Link: h.Base + path}
 }
 
 // existsLetter answers a registration with an address that has an account.
 func existsLetter(h letterhead, u user.User, path string) letter {
-	return letter{Subject: h.to("mail.exists_subject", u), Text: h.to("mail.exists_text", u), Action: say("mail.exists_action"), Small: say("mail.exists_small"), Link: h.Base + path}
+	return letter{Subject: h.to("mail.exists_subject", u), Text: h.to("mail.exists_text", u),
+		Action: say("mail.exists_action"), Small: say("mail.exists_small"), Link: h.Base + path}
 }
 
 // resetLetter carries the link to a new password.
 func resetLetter(h letterhead, u user.User, path string) letter {
-	return letter{Subject: h.to("mail.reset_subject", u), Text: h.to("mail.reset_text", u), Action: say("mail.reset_action"), Small: say("mail.reset_small"), Link: h.Base + path}
+	return letter{Subject: h.to("mail.reset_subject", u), Text: h.to("mail.reset_text", u),
+		Action: say("mail.reset_action"), Small: say("mail.reset_small"), Link: h.Base + path}
 }
 
 // changed is what a letter can tell about.
@@ -105,10 +108,12 @@ func newLetters(w map[string]*words) (*letters, error) {
 	l := &letters{words: w, text: map[string]*texttemplate.Template{}, html: map[string]*htmltemplate.Template{}}
 	for locale, w := range w {
 		var err error
-		if l.text[locale], err = texttemplate.New("letter.txt").Funcs(texttemplate.FuncMap(w.funcs())).ParseFS(letterFiles, "mails/letter.txt"); err != nil {
+		if l.text[locale], err = texttemplate.New("letter.txt").Funcs(texttemplate.FuncMap(w.funcs())).ParseFS(
+			letterFiles, "mails/letter.txt"); err != nil {
 			return nil, fmt.Errorf("pages: %w", err)
 		}
-		if l.html[locale], err = htmltemplate.New("letter.html").Funcs(w.funcs()).ParseFS(letterFiles, "mails/letter.html"); err != nil {
+		if l.html[locale], err = htmltemplate.New("letter.html").Funcs(w.funcs()).ParseFS(letterFiles,
+			"mails/letter.html"); err != nil {
 			return nil, fmt.Errorf("pages: %w", err)
 		}
 	}
@@ -121,7 +126,9 @@ func (l *letters) write(h letterhead, u user.User, p letter) (mail.Message, erro
 	colours := paletteOf(h.Accent)
 	p.Lang, p.Tenant, p.Base = locale, h.Tenant, h.Base
 	// The colours are hexadecimal numbers of our own making, whatever the tenant has set.
-	p.Button = htmltemplate.CSS(fmt.Sprintf("display:inline-block;padding:10px 20px;border-radius:10px;font-weight:600;text-decoration:none;background:%s;color:%s", colours.Accent, colours.OnAccent))
+	p.Button = htmltemplate.CSS(fmt.Sprintf("display:inline-block;padding:10px "+
+		"20px;border-radius:10px;font-weight:600;text-decoration:none;background:%s;color:%s", colours.Accent,
+		colours.OnAccent))
 	var text, html bytes.Buffer
 	if err := l.text[locale].Execute(&text, p); err != nil {
 		return mail.Message{}, fmt.Errorf("pages: letter: %w", err)
@@ -129,7 +136,8 @@ func (l *letters) write(h letterhead, u user.User, p letter) (mail.Message, erro
 	if err := l.html[locale].Execute(&html, p); err != nil {
 		return mail.Message{}, fmt.Errorf("pages: letter: %w", err)
 	}
-	return mail.Message{To: u.Email, FromName: h.Tenant, Subject: line(l.words[locale].text(p.Subject)), Text: text.String(), HTML: html.String()}, nil
+	return mail.Message{To: u.Email, FromName: h.Tenant, Subject: line(l.words[locale].text(p.Subject)),
+		Text: text.String(), HTML: html.String()}, nil
 }
 
 // line cuts a subject to what a header takes: an address and a name can be long.

@@ -25,7 +25,9 @@ type person struct {
 }
 
 // person reads and checks the fields of a new account.
-func (v *visit) person(least int) (p person, problems []problem) {
+func (v *visit) person(least int) (person, []problem) {
+	var p person
+	var problems []problem
 	note := func(wrong *problem) {
 		if wrong != nil {
 			problems = append(problems, *wrong)
@@ -134,7 +136,8 @@ func (d *Door) register(v *visit) error {
 		return err
 	}
 	if wait > 0 {
-		return d.registerPage(v, s, v.limited(wait), who, []problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
+		return d.registerPage(v, s, v.limited(wait), who,
+			[]problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
 	}
 	phc, err := d.Hasher.Hash(v.ctx(), who.password)
 	if errors.Is(err, credential.ErrBusy) {
@@ -160,7 +163,8 @@ func (d *Door) register(v *visit) error {
 }
 
 // enter makes the account and reports whether the next step is in the mail.
-func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *signin.Standing, who person, phc string) (mailed bool, err error) {
+func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *signin.Standing, who person, phc string) (bool,
+	error) {
 	before := s.Flow.Registered
 	s.Flow.LoginHint, s.Flow.Registered = who.email, id.ID{}
 	is, err := user.ByLogin(ctx, tx, who.email)
@@ -183,7 +187,8 @@ func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *signin.Standin
 	if v.tenant.Settings.VerifyEmail {
 		add = user.Invite
 	}
-	u, err := add(ctx, tx, user.Profile{Email: who.email, GivenName: who.given, FamilyName: who.family, Locale: v.look.Locale})
+	u, err := add(ctx, tx, user.Profile{Email: who.email, GivenName: who.given, FamilyName: who.family,
+		Locale: v.look.Locale})
 	if err != nil {
 		return false, err
 	}

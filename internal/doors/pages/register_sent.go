@@ -59,8 +59,10 @@ func (d *Door) confirmMailed(v *visit, s signin.Standing) *mailedPage {
 		address = s.Facts.User.Email
 	}
 	p := &mailedPage{
-		frame: frame{Title: say("mailed.title"), Flow: s.Flow.ID.String()}, Heading: say("mailed.title"), Lead: sayConfirmMailed, Address: address,
-		Again: v.site.Local("/register/again"), Back: v.site.Local("/register?flow=" + s.Flow.ID.String()), BackLabel: say("mailed.other_address"),
+		frame: frame{Title: say("mailed.title"), Flow: s.Flow.ID.String()}, Heading: say("mailed.title"),
+		Lead: sayConfirmMailed, Address: address,
+		Again: v.site.Local("/register/again"), Back: v.site.Local("/register?flow=" + s.Flow.ID.String()),
+		BackLabel: say("mailed.other_address"),
 	}
 	if !v.tenant.Settings.Registration || !s.Facts.User.ID.IsZero() {
 		p.Back, p.BackLabel = v.site.Local("/signin"), say("action.back_to_signin")

@@ -48,7 +48,8 @@ func newRenderer() (*renderer, error) {
 		return nil, err
 	}
 	for locale, w := range w {
-		layout, err := template.New("layout").Funcs(w.funcs()).Option("missingkey=error").ParseFS(templateFiles, "templates/layout.html")
+		layout, err := template.New("layout").Funcs(w.funcs()).Option("missingkey=error").ParseFS(templateFiles,
+			"templates/layout.html")
 		if err != nil {
 			return nil, fmt.Errorf("pages: %w", err)
 		}
@@ -84,7 +85,8 @@ type look struct {
 func (r *renderer) render(w http.ResponseWriter, status int, l look, p page) error {
 	f := p.base()
 	colours := paletteOf(l.Accent).sheet()
-	f.Lang, f.Theme, f.Base, f.Stylesheet, f.Colours = l.Locale, l.Theme, l.Site.Path, l.Site.Local(stylesheetPath), colours.HTML
+	f.Lang, f.Theme, f.Base, f.Stylesheet, f.Colours = l.Locale, l.Theme, l.Site.Path, l.Site.Local(stylesheetPath),
+		colours.HTML
 	f.Brand = brandOf(l)
 	f.Languages, f.Themes = choices(l)
 	t := r.pages[l.Locale][p.template()]
@@ -161,7 +163,9 @@ func brandOf(l look) brand {
 
 // choices are the links to the same page in another language or appearance. A
 // page that answers a form has no address to come back to, and so has none.
-func choices(l look) (languages, themes []choice) {
+func choices(l look) ([]choice, []choice) {
+	var languages []choice
+	var themes []choice
 	if l.Here == nil {
 		return nil, nil
 	}
@@ -173,11 +177,13 @@ func choices(l look) (languages, themes []choice) {
 		return l.Site.Local(l.Here.Path) + "?" + q.Encode()
 	}
 	for _, c := range locales {
-		languages = append(languages, choice{Value: c, Name: localeNames[c], Href: link("lang", c), Current: c == l.Locale})
+		languages = append(languages,
+			choice{Value: c, Name: localeNames[c], Href: link("lang", c), Current: c == l.Locale})
 	}
 	for _, c := range []string{"auto", "light", "dark"} {
 		themes = append(themes, choice{
-			Value: c, Label: say("foot." + c), Href: link("theme", c), Current: c == l.Theme || c == "auto" && l.Theme == "",
+			Value: c, Label: say("foot." + c), Href: link("theme", c), Current: c == l.Theme || c == "auto" &&
+				l.Theme == "",
 		})
 	}
 	return languages, themes

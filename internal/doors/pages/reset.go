@@ -17,7 +17,10 @@ import (
 )
 
 // findReset reads a link that lets somebody set a password, without using it.
-func (d *Door) findReset(v *visit) (l credential.Link, u user.User, err error) {
+func (d *Door) findReset(v *visit) (credential.Link, user.User, error) {
+	var l credential.Link
+	var u user.User
+	var err error
 	err = d.DB.View(v.ctx(), v.caller, func(tx *db.Tx) error {
 		if l, err = credential.FindLink(v.ctx(), tx, v.param("token")); err != nil {
 			return err
@@ -41,7 +44,9 @@ func (d *Door) showReset(v *visit) error {
 }
 
 func (d *Door) resetPage(v *visit, u user.User, status int, problems []problem) error {
-	p := &resetPage{frame: frame{Title: say("reset.title"), Person: u.Login()}, Token: v.param("token"), Resume: v.flowID().String(), Password: newPasswordField(say("field.new_password"), v.tenant.Settings.PasswordMinLength)}
+	p := &resetPage{frame: frame{Title: say("reset.title"), Person: u.Login()}, Token: v.param("token"),
+		Resume:   v.flowID().String(),
+		Password: newPasswordField(say("field.new_password"), v.tenant.Settings.PasswordMinLength)}
 	tell(&p.frame, problems, &p.Password)
 	v.look.Here = nil // the address holds a token: it is not repeated in links
 	return d.render(v, status, p)
@@ -55,7 +60,8 @@ func (d *Door) reset(v *visit) error {
 		return err
 	}
 	password := secret.String(v.form.Get("password"))
-	if wrong := checkNewPassword(password, v.tenant.Settings.PasswordMinLength, u.Email, u.Username, u.GivenName, u.FamilyName); wrong != nil {
+	if wrong := checkNewPassword(password, v.tenant.Settings.PasswordMinLength, u.Email, u.Username, u.GivenName,
+		u.FamilyName); wrong != nil {
 		return d.resetPage(v, u, refused, []problem{*wrong})
 	}
 	phc, err := d.Hasher.Hash(v.ctx(), password)
@@ -66,28 +72,29 @@ func (d *Door) reset(v *visit) error {
 		return err
 	}
 	var earlier id.ID
-	out, err := d.begin(v, signin.Demand{LoginHint: u.Login()}, nil, func(ctx context.Context, tx *db.Tx, _ *signin.Standing) ([]problem, error) {
-		used, err := credential.UseLink(ctx, tx, l.Kind, v.form.Get("token"))
-		if err != nil {
+	out, err := d.begin(v, signin.Demand{LoginHint: u.Login()}, nil,
+		func(ctx context.Context, tx *db.Tx, _ *signin.Standing) ([]problem, error) {
+			used, err := credential.UseLink(ctx, tx, l.Kind, v.form.Get("token"))
+			if err != nil {
+				return nil, err
+			}
+			if err := credential.SetPassword(ctx, tx, used.User, phc); err != nil {
+				return nil, err
+			}
+			if err := user.VerifyEmail(ctx, tx, used.User, used.EmailKey); err != nil {
+				return nil, err
+			}
+			grant.RevokeOfUser(tx, used.User, "password.reset")
+			attempt.ForSignIn(used.User, u.Login(), v.browser, v.address()).Forgive(tx)
+			if _, err = session.RevokeAll(ctx, tx, used.User, id.ID{}, "password.reset"); err != nil {
+				return nil, err
+			}
+			if err := d.report(v, tx, u, passwordChanged); err != nil {
+				return nil, err
+			}
+			earlier, err = d.resume(ctx, tx, v, u)
 			return nil, err
-		}
-		if err := credential.SetPassword(ctx, tx, used.User, phc); err != nil {
-			return nil, err
-		}
-		if err := user.VerifyEmail(ctx, tx, used.User, used.EmailKey); err != nil {
-			return nil, err
-		}
-		grant.RevokeOfUser(tx, used.User, "password.reset")
-		attempt.ForSignIn(used.User, u.Login(), v.browser, v.address()).Forgive(tx)
-		if _, err = session.RevokeAll(ctx, tx, used.User, id.ID{}, "password.reset"); err != nil {
-			return nil, err
-		}
-		if err := d.report(v, tx, u, passwordChanged); err != nil {
-			return nil, err
-		}
-		earlier, err = d.resume(ctx, tx, v, u)
-		return nil, err
-	})
+		})
 	if err != nil {
 		return err
 	}

@@ -77,26 +77,29 @@ func (d *Door) setup(v *visit) error {
 	if err != nil {
 		return err
 	}
-	out, err := d.begin(v, signin.Demand{}, nil, func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
-		if _, err := credential.UseLink(ctx, tx, credential.Setup, v.form.Get("token")); err != nil {
-			return nil, err
-		}
-		if err := unowned(ctx, tx); err != nil {
-			return nil, err
-		}
-		u, err := user.Create(ctx, tx, user.Profile{Email: who.email, EmailVerified: true, GivenName: who.given, FamilyName: who.family, Locale: v.look.Locale})
-		if err != nil {
-			return nil, err
-		}
-		if err := credential.SetPassword(ctx, tx, u.ID, phc); err != nil {
-			return nil, err
-		}
-		if err := role.Give(ctx, tx, role.Everything(), role.OfUser(u.ID), role.Owner, time.Time{}); err != nil {
-			return nil, err
-		}
-		s.Prove(u.ID, signin.Password, tx.Now())
-		return nil, nil
-	})
+	out, err := d.begin(v, signin.Demand{}, nil,
+		func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
+			if _, err := credential.UseLink(ctx, tx, credential.Setup, v.form.Get("token")); err != nil {
+				return nil, err
+			}
+			if err := unowned(ctx, tx); err != nil {
+				return nil, err
+			}
+			u, err := user.Create(ctx, tx,
+				user.Profile{Email: who.email, EmailVerified: true, GivenName: who.given, FamilyName: who.family,
+					Locale: v.look.Locale})
+			if err != nil {
+				return nil, err
+			}
+			if err := credential.SetPassword(ctx, tx, u.ID, phc); err != nil {
+				return nil, err
+			}
+			if err := role.Give(ctx, tx, role.Everything(), role.OfUser(u.ID), role.Owner, time.Time{}); err != nil {
+				return nil, err
+			}
+			s.Prove(u.ID, signin.Password, tx.Now())
+			return nil, nil
+		})
 	switch {
 	case errors.Is(err, credential.ErrNoLink):
 		return errSetupGone

@@ -48,17 +48,19 @@ func (d *Door) signInConsent(v *visit) error {
 	if decision != "allow" && decision != "deny" {
 		return d.showFormAgain(v, signin.AskConsent, refused, []problem{{Text: say("problem.decision")}})
 	}
-	out, err := d.runStep(v, v.flowID(), signin.AskConsent, func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
-		if decision == "deny" {
-			s.Flow.Denied = true
-			audit.Write(tx, audit.Event{
-				Action: "consent.refuse", Target: audit.Target{Kind: "application", ID: s.Flow.Application.String()}, Outcome: audit.Refused,
-				Detail: map[string]any{"user": s.Flow.User.String()},
-			})
-			return nil, nil
-		}
-		s.Flow.Consented = true
-		return nil, grant.Consent(ctx, tx, s.Flow.User, s.Flow.Application, s.Flow.ConsentScopes)
-	})
+	out, err := d.runStep(v, v.flowID(), signin.AskConsent,
+		func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
+			if decision == "deny" {
+				s.Flow.Denied = true
+				audit.Write(tx, audit.Event{
+					Action: "consent.refuse",
+					Target: audit.Target{Kind: "application", ID: s.Flow.Application.String()}, Outcome: audit.Refused,
+					Detail: map[string]any{"user": s.Flow.User.String()},
+				})
+				return nil, nil
+			}
+			s.Flow.Consented = true
+			return nil, grant.Consent(ctx, tx, s.Flow.User, s.Flow.Application, s.Flow.ConsentScopes)
+		})
 	return d.answerStep(v, out, err, nil)
 }

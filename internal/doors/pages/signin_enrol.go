@@ -29,7 +29,8 @@ func (d *Door) enrolment(v *visit, person, at id.ID, login string, problems []pr
 		return nil, err
 	}
 	p := &enrolPage{
-		frame: frame{Title: say("enrol.title")}, QR: qr, Secret: grouped(strings.ReplaceAll(e.Secret.Reveal(), " ", "")), Code: codeField(),
+		frame: frame{Title: say("enrol.title")}, QR: qr,
+		Secret: grouped(strings.ReplaceAll(e.Secret.Reveal(), " ", "")), Code: codeField(),
 	}
 	tell(&p.frame, problems, &p.Code)
 	return p, nil
@@ -37,10 +38,12 @@ func (d *Door) enrolment(v *visit, person, at id.ID, login string, problems []pr
 
 // confirmEnrolment takes the first code of a new authenticator app, set up in the flow or session
 // at, and returns the recovery codes.
-func (d *Door) confirmEnrolment(ctx context.Context, tx *db.Tx, v *visit, u user.User, at id.ID, code string) ([]secret.String, []problem, time.Duration, error) {
-	problems, wait, err := tryFactor(ctx, tx, u, factorTry{"enrol", "problem.enrol_wrong", func() (credential.Outcome, error) {
-		return d.TOTP.Confirm(ctx, tx, u.ID, at, code)
-	}})
+func (d *Door) confirmEnrolment(ctx context.Context, tx *db.Tx, v *visit, u user.User, at id.ID,
+	code string) ([]secret.String, []problem, time.Duration, error) {
+	problems, wait, err := tryFactor(ctx, tx, u,
+		factorTry{"enrol", "problem.enrol_wrong", func() (credential.Outcome, error) {
+			return d.TOTP.Confirm(ctx, tx, u.ID, at, code)
+		}})
 	if err != nil || len(problems) > 0 {
 		return nil, problems, wait, err
 	}
@@ -74,16 +77,17 @@ func (d *Door) signInEnrol(v *visit) error {
 	}
 	var codes []secret.String
 	var wait time.Duration
-	out, err := d.runStep(v, v.flowID(), signin.EnrolTOTP, func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
-		u := s.Facts.User
-		var problems []problem
-		var err error
-		codes, problems, wait, err = d.confirmEnrolment(ctx, tx, v, u, s.Flow.ID, code)
-		if err == nil && len(problems) == 0 {
-			s.Prove(u.ID, signin.TOTP, tx.Now())
-		}
-		return problems, err
-	})
+	out, err := d.runStep(v, v.flowID(), signin.EnrolTOTP,
+		func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
+			u := s.Facts.User
+			var problems []problem
+			var err error
+			codes, problems, wait, err = d.confirmEnrolment(ctx, tx, v, u, s.Flow.ID, code)
+			if err == nil && len(problems) == 0 {
+				s.Prove(u.ID, signin.TOTP, tx.Now())
+			}
+			return problems, err
+		})
 	if err != nil || len(out.problems) > 0 || codes == nil {
 		return d.answerStep(v, out, err, func(problems []problem) error {
 			return d.showFormAgain(v, signin.EnrolTOTP, v.refusal(wait), problems)

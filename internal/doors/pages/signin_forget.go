@@ -15,10 +15,11 @@ func (d *Door) signInForget(v *visit) error {
 		if err != nil {
 			return err
 		}
-		_, err = d.SignIn.Advance(v.ctx(), tx, s, v.ofBrowser(), func(_ context.Context, _ *db.Tx, s *signin.Standing) (bool, error) {
-			s.Forget()
-			return true, nil
-		})
+		_, err = d.SignIn.Advance(v.ctx(), tx, s, v.ofBrowser(),
+			func(_ context.Context, _ *db.Tx, s *signin.Standing) (bool, error) {
+				s.Forget()
+				return true, nil
+			})
 		return err
 	})
 	if err != nil && !errors.Is(err, signin.ErrStale) {

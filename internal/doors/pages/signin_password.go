@@ -16,7 +16,8 @@ import (
 
 // passwordStep is the page that asks who it is. With a known account (a
 // session to be confirmed) only the password is asked.
-func (d *Door) passwordStep(v *visit, s signin.Standing, a *application.Application, username string, problems []problem) *signInPage {
+func (d *Door) passwordStep(v *visit, s signin.Standing, a *application.Application, username string,
+	problems []problem) *signInPage {
 	p := &signInPage{
 		frame: frame{Title: say("signin.title"), Flow: s.Flow.ID.String()}, Application: nameOf(a),
 		Register: v.tenant.Settings.Registration, Password: passwordField(),
@@ -86,7 +87,8 @@ func (d *Door) signInPassword(v *visit) error {
 	case len(problems) > 0:
 		return show(was.standing, refused, problems)
 	case was.wait > 0:
-		return show(was.standing, v.limited(was.wait), []problem{{Text: say("problem.locked", "Wait", waiting(was.wait))}})
+		return show(was.standing, v.limited(was.wait),
+			[]problem{{Text: say("problem.locked", "Wait", waiting(was.wait))}})
 	}
 	err = was.try.Verify(v.ctx(), d.Hasher, password)
 	if errors.Is(err, credential.ErrBusy) {
@@ -96,17 +98,18 @@ func (d *Door) signInPassword(v *visit) error {
 	if err != nil {
 		return err
 	}
-	out, err := d.applyStep(v, was.standing, func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
-		ok, err := was.try.Use(ctx, tx)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return []problem{{Text: say("problem.credentials")}}, nil
-		}
-		s.Prove(was.try.User.ID, signin.Password, tx.Now())
-		return nil, nil
-	})
+	out, err := d.applyStep(v, was.standing,
+		func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
+			ok, err := was.try.Use(ctx, tx)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				return []problem{{Text: say("problem.credentials")}}, nil
+			}
+			s.Prove(was.try.User.ID, signin.Password, tx.Now())
+			return nil, nil
+		})
 	return d.answerStep(v, out, err, func(problems []problem) error { return show(was.standing, refused, problems) })
 }
 

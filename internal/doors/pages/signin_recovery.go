@@ -42,19 +42,21 @@ func (d *Door) signInRecovery(v *visit) error {
 		return d.recoveryStep(v, refused, []problem{{"code", say("problem.recovery_missing")}})
 	}
 	var wait time.Duration
-	out, err := d.runStep(v, v.flowID(), signin.AskTOTP, func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
-		u := s.Facts.User
-		var problems []problem
-		var err error
-		problems, wait, err = tryFactor(ctx, tx, u, factorTry{signin.Recovery.Name, sayWrongRecovery, func() (credential.Outcome, error) {
-			out, _, err := credential.UseRecovery(ctx, tx, u.ID, code)
-			return out, err
-		}})
-		if err == nil && len(problems) == 0 {
-			s.Prove(u.ID, signin.Recovery, tx.Now())
-		}
-		return problems, err
-	})
+	out, err := d.runStep(v, v.flowID(), signin.AskTOTP,
+		func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
+			u := s.Facts.User
+			var problems []problem
+			var err error
+			problems, wait, err = tryFactor(ctx, tx, u,
+				factorTry{signin.Recovery.Name, sayWrongRecovery, func() (credential.Outcome, error) {
+					out, _, err := credential.UseRecovery(ctx, tx, u.ID, code)
+					return out, err
+				}})
+			if err == nil && len(problems) == 0 {
+				s.Prove(u.ID, signin.Recovery, tx.Now())
+			}
+			return problems, err
+		})
 	return d.answerStep(v, out, err, func(problems []problem) error {
 		return d.recoveryStep(v, v.refusal(wait), problems)
 	})

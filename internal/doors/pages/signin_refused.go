@@ -21,12 +21,13 @@ func refuseStep(s signin.Standing, a *application.Application) *refusedPage {
 // signInLeave takes a person who may not sign in back to the application, which gets
 // access_denied.
 func (d *Door) signInLeave(v *visit) error {
-	out, err := d.runStep(v, v.flowID(), signin.Refuse, func(_ context.Context, _ *db.Tx, s *signin.Standing) ([]problem, error) {
-		if s.Flow.Kind != signin.Authorize {
-			return nil, signin.ErrGone
-		}
-		s.Flow.Denied = true
-		return nil, nil
-	})
+	out, err := d.runStep(v, v.flowID(), signin.Refuse,
+		func(_ context.Context, _ *db.Tx, s *signin.Standing) ([]problem, error) {
+			if s.Flow.Kind != signin.Authorize {
+				return nil, signin.ErrGone
+			}
+			s.Flow.Denied = true
+			return nil, nil
+		})
 	return d.answerStep(v, out, err, nil)
 }

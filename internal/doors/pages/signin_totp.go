@@ -62,18 +62,20 @@ func (d *Door) signInTOTP(v *visit) error {
 		return d.showFormAgain(v, signin.AskTOTP, refused, problems)
 	}
 	var wait time.Duration
-	out, err := d.runStep(v, v.flowID(), signin.AskTOTP, func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
-		u := s.Facts.User
-		var problems []problem
-		var err error
-		problems, wait, err = tryFactor(ctx, tx, u, factorTry{signin.TOTP.Name, sayWrongCode, func() (credential.Outcome, error) {
-			return d.TOTP.Use(ctx, tx, u.ID, code)
-		}})
-		if err == nil && len(problems) == 0 {
-			s.Prove(u.ID, signin.TOTP, tx.Now())
-		}
-		return problems, err
-	})
+	out, err := d.runStep(v, v.flowID(), signin.AskTOTP,
+		func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
+			u := s.Facts.User
+			var problems []problem
+			var err error
+			problems, wait, err = tryFactor(ctx, tx, u,
+				factorTry{signin.TOTP.Name, sayWrongCode, func() (credential.Outcome, error) {
+					return d.TOTP.Use(ctx, tx, u.ID, code)
+				}})
+			if err == nil && len(problems) == 0 {
+				s.Prove(u.ID, signin.TOTP, tx.Now())
+			}
+			return problems, err
+		})
 	return d.answerStep(v, out, err, func(problems []problem) error {
 		return d.showFormAgain(v, signin.AskTOTP, v.refusal(wait), problems)
 	})

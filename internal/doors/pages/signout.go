@@ -63,10 +63,11 @@ func (d *Door) signOut(v *visit) error {
 			if s.Next() != signin.AskSignOut {
 				return s, signin.ErrGone
 			}
-			return d.SignIn.Advance(v.ctx(), tx, s, v.ofBrowser(), func(ctx context.Context, tx *db.Tx, s *signin.Standing) (bool, error) {
-				s.Flow.SignedOut = true
-				return true, end(ctx, tx)
-			})
+			return d.SignIn.Advance(v.ctx(), tx, s, v.ofBrowser(),
+				func(ctx context.Context, tx *db.Tx, s *signin.Standing) (bool, error) {
+					s.Flow.SignedOut = true
+					return true, end(ctx, tx)
+				})
 		})
 		if err != nil {
 			return err

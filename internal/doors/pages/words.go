@@ -77,7 +77,8 @@ func (w *words) text(m message) string {
 			args[name] = w.text(nested)
 		}
 	}
-	s, err := w.localizer.Localize(&i18n.LocalizeConfig{MessageID: m.ID, TemplateData: args, PluralCount: args["Count"]})
+	s, err := w.localizer.Localize(&i18n.LocalizeConfig{MessageID: m.ID, TemplateData: args,
+		PluralCount: args["Count"]})
 	if err != nil {
 		return m.ID
 	}

@@ -27,8 +27,9 @@ type View struct {
 // ViewOf is s as the API shows it.
 func ViewOf(s Session) View {
 	return View{
-		ID: s.ID, UserID: s.User, CreatedAt: s.CreatedAt, AuthTime: s.AuthTime, LastSeenAt: s.LastSeen, ExpiresAt: s.Ends(),
-		AMR: s.AMR, ACR: s.ACR, Address: s.Address, Agent: s.Agent,
+		ID: s.ID, UserID: s.User, CreatedAt: s.CreatedAt, AuthTime: s.AuthTime, LastSeenAt: s.LastSeen,
+		ExpiresAt: s.Ends(),
+		AMR:       s.AMR, ACR: s.ACR, Address: s.Address, Agent: s.Agent,
 	}
 }
 
@@ -56,12 +57,14 @@ func Operations() []api.Operation {
 				all, err := List(ctx, tx, req.Filter, user, r.After, r.Fetch())
 				return page.Map(page.Of(r, all, func(s Session) id.ID { return s.ID }), ViewOf), err
 			}),
-		api.Read(api.Op{Method: "GET", Path: "/sessions/{id}", ID: "get-session", Action: "session.read", Tag: "Sessions", Summary: "Get a living session"},
+		api.Read(api.Op{Method: "GET", Path: "/sessions/{id}", ID: "get-session", Action: "session.read",
+			Tag: "Sessions", Summary: "Get a living session"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
 				s, err := Get(ctx, tx, in.ID)
 				return ViewOf(s), err
 			}),
-		api.Write(api.Op{Method: "DELETE", Path: "/sessions/{id}", ID: "revoke-session", Action: "session.revoke", Tag: "Sessions",
+		api.Write(api.Op{Method: "DELETE", Path: "/sessions/{id}", ID: "revoke-session", Action: "session.revoke",
+			Tag:     "Sessions",
 			Summary: "End a session", Description: "The browser is signed out with its next request."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (api.None, error) {
 				return api.None{}, Revoke(ctx, tx, in.ID, "operator")

@@ -44,14 +44,17 @@ func Start(ctx context.Context, tx *db.Tx, n New) (Session, secret.String, error
 	if err != nil {
 		return Session{}, "", fmt.Errorf("session: %w", err)
 	}
-	if _, err := tx.Exec(ctx, `INSERT INTO sessions (tenant_id, id, user_id, token_hash, created_at, auth_time, last_seen_at, expires_at, idle, amr, acr, address, agent)
+	if _, err := tx.Exec(ctx,
+		`INSERT INTO sessions (tenant_id, id, user_id, token_hash, created_at, auth_time, last_seen_at, expires_at, idle, amr, acr, address, agent)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-		s.ID, s.User, hash, s.CreatedAt, s.AuthTime, s.LastSeen, s.ExpiresAt, s.Idle.Microseconds(), string(amr), s.ACR, s.Address, s.Agent); err != nil {
+		s.ID, s.User, hash, s.CreatedAt, s.AuthTime, s.LastSeen, s.ExpiresAt, s.Idle.Microseconds(), string(amr), s.ACR,
+		s.Address, s.Agent); err != nil {
 		return Session{}, "", err
 	}
 	// A few sessions that ended long ago go with it, so that none pile up.
 	tx.Later(`DELETE FROM sessions WHERE tenant_id = $1 AND id IN (
-		SELECT id FROM sessions WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT 20)`, now.Add(-keepEnded))
+		SELECT id FROM sessions WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT 20)`,
+		now.Add(-keepEnded))
 	audit.Write(tx, audit.Event{
 		Action: "session.start", Target: target(s.ID, n.UserName), Outcome: audit.Success,
 		Detail: map[string]any{"user": s.User.String(), "amr": s.AMR, "acr": s.ACR},
@@ -89,7 +92,8 @@ func Renew(ctx context.Context, tx *db.Tx, session id.ID, n New) (Session, secre
 	if err != nil {
 		return Session{}, "", fmt.Errorf("session: %w", err)
 	}
-	rows, err := tx.Exec(ctx, `UPDATE sessions SET token_hash = $4, auth_time = $5, amr = $6, acr = $7, last_seen_at = $8, expires_at = $9, idle = $10
+	rows, err := tx.Exec(ctx,
+		`UPDATE sessions SET token_hash = $4, auth_time = $5, amr = $6, acr = $7, last_seen_at = $8, expires_at = $9, idle = $10
 		WHERE tenant_id = $1 AND id = $2 AND user_id = $3 AND ended_at IS NULL AND expires_at > $8`,
 		s.ID, n.User, hash, s.AuthTime, string(amr), s.ACR, now, s.ExpiresAt, s.Idle.Microseconds())
 	switch {
@@ -133,7 +137,9 @@ func Find(ctx context.Context, tx *db.Tx, token string) (Session, error) {
 
 // Touch writes down a visit, at most once a minute whoever asks.
 func Touch(tx *db.Tx, session id.ID) {
-	tx.Later(`UPDATE sessions SET last_seen_at = $3 WHERE tenant_id = $1 AND id = $2 AND ended_at IS NULL AND last_seen_at <= $4`,
+	tx.Later(
+		`UPDATE sessions SET last_seen_at = $3 WHERE tenant_id = $1 AND id = $2 AND ended_at IS NULL
+			AND last_seen_at <= $4`,
 		session, tx.Now(), tx.Now().Add(-touchEvery))
 }
 
@@ -182,7 +188,8 @@ func Revoke(ctx context.Context, tx *db.Tx, session id.ID, reason string) error 
 		return ErrNotFound
 	}
 	audit.Write(tx, audit.Event{
-		Action: "session.revoke", Target: target(session, ""), Outcome: audit.Success, Detail: map[string]any{"reason": reason},
+		Action: "session.revoke", Target: target(session, ""), Outcome: audit.Success,
+		Detail: map[string]any{"reason": reason},
 	})
 	return nil
 }
@@ -194,7 +201,8 @@ func RevokeAll(ctx context.Context, tx *db.Tx, user, except id.ID, reason string
 		except = nobody
 	}
 	n, err := tx.Exec(ctx, `UPDATE sessions SET ended_at = $4, end_reason = $5
-		WHERE tenant_id = $1 AND user_id = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4`, user, except, tx.Now(), reason)
+		WHERE tenant_id = $1 AND user_id = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4`, user, except,
+		tx.Now(), reason)
 	if err != nil || n == 0 {
 		return n, err
 	}
@@ -240,7 +248,8 @@ func scanInto(r db.Row, more ...any) (Session, error) {
 		idle int64
 		amr  string
 	)
-	dest := append([]any{&s.ID, &s.User, &s.CreatedAt, &s.AuthTime, &s.LastSeen, &s.ExpiresAt, &idle, &amr, &s.ACR, &s.Address, &s.Agent}, more...)
+	dest := append([]any{&s.ID, &s.User, &s.CreatedAt, &s.AuthTime, &s.LastSeen, &s.ExpiresAt, &idle, &amr, &s.ACR,
+		&s.Address, &s.Agent}, more...)
 	if err := r.Scan(dest...); err != nil {
 		return Session{}, err
 	}

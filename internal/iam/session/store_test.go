@@ -30,25 +30,32 @@ func update(t testing.TB, d *testkit.Database, c caller.Caller, fn func(tx *db.T
 	}
 }
 
-func newUser(t testing.TB, d *testkit.Database, c caller.Caller, email string) (u user.User) {
+func newUser(t testing.TB, d *testkit.Database, c caller.Caller, email string) user.User {
+	var u user.User
 	t.Helper()
-	update(t, d, c, func(tx *db.Tx) (err error) {
+	update(t, d, c, func(tx *db.Tx) error {
+		var err error
 		u, err = user.Create(ctx, tx, user.Profile{Email: email})
 		return err
 	})
 	return u
 }
 
-func start(t testing.TB, d *testkit.Database, c caller.Caller, n session.New) (s session.Session, token secret.String) {
+func start(t testing.TB, d *testkit.Database, c caller.Caller, n session.New) (session.Session, secret.String) {
+	var s session.Session
+	var token secret.String
 	t.Helper()
-	update(t, d, c, func(tx *db.Tx) (err error) {
+	update(t, d, c, func(tx *db.Tx) error {
+		var err error
 		s, token, err = session.Start(ctx, tx, n)
 		return err
 	})
 	return s, token
 }
 
-func find(t testing.TB, d *testkit.Database, c caller.Caller, token string) (s session.Session, err error) {
+func find(t testing.TB, d *testkit.Database, c caller.Caller, token string) (session.Session, error) {
+	var s session.Session
+	var err error
 	t.Helper()
 	_ = d.View(ctx, c, func(tx *db.Tx) error {
 		s, err = session.Find(ctx, tx, token)
@@ -66,14 +73,17 @@ func TestFind(t *testing.T) {
 		c.Address, c.Agent = netip.MustParseAddr("192.0.2.7"), "Firefox"
 		other := d.Tenant(t, "globex")
 		u := newUser(t, d, c, "ada@acme.example")
-		s, token := start(t, d, c, session.New{User: u.ID, UserName: u.Email, AMR: []string{"pwd", "otp"}, ACR: "aal2", Idle: time.Hour, Max: 3 * time.Hour})
+		s, token := start(t, d, c,
+			session.New{User: u.ID, UserName: u.Email, AMR: []string{"pwd", "otp"}, ACR: "aal2", Idle: time.Hour,
+				Max: 3 * time.Hour})
 		got, err := find(t, d, c, token.Reveal())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got.ID != s.ID || got.User != u.ID || got.UserName != u.Email || got.ACR != "aal2" ||
 			!slices.Equal(got.AMR, []string{"pwd", "otp"}) || got.Address != "192.0.2.7" || got.Agent != "Firefox" ||
-			!got.AuthTime.Equal(d.Clock.Now()) || !got.ExpiresAt.Equal(d.Clock.Now().Add(3*time.Hour)) || got.Idle != time.Hour {
+			!got.AuthTime.Equal(d.Clock.Now()) || !got.ExpiresAt.Equal(d.Clock.Now().Add(3*time.Hour)) ||
+			got.Idle != time.Hour {
 			t.Errorf("found %+v", got)
 		}
 		none := func(what string, c caller.Caller, token string) {
@@ -90,7 +100,11 @@ func TestFind(t *testing.T) {
 
 		// The user and the tenant count in the same query.
 		status := func(s user.Status) {
-			update(t, d, c, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, role.KeepOwner, u.ID, s); return err })
+			update(t, d, c, func(tx *db.Tx) error {
+				_,
+					err := user.SetStatus(ctx, tx, role.KeepOwner, u.ID, s)
+				return err
+			})
 		}
 		status(user.Locked)
 		none("a locked user's token", c, token.Reveal())
@@ -120,7 +134,9 @@ func TestFind(t *testing.T) {
 		d.Clock.Advance(-time.Hour)
 		update(t, d, c, func(tx *db.Tx) error { return session.Revoke(ctx, tx, s.ID, "test") })
 		none("a revoked session's token", c, token.Reveal())
-		if err := d.Update(ctx, c, func(tx *db.Tx) error { return session.Revoke(ctx, tx, s.ID, "test") }); !errors.Is(err, session.ErrNotFound) {
+		if err := d.Update(ctx, c,
+			func(tx *db.Tx) error { return session.Revoke(ctx, tx, s.ID, "test") }); !errors.Is(err,
+			session.ErrNotFound) {
 			t.Errorf("revoking twice: %v", err)
 		}
 
@@ -141,7 +157,8 @@ func TestListAndRevoke(t *testing.T) {
 			of, tokens = append(of, s), append(tokens, token)
 		}
 		bs, _ := start(t, d, c, session.New{User: b.ID, AMR: []string{"pwd"}})
-		list := func(c caller.Caller, user, after id.ID, limit int) (ids []id.ID) {
+		list := func(c caller.Caller, user, after id.ID, limit int) []id.ID {
+			var ids []id.ID
 			t.Helper()
 			if err := d.View(ctx, c, func(tx *db.Tx) error {
 				l, err := session.List(ctx, tx, filter.All(), user, after, limit)
@@ -163,7 +180,9 @@ func TestListAndRevoke(t *testing.T) {
 		if got := list(other, id.ID{}, id.ID{}, 10); len(got) != 0 {
 			t.Errorf("another tenant sees %v", got)
 		}
-		if err := d.Update(ctx, other, func(tx *db.Tx) error { return session.Revoke(ctx, tx, bs.ID, "test") }); !errors.Is(err, session.ErrNotFound) {
+		if err := d.Update(ctx, other,
+			func(tx *db.Tx) error { return session.Revoke(ctx, tx, bs.ID, "test") }); !errors.Is(err,
+			session.ErrNotFound) {
 			t.Errorf("another tenant revokes: %v", err)
 		}
 		update(t, d, c, func(tx *db.Tx) error {
@@ -221,10 +240,16 @@ func TestEndedSessionsAreForgotten(t *testing.T) {
 		c := d.Tenant(t, "acme")
 		u := newUser(t, d, c, "ada@acme.example")
 		start(t, d, c, session.New{User: u.ID, AMR: []string{"pwd"}, Max: time.Hour})
-		count := func() (n int) {
+		count := func() int {
+			var n int
 			t.Helper()
-			if err := d.View(ctx, c, func(tx *db.Tx) (err error) {
-				n, err = db.One(ctx, tx, func(r db.Row) (n int, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM sessions WHERE tenant_id = $1`)
+			if err := d.View(ctx, c, func(tx *db.Tx) error {
+				var err error
+				n, err = db.One(ctx, tx, func(r db.Row) (int, error) {
+					var n int
+					err := r.Scan(&n)
+					return n, err
+				}, `SELECT count(*) FROM sessions WHERE tenant_id = $1`)
 				return err
 			}); err != nil {
 				t.Fatal(err)
@@ -247,8 +272,10 @@ func TestRenew(t *testing.T) {
 		d.Clock.Advance(30 * time.Minute)
 		var token secret.String
 		renew := func(u id.ID) error {
-			return d.Update(ctx, c, func(tx *db.Tx) (err error) {
-				_, token, err = session.Renew(ctx, tx, s.ID, session.New{User: u, AMR: []string{"pwd", "otp"}, ACR: "aal2", Max: time.Hour})
+			return d.Update(ctx, c, func(tx *db.Tx) error {
+				var err error
+				_, token, err = session.Renew(ctx, tx, s.ID,
+					session.New{User: u, AMR: []string{"pwd", "otp"}, ACR: "aal2", Max: time.Hour})
 				return err
 			})
 		}
@@ -262,7 +289,8 @@ func TestRenew(t *testing.T) {
 			t.Error("the old token still opens the session")
 		}
 		got, err := find(t, d, c, token.Reveal())
-		if err != nil || got.ID != s.ID || got.ACR != "aal2" || !got.AuthTime.Equal(d.Clock.Now()) || !got.ExpiresAt.Equal(d.Clock.Now().Add(time.Hour)) {
+		if err != nil || got.ID != s.ID || got.ACR != "aal2" || !got.AuthTime.Equal(d.Clock.Now()) ||
+			!got.ExpiresAt.Equal(d.Clock.Now().Add(time.Hour)) {
 			t.Errorf("renewed: %+v, %v", got, err)
 		}
 		update(t, d, c, func(tx *db.Tx) error { return session.Revoke(ctx, tx, s.ID, "test") })
@@ -294,13 +322,15 @@ func TestRenewLimits(t *testing.T) {
 			{"a new sign-in", now, 3 * time.Hour, 4 * time.Hour, 3 * time.Hour, now.Add(4 * time.Hour)},
 		} {
 			update(t, d, c, func(tx *db.Tx) error {
-				_, _, err := session.Renew(ctx, tx, s.ID, session.New{User: a.ID, AuthTime: tt.auth, Idle: tt.idle, Max: tt.max})
+				_, _, err := session.Renew(ctx, tx, s.ID,
+					session.New{User: a.ID, AuthTime: tt.auth, Idle: tt.idle, Max: tt.max})
 				if err != nil {
 					return err
 				}
 				got, err := session.Get(ctx, tx, s.ID)
 				if got.Idle != tt.wantIdle || !got.ExpiresAt.Equal(tt.wantEnd) {
-					t.Errorf("%s: idle %s, end %s; want %s, %s", tt.name, got.Idle, got.ExpiresAt, tt.wantIdle, tt.wantEnd)
+					t.Errorf("%s: idle %s, end %s; want %s, %s", tt.name, got.Idle, got.ExpiresAt, tt.wantIdle,
+						tt.wantEnd)
 				}
 				return err
 			})

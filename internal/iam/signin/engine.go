@@ -200,7 +200,8 @@ func (e *Engine) recordRefusal(tx *db.Tx, s *Standing) {
 	audit.Write(tx, audit.Event{
 		Action: "signin.refuse", Target: s.Facts.User.Target(), Outcome: audit.Refused,
 		Detail: map[string]any{
-			"reason": reason, "application": s.Flow.Application.String(), "decision": s.Facts.Verdict.decision.ID.String(),
+			"reason": reason, "application": s.Flow.Application.String(),
+			"decision": s.Facts.Verdict.decision.ID.String(),
 		},
 	})
 	e.record(tx, s.Facts.Verdict)

@@ -19,9 +19,11 @@ func TestReferencesStandOnce(t *testing.T) {
 		references = append(references, m.AMR)
 	}
 	// The tenant's setting has the same name as the reference, and is something else.
-	ours := []string{filepath.FromSlash("../../iam/signin/method.go"), filepath.FromSlash("../../iam/tenant/settings.go")}
+	ours := []string{filepath.FromSlash("../../iam/signin/method.go"),
+		filepath.FromSlash("../../iam/tenant/settings.go")}
 	err := filepath.WalkDir(filepath.FromSlash("../.."), func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || slices.Contains(ours, path) {
+		if err != nil || e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
+			slices.Contains(ours, path) {
 			return err
 		}
 		files := token.NewFileSet()

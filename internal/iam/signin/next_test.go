@@ -27,7 +27,8 @@ func TestNext(t *testing.T) {
 	u, s := id.New(), id.New()
 	pwd, both := proofs(Password), proofs(Password, TOTP)
 	none, hasTOTP := Facts{}, Facts{Credentials: credential.Summary{TOTPSince: changed}}
-	refused, two, noEnrolment := Verdict{Refused: true}, Verdict{SecondFactor: true}, Verdict{SecondFactor: true, NoEnrolment: true}
+	refused, two, noEnrolment := Verdict{Refused: true}, Verdict{SecondFactor: true},
+		Verdict{SecondFactor: true, NoEnrolment: true}
 	account, signOut := Demand{Kind: Account}, Demand{Kind: SignOut}
 	authorize, stepUp := Demand{Kind: Authorize}, Demand{Kind: Authorize, RequireMFA: true}
 	asks := Demand{Kind: Authorize, ConsentScopes: []string{"a", "b"}}
@@ -41,33 +42,46 @@ func TestNext(t *testing.T) {
 		{"no user yet", Flow{Demand: authorize}, none, AskPassword},
 		{"known, nothing proved", Flow{Demand: authorize, User: u}, none, AskPassword},
 		{"a code alone proves nothing", Flow{Demand: authorize, User: u, Proofs: proofs(TOTP)}, none, AskPassword},
-		{"an unknown method proves nothing", Flow{Demand: authorize, User: u, Proofs: []Proof{{Method: "telepathy"}}}, none, AskPassword},
+		{"an unknown method proves nothing", Flow{Demand: authorize, User: u, Proofs: []Proof{{Method: "telepathy"}}},
+			none, AskPassword},
 		{"a session without proof proves nothing", Flow{Demand: authorize, User: u, Session: s}, none, AskPassword},
 		{"password is enough", Flow{Demand: authorize, User: u, Proofs: pwd}, none, StartSession},
-		{"address not confirmed", Flow{Demand: authorize, User: u, Proofs: pwd}, Facts{AddressUnconfirmed: true}, AskEmail},
+		{"address not confirmed", Flow{Demand: authorize, User: u, Proofs: pwd}, Facts{AddressUnconfirmed: true},
+			AskEmail},
 		{"has an authenticator app", Flow{Demand: authorize, User: u, Proofs: pwd}, hasTOTP, AskTOTP},
 		{"policies want two, has none", Flow{Demand: authorize, User: u, Proofs: pwd}, Facts{Verdict: two}, EnrolTOTP},
 		{"application wants two, has none", Flow{Demand: stepUp, User: u, Proofs: pwd}, none, EnrolTOTP},
 		{"application wants two, has one", Flow{Demand: stepUp, User: u, Proofs: pwd}, hasTOTP, AskTOTP},
-		{"step up from a session with one factor", Flow{Demand: stepUp, User: u, Proofs: pwd, Session: s}, hasTOTP, AskTOTP},
-		{"an app set up since the session started", Flow{Demand: account, User: u, Proofs: pwd, Session: s}, hasTOTP, AskTOTP},
+		{"step up from a session with one factor", Flow{Demand: stepUp, User: u, Proofs: pwd, Session: s}, hasTOTP,
+			AskTOTP},
+		{"an app set up since the session started", Flow{Demand: account, User: u, Proofs: pwd, Session: s}, hasTOTP,
+			AskTOTP},
 		{"both proved", Flow{Demand: authorize, User: u, Proofs: both}, hasTOTP, StartSession},
-		{"a recovery code instead", Flow{Demand: authorize, User: u, Proofs: proofs(Password, Recovery)}, hasTOTP, StartSession},
-		{"two codes are one factor", Flow{Demand: stepUp, User: u, Proofs: proofs(TOTP, Recovery)}, hasTOTP, AskPassword},
+		{"a recovery code instead", Flow{Demand: authorize, User: u, Proofs: proofs(Password, Recovery)}, hasTOTP,
+			StartSession},
+		{"two codes are one factor", Flow{Demand: stepUp, User: u, Proofs: proofs(TOTP, Recovery)}, hasTOTP,
+			AskPassword},
 		{"signed in", Flow{Demand: authorize, User: u, Proofs: pwd, Session: s}, none, Done},
 		{"consent", Flow{Demand: asks, User: u, Proofs: pwd, Session: s}, Facts{Allowed: []string{"a"}}, AskConsent},
-		{"allowed before", Flow{Demand: asks, User: u, Proofs: pwd, Session: s}, Facts{Allowed: []string{"b", "a"}}, Done},
-		{"allowed before, asked again", Flow{Demand: again, User: u, Proofs: pwd, Session: s}, Facts{Allowed: []string{"a", "b"}}, AskConsent},
+		{"allowed before", Flow{Demand: asks, User: u, Proofs: pwd, Session: s}, Facts{Allowed: []string{"b", "a"}},
+			Done},
+		{"allowed before, asked again", Flow{Demand: again, User: u, Proofs: pwd, Session: s},
+			Facts{Allowed: []string{"a", "b"}}, AskConsent},
 		{"allowed now", Flow{Demand: asks, User: u, Proofs: pwd, Session: s, Consented: true}, none, Done},
-		{"may not sign in", Flow{Demand: authorize, User: u, Proofs: both, Session: s}, Facts{Verdict: refused}, Refuse},
-		{"may not sign in, and is told so only with the password", Flow{Demand: authorize, User: u}, Facts{Verdict: refused}, AskPassword},
-		{"may not sign in, has not confirmed", Flow{Demand: account, User: u, Proofs: pwd}, Facts{Verdict: refused, AddressUnconfirmed: true}, Refuse},
-		{"may not set up a second factor", Flow{Demand: account, User: u, Proofs: pwd}, Facts{Verdict: noEnrolment}, Refuse},
+		{"may not sign in", Flow{Demand: authorize, User: u, Proofs: both, Session: s}, Facts{Verdict: refused},
+			Refuse},
+		{"may not sign in, and is told so only with the password", Flow{Demand: authorize, User: u},
+			Facts{Verdict: refused}, AskPassword},
+		{"may not sign in, has not confirmed", Flow{Demand: account, User: u, Proofs: pwd},
+			Facts{Verdict: refused, AddressUnconfirmed: true}, Refuse},
+		{"may not set up a second factor", Flow{Demand: account, User: u, Proofs: pwd}, Facts{Verdict: noEnrolment},
+			Refuse},
 		{"has set one up already", Flow{Demand: account, User: u, Proofs: pwd},
 			Facts{Verdict: noEnrolment, Credentials: hasTOTP.Credentials}, AskTOTP},
 		{"may not sign in, but out", Flow{Demand: signOut, User: u, Session: s}, Facts{Verdict: refused}, AskSignOut},
 		{"said no", Flow{Demand: authorize, Denied: true}, Facts{Verdict: two}, Done},
-		{"account", Flow{Demand: Demand{Kind: Account, ConsentScopes: []string{"a"}}, User: u, Proofs: pwd, Session: s}, none, Done},
+		{"account", Flow{Demand: Demand{Kind: Account, ConsentScopes: []string{"a"}}, User: u, Proofs: pwd, Session: s},
+			none, Done},
 		{"sign-out", Flow{Demand: signOut, Session: s, User: u}, Facts{Verdict: two}, AskSignOut},
 		{"sign-out confirmed", Flow{Demand: signOut, SignedOut: true}, none, Done},
 		{"signed-out mark on another kind", Flow{Demand: authorize, SignedOut: true}, none, AskPassword},
@@ -88,7 +102,8 @@ func every(fn func(Flow, Facts)) {
 	for n := range 1 << bits {
 		b := func(i int) bool { return n>>i&1 == 1 }
 		for _, kind := range []Kind{Authorize, Account, SignOut} {
-			f := Flow{Demand: Demand{Kind: kind, RequireMFA: b(0), ForceConsent: b(1)}, Consented: b(2), Denied: b(3), SignedOut: b(4)}
+			f := Flow{Demand: Demand{Kind: kind, RequireMFA: b(0), ForceConsent: b(1)}, Consented: b(2), Denied: b(3),
+				SignedOut: b(4)}
 			if b(5) {
 				f.User = u
 			}
@@ -103,7 +118,8 @@ func every(fn func(Flow, Facts)) {
 			if b(10) {
 				f.ConsentScopes = []string{"openid", "email"}
 			}
-			facts := Facts{AddressUnconfirmed: b(11), Verdict: Verdict{SecondFactor: b(12), Refused: b(13), NoEnrolment: b(14)}}
+			facts := Facts{AddressUnconfirmed: b(11),
+				Verdict: Verdict{SecondFactor: b(12), Refused: b(13), NoEnrolment: b(14)}}
 			if b(15) {
 				facts.Credentials.TOTPSince = changed
 			}
@@ -136,7 +152,8 @@ func TestDoneNeedsEverything(t *testing.T) {
 		if facts.AddressUnconfirmed {
 			t.Fatalf("%s without a confirmed address: %+v %+v", step, f, facts)
 		}
-		if (f.RequireMFA || facts.Verdict.SecondFactor || !facts.Credentials.TOTPSince.IsZero()) && !has("totp", "recovery") {
+		if (f.RequireMFA || facts.Verdict.SecondFactor || !facts.Credentials.TOTPSince.IsZero()) &&
+			!has("totp", "recovery") {
 			t.Fatalf("%s without the second factor: %+v %+v", step, f, facts)
 		}
 		if step == StartSession {
@@ -159,7 +176,8 @@ func TestDoneNeedsEverything(t *testing.T) {
 func TestEnrolmentIsNoWayRound(t *testing.T) {
 	every(func(f Flow, facts Facts) {
 		v := facts.Verdict
-		if Next(f, facts) == EnrolTOTP && (!facts.Credentials.TOTPSince.IsZero() || v.NoEnrolment || v.Refused || !f.provedFirst()) {
+		if Next(f, facts) == EnrolTOTP &&
+			(!facts.Credentials.TOTPSince.IsZero() || v.NoEnrolment || v.Refused || !f.provedFirst()) {
 			t.Fatalf("enrolment offered: %+v %+v", f, facts)
 		}
 	})
@@ -276,7 +294,8 @@ func TestClassOf(t *testing.T) {
 	for _, tt := range []struct {
 		amr  []string
 		want string
-	}{{nil, "aal1"}, {[]string{"pwd"}, "aal1"}, {[]string{"otp"}, "aal1"}, {[]string{"pwd", "otp"}, "aal2"}, {[]string{"pwd", "otp", "mfa"}, "aal2"}, {[]string{"x"}, "aal1"}} {
+	}{{nil, "aal1"}, {[]string{"pwd"}, "aal1"}, {[]string{"otp"}, "aal1"}, {[]string{"pwd", "otp"}, "aal2"},
+		{[]string{"pwd", "otp", "mfa"}, "aal2"}, {[]string{"x"}, "aal1"}} {
 		if got := ClassOf(tt.amr); got != tt.want {
 			t.Errorf("ClassOf(%v) = %s, want %s", tt.amr, got, tt.want)
 		}

@@ -16,7 +16,8 @@ import (
 // ErrGone is returned for a flow that does not exist, belongs to another browser,
 // is too old or was finished: from outside these are one.
 var ErrGone = fault.New(fault.NotFound, "signin.gone",
-	"This sign-in was finished, took too long, or was begun in another browser. Go back to where you came from and start again.")
+	"This sign-in was finished, took too long, or was begun in another browser. Go back to where you came from and "+
+		"start again.")
 
 // ErrNotDone is returned by Finish for a flow that still has steps to go.
 var ErrNotDone = fault.New(fault.Conflict, "signin.not_done",
@@ -33,14 +34,17 @@ func insert(ctx context.Context, tx *db.Tx, browser string, f *Flow, state strin
 		return fault.New(fault.Internal, "signin.browser", "A flow belongs to a browser, but none was given.")
 	}
 	f.Version = 1
-	_, err := tx.Exec(ctx, `INSERT INTO signin_flows (tenant_id, id, browser_hash, state, done, version, created_at, expires_at)
+	_,
+		err := tx.Exec(ctx,
+		`INSERT INTO signin_flows (tenant_id, id, browser_hash, state, done, version, created_at, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		f.ID, browserHash(browser), state, done, f.Version, f.CreatedAt, f.ExpiresAt)
 	if err != nil {
 		return err
 	}
 	tx.Later(`DELETE FROM signin_flows WHERE tenant_id = $1 AND id IN (
-		SELECT id FROM signin_flows WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT 20)`, tx.Now())
+		SELECT id FROM signin_flows WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT 20)`,
+		tx.Now())
 	return nil
 }
 

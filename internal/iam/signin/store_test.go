@@ -31,7 +31,8 @@ func begin(t testing.TB, d *testkit.Database, c caller.Caller) signin.Flow {
 	age := 90 * time.Second
 	s, err := db.Write(ctx, d.DB, c, func(tx *db.Tx) (signin.Standing, error) {
 		s, err := engine.Standing(ctx, tx, nil, signin.Demand{
-			Kind: signin.Authorize, Application: id.New(), Request: []byte(`{"state":"x"}`), ReturnTo: "/oauth2/authorize/continue",
+			Kind: signin.Authorize, Application: id.New(), Request: []byte(`{"state":"x"}`),
+			ReturnTo:  "/oauth2/authorize/continue",
 			LoginHint: "ada", Locales: []string{"de"}, MaxAge: &age, ConsentScopes: []string{"openid"},
 		})
 		if err != nil {
@@ -48,16 +49,20 @@ func begin(t testing.TB, d *testkit.Database, c caller.Caller) signin.Flow {
 // save stores f with the changes of do.
 func save(d *testkit.Database, c caller.Caller, f signin.Flow, do func(f *signin.Flow)) error {
 	return d.Update(ctx, c, func(tx *db.Tx) error {
-		_, err := engine.Advance(ctx, tx, signin.Standing{Flow: f}, ours, func(_ context.Context, _ *db.Tx, s *signin.Standing) (bool, error) {
-			do(&s.Flow)
-			return true, nil
-		})
+		_, err := engine.Advance(ctx, tx, signin.Standing{Flow: f}, ours,
+			func(_ context.Context, _ *db.Tx, s *signin.Standing) (bool, error) {
+				do(&s.Flow)
+				return true, nil
+			})
 		return err
 	})
 }
 
-func load(d *testkit.Database, c caller.Caller, flow id.ID, browser string) (f signin.Flow, err error) {
-	err = d.View(ctx, c, func(tx *db.Tx) (err error) {
+func load(d *testkit.Database, c caller.Caller, flow id.ID, browser string) (signin.Flow, error) {
+	var f signin.Flow
+	var err error
+	err = d.View(ctx, c, func(tx *db.Tx) error {
+		var err error
 		f, err = signin.Load(ctx, tx, flow, browser)
 		return err
 	})
@@ -72,8 +77,11 @@ func complete(t testing.TB, d *testkit.Database, c caller.Caller, f signin.Flow)
 	}
 }
 
-func finish(d *testkit.Database, c caller.Caller, flow id.ID, browser string) (f signin.Flow, err error) {
-	err = d.Update(ctx, c, func(tx *db.Tx) (err error) {
+func finish(d *testkit.Database, c caller.Caller, flow id.ID, browser string) (signin.Flow, error) {
+	var f signin.Flow
+	var err error
+	err = d.Update(ctx, c, func(tx *db.Tx) error {
+		var err error
 		f, err = signin.Finish(ctx, tx, flow, browser)
 		return err
 	})
@@ -204,7 +212,11 @@ func TestOldFlowsArePurged(t *testing.T) {
 		begin(t, d, c)
 		for c, want := range map[caller.Caller]int{c: 1, other: 1} {
 			if err := d.View(ctx, c, func(tx *db.Tx) error {
-				n, err := db.One(ctx, tx, func(r db.Row) (n int, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM signin_flows WHERE tenant_id = $1`)
+				n, err := db.One(ctx, tx, func(r db.Row) (int, error) {
+					var n int
+					err := r.Scan(&n)
+					return n, err
+				}, `SELECT count(*) FROM signin_flows WHERE tenant_id = $1`)
 				if n != want {
 					t.Errorf("%d flows are left, want %d", n, want)
 				}

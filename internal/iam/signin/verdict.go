@@ -126,7 +126,8 @@ func (e *Engine) record(tx *db.Tx, v Verdict) {
 	tx.AfterCommit(func() { e.Decisions.Record(c, v.decision) })
 }
 
-func groupsOf(ctx context.Context, tx *db.Tx, user id.ID) (names []string, err error) {
+func groupsOf(ctx context.Context, tx *db.Tx, user id.ID) ([]string, error) {
+	var names []string
 	l, err := group.OfUser(ctx, tx, user, page.Request{Limit: page.MaxLimit}) // more than a user can be in
 	for _, g := range l.Items {
 		names = append(names, g.Name)
@@ -145,7 +146,8 @@ func texts(list []string) *structpb.Value {
 func blocks(all []tenant.SignInBlock) *structpb.Value {
 	values := make([]*structpb.Value, len(all))
 	for i, b := range all {
-		values[i] = structpb.NewStructValue(&structpb.Struct{Fields: rule(b.Roles, b.Groups, b.Applications, b.Network)})
+		values[i] = structpb.NewStructValue(&structpb.Struct{
+			Fields: rule(b.Roles, b.Groups, b.Applications, b.Network)})
 	}
 	return structpb.NewListValue(&structpb.ListValue{Values: values})
 }
@@ -163,6 +165,7 @@ func limits(all []tenant.SignInLimit) *structpb.Value {
 
 func rule(roles, groups, applications []string, network string) map[string]*structpb.Value {
 	return map[string]*structpb.Value{
-		"roles": texts(roles), "groups": texts(groups), "applications": texts(applications), "network": structpb.NewStringValue(network),
+		"roles": texts(roles), "groups": texts(groups), "applications": texts(applications),
+		"network": structpb.NewStringValue(network),
 	}
 }
