@@ -19,7 +19,7 @@ func TestNonsenseIsRefusedInWords(t *testing.T) {
 	both(t, open, func(t *testing.T, h *house) {
 		h.person("ada@acme.example")
 		stranger, signedIn := h.guest(), h.guest()
-		signedIn.signIn("ada@acme.example")
+		signedIn.SignIn("ada@acme.example")
 		fields := []string{"username", "password", "code", "decision", "email", "given_name", "family_name", "token", "session", "current_password", "flow"}
 		values := []string{
 			"", "x", "\x00", "\xff\xfe", "a\r\nb", strings.Repeat("9", 5000), "' OR 1=1 --", "<script>", "{{.}}", "%s%n", "../../etc", "🦄🦄🦄🦄🦄🦄🦄🦄🦄🦄",
@@ -30,7 +30,7 @@ func TestNonsenseIsRefusedInWords(t *testing.T) {
 				if p == "/account/signout" || p == "/signout" {
 					continue // they would end the session of the others
 				}
-				flow := strings.TrimPrefix(g.get("/forgotten").path, "/forgotten?flow=")
+				flow := strings.TrimPrefix(g.Open("/forgotten").Path, "/forgotten?flow=")
 				for _, value := range values {
 					form := url.Values{}
 					for _, f := range fields {
@@ -39,19 +39,19 @@ func TestNonsenseIsRefusedInWords(t *testing.T) {
 					if value != "\x00" {
 						form.Set("flow", flow)
 					}
-					a := g.post(p, form)
-					if a.status >= 500 {
-						t.Errorf("%s: %s with %.20q answers %d", who, p, value, a.status)
+					a := g.Post(p, form)
+					if a.Status >= 500 {
+						t.Errorf("%s: %s with %.20q answers %d", who, p, value, a.Status)
 					}
-					if a.status >= 400 && !strings.Contains(a.body, "<h1>") {
-						t.Errorf("%s: %s with %.20q answers %d without a page: %.100s", who, p, value, a.status, a.body)
+					if a.Status >= 400 && !strings.Contains(a.Body, "<h1>") {
+						t.Errorf("%s: %s with %.20q answers %d without a page: %.100s", who, p, value, a.Status, a.Body)
 					}
 				}
 			}
 			for _, p := range []string{"/signin", "/signin/recovery", "/register", "/register/sent", "/confirm", "/forgotten", "/forgotten/sent", "/reset", "/setup", "/signout", "/account", "/account/nothing", "/signin/nothing", "/account/session/x"} {
 				for _, q := range []string{"", "?flow=x", "?flow=0190c0de-0000-7000-8000-000000000001", "?token=x", "?flow=&token=&done=%3Cb%3E&lang=%00", "?flow=1&flow=2"} {
-					if a := g.get(p + q); a.status >= 500 {
-						t.Errorf("%s: %s%s answers %d", who, p, q, a.status)
+					if a := g.Open(p + q); a.Status >= 500 {
+						t.Errorf("%s: %s%s answers %d", who, p, q, a.Status)
 					}
 				}
 			}
@@ -89,7 +89,7 @@ func TestFormsOfOtherSites(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		h.person("ada@acme.example")
 		g := h.guest()
-		g.signIn("ada@acme.example")
+		g.SignIn("ada@acme.example")
 		for _, p := range posts {
 			r, err := http.NewRequest(http.MethodPost, h.url+p, strings.NewReader("session=others"))
 			if err != nil {
@@ -98,7 +98,7 @@ func TestFormsOfOtherSites(t *testing.T) {
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			r.Header.Set("Origin", "https://evil.example")
 			r.Header.Set("Sec-Fetch-Site", "cross-site")
-			res, err := g.http.Do(r)
+			res, err := g.HTTP.Do(r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,8 +121,8 @@ func TestNoOpenRedirect(t *testing.T) {
 			g := h.guest()
 			q := "?return_to=" + url.QueryEscape(evil) + "&next=" + url.QueryEscape(evil) + "&redirect_uri=" + url.QueryEscape(evil) + "&flow=" + url.QueryEscape(evil)
 			for _, p := range []string{"/signin", "/account", "/signout", "/signedout", "/register", "/forgotten"} {
-				if a := g.get(p + q); strings.Contains(a.location, "evil") || strings.Contains(a.body, `href="`+evil) || strings.Contains(a.body, `action="`+evil) {
-					t.Errorf("%s%s leads to %s", p, q, a.location)
+				if a := g.Open(p + q); strings.Contains(a.Location, "evil") || strings.Contains(a.Body, `href="`+evil) || strings.Contains(a.Body, `action="`+evil) {
+					t.Errorf("%s%s leads to %s", p, q, a.Location)
 				}
 			}
 		}
@@ -141,8 +141,8 @@ func TestAnotherTenantsThings(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := h.guest()
-		flow := g.get("/account").path
-		g.signIn("ada@acme.example")
+		flow := g.Open("/account").Path
+		g.SignIn("ada@acme.example")
 		there := strings.Replace(h.url, "/t/acme", "/t/globex", 1)
 		ask := func(path string) int {
 			r, err := http.NewRequest(http.MethodGet, there+path, nil)
@@ -150,7 +150,7 @@ func TestAnotherTenantsThings(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, n := range []string{"session", "browser"} {
-				r.AddCookie(&http.Cookie{Name: "gh_" + n, Value: g.cookie(n)})
+				r.AddCookie(&http.Cookie{Name: "gh_" + n, Value: g.Cookie(n)})
 			}
 			res, err := http.DefaultTransport.RoundTrip(r)
 			if err != nil {

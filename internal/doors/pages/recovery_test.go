@@ -22,8 +22,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	kitmail "github.com/gatehouse-iam/gatehouse/internal/kit/mail"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
-	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/smtp"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 // only returns the one mail of sent whose subject has the words.
@@ -47,29 +47,29 @@ func TestResetGoesOnWhereItWasAsked(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		h.person("ada@acme.example")
 		g, phone := h.guest(), h.guest()
-		start := g.get("/account/sessions") // on the way there
-		flow := hiddenRE.FindStringSubmatch(start.body)[2]
-		g.fill(g.get("/forgotten?flow="+flow), "email", "ada@acme.example")
-		link := h.linkIn(h.work(), "ada@acme.example")
-		g.fill(g.get("/forgotten?flow="+flow), "email", "ada@acme.example")
-		second := h.linkIn(h.work(), "ada@acme.example")
+		start := g.Open("/account/sessions") // on the way there
+		flow := start.Find(t, flowRE)
+		g.Fill(g.Open("/forgotten?flow="+flow), "email", "ada@acme.example")
+		link := h.linkIn(h.Work(), "ada@acme.example")
+		g.Fill(g.Open("/forgotten?flow="+flow), "email", "ada@acme.example")
+		second := h.linkIn(h.Work(), "ada@acme.example")
 
-		done := g.fill(g.get(link), "password", "another long passphrase")
+		done := g.Fill(g.Open(link), "password", "another long passphrase")
 		says(t, done, 200, "Your new password is set.")
-		if !strings.Contains(done.path, flow) {
-			t.Errorf("the reset goes on at %s, want the flow %s", done.path, flow)
+		if !strings.Contains(done.Path, flow) {
+			t.Errorf("the reset goes on at %s, want the flow %s", done.Path, flow)
 		}
-		only(t, h.work(), "was changed")
-		says(t, g.fill(done, "username", "ada@acme.example", "password", "another long passphrase"), 200, "Where you are signed in")
+		only(t, h.Work(), "was changed")
+		says(t, g.Fill(done, "username", "ada@acme.example", "password", "another long passphrase"), 200, "Where you are signed in")
 
 		// A link that a newer password has ended; and a new one, opened in another browser.
-		says(t, phone.get(second), 404, "This link does not work any more")
+		says(t, phone.Open(second), 404, "This link does not work any more")
 		g = h.guest()
-		g.fill(g.get("/forgotten"), "email", "ada@acme.example")
-		link = h.linkIn(h.work(), "ada@acme.example")
-		done = phone.fill(phone.get(link), "password", "a third long passphrase")
+		g.Fill(g.Open("/forgotten"), "email", "ada@acme.example")
+		link = h.linkIn(h.Work(), "ada@acme.example")
+		done = phone.Fill(phone.Open(link), "password", "a third long passphrase")
 		says(t, done, 200, "Your new password is set.")
-		says(t, phone.fill(done, "username", "ada@acme.example", "password", "a third long passphrase"), 200, "Hello")
+		says(t, phone.Fill(done, "username", "ada@acme.example", "password", "a third long passphrase"), 200, "Hello")
 	})
 }
 
@@ -77,32 +77,32 @@ func TestResetGoesOnWhereItWasAsked(t *testing.T) {
 func TestOpeningALinkUsesNothing(t *testing.T) {
 	both(t, open, func(t *testing.T, h *house) {
 		g := h.guest()
-		g.fill(g.get("/register"), registration("ada@acme.example")...)
-		confirm := h.linkIn(h.work(), "ada@acme.example")
+		g.Fill(g.Open("/register"), registration("ada@acme.example")...)
+		confirm := h.linkIn(h.Work(), "ada@acme.example")
 		scanner := h.guest()
 		for range 3 {
-			says(t, scanner.get(confirm), 200, "Confirm your address")
-			res, err := scanner.http.Head(h.url + confirm)
+			says(t, scanner.Open(confirm), 200, "Confirm your address")
+			res, err := scanner.HTTP.Head(h.url + confirm)
 			if err != nil || res.StatusCode != http.StatusOK {
 				t.Fatalf("HEAD: %v %v", res, err)
 			}
 			_ = res.Body.Close()
 		}
-		says(t, g.fill(g.get(confirm)), 200, "Hello, Ada")
+		says(t, g.Fill(g.Open(confirm)), 200, "Hello, Ada")
 		asker := h.guest()
-		asker.fill(asker.get("/forgotten"), "email", "ada@acme.example")
-		reset := h.linkIn(h.work(), "ada@acme.example")
+		asker.Fill(asker.Open("/forgotten"), "email", "ada@acme.example")
+		reset := h.linkIn(h.Work(), "ada@acme.example")
 		for range 3 {
-			says(t, scanner.get(reset), 200, "Set a new password")
+			says(t, scanner.Open(reset), 200, "Set a new password")
 		}
-		says(t, asker.fill(asker.get(reset), "password", "another long passphrase"), 200, "Your new password is set.")
+		says(t, asker.Fill(asker.Open(reset), "password", "another long passphrase"), 200, "Your new password is set.")
 
 		// A link is for its own page.
-		asker.fill(asker.get("/forgotten"), "email", "ada@acme.example")
-		h.work()
+		asker.Fill(asker.Open("/forgotten"), "email", "ada@acme.example")
+		h.Work()
 		for _, cross := range []string{strings.Replace(reset, "/reset", "/confirm", 1), strings.Replace(confirm, "/confirm", "/reset", 1), strings.Replace(confirm, "/confirm", "/setup", 1)} {
-			if a := scanner.get(cross); a.status != http.StatusNotFound {
-				t.Errorf("%s answers %d", cross, a.status)
+			if a := scanner.Open(cross); a.Status != http.StatusNotFound {
+				t.Errorf("%s answers %d", cross, a.Status)
 			}
 		}
 	})
@@ -112,26 +112,26 @@ func TestOpeningALinkUsesNothing(t *testing.T) {
 func TestRegisterTwiceInOneBrowser(t *testing.T) {
 	both(t, open, func(t *testing.T, h *house) {
 		g := h.guest()
-		form := g.get("/register")
+		form := g.Open("/register")
 		first := registration("ada@acme.example")
 		first[len(first)-1] = "a mistyped long passphrase"
-		g.fill(form, first...)
-		h.work()
-		says(t, g.fill(form, registration("ada@acme.example")...), 200, "We sent a message to ada@acme.example")
-		link := h.linkIn(h.work(), "ada@acme.example")
-		says(t, g.fill(g.get(link)), 200, "Hello, Ada")
-		says(t, h.guest().signIn("ada@acme.example"), 200, "Hello, Ada")
+		g.Fill(form, first...)
+		h.Work()
+		says(t, g.Fill(form, registration("ada@acme.example")...), 200, "We sent a message to ada@acme.example")
+		link := h.linkIn(h.Work(), "ada@acme.example")
+		says(t, g.Fill(g.Open(link)), 200, "Hello, Ada")
+		says(t, h.guest().SignIn("ada@acme.example"), 200, "Hello, Ada")
 
 		// Another browser cannot: the address is taken, confirmed or not.
 		fresh, stranger := h.guest(), h.guest()
-		fresh.fill(fresh.get("/register"), registration("bob@acme.example")...)
-		h.work()
+		fresh.Fill(fresh.Open("/register"), registration("bob@acme.example")...)
+		h.Work()
 		theirs := registration("bob@acme.example")
 		theirs[len(theirs)-1] = "the stranger's passphrase"
-		says(t, stranger.fill(stranger.get("/register"), theirs...), 200, "We sent a message to bob@acme.example")
-		only(t, h.work(), "has an account")
+		says(t, stranger.Fill(stranger.Open("/register"), theirs...), 200, "We sent a message to bob@acme.example")
+		only(t, h.Work(), "has an account")
 		x := h.guest()
-		says(t, x.fill(x.get("/signin"), "username", "bob@acme.example", "password", "the stranger's passphrase"), 422, "is not right")
+		says(t, x.Fill(x.Open("/signin"), "username", "bob@acme.example", "password", "the stranger's passphrase"), 422, "is not right")
 	})
 }
 
@@ -140,17 +140,17 @@ func TestRegisterTwiceInOneBrowser(t *testing.T) {
 func TestSentAgainIsCountedByAddress(t *testing.T) {
 	both(t, open, func(t *testing.T, h *house) {
 		g := h.guest()
-		g.fill(g.get("/register"), registration("ada@acme.example")...)
-		n, status := len(h.work()), 0
+		g.Fill(g.Open("/register"), registration("ada@acme.example")...)
+		n, status := len(h.Work()), 0
 		for range 8 {
 			x := h.guest() // a new flow each time, whose hint is empty
-			sent := x.signIn("ada@acme.example")
+			sent := x.SignIn("ada@acme.example")
 			says(t, sent, 200, "Check your mail")
-			a := x.fillForm(sent, "/register/again")
-			if status = a.status; status == 200 && !strings.Contains(a.text(), "Sent again.") {
-				t.Errorf("it is not said that it was sent: %s", a.text())
+			a := x.FillForm(sent, "/register/again")
+			if status = a.Status; status == 200 && !strings.Contains(a.Text(), "Sent again.") {
+				t.Errorf("it is not said that it was sent: %s", a.Text())
 			}
-			n += len(h.work())
+			n += len(h.Work())
 		}
 		if status != http.StatusTooManyRequests || n > 3 {
 			t.Errorf("the last answer is %d, and %d mails were sent to one address", status, n)
@@ -175,7 +175,7 @@ func TestSetupMakesTheFirstOwnerOnly(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		l := link(t, h)
 		g := h.guest()
-		form := g.get(l)
+		form := g.Open(l)
 		says(t, form, 200, "Make the first owner")
 		ada := h.person("ada@acme.example")
 		if err := h.Update(ctx, h.c, func(tx *db.Tx) error {
@@ -183,26 +183,26 @@ func TestSetupMakesTheFirstOwnerOnly(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		says(t, g.get(l), 404, "This set-up link was used")
-		says(t, g.fill(form, registration("bob@acme.example")...), 404, "This set-up link was used")
+		says(t, g.Open(l), 404, "This set-up link was used")
+		says(t, g.Fill(form, registration("bob@acme.example")...), 404, "This set-up link was used")
 	})
 	both(t, nil, func(t *testing.T, h *house) {
 		l := link(t, h)
 		token, _ := url.ParseQuery(strings.TrimPrefix(l, "/setup?"))
-		answers := make([]answer, 16)
+		answers := make([]world.Answer, 16)
 		h.Race(t, len(answers), func(i int) {
 			form := url.Values{"token": token["token"], "given_name": {"Ada"}, "family_name": {"L"}, "password": {password}}
 			form.Set("email", "owner"+string(rune('a'+i))+"@acme.example")
-			answers[i] = h.guest().post("/setup", form)
+			answers[i] = h.guest().Post("/setup", form)
 		})
 		won := 0
 		for _, a := range answers {
-			switch a.status {
+			switch a.Status {
 			case http.StatusOK:
 				won++
 			case http.StatusNotFound, http.StatusTooManyRequests, http.StatusConflict:
 			default:
-				t.Errorf("answer %d: %s", a.status, a.text())
+				t.Errorf("answer %d: %s", a.Status, a.Text())
 			}
 		}
 		if won != 1 {
@@ -216,20 +216,20 @@ func TestChangesAreReported(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		h.person("ada@acme.example")
 		g := h.guest()
-		g.signIn("ada@acme.example")
-		form := g.get("/account/authenticator")
-		g.fillForm(form, "/account/authenticator", "code", h.code(find(t, secretRE, form)))
-		m := only(t, h.work(), "An authenticator app was set up for ada@acme.example at Acme")
-		if !strings.Contains(m.Text, "127.0.0.1") || !strings.Contains(m.Text, "2026-01-01 00:00 UTC") {
+		g.SignIn("ada@acme.example")
+		form := g.Open("/account/authenticator")
+		g.FillForm(form, "/account/authenticator", "code", h.code(form.Find(t, secretRE)))
+		m := only(t, h.Work(), "An authenticator app was set up for ada@acme.example at Acme")
+		if !strings.Contains(m.Text, "127.0.0.1") || !strings.Contains(m.Text, h.Clock.Now().Format("2006-01-02 15:04 UTC")) {
 			t.Errorf("it does not say when and from where:\n%s", m.Text)
 		}
-		manage := g.get("/account/authenticator")
-		g.fillForm(manage, "/authenticator/codes")
-		only(t, h.work(), "New recovery codes were made")
-		g.fillForm(manage, "/authenticator/remove")
-		only(t, h.work(), "was removed")
-		g.fillForm(g.get("/account/password"), "/account/password", "current_password", password, "password", "another long passphrase")
-		only(t, h.work(), "The password of ada@acme.example at Acme was changed")
+		manage := g.Open("/account/authenticator")
+		g.FillForm(manage, "/authenticator/codes")
+		only(t, h.Work(), "New recovery codes were made")
+		g.FillForm(manage, "/authenticator/remove")
+		only(t, h.Work(), "was removed")
+		g.FillForm(g.Open("/account/password"), "/account/password", "current_password", password, "password", "another long passphrase")
+		only(t, h.Work(), "The password of ada@acme.example at Acme was changed")
 	})
 }
 
@@ -238,7 +238,7 @@ func TestChangesAreReported(t *testing.T) {
 func TestForgottenLeavesATrace(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		g := h.guest()
-		g.fill(g.get("/forgotten"), "email", "nobody@acme.example")
+		g.Fill(g.Open("/forgotten"), "email", "nobody@acme.example")
 		if err := h.View(ctx, h.c, func(tx *db.Tx) error {
 			list, err := audit.List(ctx, tx, audit.Filter{Action: "password.forget"}, page.Request{Limit: 10})
 			if err == nil && (len(list.Items) != 1 || list.Items[0].Target.Name != "nobody@acme.example" || list.Items[0].Address == "") {
@@ -254,18 +254,17 @@ func TestForgottenLeavesATrace(t *testing.T) {
 // TestMailedLinkOverSMTP carries a reset all the way: form, job, a real SMTP
 // server, the message as it arrived, link, new password.
 func TestMailedLinkOverSMTP(t *testing.T) {
-	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
-		h := build(t, d, func(s *tenant.Settings) { s.Locale = "de" })
+	both(t, func(s *tenant.Settings) { s.Locale = "de" }, func(t *testing.T, h *house) {
 		server := smtp.Start(t, smtp.Options{STARTTLS: true, User: "gatehouse", Password: "not a secret"})
 		sender, err := kitmail.NewSMTP(&url.URL{Scheme: "smtp", User: url.UserPassword("gatehouse", "not a secret"), Host: server.Addr}, "Gatehouse <gatehouse@id.example>", server.Trust)
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.runner.Handle(kitmail.JobKind, kitmail.Handle(sender))
+		h.Jobs.Handle(kitmail.JobKind, kitmail.Handle(sender))
 		h.person("ada@acme.example")
 		g := h.guest()
-		g.fill(g.get("/forgotten"), "email", "ada@acme.example")
-		for h.runner.Work(ctx) {
+		g.Fill(g.Open("/forgotten"), "email", "ada@acme.example")
+		for h.Jobs.Work(ctx) {
 		}
 		mails := server.Mails()
 		if len(mails) != 1 || len(mails[0].To) != 1 || mails[0].To[0] != "ada@acme.example" || !mails[0].TLS {
@@ -284,7 +283,7 @@ func TestMailedLinkOverSMTP(t *testing.T) {
 		if !strings.Contains(html, strings.ReplaceAll(link, "&", "&amp;")) {
 			t.Errorf("the two forms have different links:\n%s\n%s", text, html)
 		}
-		says(t, g.fill(g.get(strings.TrimPrefix(link, h.url)), "password", "another long passphrase"), 200, "Ihr neues Passwort ist gesetzt.")
+		says(t, g.Fill(g.Open(strings.TrimPrefix(link, h.url)), "password", "another long passphrase"), 200, "Ihr neues Passwort ist gesetzt.")
 	})
 }
 

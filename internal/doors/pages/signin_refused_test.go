@@ -16,23 +16,23 @@ import (
 )
 
 func (h *house) give(u id.ID, name string) {
-	h.t.Helper()
+	h.T.Helper()
 	if err := h.Update(ctx, h.c, func(tx *db.Tx) error {
 		return role.Give(ctx, tx, role.Everything(), role.OfUser(u), name, time.Time{})
 	}); err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 }
 
 // refusals are the events of refused sign-ins, newest first.
 func (h *house) refusals() (out []audit.Record) {
-	h.t.Helper()
+	h.T.Helper()
 	if err := h.View(ctx, h.c, func(tx *db.Tx) error {
 		l, err := audit.List(ctx, tx, audit.Filter{Action: "signin.refuse"}, page.First())
 		out = l.Items
 		return err
 	}); err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	return out
 }
@@ -64,33 +64,33 @@ func TestWhoMayNotSignIn(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		says(t, h.guest().signIn("ada@acme.example"), 200, "Hello")
-		says(t, h.guest().signIn("dora@acme.example"), 200, "Hello") // 127.0.0.1 is known
+		says(t, h.guest().SignIn("ada@acme.example"), 200, "Hello")
+		says(t, h.guest().SignIn("dora@acme.example"), 200, "Hello") // 127.0.0.1 is known
 		app := h.application()
 
 		g := h.guest()
-		wrong := g.fill(g.get("/account"), "username", "carl@acme.example", "password", "wrong horse")
-		if strings.Contains(wrong.text(), "does not allow") {
+		wrong := g.Fill(g.Open("/account"), "username", "carl@acme.example", "password", "wrong horse")
+		if strings.Contains(wrong.Text(), "does not allow") {
 			t.Error("a stranger who guesses is told that the account may not sign in")
 		}
-		says(t, g.signIn("carl@acme.example"), 403, "does not allow this sign-in")
+		says(t, g.SignIn("carl@acme.example"), 403, "does not allow this sign-in")
 		if g.session() != nil {
 			t.Error("refused, but signed in")
 		}
-		says(t, g.get("/account"), 200, "Sign in")
+		says(t, g.Open("/account"), 200, "Sign in")
 
 		// From an application, with the way back.
 		h.Clock.Advance(time.Second)
 		flow := g.authorize(app, nil, nil)
-		refused := g.fill(g.get("/signin?flow="+flow), "username", "carl@acme.example", "password", password)
+		refused := g.Fill(g.Open("/signin?flow="+flow), "username", "carl@acme.example", "password", password)
 		says(t, refused, 403, "You cannot sign in to Acme Billing")
 		events := h.refusals()
 		if len(events) != 3 { // a wrong password, and two refusals
 			t.Fatalf("%d refusals are recorded", len(events))
 		}
-		says(t, g.get("/signin?flow="+flow), 403, "You cannot sign in to Acme Billing")
+		says(t, g.Open("/signin?flow="+flow), 403, "You cannot sign in to Acme Billing")
 		for _, path := range []string{"/signin/consent", "/signin/totp", "/signin/enrol"} {
-			if a := g.post(path, map[string][]string{"flow": {flow}, "decision": {"allow"}, "code": {"123456"}}); g.session() != nil || a.location != "" {
+			if a := g.Post(path, map[string][]string{"flow": {flow}, "decision": {"allow"}, "code": {"123456"}}); g.session() != nil || a.Location != "" {
 				t.Errorf("%s leads on", path)
 			}
 		}
@@ -100,32 +100,32 @@ func TestWhoMayNotSignIn(t *testing.T) {
 		if e := events[0]; e.Target.ID != carl.ID.String() || e.Outcome != audit.Refused || !strings.Contains(string(e.Detail), `"reason":"policy"`) || !strings.Contains(string(e.Detail), app.ID.String()) {
 			t.Errorf("recorded: %+v %s", e, e.Detail)
 		}
-		if _, err := h.finish(flow, g.cookie("browser")); err == nil {
+		if _, err := h.finish(flow, g.Cookie("browser")); err == nil {
 			t.Error("a refused sign-in is finished")
 		}
-		if a := g.fillForm(refused, "/signin/leave"); a.location != h.url+"/oauth2/authorize/continue?flow="+flow {
-			t.Errorf("back to the application: %d %s", a.status, a.location)
+		if a := g.FillForm(refused, "/signin/leave"); a.Location != h.url+"/oauth2/authorize/continue?flow="+flow {
+			t.Errorf("back to the application: %d %s", a.Status, a.Location)
 		}
-		if f, err := h.finish(flow, g.cookie("browser")); err != nil || !f.Denied || !f.Refused || !f.Session.IsZero() {
+		if f, err := h.finish(flow, g.Cookie("browser")); err != nil || !f.Denied || !f.Refused || !f.Session.IsZero() {
 			t.Errorf("finished as %+v, %v", f, err)
 		}
 
 		// Somebody else in the same browser is let in.
 		flow = g.authorize(app, nil, nil)
-		refused = g.fill(g.get("/signin?flow="+flow), "username", "carl@acme.example", "password", password)
-		again := g.fillForm(refused, "/signin/forget")
+		refused = g.Fill(g.Open("/signin?flow="+flow), "username", "carl@acme.example", "password", password)
+		again := g.FillForm(refused, "/signin/forget")
 		says(t, again, 200, "Sign in to Acme Billing")
-		says(t, g.fill(again, "username", "ada@acme.example", "password", password), 200, "Allow Acme Billing")
+		says(t, g.Fill(again, "username", "ada@acme.example", "password", password), 200, "Allow Acme Billing")
 
 		// By group, and only at the account pages.
-		says(t, h.guest().signIn("ines@acme.example"), 403, "You cannot sign in here")
+		says(t, h.guest().SignIn("ines@acme.example"), 403, "You cannot sign in here")
 		g = h.guest()
 		flow = g.authorize(app, nil, nil)
-		says(t, g.fill(g.get("/signin?flow="+flow), "username", "ines@acme.example", "password", password), 200, "Allow Acme Billing")
+		says(t, g.Fill(g.Open("/signin?flow="+flow), "username", "ines@acme.example", "password", password), 200, "Allow Acme Billing")
 
 		// A session from before counts no more for who may not enter; that is recorded too.
 		g = h.guest()
-		says(t, g.signIn("ada@acme.example"), 200, "Hello")
+		says(t, g.SignIn("ada@acme.example"), 200, "Hello")
 		s, err := id.Parse(g.session()["id"].(string))
 		if err != nil {
 			t.Fatal(err)
@@ -135,13 +135,13 @@ func TestWhoMayNotSignIn(t *testing.T) {
 		before := len(h.refusals())
 		flow = g.authorize(app, h.sessionOf(s), nil)
 		for range 2 {
-			says(t, g.get("/signin?flow="+flow), 403, "You cannot sign in to Acme Billing")
+			says(t, g.Open("/signin?flow="+flow), 403, "You cannot sign in to Acme Billing")
 		}
 		if n := len(h.refusals()) - before; n != 1 {
 			t.Errorf("%d refusals are recorded, want 1", n)
 		}
 
-		h.decisions.Close() // writes what waits
+		h.App.Decisions.Close() // writes what waits
 		if err := h.View(ctx, h.c, func(tx *db.Tx) error {
 			l, err := decision.List(ctx, tx, decision.Filter{}, page.First())
 			n := 0
@@ -182,8 +182,8 @@ func TestWhoNeedsASecondFactor(t *testing.T) {
 				h.give(h.person("anna@acme.example").ID, role.UserManager)
 				for login, want := range map[string]string{"ada@acme.example": tt.user, "anna@acme.example": tt.admin} {
 					g := h.guest()
-					if a := g.signIn(login); !strings.Contains(a.text(), want) {
-						t.Errorf("%s: %d %s, want %q", login, a.status, a.text(), want)
+					if a := g.SignIn(login); !strings.Contains(a.Text(), want) {
+						t.Errorf("%s: %d %s, want %q", login, a.Status, a.Text(), want)
 					}
 					if (g.session() != nil) != (want == "Hello") {
 						t.Errorf("%s: session %v", login, g.session())
@@ -209,7 +209,7 @@ func TestHowLongASessionLasts(t *testing.T) {
 		h.give(h.person("anna@acme.example").ID, role.UserManager)
 		for login, want := range map[string]time.Duration{"ada@acme.example": 90 * time.Minute, "anna@acme.example": 30 * time.Minute} {
 			g := h.guest()
-			says(t, g.signIn(login), 200, "Hello")
+			says(t, g.SignIn(login), 200, "Hello")
 			ends, err := time.Parse(time.RFC3339, g.session()["expires_at"].(string))
 			if got := ends.Sub(h.Clock.Now()); err != nil || got.Round(time.Second) != want {
 				t.Errorf("%s: the session lasts %v, want %v (%v)", login, got, want, err)

@@ -18,16 +18,17 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 // enrolled signs login in and sets up an authenticator app on the way, in a browser of its own. It
 // returns the app's key.
 func (h *house) enrolled(login string) string {
-	h.t.Helper()
+	h.T.Helper()
 	g := h.guest()
-	page := g.signIn(login)
-	key := find(h.t, secretRE, page)
-	says(h.t, g.fill(page, "code", h.code(key)), 200, "Save your recovery codes")
+	page := g.SignIn(login)
+	key := page.Find(h.T, secretRE)
+	says(h.T, g.Fill(page, "code", h.code(key)), 200, "Save your recovery codes")
 	h.Clock.Advance(31 * time.Second) // to the next code
 	return key
 }
@@ -35,16 +36,16 @@ func (h *house) enrolled(login string) string {
 // resets are the ways to replace a forgotten password.
 var resets = map[string]func(h *house, u user.User){
 	"owner": func(h *house, u user.User) {
-		h.work()
+		h.Work()
 		g := h.guest()
-		g.fill(g.get("/forgotten"), "email", u.Email)
-		link := h.linkIn(h.work(), u.Email)
-		says(h.t, g.fill(g.get(link), "password", "another long passphrase"), 200, "Your new password is set.")
+		g.Fill(g.Open("/forgotten"), "email", u.Email)
+		link := h.linkIn(h.Work(), u.Email)
+		says(h.T, g.Fill(g.Open(link), "password", "another long passphrase"), 200, "Your new password is set.")
 	},
 	"administrator": func(h *house, u user.User) { // what the management API does
-		phc, err := h.hasher.Hash(ctx, "another long passphrase")
+		phc, err := h.App.Hasher.Hash(ctx, "another long passphrase")
 		if err != nil {
-			h.t.Fatal(err)
+			h.T.Fatal(err)
 		}
 		if err := h.Update(ctx, h.c, func(tx *db.Tx) error {
 			if err := credential.SetPassword(ctx, tx, u.ID, phc); err != nil {
@@ -53,7 +54,7 @@ var resets = map[string]func(h *house, u user.User){
 			_, err := session.RevokeAll(ctx, tx, u.ID, id.ID{}, "credential reset")
 			return err
 		}); err != nil {
-			h.t.Fatal(err)
+			h.T.Fatal(err)
 		}
 	},
 }
@@ -72,15 +73,15 @@ func TestResetVoidsProofs(t *testing.T) {
 					key = h.enrolled(login)
 				}
 				g := h.guest()
-				page := g.signIn(login) // waits for the second factor
+				page := g.SignIn(login) // waits for the second factor
 				if !hasApp {
-					key = find(t, secretRE, page)
+					key = page.Find(t, secretRE)
 				}
 				h.Clock.Advance(time.Second)
 				reset(h, u)
-				after := g.fill(page, "code", h.code(key))
-				if g.session() != nil || !strings.Contains(after.body, `type="password"`) {
-					t.Errorf("%s: the old password still counts: %d %s", login, after.status, after.text())
+				after := g.Fill(page, "code", h.code(key))
+				if g.session() != nil || !strings.Contains(after.Body, `type="password"`) {
+					t.Errorf("%s: the old password still counts: %d %s", login, after.Status, after.Text())
 				}
 			}
 		}
@@ -105,8 +106,8 @@ func TestStepsReadTheFlowOnce(t *testing.T) {
 		h.person("ada@acme.example")
 		key := h.enrolled("ada@acme.example")
 		app := h.application()
-		policies := &counting{Policies: h.engine.Policies}
-		h.engine.Policies = policies
+		policies := &counting{Policies: h.App.SignIn.Policies}
+		h.App.SignIn.Policies = policies
 		g := h.guest()
 		flow := g.authorize(app, nil, nil)
 		var reads atomic.Int64
@@ -117,7 +118,7 @@ func TestStepsReadTheFlowOnce(t *testing.T) {
 		})
 		// step counts the evaluations and the readings of the flow that an answer takes, with the page
 		// that it leads to.
-		step := func(what string, evaluations, readings int64, do func() answer) answer {
+		step := func(what string, evaluations, readings int64, do func() world.Answer) world.Answer {
 			t.Helper()
 			policies.n.Store(0)
 			reads.Store(0)
@@ -127,14 +128,14 @@ func TestStepsReadTheFlowOnce(t *testing.T) {
 			}
 			return a
 		}
-		form := step("page for the password", 0, 1, func() answer { return g.get("/signin?flow=" + flow) })
-		step("wrong password", 0, 1, func() answer { return g.fill(form, "username", "ada@acme.example", "password", "wrong") })
+		form := step("page for the password", 0, 1, func() world.Answer { return g.Open("/signin?flow=" + flow) })
+		step("wrong password", 0, 1, func() world.Answer { return g.Fill(form, "username", "ada@acme.example", "password", "wrong") })
 		// The page of the next step evaluates them once more.
-		code := step("password and next page", 1+1, 1+1, func() answer {
-			return g.fill(form, "username", "ada@acme.example", "password", password)
+		code := step("password and next page", 1+1, 1+1, func() world.Answer {
+			return g.Fill(form, "username", "ada@acme.example", "password", password)
 		})
-		consent := step("code and next page", 2+1, 1+1, func() answer { return g.fill(code, "code", h.code(key)) })
-		step("consent", 1, 1, func() answer { return g.fillForm(consent, "/signin/consent", "decision", "allow") })
+		consent := step("code and next page", 2+1, 1+1, func() world.Answer { return g.Fill(code, "code", h.code(key)) })
+		step("consent", 1, 1, func() world.Answer { return g.FillForm(consent, "/signin/consent", "decision", "allow") })
 
 		// The same for an account that is known already.
 		sid, err := id.Parse(g.session()["id"].(string))
@@ -142,8 +143,8 @@ func TestStepsReadTheFlowOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		flow = g.authorize(app, h.sessionOf(sid), func(d *signin.Demand) { d.Reauthenticate = true })
-		form = step("page for the password again", 0, 1, func() answer { return g.get("/signin?flow=" + flow) })
-		step("password again and next page", 1+1, 1+1, func() answer { return g.fill(form, "password", password) })
+		form = step("page for the password again", 0, 1, func() world.Answer { return g.Open("/signin?flow=" + flow) })
+		step("password again and next page", 1+1, 1+1, func() world.Answer { return g.Fill(form, "password", password) })
 	})
 }
 
@@ -153,13 +154,13 @@ func TestChangingThePasswordNeedsTheSecondFactor(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		h.person("ada@acme.example")
 		early, g := h.guest(), h.guest()
-		early.signIn("ada@acme.example")
-		form := early.get("/account/password")
-		g.signIn("ada@acme.example")
-		set := g.get("/account/authenticator")
-		says(t, g.fillForm(set, "/account/authenticator", "code", h.code(find(t, secretRE, set))), 200, "Save your recovery codes")
-		after := early.fillForm(form, "/account/password", "current_password", password, "password", "another long passphrase")
+		early.SignIn("ada@acme.example")
+		form := early.Open("/account/password")
+		g.SignIn("ada@acme.example")
+		set := g.Open("/account/authenticator")
+		says(t, g.FillForm(set, "/account/authenticator", "code", h.code(set.Find(t, secretRE))), 200, "Save your recovery codes")
+		after := early.FillForm(form, "/account/password", "current_password", password, "password", "another long passphrase")
 		says(t, after, 200, "Enter the code from your app")
-		says(t, h.guest().signIn("ada@acme.example"), 200, "Enter the code from your app") // with the password of before
+		says(t, h.guest().SignIn("ada@acme.example"), 200, "Enter the code from your app") // with the password of before
 	})
 }
