@@ -118,7 +118,6 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 	decide := pdp.New(pdp.Deps{
 		Access: access.New(checks), Engine: decider, Actions: decider,
 		Principals: principal.New(d, tenant.NewVersions(d), c), Recorder: decisions, Clock: c,
-		AuxData: decider,
 	})
 	return &App{
 		Config: cfg, Log: log, Clock: c, DB: d, Ring: keyRing, Development: development,

@@ -7,28 +7,28 @@ import (
 	"slices"
 )
 
-// claimsRequest is the claims parameter (OpenID Connect Core §5.5): what is wanted in
-// the ID token and what from userinfo, apart from one another.
+// claimsRequest is the claims parameter (OpenID Connect Core §5.5): the claims that the client
+// wants in the ID token, and those from userinfo.
 type claimsRequest struct {
 	IDToken  map[string]claimWish `json:"id_token,omitempty"`
 	Userinfo map[string]claimWish `json:"userinfo,omitempty"`
 }
 
-// claimWish says how one claim is wanted; the zero value is what null stands for.
+// claimWish is how the client wants one claim. Its zero value stands for null.
 type claimWish struct {
 	Essential bool  `json:"essential,omitempty"`
 	Value     any   `json:"value,omitempty"`
 	Values    []any `json:"values,omitempty"`
 }
 
-// maxClaims bounds the claims asked for in each half, and the values of each.
+// maxClaims bounds the claims of each half, and the values of each claim.
 const maxClaims = 64
 
 var errClaims = errors.New("claims must be a JSON object with the members id_token and userinfo, " +
 	"each an object of claim names with null or {essential, value, values} (OpenID Connect Core, section 5.5)")
 
-// parseClaims reads the claims parameter. Members that are not understood are
-// ignored, as the specification asks for.
+// parseClaims reads the claims parameter. It ignores unknown members, as the specification
+// requires.
 func parseClaims(s string) (claimsRequest, error) {
 	if s == "" {
 		return claimsRequest{}, nil
@@ -71,7 +71,7 @@ func wishes(in map[string]*claimWish) (map[string]claimWish, bool) {
 	return out, true
 }
 
-// strings returns the text values that w asks for: value, else values.
+// strings returns the strings in value, or without a value those in values.
 func (w claimWish) strings() []string {
 	all := w.Values
 	if w.Value != nil {
@@ -86,7 +86,7 @@ func (w claimWish) strings() []string {
 	return out
 }
 
-// scopeOfClaim says which scope a claim about the person belongs to.
+// scopeOfClaim maps each claim about the user to its scope.
 var scopeOfClaim = func() map[string]string {
 	m := map[string]string{}
 	for scope, names := range scopeClaims {
@@ -97,8 +97,8 @@ var scopeOfClaim = func() map[string]string {
 	return m
 }()
 
-// within returns c without the claims about the person whose scope is not allowed: the
-// parameter is another way to ask for what scopes stand for (Core §5.5), no way round them.
+// within returns c without the claims about the user whose scope is not allowed. The parameter is
+// another way to request what scopes stand for (Core §5.5), and does not bypass them.
 func (c claimsRequest) within(allowed []string) claimsRequest {
 	for _, half := range []map[string]claimWish{c.IDToken, c.Userinfo} {
 		maps.DeleteFunc(half, func(name string, _ claimWish) bool {
@@ -109,8 +109,8 @@ func (c claimsRequest) within(allowed []string) claimsRequest {
 	return c
 }
 
-// scopes returns the scopes that the claims about the person belong to, sorted: who
-// asks for a claim needs the same consent as who asks for its scope.
+// scopes returns the scopes of the requested claims about the user, sorted. A claim needs the same
+// consent as its scope.
 func (c claimsRequest) scopes() []string {
 	var out []string
 	for _, half := range []map[string]claimWish{c.IDToken, c.Userinfo} {
@@ -124,17 +124,17 @@ func (c claimsRequest) scopes() []string {
 	return out
 }
 
-// subject returns the sub that the claims parameter insists on (Core §5.5.1), or "".
-// ok is false when its two halves insist on different ones, or on one that is no text:
-// nobody can satisfy that.
-func (c claimsRequest) subject() (sub string, ok bool) {
+// subject returns the sub that the claims parameter requires (Core §5.5.1), or "". It returns false
+// if the two halves require different ones, or a value that is not a string: no user can have that.
+func (c claimsRequest) subject() (string, bool) {
+	sub := ""
 	for _, half := range []map[string]claimWish{c.IDToken, c.Userinfo} {
 		w, asked := half["sub"]
 		if !asked || w.Value == nil {
 			continue
 		}
-		s, text := w.Value.(string)
-		if !text || s == "" || sub != "" && s != sub {
+		s, isString := w.Value.(string)
+		if !isString || s == "" || sub != "" && s != sub {
 			return "", false
 		}
 		sub = s

@@ -18,16 +18,14 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// maxAssertionLife bounds how far ahead a client assertion may expire: its jti is
-// remembered that long.
+// maxAssertionLife bounds how far ahead a client assertion may expire. Its jti is stored that long.
 const maxAssertionLife = 10 * time.Minute
 
 // maxJTI bounds the jti of a client assertion, in bytes.
 const maxJTI = 256
 
-// authenticate finds out which client sent a form request, and reads its parameters.
-// It fails with invalid_client in the same way whether the client is unknown, switched
-// off or shows the wrong credential.
+// authenticate returns the client that sent a form request, and its parameters. It fails with the
+// same invalid_client whether the client is unknown, disabled or shows a wrong credential.
 func (d *Door) authenticate(r *http.Request) (*application.Application, params, error) {
 	form, err := web.Form(r)
 	if err != nil {
@@ -49,22 +47,25 @@ func (d *Door) authenticate(r *http.Request) (*application.Application, params, 
 	if err != nil && fault.Of(err) != fault.NotFound {
 		return nil, params{}, err
 	}
-	good := false
+	valid := false
 	if err == nil && app.Status == application.Active {
-		if good, err = d.check(ctx, c, app, shown, web.SiteOf(r).Base); err != nil {
+		if valid, err = d.checkClient(ctx, c, app, shown, web.SiteOf(r).Base); err != nil {
 			return nil, params{}, err
 		}
 	}
-	if !good {
-		return nil, params{}, invalidClient("The client is unknown or switched off, or its authentication is wrong.", shown.method == application.AuthBasic)
+	if !valid {
+		return nil, params{}, invalidClient("The client is unknown or disabled, or its authentication is wrong.",
+			shown.method == application.AuthBasic)
 	}
 	return app, p, nil
 }
 
-// check reports whether a client showed what it was registered with. Basic and post
-// carry the same secret and are as good as one another; every other mixture is refused,
-// so that nobody gets round a key by leaving it out.
-func (d *Door) check(ctx context.Context, c caller.Caller, app *application.Application, shown presented, issuer string) (bool, error) {
+// checkClient reports whether a client authenticated as it was registered. Basic and post carry the
+// same secret and are interchangeable. Every other mixture is refused, so that a client that has a
+// key cannot omit it.
+func (d *Door) checkClient(
+	ctx context.Context, c caller.Caller, app *application.Application, shown presented, issuer string,
+) (bool, error) {
 	switch shown.method {
 	case application.AuthNone:
 		return app.AuthMethod == application.AuthNone, nil
@@ -76,9 +77,11 @@ func (d *Door) check(ctx context.Context, c caller.Caller, app *application.Appl
 	return false, nil
 }
 
-// checkAssertion checks a private_key_jwt (RFC 7523 §3): signed by a key of the client,
-// about itself, for this issuer and nobody else, current, and never seen before.
-func (d *Door) checkAssertion(ctx context.Context, c caller.Caller, app *application.Application, assertion, issuer string) (bool, error) {
+// checkAssertion checks a private_key_jwt (RFC 7523 §3). It is signed by a key of the client, about
+// the client, for this issuer only, current, and used once.
+func (d *Door) checkAssertion(
+	ctx context.Context, c caller.Caller, app *application.Application, assertion, issuer string,
+) (bool, error) {
 	if app.AuthMethod != application.AuthJWT {
 		return false, nil
 	}
@@ -107,7 +110,7 @@ func (d *Door) checkAssertion(ctx context.Context, c caller.Caller, app *applica
 	})
 }
 
-// A client's key set is parsed once for as long as the application stays as it is.
+// keySetKey identifies a parsed key set. It changes with the application.
 type keySetKey struct {
 	app     id.ID
 	updated time.Time
@@ -123,12 +126,12 @@ func (d *Door) keysOf(ctx context.Context, c caller.Caller, app *application.App
 	})
 }
 
-// actorOf is the application as an actor of its own.
+// actorOf returns the caller with the application as its actor.
 func actorOf(c caller.Caller, app *application.Application) caller.Caller {
 	return c.As(caller.Actor{Kind: caller.Application, ID: app.ID, Tenant: c.Tenant, Name: app.Name})
 }
 
-// sentence makes a description of an error.
+// sentence returns the message of err as a sentence.
 func sentence(err error) string {
 	s := err.Error()
 	return string(s[0]-'a'+'A') + s[1:] + "."

@@ -14,7 +14,7 @@ import (
 // assertionType is the only client_assertion_type (RFC 7523 §2.2).
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-// presented is how a client authenticates in one request; nothing is checked yet.
+// presented is how a client authenticates in one request. It is not checked yet.
 type presented struct {
 	method    application.AuthMethod
 	clientID  string
@@ -22,20 +22,23 @@ type presented struct {
 	assertion string        // private_key_jwt
 }
 
-// parseClientAuth finds the one way in which a request authenticates its client. More
-// than one is an error (RFC 6749 §2.3), and so is a client_id that contradicts it.
+// parseClientAuth returns the one way in which a request authenticates its client. A second way is
+// an error (RFC 6749 §2.3), and so is a client_id that contradicts it.
 func parseClientAuth(r *http.Request, p params) (presented, error) {
 	var found []presented
 	basic := r.Header.Get("Authorization")
 	if basic != "" {
 		c, ok := parseBasic(basic)
 		if !ok {
-			return presented{}, invalidClient("The Authorization header must be Basic with the form-encoded client_id and client_secret (RFC 6749, section 2.3.1).", true)
+			return presented{}, invalidClient("The Authorization header must be Basic with the form-encoded client_id "+
+				"and client_secret (RFC 6749, section 2.3.1).", true)
 		}
 		found = append(found, c)
 	}
 	if p.has("client_secret") {
-		found = append(found, presented{method: application.AuthPost, clientID: p.get("client_id"), secret: secret.String(p.get("client_secret"))})
+		found = append(found, presented{
+			method: application.AuthPost, clientID: p.get("client_id"), secret: secret.String(p.get("client_secret")),
+		})
 	}
 	if p.has("client_assertion") || p.has("client_assertion_type") {
 		if p.get("client_assertion_type") != assertionType {
@@ -46,7 +49,7 @@ func parseClientAuth(r *http.Request, p params) (presented, error) {
 		}
 		c := presented{method: application.AuthJWT, clientID: p.get("client_id"), assertion: p.get("client_assertion")}
 		if c.clientID == "" {
-			c.clientID = jose.Peek(c.assertion).Subject // says whose keys to try, nothing more
+			c.clientID = jose.Peek(c.assertion).Subject // only selects the keys to try
 		}
 		found = append(found, c)
 	}
@@ -59,16 +62,17 @@ func parseClientAuth(r *http.Request, p params) (presented, error) {
 	}
 	c := found[0]
 	if c.clientID == "" {
-		return presented{}, invalidClient("The client did not say who it is: client_id is missing.", basic != "")
+		return presented{}, invalidClient("client_id is missing: the request does not name its client.",
+			basic != "")
 	}
 	if id := p.get("client_id"); id != "" && id != c.clientID {
-		return presented{}, invalidRequest("client_id is not the client that authenticates.")
+		return presented{}, invalidRequest("client_id differs from the client that authenticates.")
 	}
 	return c, nil
 }
 
-// parseBasic reads HTTP Basic as OAuth has it: both halves are form-encoded before
-// they are joined (RFC 6749 §2.3.1).
+// parseBasic reads HTTP Basic as OAuth defines it: both halves are form-encoded before they are
+// joined (RFC 6749 §2.3.1).
 func parseBasic(header string) (presented, bool) {
 	scheme, b64, ok := strings.Cut(header, " ")
 	if !ok || !strings.EqualFold(scheme, "Basic") || len(b64) > 2*maxValue {

@@ -10,8 +10,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// metadata is the provider's description of itself: OpenID Connect Discovery §3,
-// RFC 8414 §2, RFC 9207 §3, RP-Initiated Logout §2.1.
+// metadata describes the provider (OpenID Connect Discovery §3, RFC 8414 §2, RFC 9207 §3,
+// RP-Initiated Logout §2.1).
 type metadata struct {
 	Issuer                string                   `json:"issuer"`
 	Authorization         string                   `json:"authorization_endpoint"`
@@ -50,11 +50,16 @@ type metadata struct {
 // describe returns the metadata of an issuer.
 func describe(issuer string) metadata {
 	confidential := []application.AuthMethod{application.AuthBasic, application.AuthPost, application.AuthJWT}
-	anyone := append([]application.AuthMethod{application.AuthNone}, confidential...)
+	all := append([]application.AuthMethod{application.AuthNone}, confidential...)
+	own := []string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"}
 	return metadata{
-		Issuer:        issuer,
-		Authorization: issuer + "/oauth2/authorize", Token: issuer + "/oauth2/token", Userinfo: issuer + "/oauth2/userinfo",
-		JWKS: issuer + "/oauth2/jwks", Introspection: issuer + "/oauth2/introspect", Revocation: issuer + "/oauth2/revoke",
+		Issuer:            issuer,
+		Authorization:     issuer + "/oauth2/authorize",
+		Token:             issuer + "/oauth2/token",
+		Userinfo:          issuer + "/oauth2/userinfo",
+		JWKS:              issuer + "/oauth2/jwks",
+		Introspection:     issuer + "/oauth2/introspect",
+		Revocation:        issuer + "/oauth2/revoke",
 		EndSession:        issuer + "/oauth2/logout",
 		Scopes:            []string{scopeOpenID, scopeProfile, scopeEmail, scopeOffline},
 		ResponseTypes:     []string{"code"},
@@ -63,12 +68,12 @@ func describe(issuer string) metadata {
 		ACRValues:         signin.Classes,
 		SubjectTypes:      []string{"public"},
 		IDTokenAlgs:       jose.Signing,
-		TokenAuth:         anyone,
+		TokenAuth:         all,
 		TokenAuthAlgs:     jose.Verifying,
 		IntrospectionAuth: confidential, IntrospectionAuthAlgs: jose.Verifying,
-		RevocationAuth: anyone, RevocationAuthAlgs: jose.Verifying,
+		RevocationAuth: all, RevocationAuthAlgs: jose.Verifying,
 		ClaimTypes:       []string{"normal"},
-		Claims:           append([]string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"}, userClaimNames...),
+		Claims:           append(own, userClaimNames...),
 		ClaimsParameter:  true,
 		PromptValues:     []string{"none", "login", "consent", "select_account"},
 		ChallengeMethods: []string{"S256"},
@@ -80,7 +85,9 @@ func describe(issuer string) metadata {
 // discovery answers both well-known addresses with the same bytes.
 func (d *Door) discovery(w http.ResponseWriter, r *http.Request) error {
 	issuer := web.SiteOf(r).Base
-	body, err := d.metadata.Get(r.Context(), web.CallerOf(r).Tenant, issuer, func(context.Context) ([]byte, error) { return jsonBody(describe(issuer)), nil })
+	body, err := d.metadata.Get(r.Context(), web.CallerOf(r).Tenant, issuer, func(context.Context) ([]byte, error) {
+		return jsonBody(describe(issuer)), nil
+	})
 	if err != nil {
 		return err
 	}
@@ -88,7 +95,7 @@ func (d *Door) discovery(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// jwks answers the tenant's public keys (RFC 7517 §5).
+// jwks answers the tenant's published keys (RFC 7517 §5).
 func (d *Door) jwks(w http.ResponseWriter, r *http.Request) error {
 	body, err := d.Keys.JWKS(r.Context(), web.CallerOf(r))
 	if err != nil {
@@ -98,8 +105,8 @@ func (d *Door) jwks(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// writePublic answers with what is the same for everybody and may be kept for a while:
-// less than the time a next key is published before it signs.
+// writePublic answers with a body that is the same for every client. Clients may cache it for less
+// time than a next key is published before it signs.
 func writePublic(w http.ResponseWriter, body []byte) {
 	w.Header()["Cache-Control"] = cacheable
 	web.WriteJSON(w, http.StatusOK, body)

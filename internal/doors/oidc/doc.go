@@ -1,18 +1,17 @@
-// Package oidc is the OAuth 2.1 and OpenID Connect door: discovery, authorize,
-// token, userinfo, introspection, revocation, key set and logout, one file each.
+// Package oidc speaks OAuth 2.1 and OpenID Connect: discovery, authorize, token, userinfo,
+// introspection, revocation, key set and logout, one file each. Each grant type has a file
+// (grant_*.go) and a row in grantTypes. The token endpoint and discovery read that table.
 //
-// Most of it is pure: parameters become a validated request, and a validated
-// request becomes either an interaction (iam/signin, whose pages are another door)
-// or a response. What must survive, be used once or be revoked is an intent of
-// iam/grant.
+// Most of it is pure. Parameters become a validated request. A validated request becomes a
+// response, or an interaction of iam/signin whose pages are another door. iam/grant does what must
+// be stored, used once or revoked.
 //
 // Invariants:
-//   - Nothing is redirected before the client and its redirect URI are known to be
-//     good; from then on everything is, errors too, with state and iss. The types
-//     make it so: a redirectError holds a target, and only checkTarget makes one.
-//   - A parameter that comes twice is an error (RFC 6749 §3.1), never the first or
-//     the last of the two.
+//   - The browser is not redirected until the client and its redirect URI are valid. From then on
+//     every answer is a redirect, errors too, with state and iss. The types enforce it: a
+//     redirectError holds a target, and only checkTarget returns one.
+//   - A repeated parameter is an error (RFC 6749 §3.1).
 //   - The issuer is the site's base, byte for byte, wherever it appears.
 //
-// It never checks a password, draws a page or stores anything itself.
+// It never checks a password, renders a page or stores anything itself.
 package oidc

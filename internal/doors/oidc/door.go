@@ -12,26 +12,17 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// Applications finds applications without asking the database each time;
-// application.Directory is one. Both methods answer application.ErrNotFound.
-type Applications interface {
-	ByClientID(ctx context.Context, c caller.Caller, clientID string) (*application.Application, error)
-	ByID(ctx context.Context, c caller.Caller, app id.ID) (*application.Application, error)
-}
-
-// Deps is what the door works with. All fields are required.
+// Deps is what the door needs. All fields are required.
 type Deps struct {
 	DB           *db.DB
-	Applications Applications
+	Applications *application.Directory
 	Access       *access.Guard
 	Keys         *signingkey.Keys
 	Ring         grant.Deriver
@@ -40,15 +31,15 @@ type Deps struct {
 	SignIn       *signin.Engine
 }
 
-// Door answers the endpoints. It is safe for concurrent use.
+// Door answers the endpoints of OAuth and OpenID Connect. It is safe for concurrent use.
 type Door struct {
 	Deps
 	verifier *grant.Verifier
-	metadata *cache.Cache[string, []byte] // issuer → rendered metadata
+	metadata *cache.Cache[string, []byte] // by issuer, as JSON
 	clients  *cache.Cache[keySetKey, jose.Set]
 }
 
-// cacheSize bounds what is kept rendered or parsed: a few kilobytes an entry.
+// cacheSize is the number of entries in each cache. An entry has a few kilobytes.
 const cacheSize = 4096
 
 // New returns the door.
@@ -58,9 +49,8 @@ func New(d Deps) *Door {
 	return &Door{Deps: d, verifier: &grant.Verifier{DB: d.DB, Keys: d.Keys}, metadata: metadata, clients: clients}
 }
 
-// Register adds the door's patterns to the mux of a tenant's base. kit/web brings both
-// well-known forms here: the appended one of OpenID Connect Discovery §4 and the
-// inserted one of RFC 8414 §3.1.
+// Register adds the door's routes below a tenant's base. kit/web maps both well-known forms to
+// them: the appended one of OpenID Connect Discovery §4 and the inserted one of RFC 8414 §3.1.
 func (d *Door) Register(routes *web.Routes) {
 	scripts, programs := routes.Group(web.Script, refuse), routes.Group(web.Program, refuse)
 	landings := routes.Group(web.Landing, refuse)
@@ -84,14 +74,14 @@ func (d *Door) Register(routes *web.Routes) {
 	programs.HandleFunc("POST /oauth2/introspect", d.direct(d.introspect))
 }
 
-// Header values that are the same for every answer are shared; net/http only reads them.
+// Header values that every answer shares. net/http only reads them.
 var (
 	noStore   = []string{"no-store"}
 	noCache   = []string{"no-cache"}
 	cacheable = []string{"public, max-age=300"}
 )
 
-// writeJSON answers with a body that nobody may keep (RFC 6749 §5.1).
+// writeJSON answers with a body that must not be cached (RFC 6749 §5.1).
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	h["Cache-Control"] = noStore
@@ -99,7 +89,7 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	web.WriteJSON(w, status, body)
 }
 
-// direct makes an endpoint that programs call: its errors are JSON.
+// direct returns the handler of an endpoint for programs. Its errors are JSON.
 func (d *Door) direct(fn func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := fn(w, r)
@@ -122,8 +112,8 @@ func (d *Door) direct(fn func(http.ResponseWriter, *http.Request) error) http.Ha
 	}
 }
 
-// browser makes an endpoint that people are sent to: its errors are pages, or go to the
-// redirect URI once that is known to be good.
+// browser returns the handler of an endpoint that users are sent to. Its errors are pages, or go to
+// the redirect URI once that is valid.
 func (d *Door) browser(fn func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := fn(w, r)
@@ -146,8 +136,8 @@ func (d *Door) browser(fn func(http.ResponseWriter, *http.Request) error) http.H
 	}
 }
 
-// atTarget turns an error that is not the request's into one for t: after client and
-// redirect URI are known to be good, everything goes there (RFC 6749 §4.1.2.1).
+// atTarget returns err as an error that is sent to t. Once client and redirect URI are valid, every
+// error goes there (RFC 6749 §4.1.2.1).
 func atTarget(ctx context.Context, t target, err error) error {
 	if err == nil {
 		return nil
@@ -164,6 +154,6 @@ func atTarget(ctx context.Context, t target, err error) error {
 		return t.fail(codeInvalidRequest, "%s", f.Reason)
 	default:
 		web.NoteError(ctx, err)
-		return t.fail(codeServerError, "%s", descriptionServerTrouble)
+		return t.fail(codeServerError, "%s", serverTrouble)
 	}
 }

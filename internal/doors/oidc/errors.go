@@ -13,30 +13,33 @@ import (
 // Error codes of RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7009 §2.2.1, and
 // OpenID Connect Core §3.1.2.6.
 const (
-	codeInvalidRequest       = "invalid_request"
-	codeInvalidClient        = "invalid_client"
-	codeInvalidGrant         = "invalid_grant"
-	codeInvalidScope         = "invalid_scope"
-	codeInvalidToken         = "invalid_token"
-	codeInsufficientScope    = "insufficient_scope"
-	codeUnauthorizedClient   = "unauthorized_client"
-	codeUnsupportedGrant     = "unsupported_grant_type"
-	codeUnsupportedResponse  = "unsupported_response_type"
-	codeAccessDenied         = "access_denied"
-	codeServerError          = "server_error"
-	codeUnavailable          = "temporarily_unavailable"
-	codeLoginRequired        = "login_required"
-	codeConsentRequired      = "consent_required"
-	codeInteractionRequired  = "interaction_required"
-	codeRequestUnsupported   = "request_not_supported"
-	codeRequestURI           = "request_uri_not_supported"
-	codeRegistration         = "registration_not_supported"
-	codeUnmetAuthentication  = "unmet_authentication_requirements"
-	descriptionServerTrouble = "Something went wrong on our side. Try again; if it stays, give the request id to your administrator."
+	codeInvalidRequest      = "invalid_request"
+	codeInvalidClient       = "invalid_client"
+	codeInvalidGrant        = "invalid_grant"
+	codeInvalidScope        = "invalid_scope"
+	codeInvalidToken        = "invalid_token"
+	codeInsufficientScope   = "insufficient_scope"
+	codeUnauthorizedClient  = "unauthorized_client"
+	codeUnsupportedGrant    = "unsupported_grant_type"
+	codeUnsupportedResponse = "unsupported_response_type"
+	codeAccessDenied        = "access_denied"
+	codeServerError         = "server_error"
+	codeUnavailable         = "temporarily_unavailable"
+	codeLoginRequired       = "login_required"
+	codeConsentRequired     = "consent_required"
+	codeInteractionRequired = "interaction_required"
+	codeRequestUnsupported  = "request_not_supported"
+	codeRequestURI          = "request_uri_not_supported"
+	codeRegistration        = "registration_not_supported"
+	codeUnmetAuthentication = "unmet_authentication_requirements"
 )
 
-// pageError is shown to the person in front of the browser, on a page of ours:
-// client or redirect URI are not known to be good, so nothing may be sent there.
+// serverTrouble is the description of server_error.
+const serverTrouble = "Something went wrong on our side. Try again. " +
+	"If it happens again, give the request id to your administrator."
+
+// pageError is shown to the user on a page of ours. The client or the redirect URI is not valid, so
+// nothing may be sent there.
 type pageError struct {
 	status int
 	code   string
@@ -58,7 +61,7 @@ type redirectError struct {
 
 func (e *redirectError) Error() string { return e.code + ": " + e.description }
 
-// fail makes the error that is sent to t.
+// fail returns an error that is sent to t.
 func (t target) fail(code, description string, args ...any) error {
 	return &redirectError{t, code, plainText(fmt.Sprintf(description, args...))}
 }
@@ -73,22 +76,26 @@ type apiError struct {
 
 func (e *apiError) Error() string { return e.code + ": " + e.description }
 
+func badRequest(code, description string) error {
+	return &apiError{status: http.StatusBadRequest, code: code, description: description}
+}
+
 func invalidRequest(description string, args ...any) error {
-	return &apiError{status: http.StatusBadRequest, code: codeInvalidRequest, description: fmt.Sprintf(description, args...)}
+	return badRequest(codeInvalidRequest, fmt.Sprintf(description, args...))
 }
 
 func invalidGrant(description string) error {
-	return &apiError{status: http.StatusBadRequest, code: codeInvalidGrant, description: description}
+	return badRequest(codeInvalidGrant, description)
 }
 
 func invalidScope(description string, args ...any) error {
-	return &apiError{status: http.StatusBadRequest, code: codeInvalidScope, description: fmt.Sprintf(description, args...)}
+	return badRequest(codeInvalidScope, fmt.Sprintf(description, args...))
 }
 
 func tooManyScopes() error { return invalidScope("scope has more than %d entries.", maxScopes) }
 
-// invalidClient is a failed client authentication. A client that tried Basic is
-// challenged to it (RFC 6749 §5.2).
+// invalidClient is a failed client authentication. A client that tried Basic gets a challenge for
+// it (RFC 6749 §5.2).
 func invalidClient(description string, basic bool) error {
 	e := &apiError{status: http.StatusUnauthorized, code: codeInvalidClient, description: description}
 	if basic {
@@ -97,9 +104,9 @@ func invalidClient(description string, basic bool) error {
 	return e
 }
 
-// directCode maps a kind of fault to a status and an error code of the JSON endpoints.
-// The switch is exhaustive over fault.Kinds.
-func directCode(k fault.Kind) (status int, code string) {
+// directCode maps a kind of fault to the status and the error code of the JSON endpoints. The
+// switch is exhaustive over fault.Kinds.
+func directCode(k fault.Kind) (int, string) {
 	switch k {
 	case fault.Invalid, fault.NotFound, fault.Conflict:
 		return http.StatusBadRequest, codeInvalidRequest
@@ -119,7 +126,8 @@ func directCode(k fault.Kind) (status int, code string) {
 
 // refuse answers a request that was refused before an endpoint saw it (RFC 6749 §5.2).
 func refuse(w http.ResponseWriter, r *http.Request, f web.Refusal) {
-	writeJSON(w, f.Status, jsonBody(errorBody{refusalCode(f.Status), plainText(f.Reason), web.RequestIDOf(r.Context())}))
+	body := errorBody{refusalCode(f.Status), plainText(f.Reason), web.RequestIDOf(r.Context())}
+	writeJSON(w, f.Status, jsonBody(body))
 }
 
 // refusalCode returns the closest error code of RFC 6749 §4.1.2.1 and §5.2. A suspended tenant
@@ -134,8 +142,8 @@ func refusalCode(status int) string {
 	return codeInvalidRequest
 }
 
-// plainText makes s fit for error_description, which is printable ASCII without quotes and
-// backslashes (RFC 6749 §4.1.2.1, §5.2): some of it is the request's own words.
+// plainText replaces what error_description may not have: it is printable ASCII without quotes and
+// backslashes (RFC 6749 §4.1.2.1, §5.2). s may quote the request.
 func plainText(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -154,7 +162,7 @@ type errorBody struct {
 	RequestID   string `json:"request_id,omitempty"`
 }
 
-// jsonBody renders v; it is only called with types of this package that always can be.
+// jsonBody returns v as JSON. v is of a type of this package that can always be encoded.
 func jsonBody(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -13,8 +13,7 @@ import (
 // redeemClientCredentials issues a token of its own to a machine application (RFC 6749 §4.4).
 func (d *Door) redeemClientCredentials(r *http.Request, app *application.Application, p params) (issued, error) {
 	if app.Type != application.Machine || app.AuthMethod == application.AuthNone {
-		return issued{}, &apiError{status: http.StatusBadRequest, code: codeUnauthorizedClient,
-			description: "Only machine applications get tokens of their own."}
+		return issued{}, badRequest(codeUnauthorizedClient, "Only machine applications get tokens of their own.")
 	}
 	scopes, err := machineScopes(app, p.get("scope"))
 	if err != nil {

@@ -9,19 +9,19 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 )
 
-// hint is what an id_token_hint tells: about whom, and to whom it was issued.
+// hint is the content of an id_token_hint: its subject, its session and the client it was issued
+// to.
 type hint struct {
 	Subject  string
 	Session  string
 	Audience jose.Audience
 }
 
-// errHint is returned for a text that is not an ID token of ours.
+// errHint is the error for text that is not an ID token of this issuer.
 var errHint = errors.New("not an ID token of this issuer")
 
-// readHint checks the signature and the issuer of an id_token_hint. An expired one is
-// as good as any: it says who was meant, it proves nothing (OpenID Connect Core
-// §3.1.2.1, RP-Initiated Logout §2).
+// readHint checks the signature and the issuer of an id_token_hint. It accepts an expired one: a
+// hint names a user and proves nothing (OpenID Connect Core §3.1.2.1, RP-Initiated Logout §2).
 func (d *Door) readHint(ctx context.Context, c caller.Caller, issuer, token string) (hint, error) {
 	payload, err := d.Keys.Verify(ctx, c, token, []string{jose.TypeJWT})
 	if errors.Is(err, jose.ErrToken) {

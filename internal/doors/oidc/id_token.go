@@ -71,7 +71,7 @@ func (i issued) idToken(accessToken string) (string, error) {
 	return i.id.Sign(all)
 }
 
-// atHash ties the ID token to the access token beside it (Core §3.1.3.6): the left half
+// atHash ties the ID token to the access token issued with it (Core §3.1.3.6). It is the left half
 // of the hash that the signature algorithm uses.
 func atHash(alg jose.Algorithm, accessToken string) string {
 	if alg == jose.EdDSA {
@@ -82,16 +82,16 @@ func atHash(alg jose.Algorithm, accessToken string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }
 
-// userClaimNames are the claims about a person that we can have (Core §5.1).
-var userClaimNames = []string{"name", "given_name", "family_name", "preferred_username", "locale", "updated_at", "email", "email_verified"}
+// userClaimNames are the claims about a user that we support (Core §5.1).
+var userClaimNames = slices.Concat(scopeClaims[scopeProfile], scopeClaims[scopeEmail])
 
-// scopeClaims says which claims a scope stands for (Core §5.4).
+// scopeClaims maps scopes to the claims that they stand for (Core §5.4).
 var scopeClaims = map[string][]string{
 	scopeProfile: {"name", "given_name", "family_name", "preferred_username", "locale", "updated_at"},
 	scopeEmail:   {"email", "email_verified"},
 }
 
-// claimsAbout returns all claims about u that have a value.
+// claimsAbout returns the claims about u that have a value.
 func claimsAbout(u user.User) map[string]any {
 	c := map[string]any{"updated_at": u.UpdatedAt.Unix()}
 	set := func(name, value string) {
@@ -110,7 +110,7 @@ func claimsAbout(u user.User) map[string]any {
 	return c
 }
 
-// claimsOf reads the claims parameter back from where a grant keeps it.
+// claimsOf reads the claims parameter that a grant stores.
 func claimsOf(stored string) (claimsRequest, error) {
 	if stored == "" {
 		return claimsRequest{}, nil

@@ -16,8 +16,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// introspection is the answer of RFC 7662 §2.2. For a token that is not active, not
-// known or not for the caller's eyes, nothing but active=false is said.
+// introspection is the answer of RFC 7662 §2.2. For a token that is inactive, unknown or not
+// visible to the caller it has only active=false.
 type introspection struct {
 	Active    bool          `json:"active"`
 	Scope     string        `json:"scope,omitempty"`
@@ -38,10 +38,9 @@ type introspection struct {
 
 var inactive = jsonBody(introspection{})
 
-// introspect tells a confidential client about a token. Who may know what: an
-// application about its own tokens; a machine application, as the resource server that
-// it is, about every access token of its tenant, whose audience is the tenant. A web
-// application is not told about another's.
+// introspect describes a token to a confidential client. An application sees its own tokens. A
+// machine application is a resource server, so it sees every access token of its tenant, whose
+// audience is the tenant. A web application does not see another's tokens.
 func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 	app, p, err := d.authenticate(r)
 	if err != nil {
@@ -74,8 +73,8 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// findToken finds an active token of any kind. It needs no token_type_hint, because a token says
-// itself what it is.
+// findToken returns an active token of any kind. A token names its own kind, so token_type_hint is
+// not needed.
 func (d *Door) findToken(ctx context.Context, c caller.Caller, issuer, token string) (grant.Token, error) {
 	if secret.HasKind(token, secret.RefreshToken) {
 		return db.Read(ctx, d.DB, c, func(tx *db.Tx) (grant.Token, error) { return grant.Refresh(ctx, tx, token) })
@@ -83,7 +82,9 @@ func (d *Door) findToken(ctx context.Context, c caller.Caller, issuer, token str
 	return d.verifier.Verify(ctx, c, issuer, token)
 }
 
-func (d *Door) describeToken(ctx context.Context, c caller.Caller, issuer string, t grant.Token, refresh bool) ([]byte, error) {
+func (d *Door) describeToken(
+	ctx context.Context, c caller.Caller, issuer string, t grant.Token, refresh bool,
+) ([]byte, error) {
 	of, err := d.Applications.ByID(ctx, c, t.Application)
 	if fault.Of(err) == fault.NotFound || err == nil && of.Status != application.Active {
 		return inactive, nil

@@ -19,15 +19,15 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// Where the pages door takes over.
+// Paths of the pages door, and the one to which it returns.
 const (
 	signoutPath        = "/signout"
 	signedOutPath      = "/signedout"
 	logoutContinuePath = "/oauth2/logout/continue"
 )
 
-// ending is a validated logout request (RP-Initiated Logout §2). It is stored in the
-// flow when the person has to confirm.
+// ending is a validated logout request (RP-Initiated Logout §2). A flow stores it while the user
+// confirms.
 type ending struct {
 	Return string   `json:"return,omitempty"` // a registered post_logout_redirect_uri with its state, or ""
 	Name   string   `json:"name,omitempty"`   // the application's, for the page
@@ -46,8 +46,8 @@ func (d *Door) logout(w http.ResponseWriter, r *http.Request) error {
 	return d.logoutWith(w, r, p)
 }
 
-// logoutPost answers one by POST: like authorizePost, by asking the browser to come
-// again with its cookies.
+// logoutPost answers a logout request by POST. Like authorizePost, it sends the browser to the same
+// request by GET, with its cookies.
 func (d *Door) logoutPost(w http.ResponseWriter, r *http.Request) error {
 	form, err := web.Form(r)
 	if err != nil {
@@ -76,12 +76,11 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 	})
 	switch {
 	case errors.Is(err, session.ErrNone):
-		return d.ended(w, r, e) // nobody is signed in: there is nothing to confirm
+		return d.ended(w, r, e) // without a session there is nothing to confirm
 	case err != nil:
 		return err
 	case e.hinted && (e.hint.Session == s.ID.String() || e.hint.Session == "" && e.hint.Subject == s.User.String()):
-		// The hint names this very session: the application that asks is one the person
-		// signed in to with it.
+		// The hint names this session: the user signed in to this application with it.
 		if err := d.end(ctx, c, s); err != nil {
 			return err
 		}
@@ -111,12 +110,12 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 	return nil
 }
 
-// parseLogout validates a logout request. Its errors are pages: a redirect URI that is
-// not known to be good is never followed (RP-Initiated Logout §3).
+// parseLogout validates a logout request. Its errors are pages, because a redirect URI that is not
+// validated is never followed (RP-Initiated Logout §3).
 func (d *Door) parseLogout(ctx context.Context, c caller.Caller, issuer string, p params) (ending, error) {
 	var e ending
 	if p.repeated != "" {
-		return e, onPage("oauth.repeated", "The application sent %s more than once. Tell whoever runs it.", p.repeated)
+		return e, onPage("oauth.repeated", "The application sent %s more than once. Tell its operator.", p.repeated)
 	}
 	clientID := p.get("client_id")
 	if token := p.get("id_token_hint"); token != "" {
@@ -124,9 +123,10 @@ func (d *Door) parseLogout(ctx context.Context, c caller.Caller, issuer string, 
 		if err != nil && !errors.Is(err, errHint) {
 			return e, err
 		}
-		if err == nil { // a hint that is none is as if it had not been sent: the person is asked
+		if err == nil { // an invalid hint is ignored: the user has to confirm
 			if clientID != "" && !slices.Contains(h.Audience, clientID) {
-				return e, onPage("oauth.hint_mismatch", "The application asked to sign out with somebody else's ID token. Tell whoever runs it.")
+				return e, onPage("oauth.hint_mismatch",
+					"The application sent an ID token that belongs to another application. Tell its operator.")
 			}
 			if clientID == "" && len(h.Audience) == 1 {
 				clientID = h.Audience[0]
@@ -136,7 +136,7 @@ func (d *Door) parseLogout(ctx context.Context, c caller.Caller, issuer string, 
 	}
 	var err error
 	if e.Locale, err = words(p.get("ui_locales"), maxLocales); err != nil {
-		return e, onPage("oauth.malformed", "The application sent too many ui_locales. Tell whoever runs it.")
+		return e, onPage("oauth.malformed", "The application sent too many ui_locales. Tell its operator.")
 	}
 	var app *application.Application
 	if clientID != "" {
@@ -155,7 +155,9 @@ func (d *Door) parseLogout(ctx context.Context, c caller.Caller, issuer string, 
 		return e, nil
 	}
 	if app == nil || !app.MatchesPostLogout(uri) {
-		return e, onPage("oauth.post_logout_redirect_uri_unknown", "The address that the application wants to return to after signing out is not registered for it. You are still signed in. Tell whoever runs the application.")
+		return e, onPage("oauth.post_logout_redirect_uri_unknown", "The address to which the application returns "+
+			"after sign-out is not registered for it. You are still signed in. "+
+			"Tell the operator of the application.")
 	}
 	e.Return = uri
 	if state := p.get("state"); state != "" {
@@ -168,17 +170,18 @@ func (d *Door) parseLogout(ctx context.Context, c caller.Caller, issuer string, 
 	return e, nil
 }
 
-// end ends the session; one that has ended meanwhile is no error.
+// end ends the session. A session that has already ended is fine.
 func (d *Door) end(ctx context.Context, c caller.Caller, s session.Session) error {
-	err := d.DB.Update(ctx, c.As(s.Actor(c.Tenant)), func(tx *db.Tx) error { return session.Revoke(ctx, tx, s.ID, "signout") })
+	err := d.DB.Update(ctx, c.As(s.Actor(c.Tenant)), func(tx *db.Tx) error {
+		return session.Revoke(ctx, tx, s.ID, "signout")
+	})
 	if errors.Is(err, session.ErrNotFound) {
 		return nil
 	}
 	return err
 }
 
-// ended sends the browser, signed out by now, to where the application wants it, or to
-// our own page.
+// ended sends a browser that is signed out to the address of the application, or to our own page.
 func (d *Door) ended(w http.ResponseWriter, r *http.Request, e ending) error {
 	web.ClearCookie(w, r, session.Cookie)
 	w.Header().Set("Referrer-Policy", "no-referrer")
@@ -190,7 +193,7 @@ func (d *Door) ended(w http.ResponseWriter, r *http.Request, e ending) error {
 	return nil
 }
 
-// logoutContinue is where the page sends the browser that asked the person.
+// logoutContinue answers the browser after the user confirmed or refused on the page.
 func (d *Door) logoutContinue(w http.ResponseWriter, r *http.Request) error {
 	ctx, c := r.Context(), web.CallerOf(r)
 	flow, err := flowID(r)
@@ -225,7 +228,7 @@ func (d *Door) logoutContinue(w http.ResponseWriter, r *http.Request) error {
 	if err := json.Unmarshal(f.Request, &e); err != nil {
 		return err
 	}
-	if f.Denied { // the person stays signed in, and the application is not told that they did not
+	if f.Denied { // the user stays signed in, and the application is not told
 		seeOther(w, web.SiteOf(r).Local("/account"))
 		return nil
 	}

@@ -7,35 +7,37 @@ import (
 	"unicode/utf8"
 )
 
-// Limits on what a stranger can send in one request.
+// Limits on the parameters of one request.
 const (
 	maxParams    = 64
-	maxName      = 64
-	maxValue     = 4 << 10
-	maxLongValue = 16 << 10 // for claims, tokens and assertions
+	maxName      = 64       // bytes
+	maxValue     = 4 << 10  // bytes
+	maxLongValue = 16 << 10 // bytes, for longParams
 )
 
-// longParams lists the parameters that may have up to maxLongValue bytes.
-var longParams = map[string]bool{"claims": true, "id_token_hint": true, "client_assertion": true, "token": true, "request": true}
+// longParams are the parameters that may have up to maxLongValue bytes.
+var longParams = map[string]bool{
+	"claims": true, "id_token_hint": true, "client_assertion": true, "token": true, "request": true,
+}
 
-// params are the parameters of one request. Those without a value are left out, as
-// if they had not been sent (RFC 6749 §3.1).
+// params are the parameters of one request. A parameter without a value is treated as not sent
+// (RFC 6749 §3.1).
 type params struct {
 	values map[string]string
-	// repeated is the name of a parameter that came more than once, if one did.
-	// Its value is not in values: whoever asks for it gets nothing.
+	// repeated is the name of a parameter that was sent more than once, or "". It is not in values.
 	repeated string
 }
 
-// get returns the value of name, "" when it was not sent.
+// get returns the value of name, or "" if it was not sent.
 func (p params) get(name string) string { return p.values[name] }
 
 // has reports whether name was sent with a value.
 func (p params) has(name string) bool { return p.values[name] != "" }
 
 var (
-	errMalformed = errors.New("the parameters cannot be decoded: they must be UTF-8, percent-encoded, without control characters")
-	errTooMany   = errors.New("there are too many parameters, or one of them is too long")
+	errMalformed = errors.New("the parameters cannot be decoded: " +
+		"they must be UTF-8, percent-encoded, without control characters")
+	errTooMany = errors.New("there are too many parameters, or one of them is too long")
 )
 
 // parseQuery reads the raw query of a request.
@@ -50,7 +52,7 @@ func parseQuery(raw string) (params, error) {
 	return paramsOf(v)
 }
 
-// paramsOf takes over decoded parameters.
+// paramsOf returns decoded parameters.
 func paramsOf(v url.Values) (params, error) {
 	p := params{values: make(map[string]string, len(v))}
 	n := 0
@@ -87,8 +89,8 @@ func paramsOf(v url.Values) (params, error) {
 	return p, nil
 }
 
-// printable reports whether s is UTF-8 that can be stored, logged and sent in a
-// header. Line breaks and tabs are let through: people format their claims.
+// printable reports whether s is UTF-8 that can be stored, logged and sent in a header. It accepts
+// line breaks and tabs, because clients format the claims parameter.
 func printable(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0x7f {
@@ -98,8 +100,8 @@ func printable(s string) bool {
 	return utf8.ValidString(s)
 }
 
-// words splits a space-delimited parameter (scope, prompt, acr_values, ui_locales),
-// dropping repetitions; at most limit of them.
+// words splits a space-delimited parameter (scope, prompt, acr_values, ui_locales) and drops
+// repetitions. It fails for more than limit words.
 func words(s string, limit int) ([]string, error) {
 	fields := strings.FieldsFunc(s, func(r rune) bool { return r == ' ' })
 	if len(fields) > limit {

@@ -9,15 +9,15 @@ import (
 // challengeLen is the length of an S256 challenge: base64url of 32 bytes.
 const challengeLen = 43
 
-// validChallenge reports whether s can be an S256 code challenge (RFC 7636 §4.2).
+// validChallenge reports whether s has the form of an S256 code challenge (RFC 7636 §4.2).
 func validChallenge(s string) bool {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	return err == nil && len(s) == challengeLen && len(b) == sha256.Size
 }
 
-// verifyChallenge reports whether verifier is what challenge was made from
-// (RFC 7636 §4.6). S256 only: "plain" protects against nobody who sees the request
-// (RFC 9700 §2.1.1).
+// verifyChallenge reports whether challenge is the S256 challenge of verifier (RFC 7636 §4.6).
+// "plain" is not supported: it does not protect against an attacker who sees the request (RFC 9700
+// §2.1.1).
 func verifyChallenge(challenge, verifier string) bool {
 	if len(verifier) < 43 || len(verifier) > 128 {
 		return false

@@ -14,25 +14,24 @@ import (
 const (
 	modeQuery    = "query"
 	modeFormPost = "form_post"
-	// modeFragment is only ever used to refuse a response type whose answers would
-	// come in the fragment (Multiple Response Types §3).
+	// modeFragment is used only to refuse a response type whose answers would be in the fragment
+	// (Multiple Response Types §3).
 	modeFragment = "fragment"
 )
 
-// target is where an authorization response goes: a redirect URI that was found among
-// the application's own. Only checkTarget makes one.
+// target is where an authorization response goes. Its redirect URI is one of the application's own.
+// Only checkTarget returns one.
 type target struct {
 	URI   string `json:"uri"`
 	Mode  string `json:"mode"`
 	State string `json:"state,omitempty"`
 }
 
-// send answers the browser with values, to which state and iss are added (RFC 9207),
-// in the target's response mode.
+// send answers the browser with values, state and iss (RFC 9207), in the target's response mode.
 func (t target) send(w http.ResponseWriter, issuer string, values map[string]string) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer") // the address we come from holds the request
+	h.Set("Referrer-Policy", "no-referrer") // the address of this page holds the request
 	v := url.Values{"iss": {issuer}}
 	for name, value := range values {
 		v.Set(name, value)
@@ -53,8 +52,8 @@ func (t target) send(w http.ResponseWriter, issuer string, values map[string]str
 		for _, name := range names {
 			fields = append(fields, formField{name, v.Get(name)})
 		}
-		// The redirect URI was checked at registration; html/template would put
-		// #ZgotmplZ for the private-use schemes of native applications.
+		// The redirect URI was checked at registration. Without template.URL, html/template would
+		// replace the private-use schemes of native applications by #ZgotmplZ.
 		_ = formPostPage.Execute(w, struct {
 			Action template.URL
 			Fields []formField
@@ -65,7 +64,7 @@ func (t target) send(w http.ResponseWriter, issuer string, values map[string]str
 	}
 }
 
-// location is the redirect URI with v added. Its own query is kept (RFC 6749 §3.1.2).
+// location returns the redirect URI with v added. It keeps its own query (RFC 6749 §3.1.2).
 func (t target) location(v url.Values) string {
 	sep := "?"
 	switch {
@@ -81,14 +80,15 @@ func (t target) location(v url.Values) string {
 
 type formField struct{ Name, Value string }
 
-// formPostScript is the one script of this door; the page works without it by its button.
+// formPostScript is the only script of this door. Without it the page has a button.
 const formPostScript = `document.forms[0].submit()`
 
-// formPostPolicy lets exactly that script run. There is no form-action: browsers hold
-// it against the redirects that follow the post, which are the application's affair.
+// formPostPolicy allows exactly that script. It has no form-action, because browsers apply it to
+// the redirects that follow the post, and those belong to the application.
 var formPostPolicy = func() string {
 	sum := sha256.Sum256([]byte(formPostScript))
-	return "default-src 'none'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-ancestors 'none'; base-uri 'none'"
+	return "default-src 'none'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; frame-ancestors 'none'; base-uri 'none'"
 }()
 
 var formPostPage = template.Must(template.New("form_post").Parse(`<!doctype html>

@@ -94,8 +94,8 @@ func (m mint) issueJWT(at time.Time, g grant.Grant, scopes []string) issued {
 // response signs the tokens and returns the answer of the token endpoint.
 func (i issued) response() (tokenResponse, error) {
 	resp := tokenResponse{
-		AccessToken: i.opaque.Reveal(), TokenType: "Bearer", ExpiresIn: int64(i.app.Lifetimes.AccessToken / time.Second),
-		Scope: joinScopes(i.scopes), RefreshToken: i.refresh.Reveal(),
+		AccessToken: i.opaque.Reveal(), TokenType: "Bearer", Scope: joinScopes(i.scopes),
+		ExpiresIn: int64(i.app.Lifetimes.AccessToken / time.Second), RefreshToken: i.refresh.Reveal(),
 	}
 	var err error
 	if i.access != nil {

@@ -87,7 +87,7 @@ func (s authzenService) auxData(
 		}
 		in.Jwts[name] = auxJWT(j)
 	}
-	return s.d.AuxData.AuxData(ctx, a.caller, in)
+	return s.d.Engine.AuxData(ctx, a.caller, in)
 }
 
 func auxJWT(v *structpb.Value) *requestv1.AuxData_JWT {

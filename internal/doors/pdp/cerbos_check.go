@@ -34,7 +34,7 @@ func (b batch[E]) inputs(ctx context.Context, d *Door, a *requester) ([]*enginev
 	if err := limitResources(len(b.entries)); err != nil {
 		return nil, err
 	}
-	aux, err := d.AuxData.AuxData(ctx, a.caller, b.auxData)
+	aux, err := d.Engine.AuxData(ctx, a.caller, b.auxData)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (s cerbosService) checkResourceSet(
 	if err := limitActions(len(m.Actions)); err != nil {
 		return nil, err
 	}
-	aux, err := s.d.AuxData.AuxData(ctx, a.caller, m.AuxData)
+	aux, err := s.d.Engine.AuxData(ctx, a.caller, m.AuxData)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ func (s cerbosService) planResources(
 	if err := a.validate(m, &m.Principal, func() bool { return goodPlanResources(m) }); err != nil {
 		return nil, err
 	}
-	aux, err := s.d.AuxData.AuxData(ctx, a.caller, m.AuxData)
+	aux, err := s.d.Engine.AuxData(ctx, a.caller, m.AuxData)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func codeOf(k fault.Kind) codes.Code {
 	return codes.Internal
 }
 
-// httpStatus maps the codes that are answered here to statuses, as grpc-gateway does.
+// httpStatus maps gRPC codes to HTTP statuses, as grpc-gateway does.
 func httpStatus(c codes.Code) int {
 	switch c {
 	case codes.InvalidArgument, codes.FailedPrecondition:
@@ -69,15 +69,16 @@ type statusError interface {
 	GRPCStatus() *status.Status
 }
 
-// statusOf is what is answered for an error: a status of ours as it is, a fault by its kind and with its
-// sentence. The cause of anything else goes to the log.
+// statusOf returns the status that answers err. A status stays as it is. A fault has its kind and
+// its sentence. The cause of any other error goes to the log.
 func statusOf(ctx context.Context, err error) *status.Status {
 	if s, ok := errors.AsType[statusError](err); ok {
 		return s.GRPCStatus()
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		web.NoteError(ctx, err)
-		return status.New(codes.DeadlineExceeded, "The answer took too long. Try again, with fewer resources if there are many.")
+		return status.New(codes.DeadlineExceeded,
+			"The answer took too long. Try again, with fewer resources if there are many.")
 	}
 	f := fault.As(err)
 	code := codeOf(f.Kind)

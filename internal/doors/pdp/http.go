@@ -49,8 +49,10 @@ type message[M any] interface {
 }
 
 // post registers an endpoint that reads one message and answers with another.
-func post[M any, Req message[M], Resp proto.Message](d *Door, group *web.Group, path string,
-	read func(body string, m proto.Message) error, fn func(ctx context.Context, a *requester, m Req, size int) (Resp, error)) {
+func post[M any, Req message[M], Resp proto.Message](
+	d *Door, group *web.Group, path string, read func(body string, m proto.Message) error,
+	fn func(ctx context.Context, a *requester, m Req, size int) (Resp, error),
+) {
 	d.handle(group, path, func(ctx context.Context, a *requester, body string) ([]byte, error) {
 		m := Req(new(M))
 		if err := read(body, m); err != nil {
@@ -64,8 +66,10 @@ func post[M any, Req message[M], Resp proto.Message](d *Door, group *web.Group, 
 	})
 }
 
-// handle makes an endpoint that whoever is admitted may post to, and scripts of any origin too.
-func (d *Door) handle(group *web.Group, path string, fn func(ctx context.Context, a *requester, body string) ([]byte, error)) {
+// handle registers an endpoint that admits the token of a request and answers its body.
+func (d *Door) handle(
+	group *web.Group, path string, fn func(ctx context.Context, a *requester, body string) ([]byte, error),
+) {
 	group.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		echoRequestID(w, r)
 		answer, err := func() ([]byte, error) {
@@ -87,7 +91,7 @@ func (d *Door) handle(group *web.Group, path string, fn func(ctx context.Context
 	})
 }
 
-// admitRequest admits an HTTP request below a tenant's base: its token must be of that tenant.
+// admitRequest admits an HTTP request below a tenant's base. Its token must be of that tenant.
 func (d *Door) admitRequest(r *http.Request) (*requester, error) {
 	bearer, ok := access.Bearer(r.Header["Authorization"])
 	if !ok {
@@ -96,22 +100,22 @@ func (d *Door) admitRequest(r *http.Request) (*requester, error) {
 	return d.admit(r.Context(), web.CallerOf(r), web.SiteOf(r), bearer)
 }
 
-// bodyOf reads the body, whose size kit/web limits.
+// bodyOf reads the body. kit/web limits its size.
 func bodyOf(r *http.Request) (string, error) {
 	var b bytes.Buffer
-	// No more is set aside than has come or most requests have: a header costs its sender nothing.
+	// A Content-Length costs its sender nothing, so it reserves no more than most requests need.
 	b.Grow(int(min(max(r.ContentLength, 0), 16<<10)) + bytes.MinRead)
 	_, err := b.ReadFrom(r.Body)
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return "", invalid("The request is larger than we accept.")
 	}
 	if err != nil {
-		return "", invalid("The request's body could not be read to its end.")
+		return "", invalid("The request's body could not be read to the end.")
 	}
 	return b.String(), nil
 }
 
-// answer writes what was answered; with ?pretty indented, as a Cerbos server does.
+// answer writes body. With ?pretty it is indented, as from a Cerbos server.
 func (d *Door) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 	if r.URL.RawQuery != "" {
 		if q, err := url.ParseQuery(r.URL.RawQuery); err == nil && q.Has("pretty") {
@@ -124,8 +128,8 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 	web.WriteJSON(w, http.StatusOK, body)
 }
 
-// echoRequestID gives the client its own X-Request-ID back (AuthZEN 1.0 wants it so). Our own id
-// of the request stays in the log; what a stranger writes never gets there.
+// echoRequestID returns the client's own X-Request-ID, as AuthZEN 1.0 requires. The log has our own
+// id of the request, and never text of the client.
 func echoRequestID(w http.ResponseWriter, r *http.Request) {
 	given := r.Header["X-Request-Id"]
 	if len(given) != 1 || given[0] == "" || len(given[0]) > 128 {

@@ -185,7 +185,7 @@ func newScene(built *world.World) *scene {
 	engine := engine.New(source{compiled, string(keys), w.Clock}, base)
 	w.App.Tenants.Watch(engine.Drop)
 	door := w.App.PDP
-	door.Engine, door.Actions, door.AuxData, door.Recorder = engine, engine, engine, &w.recorded
+	door.Engine, door.Actions, door.Recorder = engine, engine, &w.recorded
 	w.listen()
 	return w
 }
