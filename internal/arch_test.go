@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,12 +16,27 @@ import (
 
 const module = "github.com/gatehouse-iam/gatehouse/"
 
-// The floors, top to bottom, and the order of packages on the two lower ones: a
-// package imports only what stands before it. docs/ARCHITECTURE.md draws this.
-var (
-	kitOrder = []string{"id", "clock", "fault", "caller", "cache", "secret", "db", "batch", "job", "page", "filter", "web", "api", "mail", "config", "jose"}
-	iamOrder = []string{"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "session", "signingkey", "grant", "engine", "compiler", "policy", "principal", "decision", "access", "signin"}
-)
+// floors are the parts of the tree, from the lowest: a package imports only what stands before it.
+// A floor with an order has its packages in that order. docs/ARCHITECTURE.md draws this.
+var floors = []struct {
+	dir   string
+	order []string // nil: the packages of the floor import none of each other
+}{
+	{dir: "examples"}, // a client of ours, which imports nothing of ours
+	{dir: "migrations"},
+	{dir: "policies"},
+	{dir: "internal/kit", order: []string{"id", "clock", "fault", "caller", "cache", "secret", "db", "batch", "job", "page", "filter", "web", "api", "mail", "config", "jose"}},
+	{dir: "internal/iam", order: []string{
+		"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "session", "signingkey",
+		"grant", "engine", "compiler", "policy", "principal", "decision", "access", "signin",
+	}},
+	{dir: "internal/doors"},
+	{dir: "internal/app"},
+	{dir: "cmd"},
+}
+
+// trials test or measure the whole program. They import anything, and only tests import them.
+var trials = []string{"internal", "internal/testkit", "internal/bench", "internal/e2e", "internal/parity"}
 
 // onlyIn names packages that one place alone may import, and why.
 var onlyIn = map[string]struct {
@@ -88,75 +104,94 @@ func imports(f *ast.File) (out []string) {
 	return out
 }
 
-// place says which floor a package is on, and its rank there.
+// within reports whether dir is floor or below it.
+func within(dir, floor string) bool { return dir == floor || strings.HasPrefix(dir, floor+"/") }
+
+func trial(dir string) bool {
+	return slices.ContainsFunc(trials, func(t string) bool { return dir == t || t != "internal" && within(dir, t) })
+}
+
+// place returns the floor of a directory and its rank there. A directory below a package has the
+// package's rank. known is false for a directory without a place.
 func place(dir string) (floor, rank int, known bool) {
-	parts := strings.Split(dir, "/")
-	if len(parts) >= 3 && parts[0] == "internal" {
-		switch parts[1] {
-		case "kit":
-			r := slices.Index(kitOrder, parts[2])
-			return 0, r, r >= 0
-		case "iam":
-			r := slices.Index(iamOrder, parts[2])
-			return 1, r, r >= 0
-		case "doors":
-			return 2, 0, true
+	floor = slices.IndexFunc(floors, func(f struct {
+		dir   string
+		order []string
+	}) bool {
+		return within(dir, f.dir)
+	})
+	if floor < 0 {
+		return 0, 0, false
+	}
+	f := floors[floor]
+	if f.order == nil {
+		return floor, 0, true
+	}
+	name, _, _ := strings.Cut(strings.TrimPrefix(dir, f.dir+"/"), "/")
+	rank = slices.Index(f.order, name)
+	return floor, rank, rank >= 0
+}
+
+// packageOf returns the directory on a floor that dir is, or is below: "internal/doors/pdp" for
+// "internal/doors/pdp/wire".
+func packageOf(dir string, floor int) string {
+	f := floors[floor].dir
+	name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(dir, f), "/"), "/")
+	return f + "/" + name
+}
+
+func TestEveryDirectoryHasAPlace(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range sources(t) {
+		if _, _, known := place(s.dir); !known && !trial(s.dir) && !seen[s.dir] {
+			seen[s.dir] = true
+			t.Errorf("%s has no place: give it one in floors or trials of internal/arch_test.go", s.dir)
 		}
 	}
-	switch {
-	case dir == "internal/app" || strings.HasPrefix(dir, "internal/app/"):
-		return 3, 0, true
-	case strings.HasPrefix(dir, "cmd/"):
-		return 4, 0, true
+	for _, f := range floors {
+		for _, name := range f.order {
+			if _, err := os.Stat("../" + f.dir + "/" + name); err != nil {
+				t.Errorf("%s/%s has a place and does not exist", f.dir, name)
+			}
+		}
 	}
-	return -1, 0, false
 }
 
 func TestImportsGoDown(t *testing.T) {
 	for _, s := range sources(t) {
-		if s.test || s.dir == "internal" {
+		if s.test || trial(s.dir) {
 			continue
 		}
 		floor, rank, known := place(s.dir)
-		if strings.HasPrefix(s.dir, "internal/kit/") || strings.HasPrefix(s.dir, "internal/iam/") {
-			if !known {
-				t.Errorf("%s: the package has no place in the order of its floor; give it one in internal/arch_test.go", s.dir)
-			}
-		}
 		for _, imp := range imports(s.file) {
 			dir, own := strings.CutPrefix(imp, module)
 			if !own {
 				continue
 			}
-			if strings.HasPrefix(dir, "internal/testkit") && !strings.HasPrefix(s.dir, "internal/testkit") && !strings.Contains(s.dir, "bench") && !strings.Contains(s.dir, "e2e") {
-				t.Errorf("%s imports %s: testkit is for tests", s.path, dir)
-			}
-			if !known {
-				continue
+			if trial(dir) {
+				t.Errorf("%s imports %s: it is for tests", s.path, dir)
 			}
 			f, r, ok := place(dir)
-			if !ok || dir == s.dir || strings.HasPrefix(dir, s.dir+"/") {
-				continue
+			if !known || !ok {
+				continue // TestEveryDirectoryHasAPlace says so
 			}
+			mine, theirs := packageOf(s.dir, floor), packageOf(dir, f)
 			switch {
-			case f > floor:
+			case f > floor || mine == theirs && dir != s.dir && within(s.dir, dir):
 				t.Errorf("%s imports %s: an arrow going up", s.path, dir)
-			case f == floor && floor == 2 && !sameDoor(s.dir, dir):
-				t.Errorf("%s imports %s: doors never import doors", s.path, dir)
-			case f == floor && floor < 2 && r > rank:
+			case f < floor || mine == theirs:
+			case floors[floor].order == nil:
+				t.Errorf("%s imports %s: packages of %s never import each other", s.path, dir, floors[floor].dir)
+			case r > rank:
 				t.Errorf("%s imports %s: it stands later on the same floor", s.path, dir)
 			}
 		}
 	}
 }
 
-func sameDoor(a, b string) bool {
-	return strings.Split(a, "/")[2] == strings.Split(b, "/")[2]
-}
-
 func TestOneWayToSQLAndToKeys(t *testing.T) {
 	for _, s := range sources(t) {
-		if s.test || s.dir == "internal" {
+		if s.test {
 			continue
 		}
 		for _, imp := range imports(s.file) {
@@ -174,7 +209,7 @@ func TestOneWayToSQLAndToKeys(t *testing.T) {
 
 func TestCallersAreMadeInFewPlaces(t *testing.T) {
 	for _, s := range sources(t) {
-		if s.test || makesCallers[s.dir] != "" || strings.HasPrefix(s.dir, "internal/testkit") {
+		if s.test || makesCallers[s.dir] != "" || within(s.dir, "internal/testkit") {
 			continue
 		}
 		ast.Inspect(s.file, func(n ast.Node) bool {

@@ -72,9 +72,7 @@ func (e *Eraser) Run(ctx context.Context, c caller.Caller, payload []byte) error
 				return job.Again(0)
 			}
 			n, err := db.Write(ctx, e.DB, victim, func(tx *db.Tx) (int64, error) {
-				// The mark is the licence to erase: without it nothing is touched.
-				marked, err := db.List(ctx, tx, scanNumber, `SELECT 1 FROM tenants WHERE id = $1 AND status = 'deleting'`)
-				if err != nil || len(marked) == 0 {
+				if ok, err := marked(ctx, tx); err != nil || !ok {
 					return 0, err
 				}
 				return db.EraseSome(ctx, tx, t, eraseRows)
@@ -90,19 +88,24 @@ func (e *Eraser) Run(ctx context.Context, c caller.Caller, payload []byte) error
 	return e.last(ctx, c, del)
 }
 
+// marked reports whether the tenant is marked for deletion. Without the mark nothing is erased.
+func marked(ctx context.Context, tx *db.Tx) (bool, error) {
+	rows, err := db.List(ctx, tx, scanNumber, `SELECT 1 FROM tenants WHERE id = $1 AND status = 'deleting'`)
+	return len(rows) > 0, err
+}
+
 // last removes the tenant itself.
 func (e *Eraser) last(ctx context.Context, c caller.Caller, del deletion) error {
 	err := e.DB.System(ctx, c, "the row of a deleted tenant goes", func(st *db.SystemTx) error {
 		tx := st.For(del.Tenant)
-		tx.Later(`UPDATE config_clock SET version = version + 1, tenant_id = $1 WHERE id = 1`)
-		for _, sql := range []string{
-			`DELETE FROM tenant_domains WHERE tenant_id = $1 AND EXISTS (SELECT 1 FROM tenants t WHERE t.id = $1 AND t.status = 'deleting')`,
-			`DELETE FROM job_tenants WHERE tenant_id = $1 AND EXISTS (SELECT 1 FROM tenants t WHERE t.id = $1 AND t.status = 'deleting')`,
-		} {
-			tx.Later(sql)
+		if ok, err := marked(ctx, tx); err != nil || !ok { // gone already: the job ran twice
+			return err
 		}
+		tx.Later(`UPDATE config_clock SET version = version + 1, tenant_id = $1 WHERE id = 1`)
+		tx.Later(`DELETE FROM tenant_domains WHERE tenant_id = $1`)
+		job.Forget(tx)
 		n, err := tx.Exec(ctx, `DELETE FROM tenants WHERE id = $1 AND status = 'deleting'`)
-		if err != nil || n == 0 { // gone already: the job ran twice
+		if err != nil || n == 0 {
 			return err
 		}
 		tx.Changed()

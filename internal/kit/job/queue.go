@@ -96,3 +96,7 @@ func dueJobs(ctx context.Context, tx *db.Tx, now time.Time, limit int) ([]waitin
 		`SELECT id, kind, payload, attempts FROM jobs WHERE tenant_id = $1 AND failed_at IS NULL AND due_at <= $2
 			ORDER BY due_at, id LIMIT $3`, now, limit)
 }
+
+// Forget removes the note that leads workers to a tenant's jobs. The tenant has none any longer: it
+// is being deleted.
+func Forget(tx *db.Tx) { tx.Later(`DELETE FROM job_tenants WHERE tenant_id = $1`) }
