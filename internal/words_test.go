@@ -29,12 +29,9 @@ const (
 // notSwept lists the packages and pages whose words still await a sweep. The list only shrinks:
 // sweep a package, run its subtest, remove its line.
 var notSwept = []string{
-	"CONTRIBUTING.md",
 	"app",
 	"bench",
 	"docs/ARCHITECTURE.md",
-	"docs/guides/decision-records.md",
-	"docs/guides/principals.md",
 	"docs/roles.md",
 	"doors/admin",
 	"doors/oidc",
