@@ -1,14 +1,14 @@
 # Everything a developer types. `make` alone says what there is.
 #
-#   make run      starts the server and a sample application, on SQLite, with demo tenants
-#   make dev      starts the server, and builds and restarts it when a source file changes
-#   make test     runs every test: both databases, a real browser, foreign clients
-#   make test-fast  runs the tests that need no other program, on SQLite only, in under 90 seconds
-#   make check    runs what CI runs: format, vet, lint, generated files, commit subjects, tests with the race detector
-#   make bench    measures the built binary for docs/benchmarks.md; BENCH=TestDecisions measures decisions only
-#   make generate writes the generated files again
-#   make fuzz     runs every fuzz target for FUZZTIME (10s) each
-#   make modules  installs the packages of e2e/package-lock.json
+#   make run       starts the server and a sample application, on SQLite, with demo tenants
+#   make dev       starts the server, and builds and restarts it when a source file changes
+#   make test      runs every test: both databases, a real browser, foreign clients
+#   make test-fast runs the tests that need no other program, on SQLite only, in under 90 seconds
+#   make check     runs what CI runs: format, vet, lint, generated files, commit subjects, tests with the race detector
+#   make bench     measures the built binary for docs/benchmarks.md; BENCH=TestDecisions measures decisions only
+#   make generate  writes the generated files again
+#   make fuzz      runs every fuzz target for FUZZTIME (10s) each
+#   make modules   installs the packages of e2e/package-lock.json
 #
 # run, test, check and modules install what the machine lacks, or print the command for it: see scripts/setup.
 
@@ -64,6 +64,7 @@ run:
 
 .PHONY: dev
 dev:
+	@scripts/setup run
 	@exec scripts/dev
 
 # ---- proving ------------------------------------------------------------------------------------------------------
@@ -83,6 +84,7 @@ test:
 # by testkit.SkipFast; make test and make check never skip.
 .PHONY: test-fast
 test-fast:
+	@scripts/build $(BUILDFLAGS) $(PACKAGES)
 	$(GO) test -short -vet=off -p $(PARALLEL) -timeout 5m $(TESTFLAGS) $(PACKAGES)
 
 # modernc.org/sqlite is C in Go and keeps its pointers in integers. -race also checks each such conversion (checkptr),

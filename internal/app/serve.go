@@ -74,9 +74,9 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 
 	metrics := web.NewMetrics(registry)
 	limiter := a.limiter(requestsPerAddress, requestsPerAddressBurst)
-	asking := a.limiter(decisionsPerAddress, decisionsPerAddressBurst)
+	frequent := a.limiter(decisionsPerAddress, decisionsPerAddressBurst)
 	public := &web.Server{
-		Name: "public", Address: a.Config.Listen, Handler: a.Handler(hosted, metrics, limiter, asking),
+		Name: "public", Address: a.Config.Listen, Handler: a.Handler(hosted, metrics, limiter, frequent),
 		CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Log: a.Log, Clock: a.Clock,
 	}
 	ops := &web.Server{
@@ -85,7 +85,7 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	}
 	calls := &web.RPC{
 		Address: a.Config.GRPCListen, CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey,
-		Secure: a.Config.PublicURL.Scheme == "https", Proxies: a.proxies(), Limiter: asking, Metrics: metrics,
+		Secure: a.Config.PublicURL.Scheme == "https", Proxies: a.proxies(), Limiter: frequent, Metrics: metrics,
 		Log: a.Log, Lines: a.Lines, Clock: a.Clock,
 	}
 	a.PDP.Serve(calls)
@@ -185,11 +185,11 @@ const (
 )
 
 // Handler returns the handler of the public listener: kit/web around the doors.
-func (a *App) Handler(hosted *pages.Door, metrics *web.Metrics, limiter, asking *web.Limiter) http.Handler {
+func (a *App) Handler(hosted *pages.Door, metrics *web.Metrics, limiter, frequent *web.Limiter) http.Handler {
 	h := &web.Handler{
 		Sites: a.Tenants, PublicURL: a.Config.PublicURL,
 		Tenant: a.doors(hosted), Root: web.NewRoutes(nil),
-		Proxies: a.proxies(), Limiter: limiter, Frequent: asking, Metrics: metrics,
+		Proxies: a.proxies(), Limiter: limiter, Frequent: frequent, Metrics: metrics,
 		Log: a.Log, Lines: a.Lines, Clock: a.Clock,
 	}
 	h.Root.Group(web.Page, nil).HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
