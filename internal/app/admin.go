@@ -108,7 +108,8 @@ func openSignIn(ctx context.Context, tx *db.Tx) error {
 	if len(t.Settings.SignIn.Block)+len(t.Settings.SignIn.SecondFactor) == 0 {
 		return nil
 	}
-	_, err = tenant.Update(ctx, tx, tenant.Patch{Settings: func(s *tenant.Settings) { s.SignIn.Block, s.SignIn.SecondFactor = nil, nil }})
+	open := func(s *tenant.Settings) { s.SignIn.Block, s.SignIn.SecondFactor = nil, nil }
+	_, err = tenant.Update(ctx, tx, tenant.Patch{Settings: open})
 	return err
 }
 
