@@ -31,7 +31,7 @@ type ActorView struct {
 	Kind     string `json:"kind" enum:"anonymous,user,application,system"`
 	ID       string `json:"id,omitempty"`
 	Name     string `json:"name,omitempty"`
-	TenantID string `json:"tenant_id,omitempty" doc:"The actor's own tenant: another one for a platform operator."`
+	TenantID string `json:"tenant_id,omitempty" doc:"The actor's own tenant, which differs for a platform operator."`
 	Via      string `json:"via,omitempty" doc:"The application through which a user acted."`
 }
 
@@ -58,7 +58,7 @@ type listInput struct {
 	api.Page
 	Action  string    `query:"action" maxLength:"100" doc:"An action (user.create), or a noun and a dot (user.) for all its actions."`
 	Actor   string    `query:"actor" format:"uuid" doc:"The id of the user or application that acted."`
-	Target  string    `query:"target" maxLength:"256" doc:"The id of what it was done to."`
+	Target  string    `query:"target" maxLength:"256" doc:"The id of the target."`
 	Outcome string    `query:"outcome" enum:"success,refused,failed"`
 	From    time.Time `query:"from" doc:"The earliest time, inclusive."`
 	To      time.Time `query:"to" doc:"The latest time, exclusive."`

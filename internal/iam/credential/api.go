@@ -64,7 +64,7 @@ type SummaryView struct {
 	PasswordChangedAt *time.Time `json:"password_changed_at,omitempty"`
 	TOTP              bool       `json:"totp" doc:"Whether an authenticator app is set up."`
 	TOTPSince         *time.Time `json:"totp_since,omitempty"`
-	RecoveryCodes     int        `json:"recovery_codes" doc:"How many are unused."`
+	RecoveryCodes     int        `json:"recovery_codes" doc:"The number of unused codes."`
 }
 
 type passwordInput struct {

@@ -23,10 +23,10 @@ type listInput struct {
 	Principal    string    `query:"principal" maxLength:"1024" doc:"The principal's id."`
 	ResourceKind string    `query:"resource_kind" maxLength:"256" doc:"The kind of a resource."`
 	ResourceID   string    `query:"resource_id" maxLength:"1024" doc:"The id of a resource."`
-	Action       string    `query:"action" maxLength:"256" doc:"An action asked for."`
-	Effect       string    `query:"effect" enum:"EFFECT_ALLOW,EFFECT_DENY" doc:"The effect on action, or on any where action is left out."`
+	Action       string    `query:"action" maxLength:"256" doc:"An action of the request."`
+	Effect       string    `query:"effect" enum:"EFFECT_ALLOW,EFFECT_DENY" doc:"The effect on action, or on any action if that is omitted."`
 	Kind         string    `query:"kind" enum:"check,plan,evaluation,signin,admin"`
-	Application  string    `query:"application" format:"uuid" doc:"The id of the application that asked."`
+	Application  string    `query:"application" format:"uuid" doc:"The id of the application that sent the request."`
 	Revision     string    `query:"revision" pattern:"^[0-9]{1,18}$" patternDescription:"a number" doc:"The policy revision that answered."`
 	From         time.Time `query:"from" doc:"The earliest time, inclusive, to the millisecond."`
 	To           time.Time `query:"to" doc:"The latest time, exclusive, to the millisecond."`
@@ -59,14 +59,14 @@ type settingsInput struct {
 
 type explainInput struct {
 	api.ByID
-	Index int `query:"index" minimum:"0" doc:"Which resource of the request, from 0."`
+	Index int `query:"index" minimum:"0" doc:"The index of the resource in the request, from 0."`
 }
 
 type replayInput struct {
 	Body *struct {
-		From    *time.Time `json:"from,omitempty" doc:"The beginning of the period, inclusive; seven days before its end where it is left out."`
-		To      *time.Time `json:"to,omitempty" doc:"The end of the period, exclusive; now where it is left out."`
-		Records *int       `json:"records,omitempty" minimum:"1" maximum:"200000" doc:"How many records are replayed at most, the newest first; 10000 where it is left out. Records that no draft can change are passed over and do not count."`
+		From    *time.Time `json:"from,omitempty" doc:"The beginning of the period, inclusive. Default: seven days before its end."`
+		To      *time.Time `json:"to,omitempty" doc:"The end of the period, exclusive. Default: now."`
+		Records *int       `json:"records,omitempty" minimum:"1" maximum:"200000" doc:"The maximum number of records to replay, the newest first. Default: 10000. Records that no draft can change are skipped and do not count."`
 	}
 }
 
@@ -103,9 +103,9 @@ func Operations(deps Deps) []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/decisions", ID: "list-decisions", Action: "decision.read",
 			Tag: "Decisions", Summary: "List decisions, newest first",
-			Description: "An item is one answer, with the results that the filter is about. A filter on what has no " +
-				"index searches a bounded number of records for each page, so a page may be short, or empty, and " +
-				"still have a `next_cursor`: go on with it."},
+			Description: "An item is one answer, with the results that the filter matches. A filter without an index " +
+				"searches a bounded number of records for each page. So a page may be short or empty and still " +
+				"have a `next_cursor`: continue with it."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *listInput) (page.List[View], error) {
 				f, err := in.filter()
 				if err != nil {
@@ -129,16 +129,16 @@ func Operations(deps Deps) []api.Operation {
 			}),
 		api.Call(api.Op{Method: "GET", Path: "/decisions/{id}/explain", ID: "explain-decision", Action: "decision.read",
 			Tag: "Decisions", Summary: "Explain a decision", AtOnce: atOnce,
-			Description: "Asks again about one resource of the decision, by the policies of its revision, and shows " +
-				"each rule and condition with the values it saw and where they came from."},
+			Description: "Evaluates one resource of the decision again with the policies of its revision. Shows each " +
+				"rule and condition with the values it read and their sources."},
 			deps.explain),
 		api.Call(api.Op{Method: "POST", Path: "/policies/draft/replay", ID: "replay-policy-draft",
 			Action: "policy.replay", Tag: "Policy draft", Summary: "Replay the draft over recorded decisions",
 			AtOnce: atOnce,
-			Description: "Answers the decisions of a period anew by the draft and shows what would be answered " +
-				"otherwise. It ends when it has seen all of them, or after 20 seconds, the given number of records, " +
-				"or 2000 flips: then `complete` is false, and another replay with `to` set to `until` goes on. What " +
-				"would be newly allowed must be acknowledged to publish this version of the draft."},
+			Description: "Answers the decisions of a period again with the draft and shows the changed answers. It " +
+				"ends when it has read all of them, or after 20 seconds, the given number of records, or 2000 " +
+				"flips. Then `complete` is false, and another replay with `to` set to `until` continues. To publish " +
+				"this version of the draft, acknowledge its new ALLOWs."},
 			deps.replay),
 		api.Read(api.Op{Method: "GET", Path: "/policies/draft/replay", ID: "get-policy-draft-replay",
 			Action: "policy.replay", Tag: "Policy draft", Summary: "Get the last replay of the draft as it is"},

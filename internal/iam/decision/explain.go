@@ -17,11 +17,11 @@ import (
 // Explained says how an answer about one resource came about.
 type Explained struct {
 	DecisionID id.ID      `json:"decision_id" format:"uuid"`
-	Revision   int64      `json:"revision" doc:"The policy revision that answered, and that is asked again; 0 is the base policies alone."`
-	Result     ResultView `json:"result" doc:"The answer that was given."`
+	Revision   int64      `json:"revision" doc:"The policy revision that answered, which is evaluated again; 0 is the base policies alone."`
+	Result     ResultView `json:"result" doc:"The recorded answer."`
 	Reason     string     `json:"reason,omitempty" doc:"Why everything was denied without asking a policy. Then there is nothing else to explain."`
-	Same       bool       `json:"same" doc:"Asking again gave the same effects. Where it did not, a note says why that may be."`
-	Notes      []string   `json:"notes,omitempty" doc:"What keeps the explanation from being exact."`
+	Same       bool       `json:"same" doc:"The evaluation gave the same effects again. If it did not, a note says why that may be."`
+	Notes      []string   `json:"notes,omitempty" doc:"Reasons why the explanation may not be exact."`
 	compiler.Explanation
 }
 
@@ -53,7 +53,7 @@ func Explain(ctx context.Context, r Record, index int, files compiler.Files, s e
 	}
 	if r.Oversized {
 		x.Notes = append(x.Notes,
-			"The input was too large to keep and has no attributes here, so conditions may come out otherwise.")
+			"The input was too large to keep and has no attributes here, so conditions may have another result.")
 	}
 	if r.Reason != "" && r.principalKey() != several {
 		x.Same = true
@@ -69,7 +69,7 @@ func Explain(ctx context.Context, r Record, index int, files compiler.Files, s e
 	}
 	if !x.Same && len(x.Notes) == 0 {
 		x.Notes = append(x.Notes,
-			"Asking again gave another answer. The policy looks at the time, or the tenant's settings of the engine "+
+			"The evaluation gave another answer. The policy looks at the time, or the tenant's settings of the engine "+
 				"have changed since.")
 	}
 	for i := range x.Steps {

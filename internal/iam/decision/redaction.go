@@ -22,8 +22,8 @@ const (
 
 // Rule names a value of an input that is not stored as it is.
 type Rule struct {
-	Path string `json:"path" minLength:"1" maxLength:"500" example:"principal.attr.email" doc:"principal.attr.…, resource.attr.… or auxData.jwt.…, down to the attribute. A * stands for every name, \\. for a dot in a name. A list's elements are all looked at."`
-	How  string `json:"how" enum:"drop,hash" doc:"drop leaves the value out; hash keeps a keyed hash of it, which is equal where values are."`
+	Path string `json:"path" minLength:"1" maxLength:"500" example:"principal.attr.email" doc:"principal.attr.…, resource.attr.… or auxData.jwt.…, down to the attribute. A * matches every name, \\. is a dot in a name. The rule applies to all elements of a list."`
+	How  string `json:"how" enum:"drop,hash" doc:"drop omits the value; hash stores a keyed hash of it, which is equal for equal values."`
 }
 
 // The parts of an input that have attributes.

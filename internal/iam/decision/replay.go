@@ -35,19 +35,19 @@ type Report struct {
 	From         time.Time `json:"from"`
 	To           time.Time `json:"to"`
 
-	Complete bool      `json:"complete" doc:"Every record of the period was looked at."`
-	Stopped  string    `json:"stopped,omitempty" enum:"records,time,flips" doc:"Which limit ended the replay before that."`
-	Until    time.Time `json:"until" doc:"How far back it came. Where it is not complete, another replay with this as its to goes on from here."`
+	Complete bool      `json:"complete" doc:"Every record of the period was replayed."`
+	Stopped  string    `json:"stopped,omitempty" enum:"records,time,flips" doc:"The limit that ended the replay."`
+	Until    time.Time `json:"until" doc:"The time that the replay reached. If it is not complete, another replay with this time as its end continues."`
 
-	Records      int          `json:"records" doc:"Records looked at, the newest first."`
-	Replayed     int          `json:"replayed" doc:"Records that the draft answered anew."`
+	Records      int          `json:"records" doc:"The number of records read, the newest first."`
+	Replayed     int          `json:"replayed" doc:"The number of records that the draft answered."`
 	Unaffected   int          `json:"unaffected" doc:"Records that no draft can change: of kinds that belong to Gatehouse, or whose principal was refused before a policy was asked. They do not count towards the limit of records."`
-	Unreplayable []UnableView `json:"unreplayable" doc:"Records that cannot be answered anew, by reason."`
+	Unreplayable []UnableView `json:"unreplayable" doc:"Records that the draft could not answer, by reason."`
 	Answers      int          `json:"answers" doc:"Answers compared: one for each action on each resource."`
-	NewAllows    []Flip       `json:"new_allows" doc:"What was denied and would be allowed."`
-	NewDenies    []Flip       `json:"new_denies" doc:"What was allowed and would be denied."`
-	ChangedPlans []Flip       `json:"changed_plans" doc:"Plans whose condition would be another one."`
-	Acknowledge  string       `json:"acknowledge,omitempty" doc:"Give this as acknowledged to publish the draft, to say that the new ALLOWs of all its replays are meant."`
+	NewAllows    []Flip       `json:"new_allows" doc:"Answers that were denied and would be allowed."`
+	NewDenies    []Flip       `json:"new_denies" doc:"Answers that were allowed and would be denied."`
+	ChangedPlans []Flip       `json:"changed_plans" doc:"Plans with another condition."`
+	Acknowledge  string       `json:"acknowledge,omitempty" doc:"Send this as acknowledged when you publish the draft, to confirm the new ALLOWs of all its replays."`
 
 	digest string // of NewAllows; "" if there are none
 }

@@ -26,7 +26,7 @@ const (
 // Settings are a tenant's choices about its records.
 type Settings struct {
 	RetentionDays int    `json:"retention_days" minimum:"1" maximum:"400" doc:"How many days decision and access records are kept."`
-	Redaction     []Rule `json:"redaction" maxItems:"50" doc:"Attributes that are not stored as they are. It counts for decisions from now on, within a second."`
+	Redaction     []Rule `json:"redaction" maxItems:"50" doc:"Attributes that are redacted. A change applies to new decisions, within a second."`
 }
 
 // Retention returns how long records are kept.

@@ -16,19 +16,19 @@ type View struct {
 	ID              id.ID         `json:"id" format:"uuid" doc:"The call id of the answer (cerbosCallId)."`
 	At              time.Time     `json:"at"`
 	Kind            string        `json:"kind" enum:"check,plan,evaluation,signin,admin"`
-	Actor           ActorView     `json:"actor" doc:"Who asked."`
-	ApplicationID   string        `json:"application_id,omitempty" doc:"The application that asked, or through which a user did."`
+	Actor           ActorView     `json:"actor" doc:"The actor that sent the request."`
+	ApplicationID   string        `json:"application_id,omitempty" doc:"The application that sent the request, or through which a user did."`
 	RequestID       string        `json:"request_id,omitempty" doc:"Ties the record to the answer and the server's log."`
 	CallerRequestID string        `json:"caller_request_id,omitempty" doc:"The requestId of the body."`
 	Revision        int64         `json:"revision" doc:"The policy revision that answered; 0 is the base policies alone."`
 	TookMicros      int64         `json:"took_us" doc:"How long the answer took, in microseconds."`
 	PrincipalMode   string        `json:"principal_mode,omitempty" enum:"asserted,directory"`
 	Reason          string        `json:"reason,omitempty" doc:"Why everything was denied without asking a policy." example:"principal.suspended"`
-	Principal       PrincipalView `json:"principal" doc:"About whom was asked; where it was about several, the first, and each result has its own."`
-	Results         []ResultView  `json:"results" doc:"One per resource; in a list, those that the filter is about."`
+	Principal       PrincipalView `json:"principal" doc:"The principal of the request. If there are several it is the first, and each result has its own."`
+	Results         []ResultView  `json:"results" doc:"One per resource; in a list, only those that the filter matches."`
 	Plan            *PlanView     `json:"plan,omitempty"`
 	AuxData         any           `json:"aux_data,omitempty" doc:"The claims of the request's JWT; only when one decision is fetched."`
-	Redacted        []string      `json:"redacted,omitempty" doc:"The redaction rules that took something away. What needs it cannot be explained or replayed exactly."`
+	Redacted        []string      `json:"redacted,omitempty" doc:"The redaction rules that removed a value. Policies that read it cannot be explained or replayed exactly."`
 	Oversized       bool          `json:"oversized,omitempty" doc:"The input was too large to keep: it has no attributes."`
 }
 
@@ -37,7 +37,7 @@ type ActorView struct {
 	Kind     string `json:"kind" enum:"anonymous,user,application,system"`
 	ID       string `json:"id,omitempty"`
 	Name     string `json:"name,omitempty"`
-	TenantID string `json:"tenant_id,omitempty" doc:"The actor's own tenant, where it is another one."`
+	TenantID string `json:"tenant_id,omitempty" doc:"The actor's own tenant, if it is another one."`
 }
 
 // PrincipalView is the principal of the request.
@@ -60,8 +60,8 @@ type ResourceView struct {
 
 // ResultView is the answer about one resource.
 type ResultView struct {
-	Index                 int            `json:"index" doc:"The place of the resource in the request, from 0."`
-	Principal             *PrincipalView `json:"principal,omitempty" doc:"Where the request was about several principals."`
+	Index                 int            `json:"index" doc:"The index of the resource in the request, from 0."`
+	Principal             *PrincipalView `json:"principal,omitempty" doc:"If the request was about several principals."`
 	Resource              ResourceView   `json:"resource"`
 	Actions               []ActionView   `json:"actions"`
 	EffectiveDerivedRoles []string       `json:"effective_derived_roles,omitempty"`
