@@ -32,8 +32,9 @@ func Both(t *testing.T, fn func(t *testing.T, d *Database)) {
 // BothDSN is Both for tests that open the database themselves: fn gets the DSN of a migrated one.
 func BothDSN(t *testing.T, fn func(t *testing.T, dsn string)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { fn(t, SQLite(t)) })
-	t.Run("postgres", func(t *testing.T) { fn(t, Postgres(t)) })
+	// Each run owns its database, so that the two share the processors.
+	t.Run("sqlite", func(t *testing.T) { t.Parallel(); fn(t, SQLite(t)) })
+	t.Run("postgres", func(t *testing.T) { t.Parallel(); fn(t, Postgres(t)) })
 }
 
 // SQLite returns the path of a new, migrated SQLite file.
