@@ -24,16 +24,23 @@ func TestADecisionIsRecordedExplainedAndReplayed(t *testing.T) {
 		client, secret := w.Machine("acme", role.Owner, application.JWT)
 		token := w.Token("acme", client, secret)
 		albums := func(condition string) []byte {
-			return []byte("apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: album\n  version: default\n  rules:\n    - name: view-rule\n      actions: [view]\n      effect: EFFECT_ALLOW\n      roles: [user]\n      condition: {match: {expr: " + condition + "}}\n")
+			return []byte("apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: album\n  version: default\n  " +
+				"rules:\n    - name: view-rule\n      actions: [view]\n      effect: EFFECT_ALLOW\n      roles: " +
+				"[user]\n      condition: {match: {expr: " + condition + "}}\n")
 		}
 		w.Publish(token, "acme", compiler.Files{"album.yaml": albums("R.attr.public == true")})
 
-		shop := w.Must(token, "POST", "acme", "/applications", map[string]any{"name": "Shop", "type": "machine", "principal_mode": "asserted", "scopes": []string{"gatehouse:decide"}})
+		shop := w.Must(token, "POST", "acme", "/applications",
+			map[string]any{"name": "Shop", "type": "machine", "principal_mode": "asserted",
+				"scopes": []string{"gatehouse:decide"}})
 		decide := w.Token("acme", shop["client_id"].(string), shop["client_secret"].(string))
 		check := func(album string, public bool) (callID, effect string) {
 			t.Helper()
-			body, _ := json.Marshal(map[string]any{"requestId": "r1", "principal": map[string]any{"id": "ada", "roles": []string{"user"}},
-				"resources": []any{map[string]any{"actions": []string{"view"}, "resource": map[string]any{"kind": "album", "id": album, "attr": map[string]any{"public": public, "owner": "ada"}}}}})
+			body, _ := json.Marshal(map[string]any{"requestId": "r1",
+				"principal": map[string]any{"id": "ada", "roles": []string{"user"}},
+				"resources": []any{map[string]any{"actions": []string{"view"},
+					"resource": map[string]any{"kind": "album", "id": album,
+						"attr": map[string]any{"public": public, "owner": "ada"}}}}})
 			r, _ := http.NewRequest("POST", w.Origin+"/t/acme/api/check/resources", bytes.NewReader(body))
 			r.Header.Set("Authorization", "Bearer "+decide)
 			r.Header.Set("Content-Type", "application/json")
@@ -52,9 +59,13 @@ func TestADecisionIsRecordedExplainedAndReplayed(t *testing.T) {
 		if effect != "EFFECT_ALLOW" {
 			t.Fatal(effect)
 		}
-		testkit.Eventually(t, "the records are written", func() bool { return w.Call(token, "GET", "acme", "/decisions/"+hers, nil).Status == 200 })
-		l := w.Must(token, "GET", "acme", "/decisions?effect=EFFECT_DENY&resource_kind=album&principal=ada", nil)["items"].([]any)
-		if len(l) != 1 || l[0].(map[string]any)["id"] != denied || l[0].(map[string]any)["application_id"] != shop["id"] || l[0].(map[string]any)["revision"] != 1.0 {
+		testkit.Eventually(t, "the records are written", func() bool {
+			return w.Call(token, "GET", "acme", "/decisions/"+hers, nil).Status == 200
+		})
+		l := w.Must(token, "GET", "acme", "/decisions?effect=EFFECT_DENY&resource_kind=album&principal=ada",
+			nil)["items"].([]any)
+		if len(l) != 1 || l[0].(map[string]any)["id"] != denied ||
+			l[0].(map[string]any)["application_id"] != shop["id"] || l[0].(map[string]any)["revision"] != 1.0 {
 			t.Errorf("denied decisions: %v", l)
 		}
 
@@ -62,7 +73,8 @@ func TestADecisionIsRecordedExplainedAndReplayed(t *testing.T) {
 		if x.Status != 200 {
 			t.Fatalf("explain: %d %s", x.Status, x.Body)
 		}
-		for _, want := range []string{`"R.attr.public == true"`, `"view-rule"`, `{"path":"request.resource.attr.public","value":false,"source":"body"}`, `"same":true`} {
+		for _, want := range []string{`"R.attr.public == true"`, `"view-rule"`,
+			`{"path":"request.resource.attr.public","value":false,"source":"body"}`, `"same":true`} {
 			if !strings.Contains(x.Body, want) {
 				t.Errorf("the explanation does not say %s: %s", want, x.Body)
 			}
@@ -74,7 +86,8 @@ func TestADecisionIsRecordedExplainedAndReplayed(t *testing.T) {
 		w.Clock.Advance(time.Minute) // a replay takes what is older than itself, by the time in the records' ids
 
 		// A draft that denies what was allowed and allows what was denied.
-		r, _ := http.NewRequest("PUT", w.Origin+"/t/acme/api/v1/policies/draft/files/album.yaml", bytes.NewReader(albums("R.attr.public == false")))
+		r, _ := http.NewRequest("PUT", w.Origin+"/t/acme/api/v1/policies/draft/files/album.yaml",
+			bytes.NewReader(albums("R.attr.public == false")))
 		r.Header.Set("Authorization", "Bearer "+token)
 		r.Header.Set("Content-Type", "application/yaml")
 		if got := w.Send(r); got.Status != 200 {
@@ -86,7 +99,8 @@ func TestADecisionIsRecordedExplainedAndReplayed(t *testing.T) {
 		for _, body := range []any{nil, map[string]any{"records": 10}} {
 			report := w.Must(token, "POST", "acme", "/policies/draft/replay", body)
 			allows, denies := report["new_allows"].([]any), report["new_denies"].([]any)
-			if len(allows) != 1 || allows[0].(map[string]any)["resource_id"] != "a1" || len(denies) != 1 || denies[0].(map[string]any)["resource_id"] != "a2" || report["complete"] != true {
+			if len(allows) != 1 || allows[0].(map[string]any)["resource_id"] != "a1" || len(denies) != 1 ||
+				denies[0].(map[string]any)["resource_id"] != "a2" || report["complete"] != true {
 				t.Errorf("replay: %v", report)
 			}
 		}
@@ -106,7 +120,8 @@ func TestADecisionIsRecordedExplainedAndReplayed(t *testing.T) {
 		if got := publish(report["acknowledge"]); got.Status > 299 {
 			t.Fatalf("publish, acknowledged: %d %s", got.Status, got.Body)
 		}
-		if events := w.Must(token, "GET", "acme", "/audit-events?action=policy.replay", nil)["items"].([]any); len(events) != 2 {
+		if events := w.Must(token, "GET", "acme", "/audit-events?action=policy.replay",
+			nil)["items"].([]any); len(events) != 2 {
 			t.Errorf("%d events of replays", len(events))
 		}
 	})

@@ -51,18 +51,22 @@ func TestATenantsLife(t *testing.T) {
 
 		w.Must(operator, "PATCH", "platform", path, map[string]any{"status": "suspended"})
 		for kind, token := range map[string]string{"opaque": opaque, "JWT": jwt} {
-			if got := w.Call(token, "GET", "acme", "/users", nil); got.Status != 403 || got.JSON(t)["code"] != "tenant.suspended" {
+			if got := w.Call(token, "GET", "acme", "/users", nil); got.Status != 403 ||
+				got.JSON(t)["code"] != "tenant.suspended" {
 				t.Errorf("suspended, %s token: %d %s", kind, got.Status, got.Body)
 			}
 		}
-		if got := w.Form("acme", "/oauth2/token", acme.client, acme.secret, map[string][]string{"grant_type": {"client_credentials"}}); got.Status != 403 || got.JSON(t)["error"] != "temporarily_unavailable" {
+		if got := w.Form("acme", "/oauth2/token", acme.client, acme.secret,
+			map[string][]string{"grant_type": {"client_credentials"}}); got.Status != 403 ||
+			got.JSON(t)["error"] != "temporarily_unavailable" {
 			t.Errorf("suspended, token endpoint: %d %s", got.Status, got.Body)
 		}
 		w.Must(operator, "PATCH", "platform", path, map[string]any{"status": "active"})
 		if got := w.Call(opaque, "GET", "acme", "/users", nil); got.Status != 200 {
 			t.Errorf("resumed: %d %s", got.Status, got.Body)
 		}
-		if got := w.Call(operator, "DELETE", "platform", "/tenants/"+w.App.Platform.ID.String(), nil); got.Status != 409 {
+		if got := w.Call(operator, "DELETE", "platform", "/tenants/"+w.App.Platform.ID.String(),
+			nil); got.Status != 409 {
 			t.Errorf("the platform deleted itself: %d", got.Status)
 		}
 
@@ -77,7 +81,8 @@ func TestATenantsLife(t *testing.T) {
 			t.Errorf("only %d tables hold anything; the test proves little", filled)
 		}
 		neighbour := rows(w, "globex")
-		if got := w.Call(operator, "DELETE", "platform", path, nil); got.Status != 202 || got.JSON(t)["status"] != "deleting" {
+		if got := w.Call(operator, "DELETE", "platform", path, nil); got.Status != 202 ||
+			got.JSON(t)["status"] != "deleting" {
 			t.Fatalf("delete: %d %s", got.Status, got.Body)
 		}
 		if got := w.Call(opaque, "GET", "acme", "/users", nil); got.Status != 404 {
@@ -85,7 +90,8 @@ func TestATenantsLife(t *testing.T) {
 		}
 		e := &tenant.Eraser{DB: w.DB, Clock: w.Clock}
 		payload := fmt.Appendf(nil, `{"tenant":%q,"slug":"acme"}`, site.Tenant)
-		platform := caller.Caller{Tenant: w.App.Platform.ID, Actor: caller.Actor{Kind: caller.System, Name: tenant.DeleteJob}}
+		platform := caller.Caller{Tenant: w.App.Platform.ID,
+			Actor: caller.Actor{Kind: caller.System, Name: tenant.DeleteJob}}
 		w.App.Records.Close() // its queue may hold records of the tenant, and so may the next one's
 		w.App.Decisions.Close()
 		for err = e.Run(ctx, platform, payload); err != nil && err.Error() == job.Again(time.Second).Error(); {

@@ -23,7 +23,8 @@ func TestOwnersTokensThatAreNotMeantForTheAPI(t *testing.T) {
 			var app application.Application
 			var clientSecret string
 			if err := w.Update(ctx, by, func(tx *db.Tx) error {
-				a, s, err := application.Create(ctx, tx, application.New{Name: "Reports", Type: application.Machine, Scopes: []string{"reports"}, AccessToken: form})
+				a, s, err := application.Create(ctx, tx, application.New{Name: "Reports", Type: application.Machine,
+					Scopes: []string{"reports"}, AccessToken: form})
 				if err != nil {
 					return err
 				}
@@ -33,10 +34,12 @@ func TestOwnersTokensThatAreNotMeantForTheAPI(t *testing.T) {
 				t.Fatal(err)
 			}
 			token := w.Token("acme", app.ClientID, clientSecret)
-			if got := w.Call(token, "GET", "acme", "/users", nil); got.Status != 403 || got.JSON(t)["code"] != "token.scope" {
+			if got := w.Call(token, "GET", "acme", "/users", nil); got.Status != 403 ||
+				got.JSON(t)["code"] != "token.scope" {
 				t.Errorf("%s without the scope: %d %s", form, got.Status, got.Body)
 			}
-			w.Must(operator, "PATCH", "acme", "/applications/"+app.ID.String(), map[string]any{"scopes": []string{"gatehouse:manage"}})
+			w.Must(operator, "PATCH", "acme", "/applications/"+app.ID.String(),
+				map[string]any{"scopes": []string{"gatehouse:manage"}})
 			token = w.Token("acme", app.ClientID, clientSecret)
 			if got := w.Call(token, "GET", "acme", "/users", nil); got.Status != 200 {
 				t.Errorf("%s with the scope: %d %s", form, got.Status, got.Body)
@@ -45,7 +48,8 @@ func TestOwnersTokensThatAreNotMeantForTheAPI(t *testing.T) {
 			if got := w.Call(token, "GET", "acme", "/users", nil); got.Status != 401 {
 				t.Errorf("%s of a disabled application: %d %s", form, got.Status, got.Body)
 			}
-			if got := w.Form("acme", "/oauth2/token", app.ClientID, clientSecret, map[string][]string{"grant_type": {"client_credentials"}}); got.Status != 401 {
+			if got := w.Form("acme", "/oauth2/token", app.ClientID, clientSecret,
+				map[string][]string{"grant_type": {"client_credentials"}}); got.Status != 401 {
 				t.Errorf("a disabled application got a token: %d %s", got.Status, got.Body)
 			}
 		}

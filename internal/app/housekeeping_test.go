@@ -27,12 +27,14 @@ func TestHousekeepingKeepsEachTenantsRetention(t *testing.T) {
 			w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": slug, "name": slug})
 			client, secret := w.Machine(slug, role.Owner, "jwt")
 			tokens[slug] = w.Token(slug, client, secret)
-			w.Must(tokens[slug], "PUT", slug, "/decision-settings", map[string]any{"retention_days": days, "redaction": []any{}})
+			w.Must(tokens[slug], "PUT", slug, "/decision-settings",
+				map[string]any{"retention_days": days, "redaction": []any{}})
 			by := w.By(slug)
 			for _, age := range []int{1, 6, 8, 60, 100} {
 				at := w.Clock.Now().Add(-time.Duration(age) * 24 * time.Hour)
 				w.App.Decisions.Record(by, decision.Decision{ID: id.At(at), Kind: decision.Check,
-					Inputs: []*enginev1.CheckInput{{Principal: &enginev1.Principal{Id: "ada"}, Resource: &enginev1.Resource{Kind: "document", Id: "d1"}, Actions: []string{"read"}}}})
+					Inputs: []*enginev1.CheckInput{{Principal: &enginev1.Principal{Id: "ada"},
+						Resource: &enginev1.Resource{Kind: "document", Id: "d1"}, Actions: []string{"read"}}}})
 				if err := w.Update(ctx, by, func(tx *db.Tx) error {
 					tx.Later(`INSERT INTO access_records (tenant_id, at, id, action, actor_kind) VALUES ($1, $2, $3, 'token.issue', 'system')`, at, id.At(at))
 					return nil
@@ -46,7 +48,9 @@ func TestHousekeepingKeepsEachTenantsRetention(t *testing.T) {
 			t.Helper()
 			return len(itemsOf(t, w.Must(tokens[slug], "GET", slug, "/decisions?kind=check&limit=200", nil), "id"))
 		}
-		testkit.Eventually(t, "the records are written", func() bool { return checks("acme") == 5 && checks("globex") == 5 })
+		testkit.Eventually(t, "the records are written", func() bool {
+			return checks("acme") == 5 && checks("globex") == 5
+		})
 		if err := w.App.Housekeep(ctx); err == nil || err.Error() != job.Again(app.HousekeepingEvery).Error() {
 			t.Fatalf("a round ended with %v", err)
 		}

@@ -61,7 +61,8 @@ func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
 				if code, _ := p["code"].(string); !stableCode.MatchString(code) || !strings.HasSuffix(detail, ".") {
 					t.Errorf("%s %s, %s: no code and sentence in %s", op.method, op.path, what, got.Body)
 				}
-				if strings.Contains(got.Body, ".go:") || strings.Contains(got.Body, "SQL") || strings.Contains(got.Body, "pq:") {
+				if strings.Contains(got.Body, ".go:") || strings.Contains(got.Body, "SQL") ||
+					strings.Contains(got.Body, "pq:") {
 					t.Errorf("%s %s, %s: insides are shown: %s", op.method, op.path, what, got.Body)
 				}
 			}
@@ -70,8 +71,11 @@ func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
 			check("a NUL in the query", base+path+"?cursor=%00", "", "")
 			check("bad UTF-8 in the query", base+path+"?cursor=%ff", "", "")
 			if strings.Contains(op.path, "{id}") {
-				for _, bad := range []string{"x", "00000000-0000-0000-0000-000000000000", "%00", "%ff", "..%2f..", strings.Repeat("a", 3000), "'%20OR%201=1--"} {
-					check("the id "+bad[:min(len(bad), 20)], base+strings.ReplaceAll(strings.ReplaceAll(op.path, "{id}", bad), "{role}", "auditor"), "application/json", "{}")
+				for _, bad := range []string{"x", "00000000-0000-0000-0000-000000000000", "%00", "%ff", "..%2f..",
+					strings.Repeat("a", 3000), "'%20OR%201=1--"} {
+					check("the id "+bad[:min(len(bad), 20)],
+						base+strings.ReplaceAll(strings.ReplaceAll(op.path, "{id}", bad), "{role}",
+							"auditor"), "application/json", "{}")
 				}
 			}
 			// A file of policies may be any text.
@@ -87,7 +91,8 @@ func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
 				check("a broken content type", base+path, ";;;", `{"surprise":1}`)
 			}
 			if op.method == "GET" && !strings.Contains(op.path, "{") && strings.Contains(string(doc), "cursor") {
-				for _, q := range []string{"limit=0", "limit=201", "limit=-1", "limit=1e9", "limit=x", "limit=1&limit=2", "cursor=x", "cursor=" + strings.Repeat("A", 300)} {
+				for _, q := range []string{"limit=0", "limit=201", "limit=-1", "limit=1e9", "limit=x",
+					"limit=1&limit=2", "cursor=x", "cursor=" + strings.Repeat("A", 300)} {
 					check(q, base+path+"?"+q, "", "")
 				}
 			}
@@ -96,7 +101,8 @@ func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
 			t.Errorf("only %d requests were tried", tried)
 		}
 		for table, n := range rows(w, "acme") {
-			// Those two are written later, by their recorders; and a malformed request of somebody who may is a decision that was made.
+			// Those two are written later, by their recorders; and a malformed request of somebody
+			// who may is a decision that was made.
 			later := table == "access_records" || table == "decisions"
 			if !later && n != before[table] {
 				t.Errorf("%s has %d rows after refused requests, had %d", table, n, before[table])
@@ -121,8 +127,10 @@ func TestBadFieldsAreNamed(t *testing.T) {
 		{"platform", "/tenants", map[string]any{"slug": "Not A Slug", "name": "x"}, "slug"},
 		{"platform", "/tenants", map[string]any{"slug": "x", "name": long}, "name"},
 		{"platform", "/tenants", map[string]any{"slug": "x", "name": "a\nb"}, "name"},
-		{"platform", "/tenants", map[string]any{"slug": "x", "name": "x", "settings": map[string]any{"accent": "red"}}, "settings.accent"},
-		{"platform", "/tenants", map[string]any{"slug": "x", "name": "x", "settings": map[string]any{"logo_url": "javascript:alert(1)"}}, "settings.logo_url"},
+		{"platform", "/tenants", map[string]any{"slug": "x", "name": "x",
+			"settings": map[string]any{"accent": "red"}}, "settings.accent"},
+		{"platform", "/tenants", map[string]any{"slug": "x", "name": "x",
+			"settings": map[string]any{"logo_url": "javascript:alert(1)"}}, "settings.logo_url"},
 		{"acme", "/users", map[string]any{"email": "nobody"}, "email"},
 		{"acme", "/users", map[string]any{"email": long + "@example.com"}, "email"},
 		{"acme", "/users", map[string]any{"email": "a@example.com", "given_name": long}, "given_name"},
@@ -134,8 +142,10 @@ func TestBadFieldsAreNamed(t *testing.T) {
 		{"acme", "/applications", map[string]any{"name": "x", "type": "web"}, "redirect_uris"},
 		{"acme", "/applications", map[string]any{"name": "x", "type": "web", "redirect_uris": []string{"https://a.example/#x"}}, "redirect_uris[0]"},
 		{"acme", "/applications", map[string]any{"name": "x", "type": "web", "redirect_uris": []string{"https://a.example/", "http://a.example/"}}, "redirect_uris[1]"},
-		{"acme", "/applications", map[string]any{"name": "x", "type": "spa", "redirect_uris": []string{"com.example:/x"}}, "redirect_uris[0]"},
-		{"acme", "/applications", map[string]any{"name": "x", "type": "machine", "jwks": map[string]any{"keys": 1}, "auth_method": "private_key_jwt"}, "jwks"},
+		{"acme", "/applications", map[string]any{"name": "x", "type": "spa",
+			"redirect_uris": []string{"com.example:/x"}}, "redirect_uris[0]"},
+		{"acme", "/applications", map[string]any{"name": "x", "type": "machine", "jwks": map[string]any{"keys": 1},
+			"auth_method": "private_key_jwt"}, "jwks"},
 	} {
 		got := w.Call(operator, "POST", c.tenant, c.path, c.body)
 		if got.Status != 400 {

@@ -31,11 +31,13 @@ func TestPolicyCommands(t *testing.T) {
 	if err := os.WriteFile(secretFile, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	environ := []string{"GATEHOUSE_URL=" + w.Origin + "/t/acme/", "GATEHOUSE_CLIENT_ID=" + client, "GATEHOUSE_CLIENT_SECRET_FILE=" + secretFile}
+	environ := []string{"GATEHOUSE_URL=" + w.Origin + "/t/acme/", "GATEHOUSE_CLIENT_ID=" + client,
+		"GATEHOUSE_CLIENT_SECRET_FILE=" + secretFile}
 	run := func(code int, want string, args ...string) {
 		t.Helper()
 		var out bytes.Buffer
-		if got := app.Main(append([]string{"policy"}, args...), environ, &out, &out); got != code || !strings.Contains(out.String(), want) {
+		if got := app.Main(append([]string{"policy"}, args...), environ, &out, &out); got != code ||
+			!strings.Contains(out.String(), want) {
 			t.Errorf("policy %s: %d, want %d with %q\n%s", strings.Join(args, " "), got, code, want, out.String())
 		}
 	}

@@ -31,18 +31,23 @@ func TestARoleLimitedToAnApplication(t *testing.T) {
 	world.Both(t, func(t *testing.T, w *world.World) {
 		operator := w.Operator()
 		w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
-		billing := w.Must(operator, "POST", "acme", "/applications", map[string]any{"name": "Billing", "type": "machine"})["id"].(string)
-		wiki := w.Must(operator, "POST", "acme", "/applications", map[string]any{"name": "Wiki", "type": "machine"})["id"].(string)
+		billing := w.Must(operator, "POST", "acme", "/applications",
+			map[string]any{"name": "Billing", "type": "machine"})["id"].(string)
+		wiki := w.Must(operator, "POST", "acme", "/applications",
+			map[string]any{"name": "Wiki", "type": "machine"})["id"].(string)
 		actions := []string{"application.read", "application.update"}
 		limits := map[string]any{"applications": []string{billing}}
-		made := w.Must(operator, "POST", "acme", "/roles", map[string]any{"name": "billing-team", "actions": actions, "limits": limits})
+		made := w.Must(operator, "POST", "acme", "/roles",
+			map[string]any{"name": "billing-team", "actions": actions, "limits": limits})
 		if diff := cmp.Diff(map[string]any{"applications": []any{billing}}, made["limits"]); diff != "" {
 			t.Error(diff)
 		}
-		w.Must(operator, "POST", "acme", "/roles", map[string]any{"name": "granter", "actions": []string{"role.grant", "role.read", "role.update", "role.create"}})
+		w.Must(operator, "POST", "acme", "/roles", map[string]any{"name": "granter",
+			"actions": []string{"role.grant", "role.read", "role.update", "role.create"}})
 		team := w.Holder("acme", "billing-team")
 
-		if diff := cmp.Diff([]string{billing}, itemsOf(t, w.Must(team, "GET", "acme", "/applications", nil), "id")); diff != "" {
+		if diff := cmp.Diff([]string{billing}, itemsOf(t, w.Must(team, "GET", "acme", "/applications", nil),
+			"id")); diff != "" {
 			t.Errorf("the list: %s", diff)
 		}
 		for name, c := range map[string]struct {
@@ -66,7 +71,8 @@ func TestARoleLimitedToAnApplication(t *testing.T) {
 			}
 		}
 		// Everybody else sees all of them, or none.
-		if got := itemsOf(t, w.Must(w.Holder("acme", role.Developer), "GET", "acme", "/applications?limit=200", nil), "id"); len(got) < 4 {
+		if got := itemsOf(t, w.Must(w.Holder("acme", role.Developer), "GET", "acme", "/applications?limit=200", nil),
+			"id"); len(got) < 4 {
 			t.Errorf("a developer sees %d applications", len(got))
 		}
 		if got := w.Call(w.Holder("acme", role.UserManager), "GET", "acme", "/applications", nil); got.Status != 403 {
@@ -80,7 +86,8 @@ func TestARoleLimitedToAnApplication(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return role.Give(context.Background(), tx, role.Everything(), role.OfApplication(a.ID), "granter", time.Time{})
+			return role.Give(context.Background(), tx, role.Everything(), role.OfApplication(a.ID), "granter",
+				time.Time{})
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -90,12 +97,17 @@ func TestARoleLimitedToAnApplication(t *testing.T) {
 			body         any
 			want         int
 		}{
-			"the role without its limit": {"PATCH", "/roles/billing-team", map[string]any{"limits": map[string]any{}}, 403},
-			"another limit":              {"PATCH", "/roles/billing-team", map[string]any{"limits": map[string]any{"applications": []string{billing, wiki}}}, 403},
-			"a role without a limit":     {"POST", "/roles", map[string]any{"name": "wide", "actions": actions}, 403},
-			"a role as narrow":           {"POST", "/roles", map[string]any{"name": "narrow", "actions": actions, "limits": limits}, 200},
-			"developer":                  {"POST", "/applications/" + wiki + "/roles", map[string]any{"role": "developer"}, 403},
-			"its own role":               {"POST", "/applications/" + wiki + "/roles", map[string]any{"role": "billing-team"}, 200},
+			"the role without its limit": {"PATCH", "/roles/billing-team", map[string]any{"limits": map[string]any{}},
+				403},
+			"another limit": {"PATCH", "/roles/billing-team",
+				map[string]any{"limits": map[string]any{"applications": []string{billing, wiki}}}, 403},
+			"a role without a limit": {"POST", "/roles", map[string]any{"name": "wide", "actions": actions}, 403},
+			"a role as narrow": {"POST", "/roles",
+				map[string]any{"name": "narrow", "actions": actions, "limits": limits}, 200},
+			"developer": {"POST", "/applications/" + wiki + "/roles",
+				map[string]any{"role": "developer"}, 403},
+			"its own role": {"POST", "/applications/" + wiki + "/roles",
+				map[string]any{"role": "billing-team"}, 200},
 		} {
 			got := w.Call(sly, c.method, "acme", c.path, c.body)
 			if (got.Status/100 == 2) != (c.want == 200) || c.want == 403 && got.Status != 403 {
@@ -104,11 +116,16 @@ func TestARoleLimitedToAnApplication(t *testing.T) {
 		}
 		// What cannot be.
 		for name, body := range map[string]any{
-			"actions about more than one":  map[string]any{"name": "x", "actions": []string{"application.read", "user.read"}, "limits": limits},
-			"creating":                     map[string]any{"name": "x", "actions": []string{"application.create"}, "limits": limits},
-			"no such application":          map[string]any{"name": "x", "actions": actions, "limits": map[string]any{"applications": []string{id.New().String()}}},
-			"no id":                        map[string]any{"name": "x", "actions": actions, "limits": map[string]any{"applications": []string{"billing"}}},
-			"a limit that is none of ours": map[string]any{"name": "x", "actions": actions, "limits": map[string]any{"users": []string{billing}}},
+			"actions about more than one": map[string]any{"name": "x",
+				"actions": []string{"application.read", "user.read"}, "limits": limits},
+			"creating": map[string]any{"name": "x", "actions": []string{"application.create"},
+				"limits": limits},
+			"no such application": map[string]any{"name": "x", "actions": actions,
+				"limits": map[string]any{"applications": []string{id.New().String()}}},
+			"no id": map[string]any{"name": "x", "actions": actions,
+				"limits": map[string]any{"applications": []string{"billing"}}},
+			"a limit that is none of ours": map[string]any{"name": "x", "actions": actions,
+				"limits": map[string]any{"users": []string{billing}}},
 		} {
 			if got := w.Call(operator, "POST", "acme", "/roles", body); got.Status != 400 && got.Status != 422 {
 				t.Errorf("a role with %s: %d %s", name, got.Status, got.Body)
@@ -135,7 +152,8 @@ func TestRefusedCallsAreRecorded(t *testing.T) {
 		auditor := w.Holder("acme", role.Auditor)
 		nobody := id.New().String()
 		for range 20 {
-			if got := w.Call(auditor, "DELETE", "acme", "/users/"+nobody, nil); got.Status != 403 || got.JSON(t)["detail"] != "None of your roles allows user.delete." {
+			if got := w.Call(auditor, "DELETE", "acme", "/users/"+nobody, nil); got.Status != 403 ||
+				got.JSON(t)["detail"] != "None of your roles allows user.delete." {
 				t.Fatalf("%d %s", got.Status, got.Body)
 			}
 		}
@@ -147,7 +165,9 @@ func TestRefusedCallsAreRecorded(t *testing.T) {
 		}
 		first := events[1].(map[string]any)
 		detail := first["detail"].(map[string]any)
-		if first["outcome"] != "refused" || detail["action"] != "user.delete" || detail["operation"] != "delete-user" || first["target"].(map[string]any)["id"] != nobody || first["actor"].(map[string]any)["name"] != "auditor machine" {
+		if first["outcome"] != "refused" || detail["action"] != "user.delete" ||
+			detail["operation"] != "delete-user" || first["target"].(map[string]any)["id"] != nobody ||
+			first["actor"].(map[string]any)["name"] != "auditor machine" {
 			t.Errorf("%v", first)
 		}
 		w.App.Decisions.Close() // writes what waits
@@ -158,18 +178,23 @@ func TestRefusedCallsAreRecorded(t *testing.T) {
 	})
 }
 
-// What is allowed is recorded too, where it was done and with who did it: a read, a list and a change.
+// What is allowed is recorded too, where it was done and with who did it: a read, a list and a
+// change.
 func TestAllowedCallsAreRecorded(t *testing.T) {
 	world.Both(t, func(t *testing.T, w *world.World) {
 		operator := w.Operator()
 		tenants := map[string]string{"platform": w.App.Platform.ID.String()}
 		for _, slug := range []string{"acme", "globex"} {
-			tenants[slug] = w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": slug, "name": slug})["id"].(string)
+			tenants[slug] = w.Must(operator, "POST", "platform", "/tenants",
+				map[string]any{"slug": slug, "name": slug})["id"].(string)
 		}
-		billing := w.Must(operator, "POST", "acme", "/applications", map[string]any{"name": "Billing", "type": "machine"})["id"].(string)
-		w.Must(operator, "POST", "acme", "/roles", map[string]any{"name": "billing-team", "actions": []string{"application.read"}, "limits": map[string]any{"applications": []string{billing}}})
+		billing := w.Must(operator, "POST", "acme", "/applications",
+			map[string]any{"name": "Billing", "type": "machine"})["id"].(string)
+		w.Must(operator, "POST", "acme", "/roles", map[string]any{"name": "billing-team",
+			"actions": []string{"application.read"}, "limits": map[string]any{"applications": []string{billing}}})
 		ada := w.Must(operator, "POST", "acme", "/users", map[string]any{"email": "ada@acme.example"})["id"].(string)
-		owner, team, neighbour := w.Holder("acme", role.Owner), w.Holder("acme", "billing-team"), w.Holder("globex", role.Owner)
+		owner, team, neighbour := w.Holder("acme", role.Owner), w.Holder("acme", "billing-team"), w.Holder("globex",
+			role.Owner)
 
 		w.Must(owner, "GET", "acme", "/users/"+ada, nil)
 		w.Must(owner, "GET", "acme", "/audit-events", nil)
@@ -182,7 +207,8 @@ func TestAllowedCallsAreRecorded(t *testing.T) {
 		list := func(token, slug, query string) []map[string]any {
 			t.Helper()
 			var out []map[string]any
-			for _, i := range w.Must(token, "GET", slug, "/decisions?kind=admin&limit=200&"+query, nil)["items"].([]any) {
+			for _, i := range w.Must(token, "GET", slug, "/decisions?kind=admin&limit=200&"+query,
+				nil)["items"].([]any) {
 				out = append(out, i.(map[string]any))
 			}
 			return out
@@ -197,19 +223,27 @@ func TestAllowedCallsAreRecorded(t *testing.T) {
 			resource     string // of a check
 			filter       string // of a plan
 		}{
-			"a read":                {"owner machine", "resource_kind=gatehouse:user&action=read&resource_id=" + ada, nil, ada, ""},
-			"a list":                {"owner machine", "resource_kind=gatehouse:audit&action=read", nil, tenants["acme"], ""},
-			"a filtered list":       {"owner machine", "resource_kind=gatehouse:application&action=read", nil, "", "KIND_ALWAYS_ALLOWED"},
-			"a part of it":          {"billing-team machine", "resource_kind=gatehouse:application&action=read", nil, "", "KIND_CONDITIONAL"},
-			"a change":              {"owner machine", "resource_kind=gatehouse:user&action=update", nil, ada, ""},
-			"an operator's read":    {"Operator", "resource_kind=gatehouse:user&action=read", tenants["platform"], ada, ""},
-			"an operator's changes": {"Operator", "resource_kind=gatehouse:user&action=create", tenants["platform"], tenants["acme"], ""},
+			"a read": {"owner machine", "resource_kind=gatehouse:user&action=read&resource_id=" + ada,
+				nil, ada, ""},
+			"a list": {"owner machine", "resource_kind=gatehouse:audit&action=read", nil,
+				tenants["acme"], ""},
+			"a filtered list": {"owner machine", "resource_kind=gatehouse:application&action=read", nil, "",
+				"KIND_ALWAYS_ALLOWED"},
+			"a part of it": {"billing-team machine", "resource_kind=gatehouse:application&action=read", nil,
+				"", "KIND_CONDITIONAL"},
+			"a change": {"owner machine", "resource_kind=gatehouse:user&action=update", nil, ada, ""},
+			"an operator's read": {"Operator", "resource_kind=gatehouse:user&action=read", tenants["platform"],
+				ada, ""},
+			"an operator's changes": {"Operator", "resource_kind=gatehouse:user&action=create", tenants["platform"],
+				tenants["acme"], ""},
 		} {
 			found := list(owner, "acme", c.query)
 			if id, ok := ids[c.actor]; ok { // by its id there are no others
 				found = list(owner, "acme", c.query+"&principal="+id)
 			} else {
-				found = slices.DeleteFunc(found, func(d map[string]any) bool { return d["actor"].(map[string]any)["name"] != c.actor })
+				found = slices.DeleteFunc(found, func(d map[string]any) bool {
+					return d["actor"].(map[string]any)["name"] != c.actor
+				})
 			}
 			if len(found) != 1 {
 				t.Errorf("%s: %d records: %v", name, len(found), found)
@@ -217,7 +251,9 @@ func TestAllowedCallsAreRecorded(t *testing.T) {
 			}
 			d := found[0]
 			actor := d["actor"].(map[string]any)
-			if d["kind"] != "admin" || actor["kind"] != "application" || actor["name"] != c.actor || actor["tenant_id"] != c.home || actor["id"] != d["principal"].(map[string]any)["id"] || d["request_id"] == nil {
+			if d["kind"] != "admin" || actor["kind"] != "application" || actor["name"] != c.actor ||
+				actor["tenant_id"] != c.home || actor["id"] != d["principal"].(map[string]any)["id"] ||
+				d["request_id"] == nil {
 				t.Errorf("%s: %v", name, d)
 			}
 			explained := w.Call(owner, "GET", "acme", "/decisions/"+d["id"].(string)+"/explain", nil)
@@ -229,10 +265,12 @@ func TestAllowedCallsAreRecorded(t *testing.T) {
 			}
 			result := d["results"].([]any)[0].(map[string]any)
 			action := result["actions"].([]any)[0].(map[string]any)
-			if result["resource"].(map[string]any)["id"] != c.resource || action["effect"] != "EFFECT_ALLOW" || !strings.HasPrefix(fmt.Sprint(action["policy"]), "resource.gatehouse") {
+			if result["resource"].(map[string]any)["id"] != c.resource || action["effect"] != "EFFECT_ALLOW" ||
+				!strings.HasPrefix(fmt.Sprint(action["policy"]), "resource.gatehouse") {
 				t.Errorf("%s: %v", name, result)
 			}
-			if explained.Status != 200 || explained.JSON(t)["same"] != true || len(explained.JSON(t)["steps"].([]any)) == 0 {
+			if explained.Status != 200 || explained.JSON(t)["same"] != true ||
+				len(explained.JSON(t)["steps"].([]any)) == 0 {
 				t.Errorf("%s, explained: %d %s", name, explained.Status, explained.Body)
 			}
 		}
@@ -259,7 +297,8 @@ func TestSignInRules(t *testing.T) {
 			"block":    []any{map[string]any{"roles": []string{"contractor"}, "network": "unknown"}},
 			"sessions": []any{map[string]any{"network": "unknown", "max_seconds": 3600}},
 		}
-		set := w.Must(operator, "PATCH", "acme", "/settings", map[string]any{"signin": rules})["signin"].(map[string]any)
+		set := w.Must(operator, "PATCH", "acme", "/settings",
+			map[string]any{"signin": rules})["signin"].(map[string]any)
 		if len(set["block"].([]any)) != 1 || len(set["sessions"].([]any)) != 1 {
 			t.Errorf("%v", set)
 		}
@@ -270,11 +309,14 @@ func TestSignInRules(t *testing.T) {
 			"an unknown field":             map[string]any{"block": []any{map[string]any{"users": []string{"x"}}}},
 			"a session of no time":         map[string]any{"sessions": []any{map[string]any{"max_seconds": 0}}},
 		} {
-			if got := w.Call(operator, "PATCH", "acme", "/settings", map[string]any{"signin": bad}); got.Status != 400 && got.Status != 422 {
+			if got := w.Call(operator, "PATCH", "acme", "/settings",
+				map[string]any{"signin": bad}); got.Status != 400 && got.Status != 422 {
 				t.Errorf("%s: %d %s", name, got.Status, got.Body)
 			}
 		}
-		if got := w.Must(operator, "PATCH", "acme", "/settings", map[string]any{"mfa": "required"}); got["mfa"] != "required" || len(got["signin"].(map[string]any)["block"].([]any)) != 1 {
+		if got := w.Must(operator, "PATCH", "acme", "/settings",
+			map[string]any{"mfa": "required"}); got["mfa"] != "required" ||
+			len(got["signin"].(map[string]any)["block"].([]any)) != 1 {
 			t.Errorf("another setting changed the rules: %v", got)
 		}
 		by := w.By("acme")
@@ -285,7 +327,9 @@ func TestSignInRules(t *testing.T) {
 		if set["block"] != nil || set["second_factor"] != nil || len(set["sessions"].([]any)) != 1 {
 			t.Errorf("after the reset: %v", set)
 		}
-		if events := w.Must(operator, "GET", "acme", "/audit-events?action=owner.reset", nil)["items"].([]any); len(events) != 1 || events[0].(map[string]any)["actor"].(map[string]any)["kind"] != "system" {
+		if events := w.Must(operator, "GET", "acme", "/audit-events?action=owner.reset",
+			nil)["items"].([]any); len(events) != 1 ||
+			events[0].(map[string]any)["actor"].(map[string]any)["kind"] != "system" {
 			t.Errorf("%v", events)
 		}
 	})

@@ -87,19 +87,24 @@ func newTwin(w *world.World, operator, slug string) *twin {
 	t := &twin{slug: slug, paths: map[string]string{}}
 	t.client, t.secret = w.Machine(slug, role.Owner, application.Opaque)
 	token := w.Token(slug, t.client, t.secret)
-	user := w.Must(token, "POST", slug, "/users", map[string]any{"email": "ada@" + slug + ".example", "password": "a stapler that is red", "roles": []string{"auditor"}})["id"].(string)
-	app := w.Must(token, "POST", slug, "/applications", map[string]any{"name": "Reports", "type": "machine"})["id"].(string)
+	user := w.Must(token, "POST", slug, "/users",
+		map[string]any{"email": "ada@" + slug + ".example", "password": "a stapler that is red",
+			"roles": []string{"auditor"}})["id"].(string)
+	app := w.Must(token, "POST", slug, "/applications",
+		map[string]any{"name": "Reports", "type": "machine"})["id"].(string)
 	w.Must(token, "POST", slug, "/applications/"+app+"/roles", map[string]any{"role": "auditor"})
 	w.Must(token, "POST", slug, "/roles", map[string]any{"name": "support-" + slug, "actions": []string{"user.read"}})
 	group := w.Must(token, "POST", slug, "/groups", map[string]any{"name": "Finance of " + slug})["id"].(string)
 	w.Must(token, "POST", slug, "/groups/"+group+"/members", map[string]any{"user_id": user})
 	w.Must(token, "POST", slug, "/groups/"+group+"/roles", map[string]any{"role": "auditor"})
-	event := w.Must(token, "GET", slug, "/audit-events?limit=1", nil)["items"].([]any)[0].(map[string]any)["id"].(string)
+	event := w.Must(token, "GET", slug, "/audit-events?limit=1",
+		nil)["items"].([]any)[0].(map[string]any)["id"].(string)
 	by := w.By(slug)
 	uid, _ := id.Parse(user)
 	var sid id.ID
 	err := w.Update(context.Background(), by, func(tx *db.Tx) error {
-		s, _, err := session.Start(context.Background(), tx, session.New{User: uid, AMR: []string{"pwd"}, ACR: signin.OneFactor})
+		s, _, err := session.Start(context.Background(), tx,
+			session.New{User: uid, AMR: []string{"pwd"}, ACR: signin.OneFactor})
 		sid = s.ID
 		return err
 	})
@@ -107,20 +112,27 @@ func newTwin(w *world.World, operator, slug string) *twin {
 		w.T.Fatal(err)
 	}
 	answer := decision.Decision{ID: id.New(), Kind: decision.Check,
-		Inputs: []*enginev1.CheckInput{{Principal: &enginev1.Principal{Id: "ada@" + slug, Roles: []string{"user"}}, Resource: &enginev1.Resource{Kind: "document", Id: "d1"}, Actions: []string{"read"}}}}
+		Inputs: []*enginev1.CheckInput{{Principal: &enginev1.Principal{Id: "ada@" + slug, Roles: []string{"user"}},
+			Resource: &enginev1.Resource{Kind: "document", Id: "d1"}, Actions: []string{"read"}}}}
 	w.App.Decisions.Record(by, answer)
-	testkit.Eventually(w.T, "the records are written", func() bool { return w.Call(token, "GET", slug, "/decisions/"+answer.ID.String(), nil).Status == 200 })
+	testkit.Eventually(w.T, "the records are written", func() bool {
+		return w.Call(token, "GET", slug, "/decisions/"+answer.ID.String(), nil).Status == 200
+	})
 	// The second of three revisions, of which the other tenants have one.
 	revisions, file := 1, "albums-of-"+slug+".yaml"
 	if slug == "acme" {
 		revisions = 3
 	}
 	for n := range revisions {
-		w.Publish(token, slug, compiler.Files{file: []byte("# " + strings.Repeat("again ", n) + "\napiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: album, version: default, rules: [{actions: [view], effect: EFFECT_ALLOW, roles: [user]}]}\n")})
+		w.Publish(token, slug,
+			compiler.Files{file: []byte("# " + strings.Repeat("again ", n) +
+				"\napiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: album, version: default, rules: " +
+				"[{actions: [view], effect: EFFECT_ALLOW, roles: [user]}]}\n")})
 	}
 	t.paths["policies/revisions"], t.paths["policies/draft"] = "2", file
 	t.ids = append(t.ids, file)
-	for noun, things := range map[string]string{"decisions": answer.ID.String(), "users": user, "applications": app, "sessions": sid.String(), "audit-events": event, "roles": "support-" + slug, "groups": group} {
+	for noun, things := range map[string]string{"decisions": answer.ID.String(), "users": user, "applications": app,
+		"sessions": sid.String(), "audit-events": event, "roles": "support-" + slug, "groups": group} {
 		t.paths[noun] = things
 		t.ids = append(t.ids, things)
 	}
@@ -167,7 +179,8 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 		tokenA, tokenB := w.Token(a.slug, a.client, a.secret), w.Token(b.slug, b.client, b.secret)
 		doc := w.Send(must(http.NewRequest("GET", w.Origin+"/t/acme/api/v1/openapi.json", nil))).Body
 		ops := operationsOf(t, doc)
-		// The lists first: what tenant B has asked for by tenant A's ids is in tenant B's own decision records from then on.
+		// The lists first: what tenant B has asked for by tenant A's ids is in tenant B's own
+		// decision records from then on.
 		for _, op := range ops {
 			if op.platform || op.method != "GET" || strings.Contains(op.path, "{") {
 				continue
@@ -183,7 +196,8 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 		for _, op := range ops {
 			name := op.method + " " + op.path
 			if op.platform {
-				if got := w.Call(tokenA, op.method, a.slug, placeholder.ReplaceAllString(op.path, id.New().String()), nil); got.Status != 404 {
+				if got := w.Call(tokenA, op.method, a.slug, placeholder.ReplaceAllString(op.path, id.New().String()),
+					nil); got.Status != 404 {
 					t.Errorf("%s under a tenant's own base: %d, want 404", name, got.Status)
 				}
 				continue
@@ -194,7 +208,8 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 			if op.id == "put-policy-file" { // writes a file of its own
 				w.Must(tokenB, op.method, b.slug, a.concrete(t, op.path), a.body(name))
 				w.Must(tokenB, "DELETE", b.slug, "/policies/draft", nil)
-				if got := w.Call(tokenA, "GET", a.slug, a.concrete(t, op.path), nil); !strings.Contains(got.Body, "album") {
+				if got := w.Call(tokenA, "GET", a.slug, a.concrete(t, op.path), nil); !strings.Contains(got.Body,
+					"album") {
 					t.Errorf("tenant B wrote a file of tenant A: %s", got.Body)
 				}
 				continue
@@ -211,7 +226,8 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 			t.Errorf("only %d operations on one thing were tried", tried)
 		}
 		// A thing of one's own does not take another tenant's into it.
-		if got := w.Call(tokenB, "POST", b.slug, "/groups/"+b.paths["groups"]+"/members", a.body("POST /groups/{id}/members")); got.Status != 404 {
+		if got := w.Call(tokenB, "POST", b.slug, "/groups/"+b.paths["groups"]+"/members",
+			a.body("POST /groups/{id}/members")); got.Status != 404 {
 			t.Errorf("tenant A's user in tenant B's group: %d %s, want 404", got.Status, got.Body)
 		}
 		// Positive control: the same requests by their own tenant find everything. Those
@@ -225,8 +241,10 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 				continue // nobody here has an authenticator app, so its absence says nothing
 			}
 			name := op.method + " " + op.path
-			if got := w.Call(tokenA, op.method, a.slug, a.concrete(t, op.path), a.body(name)); got.Status < 200 || got.Status > 299 {
-				t.Errorf("%s by its own tenant: %d %s; without this the test above proves nothing", name, got.Status, got.Body)
+			if got := w.Call(tokenA, op.method, a.slug, a.concrete(t, op.path), a.body(name)); got.Status < 200 ||
+				got.Status > 299 {
+				t.Errorf("%s by its own tenant: %d %s; without this the test above proves nothing", name, got.Status,
+					got.Body)
 			}
 		}
 	})
@@ -253,7 +271,8 @@ func TestNoProtocolEndpointTakesAnotherTenantsTokens(t *testing.T) {
 		jwtClient, jwtSecret := w.Machine("acme", role.Owner, application.JWT)
 		jwt := w.Token("acme", jwtClient, jwtSecret)
 		for kind, tok := range map[string]string{"opaque": token, "JWT": jwt} {
-			if got := w.Form(b.slug, "/oauth2/introspect", b.client, b.secret, url.Values{"token": {tok}}); got.JSON(t)["active"] != false {
+			if got := w.Form(b.slug, "/oauth2/introspect", b.client, b.secret,
+				url.Values{"token": {tok}}); got.JSON(t)["active"] != false {
 				t.Errorf("%s: introspected by another tenant: %s", kind, got.Body)
 			}
 			w.Form(b.slug, "/oauth2/revoke", b.client, b.secret, url.Values{"token": {tok}})
@@ -264,7 +283,8 @@ func TestNoProtocolEndpointTakesAnotherTenantsTokens(t *testing.T) {
 				t.Errorf("%s of a tenant at the platform: %d, want 401", kind, got.Status)
 			}
 		}
-		if got := w.Form(b.slug, "/oauth2/token", a.client, a.secret, url.Values{"grant_type": {"client_credentials"}}); got.Status != 401 {
+		if got := w.Form(b.slug, "/oauth2/token", a.client, a.secret,
+			url.Values{"grant_type": {"client_credentials"}}); got.Status != 401 {
 			t.Errorf("tenant A's client at tenant B: %d %s", got.Status, got.Body)
 		}
 	})
@@ -280,7 +300,8 @@ func TestAnOperatorUnderATenantIsAuditedThere(t *testing.T) {
 		l := w.Must(w.Token("acme", client, secret), "GET", "acme", "/audit-events?action=user.create", nil)
 		e := l["items"].([]any)[0].(map[string]any)
 		actor := e["actor"].(map[string]any)
-		if actor["tenant_id"] != w.App.Platform.ID.String() || actor["kind"] != "application" || actor["name"] != "Operator" {
+		if actor["tenant_id"] != w.App.Platform.ID.String() || actor["kind"] != "application" ||
+			actor["name"] != "Operator" {
 			t.Errorf("actor %v, want the platform's operator", actor)
 		}
 	})
@@ -301,12 +322,13 @@ func TestTheGate(t *testing.T) {
 			status              int
 			code                string
 		}{
-			"no token":            {"", "GET", "/users", nil, 401, "token.invalid"},
-			"nonsense":            {"nonsense", "GET", "/users", nil, 401, "token.invalid"},
-			"no role":             {roleless, "GET", "/users", nil, 403, "action.denied"},
-			"a role that may":     {auditor, "GET", "/users", nil, 200, ""},
-			"a role that may not": {auditor, "POST", "/users", map[string]any{"email": "x@example.com"}, 403, "action.denied"},
-			"no such operation":   {auditor, "GET", "/nothing", nil, 404, ""},
+			"no token":        {"", "GET", "/users", nil, 401, "token.invalid"},
+			"nonsense":        {"nonsense", "GET", "/users", nil, 401, "token.invalid"},
+			"no role":         {roleless, "GET", "/users", nil, 403, "action.denied"},
+			"a role that may": {auditor, "GET", "/users", nil, 200, ""},
+			"a role that may not": {auditor, "POST", "/users", map[string]any{"email": "x@example.com"}, 403,
+				"action.denied"},
+			"no such operation": {auditor, "GET", "/nothing", nil, 404, ""},
 		} {
 			got := w.Call(c.token, c.method, "acme", c.path, c.body)
 			if got.Status != c.status {

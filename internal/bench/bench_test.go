@@ -18,8 +18,9 @@ var (
 	measure = flag.Bool("measure", false, "measure for real: minutes on an otherwise idle machine")
 	output  = flag.String("output", "", "file that gets the table, beside the log")
 	tenants = flag.Int("tenants", full.Tenants, "tenants in the database for the second pass")
-	only    = flag.String("only", "", "measure just the rows whose name matches this regular expression, on Postgres, and write no table")
-	built   = flag.String("binary", "", "a built gatehouse to measure instead of this source's")
+	only    = flag.String("only", "",
+		"measure just the rows whose name matches this regular expression, on Postgres, and write no table")
+	built = flag.String("binary", "", "a built gatehouse to measure instead of this source's")
 )
 
 func TestMain(m *testing.M) {
@@ -30,8 +31,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// TestMeasure prints the table of docs/benchmarks.md. Without -measure it goes the same way with a handful of requests
-// and asserts nothing about time.
+// TestMeasure prints the table of docs/benchmarks.md. Without -measure it goes the same way with a
+// handful of requests and asserts nothing about time.
 func TestMeasure(t *testing.T) {
 	sz := smoke
 	if *measure {
@@ -54,13 +55,14 @@ func TestMeasure(t *testing.T) {
 	}
 	var table bytes.Buffer
 	r.write(&table)
-	for _, want := range []string{"client credentials", "introspection", "session check", "discovery", "JWKS", "refresh", "sign-in", "round trips", "idle memory"} {
+	for _, want := range []string{"client credentials", "introspection", "session check", "discovery", "JWKS",
+		"refresh", "sign-in", "round trips", "idle memory"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table has no row for %s", want)
 		}
 	}
-	// A refresh is two round trips, three are its budget. Where requests are few and far between, the access record of each
-	// is written alone, and what the server asks every second counts too.
+	// A refresh is two round trips, three are its budget. Where requests are few and far between,
+	// the access record of each is written alone, and what the server asks every second counts too.
 	most := 2.5
 	if !*measure {
 		most = 4.5

@@ -60,7 +60,8 @@ type decisionReport struct {
 	CerbosMemory           int64
 }
 
-// policies are those of the rows: one resource with two actions and one condition, and nine more kinds.
+// policies are those of the rows: one resource with two actions and one condition, and nine more
+// kinds.
 func policies(scope string) map[string][]byte {
 	files := map[string][]byte{}
 	for i := range 10 {
@@ -129,7 +130,8 @@ func (p *pdp) post(path string, body any) ([]byte, error) {
 	if p.token != "" {
 		authorization = "Authorization: Bearer " + p.token + "\r\n"
 	}
-	return fmt.Appendf(nil, "POST %s%s HTTP/1.1\r\nHost: %s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", p.path, path, p.http, authorization, len(encoded), encoded), nil
+	return fmt.Appendf(nil,
+		"POST %s%s HTTP/1.1\r\nHost: %s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", p.path, path, p.http, authorization, len(encoded), encoded), nil
 }
 
 func (p *pdp) resource(i int) *sdk.Resource {
@@ -140,13 +142,18 @@ func (p *pdp) resource(i int) *sdk.Resource {
 func (p *pdp) checkHTTP(n int) ([]byte, error) {
 	var resources []any
 	for i := range n {
-		resources = append(resources, map[string]any{"actions": []string{"view", "edit"}, "resource": map[string]any{"kind": "document", "id": fmt.Sprintf("d%d", i), "attr": map[string]any{"owner": p.subject, "public": false}}})
+		resources = append(resources, map[string]any{"actions": []string{"view", "edit"},
+			"resource": map[string]any{"kind": "document", "id": fmt.Sprintf("d%d", i),
+				"attr": map[string]any{"owner": p.subject, "public": false}}})
 	}
-	return p.post("/api/check/resources", map[string]any{"requestId": "bench", "principal": map[string]any{"id": p.subject, "roles": []string{"user"}}, "resources": resources})
+	return p.post("/api/check/resources", map[string]any{"requestId": "bench",
+		"principal": map[string]any{"id": p.subject, "roles": []string{"user"}}, "resources": resources})
 }
 
 func (p *pdp) planHTTP() ([]byte, error) {
-	return p.post("/api/plan/resources", map[string]any{"requestId": "bench", "actions": []string{"view"}, "principal": map[string]any{"id": p.subject, "roles": []string{"user"}}, "resource": map[string]any{"kind": "document"}})
+	return p.post("/api/plan/resources", map[string]any{"requestId": "bench", "actions": []string{"view"},
+		"principal": map[string]any{"id": p.subject,
+			"roles": []string{"user"}}, "resource": map[string]any{"kind": "document"}})
 }
 
 // operation is a request of one of the rows, on worker's connection.
@@ -239,7 +246,8 @@ func measureDecisions(t testing.TB, sz decisionSize) (*decisionReport, error) {
 	return r, r.measureMany(t, dsn, server, modes["asserted"].subject)
 }
 
-// startCost is the CPU time of a start until the server is ready, on average of so many: a single one is a few of the kernel's ticks.
+// startCost is the CPU time of a start until the server is ready, on average of so many: a single
+// one is a few of the kernel's ticks.
 func startCost(t testing.TB, server *process.Server, starts int) (time.Duration, error) {
 	var all time.Duration
 	for range starts {
@@ -253,10 +261,12 @@ func startCost(t testing.TB, server *process.Server, starts int) (time.Duration,
 	return all / time.Duration(starts), nil
 }
 
-// askers is a server's tenant with the policies of the rows, asked with asserted principals and with those of the directory.
+// askers is a server's tenant with the policies of the rows, asked with asserted principals and
+// with those of the directory.
 func askers(server *process.Server) (map[string]*pdp, error) {
 	o := server.Operator()
-	if err := o.Call("POST", "platform", "/tenants", map[string]any{"slug": "bench", "name": "Bench"}, nil); err != nil {
+	if err := o.Call("POST", "platform", "/tenants", map[string]any{"slug": "bench", "name": "Bench"},
+		nil); err != nil {
 		return nil, err
 	}
 	if err := o.Publish("bench", policies("")); err != nil {
@@ -265,7 +275,8 @@ func askers(server *process.Server) (map[string]*pdp, error) {
 	var user struct {
 		ID string `json:"id"`
 	}
-	if err := o.Call("POST", "bench", "/users", map[string]any{"email": "ada@example.com", "password": password}, &user); err != nil {
+	if err := o.Call("POST", "bench", "/users", map[string]any{"email": "ada@example.com", "password": password},
+		&user); err != nil {
 		return nil, err
 	}
 	modes := map[string]*pdp{}
@@ -281,7 +292,8 @@ func askers(server *process.Server) (map[string]*pdp, error) {
 	return modes, nil
 }
 
-// measureRows asks all servers the same, one after the other; the bare evaluator what it can answer.
+// measureRows asks all servers the same, one after the other; the bare evaluator what it can
+// answer.
 func (r *decisionReport) measureRows(t testing.TB, theirs, bare *pdp, onPostgres, onLite map[string]*pdp) error {
 	workers := r.Size.Workers
 	few := min(full.Workers, workers) // a server then sleeps between two requests, and each pays for its waking
@@ -309,12 +321,18 @@ func (r *decisionReport) measureRows(t testing.TB, theirs, bare *pdp, onPostgres
 		{"one resource, gRPC", "asserted", 0.3, one, 1, workers, true},
 		{"one resource, gRPC, principal from the directory", "directory", 0.4, one, 1, workers, false},
 		{fmt.Sprintf("one resource, gRPC, %d under way", few), "asserted", 0.3, one, 1, few, true},
-		{fmt.Sprintf("one resource, gRPC, %d under way, principal from the directory", few), "directory", 0.4, one, 1, few, false},
+		{fmt.Sprintf("one resource, gRPC, %d under way, principal from the directory", few), "directory", 0.4, one, 1,
+			few, false},
 		{"one resource, HTTP", "asserted", 0.3, http(single, "EFFECT_ALLOW"), 1, workers, false},
-		{"one resource, HTTP, principal from the directory", "directory", 0.4, http(single, "EFFECT_ALLOW"), 1, workers, false},
-		{"50 resources, gRPC", "asserted", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(50) }), 8, workers, true},
+		{"one resource, HTTP, principal from the directory", "directory", 0.4, http(single, "EFFECT_ALLOW"), 1,
+			workers, false},
+		{"50 resources, gRPC", "asserted", 0.4, grpc(func(p *pdp) operation {
+			return p.checkGRPC(50)
+		}), 8, workers, true},
 		{"50 resources, HTTP", "asserted", 0.4, http(batch, "EFFECT_ALLOW"), 8, workers, false},
-		{"50 resources, gRPC, principal from the directory", "directory", 0.4, grpc(func(p *pdp) operation { return p.checkGRPC(50) }), 8, workers, false},
+		{"50 resources, gRPC, principal from the directory", "directory", 0.4, grpc(func(p *pdp) operation {
+			return p.checkGRPC(50)
+		}), 8, workers, false},
 		{"plan, gRPC", "asserted", 0, grpc((*pdp).planGRPC), 2, workers, false},
 		{"plan, HTTP", "asserted", 0, http((*pdp).planHTTP, "KIND_CONDITIONAL"), 2, workers, false},
 	}
@@ -343,14 +361,16 @@ func (r *decisionReport) measureRows(t testing.TB, theirs, bare *pdp, onPostgres
 		if line.bare {
 			postgres.Bare, lite.Bare = samples[3], samples[3]
 		}
-		t.Logf("%-66s Cerbos %5.0f µs, ours %5.0f: %.2f, on SQLite %5.0f: %.2f", line.name, postgres.Theirs.microseconds(),
+		t.Logf("%-66s Cerbos %5.0f µs, ours %5.0f: %.2f, on SQLite %5.0f: %.2f", line.name,
+			postgres.Theirs.microseconds(),
 			postgres.Ours.microseconds(), postgres.ratio(), lite.Ours.microseconds(), lite.ratio())
 		r.Rows, r.Lite = append(r.Rows, postgres), append(r.Lite, lite)
 	}
 	return nil
 }
 
-// ownCheck is what the policies cost a management call inside the process: one question about a reserved kind.
+// ownCheck is what the policies cost a management call inside the process: one question about a
+// reserved kind.
 func ownCheck() (time.Duration, error) {
 	decider := engine.New(nil, compiler.NewBase(own.Files))
 	question := []*enginev1.CheckInput{{
@@ -370,8 +390,8 @@ func ownCheck() (time.Duration, error) {
 	return time.Duration(b.NsPerOp()), failed
 }
 
-// measurePickUp publishes on one replica and asks another until it answers by the new revision. Which revision it is
-// is seen by who may edit.
+// measurePickUp publishes on one replica and asks another until it answers by the new revision.
+// Which revision it is is seen by who may edit.
 func (r *decisionReport) measurePickUp(t testing.TB, server *process.Server, p *pdp) error {
 	replica := server.Replica(t)
 	defer replica.Kill()
@@ -413,14 +433,15 @@ func (r *decisionReport) measurePickUp(t testing.TB, server *process.Server, p *
 	return nil
 }
 
-// measureMany asks tenants that have policies of their own: one server of ours that knows them by their tokens, and a
-// Cerbos server that has each tenant's policies in a scope.
+// measureMany asks tenants that have policies of their own: one server of ours that knows them by
+// their tokens, and a Cerbos server that has each tenant's policies in a scope.
 func (r *decisionReport) measureMany(t testing.TB, dsn string, server *process.Server, subject string) error {
 	many, err := newTenants(server, max(r.Size.Active, r.Size.Once))
 	if err != nil {
 		return err
 	}
-	// Compiling each anew would take an hour and measure nothing: what is stored is the same, under another tenant.
+	// Compiling each anew would take an hour and measure nothing: what is stored is the same, under
+	// another tenant.
 	testkit.Execute(t, dsn, `INSERT INTO policy_revisions (tenant_id, number, origin, reason, author_kind, created_at, files, bytes, digest, compiled, sources)
 		SELECT t.id, r.number, r.origin, r.reason, r.author_kind, r.created_at, r.files, r.bytes, r.digest, r.compiled, r.sources
 		FROM policy_revisions r JOIN tenants b ON b.id = r.tenant_id AND b.slug = 'bench' JOIN tenants t ON t.slug LIKE 'many-%'`)
@@ -443,20 +464,26 @@ func (r *decisionReport) measureMany(t testing.TB, dsn string, server *process.S
 		}
 	}
 	connections := connect(t, address, r.Size.Workers)
-	// The memory of one tenant and of many is compared under load: what a server lets lie between two collections
-	// is not the tenants'.
-	if _, err := load(server.PID(), r.Size.Workers, r.Size.Requests, func(w, _ int) error { return ask(connections, 0)(w) }); err != nil {
+	// The memory of one tenant and of many is compared under load: what a server lets lie between
+	// two collections is not the tenants'.
+	if _, err := load(server.PID(), r.Size.Workers, r.Size.Requests, func(w, _ int) error {
+		return ask(connections, 0)(w)
+	}); err != nil {
 		return err
 	}
 	one, err := residentMemory(server.PID())
 	if err != nil {
 		return err
 	}
-	if r.First, err = load(server.PID(), 1, r.Size.Active, func(w, i int) error { return ask(connections, i)(w) }); err != nil {
+	if r.First, err = load(server.PID(), 1, r.Size.Active, func(w, i int) error {
+		return ask(connections, i)(w)
+	}); err != nil {
 		return fmt.Errorf("first requests: %w", err)
 	}
 	b := beside{Name: fmt.Sprintf("one resource, HTTP, one of %d tenants at random", r.Size.Active), Budget: 0.3}
-	if b.Ours, err = repeated(server.PID(), r.Size.Requests, func(w, _ int) error { return ask(connections, rand.IntN(r.Size.Active))(w) }, r.Size.size); err != nil {
+	if b.Ours, err = repeated(server.PID(), r.Size.Requests, func(w, _ int) error {
+		return ask(connections, rand.IntN(r.Size.Active))(w)
+	}, r.Size.size); err != nil {
 		return err
 	}
 	active, err := residentMemory(server.PID())
@@ -469,7 +496,9 @@ func (r *decisionReport) measureMany(t testing.TB, dsn string, server *process.S
 	}
 	r.Rows = append(r.Rows, b)
 	if r.Size.Once > 0 {
-		if _, err := load(server.PID(), 1, r.Size.Once, func(w, i int) error { return ask(connections, i)(w) }); err != nil {
+		if _, err := load(server.PID(), 1, r.Size.Once, func(w, i int) error {
+			return ask(connections, i)(w)
+		}); err != nil {
 			return fmt.Errorf("every tenant once: %w", err)
 		}
 		r.OnceMemory, err = residentMemory(server.PID())
@@ -493,8 +522,8 @@ func newTenants(server *process.Server, n int) ([]string, error) {
 	return tokens, err
 }
 
-// cerbosWithScopes starts a Cerbos server with one policy for every tenant, in a scope of the tenant's own, and asks
-// for one at random. It notes what the start took.
+// cerbosWithScopes starts a Cerbos server with one policy for every tenant, in a scope of the
+// tenant's own, and asks for one at random. It notes what the start took.
 func (r *decisionReport) cerbosWithScopes(t testing.TB, subject string) (sample, error) {
 	files := map[string][]byte{"document.yaml": policies("")["document.yaml"]}
 	for i := range r.Size.Active {
@@ -514,8 +543,11 @@ func (r *decisionReport) cerbosWithScopes(t testing.TB, subject string) (sample,
 	connections := connect(t, p.http, r.Size.Workers)
 	answers, err := repeated(server.PID(), r.Size.Requests, func(w, _ int) error {
 		scope := fmt.Sprintf("tenant%d", rand.IntN(r.Size.Active))
-		request, err := p.post("/api/check/resources", map[string]any{"requestId": "bench", "principal": map[string]any{"id": subject, "roles": []string{"user"}},
-			"resources": []any{map[string]any{"actions": []string{"view", "edit"}, "resource": map[string]any{"kind": "document", "id": "d0", "scope": scope, "attr": map[string]any{"owner": subject, "public": false}}}}})
+		request, err := p.post("/api/check/resources",
+			map[string]any{"requestId": "bench", "principal": map[string]any{"id": subject, "roles": []string{"user"}},
+				"resources": []any{map[string]any{"actions": []string{"view", "edit"},
+					"resource": map[string]any{"kind": "document", "id": "d0", "scope": scope,
+						"attr": map[string]any{"owner": subject, "public": false}}}}})
 		if err != nil {
 			return err
 		}

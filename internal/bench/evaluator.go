@@ -18,28 +18,32 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 )
 
-// bareEvaluator is the limit of a check over gRPC: Cerbos' evaluator behind grpc-go as it comes, and nothing else. It
-// does not know who asks, keeps no record and writes no log.
+// bareEvaluator is the limit of a check over gRPC: Cerbos' evaluator behind grpc-go as it comes,
+// and nothing else. It does not know who asks, keeps no record and writes no log.
 type bareEvaluator struct {
 	svcv1.UnimplementedCerbosServiceServer
 	evaluator *engine.Evaluator
 }
 
 // CheckResources implements svcv1.CerbosServiceServer.
-func (b bareEvaluator) CheckResources(ctx context.Context, m *requestv1.CheckResourcesRequest) (*responsev1.CheckResourcesResponse, error) {
+func (b bareEvaluator) CheckResources(ctx context.Context,
+	m *requestv1.CheckResourcesRequest) (*responsev1.CheckResourcesResponse, error) {
 	inputs := make([]*enginev1.CheckInput, len(m.Resources))
 	for i, e := range m.Resources {
-		inputs[i] = &enginev1.CheckInput{RequestId: m.RequestId, Actions: e.Actions, Principal: m.Principal, Resource: e.Resource}
+		inputs[i] = &enginev1.CheckInput{RequestId: m.RequestId, Actions: e.Actions, Principal: m.Principal,
+			Resource: e.Resource}
 	}
 	outputs, err := b.evaluator.Check(ctx, inputs)
 	if err != nil {
 		return nil, err
 	}
-	answer := &responsev1.CheckResourcesResponse{RequestId: m.RequestId, Results: make([]*responsev1.CheckResourcesResponse_ResultEntry, len(outputs))}
+	answer := &responsev1.CheckResourcesResponse{RequestId: m.RequestId,
+		Results: make([]*responsev1.CheckResourcesResponse_ResultEntry, len(outputs))}
 	for i, out := range outputs {
 		entry := &responsev1.CheckResourcesResponse_ResultEntry{
-			Resource: &responsev1.CheckResourcesResponse_ResultEntry_Resource{Id: inputs[i].Resource.Id, Kind: inputs[i].Resource.Kind},
-			Actions:  make(map[string]effectv1.Effect, len(out.Actions)),
+			Resource: &responsev1.CheckResourcesResponse_ResultEntry_Resource{Id: inputs[i].Resource.Id,
+				Kind: inputs[i].Resource.Kind},
+			Actions: make(map[string]effectv1.Effect, len(out.Actions)),
 		}
 		for action, e := range out.Actions {
 			entry.Actions[action] = e.Effect

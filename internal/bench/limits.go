@@ -23,8 +23,9 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// The physical limits are measured by this same test binary, started again as a process of its own with one core, so
-// that its CPU time is read in the same way and nothing else of the test is in it.
+// The physical limits are measured by this same test binary, started again as a process of its own
+// with one core, so that its CPU time is read in the same way and nothing else of the test is in
+// it.
 
 const (
 	limitEnv  = "GATEHOUSE_BENCH_LIMIT"
@@ -65,7 +66,8 @@ func init() {
 	os.Exit(0)
 }
 
-// serveBare answers every request as recorded in the file, with net/http's own defaults and nothing between.
+// serveBare answers every request as recorded in the file, with net/http's own defaults and nothing
+// between.
 func serveBare(file string) error {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -102,7 +104,8 @@ func signer() func() error {
 	}
 }
 
-// hasher makes argon2id hashes with the parameters of a PHC string ($argon2id$v=19$m=…,t=…,p=…$salt$hash).
+// hasher makes argon2id hashes with the parameters of a PHC string
+// ($argon2id$v=19$m=…,t=…,p=…$salt$hash).
 func hasher(phc string) func() error {
 	var memory, passes uint32
 	var lanes uint8

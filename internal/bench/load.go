@@ -31,8 +31,9 @@ func (s sample) microseconds() float64 {
 	return float64(s.CPU.Microseconds()) / float64(s.Requests)
 }
 
-// load runs op total times on workers connections and reads pid's CPU time around it. Work that the server does a
-// little later for these requests (records written in batches) is waited for and counted.
+// load runs op total times on workers connections and reads pid's CPU time around it. Work that the
+// server does a little later for these requests (records written in batches) is waited for and
+// counted.
 func load(pid, workers, total int, op func(worker, i int) error) (sample, error) {
 	before, err := cpuTime(pid)
 	if err != nil {
@@ -74,7 +75,8 @@ func load(pid, workers, total int, op func(worker, i int) error) (sample, error)
 	}
 	all := slices.Concat(took...)
 	slices.Sort(all)
-	return sample{Requests: len(all), Elapsed: elapsed, CPU: after - before, P50: all[len(all)/2], P99: all[len(all)*99/100]}, nil
+	return sample{Requests: len(all), Elapsed: elapsed, CPU: after - before, P50: all[len(all)/2],
+		P99: all[len(all)*99/100]}, nil
 }
 
 // settle is longer than the server keeps records before it writes them.
@@ -86,7 +88,8 @@ func cpuTime(pid int) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The second field, the program's name in parentheses, may hold spaces; utime and stime are the 14th and 15th.
+	// The second field, the program's name in parentheses, may hold spaces; utime and stime are the
+	// 14th and 15th.
 	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
 	if len(fields) < 13 {
 		return 0, fmt.Errorf("/proc/%d/stat: %q", pid, b)
@@ -117,8 +120,8 @@ func residentMemory(pid int) (int64, error) {
 	return 0, errors.New("no VmRSS in /proc/PID/status")
 }
 
-// connection is one kept-alive HTTP/1.1 connection that sends prepared bytes: the generator shares the machine with
-// the server, so it should cost little.
+// connection is one kept-alive HTTP/1.1 connection that sends prepared bytes: the generator shares
+// the machine with the server, so it should cost little.
 type connection struct {
 	address string
 	conn    net.Conn

@@ -70,7 +70,8 @@ type row struct {
 // everyRow matches the name of every row.
 var everyRow = regexp.MustCompile("")
 
-// measureRows drives the wanted rows against the scene, each after a warm-up, and keeps the cheapest of the repetitions.
+// measureRows drives the wanted rows against the scene, each after a warm-up, and keeps the
+// cheapest of the repetitions.
 func measureRows(t testing.TB, s *scene, l limits, sz size, wanted *regexp.Regexp) ([]row, error) {
 	form := url.Values{"grant_type": {"client_credentials"}}
 	cookie, err := s.session()
@@ -95,24 +96,28 @@ func measureRows(t testing.TB, s *scene, l limits, sz size, wanted *regexp.Regex
 		requests int
 		start    func([]*connection) (func(int, int) error, error)
 	}{
-		{row: row{Name: "client credentials, ES256 JWT", Budget: "≤ 150 µs", Limit: 150, Floor: signature, Of: "one ES256 signature"},
+		{row: row{Name: "client credentials, ES256 JWT", Budget: "≤ 150 µs", Limit: 150, Floor: signature,
+			Of: "one ES256 signature"},
 			start: plain(s.post("/oauth2/token", s.machine, form))},
 		{row: row{Name: "introspection, opaque token", Budget: "≤ 150 µs", Limit: 150},
 			bare: func() (recorded, error) {
 				return record(s, "POST", "/oauth2/introspect", s.opaque, url.Values{"token": {s.opaqueToken}})
 			},
 			start: plain(s.post("/oauth2/introspect", s.opaque, url.Values{"token": {s.opaqueToken}}))},
-		{row: row{Name: "session check", Budget: "≤ 150 µs", Limit: 150}, start: plain(s.get("/account/session", cookie))},
+		{row: row{Name: "session check", Budget: "≤ 150 µs", Limit: 150},
+			start: plain(s.get("/account/session", cookie))},
 		{row: row{Name: "discovery", Budget: "≤ 1.5 × bare handler"}, times: 1.5,
 			bare:  func() (recorded, error) { return record(s, "GET", discovery, process.Application{}, nil) },
 			start: plain(s.get(discovery))},
 		{row: row{Name: "JWKS", Budget: "≤ 1.5 × bare handler"}, times: 1.5,
 			bare:  func() (recorded, error) { return record(s, "GET", jwks, process.Application{}, nil) },
 			start: plain(s.get(jwks))},
-		{row: row{Name: "refresh, rotated, with ID token", Budget: "≤ 400 µs", Limit: 400, Floor: 2 * signature, Of: "two ES256 signatures"},
+		{row: row{Name: "refresh, rotated, with ID token", Budget: "≤ 400 µs", Limit: 400, Floor: 2 * signature,
+			Of: "two ES256 signatures"},
 			requests: max(sz.Requests/3, sz.Workers),
 			start:    func(c []*connection) (func(int, int) error, error) { return s.refresher(sz.Workers, c) }},
-		{row: row{Name: "sign-in: authorize, page, password, code", Budget: "≤ 1.1 × argon2id", Limit: 1.1 * hash, Floor: hash, Of: "one argon2id hash"},
+		{row: row{Name: "sign-in: authorize, page, password, code", Budget: "≤ 1.1 × argon2id", Limit: 1.1 * hash,
+			Floor: hash, Of: "one argon2id hash"},
 			requests: sz.SignIns,
 			start: func([]*connection) (func(int, int) error, error) {
 				return func(int, int) error {
@@ -152,14 +157,15 @@ func measureRows(t testing.TB, s *scene, l limits, sz size, wanted *regexp.Regex
 		if r.sample, err = repeated(s.server.PID(), line.requests, op, sz); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Name, err)
 		}
-		t.Logf("%-42s %8.0f µs CPU  %8.0f/s  floor %6.0f  (%.1f s)", r.Name, r.microseconds(), r.perSecond(), r.Floor, time.Since(began).Seconds())
+		t.Logf("%-42s %8.0f µs CPU  %8.0f/s  floor %6.0f  (%.1f s)", r.Name, r.microseconds(), r.perSecond(), r.Floor,
+			time.Since(began).Seconds())
 		rows = append(rows, r)
 	}
 	return rows, nil
 }
 
-// repeated is the cheapest, by CPU time, of the repetitions of one load: whatever else runs on the machine only adds, by
-// caches lost and interrupts taken, to server and bare handler alike.
+// repeated is the cheapest, by CPU time, of the repetitions of one load: whatever else runs on the
+// machine only adds, by caches lost and interrupts taken, to server and bare handler alike.
 func repeated(pid, requests int, op func(int, int) error, sz size) (sample, error) {
 	samples, err := inTurn(requests, sz, target{pid, op})
 	if err != nil {
@@ -174,8 +180,8 @@ type target struct {
 	op  func(worker, i int) error
 }
 
-// inTurn is repeated for several servers, one after the other in every repetition, so that a bad minute of the machine
-// falls on all of them.
+// inTurn is repeated for several servers, one after the other in every repetition, so that a bad
+// minute of the machine falls on all of them.
 func inTurn(requests int, sz size, targets ...target) ([]sample, error) {
 	for _, to := range targets {
 		if _, err := load(to.pid, sz.Workers, max(requests/10, 1), to.op); err != nil {
@@ -210,7 +216,8 @@ func measureBare(t testing.TB, answer recorded, sz size) (sample, error) {
 	}, sz)
 }
 
-// authorizationRequest is the address an application sends the browser to; the code it leads to is not redeemed.
+// authorizationRequest is the address an application sends the browser to; the code it leads to is
+// not redeemed.
 func (s *scene) authorizationRequest() string {
 	return s.issuer + "/oauth2/authorize?" + url.Values{
 		"client_id": {s.web.ClientID}, "redirect_uri": {redirectURI}, "response_type": {"code"}, "scope": {"openid"}, "state": {"s"},
@@ -218,8 +225,8 @@ func (s *scene) authorizationRequest() string {
 	}.Encode()
 }
 
-// roundTrips is how often one refresh waits for the database: counted on the wire, less what the server does by itself
-// in the same time.
+// roundTrips is how often one refresh waits for the database: counted on the wire, less what the
+// server does by itself in the same time.
 func roundTrips(t testing.TB, dsn string, sz size) (float64, error) {
 	p, through, err := countingProxy(t, dsn)
 	if err != nil {
@@ -249,7 +256,8 @@ func roundTrips(t testing.TB, dsn string, sz size) (float64, error) {
 	return float64(during-alone) / float64(requests), nil
 }
 
-// startTime is the median time from starting the process on an existing SQLite database to its first ready answer.
+// startTime is the median time from starting the process on an existing SQLite database to its
+// first ready answer.
 func startTime(t testing.TB, sz size) (time.Duration, error) {
 	server := process.Start(t, serverConfig(""))
 	if _, err := newScene(t, server); err != nil {
@@ -272,11 +280,12 @@ func serverConfig(dsn string) process.Config {
 	return process.Config{Database: dsn, Env: []string{"GOMAXPROCS=1"}, Binary: prebuilt}
 }
 
-// addTenants creates tenants through the API until there are n more, and returns the server's CPU time for one of the
-// first and one of the last tenth.
+// addTenants creates tenants through the API until there are n more, and returns the server's CPU
+// time for one of the first and one of the last tenth.
 func addTenants(s *scene, n int) (first, last sample, err error) {
 	create := func(_, i int) error {
-		return s.operator.Call("POST", "platform", "/tenants", map[string]any{"slug": fmt.Sprintf("tenant-%06d", i), "name": fmt.Sprintf("Tenant %d", i)}, nil)
+		return s.operator.Call("POST", "platform", "/tenants",
+			map[string]any{"slug": fmt.Sprintf("tenant-%06d", i), "name": fmt.Sprintf("Tenant %d", i)}, nil)
 	}
 	tenth := max(n/10, 1)
 	offset := 0

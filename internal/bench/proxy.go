@@ -10,15 +10,17 @@ import (
 	"testing"
 )
 
-// proxy passes Postgres connections on and counts round trips: how often the client asks the server to answer
-// everything sent so far. That is a Sync of the extended protocol, which ends each batch, or a simple Query
-// (PostgreSQL documentation, "Message Flow"). Preparing a statement, which happens once per connection, is left out.
+// proxy passes Postgres connections on and counts round trips: how often the client asks the server
+// to answer everything sent so far. That is a Sync of the extended protocol, which ends each batch,
+// or a simple Query (PostgreSQL documentation, "Message Flow"). Preparing a statement, which
+// happens once per connection, is left out.
 type proxy struct {
 	listener net.Listener
 	trips    atomic.Int64
 }
 
-// countingProxy listens on loopback in front of dsn's server and returns itself and the DSN that goes through it.
+// countingProxy listens on loopback in front of dsn's server and returns itself and the DSN that
+// goes through it.
 func countingProxy(t testing.TB, dsn string) (*proxy, string, error) {
 	u, err := url.Parse(dsn)
 	if err != nil {
@@ -62,8 +64,8 @@ func (p *proxy) accept(server string) {
 	}
 }
 
-// count copies the client's messages and counts those that end a round trip. It copies in the pieces that arrive, so
-// that a batch sent in one write is passed on in one write.
+// count copies the client's messages and counts those that end a round trip. It copies in the
+// pieces that arrive, so that a batch sent in one write is passed on in one write.
 func (p *proxy) count(to io.Writer, from io.Reader) error {
 	var scan scanner
 	buffer := make([]byte, 64<<10)
@@ -84,8 +86,8 @@ func (p *proxy) count(to io.Writer, from io.Reader) error {
 	}
 }
 
-// scanner follows the frontend's messages: the first has a length and no type, every other a type byte and a length
-// that counts itself.
+// scanner follows the frontend's messages: the first has a length and no type, every other a type
+// byte and a length that counts itself.
 type scanner struct {
 	started  bool
 	head     []byte // type and length gathered so far

@@ -58,7 +58,8 @@ func measureAll(t testing.TB, newDSN func() string, sz size) (*report, error) {
 	if r.FirstTenant, r.LastTenant, err = addTenants(s, sz.Tenants); err != nil {
 		return nil, fmt.Errorf("more tenants: %w", err)
 	}
-	// A fresh process: what it holds in memory for so many tenants is then what it needs, not what their creation left.
+	// A fresh process: what it holds in memory for so many tenants is then what it needs, not what
+	// their creation left.
 	server.Restart(t)
 	if r.IdleMany, err = idle(server); err != nil {
 		return nil, err
@@ -113,11 +114,13 @@ func verdict(ok bool) string {
 // write prints the tables as Markdown.
 func (r *report) write(w io.Writer) {
 	fmt.Fprintf(w, "%s\n\n", machine())
-	fmt.Fprintf(w, "Physical limits measured in the same run: one ES256 signature %.0f µs, one argon2id hash with the server's parameters %.1f ms of CPU.\n\n",
+	fmt.Fprintf(w, "Physical limits measured in the same run: one ES256 signature %.0f µs, one argon2id hash with "+
+		"the server's parameters %.1f ms of CPU.\n\n",
 		micros(r.Limits.ES256), micros(r.Limits.Argon2id)/1000)
 
 	fmt.Fprintf(w, "## Postgres\n\n")
-	fmt.Fprintf(w, "| request | budget | server CPU | ratio to budget | | floor beside it | × floor | requests/s | p50 | p99 |\n|---|---|--:|--:|---|---|--:|--:|--:|--:|\n")
+	fmt.Fprintf(w, "| request | budget | server CPU | ratio to budget | | floor beside it | × floor | requests/s | "+
+		"p50 | p99 |\n|---|---|--:|--:|---|---|--:|--:|--:|--:|\n")
 	for _, l := range r.Few {
 		l.write(w)
 	}
@@ -126,24 +129,31 @@ func (r *report) write(w io.Writer) {
 		fmt.Fprintf(w, "| %s | %s | %s | %.2f | %s |\n", name, budget, value, ratio, verdict(ratio <= 1))
 	}
 	limit("round trips of one refresh", "≤ 3", fmt.Sprintf("%.2f", r.Trips), r.Trips/3)
-	limit("start to ready, SQLite, existing database", "≤ 300 ms", fmt.Sprintf("%.0f ms", r.Start.Seconds()*1000), r.Start.Seconds()/0.3)
+	limit("start to ready, SQLite, existing database", "≤ 300 ms", fmt.Sprintf("%.0f ms", r.Start.Seconds()*1000),
+		r.Start.Seconds()/0.3)
 	limit("idle memory, SQLite", "≤ 80 MB", megabytes(r.IdleSQLite), float64(r.IdleSQLite)/80e6)
 	limit("idle memory, Postgres", "≤ 80 MB", megabytes(r.IdlePostgres), float64(r.IdlePostgres)/80e6)
-	limit(fmt.Sprintf("idle memory, Postgres, %d tenants", r.Size.Tenants), "≤ 80 MB", megabytes(r.IdleMany), float64(r.IdleMany)/80e6)
+	limit(fmt.Sprintf("idle memory, Postgres, %d tenants", r.Size.Tenants), "≤ 80 MB", megabytes(r.IdleMany),
+		float64(r.IdleMany)/80e6)
 
 	fmt.Fprintf(w, "\n## The same with %d tenants in the database\n\n", r.Size.Tenants)
-	fmt.Fprintf(w, "| request | before | now | change | ≤ +20 %% | requests/s | p50 | p99 |\n|---|--:|--:|--:|---|--:|--:|--:|\n")
+	fmt.Fprintf(w, "| request | before | now | change | ≤ +20 %% | requests/s | p50 | p99 "+
+		"|\n|---|--:|--:|--:|---|--:|--:|--:|\n")
 	for i, l := range r.Many {
 		change := l.microseconds()/r.Few[i].microseconds() - 1
-		fmt.Fprintf(w, "| %s | %s | %s | %+.0f %% | %s | %.0f | %s | %s |\n", l.Name, cpu(r.Few[i].microseconds()), cpu(l.microseconds()),
+		fmt.Fprintf(w, "| %s | %s | %s | %+.0f %% | %s | %.0f | %s | %s |\n", l.Name, cpu(r.Few[i].microseconds()),
+			cpu(l.microseconds()),
 			100*change, verdict(change <= 0.2), l.perSecond(), latency(l.P50), latency(l.P99))
 	}
 	first, last := r.FirstTenant.microseconds(), r.LastTenant.microseconds()
-	fmt.Fprintf(w, "| creating a tenant, first and last tenth | %s | %s | %+.0f %% | %s | %.0f | %s | %s |\n", cpu(first), cpu(last),
+	fmt.Fprintf(w, "| creating a tenant, first and last tenth | %s | %s | %+.0f %% | %s | %.0f | %s | %s |\n",
+		cpu(first), cpu(last),
 		100*(last/first-1), verdict(last/first <= 1.2), r.LastTenant.perSecond(), latency(r.LastTenant.P50), latency(r.LastTenant.P99))
 
-	fmt.Fprintf(w, "\n## SQLite\n\nWithout budgets of its own; the database's work is in the server's process here.\n\n")
-	fmt.Fprintf(w, "| request | budget | server CPU | ratio to budget | | floor beside it | × floor | requests/s | p50 | p99 |\n|---|---|--:|--:|---|---|--:|--:|--:|--:|\n")
+	fmt.Fprintf(w, "\n## SQLite\n\nWithout budgets of its own; the database's work is in the server's process "+
+		"here.\n\n")
+	fmt.Fprintf(w, "| request | budget | server CPU | ratio to budget | | floor beside it | × floor | requests/s | "+
+		"p50 | p99 |\n|---|---|--:|--:|---|---|--:|--:|--:|--:|\n")
 	for _, l := range r.Embedded {
 		l.write(w)
 	}
@@ -207,6 +217,8 @@ func machine() string {
 			break
 		}
 	}
-	return fmt.Sprintf("%s, %d cores, %s of memory; %s, %s, %s. The server has one core (GOMAXPROCS=1); the load, Postgres and the system share the machine with it. Postgres does not wait for the disk (fsync off, as in the tests), which shortens the times of writes and leaves the server's CPU as it is.",
+	return fmt.Sprintf("%s, %d cores, %s of memory; %s, %s, %s. The server has one core (GOMAXPROCS=1); the load, "+
+		"Postgres and the system share the machine with it. Postgres does not wait for the disk (fsync off, as in "+
+		"the tests), which shortens the times of writes and leaves the server's CPU as it is.",
 		model, cores, memory, kernel, runtime.Version(), postgres)
 }

@@ -47,7 +47,8 @@ func newScene(t testing.TB, server *process.Server) (*scene, error) {
 	var tenant struct {
 		Issuer string `json:"issuer"`
 	}
-	if err := s.operator.Call("POST", "platform", "/tenants", map[string]any{"slug": "bench", "name": "Bench"}, &tenant); err != nil {
+	if err := s.operator.Call("POST", "platform", "/tenants", map[string]any{"slug": "bench", "name": "Bench"},
+		&tenant); err != nil {
 		return nil, err
 	}
 	s.issuer = tenant.Issuer
@@ -57,13 +58,15 @@ func newScene(t testing.TB, server *process.Server) (*scene, error) {
 	}{
 		{&s.machine, map[string]any{"name": "machine", "type": "machine"}},
 		{&s.opaque, map[string]any{"name": "opaque", "type": "machine", "access_token": "opaque"}},
-		{&s.web, map[string]any{"name": "web", "type": "web", "redirect_uris": []string{redirectURI}, "first_party": true}},
+		{&s.web, map[string]any{"name": "web", "type": "web", "redirect_uris": []string{redirectURI},
+			"first_party": true}},
 	} {
 		var created createdApplication
 		if err := s.operator.Call("POST", "bench", "/applications", a.fields, &created); err != nil {
 			return nil, err
 		}
-		*a.to = process.Application{Issuer: s.issuer, ClientID: created.ClientID, Secret: created.Secret, RedirectURI: redirectURI}
+		*a.to = process.Application{Issuer: s.issuer, ClientID: created.ClientID, Secret: created.Secret,
+			RedirectURI: redirectURI}
 	}
 	var err error
 	if s.user, err = s.newUser(); err != nil {
@@ -79,7 +82,8 @@ func newScene(t testing.TB, server *process.Server) (*scene, error) {
 func (s *scene) newUser() (email string, err error) {
 	s.users++
 	email = fmt.Sprintf("user%d@example.com", s.users)
-	return email, s.operator.Call("POST", "bench", "/users", map[string]any{"email": email, "password": password, "given_name": "Ada"}, nil)
+	return email, s.operator.Call("POST", "bench", "/users",
+		map[string]any{"email": email, "password": password, "given_name": "Ada"}, nil)
 }
 
 // host is the address connections are made to.
@@ -87,18 +91,23 @@ func (s *scene) host() string { return strings.TrimPrefix(s.server.URL, "http://
 
 // get is a prepared GET request below the tenant's path.
 func (s *scene) get(path string, header ...string) []byte {
-	return []byte("GET " + s.path + path + " HTTP/1.1\r\nHost: " + s.host() + "\r\n" + strings.Join(append(header, "\r\n"), "\r\n"))
+	return []byte("GET " + s.path + path + " HTTP/1.1\r\nHost: " + s.host() + "\r\n" +
+		strings.Join(append(header, "\r\n"), "\r\n"))
 }
 
 // post is a prepared POST of a form by an application with HTTP Basic authentication.
 func (s *scene) post(path string, app process.Application, form url.Values) []byte {
 	body := form.Encode()
-	basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(app.ClientID) + ":" + url.QueryEscape(app.Secret)))
-	return fmt.Appendf(nil, "POST %s%s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s",
+	basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(app.ClientID) + ":" +
+		url.QueryEscape(app.Secret)))
+	return fmt.Appendf(nil,
+		"POST %s%s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\nContent-Type: "+
+			"application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s",
 		s.path, path, s.host(), basic, len(body), body)
 }
 
-// session signs the user in and returns the Cookie header that the browser sends below the tenant from then on.
+// session signs the user in and returns the Cookie header that the browser sends below the tenant
+// from then on.
 func (s *scene) session() (string, error) {
 	v := process.NewVisitor()
 	if _, err := v.SignIn(s.web, s.user, password, scope); err != nil {
@@ -134,14 +143,16 @@ func (s *scene) families(n int) ([]string, error) {
 	return tokens, nil
 }
 
-// refresher returns an operation in which each worker refreshes a family of its own, again and again.
+// refresher returns an operation in which each worker refreshes a family of its own, again and
+// again.
 func (s *scene) refresher(workers int, connections []*connection) (func(worker, i int) error, error) {
 	tokens, err := s.families(workers)
 	if err != nil {
 		return nil, err
 	}
 	return func(w, _ int) error {
-		request := s.post("/oauth2/token", s.web, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens[w]}})
+		request := s.post("/oauth2/token", s.web, url.Values{"grant_type": {"refresh_token"},
+			"refresh_token": {tokens[w]}})
 		body, err := connections[w].roundTrip(request, http.StatusOK)
 		if err != nil {
 			return err

@@ -25,15 +25,16 @@ func onBoth(t *testing.T, fn func(t *testing.T, cfg process.Config)) {
 	t.Run("postgres", func(t *testing.T) { fn(t, process.Config{Database: testkit.EmptyPostgres(t)}) })
 }
 
-// TestForeignClients runs every file of e2e/test against the real binary: what npm's openid-client and oauth4webapi,
-// Cerbos' own clients and a browser make of it.
+// TestForeignClients runs every file of e2e/test against the real binary: what npm's openid-client
+// and oauth4webapi, Cerbos' own clients and a browser make of it.
 func TestForeignClients(t *testing.T) {
 	testkit.SkipFast(t, "Node")
 	root := process.Root(t)
 	node := command(t, "Node 20 or newer (Debian: apt-get install nodejs npm)", "node")
 	browser := os.Getenv("GATEHOUSE_TEST_CHROMIUM")
 	if browser == "" {
-		browser = command(t, "Chromium (Debian: apt-get install chromium)", "chromium", "chromium-browser", "google-chrome")
+		browser = command(t, "Chromium (Debian: apt-get install chromium)", "chromium", "chromium-browser",
+			"google-chrome")
 	}
 	if _, err := os.Stat(filepath.Join(root, "e2e", "node_modules", "openid-client")); err != nil {
 		t.Fatal("the packages of e2e/package.json are not installed: run `make test`, or `npm ci` in e2e")

@@ -22,15 +22,17 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// TestHostileTenant lets one tenant upload the worst that it can think of, and ask by it, while another one's checks go on.
-// Each of those must be answered, and rightly; how soon is not asserted, because the machine is shared. What is uploaded must be
-// refused by a sentence, never by a fault of the server's.
+// TestHostileTenant lets one tenant upload the worst that it can think of, and ask by it, while
+// another one's checks go on. Each of those must be answered, and rightly; how soon is not
+// asserted, because the machine is shared. What is uploaded must be refused by a sentence, never by
+// a fault of the server's.
 func TestHostileTenant(t *testing.T) {
 	server := process.Start(t, process.Config{})
 	o := server.Operator()
 	o.MustCall(t, "POST", "platform", "/tenants", map[string]any{"slug": "victim", "name": "Victim"}, nil)
 	o.MustCall(t, "POST", "platform", "/tenants", map[string]any{"slug": "hostile", "name": "Hostile"}, nil)
-	if err := o.Publish("victim", map[string][]byte{"document.yaml": []byte(hostilePolicy("R.attr.owner == P.id"))}); err != nil {
+	if err := o.Publish("victim",
+		map[string][]byte{"document.yaml": []byte(hostilePolicy("R.attr.owner == P.id"))}); err != nil {
 		t.Fatal(err)
 	}
 	_, victim, err := o.Decider("victim", "asserted")
@@ -100,8 +102,10 @@ func TestHostileTenant(t *testing.T) {
 		for range 4 {
 			asking.Go(func() {
 				tags := `"` + strings.Repeat(`tag", "`, 150) + `tag"`
-				status, body, err := ask(server.URL, "hostile", hostile, `{"principal": {"id": "h", "roles": ["user"]}, "resources": [{"actions": ["view"], "resource": {"kind": "document", "id": "d", "attr": {"tags": [`+tags+`]}}}]}`)
-				if err != nil || status == http.StatusInternalServerError || status == http.StatusOK && !strings.Contains(body, "EFFECT_") {
+				status, body, err := ask(server.URL, "hostile", hostile,
+					`{"principal": {"id": "h", "roles": ["user"]}, "resources": [{"actions": ["view"], "resource": {"kind": "document", "id": "d", "attr": {"tags": [`+tags+`]}}}]}`)
+				if err != nil || status == http.StatusInternalServerError || status == http.StatusOK &&
+					!strings.Contains(body, "EFFECT_") {
 					t.Errorf("%s: %d %.200s %v", name, status, body, err)
 				}
 			})
@@ -112,8 +116,9 @@ func TestHostileTenant(t *testing.T) {
 	for name, expr := range map[string]string{
 		"loops in loops":  `P.attr.tags.all(a, P.attr.tags.all(b, P.attr.tags.all(c, P.attr.tags.all(d, a + b + c + d != P.id))))`,
 		"a text of texts": `P.attr.tags.join().replace("t", P.attr.tags.join()).replace("t", P.attr.tags.join()).replace("t", P.attr.tags.join()).size() > 0`,
-		"a large pattern": `P.attr.tags.join().replace("t", P.attr.tags.join()).matches("` + strings.Repeat("[a-z]{0,900}", 20) + `0")`,
-		"a long list":     `lists.range(P.attr.tags.size() * 5000).map(a, [a, a, a, a, a, a, a, a]).distinct().size() > 0`,
+		"a large pattern": `P.attr.tags.join().replace("t", P.attr.tags.join()).matches("` +
+			strings.Repeat("[a-z]{0,900}", 20) + `0")`,
+		"a long list": `lists.range(P.attr.tags.size() * 5000).map(a, [a, a, a, a, a, a, a, a]).distinct().size() > 0`,
 	} {
 		if err := o.Publish("hostile", map[string][]byte{"document.yaml": []byte(hostilePolicy(expr))}); err != nil {
 			t.Fatalf("%s was not published: %v", name, err)
@@ -121,11 +126,14 @@ func TestHostileTenant(t *testing.T) {
 		before := answered.Load()
 		tags := `"` + strings.Repeat(`tag", "`, 150) + `tag"`
 		for _, question := range []string{
-			`check/resources {"principal": {"id": "h", "roles": ["user"], "attr": {"tags": [` + tags + `]}}, "resources": [{"actions": ["view"], "resource": {"kind": "document", "id": "d"}}]}`,
-			`plan/resources {"principal": {"id": "h", "roles": ["user"], "attr": {"tags": [` + tags + `]}}, "actions": ["view"], "resource": {"kind": "document"}}`,
+			`check/resources {"principal": {"id": "h", "roles": ["user"], "attr": {"tags": [` + tags +
+				`]}}, "resources": [{"actions": ["view"], "resource": {"kind": "document", "id": "d"}}]}`,
+			`plan/resources {"principal": {"id": "h", "roles": ["user"], "attr": {"tags": [` + tags +
+				`]}}, "actions": ["view"], "resource": {"kind": "document"}}`,
 		} {
 			to, body, _ := strings.Cut(question, " ")
-			if status, answer, err := askAt(server.URL, "hostile", to, hostile, body); err != nil || status != http.StatusTooManyRequests {
+			if status, answer, err := askAt(server.URL, "hostile", to, hostile, body); err != nil ||
+				status != http.StatusTooManyRequests {
 				t.Errorf("%s, %s: %d %.200s %v", name, to, status, answer, err)
 			}
 		}
@@ -136,7 +144,8 @@ func TestHostileTenant(t *testing.T) {
 	if answered.Load() == 0 || failed.Load() > 0 {
 		t.Errorf("of the other tenant's checks %d were answered and %d were not", answered.Load(), failed.Load())
 	}
-	t.Logf("%d uploads refused; of the other tenant's checks %d were answered and %d were not", refused, answered.Load(), failed.Load())
+	t.Logf("%d uploads refused; of the other tenant's checks %d were answered and %d were not", refused,
+		answered.Load(), failed.Load())
 }
 
 func hostilePolicy(condition string) string {
@@ -159,7 +168,8 @@ func victimOverGRPC(client *sdk.GRPCClient) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for owner, want := range map[string]bool{"ada": true, "bob": false} {
-		got, err := client.IsAllowed(ctx, sdk.NewPrincipal("ada", "user"), sdk.NewResource("document", "d").WithAttr("owner", owner), "view")
+		got, err := client.IsAllowed(ctx, sdk.NewPrincipal("ada", "user"),
+			sdk.NewResource("document", "d").WithAttr("owner", owner), "view")
 		if err != nil || got != want {
 			return fmt.Errorf("%s's document: %v, %w", owner, got, err)
 		}
@@ -168,7 +178,8 @@ func victimOverGRPC(client *sdk.GRPCClient) error {
 }
 
 func victimOverHTTP(base, token string) error {
-	status, body, err := ask(base, "victim", token, `{"principal": {"id": "ada", "roles": ["user"]}, "resources": [{"actions": ["view"], "resource": {"kind": "document", "id": "d", "attr": {"owner": "ada"}}}]}`)
+	status, body, err := ask(base, "victim", token,
+		`{"principal": {"id": "ada", "roles": ["user"]}, "resources": [{"actions": ["view"], "resource": {"kind": "document", "id": "d", "attr": {"owner": "ada"}}}]}`)
 	if err == nil && (status != http.StatusOK || !strings.Contains(body, "EFFECT_ALLOW")) {
 		err = fmt.Errorf("status %d: %.300s", status, body)
 	}
@@ -200,8 +211,8 @@ type upload struct {
 	body []byte
 }
 
-// bomb is a zip of one file with so many megabytes of spaces. One of them is compressed, and repeated: to compress all takes
-// half a minute with the race detector.
+// bomb is a zip of one file with so many megabytes of spaces. One of them is compressed, and
+// repeated: to compress all takes half a minute with the race detector.
 func bomb(t *testing.T, megabytes int) []byte {
 	t.Helper()
 	spaces, sum := bytes.Repeat([]byte(" "), 1<<20), crc32.NewIEEE()
@@ -218,7 +229,8 @@ func bomb(t *testing.T, megabytes int) []byte {
 	}
 	all.Write([]byte{1, 0, 0, 0xff, 0xff}) // the last block, empty (RFC 1951 §3.2.4)
 	w := zip.NewWriter(&archive)
-	f, err := w.CreateRaw(&zip.FileHeader{Name: "document.yaml", Method: zip.Deflate, CRC32: sum.Sum32(), CompressedSize64: uint64(all.Len()), UncompressedSize64: uint64(megabytes) << 20})
+	f, err := w.CreateRaw(&zip.FileHeader{Name: "document.yaml", Method: zip.Deflate, CRC32: sum.Sum32(),
+		CompressedSize64: uint64(all.Len()), UncompressedSize64: uint64(megabytes) << 20})
 	if err == nil {
 		_, err = f.Write(all.Bytes())
 	}
@@ -243,13 +255,17 @@ func uploads(t *testing.T) map[string]upload {
 
 	policy("deep parentheses", hostilePolicy(strings.Repeat("(", 200_000)+"true"+strings.Repeat(")", 200_000)))
 	policy("a long chain", hostilePolicy("true"+strings.Repeat(" && true == false", 40_000)))
-	policy("constants that explode", hostilePolicy(strings.Repeat("[1, 2, 3, 4, 5, 6, 7, 8, 9].map(a, ", 12)+"1"+strings.Repeat(")", 12)+".size() > 0"))
-	policy("deep YAML", "apiVersion: api.cerbos.dev/v1\nresourcePolicy: "+strings.Repeat("[", 100_000)+strings.Repeat("]", 100_000))
+	policy("constants that explode",
+		hostilePolicy(strings.Repeat("[1, 2, 3, 4, 5, 6, 7, 8, 9].map(a, ", 12)+"1"+strings.Repeat(")",
+			12)+".size() > 0"))
+	policy("deep YAML", "apiVersion: api.cerbos.dev/v1\nresourcePolicy: "+strings.Repeat("[",
+		100_000)+strings.Repeat("]", 100_000))
 	policy("deep YAML maps", "a: "+strings.Repeat("{a: ", 100_000)+strings.Repeat("}", 100_000))
 	var aliases strings.Builder
 	aliases.WriteString("a0: &a0 [x, x, x, x, x, x, x, x, x]\n")
 	for i := 1; i < 12; i++ {
-		fmt.Fprintf(&aliases, "a%d: &a%d [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i-1), 9), ", "))
+		fmt.Fprintf(&aliases, "a%d: &a%d [%s]\n", i, i,
+			strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i-1), 9), ", "))
 	}
 	policy("aliases of aliases", aliases.String())
 	policy("a file of 10 MB", hostilePolicy("true # "+strings.Repeat("x", 10<<20)))
@@ -261,17 +277,23 @@ func uploads(t *testing.T) map[string]upload {
 	pack("five thousand files", many)
 	big := map[string][]byte{}
 	for i := range 60 {
-		big[fmt.Sprintf("p%d.yaml", i)] = []byte(strings.Replace(hostilePolicy(strings.Repeat("R.attr.tags.exists(t, t == P.id) || ", 400)+"true == false"), "resource: document", fmt.Sprintf("resource: \"gatehouse:kind%d\"", i), 1))
+		big[fmt.Sprintf("p%d.yaml",
+			i)] = []byte(strings.Replace(hostilePolicy(strings.Repeat("R.attr.tags.exists(t, t == P.id) || ",
+			400)+"true == false"), "resource: document", fmt.Sprintf("resource: \"gatehouse:kind%d\"", i), 1))
 	}
 	pack("a huge directory, then refused", big)
 	policy("not UTF-8", hostilePolicy("\xff\xfe == \"\""))
-	policy("a reserved kind", strings.Replace(hostilePolicy("true"), "resource: document", `resource: "gatehouse:user"`, 1))
+	policy("a reserved kind", strings.Replace(hostilePolicy("true"), "resource: document",
+		`resource: "gatehouse:user"`, 1))
 	pack("a path that climbs", map[string][]byte{"../../document.yaml": []byte(hostilePolicy("true"))})
 	pack("an absolute path", map[string][]byte{"/etc/document.yaml": []byte(hostilePolicy("true"))})
 	pack("derived roles in a circle", map[string][]byte{
-		"a.yaml": []byte("apiVersion: api.cerbos.dev/v1\nderivedRoles:\n  name: a\n  variables: {import: [b]}\n  definitions: [{name: x, parentRoles: [x]}]\n"),
-		"b.yaml": []byte("apiVersion: api.cerbos.dev/v1\nexportVariables:\n  name: b\n  definitions: {p: V.q, q: V.p}\n"),
-		"c.yaml": []byte(strings.Replace(hostilePolicy("V.p"), "  rules:", "  variables: {import: [b]}\n  importDerivedRoles: [a]\n  rules:", 1)),
+		"a.yaml": []byte("apiVersion: api.cerbos.dev/v1\nderivedRoles:\n  name: a\n  variables: {import: [b]}\n  " +
+			"definitions: [{name: x, parentRoles: [x]}]\n"),
+		"b.yaml": []byte("apiVersion: api.cerbos.dev/v1\nexportVariables:\n  name: b\n  definitions: {p: V.q, q: " +
+			"V.p}\n"),
+		"c.yaml": []byte(strings.Replace(hostilePolicy("V.p"), "  rules:",
+			"  variables: {import: [b]}\n  importDerivedRoles: [a]\n  rules:", 1)),
 	})
 	out["half an archive"] = upload{"application/zip", slices.Clone(out["a reserved kind"].body)[:100]}
 	out["not an archive"] = upload{"application/zip", bytes.Repeat([]byte("PK"), 1000)}

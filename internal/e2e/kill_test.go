@@ -23,8 +23,9 @@ const (
 	killScope    = "openid offline_access"
 )
 
-// TestKill ends the server with SIGKILL in the middle of its work, again and again: what was acknowledged must be
-// there after each restart, and what was revoked must stay so. Nothing is said about what was not yet answered.
+// TestKill ends the server with SIGKILL in the middle of its work, again and again: what was
+// acknowledged must be there after each restart, and what was revoked must stay so. Nothing is said
+// about what was not yet answered.
 func TestKill(t *testing.T) {
 	rounds := 5
 	if testing.Short() {
@@ -79,8 +80,11 @@ func newKillWorld(t *testing.T, server *process.Server) *killWorld {
 		Secret string `json:"client_secret"`
 	}
 	var web, machine created
-	w.operator.MustCall(t, "POST", "acme", "/applications", map[string]any{"name": "web", "type": "web", "redirect_uris": []string{killRedirect}, "first_party": true}, &web)
-	w.operator.MustCall(t, "POST", "acme", "/applications", map[string]any{"name": "machine", "type": "machine", "access_token": "opaque"}, &machine)
+	w.operator.MustCall(t, "POST", "acme", "/applications",
+		map[string]any{"name": "web", "type": "web", "redirect_uris": []string{killRedirect},
+			"first_party": true}, &web)
+	w.operator.MustCall(t, "POST", "acme", "/applications",
+		map[string]any{"name": "machine", "type": "machine", "access_token": "opaque"}, &machine)
 	w.operator.MustCall(t, "POST", "acme", "/users", map[string]any{"email": w.email, "password": killPassword}, nil)
 	w.web = process.Application{Issuer: tenant.Issuer, ClientID: web.ID, Secret: web.Secret, RedirectURI: killRedirect}
 	w.machine = process.Application{Issuer: tenant.Issuer, ClientID: machine.ID, Secret: machine.Secret}
@@ -94,8 +98,8 @@ func newKillWorld(t *testing.T, server *process.Server) *killWorld {
 	return w
 }
 
-// run works on the server until at least acks more writes are acknowledged, and kills it at some moment after that,
-// while the work goes on.
+// run works on the server until at least acks more writes are acknowledged, and kills it at some
+// moment after that, while the work goes on.
 func (w *killWorld) run(t *testing.T, acks int64) {
 	t.Helper()
 	w.killed.Store(false)
@@ -182,7 +186,8 @@ func (w *killWorld) redeem(token string) (string, error) {
 // token issues an opaque access token and revokes every other one.
 func (w *killWorld) token(i int) error {
 	var tokens process.Tokens
-	if err := process.PostForm(http.DefaultClient, w.machine.Issuer+"/oauth2/token", w.machine.ClientID, w.machine.Secret,
+	if err := process.PostForm(http.DefaultClient, w.machine.Issuer+"/oauth2/token", w.machine.ClientID,
+		w.machine.Secret,
 		url.Values{"grant_type": {"client_credentials"}}, &tokens); err != nil {
 		return err
 	}
@@ -192,7 +197,8 @@ func (w *killWorld) token(i int) error {
 		w.issued = append(w.issued, tokens.AccessToken)
 		return nil
 	}
-	if err := process.PostForm(http.DefaultClient, w.machine.Issuer+"/oauth2/revoke", w.machine.ClientID, w.machine.Secret,
+	if err := process.PostForm(http.DefaultClient, w.machine.Issuer+"/oauth2/revoke", w.machine.ClientID,
+		w.machine.Secret,
 		url.Values{"token": {tokens.AccessToken}}, nil); err != nil {
 		return err
 	}
@@ -275,7 +281,8 @@ func (w *killWorld) active(t *testing.T, token string) bool {
 	var answer struct {
 		Active bool `json:"active"`
 	}
-	if err := process.PostForm(http.DefaultClient, w.machine.Issuer+"/oauth2/introspect", w.machine.ClientID, w.machine.Secret,
+	if err := process.PostForm(http.DefaultClient, w.machine.Issuer+"/oauth2/introspect", w.machine.ClientID,
+		w.machine.Secret,
 		url.Values{"token": {token}}, &answer); err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +306,8 @@ func (w *killWorld) verifyAudit(t *testing.T) {
 			} `json:"items"`
 			Next string `json:"next_cursor"`
 		}
-		w.operator.MustCall(t, "GET", "acme", "/audit-events?limit=200&action=user.create&cursor="+url.QueryEscape(cursor), nil, &list)
+		w.operator.MustCall(t, "GET", "acme",
+			"/audit-events?limit=200&action=user.create&cursor="+url.QueryEscape(cursor), nil, &list)
 		for _, e := range list.Items {
 			delete(missing, e.Target.ID)
 		}

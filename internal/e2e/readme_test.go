@@ -20,8 +20,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// TestReadme follows README.md and the guides as a reader does: one `make run`, and the commands of every page
-// against it. It also types `make run` where that cannot work, and ends the first with Ctrl-C.
+// TestReadme follows README.md and the guides as a reader does: one `make run`, and the commands of
+// every page against it. It also types `make run` where that cannot work, and ends the first with
+// Ctrl-C.
 func TestReadme(t *testing.T) {
 	for _, program := range []string{"bash", "curl", "make"} {
 		command(t, program, program)
@@ -110,8 +111,10 @@ func (o *output) String() string {
 func startRun(t *testing.T) *makeRun {
 	t.Helper()
 	testkit.SkipFast(t, "make run")
-	r := &makeRun{root: process.Root(t), data: filepath.Join(t.TempDir(), "data"), address: map[string]string{}, gone: make(chan struct{})}
-	for _, setting := range []string{"GATEHOUSE_LISTEN", "GATEHOUSE_OPS_LISTEN", "GATEHOUSE_GRPC_LISTEN", "WEBAPP_LISTEN"} {
+	r := &makeRun{root: process.Root(t), data: filepath.Join(t.TempDir(), "data"), address: map[string]string{},
+		gone: make(chan struct{})}
+	for _, setting := range []string{"GATEHOUSE_LISTEN", "GATEHOUSE_OPS_LISTEN", "GATEHOUSE_GRPC_LISTEN",
+		"WEBAPP_LISTEN"} {
 		r.address[setting] = freeAddress(t)
 	}
 	r.cmd = r.command(t.Context(), r.data, "make", "run")
@@ -126,7 +129,8 @@ func startRun(t *testing.T) *makeRun {
 		defer close(r.gone)
 		_ = r.cmd.Wait() // make fails when it is interrupted
 	}()
-	for deadline := time.Now().Add(5 * time.Minute); !strings.Contains(r.out.String(), "Open this:"); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !strings.Contains(r.out.String(),
+		"Open this:"); time.Sleep(50 * time.Millisecond) {
 		select {
 		case <-r.gone:
 			t.Fatalf("make run has ended:\n%s", r.out.String())
@@ -139,7 +143,8 @@ func startRun(t *testing.T) *makeRun {
 	return r
 }
 
-// command returns a command in the root of the repository, with the addresses and a data directory in its environment.
+// command returns a command in the root of the repository, with the addresses and a data directory
+// in its environment.
 func (r *makeRun) command(ctx context.Context, data, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = r.root
@@ -177,7 +182,8 @@ func (r *makeRun) interrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-r.gone
-	for deadline := time.Now().Add(time.Minute); !errors.Is(r.signal(0), syscall.ESRCH); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !errors.Is(r.signal(0),
+		syscall.ESRCH); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			_ = r.signal(syscall.SIGKILL)
 			t.Fatal("a process of make run is left after a minute")
@@ -188,8 +194,8 @@ func (r *makeRun) interrupt(t *testing.T) {
 // runnable is a shell block of a page that is marked to be run.
 var runnable = regexp.MustCompile("(?ms)^```sh run\n(.*?)^```$")
 
-// page runs the marked blocks of a page in one shell and in their order, and returns what they print. It changes the
-// data directory and the ports of the page's own servers.
+// page runs the marked blocks of a page in one shell and in their order, and returns what they
+// print. It changes the data directory and the ports of the page's own servers.
 func (r *makeRun) page(t *testing.T, page string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(r.root, page))
@@ -206,7 +212,8 @@ func (r *makeRun) page(t *testing.T, page string) string {
 	for _, block := range blocks {
 		script.WriteString(block[1])
 	}
-	changed := strings.NewReplacer("./gatehouse-data", r.data, "127.0.0.1:3592", freeAddress(t), "127.0.0.1:3593", freeAddress(t))
+	changed := strings.NewReplacer("./gatehouse-data", r.data, "127.0.0.1:3592", freeAddress(t), "127.0.0.1:3593",
+		freeAddress(t))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

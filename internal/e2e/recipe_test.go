@@ -14,11 +14,13 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// block is a fenced block of CONTRIBUTING.md that names the file it belongs to, and perhaps the function it extends.
+// block is a fenced block of CONTRIBUTING.md that names the file it belongs to, and perhaps the
+// function it extends.
 var block = regexp.MustCompile("(?m)^   ```(?:go|sql) (\\S+/\\S+)(?: (\\w+))?\n((?:   .*\n|\n)+?)   ```$")
 
-// TestContributingsRecipe follows the steps of "Adding a management operation" in a copy of the tree. The code has to
-// compile, the generated files have to name the operation, and the tests that read the whole tree have to accept it.
+// TestContributingsRecipe follows the steps of "Adding a management operation" in a copy of the
+// tree. The code has to compile, the generated files have to name the operation, and the tests that
+// read the whole tree have to accept it.
 func TestContributingsRecipe(t *testing.T) {
 	testkit.SkipFast(t, "builds of a changed tree")
 	root := process.Root(t)
@@ -41,7 +43,8 @@ func TestContributingsRecipe(t *testing.T) {
 		{"go", "vet", "./internal/iam/user"},
 		{"go", "test", "-vet=off", "./internal"},
 		{"go", "test", "-vet=off", "./internal/kit/db", "-run", "Schema|Migrations"},
-		{"go", "test", "-vet=off", "./internal/iam/user", "./internal/iam/principal", "-run", "Nickname|EveryStatement"},
+		{"go", "test", "-vet=off", "./internal/iam/user", "./internal/iam/principal", "-run",
+			"Nickname|EveryStatement"},
 		{"go", "test", "-vet=off", "-short", "./internal/app", "-run", "OpenAPI|EveryOperation|AnotherTenantsThings"},
 	} {
 		cmd := exec.CommandContext(t.Context(), step[0], step[1:]...)
@@ -83,8 +86,8 @@ func copyTree(t *testing.T, from, to string) {
 	}
 }
 
-// apply writes a block to its file, or extends the list that the function returns. A star stands for both databases,
-// NN for the next number of a migration.
+// apply writes a block to its file, or extends the list that the function returns. A star stands
+// for both databases, NN for the next number of a migration.
 func apply(t *testing.T, tree, name, function, code string) {
 	t.Helper()
 	if function != "" {

@@ -9,8 +9,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// TestReplicas publishes on one replica and asks another, which hears of it within moments (make bench says how soon); and
-// deactivates a user on one, who gets nothing in the very next answer of the other.
+// TestReplicas publishes on one replica and asks another, which hears of it within moments (make
+// bench says how soon); and deactivates a user on one, who gets nothing in the very next answer of
+// the other.
 func TestReplicas(t *testing.T) {
 	one := process.Start(t, process.Config{Database: testkit.EmptyPostgres(t)})
 	other := one.Replica(t)
@@ -19,14 +20,16 @@ func TestReplicas(t *testing.T) {
 	var ada struct {
 		ID string `json:"id"`
 	}
-	o.MustCall(t, "POST", "acme", "/users", map[string]any{"email": "ada@acme.example", "password": "a password of usual length"}, &ada)
+	o.MustCall(t, "POST", "acme", "/users", map[string]any{"email": "ada@acme.example",
+		"password": "a password of usual length"}, &ada)
 	_, token, err := o.Decider("acme", "directory")
 	if err != nil {
 		t.Fatal(err)
 	}
 	answer := func() string {
 		t.Helper()
-		status, body, err := ask(other.URL, "acme", token, `{"principal": {"id": "`+ada.ID+`"}, "resources": [{"actions": ["view"], "resource": {"kind": "document", "id": "d"}}]}`)
+		status, body, err := ask(other.URL, "acme", token,
+			`{"principal": {"id": "`+ada.ID+`"}, "resources": [{"actions": ["view"], "resource": {"kind": "document", "id": "d"}}]}`)
 		if err != nil || status != http.StatusOK {
 			t.Fatalf("%d %s %v", status, body, err)
 		}
@@ -36,7 +39,8 @@ func TestReplicas(t *testing.T) {
 		return "deny"
 	}
 	for _, step := range []struct{ condition, want string }{{"true", "allow"}, {"false", "deny"}, {"1 == 1", "allow"}} {
-		if err := o.Publish("acme", map[string][]byte{"document.yaml": []byte(hostilePolicy(step.condition))}); err != nil {
+		if err := o.Publish("acme",
+			map[string][]byte{"document.yaml": []byte(hostilePolicy(step.condition))}); err != nil {
 			t.Fatal(err)
 		}
 		testkit.Eventually(t, "the other replica answers "+step.want+" after "+step.condition+" was published",

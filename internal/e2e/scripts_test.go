@@ -19,14 +19,18 @@ func TestSetup(t *testing.T) {
 		want string
 		asks string // what apt-get receives last, or "" for nothing
 	}{
-		"root installs and says so":             {"0", false, "Installing curl git", "install -y -qq --no-install-recommends curl git"},
-		"sudo installs and is named":            {"1000", true, "Installing with sudo: curl git", "install -y -qq --no-install-recommends curl git"},
-		"without either the command is printed": {"1000", false, "Type as root:\n  apt-get update -qq\n  DEBIAN_FRONTEND=noninteractive " + install, ""},
+		"root installs and says so": {"0", false, "Installing curl git",
+			"install -y -qq --no-install-recommends curl git"},
+		"sudo installs and is named": {"1000", true, "Installing with sudo: curl git",
+			"install -y -qq --no-install-recommends curl git"},
+		"without either the command is printed": {"1000", false,
+			"Type as root:\n  apt-get update -qq\n  DEBIAN_FRONTEND=noninteractive " + install, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			bin, asked := t.TempDir(), filepath.Join(t.TempDir(), "asked")
-			for _, program := range []string{"bash", "cat", "dirname", "go", "grep", "make", "node", "npm", "sed", "touch"} {
+			for _, program := range []string{"bash", "cat", "dirname", "go", "grep", "make", "node", "npm", "sed",
+				"touch"} {
 				if err := os.Symlink(command(t, program, program), filepath.Join(bin, program)); err != nil {
 					t.Fatal(err)
 				}
@@ -37,12 +41,14 @@ func TestSetup(t *testing.T) {
 				fakes["true"] = "exit 0"
 			}
 			for program, script := range fakes {
-				if err := os.WriteFile(filepath.Join(bin, program), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+				if err := os.WriteFile(filepath.Join(bin, program), []byte("#!/bin/sh\n"+script+"\n"),
+					0o700); err != nil {
 					t.Fatal(err)
 				}
 			}
 			cmd := exec.Command(filepath.Join(process.Root(t), "scripts", "setup"), "test")
-			cmd.Env = []string{"PATH=" + bin, "HOME=" + t.TempDir(), "GATEHOUSE_TEST_POSTGRES=x", "GATEHOUSE_TEST_CHROMIUM=x"}
+			cmd.Env = []string{"PATH=" + bin, "HOME=" + t.TempDir(), "GATEHOUSE_TEST_POSTGRES=x",
+				"GATEHOUSE_TEST_CHROMIUM=x"}
 			out, err := cmd.CombinedOutput()
 			if (err == nil) != (c.asks != "") {
 				t.Errorf("%v\n%s", err, out)
@@ -64,7 +70,8 @@ func TestSubjects(t *testing.T) {
 	dir := t.TempDir()
 	git := func(args ...string) {
 		t.Helper()
-		cmd := exec.Command("git", append([]string{"-c", "user.name=Ada", "-c", "user.email=ada@example.com"}, args...)...)
+		cmd := exec.Command("git", append([]string{"-c", "user.name=Ada", "-c", "user.email=ada@example.com"},
+			args...)...)
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -80,7 +80,8 @@ func Open(t testing.TB, dsn string) *Database {
 }
 
 func config(dsn string) db.Config {
-	return db.Config{DSN: dsn, SystemTables: migrations.SystemTables, Postgres: migrations.Postgres, SQLite: migrations.SQLite}
+	return db.Config{DSN: dsn, SystemTables: migrations.SystemTables, Postgres: migrations.Postgres,
+		SQLite: migrations.SQLite}
 }
 
 // Tenant inserts an active tenant with the given slug and returns a system caller for it.
@@ -88,7 +89,8 @@ func (d *Database) Tenant(t testing.TB, slug string) caller.Caller {
 	t.Helper()
 	c := caller.Caller{Tenant: id.New(), Actor: caller.Actor{Kind: caller.System, Name: "test"}}
 	err := d.System(context.Background(), c, "test fixture", func(st *db.SystemTx) error {
-		_, err := st.Exec(context.Background(), `INSERT INTO tenants (id, slug, name, status, created_at, updated_at) VALUES ($1, $2, $2, 'active', $3, $3)`,
+		_, err := st.Exec(context.Background(),
+			`INSERT INTO tenants (id, slug, name, status, created_at, updated_at) VALUES ($1, $2, $2, 'active', $3, $3)`,
 			c.Tenant, slug, st.Now())
 		return err
 	})
@@ -110,7 +112,9 @@ func (d *Database) Race(t testing.TB, n int, fn func(i int)) {
 			once := sync.OnceFunc(open.Done)
 			defer once()
 			_ = d.View(context.Background(), c, func(tx *db.Tx) error {
-				_, err := db.List(context.Background(), tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) }, `SELECT slug FROM tenants WHERE id = $1`)
+				_, err := db.List(context.Background(), tx, func(r db.Row) (s string, err error) {
+					return s, r.Scan(&s)
+				}, `SELECT slug FROM tenants WHERE id = $1`)
 				if err != nil {
 					t.Error(err)
 				}

@@ -124,7 +124,8 @@ func makeTemplate(server string) (string, error) {
 		return "", err
 	}
 	var there bool
-	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&there); err != nil || there {
+	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)",
+		name).Scan(&there); err != nil || there {
 		return name, err
 	}
 	making := name + "_making"
@@ -150,7 +151,8 @@ func serverURL() (string, error) {
 
 var errNoBinaries = errors.New("neither initdb and postgres on the PATH nor below /usr/lib/postgresql")
 
-// Execute runs statements on a test's database as its owner, past every lock, for what no door offers: to fill it.
+// Execute runs statements on a test's database as its owner, past every lock, for what no door
+// offers: to fill it.
 func Execute(t testing.TB, dsn string, statements ...string) {
 	t.Helper()
 	if err := admin(dsn, statements...); err != nil {

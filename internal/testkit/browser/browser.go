@@ -42,15 +42,18 @@ func Start(t testing.TB) *Browser {
 	testkit.SkipFast(t, "a browser")
 	node, err := exec.LookPath("node")
 	if err != nil {
-		t.Fatal("the browser tests need Node 20 or newer on the PATH. Install it (Debian: apt-get install nodejs npm), then run `npm ci` in e2e/.")
+		t.Fatal("the browser tests need Node 20 or newer on the PATH. Install it (Debian: apt-get install nodejs " +
+			"npm), then run `npm ci` in e2e/.")
 	}
 	modules := filepath.Join(root(t), "e2e")
 	if _, err := os.Stat(filepath.Join(modules, "node_modules", "playwright-core")); err != nil {
-		t.Fatal("the browser tests need the packages of e2e/package-lock.json. Run `npm ci` in e2e/ (`make test` does it).")
+		t.Fatal("the browser tests need the packages of e2e/package-lock.json. Run `npm ci` in e2e/ (`make test` " +
+			"does it).")
 	}
 	chromium := chromium()
 	if chromium == "" {
-		t.Fatal("the browser tests need Chromium. Install it (Debian: apt-get install chromium), or set GATEHOUSE_TEST_CHROMIUM to the path of a Chromium or Chrome.")
+		t.Fatal("the browser tests need Chromium. Install it (Debian: apt-get install chromium), or set " +
+			"GATEHOUSE_TEST_CHROMIUM to the path of a Chromium or Chrome.")
 	}
 	script := filepath.Join(t.TempDir(), "driver.mjs")
 	if err := os.WriteFile(script, driver, 0o600); err != nil {
@@ -144,7 +147,8 @@ func (b *Browser) Page(o Options) *Page {
 	b.n++
 	p := &Page{b: b, n: b.n}
 	b.mu.Unlock()
-	p.do("open", map[string]any{"width": o.Width, "height": o.Height, "dark": o.Dark, "locale": o.Locale, "scale": o.Scale})
+	p.do("open", map[string]any{"width": o.Width, "height": o.Height, "dark": o.Dark, "locale": o.Locale,
+		"scale": o.Scale})
 	return p
 }
 

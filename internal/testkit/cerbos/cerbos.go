@@ -1,9 +1,9 @@
-// Package cerbos runs a real Cerbos server and compiler, of the version that go.mod
-// names, for tests that compare with it. The program is Cerbos' own release, from
-// e2e/package.json; on machines that it does not name, it is built from the module e2e/cerbos,
-// whose only purpose is that none of its dependencies are ours, without the race
-// detector, because it is measured as its users run it; so it also logs as it is shipped, a line for each
-// request. What is started ends with the test.
+// Package cerbos runs a real Cerbos server and compiler, of the version that go.mod names, for
+// tests that compare with it. The program is Cerbos' own release, from e2e/package.json; on
+// machines that it does not name, it is built from the module e2e/cerbos, whose only purpose is
+// that none of its dependencies are ours, without the race detector, because it is measured as its
+// users run it; so it also logs as it is shipped, a line for each request. What is started ends
+// with the test.
 package cerbos
 
 import (
@@ -53,7 +53,8 @@ func compile(root, path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	// Test processes of several packages may want it at once: one builds, the others then find it up to date.
+	// Test processes of several packages may want it at once: one builds, the others then find it
+	// up to date.
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
@@ -110,7 +111,8 @@ const readyWithin = 5 * time.Minute
 func Start(t testing.TB, cfg Config) *Server {
 	t.Helper()
 	program := Build(t)
-	// A port found free may be taken by another process before the server has it: then once more with others.
+	// A port found free may be taken by another process before the server has it: then once more
+	// with others.
 	for attempt := 1; ; attempt++ {
 		s, err := start(t, program, cfg)
 		if err == nil {
@@ -129,8 +131,9 @@ func start(t testing.TB, program string, cfg Config) (*Server, error) {
 	http, grpc := freeAddress(t), freeAddress(t)
 	s := &Server{HTTP: "http://" + http, GRPC: grpc, log: filepath.Join(dir, "server.log")}
 	config := map[string]any{
-		"server":    map[string]any{"httpListenAddr": http, "grpcListenAddr": grpc},
-		"storage":   map[string]any{"driver": "disk", "disk": map[string]any{"directory": cfg.Policies, "watchForChanges": false}},
+		"server": map[string]any{"httpListenAddr": http, "grpcListenAddr": grpc},
+		"storage": map[string]any{"driver": "disk",
+			"disk": map[string]any{"directory": cfg.Policies, "watchForChanges": false}},
 		"telemetry": map[string]any{"disabled": true},
 	}
 	for section, value := range cfg.Settings {

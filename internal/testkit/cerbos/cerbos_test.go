@@ -18,7 +18,8 @@ func TestVersion(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(strings.ReplaceAll(string(text), " // indirect", ""), "github.com/cerbos/cerbos v"+Version+"\n") {
+		if !strings.Contains(strings.ReplaceAll(string(text), " // indirect", ""),
+			"github.com/cerbos/cerbos v"+Version+"\n") {
 			t.Errorf("%s does not require github.com/cerbos/cerbos v%s", file, Version)
 		}
 	}
@@ -32,7 +33,8 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestNoneOfItsStorageDrivers: our binary has what the policy engine needs of Cerbos and nothing of its server.
+// TestNoneOfItsStorageDrivers: our binary has what the policy engine needs of Cerbos and nothing of
+// its server.
 func TestNoneOfItsStorageDrivers(t *testing.T) {
 	cmd := exec.Command("go", "list", "-deps", "./cmd/gatehouse")
 	cmd.Dir = process.Root(t)
@@ -41,7 +43,8 @@ func TestNoneOfItsStorageDrivers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(out)) {
-		for _, part := range []string{"cerbos/internal/server", "cerbos/internal/storage/git", "cerbos/internal/storage/blob", "cerbos/internal/storage/db", "go-git", "gocloud.dev/blob", "badger", "helm.sh"} {
+		for _, part := range []string{"cerbos/internal/server", "cerbos/internal/storage/git",
+			"cerbos/internal/storage/blob", "cerbos/internal/storage/db", "go-git", "gocloud.dev/blob", "badger", "helm.sh"} {
 			if strings.Contains(line, part) {
 				t.Errorf("cmd/gatehouse links %s", strings.TrimSpace(line))
 			}

@@ -28,7 +28,8 @@ func (s *Server) Operator() *Operator {
 	return &Operator{server: s, http: &http.Client{Transport: connections, Timeout: 30 * time.Second}}
 }
 
-// Token returns an access token of the platform tenant, asking for a new one a minute after the last.
+// Token returns an access token of the platform tenant, asking for a new one a minute after the
+// last.
 func (o *Operator) Token() (string, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -47,8 +48,8 @@ func (o *Operator) Token() (string, error) {
 	return o.token, nil
 }
 
-// Call sends a request below /t/{tenant}/api/v1 and decodes the answer into out, unless out is nil. An answer that is
-// not a success is an *Refusal.
+// Call sends a request below /t/{tenant}/api/v1 and decodes the answer into out, unless out is nil.
+// An answer that is not a success is an *Refusal.
 func (o *Operator) Call(method, tenant, path string, in, out any) error {
 	if in == nil {
 		return o.Send(method, tenant, path, "", nil, out)
@@ -60,8 +61,8 @@ func (o *Operator) Call(method, tenant, path string, in, out any) error {
 	return o.Send(method, tenant, path, "application/json", encoded, out)
 }
 
-// Send is Call with a body of any type; without one where contentType is empty. An out that is a *[]byte gets the answer
-// as it is.
+// Send is Call with a body of any type; without one where contentType is empty. An out that is a
+// *[]byte gets the answer as it is.
 func (o *Operator) Send(method, tenant, path, contentType string, body []byte, out any) error {
 	token, err := o.Token()
 	if err != nil {
@@ -94,8 +95,8 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return fmt.Sprintf("status %d: %s", r.Status, r.Body) }
 
-// PostForm posts a form with HTTP Basic authentication of an OAuth client (RFC 6749 §2.3.1: both parts form-encoded)
-// and decodes the JSON answer into out.
+// PostForm posts a form with HTTP Basic authentication of an OAuth client (RFC 6749 §2.3.1: both
+// parts form-encoded) and decodes the JSON answer into out.
 func PostForm(client *http.Client, address, id, secret string, form url.Values, out any) error {
 	r, err := http.NewRequest(http.MethodPost, address, strings.NewReader(form.Encode()))
 	if err != nil {

@@ -35,20 +35,22 @@ func Zip(files map[string][]byte) ([]byte, error) {
 	return archive.Bytes(), err
 }
 
-// Decider makes a machine application of a tenant that may ask for decisions, about principals as it asserts them or
-// as the directory knows them, and returns it with an access token.
+// Decider makes a machine application of a tenant that may ask for decisions, about principals as
+// it asserts them or as the directory knows them, and returns it with an access token.
 func (o *Operator) Decider(tenant, mode string) (app Application, token string, err error) {
 	var created struct {
 		ID     string `json:"client_id"`
 		Secret string `json:"client_secret"`
 	}
-	fields := map[string]any{"name": "Decisions " + mode, "type": "machine", "principal_mode": mode, "scopes": []string{DecideScope}}
+	fields := map[string]any{"name": "Decisions " + mode, "type": "machine", "principal_mode": mode,
+		"scopes": []string{DecideScope}}
 	if err := o.Call("POST", tenant, "/applications", fields, &created); err != nil {
 		return app, "", err
 	}
 	app = Application{Issuer: o.server.URL + "/t/" + tenant, ClientID: created.ID, Secret: created.Secret}
 	var tokens Tokens
-	err = PostForm(http.DefaultClient, app.Issuer+"/oauth2/token", app.ClientID, app.Secret, url.Values{"grant_type": {"client_credentials"}, "scope": {DecideScope}}, &tokens)
+	err = PostForm(http.DefaultClient, app.Issuer+"/oauth2/token", app.ClientID, app.Secret,
+		url.Values{"grant_type": {"client_credentials"}, "scope": {DecideScope}}, &tokens)
 	return app, tokens.AccessToken, err
 }
 

@@ -68,8 +68,8 @@ func Start(t testing.TB, cfg Config) *Server {
 	return s
 }
 
-// Replica starts another process on the server's Postgres database, which answers for the same public URL on addresses
-// of its own.
+// Replica starts another process on the server's Postgres database, which answers for the same
+// public URL on addresses of its own.
 func (s *Server) Replica(t testing.TB) *Server {
 	t.Helper()
 	r := &Server{cfg: s.cfg, Client: s.Client, Secret: s.Secret, log: filepath.Join(s.cfg.Data, "replica.log")}
@@ -87,7 +87,8 @@ func (s *Server) begin(t testing.TB) {
 			t.Logf("the server's log ends:\n%s", s.Log(6000))
 		}
 	})
-	// A port found free may be taken by another process before the server has it: then once more with others.
+	// A port found free may be taken by another process before the server has it: then once more
+	// with others.
 	for attempt := 1; ; attempt++ {
 		s.listen = [3]string{freeAddress(t), freeAddress(t), freeAddress(t)}
 		err := s.start()
@@ -111,7 +112,8 @@ func (s *Server) Restart(t testing.TB) {
 
 func (s *Server) start() error {
 	s.URL, s.Ops, s.GRPC = "http://"+s.listen[0], "http://"+s.listen[1], s.listen[2]
-	args := []string{"serve", "--listen", s.listen[0], "--ops-listen", s.listen[1], "--grpc-listen", s.listen[2], "--data", s.cfg.Data}
+	args := []string{"serve", "--listen", s.listen[0], "--ops-listen", s.listen[1], "--grpc-listen", s.listen[2],
+		"--data", s.cfg.Data}
 	if s.cfg.Database != "" {
 		args = append(args, "--database", s.cfg.Database)
 	}
@@ -139,7 +141,8 @@ func (s *Server) start() error {
 	for time.Since(began) < readyWithin {
 		select {
 		case err := <-s.gone:
-			return fmt.Errorf("ended before it was ready: %w", errors.Join(err, errors.New(s.cmd.ProcessState.String())))
+			return fmt.Errorf("ended before it was ready: %w",
+				errors.Join(err, errors.New(s.cmd.ProcessState.String())))
 		default:
 		}
 		if res, err := client.Get(s.Ops + "/readyz"); err == nil {
@@ -154,7 +157,8 @@ func (s *Server) start() error {
 	return errors.Join(fmt.Errorf("not ready within %s", readyWithin), s.cmd.Process.Kill())
 }
 
-// environment is ours without any GATEHOUSE_ setting of the developer's, but with what is said to tests.
+// environment is ours without any GATEHOUSE_ setting of the developer's, but with what is said to
+// tests.
 func environment() []string {
 	var kept []string
 	for _, entry := range os.Environ() {

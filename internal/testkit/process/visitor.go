@@ -26,9 +26,10 @@ var connections = &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 *
 // NewVisitor has no cookies yet.
 func NewVisitor() *Visitor {
 	jar, _ := cookiejar.New(nil)
-	return &Visitor{HTTP: &http.Client{Transport: connections, Jar: jar, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse
-	}}}
+	return &Visitor{HTTP: &http.Client{Transport: connections, Jar: jar, Timeout: time.Minute,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		}}}
 }
 
 // Application is what an OAuth client knows of itself.
@@ -43,7 +44,8 @@ type Tokens struct {
 	IDToken      string `json:"id_token"`
 }
 
-// SignIn goes through the hosted pages with a password, consents, and redeems the code (PKCE with S256).
+// SignIn goes through the hosted pages with a password, consents, and redeems the code (PKCE with
+// S256).
 func (v *Visitor) SignIn(app Application, username, password, scope string) (Tokens, error) {
 	verifier := rand.Text() + rand.Text()
 	sum := sha256.Sum256([]byte(verifier))
@@ -66,8 +68,8 @@ func (v *Visitor) SignIn(app Application, username, password, scope string) (Tok
 	return tokens, err
 }
 
-// Authorize follows redirects and answers the pages on the way with username, password and consent, until the
-// redirect URI is reached, which it returns without visiting it.
+// Authorize follows redirects and answers the pages on the way with username, password and consent,
+// until the redirect URI is reached, which it returns without visiting it.
 func (v *Visitor) Authorize(app Application, address, username, password string) (*url.URL, error) {
 	method, form := http.MethodGet, url.Values(nil)
 	for range 20 {
@@ -142,8 +144,8 @@ var (
 	attribute = regexp.MustCompile(`([a-zA-Z-]+)="([^"]*)"`)
 )
 
-// firstForm returns the action and the fields of the first form that has a control of one of these names or ids, tried
-// in this order. A named button among them counts as pressed.
+// firstForm returns the action and the fields of the first form that has a control of one of these
+// names or ids, tried in this order. A named button among them counts as pressed.
 func firstForm(page string, wanted ...string) (*url.URL, map[string]string) {
 	for _, want := range wanted {
 		for _, form := range formTag.FindAllStringSubmatch(page, -1) {

@@ -23,7 +23,8 @@ func (w *World) Send(r *http.Request) Answer {
 	return w.Browser("platform").Send(r)
 }
 
-// Request builds a request to a path below a tenant's base. An empty token leaves out the Authorization header.
+// Request builds a request to a path below a tenant's base. An empty token leaves out the
+// Authorization header.
 func (w *World) Request(token, method, slug, path, contentType string, body io.Reader) *http.Request {
 	w.T.Helper()
 	r, err := http.NewRequest(method, w.Base(slug)+path, body)
@@ -65,10 +66,12 @@ func (w *World) Must(token, method, slug, path string, body any) map[string]any 
 	return a.JSON(w.T)
 }
 
-// Form posts a form to a tenant's endpoint as an OAuth client. An empty client id leaves out the authentication.
+// Form posts a form to a tenant's endpoint as an OAuth client. An empty client id leaves out the
+// authentication.
 func (w *World) Form(slug, path, clientID, clientSecret string, form url.Values) Answer {
 	w.T.Helper()
-	r := w.Request("", http.MethodPost, slug, path, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()))
+	r := w.Request("", http.MethodPost, slug, path, "application/x-www-form-urlencoded",
+		strings.NewReader(form.Encode()))
 	if clientID != "" {
 		r.SetBasicAuth(url.QueryEscape(clientID), url.QueryEscape(clientSecret))
 	}
@@ -86,13 +89,15 @@ func (w *World) Token(slug, clientID, clientSecret string) string {
 	return token
 }
 
-// Machine creates a machine application that holds a role, and returns its credentials. An empty role is none.
+// Machine creates a machine application that holds a role, and returns its credentials. An empty
+// role is none.
 func (w *World) Machine(slug, roleName string, format application.AccessToken) (clientID, clientSecret string) {
 	w.T.Helper()
 	var made application.Application
 	var shown secret.String
 	w.Do(w.By(slug), func(tx *db.Tx) (err error) {
-		made, shown, err = application.Create(ctx, tx, application.New{Name: roleName + " machine", Type: application.Machine, AccessToken: format})
+		made, shown, err = application.Create(ctx, tx,
+			application.New{Name: roleName + " machine", Type: application.Machine, AccessToken: format})
 		if err != nil || roleName == "" {
 			return err
 		}
@@ -126,7 +131,8 @@ const (
 // Publish imports policies into a tenant through its API and publishes them.
 func (w *World) Publish(token, slug string, files compiler.Files) {
 	w.T.Helper()
-	r := w.Request(token, http.MethodPost, slug, "/api/v1/policies/import?publish=true&reason=because", "", bytes.NewReader(policy.Pack(files, policy.TarGz)))
+	r := w.Request(token, http.MethodPost, slug, "/api/v1/policies/import?publish=true&reason=because", "",
+		bytes.NewReader(policy.Pack(files, policy.TarGz)))
 	if a := w.Send(r); a.Status != http.StatusCreated {
 		w.T.Fatalf("publish policies of %s: %d %s", slug, a.Status, a.Body)
 	}

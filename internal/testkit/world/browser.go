@@ -195,5 +195,6 @@ func (b *Browser) Cookie(name string) string {
 // SetCookie puts one of the tenant's cookies into the browser.
 func (b *Browser) SetCookie(name, value string) {
 	u, _ := url.Parse(b.base + "/x")
-	b.HTTP.Jar.SetCookies(u, []*http.Cookie{{Name: "gh_" + name, Value: value, Path: strings.TrimPrefix(b.base, b.w.Origin)}})
+	b.HTTP.Jar.SetCookies(u,
+		[]*http.Cookie{{Name: "gh_" + name, Value: value, Path: strings.TrimPrefix(b.base, b.w.Origin)}})
 }

@@ -1,9 +1,9 @@
-// Package world is Gatehouse as tests meet it: the whole application on a database of its own, behind a
-// loopback listener, with a clock that tests move and a mailbox that they read.
+// Package world is Gatehouse as tests meet it: the whole application on a database of its own,
+// behind a loopback listener, with a clock that tests move and a mailbox that they read.
 //
-// It builds the application by internal/app, as the server does, and stands in for nothing inside it. Only what
-// lies outside differs: the time, the cost of a password hash, and where mail goes. Tests of a door use it from
-// their external test package, because the package imports every door.
+// It builds the application by internal/app, as the server does, and stands in for nothing inside
+// it. Only what lies outside differs: the time, the cost of a password hash, and where mail goes.
+// Tests of a door use it from their external test package, because the package imports every door.
 package world
 
 import (
@@ -74,7 +74,8 @@ func New(t testing.TB, dsn string, environ ...string) *World {
 	clk := &clock.Fake{}
 	clk.Advance(clock.System{}.Now().Sub(clk.Now())) // ids carry the machine's time
 	a, err := app.Open(ctx, cfg, slog.New(slog.NewTextHandler(w.Log, nil)), app.Outside{
-		Clock: clk, Mail: w.mailbox, Hashing: credential.HasherConfig{Params: credential.Params{Memory: 64, Passes: 1, Lanes: 1}},
+		Clock: clk, Mail: w.mailbox, Hashing: credential.HasherConfig{Params: credential.Params{Memory: 64, Passes: 1,
+			Lanes: 1}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +100,8 @@ var keyRing = secret.NewKey("test")
 func (w *World) configuration(dsn string, environ []string) *config.Config {
 	w.T.Helper()
 	data := w.T.TempDir()
-	env := append([]string{"GATEHOUSE_PUBLIC_URL=" + w.Origin, "GATEHOUSE_DATA=" + data, "GATEHOUSE_KEYS=" + keyRing.Reveal()}, environ...)
+	env := append([]string{"GATEHOUSE_PUBLIC_URL=" + w.Origin, "GATEHOUSE_DATA=" + data,
+		"GATEHOUSE_KEYS=" + keyRing.Reveal()}, environ...)
 	if strings.HasPrefix(dsn, "postgres:") {
 		env = append(env, "GATEHOUSE_DATABASE="+dsn)
 	}
@@ -131,7 +133,8 @@ func (w *World) Do(c caller.Caller, fn func(tx *db.Tx) error) {
 	}
 }
 
-// Tenant creates an active tenant that bears its slug as its name. change adjusts the default settings and may be nil.
+// Tenant creates an active tenant that bears its slug as its name. change adjusts the default
+// settings and may be nil.
 func (w *World) Tenant(slug string, change func(*tenant.Settings)) caller.Caller {
 	w.T.Helper()
 	settings := tenant.DefaultSettings()
@@ -140,7 +143,8 @@ func (w *World) Tenant(slug string, change func(*tenant.Settings)) caller.Caller
 	}
 	c := caller.Caller{Tenant: w.App.Platform.ID, Actor: caller.Actor{Kind: caller.System, Name: "test"}}
 	if err := w.System(ctx, c, "test fixture", func(st *db.SystemTx) error {
-		made, err := tenant.Create(ctx, st, tenant.New{Slug: slug, Name: strings.ToUpper(slug[:1]) + slug[1:], Settings: &settings})
+		made, err := tenant.Create(ctx, st, tenant.New{Slug: slug, Name: strings.ToUpper(slug[:1]) + slug[1:],
+			Settings: &settings})
 		c.Tenant = made.ID
 		return err
 	}); err != nil {
