@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"sync"
 	"syscall"
 	"time"
 
@@ -19,9 +18,11 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jwt"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
 // Limits on auxData and on the keys behind it.
@@ -69,19 +70,26 @@ type keySets map[string]*keySet
 
 // keySet is one of them; keys that are not here are fetched when they are first needed.
 type keySet struct {
-	of    KeySet
-	clock clock.Clock
+	of      KeySet
+	clock   clock.Clock
+	fetched *cache.Cache[struct{}, fetched] // one
+}
 
-	mu    sync.Mutex
+// fetched is what the last fetch of a key set found.
+type fetched struct {
 	set   jwk.Set
-	err   error
-	until time.Time // when to ask anew; zero: not asked yet
+	err   error     // if no fetch has succeeded
+	until time.Time // when to fetch again; zero: never
 }
 
 func newKeySets(of []KeySet, c clock.Clock) keySets {
 	out := keySets{}
 	for _, k := range of {
-		out[k.ID] = &keySet{of: k, clock: c}
+		out[k.ID] = &keySet{of: k, clock: c, fetched: cache.New[struct{}](cache.Options[fetched]{
+			Max:       1,
+			Valid:     func(f fetched) bool { return f.until.IsZero() || !c.Now().After(f.until) },
+			LoadLimit: keySetTime + time.Second, // the fetch itself ends before
+		})}
 	}
 	return out
 }
@@ -141,23 +149,27 @@ func claim(v any) (*structpb.Value, error) {
 	return structpb.NewValue(v)
 }
 
-// keys returns the keys, fetching them when it is time. Keys that cannot be fetched anew are
-// used as they are.
+// keys returns the keys, and fetches them when it is time. If a fetch fails, the keys of the last
+// one that succeeded stay in use.
 func (k *keySet) keys(ctx context.Context) (jwk.Set, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	now := k.clock.Now()
-	if k.until.IsZero() || k.of.URL != "" && now.After(k.until) {
-		set, err := k.load(ctx)
-		k.until = now.Add(k.of.Refresh)
-		if err != nil {
-			k.until = now.Add(keySetRetry)
+	f, err := k.fetched.Get(ctx, id.ID{}, struct{}{}, func(ctx context.Context) (fetched, error) {
+		f := fetched{until: k.clock.Now().Add(k.of.Refresh)}
+		f.set, f.err = k.load(ctx)
+		if f.err != nil {
+			f.until = k.clock.Now().Add(keySetRetry)
+			if last, ok := k.fetched.Last(id.ID{}, struct{}{}); ok && last.set != nil {
+				f.set, f.err = last.set, last.err
+			}
 		}
-		if err == nil || k.set == nil {
-			k.set, k.err = set, err
+		if k.of.URL == "" {
+			f.until = time.Time{}
 		}
+		return f, nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return k.set, k.err
+	return f.set, f.err
 }
 
 func (k *keySet) load(ctx context.Context) (jwk.Set, error) {
@@ -207,7 +219,7 @@ var shared = netip.MustParsePrefix("100.64.0.0/10")
 func public(a netip.Addr) bool { return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a) }
 
 func fetch(ctx context.Context, url string) ([]byte, error) {
-	r, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodGet, url, nil) // for all who wait
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}

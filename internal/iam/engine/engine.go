@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 
+	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -60,19 +62,49 @@ func Reserved(kind string) bool { return strings.HasPrefix(kind, ReservedKinds) 
 type Engine struct {
 	source  Source
 	base    Base
-	tenants *evaluators
+	tenants *cache.Cache[struct{}, inForce]
 }
 
 // New returns an engine that loads from source.
 func New(source Source, base Base) *Engine {
-	return &Engine{source: source, tenants: newEvaluators(MaxEvaluators), base: base}
+	return newEngine(source, base, MaxEvaluators)
+}
+
+func newEngine(source Source, base Base, maxBytes int64) *Engine {
+	return &Engine{source: source, base: base, tenants: cache.New[struct{}](cache.Options[inForce]{
+		Max: maxBytes, Cost: inForce.cost, LoadLimit: loadLimit,
+	})}
 }
 
 // Drop makes the engine load a tenant from the source again; the zero id: every tenant.
-func (e *Engine) Drop(tenant id.ID) { e.tenants.drop(tenant) }
+func (e *Engine) Drop(tenant id.ID) { e.tenants.Drop(tenant) }
+
+// inForce is what answers for a tenant.
+type inForce struct {
+	revision int64
+	settings string     // as text, to notice a change
+	own      *Evaluator // nil: the base policies alone
+	keys     keySets
+}
+
+const (
+	// loadLimit bounds reading and building one tenant's evaluator: a large one takes seconds.
+	loadLimit = 30 * time.Second
+	// overhead is what a tenant costs without an evaluator, in bytes.
+	overhead = 1 << 10
+)
+
+// cost returns about how many bytes it keeps in memory.
+func (f inForce) cost() int64 {
+	if f.own == nil {
+		return overhead
+	}
+	return overhead + f.own.cost
+}
 
 func (e *Engine) inForce(ctx context.Context, c caller.Caller) (inForce, error) {
-	return e.tenants.get(ctx, c.Tenant, func(ctx context.Context, before inForce) (inForce, error) {
+	return e.tenants.Get(ctx, c.Tenant, struct{}{}, func(ctx context.Context) (inForce, error) {
+		before, _ := e.tenants.Last(c.Tenant, struct{}{}) // what did not change is kept
 		p, err := e.source.Published(ctx, c)
 		if err != nil {
 			return inForce{}, err

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
@@ -222,16 +221,16 @@ func TestAPublishCountsAfterDrop(t *testing.T) {
 	if effect(t, e, as(a), in) != effectv1.Effect_EFFECT_DENY || effect(t, e, as(b), in) != effectv1.Effect_EFFECT_ALLOW {
 		t.Error("the new revision does not count, or another tenant's changed")
 	}
-	before := e.tenants.kept[a].Value.(*keptTenant).what.own
+	before := ownOf(e, a)
 	e.Drop(a)
 	effect(t, e, as(a), in)
-	if e.tenants.kept[a].Value.(*keptTenant).what.own != before {
+	if ownOf(e, a) != before {
 		t.Error("an evaluator whose revision and settings are the same was made anew")
 	}
 	source.put(a, Published{Revision: 2, Table: no, Settings: Settings{DefaultVersion: "other", SchemaEnforcement: SchemaNone}})
 	e.Drop(id.ID{})
 	effect(t, e, as(a), in)
-	if e.tenants.kept[a].Value.(*keptTenant).what.own == before {
+	if ownOf(e, a) == before {
 		t.Error("changed settings do not count")
 	}
 }
@@ -248,94 +247,30 @@ func TestEvaluatorsStayWithinTheirMemory(t *testing.T) {
 	}
 	in := asking("doc", nil, "view")
 	effect(t, e, as(tenants[0]), in)
-	e.tenants.limit = 3 * e.tenants.used
+	loaded, _ := e.tenants.Last(tenants[0], struct{}{})
+	e = newEngine(source, base, 3*loaded.cost())
 	for _, tenant := range tenants {
 		effect(t, e, as(tenant), in)
 		effect(t, e, as(tenants[0]), in) // asks all the time
 	}
-	if len(e.tenants.kept) != 3 || e.tenants.used > e.tenants.limit || e.tenants.order.Len() != 3 {
-		t.Errorf("%d tenants kept, %d of %d bytes", len(e.tenants.kept), e.tenants.used, e.tenants.limit)
+	kept := 0
+	for _, tenant := range tenants {
+		if ownOf(e, tenant) != nil {
+			kept++
+		}
 	}
-	if e.tenants.kept[tenants[0]] == nil {
+	if kept != 3 {
+		t.Errorf("%d tenants kept in the memory of three", kept)
+	}
+	if ownOf(e, tenants[0]) == nil {
 		t.Error("the tenant that asks all the time was forgotten")
 	}
 }
 
-// unasked is a context that must not be asked for its end, because it would make a timer for it.
-type unasked struct {
-	context.Context
-	t *testing.T
-}
-
-func (u unasked) Done() <-chan struct{} {
-	u.t.Error("asked for its end, though there was nothing to wait for")
-	return u.Context.Done()
-}
-
-func TestWhatIsLoadedIsNotWaitedFor(t *testing.T) {
-	e := newEvaluators(1 << 30)
-	load := func(context.Context, inForce) (inForce, error) { return inForce{revision: 7}, nil }
-	tenant := id.New()
-	for range 2 {
-		if got, err := e.get(unasked{t.Context(), t}, tenant, load); err != nil || got.revision != 7 {
-			t.Error(got, err)
-		}
-	}
-}
-
-func TestOneLoadForAllWhoAskAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := newEvaluators(1 << 30)
-		tenant := id.New()
-		var loads atomic.Int64
-		started, release := make(chan struct{}, 16), make(chan struct{})
-		slow := func(context.Context, inForce) (inForce, error) {
-			loads.Add(1)
-			started <- struct{}{}
-			<-release
-			return inForce{revision: 7}, nil
-		}
-		at := func(revision int64) func(context.Context, inForce) (inForce, error) {
-			return func(context.Context, inForce) (inForce, error) { return inForce{revision: revision}, nil }
-		}
-		var wg sync.WaitGroup
-		ask := func() {
-			if got, err := e.get(context.Background(), tenant, slow); err != nil || got.revision != 7 {
-				t.Error(got, err)
-			}
-		}
-		for range 16 {
-			wg.Go(ask)
-		}
-		<-started
-		synctest.Wait() // the others wait for it
-		close(release)
-		wg.Wait()
-		if n := loads.Load(); n != 1 {
-			t.Errorf("%d loads", n)
-		}
-
-		// A drop while it loads: who asks now waits for no load that began before.
-		tenant, release = id.New(), make(chan struct{})
-		wg.Go(ask)
-		<-started
-		e.drop(tenant)
-		impatient, stop := context.WithTimeout(t.Context(), 5*time.Second)
-		defer stop()
-		got, err := e.get(impatient, tenant, at(8))
-		if err != nil || got.revision != 8 {
-			t.Error("after a drop:", got, err)
-		}
-		close(release)
-		wg.Wait()
-		if got, _ = e.get(context.Background(), tenant, at(9)); got.revision != 8 {
-			t.Error("what was loaded after the drop was lost:", got.revision)
-		}
-		failed := errors.New("no database")
-		if _, err := e.get(context.Background(), id.New(), func(context.Context, inForce) (inForce, error) { return inForce{}, failed }); !errors.Is(err, failed) || len(e.kept) != 2 {
-			t.Error("an error was kept:", err, len(e.kept))
-		}
-	})
+// ownOf returns the evaluator that is kept for a tenant, or nil.
+func ownOf(e *Engine, tenant id.ID) *Evaluator {
+	last, _ := e.tenants.Last(tenant, struct{}{})
+	return last.own
 }
 
 // A deny whose condition runs for ever must not become an allow.

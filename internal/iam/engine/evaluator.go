@@ -28,8 +28,7 @@ var (
 	ErrTooMuch = fault.New(fault.Limited, "policy.too_much", "The policies wanted more memory or more comparisons for one question than there are (32 MB, 50 million), so there is no answer. Look for conditions that make long texts and lists, or that compare long lists with each other.")
 	// ErrNoPlan is a question that Cerbos' planner fails at, as it does at some conditions and attributes of a type
 	// that nobody thought of. A check of the same resources is answered.
-	ErrNoPlan    = fault.New(fault.Conflict, "policy.no_plan", "The conditions of the policies cannot be made a filter for this principal and these attributes. Ask about the resources themselves: POST /api/check/resources.")
-	errNotLoaded = fault.New(fault.Unavailable, "policy.not_loaded", "The policies could not be loaded. Try again; if it stays, give the request id to your administrator.")
+	ErrNoPlan = fault.New(fault.Conflict, "policy.no_plan", "The conditions of the policies cannot be made a filter for this principal and these attributes. Ask about the resources themselves: POST /api/check/resources.")
 )
 
 // Evaluator answers by one rule table. It is safe for concurrent use and knows neither

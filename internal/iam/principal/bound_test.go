@@ -1,6 +1,7 @@
 package principal
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -13,27 +14,32 @@ import (
 
 func TestCopiesAreBounded(t *testing.T) {
 	r := New(nil, nil, clock.System{})
-	first := key{id.New(), id.New()}
-	for range 3 { // the same once more replaces what was there
-		r.keep(first, &entry{size: 1 << 20})
+	tenant := id.New()
+	keep := func(size int) id.ID {
+		principal := id.New()
+		r.entries.Put(tenant, principal, &entry{size: size})
+		return principal
 	}
-	if r.bytes != 1<<20 || r.entries.Len() != 1 {
-		t.Errorf("%d bytes in %d copies, want one of a MiB", r.bytes, r.entries.Len())
+	kept := func(principals []id.ID) (n int) {
+		for _, p := range principals {
+			if _, ok := r.entries.Last(tenant, p); ok {
+				n++
+			}
+		}
+		return n
 	}
+	var large, small []id.ID
 	for range 200 {
-		r.keep(key{id.New(), id.New()}, &entry{size: 1 << 20})
+		large = append(large, keep(1<<20))
 	}
-	if r.bytes != maxBytes || r.entries.Len() != maxBytes>>20 {
-		t.Errorf("%d bytes in %d copies, want %d", r.bytes, r.entries.Len(), maxBytes)
+	if n := kept(large); n != maxBytes>>20 {
+		t.Errorf("%d copies of a MiB, want %d", n, maxBytes>>20)
 	}
-	if _, ok := r.kept(first); ok {
-		t.Error("the copy not used for longest is still there")
+	for range 100_010 {
+		small = append(small, keep(1))
 	}
-	for range maxEntries + 10 {
-		r.keep(key{id.New(), id.New()}, &entry{size: 1})
-	}
-	if r.entries.Len() > maxEntries || r.bytes > maxBytes {
-		t.Errorf("%d copies of %d bytes", r.entries.Len(), r.bytes)
+	if n := kept(small); n > 100_000 || n < 99_000 || kept(large) > 0 {
+		t.Errorf("%d small copies beside %d large ones, want about 100,000 and none", n, kept(large))
 	}
 }
 
@@ -42,11 +48,15 @@ func TestAJoinedReadingIsNotTooOld(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")
 		r := New(d.DB, tenant.NewVersions(d.DB), d.Clock)
-		k := key{c.Tenant, id.New()}
+		principal := id.New()
+		version, _, err := r.version(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
 		began, end := make(chan struct{}), make(chan struct{})
 		var all sync.WaitGroup
 		all.Go(func() {
-			_, _, _ = r.loads.Do(k.at(0), func() (any, error) {
+			_, _ = r.entries.GetAt(t.Context(), c.Tenant, principal, version, func(context.Context) (*entry, error) {
 				close(began)
 				<-end
 				return &entry{outcome: Found, roles: []string{"admin"}, until: d.Clock.Now()}, nil
@@ -54,7 +64,7 @@ func TestAJoinedReadingIsNotTooOld(t *testing.T) {
 		})
 		<-began
 		all.Go(func() {
-			e, err := r.entry(t.Context(), c, k.principal)
+			e, err := r.entry(t.Context(), c, principal)
 			if err != nil || len(e.roles) > 0 {
 				t.Errorf("a role that has ended: %v %v", e, err)
 			}

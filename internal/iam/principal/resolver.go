@@ -3,17 +3,14 @@ package principal
 import (
 	"context"
 	"errors"
-	"strconv"
-	"sync"
 	"time"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"golang.org/x/sync/singleflight"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -22,8 +19,8 @@ import (
 
 // Limits of what a replica keeps.
 const (
-	maxEntries  = 100_000
 	maxBytes    = 64 << 20
+	minSize     = maxBytes/100_000 + 1 // bytes that one entry counts for: at most 100,000 are kept
 	readTimeout = 5 * time.Second
 	// neverSignedIn is the session_age of those whose sign-in is not known, in seconds: more
 	// than any limit that a policy might set.
@@ -35,27 +32,18 @@ type Resolver struct {
 	db       *db.DB
 	versions *tenant.Versions
 	clock    clock.Clock
-	loads    singleflight.Group
-
-	mu      sync.Mutex
-	entries *simplelru.LRU[key, *entry]
-	bytes   int
-}
-
-type key struct{ tenant, principal id.ID }
-
-// at names the reading of a principal at a version.
-func (k key) at(version int64) string {
-	return string(k.tenant[:]) + string(k.principal[:]) + strconv.FormatInt(version, 36)
+	entries  *cache.Cache[id.ID, *entry] // by principal
 }
 
 // New returns a resolver over d.
 func New(d *db.DB, versions *tenant.Versions, c clock.Clock) *Resolver {
 	r := &Resolver{db: d, versions: versions, clock: c}
-	var err error
-	if r.entries, err = simplelru.NewLRU(maxEntries, func(_ key, e *entry) { r.bytes -= e.size }); err != nil { // only for a size below one
-		panic("principal: " + err.Error())
-	}
+	r.entries = cache.New[id.ID](cache.Options[*entry]{
+		Max:       maxBytes,
+		Cost:      func(e *entry) int64 { return max(int64(e.size), minSize) },
+		Valid:     func(e *entry) bool { return e.lasts(r.clock.Now()) },
+		LoadLimit: readTimeout,
+	})
 	return r
 }
 
@@ -160,54 +148,22 @@ func (r *Resolver) version(ctx context.Context, c caller.Caller) (int64, *entry,
 	return version.Principals, nil, nil
 }
 
-// at returns what the directory says of a principal at a version, or later.
-func (r *Resolver) at(ctx context.Context, c caller.Caller, principal id.ID, version int64) (*entry, error) {
-	k := key{c.Tenant, principal}
-	if e, ok := r.kept(k); ok && e.valid(version, r.clock.Now()) {
-		return e, nil
-	}
-	e, err := r.load(ctx, c, k, version)
-	if err == nil && !e.lasts(r.clock.Now()) {
-		// A role ended while it was read, or before we joined a reading that another began.
-		e, err = r.load(ctx, c, k, version)
-	}
-	return e, err
-}
+// errUnknown ends the load of a principal that the directory does not know. An error is not kept,
+// so that creating a user need not move the version, and invented ids fill nothing.
+var errUnknown = errors.New("principal: unknown")
 
-// load reads an entry. Those who found the same version share one reading: it began after the
-// version was read, so what it finds is never older. Nothing is kept of whom the directory does
-// not know, so that making a user need not move the version, and inventing ids fills nothing.
-func (r *Resolver) load(ctx context.Context, c caller.Caller, k key, version int64) (*entry, error) {
-	v, err, _ := r.loads.Do(k.at(version), func() (any, error) {
-		// The others who wait have not gone away, and none of them waits for a dead connection.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
-		defer cancel()
-		e, err := db.Read(ctx, r.db, c, func(tx *db.Tx) (*entry, error) { return read(ctx, tx, k.principal) })
-		if err == nil && e.outcome != Unknown {
-			r.keep(k, e)
+// at returns what the directory says of a principal at a version, or later. Callers that found the
+// same version share one read: it began after the version was read, so it is never older.
+func (r *Resolver) at(ctx context.Context, c caller.Caller, principal id.ID, version int64) (*entry, error) {
+	e, err := r.entries.GetAt(ctx, c.Tenant, principal, version, func(ctx context.Context) (*entry, error) {
+		e, err := db.Read(ctx, r.db, c, func(tx *db.Tx) (*entry, error) { return read(ctx, tx, principal) })
+		if err == nil && e.outcome == Unknown {
+			err = errUnknown
 		}
 		return e, err
 	})
-	if err != nil {
-		return nil, err
+	if errors.Is(err, errUnknown) {
+		return &entry{outcome: Unknown}, nil
 	}
-	return v.(*entry), nil
-}
-
-func (r *Resolver) kept(k key) (*entry, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.entries.Get(k)
-}
-
-// keep stores an entry and forgets those not used for longest until all fit.
-func (r *Resolver) keep(k key, e *entry) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.entries.Remove(k)
-	r.entries.Add(k, e)
-	r.bytes += e.size
-	for r.bytes > maxBytes && r.entries.Len() > 1 {
-		r.entries.RemoveOldest()
-	}
+	return e, err
 }

@@ -27,11 +27,6 @@ type entry struct {
 	size    int // bytes, about
 }
 
-// valid reports whether the entry is what the directory says at version and now.
-func (e *entry) valid(version int64, now time.Time) bool {
-	return e.version == version && e.lasts(now)
-}
-
 // lasts reports whether none of the roles that are in the entry has ended.
 func (e *entry) lasts(now time.Time) bool { return e.until.IsZero() || now.Before(e.until) }
 

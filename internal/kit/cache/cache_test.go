@@ -276,3 +276,24 @@ func TestPutKeepsWhatFollowsFromItsKey(t *testing.T) {
 		t.Errorf("got %d, %t", v, ok)
 	}
 }
+
+// unasked is a context that must not be asked for its end, because it would make a timer for it.
+type unasked struct {
+	context.Context
+	t *testing.T
+}
+
+func (u unasked) Done() <-chan struct{} {
+	u.t.Error("asked for its end, though there was nothing to wait for")
+	return u.Context.Done()
+}
+
+func TestACopyIsNotWaitedFor(t *testing.T) {
+	c := New[string, int](Options[int]{Max: 10})
+	tenant := id.New()
+	load, _ := counter()
+	get(t, c, tenant, "k", load)
+	if v, err := c.Get(unasked{background, t}, tenant, "k", load); v != 1 || err != nil {
+		t.Error(v, err)
+	}
+}
