@@ -24,20 +24,25 @@ func TestErrorsOnAPage(t *testing.T) {
 		b.signIn(w.user)
 		good := c.authorizeURL(challenge)
 		for name, address := range map[string]string{
-			"no client":             c.authorizeURL(challenge, "client_id", ""),
-			"unknown client":        c.authorizeURL(challenge, "client_id", "nobody"),
-			"client with controls":  c.authorizeURL(challenge, "client_id", "a\x01b"),
-			"disabled":              off.authorizeURL(challenge),
-			"no redirect_uri":       c.authorizeURL(challenge, "redirect_uri", ""),
-			"longer":                c.authorizeURL(challenge, "redirect_uri", redirectURI+"/x"),
-			"shorter":               c.authorizeURL(challenge, "redirect_uri", redirectURI[:len(redirectURI)-1]),
-			"with a query":          c.authorizeURL(challenge, "redirect_uri", redirectURI+"?a=b"),
-			"with a fragment":       c.authorizeURL(challenge, "redirect_uri", redirectURI+"#x"),
-			"another case":          c.authorizeURL(challenge, "redirect_uri", strings.Replace(redirectURI, "callback", "Callback", 1)),
-			"another scheme":        c.authorizeURL(challenge, "redirect_uri", strings.Replace(redirectURI, "https", "http", 1)),
-			"another port":          c.authorizeURL(challenge, "redirect_uri", strings.Replace(redirectURI, ".com", ".com:8443", 1)),
-			"a subdomain":           c.authorizeURL(challenge, "redirect_uri", strings.Replace(redirectURI, "app.", "evil.app.", 1)),
-			"user information":      c.authorizeURL(challenge, "redirect_uri", strings.Replace(redirectURI, "https://", "https://x@", 1)),
+			"no client":            c.authorizeURL(challenge, "client_id", ""),
+			"unknown client":       c.authorizeURL(challenge, "client_id", "nobody"),
+			"client with controls": c.authorizeURL(challenge, "client_id", "a\x01b"),
+			"disabled":             off.authorizeURL(challenge),
+			"no redirect_uri":      c.authorizeURL(challenge, "redirect_uri", ""),
+			"longer":               c.authorizeURL(challenge, "redirect_uri", redirectURI+"/x"),
+			"shorter":              c.authorizeURL(challenge, "redirect_uri", redirectURI[:len(redirectURI)-1]),
+			"with a query":         c.authorizeURL(challenge, "redirect_uri", redirectURI+"?a=b"),
+			"with a fragment":      c.authorizeURL(challenge, "redirect_uri", redirectURI+"#x"),
+			"another case": c.authorizeURL(challenge, "redirect_uri",
+				strings.Replace(redirectURI, "callback", "Callback", 1)),
+			"another scheme": c.authorizeURL(challenge, "redirect_uri",
+				strings.Replace(redirectURI, "https", "http", 1)),
+			"another port": c.authorizeURL(challenge, "redirect_uri",
+				strings.Replace(redirectURI, ".com", ".com:8443", 1)),
+			"a subdomain": c.authorizeURL(challenge, "redirect_uri",
+				strings.Replace(redirectURI, "app.", "evil.app.", 1)),
+			"user information": c.authorizeURL(challenge, "redirect_uri",
+				strings.Replace(redirectURI, "https://", "https://x@", 1)),
 			"a script":              c.authorizeURL(challenge, "redirect_uri", "javascript:alert(1)"),
 			"client_id twice":       good + "&client_id=" + c.ClientID,
 			"redirect_uri twice":    good + "&redirect_uri=" + url.QueryEscape(redirectURI),
@@ -47,7 +52,8 @@ func TestErrorsOnAPage(t *testing.T) {
 			"too many":              good + strings.Repeat("&x=1", 100),
 		} {
 			a := b.Visit(address)
-			if a.Status < 400 || a.Status > 499 || a.Header.Get("Location") != "" || !strings.Contains(a.Header.Get("Content-Type"), "text/html") {
+			if a.Status < 400 || a.Status > 499 || a.Header.Get("Location") != "" ||
+				!strings.Contains(a.Header.Get("Content-Type"), "text/html") {
 				t.Errorf("%s: %d %s %s", name, a.Status, a.Header.Get("Location"), a.Header.Get("Content-Type"))
 			}
 			if a.Header.Get("Access-Control-Allow-Origin") != "" {
@@ -77,22 +83,32 @@ func TestErrorsAtTheApplication(t *testing.T) {
 			"method omitted":           {[]string{"code_challenge_method", ""}, "invalid_request"},
 			"method without challenge": {[]string{"code_challenge", ""}, "invalid_request"},
 			"short challenge":          {[]string{"code_challenge", challenge[1:]}, "invalid_request"},
-			"OAuth without PKCE":       {[]string{"code_challenge", "", "code_challenge_method", "", "scope", "profile"}, "invalid_request"},
-			"none and login":           {[]string{"prompt", "none login"}, "invalid_request"},
-			"unknown prompt":           {[]string{"prompt", "please"}, "invalid_request"},
-			"max_age":                  {[]string{"max_age", "-1"}, "invalid_request"},
-			"max_age, no number":       {[]string{"max_age", "soon"}, "invalid_request"},
-			"claims":                   {[]string{"claims", "{"}, "invalid_request"},
-			"claims for nobody":        {[]string{"claims", `{"id_token":{"sub":{"value":7}}}`}, "invalid_request"},
-			"request object":           {[]string{"request", "e30.e30."}, "request_not_supported"},
-			"request_uri":              {[]string{"request_uri", "https://app.example.com/r"}, "request_uri_not_supported"},
-			"registration":             {[]string{"registration", "{}"}, "registration_not_supported"},
-			"hint":                     {[]string{"id_token_hint", "nonsense"}, "invalid_request"},
-			"essential acr":            {[]string{"claims", `{"id_token":{"acr":{"essential":true,"values":["gold"]}}}`}, "unmet_authentication_requirements"},
-			"too many scopes":          {[]string{"scope", strings.Repeat("a ", 20) + "openid" + words60()}, "invalid_scope"},
+			"OAuth without PKCE": {
+				[]string{"code_challenge", "", "code_challenge_method", "", "scope", "profile"}, "invalid_request",
+			},
+			"none and login":     {[]string{"prompt", "none login"}, "invalid_request"},
+			"unknown prompt":     {[]string{"prompt", "please"}, "invalid_request"},
+			"max_age":            {[]string{"max_age", "-1"}, "invalid_request"},
+			"max_age, no number": {[]string{"max_age", "soon"}, "invalid_request"},
+			"claims":             {[]string{"claims", "{"}, "invalid_request"},
+			"claims for nobody":  {[]string{"claims", `{"id_token":{"sub":{"value":7}}}`}, "invalid_request"},
+			"request object":     {[]string{"request", "e30.e30."}, "request_not_supported"},
+			"request_uri": {
+				[]string{"request_uri", "https://app.example.com/r"}, "request_uri_not_supported",
+			},
+			"registration": {[]string{"registration", "{}"}, "registration_not_supported"},
+			"hint":         {[]string{"id_token_hint", "nonsense"}, "invalid_request"},
+			"essential acr": {
+				[]string{"claims", `{"id_token":{"acr":{"essential":true,"values":["gold"]}}}`},
+				"unmet_authentication_requirements",
+			},
+			"too many scopes": {
+				[]string{"scope", strings.Repeat("a ", 20) + "openid" + words60()}, "invalid_scope",
+			},
 		} {
 			q := w.response(t, b.Visit(c.authorizeURL(challenge, tt.kv...)))
-			if q.Get("error") != tt.code || q.Get("state") != "s t&te" || q.Get("error_description") == "" || q.Get("code") != "" {
+			if q.Get("error") != tt.code || q.Get("state") != "s t&te" || q.Get("error_description") == "" ||
+				q.Get("code") != "" {
 				t.Errorf("%s: %v, want %s", name, q, tt.code)
 			}
 		}
@@ -102,31 +118,38 @@ func TestErrorsAtTheApplication(t *testing.T) {
 				t.Errorf("%q twice: %v", name, q)
 			}
 		}
-		// A repeated parameter: the application is told, but not with a state that may not be its own.
+		// A repeated parameter: the application is told, but not with a state that may not be its
+		// own.
 		q := w.response(t, b.Visit(c.authorizeURL(challenge)+"&nonce=other"))
 		if q.Get("error") != "invalid_request" || q.Get("state") != "s t&te" {
 			t.Errorf("nonce twice: %v", q)
 		}
-		if q = w.response(t, b.Visit(c.authorizeURL(challenge)+"&state=other")); q.Get("error") != "invalid_request" || q.Get("state") != "" {
+		q = w.response(t, b.Visit(c.authorizeURL(challenge)+"&state=other"))
+		if q.Get("error") != "invalid_request" || q.Get("state") != "" {
 			t.Errorf("state twice: %v", q)
 		}
 		// response_mode=form_post, errors too
 		a := b.Visit(c.authorizeURL(challenge, "response_mode", "form_post", "scope", ""))
-		if a.Status != 200 || !strings.Contains(a.Body, `name="error" value="invalid_scope"`) || !strings.Contains(a.Body, `name="iss" value="`+w.issuer+`"`) ||
-			!strings.Contains(a.Body, `name="state" value="s t&amp;te"`) || !strings.Contains(a.Body, `action="`+redirectURI+`"`) {
+		if a.Status != 200 || !strings.Contains(a.Body, `name="error" value="invalid_scope"`) ||
+			!strings.Contains(a.Body, `name="iss" value="`+w.issuer+`"`) ||
+			!strings.Contains(a.Body, `name="state" value="s t&amp;te"`) ||
+			!strings.Contains(a.Body, `action="`+redirectURI+`"`) {
 			t.Errorf("form_post: %d %s", a.Status, a.Body)
 		}
-		if csp := a.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "script-src 'sha256-") || strings.Contains(csp, "unsafe") {
+		if csp := a.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "script-src 'sha256-") ||
+			strings.Contains(csp, "unsafe") {
 			t.Errorf("form_post has the policy %q", csp)
 		}
 		// The answers of other response types come in the fragment, and so do their errors.
 		for _, kv := range [][]string{{"response_mode", "fragment"}, {"response_mode", "fragment", "scope", ""}} {
-			if loc := b.Visit(c.authorizeURL(challenge, kv...)).Header.Get("Location"); !strings.HasPrefix(loc, redirectURI+"#") || !strings.Contains(loc, "error=invalid_request") {
+			if loc := b.Visit(c.authorizeURL(challenge, kv...)).Header.Get("Location"); !strings.HasPrefix(loc,
+				redirectURI+"#") || !strings.Contains(loc, "error=invalid_request") {
 				t.Errorf("%v: %s", kv, loc)
 			}
 		}
 		a = b.Visit(c.authorizeURL(challenge, "response_type", "id_token token"))
-		if loc := a.Header.Get("Location"); !strings.HasPrefix(loc, redirectURI+"#") || !strings.Contains(loc, "error=unsupported_response_type") {
+		if loc := a.Header.Get("Location"); !strings.HasPrefix(loc, redirectURI+"#") ||
+			!strings.Contains(loc, "error=unsupported_response_type") {
 			t.Errorf("implicit: %s", loc)
 		}
 	})
@@ -165,7 +188,8 @@ func TestFormPostAndPost(t *testing.T) {
 		r.Header.Set("Origin", "https://app.example.com")
 		r.Header.Set("Sec-Fetch-Site", "cross-site")
 		a = w.browser().Send(r)
-		if a.Status != http.StatusSeeOther || !strings.HasPrefix(a.Header.Get("Location"), "/t/acme/oauth2/authorize?") {
+		if a.Status != http.StatusSeeOther || !strings.HasPrefix(a.Header.Get("Location"),
+			"/t/acme/oauth2/authorize?") {
 			t.Fatalf("POST: %d %s", a.Status, a.Header.Get("Location"))
 		}
 		if q := w.response(t, b.Visit(w.Origin+a.Header.Get("Location"))); q.Get("code") == "" {
@@ -191,7 +215,8 @@ func TestInteraction(t *testing.T) {
 		b := w.browser()
 		at := toSignIn(t, b.Visit(c.authorizeURL(challenge, "login_hint", "ada@example.com", "ui_locales", "de en")))
 		f := b.flow(at)
-		if f.Application != c.ID || f.LoginHint != "ada@example.com" || strings.Join(f.Locales, " ") != "de en" || f.Reauthenticate || f.MaxAge != nil ||
+		if f.Application != c.ID || f.LoginHint != "ada@example.com" || strings.Join(f.Locales, " ") != "de en" ||
+			f.Reauthenticate || f.MaxAge != nil ||
 			strings.Join(f.ConsentScopes, " ") != "openid profile email offline_access" {
 			t.Errorf("%+v", f)
 		}
@@ -261,7 +286,8 @@ func TestOnlyAnAuthorizeFlowGivesACode(t *testing.T) {
 		b := w.browser()
 		done := b.complete(toSignIn(t, b.Visit(c.authorizeURL(challenge))), w.user, true)
 		if err := w.Update(t.Context(), w.c, func(tx *db.Tx) error {
-			n, err := tx.Exec(t.Context(), `UPDATE signin_flows SET state = replace(state, '"kind":"authorize"', '"kind":"signout"') WHERE tenant_id = $1`)
+			n, err := tx.Exec(t.Context(), `UPDATE signin_flows SET state = replace(state, '"kind":"authorize"',`+
+				` '"kind":"signout"') WHERE tenant_id = $1`)
 			if err == nil && n != 1 {
 				t.Errorf("%d flows, want 1", n)
 			}
@@ -294,11 +320,14 @@ func TestPromptAndMaxAge(t *testing.T) {
 		failed("max_age=0", b, c, "login_required", "max_age", "0")
 		w.Clock.Advance(time.Minute)
 		failed("too old", b, c, "login_required", "max_age", "59")
-		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "max_age", "60"))); q.Get("code") == "" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "max_age",
+			"60"))); q.Get("code") == "" {
 			t.Errorf("young enough: %v", q)
 		}
 		for name, kv := range map[string][]string{
-			"login": {"prompt", "login"}, "select_account": {"prompt", "select_account"}, "max_age=0": {"max_age", "0"}, "max_age": {"max_age", "59"},
+			"login": {
+				"prompt", "login"}, "select_account": {"prompt", "select_account"}, "max_age=0": {"max_age",
+				"0"}, "max_age": {"max_age", "59"},
 		} {
 			at := toSignIn(t, b.Visit(c.authorizeURL(challenge, kv...)))
 			f := b.flow(at)
@@ -314,7 +343,8 @@ func TestPromptAndMaxAge(t *testing.T) {
 		if q := w.response(t, b.Visit(third.authorizeURL(challenge))); q.Get("code") == "" {
 			t.Error("consent was not kept")
 		}
-		if f := b.flow(toSignIn(t, b.Visit(third.authorizeURL(challenge, "prompt", "consent")))); !f.ForceConsent || f.Session.IsZero() {
+		if f := b.flow(toSignIn(t, b.Visit(third.authorizeURL(challenge, "prompt", "consent")))); !f.ForceConsent ||
+			f.Session.IsZero() {
 			t.Errorf("prompt=consent: %+v", f)
 		}
 	})

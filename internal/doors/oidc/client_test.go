@@ -25,20 +25,25 @@ func TestClientAuthentication(t *testing.T) {
 		// Basic and post carry the same secret.
 		plain := *c
 		plain.AuthMethod = "by hand"
-		mustTokens(t, plain.post("/oauth2/token", append(grant, "client_id", c.ClientID, "client_secret", c.Secret.Reveal())...))
+		mustTokens(t, plain.post("/oauth2/token", append(grant, "client_id", c.ClientID, "client_secret",
+			c.Secret.Reveal())...))
 		for name, kv := range map[string][]string{
-			"no secret":     {"client_id", c.ClientID},
-			"wrong secret":  {"client_id", c.ClientID, "client_secret", "wrong"},
-			"unknown":       {"client_id", "nobody", "client_secret", c.Secret.Reveal()},
-			"no client":     {"client_secret", c.Secret.Reveal()},
-			"strange id":    {"client_id", "a\"b", "client_secret", c.Secret.Reveal()},
-			"jwt for basic": {"client_id", c.ClientID, "client_assertion_type", assertionType, "client_assertion", "e30.e30.e30"},
+			"no secret":    {"client_id", c.ClientID},
+			"wrong secret": {"client_id", c.ClientID, "client_secret", "wrong"},
+			"unknown":      {"client_id", "nobody", "client_secret", c.Secret.Reveal()},
+			"no client":    {"client_secret", c.Secret.Reveal()},
+			"strange id":   {"client_id", "a\"b", "client_secret", c.Secret.Reveal()},
+			"jwt for basic": {
+				"client_id", c.ClientID, "client_assertion_type", assertionType, "client_assertion", "e30.e30.e30",
+			},
 		} {
 			refusedWith(t, name, plain.post("/oauth2/token", append(grant, kv...)...), 401, "invalid_client")
 		}
 		// exactly one method
-		refusedWith(t, "two methods", c.post("/oauth2/token", append(grant, "client_secret", c.Secret.Reveal())...), 400, "invalid_request")
-		refusedWith(t, "another client_id", c.post("/oauth2/token", append(grant, "client_id", "x")...), 400, "invalid_request")
+		refusedWith(t, "two methods", c.post("/oauth2/token", append(grant, "client_secret", c.Secret.Reveal())...),
+			400, "invalid_request")
+		refusedWith(t, "another client_id", c.post("/oauth2/token", append(grant, "client_id", "x")...), 400,
+			"invalid_request")
 		wrong := *c
 		wrong.Secret = "wrong"
 		a := wrong.post("/oauth2/token", grant...)
@@ -63,12 +68,14 @@ func TestPrivateKeyJWT(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := w.client(application.New{Type: application.Machine, Name: "Robot", AuthMethod: application.AuthJWT, JWKS: jwks})
+			c := w.client(application.New{Type: application.Machine, Name: "Robot", AuthMethod: application.AuthJWT,
+				JWKS: jwks})
 			n := 0
 			sign := func(key *jose.PrivateKey, typ string, change func(map[string]any)) string {
 				n++
 				now := w.Clock.Now()
-				claims := map[string]any{"iss": c.ClientID, "sub": c.ClientID, "aud": w.issuer, "jti": fmt.Sprint("j", n),
+				claims := map[string]any{"iss": c.ClientID, "sub": c.ClientID, "aud": w.issuer,
+					"jti": fmt.Sprint("j", n),
 					"iat": now.Unix(), "exp": now.Add(time.Minute).Unix()}
 				if change != nil {
 					change(claims)
@@ -84,7 +91,8 @@ func TestPrivateKeyJWT(t *testing.T) {
 				return tok
 			}
 			post := func(assertion string, kv ...string) world.Answer {
-				return c.post("/oauth2/token", append([]string{"grant_type", "client_credentials", "client_assertion_type", assertionType, "client_assertion", assertion}, kv...)...)
+				return c.post("/oauth2/token", append([]string{"grant_type", "client_credentials",
+					"client_assertion_type", assertionType, "client_assertion", assertion}, kv...)...)
 			}
 			set := func(name string, v any) func(map[string]any) {
 				return func(m map[string]any) {
@@ -126,8 +134,10 @@ func TestPrivateKeyJWT(t *testing.T) {
 			} {
 				refusedWith(t, name, post(bad, "client_id", c.ClientID), 401, "invalid_client")
 			}
-			refusedWith(t, "no assertion", c.post("/oauth2/token", "grant_type", "client_credentials", "client_id", c.ClientID), 401, "invalid_client")
-			refusedWith(t, "a secret instead", c.post("/oauth2/token", "grant_type", "client_credentials", "client_id", c.ClientID, "client_secret", "x"), 401, "invalid_client")
+			refusedWith(t, "no assertion", c.post("/oauth2/token", "grant_type", "client_credentials", "client_id",
+				c.ClientID), 401, "invalid_client")
+			refusedWith(t, "a secret instead", c.post("/oauth2/token", "grant_type", "client_credentials",
+				"client_id", c.ClientID, "client_secret", "x"), 401, "invalid_client")
 
 			once := sign(key, "JWT", nil)
 			var wg sync.WaitGroup
@@ -152,7 +162,8 @@ func TestPrivateKeyJWT(t *testing.T) {
 func TestClientCredentials(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		for _, form := range []application.AccessToken{application.JWT, application.Opaque} {
-			c := w.client(application.New{Type: application.Machine, Name: "Robot", Scopes: []string{"a:read", "a:write"}, AccessToken: form})
+			c := w.client(application.New{Type: application.Machine, Name: "Robot",
+				Scopes: []string{"a:read", "a:write"}, AccessToken: form})
 			got := mustTokens(t, c.post("/oauth2/token", "grant_type", "client_credentials"))
 			if got.Scope != "a:read a:write" || got.Refresh != "" || got.ID != "" || got.Expires != 600 {
 				t.Errorf("%s: %+v", form, got)
@@ -163,21 +174,26 @@ func TestClientCredentials(t *testing.T) {
 					t.Errorf("%v", at)
 				}
 			}
-			if got := mustTokens(t, c.post("/oauth2/token", "grant_type", "client_credentials", "scope", "a:write")); got.Scope != "a:write" {
+			if got := mustTokens(t, c.post("/oauth2/token", "grant_type", "client_credentials", "scope",
+				"a:write")); got.Scope != "a:write" {
 				t.Errorf("narrowed: %+v", got)
 			}
-			refusedWith(t, "more scope", c.post("/oauth2/token", "grant_type", "client_credentials", "scope", "a:read b:read"), 400, "invalid_scope")
-			refusedWith(t, "openid", c.post("/oauth2/token", "grant_type", "client_credentials", "scope", "openid"), 400, "invalid_scope")
+			refusedWith(t, "more scope", c.post("/oauth2/token", "grant_type", "client_credentials", "scope",
+				"a:read b:read"), 400, "invalid_scope")
+			refusedWith(t, "openid", c.post("/oauth2/token", "grant_type", "client_credentials", "scope", "openid"),
+				400, "invalid_scope")
 			refusedWith(t, "a machine at userinfo", w.userinfo(got.Access), 401, "invalid_token")
 		}
 		web := w.client(application.New{})
-		refusedWith(t, "a web application", web.post("/oauth2/token", "grant_type", "client_credentials"), 400, "unauthorized_client")
+		refusedWith(t, "a web application", web.post("/oauth2/token", "grant_type", "client_credentials"), 400,
+			"unauthorized_client")
 		spa := w.client(application.New{Type: application.SPA})
-		refusedWith(t, "a public one", spa.post("/oauth2/token", "grant_type", "client_credentials"), 400, "unauthorized_client")
+		refusedWith(t, "a public one", spa.post("/oauth2/token", "grant_type", "client_credentials"), 400,
+			"unauthorized_client")
 	})
 }
 
-// RFC 6749 §3.2: what is no form, or sends a parameter twice, is refused.
+// RFC 6749 §3.2: a body that is not a form, or repeats a parameter, is refused.
 func TestTokenRequestsThatCannotBeRead(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{Type: application.Machine, Name: "Robot"})
@@ -210,8 +226,9 @@ func TestTokenRequestsThatCannotBeRead(t *testing.T) {
 		if a := send("GET", "", ""); a.Status != http.StatusMethodNotAllowed {
 			t.Errorf("GET: %d", a.Status)
 		}
-		// Parameters of the query are not looked at: secrets would be in logs.
-		r, _ := http.NewRequest("POST", w.issuer+"/oauth2/token?"+url.Values{"grant_type": {"client_credentials"}, "client_id": {c.ClientID}, "client_secret": {c.Secret.Reveal()}}.Encode(), strings.NewReader(""))
+		// Parameters in the query are ignored, because logs would have the secrets.
+		r, _ := http.NewRequest("POST", w.issuer+"/oauth2/token?"+url.Values{"grant_type": {"client_credentials"},
+			"client_id": {c.ClientID}, "client_secret": {c.Secret.Reveal()}}.Encode(), strings.NewReader(""))
 		r.Header.Set("Content-Type", form)
 		refusedWith(t, "in the query", w.browser().Send(r), 401, "invalid_client")
 	})
@@ -223,6 +240,7 @@ func TestForgedClientSecret(t *testing.T) {
 		c := w.client(application.New{Type: application.Machine, Name: "Robot"})
 		other, _ := secret.NewToken(secret.ClientSecret, w.c.Tenant)
 		c.Secret = other
-		refusedWith(t, "a secret of the right form", c.post("/oauth2/token", "grant_type", "client_credentials"), 401, "invalid_client")
+		refusedWith(t, "a secret of the right form", c.post("/oauth2/token", "grant_type", "client_credentials"), 401,
+			"invalid_client")
 	})
 }

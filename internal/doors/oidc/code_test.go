@@ -20,17 +20,21 @@ func TestCodeFlow(t *testing.T) {
 		for _, alg := range []string{"ES256", "EdDSA", "RS256"} {
 			c := w.client(application.New{IDTokenAlg: alg})
 			got := c.signedIn(t, w.user)
-			if got.Type != "Bearer" || got.Expires != 600 || got.Scope != "openid profile email offline_access" || got.Refresh == "" {
+			if got.Type != "Bearer" || got.Expires != 600 || got.Scope != "openid profile email offline_access" ||
+				got.Refresh == "" {
 				t.Errorf("%+v", got)
 			}
 			id, header := w.claims(t, got.ID, "JWT")
-			if header["alg"] != alg || id["iss"] != w.issuer || id["aud"] != c.ClientID || id["sub"] != w.user.ID.String() || id["nonce"] != "n-1" ||
-				id["acr"] != "aal1" || id["auth_time"] != float64(w.Clock.Now().Unix()) || id["sid"] == nil || id["at_hash"] == nil || id["email"] != nil {
+			if header["alg"] != alg || id["iss"] != w.issuer || id["aud"] != c.ClientID ||
+				id["sub"] != w.user.ID.String() || id["nonce"] != "n-1" ||
+				id["acr"] != "aal1" || id["auth_time"] != float64(w.Clock.Now().Unix()) || id["sid"] == nil ||
+				id["at_hash"] == nil || id["email"] != nil {
 				t.Errorf("ID token: %v %v", header, id)
 			}
 			// RFC 9068
 			at, header := w.claims(t, got.Access, "at+jwt")
-			if header["typ"] != "at+jwt" || at["iss"] != w.issuer || at["aud"] != w.issuer || at["sub"] != w.user.ID.String() || at["client_id"] != c.ClientID ||
+			if header["typ"] != "at+jwt" || at["iss"] != w.issuer || at["aud"] != w.issuer ||
+				at["sub"] != w.user.ID.String() || at["client_id"] != c.ClientID ||
 				at["scope"] != got.Scope || at["jti"] == nil || at["exp"].(float64)-at["iat"].(float64) != 600 {
 				t.Errorf("access token: %v %v", header, at)
 			}
@@ -48,7 +52,8 @@ func TestCodeReplayRevokes(t *testing.T) {
 			if s := w.userinfo(got.Access).Status; s != http.StatusOK {
 				t.Fatalf("%s: userinfo %d", form, s)
 			}
-			refusedWith(t, "replay", c.post("/oauth2/token", "grant_type", "authorization_code", "code", code, "redirect_uri", redirectURI, "code_verifier", verifier), 400, "invalid_grant")
+			refusedWith(t, "replay", c.post("/oauth2/token", "grant_type", "authorization_code", "code", code,
+				"redirect_uri", redirectURI, "code_verifier", verifier), 400, "invalid_grant")
 			refusedWith(t, "its refresh token", c.refresh(got.Refresh), 400, "invalid_grant")
 			refusedWith(t, "its access token", w.userinfo(got.Access), 401, "invalid_token")
 			if !slices.Contains(w.actions(), "code.replay") {
@@ -67,7 +72,8 @@ func TestCodeHasOneRedeemer(t *testing.T) {
 		status := map[int]int{}
 		for range 16 {
 			wg.Go(func() {
-				a := c.post("/oauth2/token", "grant_type", "authorization_code", "code", code, "redirect_uri", redirectURI, "code_verifier", verifier)
+				a := c.post("/oauth2/token", "grant_type", "authorization_code", "code", code, "redirect_uri",
+					redirectURI, "code_verifier", verifier)
 				mu.Lock()
 				status[a.Status]++
 				mu.Unlock()
@@ -84,10 +90,11 @@ func TestCodeIsRefused(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		c, other := w.client(application.New{}), w.client(application.New{Name: "Other"})
 		form := func(code, verifier string, kv ...string) []string {
-			return append([]string{"grant_type", "authorization_code", "code", code, "redirect_uri", redirectURI, "code_verifier", verifier}, kv...)
+			return append([]string{"grant_type", "authorization_code", "code", code, "redirect_uri", redirectURI,
+				"code_verifier", verifier}, kv...)
 		}
 		code, verifier := c.code(t, w.user)
-		// The client is authenticated first: a stranger spends nobody's code.
+		// The client is authenticated first: a stranger does not consume the code.
 		stranger := *c
 		stranger.Secret = "gh_wrong"
 		refusedWith(t, "wrong secret", stranger.post("/oauth2/token", form(code, verifier)...), 401, "invalid_client")
@@ -95,21 +102,26 @@ func TestCodeIsRefused(t *testing.T) {
 		c.redeem(t, code, verifier) // neither has spent it
 
 		// RFC 9700 §2.1: redirect_uri again, byte for byte.
-		for _, uri := range []string{"", redirectURI + "/", redirectURI + "?", strings.ToUpper(redirectURI), "https://evil.example"} {
+		for _, uri := range []string{"", redirectURI + "/", redirectURI + "?", strings.ToUpper(redirectURI),
+			"https://evil.example"} {
 			code, verifier = c.code(t, w.user)
-			refusedWith(t, "redirect_uri "+uri, c.post("/oauth2/token", form(code, verifier, "redirect_uri", uri)...), 400, "invalid_grant")
-			refusedWith(t, "after a wrong redirect_uri", c.post("/oauth2/token", form(code, verifier)...), 400, "invalid_grant")
+			refusedWith(t, "redirect_uri "+uri, c.post("/oauth2/token", form(code, verifier, "redirect_uri", uri)...),
+				400, "invalid_grant")
+			refusedWith(t, "after a wrong redirect_uri", c.post("/oauth2/token", form(code, verifier)...), 400,
+				"invalid_grant")
 		}
 		// RFC 7636 §4.6
 		otherVerifier, challenge := pkce()
 		for _, v := range []string{"", otherVerifier, challenge} {
 			code, verifier = c.code(t, w.user)
 			refusedWith(t, "verifier "+v, c.post("/oauth2/token", form(code, v)...), 400, "invalid_grant")
-			refusedWith(t, "after a wrong verifier", c.post("/oauth2/token", form(code, verifier)...), 400, "invalid_grant")
+			refusedWith(t, "after a wrong verifier", c.post("/oauth2/token", form(code, verifier)...), 400,
+				"invalid_grant")
 		}
 		// RFC 9700 §4.8.2: a verifier without a stored challenge.
 		code, _ = c.code(t, w.user, "code_challenge", "", "code_challenge_method", "")
-		refusedWith(t, "verifier without challenge", c.post("/oauth2/token", form(code, verifier)...), 400, "invalid_grant")
+		refusedWith(t, "verifier without challenge", c.post("/oauth2/token", form(code, verifier)...), 400,
+			"invalid_grant")
 		code, _ = c.code(t, w.user, "code_challenge", "", "code_challenge_method", "")
 		c.redeem(t, code, "")
 
@@ -120,7 +132,8 @@ func TestCodeIsRefused(t *testing.T) {
 
 		refusedWith(t, "no code", c.post("/oauth2/token", "grant_type", "authorization_code"), 400, "invalid_request")
 		refusedWith(t, "no token at all", c.post("/oauth2/token", form("nonsense", verifier)...), 400, "invalid_grant")
-		refusedWith(t, "unknown grant type", c.post("/oauth2/token", "grant_type", "password"), 400, "unsupported_grant_type")
+		refusedWith(t, "unknown grant type", c.post("/oauth2/token", "grant_type", "password"), 400,
+			"unsupported_grant_type")
 		refusedWith(t, "no grant type", c.post("/oauth2/token"), 400, "invalid_request")
 	})
 }
@@ -141,7 +154,8 @@ func TestRefresh(t *testing.T) {
 		// Core §12.2: auth_time is that of the sign-in; nonce is not repeated.
 		before, _ := w.claims(t, first.ID, "JWT")
 		after, _ := w.claims(t, second.ID, "JWT")
-		if after["auth_time"] != before["auth_time"] || after["sub"] != before["sub"] || after["iat"] == before["iat"] || after["nonce"] != nil {
+		if after["auth_time"] != before["auth_time"] || after["sub"] != before["sub"] ||
+			after["iat"] == before["iat"] || after["nonce"] != nil {
 			t.Errorf("ID token of the refresh: %v, before %v", after, before)
 		}
 		w.Clock.Advance(grant.Grace)
@@ -171,7 +185,7 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
-// A scope that the application may not have any more is in no token of older grants.
+// A scope that was taken from the application is in no token of older grants.
 func TestScopesThatWereTaken(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		for _, form := range []application.AccessToken{application.JWT, application.Opaque} {
@@ -179,7 +193,8 @@ func TestScopesThatWereTaken(t *testing.T) {
 			got := c.signedIn(t, w.user, "scope", "openid email profile")
 			code, verifier := c.code(t, w.user, "scope", "openid email profile")
 			w.Do(w.c, func(tx *db.Tx) error {
-				_, _, err := application.Update(ctx, tx, role.Everything(), c.ID, application.Patch{Scopes: &[]string{"profile"}})
+				_, _, err := application.Update(ctx, tx, role.Everything(), c.ID,
+					application.Patch{Scopes: &[]string{"profile"}})
 				return err
 			})
 			if next := c.redeem(t, code, verifier); next.Scope != "openid profile" {
@@ -267,7 +282,8 @@ func TestPublicClients(t *testing.T) {
 		if next.Refresh == got.Refresh {
 			t.Error("a public client's refresh token is not rotated")
 		}
-		refusedWith(t, "a public client with a secret", spa.post("/oauth2/token", "grant_type", "refresh_token", "refresh_token", next.Refresh, "client_secret", "x"), 401, "invalid_client")
+		refusedWith(t, "a public client with a secret", spa.post("/oauth2/token", "grant_type", "refresh_token",
+			"refresh_token", next.Refresh, "client_secret", "x"), 401, "invalid_client")
 		b := w.browser()
 		b.signIn(w.user)
 		q := w.response(t, b.Visit(spa.authorizeURL("", "code_challenge_method", "")))
@@ -275,14 +291,17 @@ func TestPublicClients(t *testing.T) {
 			t.Errorf("a public client without PKCE: %v", q)
 		}
 		// RFC 8252 §7.3: any port of a loopback IP, the same one at the token endpoint.
-		native := w.client(application.New{Type: application.Native, FirstParty: true, RedirectURIs: []string{loopback}})
+		native := w.client(application.New{Type: application.Native, FirstParty: true,
+			RedirectURIs: []string{loopback}})
 		verifier, challenge := pkce()
 		a := b.Visit(native.authorizeURL(challenge, "redirect_uri", "http://127.0.0.1:51004/cb"))
 		loc, err := url.Parse(a.Header.Get("Location"))
 		if err != nil || loc.Host != "127.0.0.1:51004" {
 			t.Fatalf("%d %v", a.Status, loc)
 		}
-		form := []string{"grant_type", "authorization_code", "code", loc.Query().Get("code"), "code_verifier", verifier, "redirect_uri", "http://127.0.0.1:51005/cb"}
-		refusedWith(t, "another port at the token endpoint", native.post("/oauth2/token", form...), 400, "invalid_grant")
+		form := []string{"grant_type", "authorization_code", "code", loc.Query().Get("code"), "code_verifier",
+			verifier, "redirect_uri", "http://127.0.0.1:51005/cb"}
+		refusedWith(t, "another port at the token endpoint", native.post("/oauth2/token", form...), 400,
+			"invalid_grant")
 	})
 }

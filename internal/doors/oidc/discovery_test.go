@@ -24,7 +24,8 @@ func TestDiscovery(t *testing.T) {
 			t.Fatalf("%d %s\n%d %s", appended.Status, appended.Body, inserted.Status, inserted.Body)
 		}
 		m := appended.JSON(t)
-		if m["issuer"] != w.issuer || m["authorization_response_iss_parameter_supported"] != true || m["request_parameter_supported"] != false {
+		if m["issuer"] != w.issuer || m["authorization_response_iss_parameter_supported"] != true ||
+			m["request_parameter_supported"] != false {
 			t.Errorf("%s", appended.Body)
 		}
 		if got := m["code_challenge_methods_supported"].([]any); len(got) != 1 || got[0] != "S256" {
@@ -43,7 +44,8 @@ func TestDiscovery(t *testing.T) {
 				t.Errorf("%s: nothing at %s", name, address)
 			}
 		}
-		for _, missing := range []string{"/.well-known/openid-configuration", "/t/nobody/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t/nobody"} {
+		for _, missing := range []string{"/.well-known/openid-configuration",
+			"/t/nobody/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t/nobody"} {
 			if a := b.Visit(w.Origin + missing); a.Status != http.StatusNotFound {
 				t.Errorf("%s: %d", missing, a.Status)
 			}
@@ -54,7 +56,8 @@ func TestDiscovery(t *testing.T) {
 // Discovery names the grant types that the token endpoint knows, and no others.
 func TestGrantTypesInDiscovery(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
-		named := w.browser().Visit(w.issuer + "/.well-known/openid-configuration").JSON(t)["grant_types_supported"].([]any)
+		named := w.browser().Visit(w.issuer +
+			"/.well-known/openid-configuration").JSON(t)["grant_types_supported"].([]any)
 		want := []any{"authorization_code", "refresh_token", "client_credentials"}
 		if !slices.Equal(named, want) {
 			t.Errorf("grant_types_supported: %v, want %v", named, want)
@@ -128,18 +131,22 @@ func TestHeaders(t *testing.T) {
 			if (cache != "no-store") != tt.store {
 				t.Errorf("%s: Cache-Control %q", name, cache)
 			}
-			if strings.Contains(name, "authorize") && tt.a.Header.Get("Location") != "" && tt.a.Header.Get("Referrer-Policy") != "no-referrer" {
+			if strings.Contains(name, "authorize") && tt.a.Header.Get("Location") != "" &&
+				tt.a.Header.Get("Referrer-Policy") != "no-referrer" {
 				t.Errorf("%s: Referrer-Policy %q", name, tt.a.Header.Get("Referrer-Policy"))
 			}
 		}
-		for path, allowed := range map[string]bool{"/oauth2/token": true, "/oauth2/userinfo": true, "/oauth2/revoke": true, "/oauth2/jwks": true, "/oauth2/authorize": false, "/oauth2/introspect": false, "/oauth2/logout": false} {
+		for path, allowed := range map[string]bool{"/oauth2/token": true, "/oauth2/userinfo": true,
+			"/oauth2/revoke": true, "/oauth2/jwks": true, "/oauth2/authorize": false, "/oauth2/introspect": false,
+			"/oauth2/logout": false} {
 			r, err := http.NewRequest(http.MethodOptions, w.issuer+path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			r.Header.Set("Origin", "https://app.example.com")
 			r.Header.Set("Access-Control-Request-Method", "POST")
-			if a := b.Send(r); (a.Status == http.StatusNoContent) != allowed || (a.Header.Get("Access-Control-Allow-Origin") == "*") != allowed {
+			if a := b.Send(r); (a.Status == http.StatusNoContent) != allowed ||
+				(a.Header.Get("Access-Control-Allow-Origin") == "*") != allowed {
 				t.Errorf("preflight of %s: %d", path, a.Status)
 			}
 		}
@@ -147,7 +154,8 @@ func TestHeaders(t *testing.T) {
 }
 
 // server answers requests without a network, for benchmarks.
-func server(b *testing.B) (w *scene, do func(r *http.Request) int) {
+func server(b *testing.B) (*scene, func(r *http.Request) int) {
+	var w *scene
 	w = newScene(world.New(b, testkit.Postgres(b)))
 	return w, func(r *http.Request) int {
 		rec := httptest.NewRecorder()

@@ -59,8 +59,8 @@ func with(m map[string]any, kv ...any) map[string]any {
 	return out
 }
 
-// RFC 8725: the algorithm comes from the key and never from the header, keys in headers
-// are not looked at, kid is looked up inside the tenant only, and typ says what a token is.
+// RFC 8725: the algorithm comes from the key and never from the header, keys in headers are
+// ignored, a kid is found inside the tenant only, and typ is checked.
 func TestForgedTokens(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		robot := w.client(application.New{Type: application.Machine, Name: "Robot"})
@@ -76,7 +76,8 @@ func TestForgedTokens(t *testing.T) {
 				t.Errorf("%s at introspection: %s", name, a.Body)
 			}
 			_, challenge := pkce()
-			if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "id_token_hint", token))); q.Get("error") != "invalid_request" {
+			if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "id_token_hint",
+				token))); q.Get("error") != "invalid_request" {
 				t.Errorf("%s as a hint: %v", name, q)
 			}
 			toSignOut(t, name+" at logout", b.Visit(w.logoutURL("id_token_hint", token)))
@@ -90,7 +91,8 @@ func TestForgedTokens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		jwk := map[string]any{"kty": "EC", "crv": "P-256", "x": enc.EncodeToString(point[1:33]), "y": enc.EncodeToString(point[33:])}
+		jwk := map[string]any{"kty": "EC", "crv": "P-256", "x": enc.EncodeToString(point[1:33]),
+			"y": enc.EncodeToString(point[33:])}
 		published := w.browser().Visit(w.issuer + "/oauth2/jwks").Body
 		globex := w.Tenant("globex", nil)
 		foreign, err := w.App.Keys.Signer(ctx, globex, jose.ES256, jose.TypeJWT)
@@ -102,7 +104,12 @@ func TestForgedTokens(t *testing.T) {
 			parts := strings.Split(kind.token, ".")
 			none := func([]byte) []byte { return nil }
 			mac := func(secret []byte) func([]byte) []byte {
-				return func(input []byte) []byte { m := hmac.New(sha256.New, secret); m.Write(input); return m.Sum(nil) }
+				return func(input []byte) []byte {
+					m := hmac.New(sha256.New,
+						secret)
+					m.Write(input)
+					return m.Sum(nil)
+				}
 			}
 			foreignToken, err := foreign.Sign(claims)
 			if err != nil {
@@ -118,15 +125,17 @@ func TestForgedTokens(t *testing.T) {
 				"another key, no kid":      compact(t, with(header, "kid", nil), claims, signWith(key)),
 				"a key in the header":      compact(t, with(header, "jwk", jwk), claims, signWith(key)),
 				"a key in the header only": compact(t, with(header, "jwk", jwk, "kid", nil), claims, signWith(key)),
-				"a key elsewhere":          compact(t, with(header, "jku", "https://evil.example/jwks", "kid", "x"), claims, signWith(key)),
-				"kid as a path":            compact(t, with(header, "kid", "../../dev/null"), claims, signWith(key)),
-				"kid with a NUL":           compact(t, with(header, "kid", "a\x00'--"), claims, signWith(key)),
-				"alg of another family":    compact(t, with(header, "alg", "EdDSA"), claims, signWith(key)),
-				"no signature":             parts[0] + "." + parts[1] + ".",
-				"two parts":                parts[0] + "." + parts[1],
-				"other claims":             parts[0] + "." + enc.EncodeToString([]byte(`{"iss":"`+w.issuer+`","sub":"x"}`)) + "." + parts[2],
-				"five parts":               kind.token + ".e30.e30",
-				"another tenant's key":     foreignToken,
+				"a key elsewhere": compact(t, with(header, "jku", "https://evil.example/jwks", "kid", "x"),
+					claims, signWith(key)),
+				"kid as a path":         compact(t, with(header, "kid", "../../dev/null"), claims, signWith(key)),
+				"kid with a NUL":        compact(t, with(header, "kid", "a\x00'--"), claims, signWith(key)),
+				"alg of another family": compact(t, with(header, "alg", "EdDSA"), claims, signWith(key)),
+				"no signature":          parts[0] + "." + parts[1] + ".",
+				"two parts":             parts[0] + "." + parts[1],
+				"other claims": parts[0] + "." +
+					enc.EncodeToString([]byte(`{"iss":"`+w.issuer+`","sub":"x"}`)) + "." + parts[2],
+				"five parts":           kind.token + ".e30.e30",
+				"another tenant's key": foreignToken,
 			} {
 				refused(kind.typ+", "+name, token)
 			}
@@ -134,7 +143,8 @@ func TestForgedTokens(t *testing.T) {
 		// One is not the other, whole and well signed as both are.
 		refusedWith(t, "an ID token at userinfo", w.userinfo(got.ID), 401, "invalid_token")
 		_, challenge := pkce()
-		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "id_token_hint", got.Access))); q.Get("error") != "invalid_request" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "id_token_hint",
+			got.Access))); q.Get("error") != "invalid_request" {
 			t.Errorf("an access token as a hint: %v", q)
 		}
 		if s := w.userinfo(got.Access).Status; s != 200 {
@@ -181,7 +191,8 @@ func TestAccessTokenClaims(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if a := w.userinfo(token); (a.Status == 200) != (tt.good && typ == jose.TypeAccessToken) || a.Status >= 500 {
+				if a := w.userinfo(token); (a.Status == 200) != (tt.good && typ == jose.TypeAccessToken) ||
+					a.Status >= 500 {
 					t.Errorf("%s, %s: %d %s", typ, name, a.Status, a.Body)
 				}
 			}

@@ -39,12 +39,16 @@ func TestIssuers(t *testing.T) {
 				"/t/acme/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t/acme",
 				"/t/acme/.well-known/oauth-authorization-server", "/.well-known/openid-configuration/t/acme",
 			}},
-			{domain, "http://" + domain, []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"}},
+			{
+				domain, "http://" + domain,
+				[]string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"},
+			},
 		} {
 			first := ""
 			for _, path := range site.paths {
 				a := get(site.host, path)
-				if a.Status != 200 || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Access-Control-Allow-Origin") != "*" {
+				if a.Status != 200 || a.Header.Get("Content-Type") != "application/json" ||
+					a.Header.Get("Access-Control-Allow-Origin") != "*" {
 					t.Fatalf("%s%s: %d %v", site.host, path, a.Status, a.Header)
 				}
 				if first == "" {
@@ -59,7 +63,8 @@ func TestIssuers(t *testing.T) {
 				}
 				for name, v := range m {
 					address, ok := v.(string)
-					if ok && (strings.HasSuffix(name, "_endpoint") || name == "jwks_uri") && !strings.HasPrefix(address, site.issuer+"/oauth2/") {
+					if ok && (strings.HasSuffix(name, "_endpoint") || name == "jwks_uri") &&
+						!strings.HasPrefix(address, site.issuer+"/oauth2/") {
 						t.Errorf("%s = %s", name, address)
 					}
 				}
@@ -67,7 +72,8 @@ func TestIssuers(t *testing.T) {
 			// What is advertised is what happens.
 			c := w.client(application.New{})
 			_, challenge := pkce()
-			r, err := http.NewRequest(http.MethodGet, strings.Replace(c.authorizeURL(challenge, "prompt", "none"), w.issuer, w.Origin+strings.TrimPrefix(site.issuer, "http://"+site.host), 1), nil)
+			r, err := http.NewRequest(http.MethodGet, strings.Replace(c.authorizeURL(challenge, "prompt", "none"),
+				w.issuer, w.Origin+strings.TrimPrefix(site.issuer, "http://"+site.host), 1), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -85,7 +91,8 @@ func TestIssuers(t *testing.T) {
 		r.Host = domain
 		r.Header.Set("Authorization", "Bearer "+got.Access)
 		refusedWith(t, "a token of the other issuer", w.browser().Send(r), 401, "invalid_token")
-		for _, path := range []string{"/.well-known/oauth-authorization-server/t/nobody", "/.well-known/oauth-authorization-server/t/acme/x", "/.well-known/oauth-authorization-server"} {
+		for _, path := range []string{"/.well-known/oauth-authorization-server/t/nobody",
+			"/.well-known/oauth-authorization-server/t/acme/x", "/.well-known/oauth-authorization-server"} {
 			if a := get(own.Host, path); a.Status != http.StatusNotFound {
 				t.Errorf("%s: %d", path, a.Status)
 			}

@@ -47,7 +47,8 @@ func (c *client) hinted(t testing.TB) (*browser, session.Session, string) {
 func TestLogoutWithHint(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{PostLogoutRedirectURIs: []string{afterLogout, afterLogout + "?x=1"}})
-		for to, want := range map[string]string{afterLogout: afterLogout + "?state=a+b", afterLogout + "?x=1": afterLogout + "?x=1&state=a+b"} {
+		for to, want := range map[string]string{afterLogout: afterLogout + "?state=a+b", afterLogout +
+			"?x=1": afterLogout + "?x=1&state=a+b"} {
 			b, s, hint := c.hinted(t)
 			w.Clock.Advance(time.Hour)
 			a := b.Visit(w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri", to, "state", "a b"))
@@ -57,8 +58,9 @@ func TestLogoutWithHint(t *testing.T) {
 			if w.sessionLives(s) || b.Cookie("session") != "" {
 				t.Error("the session was not ended")
 			}
-			// Again: nobody is signed in any more, and the application gets its answer.
-			if a := b.Visit(w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri", to)); a.Header.Get("Location") != to {
+			// Again: there is no session, and the application gets its answer.
+			if a := b.Visit(w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri",
+				to)); a.Header.Get("Location") != to {
 				t.Errorf("again: %d %s", a.Status, a.Header.Get("Location"))
 			}
 		}
@@ -68,12 +70,14 @@ func TestLogoutWithHint(t *testing.T) {
 		}
 		// By POST: the browser comes again with its cookies.
 		b, s, hint := c.hinted(t)
-		r, err := http.NewRequest(http.MethodPost, w.issuer+"/oauth2/logout", strings.NewReader(url.Values{"id_token_hint": {hint}}.Encode()))
+		r, err := http.NewRequest(http.MethodPost, w.issuer+"/oauth2/logout",
+			strings.NewReader(url.Values{"id_token_hint": {hint}}.Encode()))
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		if a := b.Visit(w.Origin + b.Send(r).Header.Get("Location")); a.Status != http.StatusSeeOther || w.sessionLives(s) {
+		if a := b.Visit(w.Origin + b.Send(r).Header.Get("Location")); a.Status != http.StatusSeeOther ||
+			w.sessionLives(s) {
 			t.Errorf("POST: %d, session lives: %v", a.Status, w.sessionLives(s))
 		}
 	})
@@ -85,14 +89,17 @@ func TestLogoutAsks(t *testing.T) {
 		c := w.client(application.New{PostLogoutRedirectURIs: []string{afterLogout}})
 		_, _, elsewhere := c.hinted(t) // the same person, in another browser's session
 		for name, kv := range map[string][]string{
-			"no hint":           {"client_id", c.ClientID, "post_logout_redirect_uri", afterLogout, "state", "s"},
-			"nonsense":          {"id_token_hint", "x", "client_id", c.ClientID, "post_logout_redirect_uri", afterLogout, "state", "s"},
+			"no hint": {"client_id", c.ClientID, "post_logout_redirect_uri", afterLogout, "state", "s"},
+			"nonsense": {
+				"id_token_hint", "x", "client_id", c.ClientID, "post_logout_redirect_uri", afterLogout, "state", "s",
+			},
 			"another session's": {"id_token_hint", elsewhere, "post_logout_redirect_uri", afterLogout, "state", "s"},
 		} {
 			b, s, _ := c.hinted(t)
 			a := b.Visit(w.logoutURL(kv...))
 			loc := a.Header.Get("Location")
-			if a.Status != http.StatusSeeOther || !strings.HasPrefix(loc, "/t/acme/signout?flow=") || !w.sessionLives(s) {
+			if a.Status != http.StatusSeeOther || !strings.HasPrefix(loc, "/t/acme/signout?flow=") ||
+				!w.sessionLives(s) {
 				t.Fatalf("%s: %d %s, session lives: %v", name, a.Status, loc, w.sessionLives(s))
 			}
 			f := b.flow(loc)
@@ -107,14 +114,15 @@ func TestLogoutAsks(t *testing.T) {
 			if a := w.browser().Visit(again); a.Status != http.StatusNotFound || !w.sessionLives(s) {
 				t.Errorf("%s, another browser: %d", name, a.Status)
 			}
-			if a := b.Visit(again); a.Header.Get("Location") != afterLogout+"?state=s" || w.sessionLives(s) || b.Cookie("session") != "" {
+			if a := b.Visit(again); a.Header.Get("Location") != afterLogout+"?state=s" || w.sessionLives(s) ||
+				b.Cookie("session") != "" {
 				t.Errorf("%s, confirmed: %d %s", name, a.Status, a.Header.Get("Location"))
 			}
 			if a := b.Visit(again); a.Status != http.StatusNotFound {
 				t.Errorf("%s, twice: %d", name, a.Status)
 			}
 		}
-		// A sign-in flow is no sign-out flow, and stays what it was.
+		// A sign-in flow is not a sign-out flow, and does not change.
 		b := w.browser()
 		_, challenge := pkce()
 		done := b.complete(toSignIn(t, b.Visit(c.authorizeURL(challenge))), w.user, true)
@@ -134,20 +142,25 @@ func TestLogoutRefuses(t *testing.T) {
 		other := w.client(application.New{Name: "Other"})
 		b, s, hint := c.hinted(t)
 		for name, address := range map[string]string{
-			"another address":           w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri", "https://evil.example"),
-			"longer":                    w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri", afterLogout+"/x"),
-			"a redirect_uri":            w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri", redirectURI),
-			"of nobody":                 w.logoutURL("post_logout_redirect_uri", afterLogout),
-			"of an unknown client":      w.logoutURL("client_id", "x", "post_logout_redirect_uri", afterLogout),
-			"of another client":         w.logoutURL("client_id", other.ClientID, "post_logout_redirect_uri", afterLogout),
-			"hint of another client":    w.logoutURL("client_id", other.ClientID, "id_token_hint", hint),
-			"twice":                     w.logoutURL("id_token_hint", hint) + "&post_logout_redirect_uri=" + url.QueryEscape(afterLogout) + "&post_logout_redirect_uri=x",
+			"another address": w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri",
+				"https://evil.example"),
+			"longer": w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri",
+				afterLogout+"/x"),
+			"a redirect_uri":       w.logoutURL("id_token_hint", hint, "post_logout_redirect_uri", redirectURI),
+			"of nobody":            w.logoutURL("post_logout_redirect_uri", afterLogout),
+			"of an unknown client": w.logoutURL("client_id", "x", "post_logout_redirect_uri", afterLogout),
+			"of another client": w.logoutURL("client_id", other.ClientID, "post_logout_redirect_uri",
+				afterLogout),
+			"hint of another client": w.logoutURL("client_id", other.ClientID, "id_token_hint", hint),
+			"twice": w.logoutURL("id_token_hint", hint) + "&post_logout_redirect_uri=" +
+				url.QueryEscape(afterLogout) + "&post_logout_redirect_uri=x",
 			"not decodable":             w.logoutURL("id_token_hint", hint) + "&x=%ff",
 			"continue without a flow":   w.issuer + "/oauth2/logout/continue",
 			"continue with an unknown":  w.issuer + "/oauth2/logout/continue?flow=" + w.user.ID.String(),
 			"continue with two of them": w.issuer + "/oauth2/logout/continue?flow=a&flow=b",
 		} {
-			if a := b.Visit(address); a.Status < 400 || a.Status > 499 || a.Header.Get("Location") != "" || !w.sessionLives(s) {
+			if a := b.Visit(address); a.Status < 400 || a.Status > 499 || a.Header.Get("Location") != "" ||
+				!w.sessionLives(s) {
 				t.Errorf("%s: %d %s, session lives: %v", name, a.Status, a.Header.Get("Location"), w.sessionLives(s))
 			}
 		}
@@ -179,7 +192,7 @@ func toSignOut(t testing.TB, what string, a world.Answer) string {
 	return loc
 }
 
-// What signs nobody out without asking: else any page could. And the person may say no.
+// These requests sign out only after the user confirms. Otherwise any page could sign them out.
 func TestLogoutHintsThatAreNone(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{PostLogoutRedirectURIs: []string{afterLogout}})
@@ -201,20 +214,24 @@ func TestLogoutHintsThatAreNone(t *testing.T) {
 				t.Fatalf("%s: signed out without being asked", name)
 			}
 		}
-		f := b.flow(toSignOut(t, "no hint", b.Visit(w.logoutURL("client_id", c.ClientID, "post_logout_redirect_uri", afterLogout))))
-		// It is no sign-in.
+		f := b.flow(toSignOut(t, "no hint",
+			b.Visit(w.logoutURL("client_id", c.ClientID, "post_logout_redirect_uri", afterLogout))))
+		// It is not a sign-in.
 		b.change(f, func(_ *db.Tx, s *signin.Standing) error { s.Flow.Denied = true; return nil })
-		if a := b.Visit(w.issuer + "/oauth2/authorize/continue?flow=" + f.ID.String()); a.Status != http.StatusNotFound {
+		if a := b.Visit(w.issuer + "/oauth2/authorize/continue?flow=" +
+			f.ID.String()); a.Status != http.StatusNotFound {
 			t.Errorf("a sign-out at authorize: %d %s", a.Status, a.Header.Get("Location"))
 		}
 		// The person said no: the application is not told.
-		if a := b.Visit(w.Origin + "/t/acme" + f.Return()); a.Header.Get("Location") != "/t/acme/account" || !b.signedInStill(t, c) {
+		if a := b.Visit(w.Origin + "/t/acme" + f.Return()); a.Header.Get("Location") != "/t/acme/account" ||
+			!b.signedInStill(t, c) {
 			t.Errorf("refused by the person: %d %s", a.Status, a.Header.Get("Location"))
 		}
-		// An application that was switched off gets nobody back.
+		// A disabled application is not returned to.
 		w.disable(off)
 		for _, who := range []*browser{b, w.browser()} {
-			if a := who.Visit(w.logoutURL("id_token_hint", offHint, "post_logout_redirect_uri", afterLogout)); a.Status != http.StatusBadRequest || a.Header.Get("Location") != "" {
+			if a := who.Visit(w.logoutURL("id_token_hint", offHint, "post_logout_redirect_uri",
+				afterLogout)); a.Status != http.StatusBadRequest || a.Header.Get("Location") != "" {
 				t.Errorf("switched off: %d %s", a.Status, a.Header.Get("Location"))
 			}
 		}
@@ -223,7 +240,8 @@ func TestLogoutHintsThatAreNone(t *testing.T) {
 		}
 		// Signing out ends what is not offline.
 		online := c.tokensIn(t, b, "scope", "openid")
-		if a := b.Visit(w.logoutURL("id_token_hint", online.ID)); a.Header.Get("Location") != "/t/acme/signedout" || b.signedInStill(t, c) {
+		if a := b.Visit(w.logoutURL("id_token_hint", online.ID)); a.Header.Get("Location") != "/t/acme/signedout" ||
+			b.signedInStill(t, c) {
 			t.Errorf("%d %s", a.Status, a.Header.Get("Location"))
 		}
 		refusedWith(t, "online", c.refresh(online.Refresh), 400, "invalid_grant")

@@ -41,13 +41,16 @@ var nonsense = map[string]string{
 func fine(t *testing.T, what string, a world.Answer) {
 	t.Helper()
 	loc := a.Header.Get("Location")
-	if a.Status >= 500 || strings.Contains(a.Body, "server_error") || strings.Contains(loc, "error=server_error") || strings.Contains(loc, "error=temporarily") {
+	if a.Status >= 500 || strings.Contains(a.Body, "server_error") || strings.Contains(loc, "error=server_error") ||
+		strings.Contains(loc, "error=temporarily") {
 		t.Errorf("%s: %d %s %.300s", what, a.Status, loc, a.Body)
 	}
-	if strings.Contains(a.Body, "<script>alert") || a.Header.Get("Set-Cookie") == "x=y" || strings.Contains(a.Body, "goroutine ") {
+	if strings.Contains(a.Body, "<script>alert") || a.Header.Get("Set-Cookie") == "x=y" ||
+		strings.Contains(a.Body, "goroutine ") {
 		t.Errorf("%s: comes back as it was: %.300s", what, a.Body)
 	}
-	if a.Status >= 300 && a.Status < 400 && !strings.HasPrefix(loc, redirectURI+"?") && !strings.HasPrefix(loc, redirectURI+"#") && !strings.HasPrefix(loc, "/t/acme/") {
+	if a.Status >= 300 && a.Status < 400 && !strings.HasPrefix(loc, redirectURI+"?") &&
+		!strings.HasPrefix(loc, redirectURI+"#") && !strings.HasPrefix(loc, "/t/acme/") {
 		t.Errorf("%s: redirected to %q", what, loc)
 	}
 }
@@ -55,7 +58,8 @@ func fine(t *testing.T, what string, a world.Answer) {
 // Nonsense gets a clear refusal, or is ignored where a standard says so: never a 500.
 func TestNonsense(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
-		c := w.client(application.New{Type: application.Web, Name: "Third party", PostLogoutRedirectURIs: []string{afterLogout}})
+		c := w.client(application.New{Type: application.Web, Name: "Third party",
+			PostLogoutRedirectURIs: []string{afterLogout}})
 		got := c.signedInWithConsent(t)
 		_, challenge := pkce()
 		in, out := w.browser(), w.browser()
@@ -67,15 +71,38 @@ func TestNonsense(t *testing.T) {
 			more         []string
 			auth         bool
 		}{
-			{"/oauth2/authorize", "GET", authorize.Query(), []string{"prompt", "max_age", "claims", "acr_values", "login_hint", "ui_locales", "id_token_hint", "response_mode", "display", "resource", "x"}, false},
+			{
+				"/oauth2/authorize", "GET", authorize.Query(),
+				[]string{
+					"prompt", "max_age", "claims", "acr_values", "login_hint", "ui_locales", "id_token_hint",
+					"response_mode", "display", "resource", "x",
+				},
+				false,
+			},
 			{"/oauth2/authorize", "POST", authorize.Query(), []string{"claims", "login_hint"}, false},
 			{"/oauth2/authorize/continue", "GET", url.Values{"flow": {"x"}}, nil, false},
 			{"/oauth2/logout/continue", "GET", url.Values{"flow": {"x"}}, nil, false},
-			{"/oauth2/logout", "GET", url.Values{"client_id": {c.ClientID}}, []string{"id_token_hint", "post_logout_redirect_uri", "state", "ui_locales", "logout_hint"}, false},
+			{
+				"/oauth2/logout", "GET", url.Values{"client_id": {c.ClientID}},
+				[]string{"id_token_hint", "post_logout_redirect_uri", "state", "ui_locales", "logout_hint"}, false,
+			},
 			{"/oauth2/logout", "POST", url.Values{}, []string{"id_token_hint"}, false},
-			{"/oauth2/token", "POST", url.Values{"grant_type": {"authorization_code"}, "code": {"x"}, "redirect_uri": {redirectURI}, "code_verifier": {"x"}}, []string{"client_id", "resource"}, true},
-			{"/oauth2/token", "POST", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {got.Refresh}}, []string{"scope"}, true},
-			{"/oauth2/token", "POST", url.Values{"grant_type": {"client_credentials"}}, []string{"client_id", "client_secret", "client_assertion", "client_assertion_type", "scope"}, false},
+			{
+				"/oauth2/token", "POST",
+				url.Values{
+					"grant_type": {"authorization_code"}, "code": {"x"}, "redirect_uri": {redirectURI},
+					"code_verifier": {"x"},
+				},
+				[]string{"client_id", "resource"}, true,
+			},
+			{
+				"/oauth2/token", "POST", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {got.Refresh}},
+				[]string{"scope"}, true,
+			},
+			{
+				"/oauth2/token", "POST", url.Values{"grant_type": {"client_credentials"}},
+				[]string{"client_id", "client_secret", "client_assertion", "client_assertion_type", "scope"}, false,
+			},
 			{"/oauth2/introspect", "POST", url.Values{"token": {"x"}}, []string{"token_type_hint"}, true},
 			{"/oauth2/revoke", "POST", url.Values{"token": {"x"}}, []string{"token_type_hint"}, true},
 			{"/oauth2/userinfo", "POST", url.Values{"access_token": {"x"}}, nil, false},
@@ -106,7 +133,8 @@ func TestNonsense(t *testing.T) {
 				v[name] = []string{"a", "a"}
 				a := w.sendForm(out, endpoint.method, endpoint.path, v, endpoint.auth, c)
 				fine(t, endpoint.path+" with two of "+name, a)
-				if q, _ := url.Parse(a.Header.Get("Location")); a.Status < 400 && q.Query().Get("error") != "invalid_request" && endpoint.method == "GET" {
+				if q, _ := url.Parse(a.Header.Get("Location")); a.Status < 400 &&
+					q.Query().Get("error") != "invalid_request" && endpoint.method == "GET" {
 					t.Errorf("%s with two of %s: %d %s", endpoint.path, name, a.Status, a.Header.Get("Location"))
 				}
 				if a.Status < 400 && strings.HasPrefix(endpoint.path, "/oauth2/") && a.Header.Get("Location") == "" {
@@ -122,21 +150,30 @@ func TestNonsenseInHeaders(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		_, challenge := pkce()
-		values := []string{"", "\xff\xfe", "x", strings.Repeat("a", 5000), "gh_at_x", "Basic", "Basic ", "Basic =", "Basic Og==", "Basic /////w==",
-			"Bearer", "Bearer ", "Bearer \xff", "Bearer a b", "Bearer " + strings.Repeat("a", 20_000), "Bearer " + strings.Repeat("a.", 3000), "DPoP x", "gh_session=\xff; gh_browser=\xff",
+		values := []string{"", "\xff\xfe", "x", strings.Repeat("a", 5000), "gh_at_x", "Basic", "Basic ", "Basic =",
+			"Basic Og==", "Basic /////w==",
+			"Bearer", "Bearer ", "Bearer \xff", "Bearer a b", "Bearer " + strings.Repeat("a", 20_000), "Bearer " +
+				strings.Repeat("a.", 3000), "DPoP x", "gh_session=\xff; gh_browser=\xff",
 			"gh_session=" + strings.Repeat("a", 5000) + "; gh_browser=" + strings.Repeat("b", 5000), `gh_session="x`}
-		for _, header := range []string{"Authorization", "Cookie", "User-Agent", "Accept-Language", "Content-Type", "Origin", "Accept", "X-Forwarded-For", "X-Request-Id"} {
+		for _, header := range []string{"Authorization", "Cookie", "User-Agent", "Accept-Language", "Content-Type",
+			"Origin", "Accept", "X-Forwarded-For", "X-Request-Id"} {
 			for _, value := range values {
 				for _, to := range []struct{ method, address string }{
-					{"GET", c.authorizeURL(challenge)}, {"GET", w.issuer + "/oauth2/userinfo"}, {"POST", w.issuer + "/oauth2/token"}, {"GET", w.issuer + "/oauth2/logout"}, {"POST", w.issuer + "/oauth2/introspect"},
+					{
+						"GET", c.authorizeURL(challenge)}, {"GET", w.issuer + "/oauth2/userinfo"}, {"POST",
+						w.issuer + "/oauth2/token"}, {"GET", w.issuer + "/oauth2/logout"}, {"POST",
+						w.issuer + "/oauth2/introspect",
+					},
 				} {
-					r, err := http.NewRequest(to.method, to.address, strings.NewReader("token=x&grant_type=refresh_token&refresh_token=x&client_id="+c.ClientID))
+					r, err := http.NewRequest(to.method, to.address,
+						strings.NewReader("token=x&grant_type=refresh_token&refresh_token=x&client_id="+c.ClientID))
 					if err != nil {
 						t.Fatal(err)
 					}
 					r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 					r.Header[header] = []string{value}
-					fine(t, to.method+" "+to.address[len(w.issuer):len(w.issuer)+12]+" with "+header+": "+value[:min(len(value), 30)], w.browser().Send(r))
+					what := to.method + " " + to.address[len(w.issuer):len(w.issuer)+12]
+					fine(t, what+" with "+header+": "+value[:min(len(value), 30)], w.browser().Send(r))
 				}
 			}
 		}

@@ -76,11 +76,13 @@ func TestWords(t *testing.T) {
 
 // RFC 7636 Appendix B.
 func TestChallenge(t *testing.T) {
-	const verifier, challenge = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+	const verifier, challenge = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+		"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 	if !validChallenge(challenge) || !verifyChallenge(challenge, verifier) {
 		t.Fatal("the example of the RFC is refused")
 	}
-	for _, v := range []string{"", challenge, verifier + "x", verifier[:42], strings.Repeat("a", 129), strings.Replace(verifier, "d", "+", 1)} {
+	for _, v := range []string{"", challenge, verifier + "x", verifier[:42], strings.Repeat("a", 129),
+		strings.Replace(verifier, "d", "+", 1)} {
 		if verifyChallenge(challenge, v) {
 			t.Errorf("verifier %q accepted", v)
 		}
@@ -88,7 +90,8 @@ func TestChallenge(t *testing.T) {
 	if verifyChallenge(verifier, verifier) {
 		t.Error("plain is accepted")
 	}
-	for _, c := range []string{"", challenge[1:], challenge + "a", strings.Replace(challenge, "-", "+", 1), challenge[:42] + "d"} {
+	for _, c := range []string{"", challenge[1:], challenge + "a", strings.Replace(challenge, "-", "+", 1),
+		challenge[:42] + "d"} {
 		if validChallenge(c) {
 			t.Errorf("challenge %q accepted", c)
 		}
@@ -96,7 +99,8 @@ func TestChallenge(t *testing.T) {
 }
 
 func TestParseClaims(t *testing.T) {
-	c, err := parseClaims(`{"userinfo":{"email":null,"name":{"essential":true}},"id_token":{"acr":{"values":["aal2",1]},"sub":{"value":"u"}},"other":1}`)
+	c, err := parseClaims(`{"userinfo":{"email":null,"name":{"essential":true}},"id_token":{"acr":{"values":["aal2",` +
+		`1]},"sub":{"value":"u"}},"other":1}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,13 +116,16 @@ func TestParseClaims(t *testing.T) {
 	if sub, ok := c.subject(); sub != "u" || !ok {
 		t.Errorf("subject %q, %v", sub, ok)
 	}
-	for _, bad := range []string{"x", "[]", "null", `"a"`, `{"userinfo":[]}`, `{"userinfo":{"a":1}}`, `{"id_token":{"":null}}`,
-		`{"id_token":{"a":{"essential":"yes"}}}`, `{"id_token":{` + strings.Repeat(`"a":null,`, 10) + `}}`, strings.Repeat(`{"id_token":`, 5000)} {
+	for _, bad := range []string{"x", "[]", "null", `"a"`, `{"userinfo":[]}`, `{"userinfo":{"a":1}}`,
+		`{"id_token":{"":null}}`,
+		`{"id_token":{"a":{"essential":"yes"}}}`, `{"id_token":{` + strings.Repeat(`"a":null,`, 10) + `}}`,
+		strings.Repeat(`{"id_token":`, 5000)} {
 		if c, err := parseClaims(bad); err == nil {
 			t.Errorf("%.60s: accepted as %+v", bad, c)
 		}
 	}
-	for _, s := range []string{`{"id_token":{"sub":{"value":1}}}`, `{"id_token":{"sub":{"value":"a"}},"userinfo":{"sub":{"value":"b"}}}`} {
+	for _, s := range []string{`{"id_token":{"sub":{"value":1}}}`,
+		`{"id_token":{"sub":{"value":"a"}},"userinfo":{"sub":{"value":"b"}}}`} {
 		c, err := parseClaims(s)
 		if err != nil {
 			t.Fatal(err)
@@ -156,26 +163,62 @@ func TestParseClientAuth(t *testing.T) {
 		want   presented
 		code   string
 	}{
-		"basic":                 {basic("a%3Ab:c%2Bd+e"), nil, presented{method: application.AuthBasic, clientID: "a:b", secret: "c+d e"}, ""},
-		"basic, lower case":     {"basic " + basic("a:b")[6:], nil, presented{method: application.AuthBasic, clientID: "a", secret: "b"}, ""},
-		"basic and same id":     {basic("a:b"), post("client_id", "a"), presented{method: application.AuthBasic, clientID: "a", secret: "b"}, ""},
-		"post":                  {"", post("client_id", "a", "client_secret", "b"), presented{method: application.AuthPost, clientID: "a", secret: "b"}, ""},
-		"none":                  {"", post("client_id", "a"), presented{method: application.AuthNone, clientID: "a"}, ""},
-		"jwt":                   {"", post("client_assertion_type", assertionType, "client_assertion", jwt), presented{method: application.AuthJWT, clientID: "j", assertion: jwt}, ""},
-		"jwt and id":            {"", post("client_assertion_type", assertionType, "client_assertion", jwt, "client_id", "k"), presented{method: application.AuthJWT, clientID: "k", assertion: jwt}, ""},
-		"nobody":                {"", nil, presented{}, codeInvalidClient},
-		"basic and post":        {basic("a:b"), post("client_id", "a", "client_secret", "b"), presented{}, codeInvalidRequest},
-		"basic and jwt":         {basic("a:b"), post("client_assertion_type", assertionType, "client_assertion", jwt), presented{}, codeInvalidRequest},
-		"post and jwt":          {"", post("client_id", "a", "client_secret", "b", "client_assertion_type", assertionType, "client_assertion", jwt), presented{}, codeInvalidRequest},
-		"basic and another id":  {basic("a:b"), post("client_id", "c"), presented{}, codeInvalidRequest},
-		"bearer":                {"Bearer x", post("client_id", "a"), presented{}, codeInvalidClient},
-		"basic, no base64":      {"Basic %%", nil, presented{}, codeInvalidClient},
-		"basic, no colon":       {basic("ab"), nil, presented{}, codeInvalidClient},
-		"basic, bad escape":     {basic("a%zz:b"), nil, presented{}, codeInvalidClient},
-		"basic, control":        {basic("a%00:b"), nil, presented{}, codeInvalidClient},
-		"jwt of another type":   {"", post("client_assertion_type", "saml", "client_assertion", jwt), presented{}, codeInvalidRequest},
-		"type without jwt":      {"", post("client_assertion_type", assertionType, "client_id", "a"), presented{}, codeInvalidRequest},
-		"jwt that is no JWT":    {"", post("client_assertion_type", assertionType, "client_assertion", "x"), presented{}, codeInvalidClient},
+		"basic": {
+			basic("a%3Ab:c%2Bd+e"), nil, presented{method: application.AuthBasic, clientID: "a:b", secret: "c+d e"},
+			"",
+		},
+		"basic, lower case": {
+			"basic " + basic("a:b")[6:], nil, presented{method: application.AuthBasic, clientID: "a", secret: "b"},
+			"",
+		},
+		"basic and same id": {
+			basic("a:b"), post("client_id", "a"),
+			presented{method: application.AuthBasic, clientID: "a", secret: "b"}, "",
+		},
+		"post": {
+			"", post("client_id", "a", "client_secret", "b"),
+			presented{method: application.AuthPost, clientID: "a", secret: "b"}, "",
+		},
+		"none": {
+			"", post("client_id", "a"), presented{method: application.AuthNone, clientID: "a"}, "",
+		},
+		"jwt": {
+			"", post("client_assertion_type", assertionType, "client_assertion", jwt),
+			presented{method: application.AuthJWT, clientID: "j", assertion: jwt}, "",
+		},
+		"jwt and id": {
+			"", post("client_assertion_type", assertionType, "client_assertion", jwt, "client_id", "k"),
+			presented{method: application.AuthJWT, clientID: "k", assertion: jwt}, "",
+		},
+		"nobody": {"", nil, presented{}, codeInvalidClient},
+		"basic and post": {
+			basic("a:b"), post("client_id", "a", "client_secret", "b"), presented{}, codeInvalidRequest,
+		},
+		"basic and jwt": {
+			basic("a:b"), post("client_assertion_type", assertionType, "client_assertion", jwt), presented{},
+			codeInvalidRequest,
+		},
+		"post and jwt": {
+			"",
+			post("client_id", "a", "client_secret", "b", "client_assertion_type", assertionType, "client_assertion",
+				jwt),
+			presented{}, codeInvalidRequest,
+		},
+		"basic and another id": {basic("a:b"), post("client_id", "c"), presented{}, codeInvalidRequest},
+		"bearer":               {"Bearer x", post("client_id", "a"), presented{}, codeInvalidClient},
+		"basic, no base64":     {"Basic %%", nil, presented{}, codeInvalidClient},
+		"basic, no colon":      {basic("ab"), nil, presented{}, codeInvalidClient},
+		"basic, bad escape":    {basic("a%zz:b"), nil, presented{}, codeInvalidClient},
+		"basic, control":       {basic("a%00:b"), nil, presented{}, codeInvalidClient},
+		"jwt of another type": {
+			"", post("client_assertion_type", "saml", "client_assertion", jwt), presented{}, codeInvalidRequest,
+		},
+		"type without jwt": {
+			"", post("client_assertion_type", assertionType, "client_id", "a"), presented{}, codeInvalidRequest,
+		},
+		"jwt that is no JWT": {
+			"", post("client_assertion_type", assertionType, "client_assertion", "x"), presented{}, codeInvalidClient,
+		},
 		"secret without an id":  {"", post("client_secret", "b"), presented{}, codeInvalidClient},
 		"basic with empty user": {basic(":b"), nil, presented{}, codeInvalidClient},
 	} {
@@ -216,10 +259,22 @@ func TestSend(t *testing.T) {
 		to   target
 		want string
 	}{
-		{target{URI: "https://a.example/cb", Mode: modeQuery, State: "s t&x"}, "https://a.example/cb?code=c&iss=https%3A%2F%2Fid.example.com%2Ft%2Facme&state=s+t%26x"},
-		{target{URI: "https://a.example/cb?x=1", Mode: modeQuery}, "https://a.example/cb?x=1&code=c&iss=https%3A%2F%2Fid.example.com%2Ft%2Facme"},
-		{target{URI: "com.example.app:/cb", Mode: modeQuery}, "com.example.app:/cb?code=c&iss=https%3A%2F%2Fid.example.com%2Ft%2Facme"},
-		{target{URI: "https://a.example/cb", Mode: modeFragment}, "https://a.example/cb#code=c&iss=https%3A%2F%2Fid.example.com%2Ft%2Facme"},
+		{
+			target{URI: "https://a.example/cb", Mode: modeQuery, State: "s t&x"},
+			"https://a.example/cb?code=c&iss=https%3A%2F%2Fid.example.com%2Ft%2Facme&state=s+t%26x",
+		},
+		{
+			target{URI: "https://a.example/cb?x=1", Mode: modeQuery},
+			"https://a.example/cb?x=1&code=c&iss=https%3A%2F%2Fid.example.com%2Ft%2Facme",
+		},
+		{
+			target{URI: "com.example.app:/cb", Mode: modeQuery},
+			"com.example.app:/cb?code=c&iss=https%3A%2F%2Fid.example.com%2Ft%2Facme",
+		},
+		{
+			target{URI: "https://a.example/cb", Mode: modeFragment},
+			"https://a.example/cb#code=c&iss=https%3A%2F%2Fid.example.com%2Ft%2Facme",
+		},
 	} {
 		w := httptest.NewRecorder()
 		tt.to.send(w, iss, map[string]string{"code": "c"})
@@ -228,9 +283,11 @@ func TestSend(t *testing.T) {
 		}
 	}
 	w := httptest.NewRecorder()
-	target{URI: `com.example.app:/cb?a="><script>`, Mode: modeFormPost, State: `"><script>alert(1)</script>`}.send(w, iss, map[string]string{"code": "c"})
+	target{URI: `com.example.app:/cb?a="><script>`, Mode: modeFormPost, State: `"><script>alert(1)</script>`}.send(w,
+		iss, map[string]string{"code": "c"})
 	body := w.Body.String()
-	if w.Code != http.StatusOK || strings.Count(body, "<script>") != 1 || !strings.Contains(body, `name="iss" value="`+iss+`"`) ||
+	if w.Code != http.StatusOK || strings.Count(body, "<script>") != 1 ||
+		!strings.Contains(body, `name="iss" value="`+iss+`"`) ||
 		!strings.Contains(body, `name="code" value="c"`) || !strings.Contains(body, `action="com.example.app:/cb`) {
 		t.Errorf("%d %s", w.Code, body)
 	}

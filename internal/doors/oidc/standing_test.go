@@ -34,12 +34,13 @@ func (w *scene) setUpAuthenticator(u user.User) {
 	})
 }
 
-// A session with one factor is not enough once its user has an authenticator app, whoever owns
-// the application: a first-party one asks for the code as a third-party one does.
+// A session with one factor is not enough once its user has an authenticator app. That holds for a
+// first-party application as for a third-party one.
 func TestAuthenticatorSetUpElsewhereIsAskedFor(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		own := w.client(application.New{})
-		foreign := w.client(application.New{Name: "Foreign", Type: application.Web, Scopes: []string{"profile", "email", "offline_access"}})
+		foreign := w.client(application.New{Name: "Foreign", Type: application.Web,
+			Scopes: []string{"profile", "email", "offline_access"}})
 		b := w.browser()
 		b.signIn(w.user)
 		_, challenge := pkce()
@@ -48,7 +49,8 @@ func TestAuthenticatorSetUpElsewhereIsAskedFor(t *testing.T) {
 		}
 		w.setUpAuthenticator(w.user)
 		for name, c := range map[string]*client{"first party": own, "third party": foreign} {
-			if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none"))); q.Get("error") != "login_required" {
+			if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt",
+				"none"))); q.Get("error") != "login_required" {
 				t.Errorf("%s, prompt=none: %v", name, q)
 			}
 			toSignIn(t, b.Visit(c.authorizeURL(challenge)))

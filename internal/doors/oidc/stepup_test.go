@@ -24,13 +24,16 @@ func TestIDTokenHint(t *testing.T) {
 		_, challenge := pkce()
 		b := w.browser()
 		b.signIn(w.user)
-		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "id_token_hint", hint))); q.Get("code") == "" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "id_token_hint",
+			hint))); q.Get("code") == "" {
 			t.Errorf("an expired hint: %v", q)
 		}
-		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "id_token_hint", foreign))); q.Get("error") != "login_required" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "id_token_hint",
+			foreign))); q.Get("error") != "login_required" {
 			t.Errorf("somebody else's hint: %v", q)
 		}
-		// Without prompt=none that person is asked to sign in; this one's session is no credit.
+		// Without prompt=none that user is asked to sign in. The session of this user does not
+		// count.
 		at := toSignIn(t, b.Visit(c.authorizeURL(challenge, "id_token_hint", foreign)))
 		if f := b.flow(at); !f.Session.IsZero() || !f.User.IsZero() {
 			t.Errorf("the session of another person counts: %+v", f)
@@ -67,9 +70,11 @@ func TestIDTokenHint(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, bad := range map[string]string{
-			"another key": sign(strange, w.issuer), "another issuer": sign(own, w.Origin+"/t/globex"), "an access token": sign(access, w.issuer), "cut": hint[:len(hint)-4],
+			"another key": sign(strange, w.issuer), "another issuer": sign(own, w.Origin+"/t/globex"),
+			"an access token": sign(access, w.issuer), "cut": hint[:len(hint)-4],
 		} {
-			if q := w.response(t, b.Visit(c.authorizeURL(challenge, "id_token_hint", bad))); q.Get("error") != "invalid_request" {
+			if q := w.response(t, b.Visit(c.authorizeURL(challenge, "id_token_hint",
+				bad))); q.Get("error") != "invalid_request" {
 				t.Errorf("%s: %v", name, q)
 			}
 		}
@@ -80,13 +85,17 @@ func TestIDTokenHint(t *testing.T) {
 func TestClaimsParameter(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
-		got := c.signedIn(t, w.user, "scope", "openid", "claims", `{"id_token":{"email":null,"given_name":{"essential":true},"nonsense":null,"sub":null},"userinfo":{"family_name":null}}`)
+		got := c.signedIn(t, w.user, "scope", "openid", "claims",
+			`{"id_token":{"email":null,"given_name":{"essential":true},"nonsense":null,"sub":null},`+
+				`"userinfo":{"family_name":null}}`)
 		id, _ := w.claims(t, got.ID, "JWT")
-		if id["email"] != "ada@example.com" || id["given_name"] != "Ada" || id["family_name"] != nil || id["sub"] != w.user.ID.String() || id["nonsense"] != nil {
+		if id["email"] != "ada@example.com" || id["given_name"] != "Ada" || id["family_name"] != nil ||
+			id["sub"] != w.user.ID.String() || id["nonsense"] != nil {
 			t.Errorf("ID token: %v", id)
 		}
 		info := w.userinfo(got.Access).JSON(t)
-		if info["family_name"] != "Lovelace" || info["email"] != nil || info["given_name"] != nil || info["sub"] != w.user.ID.String() {
+		if info["family_name"] != "Lovelace" || info["email"] != nil || info["given_name"] != nil ||
+			info["sub"] != w.user.ID.String() {
 			t.Errorf("userinfo: %v", info)
 		}
 		// The claims hold for refreshed tokens too.
@@ -98,29 +107,34 @@ func TestClaimsParameter(t *testing.T) {
 		b.signIn(w.user)
 		_, challenge := pkce()
 		sub := func(s string) string { return fmt.Sprintf(`{"id_token":{"sub":{"value":%q}}}`, s) }
-		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "claims", sub(w.user.ID.String())))); q.Get("code") == "" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "claims",
+			sub(w.user.ID.String())))); q.Get("code") == "" {
 			t.Errorf("the right sub: %v", q)
 		}
-		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "claims", sub("somebody")))); q.Get("error") != "login_required" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "prompt", "none", "claims",
+			sub("somebody")))); q.Get("error") != "login_required" {
 			t.Errorf("another sub: %v", q)
 		}
 	})
 }
 
-// The claims parameter is no way round scopes: what the application may not have it does
-// not get, and the person is asked for the rest as if it had asked for the scope.
+// The claims parameter does not bypass scopes. The application does not get what its scopes
+// exclude, and the user consents to the rest as to a scope.
 func TestClaimsNeedTheirScope(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{Type: application.Web, Name: "Third party", Scopes: []string{"email"}})
-		const wish = `{"id_token":{"given_name":null,"email":null},"userinfo":{"family_name":{"essential":true},"email":null}}`
+		const wish = `{"id_token":{"given_name":null,"email":null},"userinfo":{"family_name":{"essential":true},` +
+			`"email":null}}`
 		verifier, challenge := pkce()
 		b := w.browser()
 		// The person has allowed openid before, and nothing else.
 		b.complete(toSignIn(t, b.Visit(c.authorizeURL(challenge, "scope", "openid"))), w.user, true)
-		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "scope", "openid", "prompt", "none"))); q.Get("code") == "" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "scope", "openid", "prompt",
+			"none"))); q.Get("code") == "" {
 			t.Fatalf("openid alone: %v", q)
 		}
-		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "scope", "openid", "prompt", "none", "claims", wish))); q.Get("error") != "consent_required" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "scope", "openid", "prompt", "none", "claims",
+			wish))); q.Get("error") != "consent_required" {
 			t.Errorf("claims without consent: %v", q)
 		}
 		at := toSignIn(t, b.Visit(c.authorizeURL(challenge, "scope", "openid", "claims", wish)))
@@ -150,9 +164,13 @@ func TestStepUp(t *testing.T) {
 			return fmt.Sprintf(`{"id_token":{"acr":{"essential":true,"values":[%q]}}}`, acr)
 		}
 		for name, kv := range map[string][]string{
-			"acr_values": {"acr_values", "aal2 aal1"}, "claim": {"claims", essential("aal2")}, "voluntary claim": {"claims", `{"id_token":{"acr":{"values":["aal2"]}}}`},
+			"acr_values": {
+				"acr_values", "aal2 aal1"}, "claim": {"claims", essential("aal2")}, "voluntary claim": {"claims",
+				`{"id_token":{"acr":{"values":["aal2"]}}}`,
+			},
 		} {
-			if q := w.response(t, b.Visit(c.authorizeURL(challenge, append(kv, "prompt", "none")...))); q.Get("error") != "login_required" {
+			if q := w.response(t, b.Visit(c.authorizeURL(challenge,
+				append(kv, "prompt", "none")...))); q.Get("error") != "login_required" {
 				t.Errorf("%s with one factor: %v", name, q)
 			}
 			f := b.flow(toSignIn(t, b.Visit(c.authorizeURL(challenge, kv...))))
@@ -160,7 +178,8 @@ func TestStepUp(t *testing.T) {
 				t.Errorf("%s: %+v", name, f)
 			}
 		}
-		for name, kv := range map[string][]string{"less": {"acr_values", "aal1 aal2"}, "unknown": {"acr_values", "gold"}} {
+		for name, kv := range map[string][]string{"less": {"acr_values", "aal1 aal2"},
+			"unknown": {"acr_values", "gold"}} {
 			if q := w.response(t, b.Visit(c.authorizeURL(challenge, kv...))); q.Get("code") == "" {
 				t.Errorf("%s: %v", name, q)
 			}
@@ -189,11 +208,12 @@ func TestStepUp(t *testing.T) {
 		if q := w.response(t, b.Visit(c.authorizeURL(challenge))); q.Get("code") == "" {
 			t.Errorf("two factors: %v", q)
 		}
-		// Somebody whom the policies do not let in: the pages say so, whatever the session.
+		// The policies refuse this user: the pages say so, whatever the session.
 		block := map[string]any{"block": []any{map[string]any{"applications": []any{c.ID}}}}
 		w.Must(owner, "PATCH", "acme", "/settings", map[string]any{"signin": block})
 		toSignIn(t, b.Visit(c.authorizeURL(challenge)))
-		if q := w.response(t, b.Visit(c.authorizeURL(challenge)+"&prompt=none")); q.Get("error") != "access_denied" || q.Get("code") != "" {
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge)+"&prompt=none")); q.Get("error") != "access_denied" ||
+			q.Get("code") != "" {
 			t.Errorf("may not sign in: %v", q)
 		}
 	})

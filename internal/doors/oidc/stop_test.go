@@ -35,7 +35,8 @@ func TestStopsAtOnce(t *testing.T) {
 			introspectable bool
 		}{
 			{"application switched off", func(tx *db.Tx, c *client, _ user.User) error {
-				_, err := tx.Exec(ctx, `UPDATE applications SET status = 'disabled' WHERE tenant_id = $1 AND id = $2`, c.ID)
+				_, err := tx.Exec(ctx, `UPDATE applications SET status = 'disabled' WHERE tenant_id = $1 AND id = $2`,
+					c.ID)
 				tenant.Touch(tx)
 				return err
 			}, noClient, noToken, http.StatusBadRequest, true},
@@ -70,7 +71,8 @@ func TestStopsAtOnce(t *testing.T) {
 				h.b.signIn(u)
 				h.tokens = h.c.tokensIn(t, h.b)
 				h.code, h.verifier = h.c.code(t, u)
-				if m := robot.post("/oauth2/introspect", "token", h.tokens.Access).JSON(t); m["active"] != true || w.userinfo(h.tokens.Access).Status != 200 {
+				if m := robot.post("/oauth2/introspect", "token", h.tokens.Access).JSON(t); m["active"] != true ||
+					w.userinfo(h.tokens.Access).Status != 200 {
 					t.Fatalf("%s, %s: not good before: %v", tt.name, form, m)
 				}
 				all = append(all, h)
@@ -88,7 +90,8 @@ func TestStopsAtOnce(t *testing.T) {
 			})
 			for _, h := range all {
 				name := tt.name + ", " + string(h.form) + ": "
-				refusedWith(t, name+"code", h.c.post("/oauth2/token", "grant_type", "authorization_code", "code", h.code, "redirect_uri", redirectURI, "code_verifier", h.verifier), tt.token.status, tt.token.code)
+				refusedWith(t, name+"code", h.c.post("/oauth2/token", "grant_type", "authorization_code", "code",
+					h.code, "redirect_uri", redirectURI, "code_verifier", h.verifier), tt.token.status, tt.token.code)
 				refusedWith(t, name+"refresh", h.c.refresh(h.tokens.Refresh), tt.token.status, tt.token.code)
 				refusedWith(t, name+"userinfo", w.userinfo(h.tokens.Access), tt.bearer.status, tt.bearer.code)
 				if tt.introspectable {
@@ -96,7 +99,8 @@ func TestStopsAtOnce(t *testing.T) {
 						t.Errorf("%sintrospection: %v", name, m)
 					}
 				} else {
-					refusedWith(t, name+"introspection", robot.post("/oauth2/introspect", "token", h.tokens.Access), tt.bearer.status, tt.bearer.code)
+					refusedWith(t, name+"introspection", robot.post("/oauth2/introspect", "token", h.tokens.Access),
+						tt.bearer.status, tt.bearer.code)
 				}
 				if tt.token == noGrant {
 					if m := h.c.post("/oauth2/introspect", "token", h.tokens.Refresh).JSON(t); m["active"] != false {
@@ -109,7 +113,7 @@ func TestStopsAtOnce(t *testing.T) {
 					t.Errorf("%sauthorize: %d %s", name, a.Status, a.Header.Get("Location"))
 				}
 				if tt.authorize == http.StatusSeeOther {
-					toSignIn(t, a) // the session is none any more
+					toSignIn(t, a) // the session has ended
 				}
 			}
 		}
@@ -131,7 +135,8 @@ func TestMachineStopsAtOnce(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		robot := w.client(application.New{Type: application.Machine, Name: "Robot", Scopes: []string{"a"}})
 		for _, form := range []application.AccessToken{application.JWT, application.Opaque} {
-			c := w.client(application.New{Type: application.Machine, Name: "Worker", Scopes: []string{"a"}, AccessToken: form})
+			c := w.client(application.New{Type: application.Machine, Name: "Worker", Scopes: []string{"a"},
+				AccessToken: form})
 			got := mustTokens(t, c.post("/oauth2/token", "grant_type", "client_credentials"))
 			active := func() any { return robot.post("/oauth2/introspect", "token", got.Access).JSON(t)["active"] }
 			if active() != true {
@@ -141,21 +146,23 @@ func TestMachineStopsAtOnce(t *testing.T) {
 			if active() != false {
 				t.Errorf("%s: active though the machine is switched off", form)
 			}
-			refusedWith(t, string(form), c.post("/oauth2/token", "grant_type", "client_credentials"), 401, "invalid_client")
+			refusedWith(t, string(form), c.post("/oauth2/token", "grant_type", "client_credentials"), 401,
+				"invalid_client")
 			refusedWith(t, string(form), c.post("/oauth2/introspect", "token", got.Access), 401, "invalid_client")
 			refusedWith(t, string(form), c.post("/oauth2/revoke", "token", got.Access), 401, "invalid_client")
 		}
 	})
 }
 
-// A flow that was begun before the application was switched off, or lost its redirect
-// URI, ends on a page of ours: the target is not known to be good any more.
+// A flow that began before the application was disabled, or lost its redirect URI, ends on a page
+// of ours: its target is no longer valid.
 func TestFlowOfAChangedApplication(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		for name, change := range map[string]string{
-			"switched off":      `UPDATE applications SET status = 'disabled' WHERE tenant_id = $1 AND id = $2`,
-			"redirect_uri gone": `UPDATE applications SET redirect_uris = '["https://app.example.com/other"]' WHERE tenant_id = $1 AND id = $2`,
-			"removed":           `DELETE FROM applications WHERE tenant_id = $1 AND id = $2`,
+			"switched off": `UPDATE applications SET status = 'disabled' WHERE tenant_id = $1 AND id = $2`,
+			"redirect_uri gone": `UPDATE applications SET redirect_uris = '["https://app.example.com/other"]' WHERE ` +
+				`tenant_id = $1 AND id = $2`,
+			"removed": `DELETE FROM applications WHERE tenant_id = $1 AND id = $2`,
 		} {
 			c := w.client(application.New{})
 			_, challenge := pkce()

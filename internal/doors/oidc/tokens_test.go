@@ -18,7 +18,8 @@ import (
 // RFC 7662: authenticated caller, audience-limited, unknown → active:false.
 func TestIntrospection(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
-		robot := w.client(application.New{Type: application.Machine, Name: "Robot", Scopes: []string{"a"}, AccessToken: application.Opaque})
+		robot := w.client(application.New{Type: application.Machine, Name: "Robot", Scopes: []string{"a"},
+			AccessToken: application.Opaque})
 		other := w.client(application.New{Name: "Other"})
 		spa := w.client(application.New{Type: application.SPA})
 		for _, form := range []application.AccessToken{application.JWT, application.Opaque} {
@@ -37,8 +38,11 @@ func TestIntrospection(t *testing.T) {
 				return m["active"] == true
 			}
 			m := c.post("/oauth2/introspect", "token", got.Access).JSON(t)
-			if m["active"] != true || m["sub"] != w.user.ID.String() || m["client_id"] != c.ClientID || m["scope"] != got.Scope || m["iss"] != w.issuer ||
-				m["aud"] != w.issuer || m["token_type"] != "Bearer" || m["exp"] != float64(w.Clock.Now().Add(10*time.Minute).Unix()) || m["username"] != "ada@example.com" ||
+			if m["active"] != true || m["sub"] != w.user.ID.String() || m["client_id"] != c.ClientID ||
+				m["scope"] != got.Scope || m["iss"] != w.issuer ||
+				m["aud"] != w.issuer || m["token_type"] != "Bearer" ||
+				m["exp"] != float64(w.Clock.Now().Add(10*time.Minute).Unix()) ||
+				m["username"] != "ada@example.com" ||
 				m["acr"] != "aal1" || m["auth_time"] == nil || m["jti"] == nil {
 				t.Errorf("%s: %v", form, m)
 			}
@@ -61,11 +65,13 @@ func TestIntrospection(t *testing.T) {
 					t.Errorf("%s: %s is active", form, name)
 				}
 			}
-			refusedWith(t, "a public client", spa.post("/oauth2/introspect", "token", got.Access), 401, "invalid_client")
+			refusedWith(t, "a public client", spa.post("/oauth2/introspect", "token", got.Access), 401,
+				"invalid_client")
 			refusedWith(t, "no token", c.post("/oauth2/introspect"), 400, "invalid_request")
 			stranger := *c
 			stranger.Secret = "wrong"
-			refusedWith(t, "a stranger", stranger.post("/oauth2/introspect", "token", got.Access), 401, "invalid_client")
+			refusedWith(t, "a stranger", stranger.post("/oauth2/introspect", "token", got.Access), 401,
+				"invalid_client")
 
 			w.Clock.Advance(10 * time.Minute)
 			if active(c, got.Access) {
@@ -77,7 +83,8 @@ func TestIntrospection(t *testing.T) {
 			}
 		}
 		own := mustTokens(t, robot.post("/oauth2/token", "grant_type", "client_credentials"))
-		if m := robot.post("/oauth2/introspect", "token", own.Access).JSON(t); m["active"] != true || m["sub"] != robot.ID.String() || m["auth_time"] != nil {
+		if m := robot.post("/oauth2/introspect", "token", own.Access).JSON(t); m["active"] != true ||
+			m["sub"] != robot.ID.String() || m["auth_time"] != nil {
 			t.Errorf("a machine's own: %v", m)
 		}
 	})
@@ -98,11 +105,13 @@ func TestRevocation(t *testing.T) {
 				got := c.signedIn(t, w.user)
 				revoke := func(by *client, token string) {
 					t.Helper()
-					if a := by.post("/oauth2/revoke", "token", token); a.Status != 200 || a.Body != "" || a.Header.Get("Cache-Control") != "no-store" {
+					if a := by.post("/oauth2/revoke", "token", token); a.Status != 200 || a.Body != "" ||
+						a.Header.Get("Cache-Control") != "no-store" {
 						t.Errorf("%d %q", a.Status, a.Body)
 					}
 				}
-				for _, token := range []string{"nonsense", madeUp(w, secret.RefreshToken), madeUp(w, secret.AccessToken), got.ID} {
+				for _, token := range []string{"nonsense", madeUp(w, secret.RefreshToken),
+					madeUp(w, secret.AccessToken), got.ID} {
 					revoke(c, token)
 				}
 				revoke(other, got.Access)
@@ -133,7 +142,8 @@ func TestUserinfo(t *testing.T) {
 		c := w.client(application.New{})
 		got := c.signedIn(t, w.user)
 		info := w.userinfo(got.Access).JSON(t)
-		if info["sub"] != w.user.ID.String() || info["email"] != "ada@example.com" || info["email_verified"] != true || info["name"] != "Ada Lovelace" ||
+		if info["sub"] != w.user.ID.String() || info["email"] != "ada@example.com" ||
+			info["email_verified"] != true || info["name"] != "Ada Lovelace" ||
 			info["given_name"] != "Ada" || info["family_name"] != "Lovelace" || info["updated_at"] == nil {
 			t.Errorf("%v", info)
 		}
@@ -174,7 +184,8 @@ func TestUserinfo(t *testing.T) {
 		if a.Header.Get("WWW-Authenticate") != "Bearer" {
 			t.Errorf("WWW-Authenticate: %q", a.Header.Get("WWW-Authenticate"))
 		}
-		for name, token := range map[string]string{"nonsense": "x", "ID token": got.ID, "refresh token": got.Refresh, "made up": madeUp(w, secret.AccessToken)} {
+		for name, token := range map[string]string{"nonsense": "x", "ID token": got.ID, "refresh token": got.Refresh,
+			"made up": madeUp(w, secret.AccessToken)} {
 			a := w.userinfo(token)
 			refusedWith(t, name, a, 401, "invalid_token")
 			if !strings.Contains(a.Header.Get("WWW-Authenticate"), `error="invalid_token"`) {
@@ -246,7 +257,8 @@ func TestSuspendedTenant(t *testing.T) {
 		}
 		refusedWith(t, "refresh", c.refresh(got.Refresh), 403, "temporarily_unavailable")
 		refusedWith(t, "userinfo", w.userinfo(got.Access), 403, "temporarily_unavailable")
-		refusedWith(t, "introspection", c.post("/oauth2/introspect", "token", got.Access), 403, "temporarily_unavailable")
+		refusedWith(t, "introspection", c.post("/oauth2/introspect", "token", got.Access), 403,
+			"temporarily_unavailable")
 		if a := w.browser().Visit(c.authorizeURL("")); a.Status != http.StatusForbidden {
 			t.Errorf("authorize: %d", a.Status)
 		}
@@ -260,8 +272,11 @@ func TestAccessIsRecorded(t *testing.T) {
 		c.post("/oauth2/introspect", "token", got.Access)
 		w.App.Records.Close()
 		var rows []string
-		err := w.View(ctx, w.c, func(tx *db.Tx) (err error) {
-			rows, err = db.List(ctx, tx, func(r db.Row) (s string, err error) {
+		err := w.View(ctx, w.c, func(tx *db.Tx) error {
+			var err error
+			rows, err = db.List(ctx, tx, func(r db.Row) (string, error) {
+				var s string
+				var err error
 				var actor, detail string
 				err = r.Scan(&s, &actor, &detail)
 				if strings.Contains(detail, got.Access) || strings.Contains(detail, c.Secret.Reveal()) {

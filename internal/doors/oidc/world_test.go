@@ -105,8 +105,10 @@ func (b *browser) signIn(u user.User, proved ...*signin.Method) session.Session 
 	}
 	var s session.Session
 	var token secret.String
-	b.w.Do(b.w.c, func(tx *db.Tx) (err error) {
-		s, token, err = session.Start(ctx, tx, session.New{User: u.ID, UserName: u.Email, AMR: amr, ACR: signin.ClassOf(amr)})
+	b.w.Do(b.w.c, func(tx *db.Tx) error {
+		var err error
+		s, token, err = session.Start(ctx, tx, session.New{User: u.ID, UserName: u.Email, AMR: amr,
+			ACR: signin.ClassOf(amr)})
 		return err
 	})
 	b.SetCookie("session", token.Reveal())
@@ -146,15 +148,17 @@ func (b *browser) change(f signin.Flow, do func(tx *db.Tx, s *signin.Standing) e
 		if err != nil {
 			return err
 		}
-		_, err = b.w.App.SignIn.Advance(ctx, tx, s, signin.Browser{}, func(_ context.Context, tx *db.Tx, s *signin.Standing) (bool, error) {
-			return true, do(tx, s)
-		})
+		_, err = b.w.App.SignIn.Advance(ctx, tx, s, signin.Browser{},
+			func(_ context.Context, tx *db.Tx, s *signin.Standing) (bool, error) {
+				return true, do(tx, s)
+			})
 		return err
 	})
 }
 
 // flow loads the flow whose id is in the address that the browser was sent to.
-func (b *browser) flow(at string) (f signin.Flow) {
+func (b *browser) flow(at string) signin.Flow {
+	var f signin.Flow
 	b.w.T.Helper()
 	u, err := url.Parse(at)
 	if err != nil {
@@ -164,7 +168,8 @@ func (b *browser) flow(at string) (f signin.Flow) {
 	if err != nil {
 		b.w.T.Fatalf("no flow in %q: %v", at, err)
 	}
-	err = b.w.View(ctx, b.w.c, func(tx *db.Tx) (err error) {
+	err = b.w.View(ctx, b.w.c, func(tx *db.Tx) error {
+		var err error
 		f, err = signin.Load(ctx, tx, flow, b.Cookie("browser"))
 		return err
 	})
@@ -174,7 +179,8 @@ func (b *browser) flow(at string) (f signin.Flow) {
 	return f
 }
 
-func pkce() (verifier, challenge string) {
+func pkce() (string, string) {
+	var verifier string
 	b := make([]byte, 32)
 	rand.Read(b)
 	verifier = base64.RawURLEncoding.EncodeToString(b)
@@ -185,7 +191,9 @@ func pkce() (verifier, challenge string) {
 // authorizeURL is a good request of c, changed by kv; an empty value removes a parameter.
 func (c *client) authorizeURL(challenge string, kv ...string) string {
 	v := url.Values{
-		"client_id": {c.ClientID}, "redirect_uri": {redirectURI}, "response_type": {"code"}, "scope": {"openid profile email offline_access"},
+		"client_id": {
+			c.ClientID}, "redirect_uri": {redirectURI}, "response_type": {"code"},
+		"scope": {"openid profile email offline_access"},
 		"state": {"s t&te"}, "nonce": {"n-1"}, "code_challenge": {challenge}, "code_challenge_method": {"S256"},
 	}
 	for i := 0; i < len(kv); i += 2 {
@@ -221,7 +229,8 @@ func (w *scene) response(t testing.TB, a world.Answer) url.Values {
 }
 
 // code signs u in, in a browser of its own, and returns the code and its verifier.
-func (c *client) code(t testing.TB, u user.User, kv ...string) (code, verifier string) {
+func (c *client) code(t testing.TB, u user.User, kv ...string) (string, string) {
+	var verifier string
 	t.Helper()
 	b := c.w.browser()
 	b.signIn(u)
@@ -267,7 +276,8 @@ type tokens struct {
 // redeem exchanges a code that must be good.
 func (c *client) redeem(t testing.TB, code, verifier string) tokens {
 	t.Helper()
-	return mustTokens(t, c.post("/oauth2/token", "grant_type", "authorization_code", "code", code, "redirect_uri", redirectURI, "code_verifier", verifier))
+	return mustTokens(t, c.post("/oauth2/token", "grant_type", "authorization_code", "code", code, "redirect_uri",
+		redirectURI, "code_verifier", verifier))
 }
 
 func (c *client) refresh(token string, kv ...string) world.Answer {
@@ -281,7 +291,8 @@ func (c *client) signedIn(t testing.TB, u user.User, kv ...string) tokens {
 	return c.redeem(t, code, verifier)
 }
 
-func mustTokens(t testing.TB, a world.Answer) (got tokens) {
+func mustTokens(t testing.TB, a world.Answer) tokens {
+	var got tokens
 	t.Helper()
 	if a.Status != http.StatusOK {
 		t.Fatalf("no tokens: %d %s", a.Status, a.Body)
@@ -314,7 +325,8 @@ func describing(s string) bool {
 }
 
 // claims checks a token against the published keys and returns its claims and header.
-func (w *scene) claims(t testing.TB, token, typ string) (claims, header map[string]any) {
+func (w *scene) claims(t testing.TB, token, typ string) (map[string]any, map[string]any) {
+	var claims, header map[string]any
 	t.Helper()
 	a := w.browser().Visit(w.issuer + "/oauth2/jwks")
 	set, err := jose.ParseSet([]byte(a.Body))
@@ -339,12 +351,16 @@ func (w *scene) claims(t testing.TB, token, typ string) (claims, header map[stri
 }
 
 // actions lists the audit actions of the tenant in order.
-func (w *scene) actions() (out []string) {
+func (w *scene) actions() []string {
 	w.T.Helper()
-	err := w.View(ctx, w.c, func(tx *db.Tx) (err error) {
-		out, err = db.List(ctx, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) },
+	scan := func(r db.Row) (string, error) {
+		var s string
+		err := r.Scan(&s)
+		return s, err
+	}
+	out, err := db.Read(ctx, w.DB, w.c, func(tx *db.Tx) ([]string, error) {
+		return db.List(ctx, tx, scan,
 			`SELECT action FROM audit_events WHERE tenant_id = $1 ORDER BY at, id LIMIT 1000`)
-		return err
 	})
 	if err != nil {
 		w.T.Fatal(err)

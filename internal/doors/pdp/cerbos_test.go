@@ -31,8 +31,11 @@ func TestCheckResourcesOverHTTP(t *testing.T) {
 			map[string]any{
 				"resource": map[string]any{"id": "L1", "kind": "leave_request"},
 				"actions":  map[string]any{"view": "EFFECT_ALLOW", "approve": "EFFECT_DENY"},
-				"meta":     map[string]any{"actions": map[string]any{"view": effect(leave), "approve": effect(leave)}, "effectiveDerivedRoles": []any{"owner"}},
-				"outputs":  []any{map[string]any{"src": leave + "#rule-001", "val": "yours: L1", "action": "view"}},
+				"meta": map[string]any{
+					"actions":               map[string]any{"view": effect(leave), "approve": effect(leave)},
+					"effectiveDerivedRoles": []any{"owner"},
+				},
+				"outputs": []any{map[string]any{"src": leave + "#rule-001", "val": "yours: L1", "action": "view"}},
 			},
 			map[string]any{
 				"resource": map[string]any{"id": "L2", "kind": "leave_request", "policyVersion": "default"},
@@ -44,7 +47,9 @@ func TestCheckResourcesOverHTTP(t *testing.T) {
 			t.Errorf("%d %s", a.Status, diff)
 		}
 		made, by := w.recorded.last()
-		if made.ID.String() != call || made.Kind != decision.Check || made.Mode != application.Asserted || made.Revision != 7 || len(made.Inputs) != 2 || len(made.Outputs) != 2 || made.Size != len(samViews) || made.Took != loading {
+		if made.ID.String() != call || made.Kind != decision.Check || made.Mode != application.Asserted ||
+			made.Revision != 7 || len(made.Inputs) != 2 || len(made.Outputs) != 2 || made.Size != len(samViews) ||
+			made.Took != loading {
 			t.Errorf("recorded %+v for call %s", made, call)
 		}
 		if by.Tenant != w.acme.Tenant || by.Actor.Kind != caller.Application || by.RequestID == "" {

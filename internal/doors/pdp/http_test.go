@@ -24,20 +24,26 @@ func TestTheOtherForms(t *testing.T) {
 	token := d.asking(application.Asserted)
 	for path, c := range map[string]struct{ body, want string }{
 		"/api/check": {
-			`{"requestId":"r","actions":["view"],"includeMeta":true,"principal":{"id":"sam","roles":["employee"]},"resource":{"kind":"leave_request","instances":{"L2":{"attr":{"owner":"kim"}},"L1":{"attr":{"owner":"sam"}}}}}`,
+			`{"requestId":"r","actions":["view"],"includeMeta":true,"principal":{"id":"sam","roles":["employee"]},` +
+				`"resource":{"kind":"leave_request","instances":{"L2":{"attr":{"owner":"kim"}},` +
+				`"L1":{"attr":{"owner":"sam"}}}}}`,
 			`{"requestId":"r","resourceInstances":{"L1":{"actions":{"view":"EFFECT_ALLOW"}},"L2":{"actions":{"view":"EFFECT_DENY"}}},"meta":{"resourceInstances":{
 				"L1":{"actions":{"view":{"matchedPolicy":"resource.leave_request.vdefault"}},"effectiveDerivedRoles":["owner"]},"L2":{"actions":{"view":{"matchedPolicy":"resource.leave_request.vdefault"}}}}}}`,
 		},
 		"/api/check_resource_batch": {
-			`{"requestId":"r","principal":{"id":"sam","roles":["employee"]},"resources":[{"actions":["view"],"resource":{"kind":"leave_request","id":"L1","attr":{"owner":"sam"}}}]}`,
+			`{"requestId":"r","principal":{"id":"sam","roles":["employee"]},"resources":[{"actions":["view"],` +
+				`"resource":{"kind":"leave_request","id":"L1","attr":{"owner":"sam"}}}]}`,
 			`{"requestId":"r","results":[{"resourceId":"L1","actions":{"view":"EFFECT_ALLOW"}}]}`,
 		},
 		"/api/plan/resources": {
-			`{"requestId":"r","action":"view","includeMeta":true,"principal":{"id":"sam","roles":["auditor"]},"resource":{"kind":"leave_request"}}`,
-			`{"requestId":"r","action":"view","resourceKind":"leave_request","filter":{"kind":"KIND_ALWAYS_ALLOWED"},"meta":{"filterDebug":"(true)"}}`,
+			`{"requestId":"r","action":"view","includeMeta":true,"principal":{"id":"sam","roles":["auditor"]},` +
+				`"resource":{"kind":"leave_request"}}`,
+			`{"requestId":"r","action":"view","resourceKind":"leave_request",` +
+				`"filter":{"kind":"KIND_ALWAYS_ALLOWED"},"meta":{"filterDebug":"(true)"}}`,
 		},
 		"/access/v1/evaluation": {
-			`{"subject":{"type":"employee","id":"sam"},"resource":{"type":"leave_request","id":"L1","properties":{"owner":"sam"}},"action":{"name":"view"}}`,
+			`{"subject":{"type":"employee","id":"sam"},"resource":{"type":"leave_request","id":"L1",` +
+				`"properties":{"owner":"sam"}},"action":{"name":"view"}}`,
 			`{"decision":true}`,
 		},
 		"/access/v1/evaluations": {
@@ -56,22 +62,29 @@ func TestTheOtherForms(t *testing.T) {
 			t.Errorf("%s: %d %s", path, a.Status, diff)
 		}
 	}
-	a := d.post(token, "/t/acme/access/v1/evaluations", `{"subject":{"type":"auditor","id":"a"},"resource":{"type":"leave_request","id":"1"},"action":{"name":"view"},"context":{"cerbos.includeMeta":true,"cerbos.requestId":"r9"}}`)
+	a := d.post(token, "/t/acme/access/v1/evaluations",
+		`{"subject":{"type":"auditor","id":"a"},"resource":{"type":"leave_request","id":"1"},`+
+			`"action":{"name":"view"},"context":{"cerbos.includeMeta":true,"cerbos.requestId":"r9"}}`)
 	got := a.JSON(t)
-	if resp, _ := got["context"].(map[string]any)["cerbos.response"].(map[string]any); got["decision"] != true || resp["requestId"] != "r9" || resp["results"] == nil {
+	if resp, _ := got["context"].(map[string]any)["cerbos.response"].(map[string]any); got["decision"] != true ||
+		resp["requestId"] != "r9" || resp["results"] == nil {
 		t.Errorf("evaluations without evaluations: %s", a.Body)
 	}
 	if made, _ := d.recorded.last(); made.Kind != decision.Evaluation {
 		t.Errorf("recorded as %s", made.Kind)
 	}
-	if a := d.post(token, "/t/acme/access/v1/search/resource", `{}`); a.Status != 501 || !strings.Contains(a.Body, "/api/plan/resources") {
+	if a := d.post(token, "/t/acme/access/v1/search/resource", `{}`); a.Status != 501 ||
+		!strings.Contains(a.Body, "/api/plan/resources") {
 		t.Errorf("search: %d %s", a.Status, a.Body)
 	}
-	for _, path := range []string{"/t/acme/.well-known/authzen-configuration", "/.well-known/authzen-configuration/t/acme"} {
+	for _, path := range []string{"/t/acme/.well-known/authzen-configuration",
+		"/.well-known/authzen-configuration/t/acme"} {
 		r, _ := http.NewRequest("GET", d.Origin+path, nil)
 		base := d.Origin + "/t/acme"
-		want := map[string]any{"policy_decision_point": base, "access_evaluation_endpoint": base + "/access/v1/evaluation", "access_evaluations_endpoint": base + "/access/v1/evaluations",
-			"search_subject_endpoint": base + "/access/v1/search/subject", "search_action_endpoint": base + "/access/v1/search/action"}
+		want := map[string]any{"policy_decision_point": base, "access_evaluation_endpoint": base +
+			"/access/v1/evaluation", "access_evaluations_endpoint": base + "/access/v1/evaluations",
+			"search_subject_endpoint": base + "/access/v1/search/subject", "search_action_endpoint": base +
+				"/access/v1/search/action"}
 		if diff := cmp.Diff(want, d.Send(r).JSON(t)); diff != "" {
 			t.Error(diff)
 		}
@@ -97,14 +110,27 @@ func TestWhoMayAskOverHTTP(t *testing.T) {
 			token, path, challenge string
 			status                 int
 		}{
-			"good":                     {good, checkPath, "", 200},
-			"none":                     {"", checkPath, `Bearer scope="gatehouse:decide"`, 401},
-			"nonsense":                 {"x", checkPath, `Bearer error="invalid_token", scope="gatehouse:decide"`, 401},
-			"another scope":            {w.token(w.acme, app, "gatehouse:manage"), checkPath, `Bearer error="insufficient_scope", scope="gatehouse:decide"`, 403},
-			"another tenant's":         {foreign, checkPath, `Bearer error="invalid_token", scope="gatehouse:decide"`, 401},
-			"at another tenant's base": {good, "/t/globex/api/check/resources", `Bearer error="invalid_token", scope="gatehouse:decide"`, 401},
-			"AuthZEN":                  {foreign, "/t/acme/access/v1/evaluation", `Bearer error="invalid_token", scope="gatehouse:decide"`, 401},
-			"search":                   {foreign, "/t/acme/access/v1/search/action", `Bearer error="invalid_token", scope="gatehouse:decide"`, 401},
+			"good":     {good, checkPath, "", 200},
+			"none":     {"", checkPath, `Bearer scope="gatehouse:decide"`, 401},
+			"nonsense": {"x", checkPath, `Bearer error="invalid_token", scope="gatehouse:decide"`, 401},
+			"another scope": {
+				w.token(w.acme, app, "gatehouse:manage"), checkPath,
+				`Bearer error="insufficient_scope", scope="gatehouse:decide"`, 403,
+			},
+			"another tenant's": {
+				foreign, checkPath, `Bearer error="invalid_token", scope="gatehouse:decide"`, 401,
+			},
+			"at another tenant's base": {
+				good, "/t/globex/api/check/resources", `Bearer error="invalid_token", scope="gatehouse:decide"`, 401,
+			},
+			"AuthZEN": {
+				foreign, "/t/acme/access/v1/evaluation", `Bearer error="invalid_token", scope="gatehouse:decide"`,
+				401,
+			},
+			"search": {
+				foreign, "/t/acme/access/v1/search/action", `Bearer error="invalid_token", scope="gatehouse:decide"`,
+				401,
+			},
 		} {
 			a := w.post(c.token, c.path, samViews)
 			if a.Status != c.status || a.Header.Get("WWW-Authenticate") != c.challenge {
@@ -129,7 +155,11 @@ func TestWhoMayAskOverHTTP(t *testing.T) {
 		}
 		ends("application disabled", status(application.Disabled))
 		w.Do(w.acme, status(application.Active))
-		ends("tenant suspended", func(tx *db.Tx) error { _, err := tenant.SetStatus(ctx, tx, tenant.Suspended); return err })
+		ends("tenant suspended", func(tx *db.Tx) error {
+			_, err := tenant.SetStatus(ctx, tx,
+				tenant.Suspended)
+			return err
+		})
 		w.Do(w.acme, func(tx *db.Tx) error { _, err := tenant.SetStatus(ctx, tx, tenant.Active); return err })
 		if a := w.post(good, checkPath, samViews); a.Status != 200 {
 			t.Errorf("all is well again: %d %s", a.Status, a.Body)
@@ -142,9 +172,11 @@ func TestWhatMayIDoHere(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		ada, token := w.person("ada", []string{"pwd", "otp"})
 		kim, _ := w.person("kim", []string{"pwd"})
-		ask := func(token, principal string) (view, approve any, a world.Answer) {
+		ask := func(token, principal string) (any, any, world.Answer) {
+			var a world.Answer
 			t.Helper()
-			a = w.post(token, checkPath, `{`+principal+`"resources":[{"actions":["view","approve"],"resource":{"kind":"leave_request","id":"L1","attr":{"owner":"`+ada.ID.String()+`"}}}]}`)
+			a = w.post(token, checkPath, `{`+principal+`"resources":[{"actions":["view","approve"],`+
+				`"resource":{"kind":"leave_request","id":"L1","attr":{"owner":"`+ada.ID.String()+`"}}}]}`)
 			if a.Status != 200 {
 				return nil, nil, a
 			}
@@ -157,24 +189,33 @@ func TestWhatMayIDoHere(t *testing.T) {
 			view, approve any
 			reason        string
 		}{
-			"nobody named":         {``, deny, allow, ""},
-			"themselves":           {`"principal":{"id":"` + ada.ID.String() + `"},`, deny, allow, ""},
-			"with roles of theirs": {`"principal":{"id":"` + ada.ID.String() + `","roles":["auditor","employee"],"attr":{"amr":["none"]}},`, deny, allow, ""},
-			"somebody else":        {`"principal":{"id":"` + kim.ID.String() + `","roles":["auditor"]},`, deny, deny, "principal.another"},
+			"nobody named": {``, deny, allow, ""},
+			"themselves":   {`"principal":{"id":"` + ada.ID.String() + `"},`, deny, allow, ""},
+			"with roles of theirs": {
+				`"principal":{"id":"` + ada.ID.String() + `","roles":["auditor","employee"],"attr":{"amr":["none"]}},`,
+				deny, allow, "",
+			},
+			"somebody else": {
+				`"principal":{"id":"` + kim.ID.String() + `","roles":["auditor"]},`, deny, deny, "principal.another",
+			},
 		} {
 			view, approve, a := ask(token, c.principal)
 			if view != c.view || approve != c.approve {
 				t.Errorf("%s: %v %v: %d %s", name, view, approve, a.Status, a.Body)
 			}
 			made, by := w.recorded.last()
-			if made.Reason != c.reason || made.Mode != application.FromDirectory || by.Actor.Kind != caller.User || by.Actor.ID != ada.ID {
+			if made.Reason != c.reason || made.Mode != application.FromDirectory || by.Actor.Kind != caller.User ||
+				by.Actor.ID != ada.ID {
 				t.Errorf("%s: recorded %q %s by %+v", name, made.Reason, made.Mode, by.Actor)
 			}
 		}
-		if a := w.post(token, planPath, `{"actions":["view"],"principal":{"id":"`+kim.ID.String()+`"},"resource":{"kind":"leave_request"}}`); !strings.Contains(a.Body, "KIND_ALWAYS_DENIED") {
+		if a := w.post(token, planPath,
+			`{"actions":["view"],"principal":{"id":"`+kim.ID.String()+`"},"resource":{"kind":"leave_request"}}`); !strings.Contains(a.Body, "KIND_ALWAYS_DENIED") {
 			t.Errorf("a plan about somebody else: %s", a.Body)
 		}
-		if a := w.post(token, "/t/acme/access/v1/evaluation", `{"resource":{"type":"leave_request","id":"L1"},"action":{"name":"approve"}}`); a.Body != `{"decision":true}` {
+		a := w.post(token, "/t/acme/access/v1/evaluation",
+			`{"resource":{"type":"leave_request","id":"L1"},"action":{"name":"approve"}}`)
+		if a.Body != `{"decision":true}` {
 			t.Errorf("AuthZEN without a subject: %d %s", a.Status, a.Body)
 		}
 		w.Do(w.acme, func(tx *db.Tx) error {
@@ -187,18 +228,21 @@ func TestWhatMayIDoHere(t *testing.T) {
 	})
 }
 
-// A machine application in directory mode names somebody and nothing more.
+// A machine application in directory mode names a principal and nothing more.
 func TestPrincipalsFromTheDirectory(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		token := w.asking(application.FromDirectory)
 		ada, _ := w.person("ada", nil, "auditor")
 		view := func(principal string) world.Answer {
-			return w.post(token, checkPath, `{"principal":`+principal+`,"resources":[{"actions":["view"],"resource":{"kind":"leave_request","id":"L1"}}]}`)
+			return w.post(token, checkPath,
+				`{"principal":`+principal+`,"resources":[{"actions":["view"],"resource":{"kind":"leave_request",`+
+					`"id":"L1"}}]}`)
 		}
 		if a := view(`{"id":"` + ada.ID.String() + `"}`); !strings.Contains(a.Body, "EFFECT_ALLOW") {
 			t.Errorf("an auditor: %d %s", a.Status, a.Body)
 		}
-		if a := view(`{"id":"nobody","roles":["auditor"]}`); a.Status != 200 || strings.Contains(a.Body, "EFFECT_ALLOW") {
+		if a := view(`{"id":"nobody","roles":["auditor"]}`); a.Status != 200 ||
+			strings.Contains(a.Body, "EFFECT_ALLOW") {
 			t.Errorf("somebody unknown: %d %s", a.Status, a.Body)
 		}
 		if made, _ := w.recorded.last(); made.Reason != "principal.unknown" || len(made.Outputs) != 1 {
@@ -218,24 +262,28 @@ func TestPrincipalsFromTheDirectory(t *testing.T) {
 		})
 		a := w.post(token, "/t/acme/access/v1/evaluations", `{"resource":{"type":"leave_request","id":"L1"},"action":{"name":"view"},"evaluations":[
 			{"subject":{"type":"user","id":"nobody"}},{"subject":{"type":"user","id":"`+ada.ID.String()+`"}}]}`)
-		if a.Body != `{"evaluations":[{"decision":false},{"decision":true}]}` && strings.ReplaceAll(a.Body, " ", "") != `{"evaluations":[{"decision":false},{"decision":true}]}` {
+		if a.Body != `{"evaluations":[{"decision":false},{"decision":true}]}` &&
+			strings.ReplaceAll(a.Body, " ", "") != `{"evaluations":[{"decision":false},{"decision":true}]}` {
 			t.Errorf("two subjects: %d %s", a.Status, a.Body)
 		}
 	})
 }
 
-// What Cerbos' planner panics at is refused like any other question that has no answer, and a check is world.Answer.
+// What Cerbos' planner panics at is refused like any other question that has no answer, and a check
+// is world.Answer.
 func TestAPlanThatCannotBeMade(t *testing.T) {
 	w := onSQLite(t)
 	token := w.asking(application.Asserted)
 	sam := `"principal":{"id":"sam","roles":["employee"],"attr":{"active":"text"}}`
-	if a := w.post(token, planPath, `{"actions":["list"],`+sam+`,"resource":{"kind":"odd"}}`); a.Status != 400 || !strings.Contains(a.Body, "/api/check/resources") {
+	if a := w.post(token, planPath, `{"actions":["list"],`+sam+`,"resource":{"kind":"odd"}}`); a.Status != 400 ||
+		!strings.Contains(a.Body, "/api/check/resources") {
 		t.Errorf("plan: %d %s", a.Status, a.Body)
 	}
 	if !strings.Contains(w.Log.String(), "interface conversion") {
 		t.Errorf("the log does not say why: %s", w.Log.String())
 	}
-	if a := w.post(token, checkPath, `{`+sam+`,"resources":[{"actions":["list"],"resource":{"kind":"odd","id":"1"}}]}`); a.Status != 200 {
+	if a := w.post(token, checkPath,
+		`{`+sam+`,"resources":[{"actions":["list"],"resource":{"kind":"odd","id":"1"}}]}`); a.Status != 200 {
 		t.Errorf("check: %d %s", a.Status, a.Body)
 	}
 }
@@ -246,21 +294,42 @@ func TestBadBodies(t *testing.T) {
 	token := w.asking(application.Asserted)
 	many := strings.Repeat(`{"actions":["view"],"resource":{"kind":"k","id":"1"}},`, 51)
 	for name, c := range map[string]struct{ body, want string }{
-		"nothing":                 {``, `"code":3`},
-		"no JSON":                 {`{"principal":`, `"code":3`},
-		"an unknown field":        {`{"tenant":"globex"}`, `unknown field`},
-		"no principal":            {`{"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`, `principal: value is required`},
-		"no roles":                {`{"principal":{"id":"sam"},"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`, `principal.roles: value is required`},
-		"no resources":            {`{"principal":{"id":"sam","roles":["x"]}}`, `buf.validate.Violations`},
-		"too many resources":      {`{"principal":{"id":"sam","roles":["x"]},"resources":[` + strings.TrimSuffix(many, ",") + `]}`, `number of resources in batch (51) exceeds configured limit (50)`},
-		"another's key set":       {`{"principal":{"id":"sam","roles":["x"]},"auxData":{"jwt":{"token":"a.b.c","keySetId":"x"}},"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`, `invalid auxData`},
-		"nesting":                 {`{"principal":{"id":"sam","roles":["x"],"attr":{"a":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}},"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`, `nested deeper`},
-		"not UTF-8":               {"{\"requestId\":\"\xff\"}", `"code":3`},
-		"a scope that is none":    {`{"principal":{"id":"sam","roles":["x"],"scope":"a b"},"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`, `principal.scope`},
+		"nothing":          {``, `"code":3`},
+		"no JSON":          {`{"principal":`, `"code":3`},
+		"an unknown field": {`{"tenant":"globex"}`, `unknown field`},
+		"no principal": {
+			`{"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`, `principal: value is required`,
+		},
+		"no roles": {
+			`{"principal":{"id":"sam"},"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`,
+			`principal.roles: value is required`,
+		},
+		"no resources": {`{"principal":{"id":"sam","roles":["x"]}}`, `buf.validate.Violations`},
+		"too many resources": {
+			`{"principal":{"id":"sam","roles":["x"]},"resources":[` + strings.TrimSuffix(many, ",") + `]}`,
+			`number of resources in batch (51) exceeds configured limit (50)`,
+		},
+		"another's key set": {
+			`{"principal":{"id":"sam","roles":["x"]},"auxData":{"jwt":{"token":"a.b.c","keySetId":"x"}},` +
+				`"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`,
+			`invalid auxData`,
+		},
+		"nesting": {
+			`{"principal":{"id":"sam","roles":["x"],"attr":{"a":` + strings.Repeat("[", 5000) +
+				strings.Repeat("]", 5000) + `}},"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1"}}]}`,
+			`nested deeper`,
+		},
+		"not UTF-8": {"{\"requestId\":\"\xff\"}", `"code":3`},
+		"a scope that is none": {
+			`{"principal":{"id":"sam","roles":["x"],"scope":"a b"},"resources":[{"actions":["view"],` +
+				`"resource":{"kind":"k","id":"1"}}]}`,
+			`principal.scope`,
+		},
 		"a megabyte and one more": {`{"requestId":"` + strings.Repeat("x", 1<<20) + `"}`, `larger than we accept`},
 	} {
 		a := w.post(token, checkPath, c.body)
-		if body := strings.ReplaceAll(a.Body, ", \"", ",\""); a.Status != 400 || !strings.Contains(body, c.want) && !strings.Contains(strings.ReplaceAll(body, ": ", ":"), strings.ReplaceAll(c.want, ": ", ":")) {
+		if body := strings.ReplaceAll(a.Body, ", \"", ",\""); a.Status != 400 || !strings.Contains(body, c.want) &&
+			!strings.Contains(strings.ReplaceAll(body, ": ", ":"), strings.ReplaceAll(c.want, ": ", ":")) {
 			t.Errorf("%s: %d %.300s", name, a.Status, a.Body)
 		}
 	}

@@ -20,8 +20,8 @@ func (r *recorded) count() int {
 	return len(r.list)
 }
 
-// Whoever gets nothing without a policy being asked has a record all the same, of a check as of
-// a plan, and it says why.
+// A principal that is denied everything without a policy has a record with the reason, of a check
+// and of a plan.
 func TestRefusalsOfPrincipalsAreRecorded(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		token := w.asking(application.FromDirectory)
@@ -34,7 +34,11 @@ func TestRefusalsOfPrincipalsAreRecorded(t *testing.T) {
 		})
 		set := func(s user.Status) func() {
 			return func() {
-				w.Do(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, role.KeepOwner, ada.ID, s); return err })
+				w.Do(w.acme, func(tx *db.Tx) error {
+					_, err := user.SetStatus(ctx, tx, role.KeepOwner, ada.ID,
+						s)
+					return err
+				})
 			}
 		}
 		for _, c := range []struct {
@@ -49,34 +53,44 @@ func TestRefusalsOfPrincipalsAreRecorded(t *testing.T) {
 		} {
 			c.before()
 			for path, question := range map[string]string{
-				checkPath:                       `{"principal":{"id":"` + c.who + `"},"resources":[{"actions":["view"],"resource":{"kind":"leave_request","id":"L1"}}]}`,
-				planPath:                        `{"actions":["view"],"principal":{"id":"` + c.who + `"},"resource":{"kind":"leave_request"}}`,
-				"/t/acme/access/v1/evaluation":  `{"subject":{"type":"user","id":"` + c.who + `"},"resource":{"type":"leave_request","id":"L1"},"action":{"name":"view"}}`,
-				"/t/acme/access/v1/evaluations": `{"subject":{"type":"user","id":"` + c.who + `"},"action":{"name":"view"},"evaluations":[{"resource":{"type":"leave_request","id":"L1"}}]}`,
+				checkPath: `{"principal":{"id":"` + c.who +
+					`"},"resources":[{"actions":["view"],"resource":{"kind":"leave_request","id":"L1"}}]}`,
+				planPath: `{"actions":["view"],"principal":{"id":"` + c.who +
+					`"},"resource":{"kind":"leave_request"}}`,
+				"/t/acme/access/v1/evaluation": `{"subject":{"type":"user","id":"` + c.who +
+					`"},"resource":{"type":"leave_request","id":"L1"},"action":{"name":"view"}}`,
+				"/t/acme/access/v1/evaluations": `{"subject":{"type":"user","id":"` + c.who +
+					`"},"action":{"name":"view"},"evaluations":[{"resource":{"type":"leave_request","id":"L1"}}]}`,
 			} {
 				before := w.recorded.count()
 				if a := w.post(token, path, question); a.Status != 200 {
 					t.Errorf("%s at %s: %d %s", c.who, path, a.Status, a.Body)
 				}
 				made, by := w.recorded.last()
-				if w.recorded.count() != before+1 || made.Reason != c.reason || by.Tenant != w.acme.Tenant || made.Mode != application.FromDirectory {
+				if w.recorded.count() != before+1 || made.Reason != c.reason || by.Tenant != w.acme.Tenant ||
+					made.Mode != application.FromDirectory {
 					t.Errorf("%s at %s: %d records, %+v", c.who, path, w.recorded.count()-before, made)
 					continue
 				}
-				principal, allowed := made.PlanInput.GetPrincipal(), made.PlanOutput.GetFilter().GetKind() == enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED
+				principal, allowed := made.PlanInput.GetPrincipal(),
+					made.PlanOutput.GetFilter().GetKind() == enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED
 				if made.Kind != decision.Plan {
-					principal, allowed = made.Inputs[0].Principal, made.Outputs[0].GetActions()["view"].GetEffect().String() == "EFFECT_ALLOW"
+					principal, allowed = made.Inputs[0].Principal,
+						made.Outputs[0].GetActions()["view"].GetEffect().String() == "EFFECT_ALLOW"
 				}
 				// The record has who counted: the directory's roles, or nothing but an id.
-				if principal.GetId() != c.who || allowed != (c.reason == "") || strings.Contains(strings.Join(principal.GetRoles(), " "), "auditor") != (c.reason == "") || (made.Revision == 7) != (c.reason == "") {
-					t.Errorf("%s at %s: revision %d, allowed: %v, principal %v", c.who, path, made.Revision, allowed, principal)
+				if principal.GetId() != c.who || allowed != (c.reason == "") ||
+					strings.Contains(strings.Join(principal.GetRoles(), " "), "auditor") != (c.reason == "") ||
+					(made.Revision == 7) != (c.reason == "") {
+					t.Errorf("%s at %s: revision %d, allowed: %v, principal %v", c.who, path, made.Revision, allowed,
+						principal)
 				}
 			}
 		}
 	})
 }
 
-// A request about two, one of whom nobody knows, is one record with both and the reason.
+// A request about two principals, one of them unknown, is one record with both and the reason.
 func TestARefusalAmongOthersIsRecorded(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		token := w.asking(application.FromDirectory)
@@ -85,23 +99,28 @@ func TestARefusalAmongOthersIsRecorded(t *testing.T) {
 		a := w.post(token, "/t/acme/access/v1/evaluations", `{"resource":{"type":"leave_request","id":"L1"},"action":{"name":"view"},"evaluations":[
 			{"subject":{"type":"user","id":"nobody"}},{"subject":{"type":"user","id":"`+ada.ID.String()+`"}}]}`)
 		made, _ := w.recorded.last()
-		if a.Status != 200 || w.recorded.count() != before+1 || made.Reason != "principal.unknown" || made.Revision != 7 || made.Kind != decision.Evaluation || len(made.Inputs) != 2 || len(made.Outputs) != 2 {
+		if a.Status != 200 || w.recorded.count() != before+1 || made.Reason != "principal.unknown" ||
+			made.Revision != 7 || made.Kind != decision.Evaluation || len(made.Inputs) != 2 || len(made.Outputs) != 2 {
 			t.Fatalf("%d %s: %+v", a.Status, a.Body, made)
 		}
-		for i, want := range []struct{ who, effect string }{{"nobody", "EFFECT_DENY"}, {ada.ID.String(), "EFFECT_ALLOW"}} {
-			if made.Inputs[i].Principal.Id != want.who || made.Outputs[i].GetActions()["view"].GetEffect().String() != want.effect {
+		for i, want := range []struct{ who, effect string }{{"nobody", "EFFECT_DENY"},
+			{ada.ID.String(), "EFFECT_ALLOW"}} {
+			if made.Inputs[i].Principal.Id != want.who ||
+				made.Outputs[i].GetActions()["view"].GetEffect().String() != want.effect {
 				t.Errorf("%d: %v %v", i, made.Inputs[i].Principal, made.Outputs[i])
 			}
 		}
 	})
 }
 
-// What is remembered of a user's token is shared by all who show it, and each is told by the database who it is.
+// What is remembered of a user's token is shared by all who show it, and each is told by the
+// database who it is.
 func TestAUsersTokenIsShownByManyAtOnce(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		_, token := w.person("ada", nil, "auditor")
 		ask := func() {
-			if a := w.post(token, checkPath, `{"resources":[{"actions":["view"],"resource":{"kind":"leave_request","id":"L1"}}]}`); a.Status != 200 {
+			if a := w.post(token, checkPath,
+				`{"resources":[{"actions":["view"],"resource":{"kind":"leave_request","id":"L1"}}]}`); a.Status != 200 {
 				t.Errorf("%d %s", a.Status, a.Body)
 			}
 		}

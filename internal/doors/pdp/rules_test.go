@@ -20,7 +20,8 @@ import (
 // is, is recognised.
 func TestGoodRequestsKeepTheRules(t *testing.T) {
 	texts := []string{"", "a", "v1", "v-1", "a b", "é", "_", "a\n"}
-	scopes := []string{"", ".", "..", "a", "_a", "-a", "a.b", "a._b", "a.-b", "a-.b", ".a", "a.", "a..b", "a.b-c_d.9", "a b", "é", "9", "a\n"}
+	scopes := []string{"", ".", "..", "a", "_a", "-a", "a.b", "a._b", "a.-b", "a-.b", ".a", "a.", "a..b", "a.b-c_d.9",
+		"a b", "é", "9", "a\n"}
 	lists := [][]string{nil, {""}, {"a"}, {"a", "b"}, {"a", "a"}, numbered(50), numbered(51)}
 	attrs := []map[string]*structpb.Value{nil, {"a": structpb.NewNullValue()}, {"": structpb.NewNullValue()}}
 	principals := []*enginev1.Principal{nil, {}}
@@ -39,22 +40,28 @@ func TestGoodRequestsKeepTheRules(t *testing.T) {
 	for _, a := range attrs {
 		principals = append(principals, &enginev1.Principal{Id: "sam", Roles: []string{"x"}, Attr: a})
 	}
-	auxes := []*requestv1.AuxData{nil, {}, {Jwt: &requestv1.AuxData_JWT{}}, {Jwt: &requestv1.AuxData_JWT{Token: "t"}}, {Jwts: map[string]*requestv1.AuxData_JWT{"": {Token: "t"}}}, {Jwts: map[string]*requestv1.AuxData_JWT{"a": {Token: "t"}}}}
+	auxes := []*requestv1.AuxData{nil, {}, {Jwt: &requestv1.AuxData_JWT{}}, {Jwt: &requestv1.AuxData_JWT{Token: "t"}},
+		{Jwts: map[string]*requestv1.AuxData_JWT{"": {Token: "t"}}},
+		{Jwts: map[string]*requestv1.AuxData_JWT{"a": {Token: "t"}}}}
 	resource := &enginev1.Resource{Kind: "k", Id: "1"}
 	entries := []*requestv1.CheckResourcesRequest_ResourceEntry{{}, {Resource: resource}}
 	for _, l := range lists {
 		entries = append(entries, &requestv1.CheckResourcesRequest_ResourceEntry{Actions: l, Resource: resource})
 	}
 	for _, s := range texts {
-		for _, r := range []*enginev1.Resource{{Kind: s, Id: "1"}, {Kind: "k", Id: s}, {Kind: "k", Id: "1", PolicyVersion: s}} {
-			entries = append(entries, &requestv1.CheckResourcesRequest_ResourceEntry{Actions: []string{"view"}, Resource: r})
+		for _, r := range []*enginev1.Resource{{Kind: s, Id: "1"}, {Kind: "k", Id: s},
+			{Kind: "k", Id: "1", PolicyVersion: s}} {
+			entries = append(entries, &requestv1.CheckResourcesRequest_ResourceEntry{Actions: []string{"view"},
+				Resource: r})
 		}
 	}
 	for _, s := range scopes {
-		entries = append(entries, &requestv1.CheckResourcesRequest_ResourceEntry{Actions: []string{"view"}, Resource: &enginev1.Resource{Kind: "k", Id: "1", Scope: s}})
+		entries = append(entries, &requestv1.CheckResourcesRequest_ResourceEntry{Actions: []string{"view"},
+			Resource: &enginev1.Resource{Kind: "k", Id: "1", Scope: s}})
 	}
 	for _, a := range attrs {
-		entries = append(entries, &requestv1.CheckResourcesRequest_ResourceEntry{Actions: []string{"view"}, Resource: &enginev1.Resource{Kind: "k", Id: "1", Attr: a}})
+		entries = append(entries, &requestv1.CheckResourcesRequest_ResourceEntry{Actions: []string{"view"},
+			Resource: &enginev1.Resource{Kind: "k", Id: "1", Attr: a}})
 	}
 
 	recognised, strict := 0, 0
@@ -70,7 +77,8 @@ func TestGoodRequestsKeepTheRules(t *testing.T) {
 			strict++
 		}
 	}
-	check := func(p *enginev1.Principal, aux *requestv1.AuxData, rc *auditv1.RequestContext, list ...*requestv1.CheckResourcesRequest_ResourceEntry) {
+	check := func(p *enginev1.Principal, aux *requestv1.AuxData, rc *auditv1.RequestContext,
+		list ...*requestv1.CheckResourcesRequest_ResourceEntry) {
 		t.Helper()
 		m := &requestv1.CheckResourcesRequest{Principal: p, AuxData: aux, RequestContext: rc, Resources: list}
 		compare(m, goodCheckResources(m))
@@ -90,24 +98,34 @@ func TestGoodRequestsKeepTheRules(t *testing.T) {
 	check(good, nil, &auditv1.RequestContext{Annotations: attrs[2]}, entry)
 	for _, action := range texts {
 		for _, l := range lists {
-			m := &requestv1.PlanResourcesRequest{Principal: good, Action: action, Actions: l, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "k"}} //nolint:staticcheck // still served
+			m := &requestv1.PlanResourcesRequest{Principal: good, Action: action, Actions: l,
+				Resource: &enginev1.PlanResourcesInput_Resource{Kind: "k"}} //nolint:staticcheck // still served
 			compare(m, goodPlanResources(m))
 		}
 	}
 	for _, s := range slices.Concat(scopes, texts) {
-		for _, r := range []*enginev1.PlanResourcesInput_Resource{{Kind: s}, {Kind: "k", Scope: s}, {Kind: "k", PolicyVersion: s}, {Kind: "k", Attr: attrs[2]}, nil} {
+		for _, r := range []*enginev1.PlanResourcesInput_Resource{{Kind: s}, {Kind: "k", Scope: s},
+			{Kind: "k", PolicyVersion: s}, {Kind: "k", Attr: attrs[2]}, nil} {
 			m := &requestv1.PlanResourcesRequest{Principal: good, Actions: []string{"a"}, Resource: r}
 			compare(m, goodPlanResources(m))
 		}
 	}
-	for _, subject := range []*authzenv1.Subject{nil, {}, {Type: "user"}, {Type: "user", Id: "sam"}, {Type: "user", Id: "sam", Properties: attrs[2]}} {
-		for _, object := range []*authzenv1.Resource{nil, {}, {Type: "k"}, {Type: "k", Id: "1"}, {Type: "k", Id: "1", Properties: attrs[2]}} {
+	for _, subject := range []*authzenv1.Subject{nil, {}, {Type: "user"}, {Type: "user", Id: "sam"},
+		{Type: "user", Id: "sam", Properties: attrs[2]}} {
+		for _, object := range []*authzenv1.Resource{nil, {}, {Type: "k"}, {Type: "k", Id: "1"},
+			{Type: "k", Id: "1", Properties: attrs[2]}} {
 			for _, action := range []*authzenv1.Action{nil, {}, {Name: "view"}, {Name: "view", Properties: attrs[2]}} {
 				for _, context := range attrs {
-					one := &authzenv1.AccessEvaluationRequest{Subject: subject, Resource: object, Action: action, Context: context}
+					one := &authzenv1.AccessEvaluationRequest{Subject: subject, Resource: object, Action: action,
+						Context: context}
 					compare(one, goodSubject(subject) && goodObject(object) && goodAction(action) && goodKeys(context))
-					for _, e := range []*authzenv1.AccessEvaluationBatchRequest_Evaluation{{}, {Subject: &authzenv1.Subject{Type: "user", Id: "kim"}, Resource: object, Action: &authzenv1.Action{Name: "edit"}}, {Subject: &authzenv1.Subject{}, Context: context}} {
-						many := &authzenv1.AccessEvaluationBatchRequest{Subject: subject, Resource: object, Action: action, Context: context, Evaluations: []*authzenv1.AccessEvaluationBatchRequest_Evaluation{e}}
+					for _, e := range []*authzenv1.AccessEvaluationBatchRequest_Evaluation{{},
+						{Subject: &authzenv1.Subject{Type: "user", Id: "kim"}, Resource: object,
+							Action: &authzenv1.Action{Name: "edit"}},
+						{Subject: &authzenv1.Subject{}, Context: context}} {
+						many := &authzenv1.AccessEvaluationBatchRequest{Subject: subject, Resource: object,
+							Action: action, Context: context,
+							Evaluations: []*authzenv1.AccessEvaluationBatchRequest_Evaluation{e}}
 						compare(many, goodEvaluations(many))
 						many = proto.CloneOf(many)
 						many.Options = &authzenv1.AccessEvaluationsOptions{EvaluationsSemantic: "whatever"}
@@ -122,7 +140,8 @@ func TestGoodRequestsKeepTheRules(t *testing.T) {
 	}
 }
 
-func numbered(n int) (out []string) {
+func numbered(n int) []string {
+	var out []string
 	for i := range n {
 		out = append(out, strconv.Itoa(i))
 	}
@@ -134,8 +153,10 @@ func FuzzScope(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		m := &requestv1.CheckResourcesRequest{Principal: &enginev1.Principal{Id: "sam", Roles: []string{"x"}, Scope: s, PolicyVersion: strings.ReplaceAll(s, ".", "")},
-			Resources: []*requestv1.CheckResourcesRequest_ResourceEntry{{Actions: []string{"view"}, Resource: &enginev1.Resource{Kind: "k", Id: "1"}}}}
+		m := &requestv1.CheckResourcesRequest{Principal: &enginev1.Principal{Id: "sam", Roles: []string{"x"},
+			Scope: s, PolicyVersion: strings.ReplaceAll(s, ".", "")},
+			Resources: []*requestv1.CheckResourcesRequest_ResourceEntry{{Actions: []string{"view"},
+				Resource: &enginev1.Resource{Kind: "k", Id: "1"}}}}
 		if err := violations(m); goodCheckResources(m) != (err == nil) && err != nil {
 			t.Errorf("%q: %v", s, err)
 		}

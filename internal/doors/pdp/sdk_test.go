@@ -35,8 +35,10 @@ import (
 func (w *scene) sdk(token string) *cerbos.GRPCClient {
 	w.T.Helper()
 	c, err := cerbos.New(w.conn.Target(), cerbos.WithPlaintext(), cerbos.WithUnaryInterceptors(
-		func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-			return invoke(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), method, req, reply, cc, opts...)
+		func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker,
+			opts ...grpc.CallOption) error {
+			return invoke(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), method, req, reply,
+				cc, opts...)
 		}))
 	if err != nil {
 		w.T.Fatal(err)
@@ -59,15 +61,20 @@ func TestTheCerbosClient(t *testing.T) {
 		if ok, err := c.IsAllowed(ctx, sam, own, "view"); err != nil || !ok {
 			t.Errorf("view: %v %v", ok, err)
 		}
-		resp, err := c.With(cerbos.IncludeMeta(true), cerbos.RequestIDGenerator(func(context.Context) string { return "r7" })).CheckResources(ctx, sam, cerbos.NewResourceBatch().
-			Add(own, "view", "approve").Add(cerbos.NewResource("leave_request", "L2").WithAttr("owner", "kim"), "view"))
+		resp, err := c.With(cerbos.IncludeMeta(true),
+			cerbos.RequestIDGenerator(func(context.Context) string { return "r7" })).CheckResources(ctx, sam,
+			cerbos.NewResourceBatch().
+				Add(own, "view", "approve").Add(cerbos.NewResource("leave_request", "L2").WithAttr("owner", "kim"),
+				"view"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r := resp.GetResource("L1"); !r.IsAllowed("view") || r.IsAllowed("approve") || resp.GetResource("L2").IsAllowed("view") || r.GetMeta().GetEffectiveDerivedRoles()[0] != "owner" {
+		if r := resp.GetResource("L1"); !r.IsAllowed("view") || r.IsAllowed("approve") ||
+			resp.GetResource("L2").IsAllowed("view") || r.GetMeta().GetEffectiveDerivedRoles()[0] != "owner" {
 			t.Errorf("batch: %v", resp)
 		}
-		if made, _ := w.recorded.last(); made.ID.String() != resp.GetCerbosCallId() || resp.GetRequestId() != "r7" || made.Size == 0 {
+		if made, _ := w.recorded.last(); made.ID.String() != resp.GetCerbosCallId() || resp.GetRequestId() != "r7" ||
+			made.Size == 0 {
 			t.Errorf("call %s, recorded %s of %d bytes", resp.GetCerbosCallId(), made.ID, made.Size)
 		}
 		plan, err := c.PlanResources(ctx, sam, cerbos.NewResource("leave_request", ""), "view")
@@ -79,12 +86,14 @@ func TestTheCerbosClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		now := w.Clock.Now()
-		good, _ := claims.Sign(jose.Claims{Audience: jose.Audience{"gate"}, IssuedAt: jose.At(now), Expiry: jose.At(time.Now().Add(time.Hour))})
+		good, _ := claims.Sign(jose.Claims{Audience: jose.Audience{"gate"}, IssuedAt: jose.At(now),
+			Expiry: jose.At(time.Now().Add(time.Hour))})
 		if ok, err := c.With(cerbos.AuxDataJWT(good, "gate")).IsAllowed(ctx, sam, own, "teleport"); err != nil || !ok {
 			t.Errorf("with a JWT: %v %v", ok, err)
 		}
 		_, err = c.With(cerbos.AuxDataJWT(good+"x", "gate")).IsAllowed(ctx, sam, own, "teleport")
-		if code := status.Code(errors.Unwrap(err)); code != codes.InvalidArgument && !strings.Contains(err.Error(), "invalid auxData") {
+		if code := status.Code(errors.Unwrap(err)); code != codes.InvalidArgument &&
+			!strings.Contains(err.Error(), "invalid auxData") {
 			t.Errorf("with a forged JWT: %v", err)
 		}
 	})
@@ -103,15 +112,23 @@ func TestWhoMayAskOverGRPC(t *testing.T) {
 			ctx  context.Context
 			want codes.Code
 		}{
-			"a good token":    {with(good), codes.OK},
-			"no token":        {ctx, codes.Unauthenticated},
-			"two tokens":      {metadata.AppendToOutgoingContext(with(good), "authorization", "Bearer "+good), codes.Unauthenticated},
-			"basic":           {metadata.AppendToOutgoingContext(ctx, "authorization", "Basic abc"), codes.Unauthenticated},
-			"nonsense":        {with("x.y.z"), codes.Unauthenticated},
-			"changed":         {with(good[:len(good)-4] + "AAAA"), codes.Unauthenticated},
-			"another scope":   {with(w.token(w.acme, app, "profile")), codes.PermissionDenied},
-			"no scope":        {with(w.token(w.acme, app, "")), codes.PermissionDenied},
-			"another's claim": {with(w.sign(w.globex, grant.AccessClaims{Scope: application.ScopeDecide, Application: app.ID.String()})), codes.Unauthenticated},
+			"a good token": {with(good), codes.OK},
+			"no token":     {ctx, codes.Unauthenticated},
+			"two tokens": {
+				metadata.AppendToOutgoingContext(with(good), "authorization", "Bearer "+good), codes.Unauthenticated,
+			},
+			"basic": {
+				metadata.AppendToOutgoingContext(ctx, "authorization", "Basic abc"), codes.Unauthenticated,
+			},
+			"nonsense":      {with("x.y.z"), codes.Unauthenticated},
+			"changed":       {with(good[:len(good)-4] + "AAAA"), codes.Unauthenticated},
+			"another scope": {with(w.token(w.acme, app, "profile")), codes.PermissionDenied},
+			"no scope":      {with(w.token(w.acme, app, "")), codes.PermissionDenied},
+			"another's claim": {
+				with(w.sign(w.globex, grant.AccessClaims{Scope: application.ScopeDecide,
+					Application: app.ID.String()})),
+				codes.Unauthenticated,
+			},
 		} {
 			if got := ask(c.ctx); got != c.want {
 				t.Errorf("%s: %s, want %s", name, got, c.want)
@@ -126,7 +143,8 @@ func TestWhoMayAskOverGRPC(t *testing.T) {
 		// The token says whose policies answer and whose record it is, whatever the message says.
 		other := w.token(w.globex, w.machine(w.globex, application.Asserted), application.ScopeDecide)
 		var header metadata.MD
-		if _, err := service.CheckResources(with(other), sams(), grpc.Header(&header)); err != nil || len(header.Get("x-request-id")) != 1 {
+		if _, err := service.CheckResources(with(other), sams(), grpc.Header(&header)); err != nil ||
+			len(header.Get("x-request-id")) != 1 {
 			t.Errorf("%v %v", err, header)
 		}
 		if _, by := w.recorded.last(); by.Tenant != w.globex.Tenant || by.RequestID != header.Get("x-request-id")[0] {
@@ -138,14 +156,17 @@ func TestWhoMayAskOverGRPC(t *testing.T) {
 func sams() *requestv1.CheckResourcesRequest {
 	return &requestv1.CheckResourcesRequest{
 		Principal: &enginev1.Principal{Id: "sam", Roles: []string{"employee"}},
-		Resources: []*requestv1.CheckResourcesRequest_ResourceEntry{{Actions: []string{"view"}, Resource: &enginev1.Resource{Kind: "leave_request", Id: "L1"}}},
+		Resources: []*requestv1.CheckResourcesRequest_ResourceEntry{
+			{Actions: []string{"view"}, Resource: &enginev1.Resource{Kind: "leave_request", Id: "L1"}},
+		},
 	}
 }
 
 // Health and reflection are for everybody: they say what is public anyway.
 func TestHealthAndReflection(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
-		for _, name := range []string{"", "cerbos.svc.v1.CerbosService", "authzen.authorization.v1.AuthorizationService"} {
+		for _, name := range []string{"", "cerbos.svc.v1.CerbosService",
+			"authzen.authorization.v1.AuthorizationService"} {
 			h, err := healthpb.NewHealthClient(w.conn).Check(ctx, &healthpb.HealthCheckRequest{Service: name})
 			if err != nil || h.Status != healthpb.HealthCheckResponse_SERVING {
 				t.Errorf("health of %q: %v %v", name, h, err)
@@ -155,14 +176,18 @@ func TestHealthAndReflection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := stream.Send(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}}); err != nil {
+		if err := stream.Send(&reflectionpb.ServerReflectionRequest{
+			MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{},
+		}); err != nil {
 			t.Fatal(err)
 		}
 		answer, err := stream.Recv()
 		if err != nil || !strings.Contains(answer.String(), "cerbos.svc.v1.CerbosService") {
 			t.Errorf("reflection: %v %v", answer, err)
 		}
-		if err := w.conn.Invoke(ctx, "/cerbos.svc.v1.CerbosAdminService/ListPolicies", &requestv1.ListPoliciesRequest{}, &requestv1.ListPoliciesRequest{}); status.Code(err) != codes.Unimplemented {
+		if err := w.conn.Invoke(ctx, "/cerbos.svc.v1.CerbosAdminService/ListPolicies",
+			&requestv1.ListPoliciesRequest{},
+			&requestv1.ListPoliciesRequest{}); status.Code(err) != codes.Unimplemented {
 			t.Errorf("a service that we do not have: %v", err)
 		}
 	})
@@ -174,7 +199,8 @@ func TestHostileMessages(t *testing.T) {
 	w := onSQLite(t)
 	token := w.asking(application.Asserted)
 	call := func(m []byte) codes.Code {
-		return status.Code(w.conn.Invoke(with(token), "/cerbos.svc.v1.CerbosService/CheckResources", m, new([]byte), grpc.ForceCodec(raw{})))
+		return status.Code(w.conn.Invoke(with(token), "/cerbos.svc.v1.CerbosService/CheckResources", m, new([]byte),
+			grpc.ForceCodec(raw{})))
 	}
 	nested := func(levels int) []byte {
 		v := structpb.NewNullValue()
@@ -244,13 +270,14 @@ func (e *encodings) HandleRPC(_ context.Context, s stats.RPCStats) {
 	}
 }
 
-// Cerbos' client compresses what it sends. A small answer is not compressed for it, which costs more than
-// a decision; a large one is.
+// Cerbos' client compresses what it sends. A small answer is not compressed for it, which costs
+// more than a decision; a large one is.
 func TestSmallAnswersAreNotCompressed(t *testing.T) {
 	w := onSQLite(t)
 	token := w.asking(application.Asserted)
 	seen := &encodings{}
-	conn, err := grpc.NewClient(w.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithStatsHandler(seen))
+	conn, err := grpc.NewClient(w.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithStatsHandler(seen))
 	if err != nil {
 		t.Fatal(err)
 	}

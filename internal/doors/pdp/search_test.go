@@ -22,8 +22,10 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
-// people makes users of a tenant, each with a role or none, and returns their ids in the order of a search.
-func (w *scene) people(c caller.Caller, named string, roles ...string) (ids []string) {
+// people makes users of a tenant, each with a role or none, and returns their ids in the order of a
+// search.
+func (w *scene) people(c caller.Caller, named string, roles ...string) []string {
+	var ids []string
 	w.T.Helper()
 	w.Do(c, func(tx *db.Tx) error {
 		for i, name := range roles {
@@ -86,7 +88,8 @@ func viewers(page string) string {
 	if page != "" {
 		page = `,"page":` + page
 	}
-	return `{"subject":{"type":"user","properties":{"ip":"10.0.0.1"}},"action":{"name":"view"},"resource":{"type":"leave_request","id":"L1"},"context":{"time":"now"}` + page + `}`
+	return `{"subject":{"type":"user","properties":{"ip":"10.0.0.1"}},"action":{"name":"view"},` +
+		`"resource":{"type":"leave_request","id":"L1"},"context":{"time":"now"}` + page + `}`
 }
 
 func TestSubjectSearch(t *testing.T) {
@@ -96,10 +99,12 @@ func TestSubjectSearch(t *testing.T) {
 		app := w.machine(w.acme, application.FromDirectory)
 		token := w.token(w.acme, app, application.ScopeDecide)
 		evaluated := func(token, base, id string) bool {
-			a := w.post(token, base+"/access/v1/evaluation", `{"subject":{"type":"user","id":"`+id+`"},"action":{"name":"view"},"resource":{"type":"leave_request","id":"L1"}}`)
+			a := w.post(token, base+"/access/v1/evaluation",
+				`{"subject":{"type":"user","id":"`+id+`"},"action":{"name":"view"},"resource":{"type":"leave_request","id":"L1"}}`)
 			return a.JSON(t)["decision"] == true
 		}
-		may := func(ids []string) (of []string) {
+		may := func(ids []string) []string {
+			var of []string
 			for _, id := range ids {
 				if evaluated(token, "/t/acme", id) {
 					of = append(of, id)
@@ -121,23 +126,32 @@ func TestSubjectSearch(t *testing.T) {
 		}
 		// One record for a page, with everybody who was asked about.
 		made, by := w.recorded.last()
-		if len(w.recorded.list) != before+1 || made.Kind != decision.Evaluation || len(made.Inputs) != len(ids) || len(made.Outputs) != len(ids) || made.Revision != 7 || by.Actor.ID != app.ID {
-			t.Errorf("%d records; the last by %+v: %s, %d inputs, revision %d", len(w.recorded.list)-before, by.Actor, made.Kind, len(made.Inputs), made.Revision)
+		if len(w.recorded.list) != before+1 || made.Kind != decision.Evaluation || len(made.Inputs) != len(ids) ||
+			len(made.Outputs) != len(ids) || made.Revision != 7 || by.Actor.ID != app.ID {
+			t.Errorf("%d records; the last by %+v: %s, %d inputs, revision %d", len(w.recorded.list)-before, by.Actor,
+				made.Kind, len(made.Inputs), made.Revision)
 		}
-		if p := made.Inputs[0].Principal; p.Attr["request"].GetStructValue().Fields["ip"].GetStringValue() != "10.0.0.1" || p.Attr["kind"].GetStringValue() != "user" {
+		p := made.Inputs[0].Principal
+		ip := p.Attr["request"].GetStructValue().Fields["ip"].GetStringValue()
+		if ip != "10.0.0.1" || p.Attr["kind"].GetStringValue() != "user" {
 			t.Errorf("the principal: %v", p)
 		}
 
-		// Nobody who does not count, from the moment they do not.
+		// A locked or deactivated user is not found, from that moment on.
 		out := map[user.Status]string{user.Locked: want[0], user.Deactivated: want[1]}
 		for status, text := range out {
 			gone, err := id.Parse(text)
 			if err != nil {
 				t.Fatal(err)
 			}
-			w.Do(w.acme, func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, role.KeepOwner, gone, status); return err })
+			w.Do(w.acme, func(tx *db.Tx) error {
+				_, err := user.SetStatus(ctx, tx, role.KeepOwner, gone,
+					status)
+				return err
+			})
 		}
-		if got := w.search(token, subjects, viewers("")); !slices.Equal(got.names, want[2:]) || !slices.Equal(may(ids), want[2:]) {
+		if got := w.search(token, subjects, viewers("")); !slices.Equal(got.names, want[2:]) ||
+			!slices.Equal(may(ids), want[2:]) {
 			t.Errorf("locked and deactivated: %s", got.Body)
 		}
 		// A tenant has its own users.
@@ -146,9 +160,10 @@ func TestSubjectSearch(t *testing.T) {
 		if len(got.names) != 1 || !slices.Contains(twins, got.names[0]) || !evaluated(twin, "/t/globex", got.names[0]) {
 			t.Errorf("globex: %d %s", got.Status, got.Body)
 		}
-		// What the request says of itself and of whom it looks for makes nobody an auditor.
+		// What the request asserts of its subjects gives them no role.
 		lie := strings.Replace(viewers(""), `"ip":"10.0.0.1"`, `"cerbos.roles":["auditor"],"roles":["auditor"]`, 1)
-		if got := w.search(token, subjects, strings.Replace(lie, `"user",`, `"user","id":"`+want[3]+`",`, 1)); !slices.Equal(got.names, want[2:]) {
+		if got := w.search(token, subjects, strings.Replace(lie, `"user",`, `"user","id":"`+want[3]+`",`,
+			1)); !slices.Equal(got.names, want[2:]) {
 			t.Errorf("with roles of its own: %d %s", got.Status, got.Body)
 		}
 	})
@@ -166,7 +181,9 @@ func TestPagesOfSubjects(t *testing.T) {
 		}
 		w.people(w.acme, "u", roles...)
 		token := w.token(w.acme, w.machine(w.acme, application.FromDirectory), application.ScopeDecide)
-		walk := func(first, then string) (all []string, pages int) {
+		walk := func(first, then string) ([]string, int) {
+			var all []string
+			var pages int
 			t.Helper()
 			got := w.search(token, subjects, viewers(first))
 			for pages = 1; pages < users; pages++ {
@@ -188,7 +205,8 @@ func TestPagesOfSubjects(t *testing.T) {
 		if len(all) < 30 || pages != 3 || !slices.IsSorted(all) || len(slices.Compact(slices.Clone(all))) != len(all) {
 			t.Fatalf("%d results in %d pages", len(all), pages)
 		}
-		for limit, then := range map[int]string{1: `{"token":"TOKEN"}`, 7: `{"token":"TOKEN","limit":7}`, 100: `{"token":"TOKEN"}`, 1 << 40: `{"token":"TOKEN","limit":1099511627776}`} {
+		for limit, then := range map[int]string{1: `{"token":"TOKEN"}`, 7: `{"token":"TOKEN","limit":7}`,
+			100: `{"token":"TOKEN"}`, 1 << 40: `{"token":"TOKEN","limit":1099511627776}`} {
 			got, _ := walk(fmt.Sprintf(`{"limit":%d}`, limit), then)
 			if diff := cmp.Diff(all, got); diff != "" {
 				t.Errorf("by %d: %s", limit, diff)
@@ -197,10 +215,11 @@ func TestPagesOfSubjects(t *testing.T) {
 		if got := w.search(token, subjects, viewers(`{"limit":3}`)); !slices.Equal(got.names, all[:3]) {
 			t.Errorf("three: %s", got.Body)
 		}
-		if got := w.search(token, subjects, viewers(`{"limit":0}`)); got.Status != 200 || len(got.names) != 0 || got.next == "" {
+		if got := w.search(token, subjects, viewers(`{"limit":0}`)); got.Status != 200 || len(got.names) != 0 ||
+			got.next == "" {
 			t.Errorf("none: %d %s", got.Status, got.Body)
 		}
-		// A page that has nobody says that there are more.
+		// An empty page says that there are more.
 		rare := strings.Replace(viewers(""), `"view"`, `"teleport"`, 1)
 		if got := w.search(token, subjects, rare); got.Status != 200 || len(got.names) != 0 || got.next == "" {
 			t.Errorf("a page of nobody: %d %s", got.Status, got.Body)
@@ -217,7 +236,9 @@ func TestTokensOfSearches(t *testing.T) {
 	twin := w.token(w.globex, w.machine(w.globex, application.FromDirectory), application.ScopeDecide)
 	first := w.search(token, subjects, viewers(`{"limit":1}`))
 	theirs := w.search(twin, "/t/globex/access/v1/search/subject", viewers(`{"limit":1}`))
-	ofActions := w.search(token, actions, `{"subject":{"type":"user","id":"`+first.names[0]+`"},"resource":{"type":"expense","id":"1"},"context":{"gatehouse.namedActions":true},"page":{"limit":1}}`)
+	ofActions := w.search(token, actions,
+		`{"subject":{"type":"user","id":"`+first.names[0]+`"},"resource":{"type":"expense","id":"1"},`+
+			`"context":{"gatehouse.namedActions":true},"page":{"limit":1}}`)
 	for name, f := range map[string]found{"first": first, "theirs": theirs, "ofActions": ofActions} {
 		if f.Status != 200 || f.next == "" {
 			t.Fatalf("%s: %d %s", name, f.Status, f.Body)
@@ -262,11 +283,15 @@ func TestTokensOfSearches(t *testing.T) {
 		}
 	}
 	// Of two searches that come to the same question, each has its own.
-	same := w.search(token, subjects, `{"subject":{"type":"user"},"action":{"name":"-"},"resource":{"type":"expense","id":"1"},"page":{"limit":0}}`)
-	if got := w.search(token, actions, `{"subject":{"type":"user","id":"-"},"resource":{"type":"expense","id":"1"},"page":{"token":"`+same.next+`"}}`); same.next == "" || got.Status != 400 {
+	same := w.search(token, subjects,
+		`{"subject":{"type":"user"},"action":{"name":"-"},"resource":{"type":"expense","id":"1"},"page":{"limit":0}}`)
+	if got := w.search(token, actions,
+		`{"subject":{"type":"user","id":"-"},"resource":{"type":"expense","id":"1"},"page":{"token":"`+same.next+`"}}`); same.next == "" || got.Status != 400 {
 		t.Errorf("a token of subjects, of the same question: %d %s", got.Status, got.Body)
 	}
-	if got := w.search(token, actions, `{"subject":{"type":"user","id":"`+first.names[0]+`"},"resource":{"type":"expense","id":"1"},"page":{"token":"`+first.next+`"}}`); got.Status != 400 {
+	if got := w.search(token, actions,
+		`{"subject":{"type":"user","id":"`+first.names[0]+`"},"resource":{"type":"expense","id":"1"},`+
+			`"page":{"token":"`+first.next+`"}}`); got.Status != 400 {
 		t.Errorf("a token of subjects in a search for actions: %d %s", got.Status, got.Body)
 	}
 }
@@ -289,19 +314,43 @@ func TestWhoMaySearch(t *testing.T) {
 			"an application of the directory": {directory, subjects, viewers(""), 200, "results"},
 			"another tenant's":                {foreign, subjects, viewers(""), 401, ""},
 			"nobody":                          {"", subjects, viewers(""), 401, ""},
-			"another type of subject":         {directory, subjects, strings.Replace(viewers(""), `"type":"user"`, `"type":"group"`, 1), 400, `subjects of the type \"group\"`},
-			"no subject":                      {directory, subjects, `{"action":{"name":"view"},"resource":{"type":"leave_request","id":"L1"}}`, 400, "subject: value is required"},
-			"no action":                       {directory, subjects, `{"subject":{"type":"user"},"resource":{"type":"leave_request","id":"L1"}}`, 400, "action: value is required"},
-			"no resource":                     {directory, subjects, `{"subject":{"type":"user"},"action":{"name":"view"}}`, 400, "resource: value is required"},
-			"a resource of no id":             {directory, subjects, strings.Replace(viewers(""), `,"id":"L1"`, "", 1), 400, "resource.id"},
-			"nothing":                         {directory, subjects, ``, 400, "value is required"},
-			"no JSON":                         {directory, subjects, `{"subject"`, 400, `"code":3`},
-			"nesting":                         {directory, subjects, `{"page":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, 400, "nested deeper"},
-			"resources":                       {directory, "/t/acme/access/v1/search/resource", `{}`, 501, "/api/plan/resources"},
-			"resources of another tenant":     {foreign, "/t/acme/access/v1/search/resource", `{}`, 401, ""},
-			"actions, as another tenant":      {foreign, actions, of(ada.ID.String()), 401, ""},
-			"actions of nobody":               {directory, actions, `{"resource":{"type":"leave_request","id":"L1"}}`, 400, "subject: value is required"},
-			"actions on nothing":              {directory, actions, `{"subject":{"type":"user","id":"x"}}`, 400, "resource: value is required"},
+			"another type of subject": {
+				directory, subjects, strings.Replace(viewers(""), `"type":"user"`, `"type":"group"`, 1), 400,
+				`subjects of the type \"group\"`,
+			},
+			"no subject": {
+				directory, subjects, `{"action":{"name":"view"},"resource":{"type":"leave_request","id":"L1"}}`, 400,
+				"subject: value is required",
+			},
+			"no action": {
+				directory, subjects, `{"subject":{"type":"user"},"resource":{"type":"leave_request","id":"L1"}}`, 400,
+				"action: value is required",
+			},
+			"no resource": {
+				directory, subjects, `{"subject":{"type":"user"},"action":{"name":"view"}}`, 400,
+				"resource: value is required",
+			},
+			"a resource of no id": {
+				directory, subjects, strings.Replace(viewers(""), `,"id":"L1"`, "", 1), 400, "resource.id",
+			},
+			"nothing": {directory, subjects, ``, 400, "value is required"},
+			"no JSON": {directory, subjects, `{"subject"`, 400, `"code":3`},
+			"nesting": {
+				directory, subjects, `{"page":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, 400,
+				"nested deeper",
+			},
+			"resources": {
+				directory, "/t/acme/access/v1/search/resource", `{}`, 501, "/api/plan/resources",
+			},
+			"resources of another tenant": {foreign, "/t/acme/access/v1/search/resource", `{}`, 401, ""},
+			"actions, as another tenant":  {foreign, actions, of(ada.ID.String()), 401, ""},
+			"actions of nobody": {
+				directory, actions, `{"resource":{"type":"leave_request","id":"L1"}}`, 400,
+				"subject: value is required",
+			},
+			"actions on nothing": {
+				directory, actions, `{"subject":{"type":"user","id":"x"}}`, 400, "resource: value is required",
+			},
 		} {
 			got := w.post(c.token, c.path, c.body)
 			if got.Status != c.status || !strings.Contains(strings.ReplaceAll(got.Body, `": `, `":`), c.says) {
@@ -329,24 +378,67 @@ func TestActionSearch(t *testing.T) {
 			open                              []any
 			refused                           string // part of the sentence of a 501
 		}{
-			"an employee":                   {asserted, `{"type":"employee","id":"sam"}`, `{"type":"leave_request","id":"L1","properties":{"owner":"sam"}}`, ``, []string{"divide", "edit", "view"}, nil, ""},
-			"an employee, another's":        {asserted, `{"type":"employee","id":"sam"}`, `{"type":"leave_request","id":"L1","properties":{"owner":"kim"}}`, ``, []string{"divide"}, nil, ""},
-			"roles in the request":          {asserted, `{"type":"x","id":"sam","properties":{"cerbos.roles":["auditor","employee"]}}`, `{"type":"leave_request","id":"L1"}`, ``, []string{"divide", "view"}, nil, ""},
-			"from the directory":            {directory, `{"type":"user","id":"` + kim.ID.String() + `","properties":{"cerbos.roles":["admin"]}}`, `{"type":"expense","id":"1"}`, ``, []string{"read", "submit"}, nil, ""},
-			"somebody locked":               {directory, `{"type":"user","id":"` + eve.ID.String() + `"}`, `{"type":"leave_request","id":"L1"}`, ``, nil, nil, ""},
-			"somebody unknown":              {directory, `{"type":"user","id":"nobody"}`, `{"type":"expense","id":"1"}`, ``, nil, nil, ""},
-			"themselves":                    {hers, ``, `{"type":"leave_request","id":"L1"}`, ``, []string{"approve"}, nil, ""},
-			"somebody else":                 {hers, `{"type":"user","id":"` + kim.ID.String() + `"}`, `{"type":"expense","id":"1"}`, ``, nil, nil, ""},
-			"more than is named":            {hers, ``, `{"type":"expense","id":"1"}`, ``, nil, nil, `\"*\"`},
-			"more of a form":                {his, ``, `{"type":"expense","id":"1"}`, ``, nil, nil, `\"read:*\"`},
-			"what is named":                 {hers, ``, `{"type":"expense","id":"1"}`, named, []string{"read", "submit"}, []any{"*", "read:*"}, ""},
-			"what is named, of a form":      {directory, `{"type":"user","id":"` + abe.ID.String() + `"}`, `{"type":"expense","id":"1"}`, named, []string{"read", "submit"}, []any{"read:*"}, ""},
-			"a kind that nobody knows":      {asserted, `{"type":"employee","id":"sam"}`, `{"type":"unheard_of","id":"1"}`, ``, nil, nil, ""},
-			"a pattern out of the way":      {asserted, `{"type":"employee","id":"sam"}`, `{"type":"odd","id":"1"}`, named, nil, nil, `\"v*w\"`},
-			"schemas for some actions":      {asserted, `{"type":"employee","id":"sam"}`, `{"type":"form","id":"1"}`, ``, []string{"create"}, nil, ""},
-			"schemas that have their say":   {asserted, `{"type":"employee","id":"sam"}`, `{"type":"form","id":"1","properties":{"title":"t"}}`, ``, []string{"create", "view"}, nil, ""},
-			"another version":               {asserted, `{"type":"employee","id":"sam"}`, `{"type":"expense","id":"1","properties":{"cerbos.policyVersion":"v9"}}`, ``, nil, nil, ""},
-			"a kind of the base's policies": {asserted, `{"type":"employee","id":"sam"}`, `{"type":"gatehouse:user","id":"1"}`, ``, nil, nil, ""},
+			"an employee": {
+				asserted, `{"type":"employee","id":"sam"}`,
+				`{"type":"leave_request","id":"L1","properties":{"owner":"sam"}}`, ``,
+				[]string{"divide", "edit", "view"}, nil, "",
+			},
+			"an employee, another's": {
+				asserted, `{"type":"employee","id":"sam"}`,
+				`{"type":"leave_request","id":"L1","properties":{"owner":"kim"}}`, ``, []string{"divide"}, nil, "",
+			},
+			"roles in the request": {
+				asserted, `{"type":"x","id":"sam","properties":{"cerbos.roles":["auditor","employee"]}}`,
+				`{"type":"leave_request","id":"L1"}`, ``, []string{"divide", "view"}, nil, "",
+			},
+			"from the directory": {
+				directory, `{"type":"user","id":"` + kim.ID.String() + `","properties":{"cerbos.roles":["admin"]}}`,
+				`{"type":"expense","id":"1"}`, ``, []string{"read", "submit"}, nil, "",
+			},
+			"somebody locked": {
+				directory, `{"type":"user","id":"` + eve.ID.String() + `"}`, `{"type":"leave_request","id":"L1"}`, ``,
+				nil, nil, "",
+			},
+			"somebody unknown": {
+				directory, `{"type":"user","id":"nobody"}`, `{"type":"expense","id":"1"}`, ``, nil, nil, "",
+			},
+			"themselves": {
+				hers, ``, `{"type":"leave_request","id":"L1"}`, ``, []string{"approve"}, nil, "",
+			},
+			"somebody else": {
+				hers, `{"type":"user","id":"` + kim.ID.String() + `"}`, `{"type":"expense","id":"1"}`, ``, nil, nil,
+				"",
+			},
+			"more than is named": {hers, ``, `{"type":"expense","id":"1"}`, ``, nil, nil, `\"*\"`},
+			"more of a form":     {his, ``, `{"type":"expense","id":"1"}`, ``, nil, nil, `\"read:*\"`},
+			"what is named": {
+				hers, ``, `{"type":"expense","id":"1"}`, named, []string{"read", "submit"}, []any{"*", "read:*"}, "",
+			},
+			"what is named, of a form": {
+				directory, `{"type":"user","id":"` + abe.ID.String() + `"}`, `{"type":"expense","id":"1"}`, named,
+				[]string{"read", "submit"}, []any{"read:*"}, "",
+			},
+			"a kind that nobody knows": {
+				asserted, `{"type":"employee","id":"sam"}`, `{"type":"unheard_of","id":"1"}`, ``, nil, nil, "",
+			},
+			"a pattern out of the way": {
+				asserted, `{"type":"employee","id":"sam"}`, `{"type":"odd","id":"1"}`, named, nil, nil, `\"v*w\"`,
+			},
+			"schemas for some actions": {
+				asserted, `{"type":"employee","id":"sam"}`, `{"type":"form","id":"1"}`, ``, []string{"create"}, nil,
+				"",
+			},
+			"schemas that have their say": {
+				asserted, `{"type":"employee","id":"sam"}`, `{"type":"form","id":"1","properties":{"title":"t"}}`, ``,
+				[]string{"create", "view"}, nil, "",
+			},
+			"another version": {
+				asserted, `{"type":"employee","id":"sam"}`,
+				`{"type":"expense","id":"1","properties":{"cerbos.policyVersion":"v9"}}`, ``, nil, nil, "",
+			},
+			"a kind of the base's policies": {
+				asserted, `{"type":"employee","id":"sam"}`, `{"type":"gatehouse:user","id":"1"}`, ``, nil, nil, "",
+			},
 		} {
 			body := `{"resource":` + c.resource + `,"context":{` + c.context + `}`
 			if c.subject != "" {
@@ -354,12 +446,14 @@ func TestActionSearch(t *testing.T) {
 			}
 			got := w.search(c.token, actions, body+`}`)
 			if c.refused != "" {
-				if got.Status != 501 || !strings.Contains(got.Body, c.refused) || !strings.Contains(got.Body, "/access/v1/evaluations") {
+				if got.Status != 501 || !strings.Contains(got.Body, c.refused) ||
+					!strings.Contains(got.Body, "/access/v1/evaluations") {
 					t.Errorf("%s: %d %s", name, got.Status, got.Body)
 				}
 				continue
 			}
-			if open, _ := got.context["gatehouse.unnamedActions"].([]any); got.Status != 200 || !slices.Equal(got.names, c.want) || !slices.Equal(open, c.open) || got.next != "" {
+			if open, _ := got.context["gatehouse.unnamedActions"].([]any); got.Status != 200 ||
+				!slices.Equal(got.names, c.want) || !slices.Equal(open, c.open) || got.next != "" {
 				t.Errorf("%s: %d %s", name, got.Status, got.Body)
 			}
 			for _, action := range c.want { // what is found is allowed
@@ -372,7 +466,9 @@ func TestActionSearch(t *testing.T) {
 		// The record has what policies name, and nothing of what was tried beside it.
 		w.search(hers, actions, `{"resource":{"type":"expense","id":"1"},"context":{`+named+`}}`)
 		made, by := w.recorded.last()
-		if len(made.Inputs) != 1 || !slices.Equal(made.Inputs[0].Actions, []string{"read", "read:secret", "shred", "submit"}) || len(made.Outputs) != 1 || made.Revision != 7 || by.Actor.ID != ada.ID {
+		if len(made.Inputs) != 1 || !slices.Equal(made.Inputs[0].Actions,
+			[]string{"read", "read:secret", "shred", "submit"}) || len(made.Outputs) != 1 || made.Revision != 7 ||
+			by.Actor.ID != ada.ID {
 			t.Errorf("recorded by %+v, revision %d: %v", by.Actor, made.Revision, made.Inputs)
 		}
 		w.search(directory, actions, `{"subject":{"type":"user","id":"`+eve.ID.String()+`"},"resource":{"type":"expense","id":"1"}}`)
@@ -380,7 +476,8 @@ func TestActionSearch(t *testing.T) {
 			t.Errorf("recorded %+v", made)
 		}
 		// Page by page.
-		ask := `{"subject":{"type":"employee","id":"sam"},"resource":{"type":"leave_request","id":"L1","properties":{"owner":"sam"}}`
+		ask := `{"subject":{"type":"employee","id":"sam"},"resource":{"type":"leave_request","id":"L1",` +
+			`"properties":{"owner":"sam"}}`
 		var all []string
 		got := w.search(asserted, actions, ask+`,"page":{"limit":1}}`)
 		for range 5 {
@@ -392,7 +489,8 @@ func TestActionSearch(t *testing.T) {
 		if !slices.Equal(all, []string{"divide", "edit", "view"}) {
 			t.Errorf("one by one: %v", all)
 		}
-		if got := w.search(asserted, actions, ask+`,"page":{"limit":0}}`); got.Status != 200 || len(got.names) != 0 || got.next == "" {
+		if got := w.search(asserted, actions, ask+`,"page":{"limit":0}}`); got.Status != 200 || len(got.names) != 0 ||
+			got.next == "" {
 			t.Errorf("none: %d %s", got.Status, got.Body)
 		}
 	})

@@ -35,8 +35,8 @@ import (
 var ctx = context.Background()
 
 // The policies of the tenants here: employees view and edit what is theirs, auditors view
-// everything, and whoever signed in by two factors approves. Auditors read expenses in every way, admins do
-// anything to them that is not secret, and everybody reads and submits.
+// everything, and a user who signed in with two factors approves. Auditors read expenses in every
+// way, admins do anything to them that is not secret, and everybody reads and submits.
 var files = compiler.Files{
 	"derived_roles/leave.yaml": []byte(`
 apiVersion: api.cerbos.dev/v1
@@ -136,7 +136,8 @@ func (r *recorded) last() (decision.Decision, caller.Caller) {
 	return r.list[len(r.list)-1], r.by[len(r.by)-1]
 }
 
-// source publishes the same table for every tenant, with a key set for auxData. Being asked takes loading.
+// source publishes the same table for every tenant, with a key set for auxData. Being asked takes
+// loading.
 type source struct {
 	table []byte
 	keys  string
@@ -194,7 +195,8 @@ func newScene(built *world.World) *scene {
 func (w *scene) listen() {
 	w.T.Helper()
 	log := slog.New(slog.NewTextHandler(w.Log, nil))
-	calls := &web.RPC{Address: "127.0.0.1:0", Metrics: web.NewMetrics(prometheus.NewRegistry()), Log: log, Clock: w.Clock, Drain: time.Second}
+	calls := &web.RPC{Address: "127.0.0.1:0", Metrics: web.NewMetrics(prometheus.NewRegistry()), Log: log,
+		Clock: w.Clock, Drain: time.Second}
 	w.App.PDP.Serve(calls)
 	if err := calls.Listen(); err != nil {
 		w.T.Fatal(err)
@@ -203,7 +205,8 @@ func (w *scene) listen() {
 	served := make(chan error, 1)
 	go func() { served <- calls.Serve(run) }()
 	var err error
-	if w.conn, err = grpc.NewClient(calls.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
+	if w.conn, err = grpc.NewClient(calls.Addr().String(),
+		grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
 		w.T.Fatal(err)
 	}
 	w.T.Cleanup(func() {
@@ -225,13 +228,15 @@ func (w *scene) issuer(c caller.Caller) string {
 // machine registers a machine application that may ask for decisions.
 func (w *scene) machine(c caller.Caller, mode application.PrincipalMode) application.Application {
 	w.T.Helper()
-	return w.Client(c, application.New{Name: "Leave", Type: application.Machine, PrincipalMode: mode, Scopes: []string{application.ScopeDecide}}).Application
+	return w.Client(c, application.New{Name: "Leave", Type: application.Machine, PrincipalMode: mode,
+		Scopes: []string{application.ScopeDecide}}).Application
 }
 
 // token is a JWT of an application's own with a scope.
 func (w *scene) token(c caller.Caller, app application.Application, scope string) string {
 	w.T.Helper()
-	return w.sign(c, grant.AccessClaims{Claims: jose.Claims{Subject: app.ID.String()}, ClientID: app.ClientID, Scope: scope, Application: app.ID.String()})
+	return w.sign(c, grant.AccessClaims{Claims: jose.Claims{Subject: app.ID.String()}, ClientID: app.ClientID,
+		Scope: scope, Application: app.ID.String()})
 }
 
 func (w *scene) sign(c caller.Caller, claims grant.AccessClaims) string {
@@ -259,19 +264,22 @@ func (w *scene) asking(mode application.PrincipalMode) string {
 func (w *scene) person(username string, amr []string, roles ...string) (user.User, string) {
 	w.T.Helper()
 	u := w.User(w.acme, user.Profile{Username: username}, roles...)
-	app := w.Client(w.acme, application.New{Name: "Portal", Type: application.Web, RedirectURIs: []string{"https://a.example"}})
+	app := w.Client(w.acme, application.New{Name: "Portal", Type: application.Web,
+		RedirectURIs: []string{"https://a.example"}})
 	var g grant.Grant
 	w.Do(w.acme, func(tx *db.Tx) error {
 		s, _, err := session.Start(ctx, tx, session.New{User: u.ID, AMR: amr, ACR: signin.ClassOf(amr)})
 		if err != nil {
 			return err
 		}
-		g, _, err = grant.Create(ctx, tx, grant.New{Application: app.ID, User: u.ID, Session: s.ID, Scopes: []string{application.ScopeDecide}, Lifetime: time.Hour, AMR: amr, AuthTime: tx.Now()})
+		g, _, err = grant.Create(ctx, tx, grant.New{Application: app.ID, User: u.ID, Session: s.ID,
+			Scopes: []string{application.ScopeDecide}, Lifetime: time.Hour, AMR: amr, AuthTime: tx.Now()})
 		return err
 	})
 	return u, w.sign(w.acme, grant.AccessClaims{
-		Claims: jose.Claims{Subject: u.ID.String()}, Scope: application.ScopeDecide, Application: app.ID.String(), GrantID: g.ID.String(),
-		AMR: amr, AuthTime: jose.At(w.Clock.Now()),
+		Claims: jose.Claims{Subject: u.ID.String()}, Scope: application.ScopeDecide, Application: app.ID.String(),
+		GrantID: g.ID.String(),
+		AMR:     amr, AuthTime: jose.At(w.Clock.Now()),
 	})
 }
 

@@ -22,19 +22,35 @@ import (
 
 // bodies are requests as SDKs write them, and broken ones.
 var bodies = []string{
-	`{"requestId":"r","includeMeta":true,"principal":{"id":"a","policyVersion":"v1","roles":["x","y"],"scope":"a.b","attr":{"n":1,"f":-2.5e3,"s":"é\u00e9\n\"\\\/","b":true,"z":null,"l":[1,"2",[]],"o":{"k":{}}}},"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1","policyVersion":"v","scope":"s","attr":{}}}],"auxData":{"jwt":{"token":"t","keySetId":"k"}}}`,
-	`{"request_id":"r","include_meta":false,"principal":{"id":"a","policy_version":"v1","roles":[]},"resources":[],"aux_data":{"jwt":{"token":"t","key_set_id":"k"}}}`,
+	`{"requestId":"r","includeMeta":true,"principal":{"id":"a","policyVersion":"v1","roles":["x","y"],"scope":"a.b",` +
+		`"attr":{"n":1,"f":-2.5e3,"s":"é\u00e9\n\"\\\/","b":true,"z":null,"l":[1,"2",[]],"o":{"k":{}}}},` +
+		`"resources":[{"actions":["view"],"resource":{"kind":"k","id":"1","policyVersion":"v","scope":"s",` +
+		`"attr":{}}}],"auxData":{"jwt":{"token":"t","keySetId":"k"}}}`,
+	`{"request_id":"r","include_meta":false,"principal":{"id":"a","policy_version":"v1","roles":[]},"resources":[],` +
+		`"aux_data":{"jwt":{"token":"t","key_set_id":"k"}}}`,
 	` { "principal" : { } , "resources" : [ { } , { "resource" : { } } ] } trailing`,
-	`{"requestId":"r","action":"view","principal":{"id":"a","roles":["x"]},"resource":{"kind":"k","policy_version":"v","scope":"s","attr":{"a":1}},"includeMeta":true}`,
+	`{"requestId":"r","action":"view","principal":{"id":"a","roles":["x"]},"resource":{"kind":"k",` +
+		`"policy_version":"v","scope":"s","attr":{"a":1}},"includeMeta":true}`,
 	`{"actions":["a","b"],"resource":{"kind":"k","policyVersion":"v"},"auxData":{}}`,
-	`{}`, ``, ` `, `[]`, `null`, `1`, `"x"`, `{"x":1}`, `{"requestId":null}`, `{"requestId":1}`, `{"requestId":"a","requestId":"b"}`, `{"requestId":"a","request_id":"b"}`,
-	`{"principal":null}`, `{"principal":[]}`, `{"principal":{"attr":{"a":1,"a":2}}}`, `{"principal":{"attr":{"":1}}}`, `{"principal":{"roles":"x"}}`, `{"principal":{"roles":[1]}}`, `{"principal":{"roles":[null]}}`,
-	`{"resources":[null]}`, `{"resources":{}}`, `{"includeMeta":"true"}`, `{"includeMeta":1}`, `{"auxData":{"jwts":{"a":{"token":"t"}}}}`, `{"auxData":{"jwt":null}}`,
-	`{"requestContext":{"annotations":{"a":1}}}`, `{"requestId":"\ud83d\ude00"}`, `{"requestId":"\ud83d"}`, `{"requestId":"\u12"}`, `{"requestId":"\x"}`, "{\"requestId\":\"\xff\"}", "{\"requestId\":\"a\nb\"}",
-	`{"principal":{"attr":{"n":01}}}`, `{"principal":{"attr":{"n":1.}}}`, `{"principal":{"attr":{"n":-}}}`, `{"principal":{"attr":{"n":+1}}}`, `{"principal":{"attr":{"n":1e999}}}`, `{"principal":{"attr":{"n":1e-999}}}`, `{"principal":{"attr":{"n":-0}}}`, `{"principal":{"attr":{"n":123456789012345678901234567890}}}`,
-	`{"principal":{"attr":{"n":999999999999999}}}`, `{"principal":{"attr":{"n":9007199254740993}}}`, `{"principal":{"attr":{"n":0.1}}}`, `{"principal":{"attr":{"n":.1}}}`, `{"principal":{"attr":{"n":1E+2}}}`, `{"principal":{"attr":{"n":tru}}}`, `{"principal":{"attr":{"n":truely}}}`,
-	`{"principal":{"attr":{"n":1}`, `{"principal":`, `{"principal":{"id":"a",}}`, `{"principal":{"id":"a"},}`, `{"resources":[,]}`, `{,}`, `{"a"}`, `{"requestId" "x"}`, `{'requestId':"x"}`,
-	`{"requestId":"\u0000"}`, "\ufeff{}", `{"principal":{"attr":{"a":` + strings.Repeat("[", 50) + strings.Repeat("]", 50) + `}}}`,
+	`{}`, ``, ` `, `[]`, `null`, `1`, `"x"`, `{"x":1}`, `{"requestId":null}`, `{"requestId":1}`,
+	`{"requestId":"a","requestId":"b"}`, `{"requestId":"a","request_id":"b"}`,
+	`{"principal":null}`, `{"principal":[]}`, `{"principal":{"attr":{"a":1,"a":2}}}`, `{"principal":{"attr":{"":1}}}`,
+	`{"principal":{"roles":"x"}}`, `{"principal":{"roles":[1]}}`, `{"principal":{"roles":[null]}}`,
+	`{"resources":[null]}`, `{"resources":{}}`, `{"includeMeta":"true"}`, `{"includeMeta":1}`,
+	`{"auxData":{"jwts":{"a":{"token":"t"}}}}`, `{"auxData":{"jwt":null}}`,
+	`{"requestContext":{"annotations":{"a":1}}}`, `{"requestId":"\ud83d\ude00"}`, `{"requestId":"\ud83d"}`,
+	`{"requestId":"\u12"}`, `{"requestId":"\x"}`, "{\"requestId\":\"\xff\"}", "{\"requestId\":\"a\nb\"}",
+	`{"principal":{"attr":{"n":01}}}`, `{"principal":{"attr":{"n":1.}}}`, `{"principal":{"attr":{"n":-}}}`,
+	`{"principal":{"attr":{"n":+1}}}`, `{"principal":{"attr":{"n":1e999}}}`,
+	`{"principal":{"attr":{"n":1e-999}}}`, `{"principal":{"attr":{"n":-0}}}`,
+	`{"principal":{"attr":{"n":123456789012345678901234567890}}}`,
+	`{"principal":{"attr":{"n":999999999999999}}}`, `{"principal":{"attr":{"n":9007199254740993}}}`,
+	`{"principal":{"attr":{"n":0.1}}}`, `{"principal":{"attr":{"n":.1}}}`, `{"principal":{"attr":{"n":1E+2}}}`,
+	`{"principal":{"attr":{"n":tru}}}`, `{"principal":{"attr":{"n":truely}}}`,
+	`{"principal":{"attr":{"n":1}`, `{"principal":`, `{"principal":{"id":"a",}}`, `{"principal":{"id":"a"},}`,
+	`{"resources":[,]}`, `{,}`, `{"a"}`, `{"requestId" "x"}`, `{'requestId':"x"}`,
+	`{"requestId":"\u0000"}`, "\ufeff{}", `{"principal":{"attr":{"a":` + strings.Repeat("[", 50) +
+		strings.Repeat("]", 50) + `}}}`,
 }
 
 // The fast reader accepts what SDKs write. What it accepts, protojson reads the same way.
@@ -47,7 +63,8 @@ func TestTheFastReaderReadsLikeProtoJSON(t *testing.T) {
 	}
 }
 
-func sameReading(t *testing.T, body string) (check, plan bool) {
+func sameReading(t *testing.T, body string) (bool, bool) {
+
 	t.Helper()
 	return same(t, body, &requestv1.CheckResourcesRequest{}, &requestv1.CheckResourcesRequest{}, readCheckResources),
 		same(t, body, &requestv1.PlanResourcesRequest{}, &requestv1.PlanResourcesRequest{}, readPlanResources)
@@ -84,42 +101,73 @@ func TestTheWriterWritesLikeProtoJSON(t *testing.T) {
 		}
 		return out
 	}
-	all := value(map[string]any{"z": nil, "a": []any{1.0, -2.5, 1e21, 1e-7, 123456789.0, true, "\x00\x1f\"\\/é\u2028<&>"}, "o": map[string]any{"x": map[string]any{}, "l": []any{}}})
+	all := value(map[string]any{"z": nil, "a": []any{1.0, -2.5, 1e21, 1e-7, 123456789.0, true,
+		"\x00\x1f\"\\/é\u2028<&>"}, "o": map[string]any{"x": map[string]any{}, "l": []any{}}})
 	checks := []*responsev1.CheckResourcesResponse{{}, {
 		RequestId: "r\n", CerbosCallId: "c",
 		Results: []*responsev1.CheckResourcesResponse_ResultEntry{{
-			Resource:         &responsev1.CheckResourcesResponse_ResultEntry_Resource{Id: "1", Kind: "k", PolicyVersion: "v", Scope: "s"},
-			Actions:          map[string]effectv1.Effect{"b": effectv1.Effect_EFFECT_ALLOW, "a": effectv1.Effect_EFFECT_DENY, "u": effectv1.Effect_EFFECT_UNSPECIFIED, "x": 77},
-			ValidationErrors: []*schemav1.ValidationError{{Path: "/a", Message: "m", Source: schemav1.ValidationError_SOURCE_PRINCIPAL}, {}},
-			Meta: &responsev1.CheckResourcesResponse_ResultEntry_Meta{EffectiveDerivedRoles: []string{"o", "p"}, Actions: map[string]*responsev1.CheckResourcesResponse_ResultEntry_Meta_EffectMeta{
-				"b": {MatchedPolicy: "p", MatchedScope: "s"}, "a": {},
-			}},
-			Outputs: []*enginev1.OutputEntry{{Src: "s", Val: all, Action: "b", Error: "e"}, {Val: structpb.NewNullValue()}, {}},
-		}, {Resource: &responsev1.CheckResourcesResponse_ResultEntry_Resource{}, Meta: &responsev1.CheckResourcesResponse_ResultEntry_Meta{}}},
+			Resource: &responsev1.CheckResourcesResponse_ResultEntry_Resource{
+				Id: "1", Kind: "k", PolicyVersion: "v", Scope: "s",
+			},
+			Actions: map[string]effectv1.Effect{
+				"b": effectv1.Effect_EFFECT_ALLOW, "a": effectv1.Effect_EFFECT_DENY,
+				"u": effectv1.Effect_EFFECT_UNSPECIFIED, "x": 77,
+			},
+			ValidationErrors: []*schemav1.ValidationError{
+				{Path: "/a", Message: "m", Source: schemav1.ValidationError_SOURCE_PRINCIPAL}, {},
+			},
+			Meta: &responsev1.CheckResourcesResponse_ResultEntry_Meta{EffectiveDerivedRoles: []string{"o", "p"},
+				Actions: map[string]*responsev1.CheckResourcesResponse_ResultEntry_Meta_EffectMeta{
+					"b": {MatchedPolicy: "p", MatchedScope: "s"}, "a": {},
+				}},
+			Outputs: []*enginev1.OutputEntry{
+				{Src: "s", Val: all, Action: "b", Error: "e"}, {Val: structpb.NewNullValue()}, {},
+			},
+		}, {Resource: &responsev1.CheckResourcesResponse_ResultEntry_Resource{},
+			Meta: &responsev1.CheckResourcesResponse_ResultEntry_Meta{}}},
 	}}
 	for _, m := range checks {
 		sameWriting(t, m, writeCheckResources(m))
 	}
 	variable := func(s string) *enginev1.PlanResourcesFilter_Expression_Operand {
-		return &enginev1.PlanResourcesFilter_Expression_Operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Variable{Variable: s}}
+		return &enginev1.PlanResourcesFilter_Expression_Operand{
+			Node: &enginev1.PlanResourcesFilter_Expression_Operand_Variable{Variable: s},
+		}
 	}
+	type (
+		expression = enginev1.PlanResourcesFilter_Expression
+		operand    = enginev1.PlanResourcesFilter_Expression_Operand
+		nested     = enginev1.PlanResourcesFilter_Expression_Operand_Expression
+	)
 	plans := []*responsev1.PlanResourcesResponse{{}, {
-		RequestId: "r", Action: "a", ResourceKind: "k", PolicyVersion: "v", CerbosCallId: "c", Actions: []string{"x", "y"},
-		Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_CONDITIONAL, Condition: &enginev1.PlanResourcesFilter_Expression_Operand{
-			Node: &enginev1.PlanResourcesFilter_Expression_Operand_Expression{Expression: &enginev1.PlanResourcesFilter_Expression{Operator: "eq", Operands: []*enginev1.PlanResourcesFilter_Expression_Operand{
-				variable("request.resource.attr.owner"),
-				{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Value{Value: all}},
-				{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Expression{Expression: &enginev1.PlanResourcesFilter_Expression{Operator: "not"}}},
-				{},
-			}}}}},
-		Meta:             &responsev1.PlanResourcesResponse_Meta{FilterDebug: "(x)", MatchedScope: "s", MatchedScopes: map[string]string{"b": "2", "a": ""}},
+		RequestId: "r", Action: "a", ResourceKind: "k", PolicyVersion: "v", CerbosCallId: "c",
+		Actions: []string{"x", "y"},
+		Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_CONDITIONAL,
+			Condition: &enginev1.PlanResourcesFilter_Expression_Operand{
+				Node: &nested{Expression: &expression{Operator: "eq", Operands: []*operand{
+					variable("request.resource.attr.owner"),
+					{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Value{Value: all}},
+					{
+						Node: &enginev1.PlanResourcesFilter_Expression_Operand_Expression{
+							Expression: &enginev1.PlanResourcesFilter_Expression{Operator: "not"},
+						},
+					},
+					{},
+				}}}}},
+		Meta: &responsev1.PlanResourcesResponse_Meta{
+			FilterDebug: "(x)", MatchedScope: "s", MatchedScopes: map[string]string{"b": "2", "a": ""},
+		},
 		ValidationErrors: []*schemav1.ValidationError{{Path: "/a"}},
 	}, {Filter: &enginev1.PlanResourcesFilter{}, Meta: &responsev1.PlanResourcesResponse_Meta{}}}
 	for _, m := range plans {
 		sameWriting(t, m, writePlanResources(m))
 	}
-	out := string(writeCheckResources(&responsev1.CheckResourcesResponse{Results: []*responsev1.CheckResourcesResponse_ResultEntry{{
-		Resource: &responsev1.CheckResourcesResponse_ResultEntry_Resource{}, Outputs: []*enginev1.OutputEntry{{Val: structpb.NewNumberValue(math.NaN())}, {Val: structpb.NewNumberValue(math.Inf(-1))}},
+	type result = responsev1.CheckResourcesResponse_ResultEntry
+	out := string(writeCheckResources(&responsev1.CheckResourcesResponse{Results: []*result{{
+		Resource: &responsev1.CheckResourcesResponse_ResultEntry_Resource{},
+		Outputs: []*enginev1.OutputEntry{{Val: structpb.NewNumberValue(math.NaN())},
+			{Val: structpb.NewNumberValue(math.Inf(-1))},
+		},
 	}}}))
 	if !strings.Contains(out, `"val":"NaN"`) || !strings.Contains(out, `"val":"-Infinity"`) {
 		t.Error(out)
