@@ -36,8 +36,6 @@ var notSwept = []string{
 	"doors/admin",
 	"doors/oidc",
 	"doors/pages",
-	"doors/pdp",
-	"doors/pdp/wire",
 	"e2e",
 	"iam/access",
 	"iam/application",
