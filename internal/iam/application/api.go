@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
@@ -118,13 +119,14 @@ type rotateInput struct {
 
 // Operations are the management operations on applications.
 func Operations() []api.Operation {
-	op := func(method, path, name, action, summary string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Applications", Summary: summary}
+	op := func(method, path, name, action, summary string, description ...string) api.Op {
+		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Applications", Summary: summary, Description: strings.Join(description, " ")}
 	}
-	created := op("POST", "/applications", "create-application", "application.create", "Add an application")
+	created := op("POST", "/applications", "create-application", "application.create", "Create an application")
 	created.Status = 201
-	created.Description = "The answer holds the client_secret, where the application has one, for this one time."
-	listed := op("GET", "/applications", "list-applications", "application.read", "List the applications that you may see")
+	created.Description = "The answer shows the client_secret, if the application has one. It is shown only this once."
+	listed := op("GET", "/applications", "list-applications", "application.read", "List applications",
+		"Only the applications that you may see.")
 	listed.Filtered = true
 	return []api.Operation{
 		api.Read(listed,
@@ -145,17 +147,18 @@ func Operations() []api.Operation {
 			a, shown, err := Create(ctx, tx, in.application())
 			return view(a, shown), err
 		}),
-		api.Write(op("PATCH", "/applications/{id}", "update-application", "application.update", "Change an application"),
+		api.Write(op("PATCH", "/applications/{id}", "update-application", "application.update", "Update an application"),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, in.patch())
 				return view(a, shown), err
 			}),
-		api.Write(op("POST", "/applications/{id}/secret", "rotate-application-secret", "application.update", "Give an application a new secret"),
+		api.Write(op("POST", "/applications/{id}/secret", "rotate-application-secret", "application.update", "Rotate an application's secret"),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *rotateInput) (View, error) {
 				a, shown, err := rotateSecret(ctx, tx, role.Of(req.Rights), in.ID, time.Duration(in.Body.KeepSeconds)*time.Second)
 				return view(a, shown), err
 			}),
-		api.Write(op("DELETE", "/applications/{id}", "delete-application", "application.delete", "Delete an application with all it holds"),
+		api.Write(op("DELETE", "/applications/{id}", "delete-application", "application.delete", "Delete an application",
+			"Ends everything that the application holds."),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				return api.None{}, Delete(ctx, tx, role.Of(req.Rights), in.ID)
 			}),

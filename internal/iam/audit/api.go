@@ -68,7 +68,7 @@ type listInput struct {
 func Operations() []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/audit-events", ID: "list-audit-events", Action: "audit.read",
-			Tag: "Audit", Summary: "List audit events, newest first"},
+			Tag: "Audit", Summary: "List audit events", Description: "Newest first."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *listInput) (page.List[View], error) {
 				f := Filter{Action: in.Action, Outcome: Outcome(in.Outcome), TargetID: in.Target, From: in.From,
 					To: in.To}

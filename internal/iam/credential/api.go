@@ -2,6 +2,7 @@ package credential
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
@@ -77,8 +78,11 @@ type passwordInput struct {
 
 // Operations returns the management operations on users' credentials.
 func Operations(d Deps) []api.Operation {
-	op := func(method, path, name, action, summary string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Credentials", Summary: summary}
+	op := func(method, path, name, action, summary string, description ...string) api.Op {
+		return api.Op{
+			Method: method, Path: path, ID: name, Action: action, Tag: "Credentials",
+			Summary: summary, Description: strings.Join(description, " "),
+		}
 	}
 	manage := func(ctx context.Context, tx *db.Tx, by api.Rights, i id.ID) (user.User, error) {
 		u, err := user.Get(ctx, tx, i)
@@ -89,7 +93,7 @@ func Operations(d Deps) []api.Operation {
 	}
 	return []api.Operation{
 		api.Read(op("GET", "/users/{id}/credentials", "get-credentials", "credential.read",
-			"See which credentials a user has"),
+			"Get a user's credentials"),
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (SummaryView, error) {
 				if _, err := user.Get(ctx, tx, in.ID); err != nil {
 					return SummaryView{}, err
@@ -105,7 +109,8 @@ func Operations(d Deps) []api.Operation {
 				return v, err
 			}),
 		api.WriteAfter(op("PUT", "/users/{id}/password", "set-password", "credential.reset",
-			"Set a user's password and end the user's sessions"),
+			"Set a user's password",
+			"Ends the user's sessions."),
 			func(ctx context.Context, req api.Request, in *passwordInput) (string, error) {
 				phc, err := d.Passwords.Prepare(ctx, req.Caller, in.Body.Password, in.Body.PasswordHash.Reveal())
 				if err == nil && phc == "" {
@@ -132,7 +137,8 @@ func Operations(d Deps) []api.Operation {
 				return api.None{}, d.Reset(ctx, tx, in.ID)
 			}),
 		api.Write(op("DELETE", "/users/{id}/totp", "remove-totp", "credential.reset",
-			"Remove a user's authenticator app and recovery codes, and end the user's sessions"),
+			"Remove a user's authenticator app",
+			"Removes the recovery codes too, and ends the user's sessions."),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				if _, err := manage(ctx, tx, req.Rights, in.ID); err != nil {
 					return api.None{}, err

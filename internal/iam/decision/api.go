@@ -102,8 +102,9 @@ const atOnce = 2
 func Operations(deps Deps) []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/decisions", ID: "list-decisions", Action: "decision.read",
-			Tag: "Decisions", Summary: "List decisions, newest first",
-			Description: "An item is one answer, with the results that the filter matches. A filter without an index " +
+			Tag: "Decisions", Summary: "List decisions",
+			Description: "Newest first. An item is one answer, with the results that the filter matches. " +
+				"A filter without an index " +
 				"searches a bounded number of records for each page. So a page may be short or empty and still " +
 				"have a `next_cursor`: continue with it."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *listInput) (page.List[View], error) {
@@ -133,7 +134,7 @@ func Operations(deps Deps) []api.Operation {
 				"rule and condition with the values it read and their sources."},
 			deps.explain),
 		api.Call(api.Op{Method: "POST", Path: "/policies/draft/replay", ID: "replay-policy-draft",
-			Action: "policy.replay", Tag: "Policy draft", Summary: "Replay the draft over recorded decisions",
+			Action: "policy.replay", Tag: "Policy draft", Summary: "Replay recorded decisions with the draft",
 			AtOnce: atOnce,
 			Description: "Answers the decisions of a period again with the draft and shows the changed answers. It " +
 				"ends when it has read all of them, or after 20 seconds, the given number of records, or 2000 " +
@@ -141,7 +142,8 @@ func Operations(deps Deps) []api.Operation {
 				"this version of the draft, acknowledge its new ALLOWs."},
 			deps.replay),
 		api.Read(api.Op{Method: "GET", Path: "/policies/draft/replay", ID: "get-policy-draft-replay",
-			Action: "policy.replay", Tag: "Policy draft", Summary: "Get the last replay of the draft as it is"},
+			Action: "policy.replay", Tag: "Policy draft", Summary: "Get the draft's last replay",
+			Description: "Of the draft as it is now: a change of the draft makes its replays void."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (Report, error) {
 				version, err := policy.DraftVersion(ctx, tx)
 				if err != nil {
@@ -150,12 +152,12 @@ func Operations(deps Deps) []api.Operation {
 				return lastReplay(ctx, tx, version)
 			}),
 		api.Read(api.Op{Method: "GET", Path: "/decision-settings", ID: "get-decision-settings", Action: "settings.read",
-			Tag: "Decisions", Summary: "Get what is kept of decisions, and how long"},
+			Tag: "Decisions", Summary: "Get the settings of decision records"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (Settings, error) {
 				return ReadSettings(ctx, tx)
 			}),
 		api.Write(api.Op{Method: "PUT", Path: "/decision-settings", ID: "put-decision-settings",
-			Action: "settings.update", Tag: "Decisions", Summary: "Set what is kept of decisions, and how long"},
+			Action: "settings.update", Tag: "Decisions", Summary: "Replace the settings of decision records"},
 			func(_ context.Context, tx *db.Tx, _ api.Request, in *settingsInput) (Settings, error) {
 				return in.Body, WriteSettings(tx, in.Body)
 			}),

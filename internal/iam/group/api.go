@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
@@ -78,12 +79,13 @@ type memberInput struct {
 
 // Operations returns the management operations on groups and their members.
 func Operations(roles Roles) []api.Operation {
-	op := func(method, path, name, action, summary string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Groups", Summary: summary}
+	op := func(method, path, name, action, summary string, description ...string) api.Op {
+		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Groups", Summary: summary, Description: strings.Join(description, " ")}
 	}
-	created := op("POST", "/groups", "create-group", "group.create", "Add a group")
+	created := op("POST", "/groups", "create-group", "group.create", "Create a group")
 	created.Status = 201
-	listed := op("GET", "/groups", "list-groups", "group.read", "List the groups that you may see, in the order they were made")
+	listed := op("GET", "/groups", "list-groups", "group.read", "List groups",
+		"Only the groups that you may see, in the order of their creation.")
 	listed.Filtered = true
 	return []api.Operation{
 		api.Read(listed,
@@ -104,7 +106,7 @@ func Operations(roles Roles) []api.Operation {
 			g, err := Create(ctx, tx, New(in.Body))
 			return view(g), err
 		}),
-		api.Write(op("PATCH", "/groups/{id}", "update-group", "group.update", "Change a group"),
+		api.Write(op("PATCH", "/groups/{id}", "update-group", "group.update", "Update a group"),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 				if in.Body == (patchInput{}).Body {
 					return View{}, fault.New(fault.Invalid, "group.invalid", "The request changes nothing. Give at least one field.")
@@ -112,11 +114,12 @@ func Operations(roles Roles) []api.Operation {
 				g, err := Update(ctx, tx, roles, req.Rights, in.ID, Patch(in.Body))
 				return view(g), err
 			}),
-		api.Write(op("DELETE", "/groups/{id}", "delete-group", "group.delete", "Delete a group; its members stay"),
+		api.Write(op("DELETE", "/groups/{id}", "delete-group", "group.delete", "Delete a group",
+			"Its members stay."),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				return api.None{}, Delete(ctx, tx, roles, req.Rights, in.ID)
 			}),
-		api.Read(op("GET", "/groups/{id}/members", "list-group-members", "group.read", "List who is in a group"),
+		api.Read(op("GET", "/groups/{id}/members", "list-group-members", "group.read", "List the members of a group"),
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *pageInput) (page.List[MemberView], error) {
 				p, err := in.Request()
 				if err != nil {
@@ -125,7 +128,7 @@ func Operations(roles Roles) []api.Operation {
 				l, err := Members(ctx, tx, in.ID, p)
 				return page.Map(l, memberView), err
 			}),
-		api.Write(op("POST", "/groups/{id}/members", "add-group-member", "group.member", "Put a user into a group"),
+		api.Write(op("POST", "/groups/{id}/members", "add-group-member", "group.member", "Add a user to a group"),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *addInput) (api.None, error) {
 				member, err := id.Parse(in.Body.UserID)
 				if err != nil {
@@ -133,11 +136,11 @@ func Operations(roles Roles) []api.Operation {
 				}
 				return api.None{}, AddMember(ctx, tx, roles, req.Rights, in.ID, member)
 			}),
-		api.Write(op("DELETE", "/groups/{id}/members/{user}", "remove-group-member", "group.member", "Take a user out of a group"),
+		api.Write(op("DELETE", "/groups/{id}/members/{user}", "remove-group-member", "group.member", "Remove a user from a group"),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *memberInput) (api.None, error) {
 				return api.None{}, RemoveMember(ctx, tx, roles, req.Rights, in.ID, in.User)
 			}),
-		api.Read(op("GET", "/users/{id}/groups", "list-user-groups", "group.read", "List the groups a user is in"),
+		api.Read(op("GET", "/users/{id}/groups", "list-user-groups", "group.read", "List the groups of a user"),
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *pageInput) (page.List[View], error) {
 				p, err := in.Request()
 				if err != nil {

@@ -184,13 +184,13 @@ const (
 func Operations(deps Deps) []api.Operation {
 	const draftTag, revisionTag = "Policy draft", "Policy revisions"
 	return []api.Operation{
-		api.Call(api.Op{Method: "POST", Path: "/policies/import", ID: "import-policies", Action: "policy.update", Tag: draftTag, Summary: "Make the draft from a directory of policies", Status: 201, Body: maxArchive, AtOnce: compiling,
-			Description: "The body is a zip or tar.gz of an ordinary Cerbos policy directory. It replaces the whole draft. With `publish=true` (which needs the action `policy.publish`) the policies are compiled, their test suites are run and they are published at once; where anything is wrong, the answer is 422 with every error and nothing has been changed."},
+		api.Call(api.Op{Method: "POST", Path: "/policies/import", ID: "import-policies", Action: "policy.update", Tag: draftTag, Summary: "Import policies into the draft", Status: 201, Body: maxArchive, AtOnce: compiling,
+			Description: "The body is a zip or tar.gz of an ordinary Cerbos policy directory. It replaces the whole draft. With `publish=true` (which needs the action `policy.publish`) the policies are compiled, tested and published at once. If anything is wrong, the answer is 422 with every error, and nothing changes."},
 			deps.importArchive),
-		api.Call(api.Op{Method: "GET", Path: "/policies/export", ID: "export-policies", Action: "policy.read", Tag: revisionTag, Summary: "Get a directory of policies as a zip or tar.gz", AtOnce: costly,
-			Description: "An ordinary Cerbos policy directory: `cerbos compile` takes it. The same files always give the same bytes."},
+		api.Call(api.Op{Method: "GET", Path: "/policies/export", ID: "export-policies", Action: "policy.read", Tag: revisionTag, Summary: "Export policies as a zip or tar.gz", AtOnce: costly,
+			Description: "An ordinary Cerbos policy directory: `cerbos compile` takes it. The same files always produce the same bytes."},
 			export),
-		api.Read(api.Op{Method: "GET", Path: "/policies/draft", ID: "get-policy-draft", Action: "policy.read", Tag: draftTag, Summary: "Get the draft and the list of its files"},
+		api.Read(api.Op{Method: "GET", Path: "/policies/draft", ID: "get-policy-draft", Action: "policy.read", Tag: draftTag, Summary: "Get the draft", Description: "With the list of its files."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (DraftView, error) {
 				d, err := getDraft(ctx, tx)
 				if err != nil {
@@ -199,7 +199,8 @@ func Operations(deps Deps) []api.Operation {
 				infos, err := describe(ctx, tx, d)
 				return draftView(d, infos), err
 			}),
-		api.Write(api.Op{Method: "DELETE", Path: "/policies/draft", ID: "discard-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Give up what has been changed since the revision in force"},
+		api.Write(api.Op{Method: "DELETE", Path: "/policies/draft", ID: "discard-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Discard the draft",
+			Description: "Drops every change since the revision in force."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (api.None, error) {
 				return api.None{}, discard(ctx, tx)
 			}),
@@ -215,7 +216,7 @@ func Operations(deps Deps) []api.Operation {
 					return old, now, err
 				})
 			}),
-		api.Read(api.Op{Method: "GET", Path: "/policies/draft/files/{path...}", ID: "get-policy-file", Action: "policy.read", Tag: draftTag, Summary: "Get a file of the draft"},
+		api.Read(api.Op{Method: "GET", Path: "/policies/draft/files/{path...}", ID: "get-policy-file", Action: "policy.read", Tag: draftTag, Summary: "Get a draft file"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *fileInput) (api.File, error) {
 				d, err := getDraft(ctx, tx)
 				if err != nil {
@@ -237,7 +238,7 @@ func Operations(deps Deps) []api.Operation {
 				f.Content = content
 				return f, nil
 			}),
-		api.Call(api.Op{Method: "PUT", Path: "/policies/draft/files/{path...}", ID: "put-policy-file", Action: "policy.update", Tag: draftTag, Summary: "Write a file of the draft", Body: compiler.MaxFile,
+		api.Call(api.Op{Method: "PUT", Path: "/policies/draft/files/{path...}", ID: "put-policy-file", Action: "policy.update", Tag: draftTag, Summary: "Write a draft file", Body: compiler.MaxFile,
 			Description: "The body is the file, as it is. It may be wrong: the draft is checked when it is validated, tested and published."},
 			func(ctx context.Context, d *db.DB, req api.Request, in *putFileInput) (WrittenView, error) {
 				content := slices.Clone(in.RawBody) // huma takes the buffer back
@@ -245,13 +246,13 @@ func Operations(deps Deps) []api.Operation {
 					return putFile(ctx, tx, seen, in.Path, content)
 				})
 			}),
-		api.Call(api.Op{Method: "DELETE", Path: "/policies/draft/files/{path...}", ID: "delete-policy-file", Action: "policy.update", Tag: draftTag, Summary: "Delete a file of the draft"},
+		api.Call(api.Op{Method: "DELETE", Path: "/policies/draft/files/{path...}", ID: "delete-policy-file", Action: "policy.update", Tag: draftTag, Summary: "Delete a draft file"},
 			func(ctx context.Context, d *db.DB, req api.Request, in *deleteFileInput) (WrittenView, error) {
 				return change(ctx, d, req.Caller, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
 					return deleteFile(ctx, tx, seen, in.Path)
 				})
 			}),
-		api.Call(api.Op{Method: "POST", Path: "/policies/draft/validate", ID: "validate-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Check whether the draft compiles", AtOnce: compiling},
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/validate", ID: "validate-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Validate the draft", AtOnce: compiling},
 			func(ctx context.Context, d *db.DB, req api.Request, _ *nothing) (ValidationView, error) {
 				s, err := readState(ctx, d, req.Caller)
 				if err != nil {
@@ -267,8 +268,8 @@ func Operations(deps Deps) []api.Operation {
 				}
 				return v, err
 			}),
-		api.Call(api.Op{Method: "POST", Path: "/policies/draft/test", ID: "test-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Run the test suites of the draft", AtOnce: compiling,
-			Description: "Every `*_test.yaml` of the draft, case by case. Where the policies do not compile, the answer is 422."},
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/test", ID: "test-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Test the draft", AtOnce: compiling,
+			Description: "Every `*_test.yaml` of the draft, case by case. If the policies do not compile, the answer is 422."},
 			func(ctx context.Context, d *db.DB, req api.Request, _ *nothing) (TestView, error) {
 				s, err := readState(ctx, d, req.Caller)
 				if err != nil {
@@ -277,10 +278,11 @@ func Operations(deps Deps) []api.Operation {
 				r, err := compiler.RunSuites(ctx, s.files, s.settings)
 				return TestView{r, s.draft.Version.String()}, refused(err)
 			}),
-		api.Call(api.Op{Method: "POST", Path: "/policies/draft/publish", ID: "publish-policy-draft", Action: "policy.publish", Tag: draftTag, Summary: "Publish the draft as a new revision", Status: 201, AtOnce: compiling,
-			Description: "The draft is compiled and its suites are run; only what passes is published, exactly as it was checked. It is in force on every replica within two seconds. Where anything is wrong, the answer is 422 with every error."},
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/publish", ID: "publish-policy-draft", Action: "policy.publish", Tag: draftTag, Summary: "Publish the draft", Status: 201, AtOnce: compiling,
+			Description: "Compiles the draft, runs its suites and publishes exactly what passed. The revision is in force on every replica within two seconds. If anything is wrong, the answer is 422 with every error."},
 			deps.publishDraft),
-		api.Read(api.Op{Method: "GET", Path: "/policies/revisions", ID: "list-policy-revisions", Action: "policy.read", Tag: revisionTag, Summary: "List revisions, newest first; the first is in force"},
+		api.Read(api.Op{Method: "GET", Path: "/policies/revisions", ID: "list-policy-revisions", Action: "policy.read", Tag: revisionTag, Summary: "List revisions",
+			Description: "Newest first. The first is in force."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.Page) (page.List[RevisionView], error) {
 				r, err := in.Request()
 				if err != nil {
@@ -297,7 +299,7 @@ func Operations(deps Deps) []api.Operation {
 				}
 				return revisionView(r), nil
 			}),
-		api.Call(api.Op{Method: "GET", Path: "/policies/revisions/{n}/diff", ID: "diff-policy-revision", Action: "policy.read", Tag: revisionTag, Summary: "Compare a revision with another", AtOnce: compiling},
+		api.Call(api.Op{Method: "GET", Path: "/policies/revisions/{n}/diff", ID: "diff-policy-revision", Action: "policy.read", Tag: revisionTag, Summary: "Compare two revisions", AtOnce: compiling},
 			func(ctx context.Context, d *db.DB, req api.Request, in *diffInput) (Diff, error) {
 				return compare(ctx, d, req.Caller, func(tx *db.Tx) (old int64, now compiler.Files, err error) {
 					if old = in.Against; old == 0 {
@@ -307,7 +309,8 @@ func Operations(deps Deps) []api.Operation {
 					return old, now, err
 				})
 			}),
-		api.Write(api.Op{Method: "POST", Path: "/policies/revisions/{n}/rollback", ID: "rollback-policies", Action: "policy.publish", Tag: revisionTag, Summary: "Publish an older revision again, as a new one", Status: 201},
+		api.Write(api.Op{Method: "POST", Path: "/policies/revisions/{n}/rollback", ID: "rollback-policies", Action: "policy.publish", Tag: revisionTag, Summary: "Roll back to a revision", Status: 201,
+			Description: "Publishes the older revision again, as a new one."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *rollbackInput) (RevisionView, error) {
 				r, err := Rollback(ctx, tx, in.N, in.Body.Reason)
 				if err != nil {
@@ -320,8 +323,8 @@ func Operations(deps Deps) []api.Operation {
 				s, err := GetSettings(ctx, tx)
 				return settingsView(s), err
 			}),
-		api.Write(api.Op{Method: "PATCH", Path: "/policies/settings", ID: "update-policy-settings", Action: "policy.publish", Tag: "Policy settings", Summary: "Change the settings of the policy engine",
-			Description: "They count at once, for the revision in force."},
+		api.Write(api.Op{Method: "PATCH", Path: "/policies/settings", ID: "update-policy-settings", Action: "policy.publish", Tag: "Policy settings", Summary: "Update the settings of the policy engine",
+			Description: "They apply at once, also to the revision in force."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchSettingsInput) (SettingsView, error) {
 				s, err := UpdateSettings(ctx, tx, in.Body)
 				return settingsView(s), err

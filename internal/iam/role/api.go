@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
@@ -91,13 +92,14 @@ type revokeInput struct {
 // Operations returns the management operations on roles and their grants.
 // application returns a NotFound fault for an application that is not there.
 func Operations(application func(ctx context.Context, tx *db.Tx, application id.ID) error) []api.Operation {
-	op := func(method, path, name, action, summary string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Roles", Summary: summary}
+	op := func(method, path, name, action, summary string, description ...string) api.Op {
+		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Roles", Summary: summary, Description: strings.Join(description, " ")}
 	}
-	create := op("POST", "/roles", "create-role", "role.create", "Define a role")
+	create := op("POST", "/roles", "create-role", "role.create", "Create a role")
 	create.Status = 201
 	ops := []api.Operation{
-		api.Read(op("GET", "/roles", "list-roles", "role.read", "List roles, the built-in ones first"), list),
+		api.Read(op("GET", "/roles", "list-roles", "role.read", "List roles",
+			"The built-in roles come first."), list),
 		api.Read(op("GET", "/roles/{name}", "get-role", "role.read", "Get a role"), func(ctx context.Context, tx *db.Tx, _ api.Request, in *ByName) (View, error) {
 			r, err := Get(ctx, tx, in.Name)
 			return view(r), err
@@ -113,7 +115,7 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 			r, err := Create(ctx, tx, Of(req.Rights), d)
 			return view(r), err
 		}),
-		api.Write(op("PATCH", "/roles/{name}", "update-role", "role.update", "Change a role of the tenant's own"), func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
+		api.Write(op("PATCH", "/roles/{name}", "update-role", "role.update", "Update a custom role"), func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 			p := Patch{Description: in.Body.Description, Limits: in.Body.Limits}
 			if in.Body.Actions != nil {
 				p.Actions = append([]string{}, *in.Body.Actions...)
@@ -126,7 +128,8 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 			r, err := Update(ctx, tx, Of(req.Rights), in.Name, p)
 			return view(r), err
 		}),
-		api.Write(op("DELETE", "/roles/{name}", "delete-role", "role.delete", "Delete a role of the tenant's own, and its grants"), func(ctx context.Context, tx *db.Tx, req api.Request, in *ByName) (api.None, error) {
+		api.Write(op("DELETE", "/roles/{name}", "delete-role", "role.delete", "Delete a custom role",
+			"Its assignments end with it."), func(ctx context.Context, tx *db.Tx, req api.Request, in *ByName) (api.None, error) {
 			return api.None{}, Delete(ctx, tx, Of(req.Rights), in.Name)
 		}),
 	}
@@ -165,7 +168,7 @@ func list(ctx context.Context, tx *db.Tx, _ api.Request, in *api.Page) (page.Lis
 func grants(noun, path string, find func(ctx context.Context, tx *db.Tx, i id.ID) (Subject, error)) []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: path, ID: "list-" + noun + "-roles", Action: "role.read", Tag: "Roles", Summary: "List the roles of a" + article(noun),
-			Description: "There are at most fifty, all on one page."},
+			Description: "At most fifty, all on one page."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (page.List[GrantView], error) {
 				s, err := find(ctx, tx, in.ID)
 				if err != nil {
@@ -174,8 +177,8 @@ func grants(noun, path string, find func(ctx context.Context, tx *db.Tx, i id.ID
 				all, err := GrantsOf(ctx, tx, s)
 				return page.Map(page.List[Grant]{Items: all}, grantView), err
 			}),
-		api.Write(api.Op{Method: "POST", Path: path, ID: "grant-" + noun + "-role", Action: "role.grant", Tag: "Roles", Summary: "Give a role to a" + article(noun),
-			Description: "Giving it again changes when it ends.", Status: 201},
+		api.Write(api.Op{Method: "POST", Path: path, ID: "grant-" + noun + "-role", Action: "role.grant", Tag: "Roles", Summary: "Assign a role to a" + article(noun),
+			Description: "Assigning it again changes its end.", Status: 201},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *grantInput) (GrantView, error) {
 				s, err := find(ctx, tx, in.ID)
 				if err != nil {
@@ -190,7 +193,7 @@ func grants(noun, path string, find func(ctx context.Context, tx *db.Tx, i id.ID
 				}
 				return grantView(g), nil
 			}),
-		api.Write(api.Op{Method: "DELETE", Path: path + "/{role}", ID: "revoke-" + noun + "-role", Action: "role.revoke", Tag: "Roles", Summary: "Take a role from a" + article(noun)},
+		api.Write(api.Op{Method: "DELETE", Path: path + "/{role}", ID: "revoke-" + noun + "-role", Action: "role.revoke", Tag: "Roles", Summary: "Revoke a role from a" + article(noun)},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *revokeInput) (api.None, error) {
 				s, err := find(ctx, tx, in.ID)
 				if err != nil {

@@ -42,7 +42,7 @@ type listInput struct {
 func Operations() []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/sessions", ID: "list-sessions", Action: "session.read", Tag: "Sessions",
-			Summary: "List the living sessions that you may see", Description: "Oldest first.", Filtered: true},
+			Summary: "List active sessions", Description: "Oldest first.", Filtered: true},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *listInput) (page.List[View], error) {
 				r, err := in.Request()
 				if err != nil {
@@ -58,14 +58,14 @@ func Operations() []api.Operation {
 				return page.Map(page.Of(r, all, func(s Session) id.ID { return s.ID }), ViewOf), err
 			}),
 		api.Read(api.Op{Method: "GET", Path: "/sessions/{id}", ID: "get-session", Action: "session.read",
-			Tag: "Sessions", Summary: "Get a living session"},
+			Tag: "Sessions", Summary: "Get an active session"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
 				s, err := Get(ctx, tx, in.ID)
 				return ViewOf(s), err
 			}),
 		api.Write(api.Op{Method: "DELETE", Path: "/sessions/{id}", ID: "revoke-session", Action: "session.revoke",
 			Tag:     "Sessions",
-			Summary: "End a session", Description: "The browser is signed out with its next request."},
+			Summary: "Revoke a session", Description: "The browser is signed out with its next request."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (api.None, error) {
 				return api.None{}, Revoke(ctx, tx, in.ID, "operator")
 			}),

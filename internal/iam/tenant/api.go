@@ -66,11 +66,11 @@ func Operations(d Deps) []api.Operation {
 	op := func(method, path, name, action, summary string) api.Op {
 		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Tenants", Summary: summary, Platform: true}
 	}
-	created := op("POST", "/tenants", "create-tenant", "tenant.create", "Add a tenant")
+	created := op("POST", "/tenants", "create-tenant", "tenant.create", "Create a tenant")
 	created.Status = 201
-	deleted := op("DELETE", "/tenants/{id}", "delete-tenant", "tenant.delete", "Delete a tenant with everything in it")
+	deleted := op("DELETE", "/tenants/{id}", "delete-tenant", "tenant.delete", "Delete a tenant")
 	deleted.Status = 202
-	deleted.Description = "The tenant is not found from now on. Its rows are erased in batches; the platform's audit log says when it is complete. There is no way back."
+	deleted.Description = "The tenant is not found from now on. Its rows are erased in batches, and the platform's audit log says when that is complete. This cannot be undone."
 	own := func(method, name, action, summary string) api.Op {
 		return api.Op{Method: method, Path: "/settings", ID: name, Action: action, Tag: "Settings", Summary: summary}
 	}
@@ -94,7 +94,7 @@ func Operations(d Deps) []api.Operation {
 				})
 			}),
 		api.Call(created, d.create),
-		api.Call(op("PATCH", "/tenants/{id}", "update-tenant", "tenant.update", "Change, suspend or resume a tenant"), d.patch),
+		api.Call(op("PATCH", "/tenants/{id}", "update-tenant", "tenant.update", "Update, suspend or resume a tenant"), d.patch),
 		api.Call(deleted, func(ctx context.Context, database *db.DB, req api.Request, in *api.ByID) (View, error) {
 			return db.SystemWrite(ctx, database, req.Caller, "the platform deletes a tenant", func(st *db.SystemTx) (View, error) {
 				t, err := Delete(ctx, st, d.Queue, req.Caller.Tenant, in.ID)
@@ -106,7 +106,7 @@ func Operations(d Deps) []api.Operation {
 				t, err := Get(ctx, tx)
 				return SettingsView(t.Settings), err
 			}),
-		api.Write(own("PATCH", "update-settings", "settings.update", "Change the tenant's settings"),
+		api.Write(own("PATCH", "update-settings", "settings.update", "Update the tenant's settings"),
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *settingsInput) (SettingsView, error) {
 				t, err := Update(ctx, tx, Patch{Settings: in.Body.Apply})
 				return SettingsView(t.Settings), err

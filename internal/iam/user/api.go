@@ -2,6 +2,7 @@ package user
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
@@ -79,12 +80,13 @@ type patchBody struct {
 
 // Operations returns the management operations on users.
 func Operations(roles Roles, passwords Passwords) []api.Operation {
-	op := func(method, path, name, action, summary string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Users", Summary: summary}
+	op := func(method, path, name, action, summary string, description ...string) api.Op {
+		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Users", Summary: summary, Description: strings.Join(description, " ")}
 	}
-	add := op("POST", "/users", "create-user", "user.create", "Add a user")
+	add := op("POST", "/users", "create-user", "user.create", "Create a user")
 	add.Status = 201
-	listed := op("GET", "/users", "list-users", "user.read", "List the users that you may see, in the order they were made")
+	listed := op("GET", "/users", "list-users", "user.read", "List users",
+		"Only the users that you may see, in the order of their creation.")
 	listed.Filtered = true
 	return []api.Operation{
 		api.Read(listed, func(ctx context.Context, tx *db.Tx, req api.Request, in *listInput) (page.List[View], error) {
@@ -124,7 +126,7 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 			}
 			return view(u), nil
 		}),
-		api.Write(op("PATCH", "/users/{id}", "update-user", "user.update", "Change a user"), func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
+		api.Write(op("PATCH", "/users/{id}", "update-user", "user.update", "Update a user"), func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 			u, err := Get(ctx, tx, in.ID)
 			if err != nil {
 				return View{}, err
@@ -154,7 +156,8 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 			}
 			return view(u), nil
 		}),
-		api.Write(op("DELETE", "/users/{id}", "delete-user", "user.delete", "Delete a user and all that exists only through it"), func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
+		api.Write(op("DELETE", "/users/{id}", "delete-user", "user.delete", "Delete a user",
+			"Deletes everything that exists only through the user, such as credentials and sessions."), func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 			if _, err := Get(ctx, tx, in.ID); err != nil {
 				return api.None{}, err
 			}
