@@ -1,4 +1,4 @@
-// Package internal holds the one test that reads the whole tree: the architecture.
+// Package internal holds the tests that read the whole tree: architecture, tables, words.
 package internal
 
 import (
@@ -25,7 +25,8 @@ var floors = []struct {
 	{dir: "examples"}, // a client of ours, which imports nothing of ours
 	{dir: "migrations"},
 	{dir: "policies"},
-	{dir: "internal/kit", order: []string{"id", "clock", "fault", "caller", "cache", "secret", "db", "batch", "job", "page", "filter", "web", "api", "mail", "config", "jose"}},
+	{dir: "internal/kit", order: []string{"id", "clock", "fault", "caller", "cache", "secret", "db", "batch", "job",
+		"page", "filter", "web", "api", "mail", "config", "jose"}},
 	{dir: "internal/iam", order: []string{
 		"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "session", "signingkey",
 		"grant", "engine", "compiler", "policy", "principal", "decision", "access", "signin",
@@ -43,19 +44,31 @@ var onlyIn = map[string]struct {
 	places []string
 	reason string
 }{
-	"github.com/go-jose/go-jose/v4":      {[]string{"internal/kit/jose"}, "algorithm allow-lists and typ checks live in one place"},
-	"database/sql":                       {[]string{"internal/kit/db"}, "the only way to SQL is a transaction of kit/db"},
-	"github.com/jackc/pgx/v5":            {[]string{"internal/kit/db", "internal/testkit"}, "the only way to SQL is a transaction of kit/db"},
-	"modernc.org/sqlite":                 {[]string{"internal/kit/db"}, "the only way to SQL is a transaction of kit/db"},
-	"github.com/cerbos/cerbos/private":   {[]string{"internal/iam/engine", "internal/iam/compiler"}, "Cerbos promises no stability there, so two packages have to follow it"},
-	"github.com/cerbos/cloud-api":        {[]string{"internal/iam/engine"}, "it configures the engine"},
-	"github.com/cerbos/cerbos-sdk-go":    {[]string{"internal/bench"}, "it measures us as a client of the Cerbos API does"},
-	"github.com/google/cel-go":           {[]string{"internal/iam/engine", "internal/iam/compiler"}, "conditions are the engine's, and the compiler explains them"},
-	"github.com/lestrrat-go/jwx":         {[]string{"internal/iam/engine"}, "it reads the JWTs of auxData exactly as Cerbos does, and nothing else; our own tokens are kit/jose's"},
-	"github.com/cerbos/cerbos/api/genpb": {[]string{"internal/iam/engine", "internal/iam/compiler", "internal/iam/principal", "internal/iam/decision", "internal/iam/signin", "internal/doors/pdp", "internal/doors/admin", "internal/bench", "internal/parity", "internal/testkit"}, "the engine's messages are for those who ask it"},
+	"github.com/go-jose/go-jose/v4": {[]string{"internal/kit/jose"},
+		"algorithm allow-lists and typ checks live in one place"},
+	"database/sql": {[]string{"internal/kit/db"},
+		"the only way to SQL is a transaction of kit/db"},
+	"github.com/jackc/pgx/v5": {[]string{"internal/kit/db", "internal/testkit"},
+		"the only way to SQL is a transaction of kit/db"},
+	"modernc.org/sqlite": {[]string{"internal/kit/db"},
+		"the only way to SQL is a transaction of kit/db"},
+	"github.com/cerbos/cerbos/private": {[]string{"internal/iam/engine", "internal/iam/compiler"},
+		"Cerbos promises no stability there, so two packages have to follow it"},
+	"github.com/cerbos/cloud-api": {[]string{"internal/iam/engine"}, "it configures the engine"},
+	"github.com/cerbos/cerbos-sdk-go": {[]string{"internal/bench"},
+		"it measures us as a client of the Cerbos API does"},
+	"github.com/google/cel-go": {[]string{"internal/iam/engine", "internal/iam/compiler"},
+		"conditions are the engine's, and the compiler explains them"},
+	"github.com/lestrrat-go/jwx": {[]string{"internal/iam/engine"},
+		"it reads the JWTs of auxData exactly as Cerbos does, and nothing else; our own tokens are kit/jose's"},
+	"github.com/cerbos/cerbos/api/genpb": {
+		[]string{"internal/iam/engine", "internal/iam/compiler", "internal/iam/principal", "internal/iam/decision",
+			"internal/iam/signin", "internal/doors/pdp", "internal/doors/admin", "internal/bench", "internal/parity",
+			"internal/testkit"},
+		"the engine's messages are for its callers"},
 }
 
-// makesCallers names who may say on whose behalf a transaction runs.
+// makesCallers lists the packages that may create a caller, with their reason.
 var makesCallers = map[string]string{
 	"internal/kit/web":    "a request's caller",
 	"internal/kit/job":    "a job's caller",
@@ -70,13 +83,15 @@ type source struct {
 	file      *ast.File
 }
 
-func sources(t *testing.T) (out []source) {
+func sources(t *testing.T) []source {
+	var out []source
 	t.Helper()
 	err := filepath.WalkDir("..", func(p string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if e.IsDir() && (strings.HasPrefix(e.Name(), ".") && e.Name() != ".." || e.Name() == "node_modules" || e.Name() == "gatehouse-data") {
+		if e.IsDir() && (strings.HasPrefix(e.Name(), ".") && e.Name() != ".." || e.Name() == "node_modules" ||
+			e.Name() == "gatehouse-data") {
 			return fs.SkipDir
 		}
 		if !strings.HasSuffix(p, ".go") {
@@ -87,7 +102,8 @@ func sources(t *testing.T) (out []source) {
 			return err
 		}
 		rel := filepath.ToSlash(strings.TrimPrefix(p, "../"))
-		out = append(out, source{dir: filepath.ToSlash(filepath.Dir(rel)), path: rel, test: strings.HasSuffix(p, "_test.go"), file: f})
+		out = append(out, source{dir: filepath.ToSlash(filepath.Dir(rel)), path: rel,
+			test: strings.HasSuffix(p, "_test.go"), file: f})
 		return nil
 	})
 	if err != nil {
@@ -96,7 +112,8 @@ func sources(t *testing.T) (out []source) {
 	return out
 }
 
-func imports(f *ast.File) (out []string) {
+func imports(f *ast.File) []string {
+	var out []string
 	for _, i := range f.Imports {
 		p, _ := strconv.Unquote(i.Path.Value)
 		out = append(out, p)
@@ -113,8 +130,8 @@ func trial(dir string) bool {
 
 // place returns the floor of a directory and its rank there. A directory below a package has the
 // package's rank. known is false for a directory without a place.
-func place(dir string) (floor, rank int, known bool) {
-	floor = slices.IndexFunc(floors, func(f struct {
+func place(dir string) (int, int, bool) {
+	floor := slices.IndexFunc(floors, func(f struct {
 		dir   string
 		order []string
 	}) bool {
@@ -128,7 +145,7 @@ func place(dir string) (floor, rank int, known bool) {
 		return floor, 0, true
 	}
 	name, _, _ := strings.Cut(strings.TrimPrefix(dir, f.dir+"/"), "/")
-	rank = slices.Index(f.order, name)
+	rank := slices.Index(f.order, name)
 	return floor, rank, rank >= 0
 }
 
@@ -196,10 +213,12 @@ func TestOneWayToSQLAndToKeys(t *testing.T) {
 		}
 		for _, imp := range imports(s.file) {
 			for lib, rule := range onlyIn {
-				if imp == "database/sql/driver" || imp != lib && !strings.HasPrefix(imp, lib+"/") { // the driver package is interfaces only
+				// database/sql/driver has interfaces only.
+				if imp == "database/sql/driver" || imp != lib && !strings.HasPrefix(imp, lib+"/") {
 					continue
 				}
-				if !slices.ContainsFunc(rule.places, func(p string) bool { return s.dir == p || strings.HasPrefix(s.dir, p+"/") }) {
+				if !slices.ContainsFunc(rule.places,
+					func(p string) bool { return s.dir == p || strings.HasPrefix(s.dir, p+"/") }) {
 					t.Errorf("%s imports %s: only %v may, because %s", s.path, imp, rule.places, rule.reason)
 				}
 			}
@@ -239,7 +258,8 @@ func TestEveryPackageSaysWhatItOwns(t *testing.T) {
 		if !ok {
 			t.Errorf("%s has no package comment that says what it owns", dir)
 		}
-		for _, bad := range []string{"util", "utils", "common", "helper", "helpers", "models", "misc", "manager", "service"} {
+		for _, bad := range []string{"util", "utils", "common", "helper", "helpers", "models", "misc", "manager",
+			"service"} {
 			if filepath.Base(dir) == bad {
 				t.Errorf("%s: a name that says nothing", dir)
 			}
@@ -250,7 +270,8 @@ func TestEveryPackageSaysWhatItOwns(t *testing.T) {
 // Time comes from a transaction or a clock, so that tests can move it. What is
 // listed measures durations for logs and sockets, never a lifetime.
 func TestNobodyReadsTheClockBehindTheClock(t *testing.T) {
-	allowed := []string{"internal/kit/clock", "internal/kit/web", "internal/kit/mail", "internal/testkit", "internal/bench", "internal/e2e", "examples", "cmd"}
+	allowed := []string{"internal/kit/clock", "internal/kit/web", "internal/kit/mail", "internal/testkit",
+		"internal/bench", "internal/e2e", "examples", "cmd"}
 	for _, s := range sources(t) {
 		if s.test || slices.ContainsFunc(allowed, func(p string) bool { return strings.HasPrefix(s.dir, p) }) {
 			continue

@@ -28,12 +28,14 @@ var owners = map[string]string{
 	"applications":     "internal/iam/application",
 	"sessions":         "internal/iam/session",
 	"signing_keys":     "internal/iam/signingkey",
-	"grants":           "internal/iam/grant", "authorization_codes": "internal/iam/grant", "refresh_tokens": "internal/iam/grant",
-	"access_tokens": "internal/iam/grant", "consents": "internal/iam/grant", "used_jtis": "internal/iam/grant",
+	"grants":           "internal/iam/grant", "authorization_codes": "internal/iam/grant",
+	"refresh_tokens": "internal/iam/grant",
+	"access_tokens":  "internal/iam/grant", "consents": "internal/iam/grant", "used_jtis": "internal/iam/grant",
 	"policy_drafts": "internal/iam/policy", "policy_draft_files": "internal/iam/policy",
 	"policy_revisions": "internal/iam/policy", "policy_settings": "internal/iam/policy",
-	"decisions": "internal/iam/decision", "decision_settings": "internal/iam/decision", "policy_replays": "internal/iam/decision",
-	"signin_flows": "internal/iam/signin",
+	"decisions": "internal/iam/decision", "decision_settings": "internal/iam/decision",
+	"policy_replays": "internal/iam/decision",
+	"signin_flows":   "internal/iam/signin",
 }
 
 var statementRE = regexp.MustCompile(`\b(INSERT INTO|UPDATE|DELETE FROM|FROM|JOIN)\s+([a-z_]+)`)
@@ -59,7 +61,8 @@ func TestOnlyItsOwnerWritesATable(t *testing.T) {
 				case m[1] != "FROM" && m[1] != "JOIN":
 					t.Errorf("%s writes %s, which belongs to %s: call a function of that package", s.path, table, owner)
 				case f > floor || f == floor && r > rank:
-					t.Errorf("%s reads %s of %s, which stands later: take the answer as an argument", s.path, table, owner)
+					t.Errorf("%s reads %s of %s, which stands later: take the answer as an argument", s.path, table,
+						owner)
 				}
 			}
 			return true
@@ -78,7 +81,9 @@ func TestEveryTableHasAnOwner(t *testing.T) {
 		t.Fatal("no migrations", err)
 	}
 	tables := map[string]string{}
-	stepRE := regexp.MustCompile(`(?m)^\s*(?:CREATE TABLE (?:IF NOT EXISTS )?([a-z_]+)|DROP TABLE (?:IF EXISTS )?([a-z_]+)|ALTER TABLE ([a-z_]+) RENAME TO ([a-z_]+))`)
+	stepRE := regexp.MustCompile(
+		`(?m)^\s*(?:CREATE TABLE (?:IF NOT EXISTS )?([a-z_]+)|DROP TABLE (?:IF EXISTS )?([a-z_]+)|` +
+			`ALTER TABLE ([a-z_]+) RENAME TO ([a-z_]+))`)
 	slices.Sort(files)
 	for _, file := range files {
 		text, err := os.ReadFile(file)

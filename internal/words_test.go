@@ -63,7 +63,6 @@ var notSwept = []string{
 	"testkit/process",
 	"testkit/smtp",
 	"testkit/world",
-	"internal",
 }
 
 var unswept = flag.Bool("unswept", false, "check the words of packages in notSwept too")
@@ -90,7 +89,8 @@ var phrases = []phrase{
 type phrase struct{ pattern, instead string }
 
 // goodNo are phrases with "is no" that are plain English.
-var goodNo = regexp.MustCompile(`(?i)\b(there (is|are|was|were) no|(is|are|was|were) no (longer|more|less|later|earlier|older|newer))\b`)
+var goodNo = regexp.MustCompile(`(?i)\b(there (is|are|was|were) no|` +
+	`(is|are|was|were) no (longer|more|less|later|earlier|older|newer))\b`)
 
 // TestWords rejects phrases, widths and named results that the house's language rules out.
 // Each package and each Markdown page is a subtest, named by its path without "internal/":
@@ -154,7 +154,8 @@ func files(t *testing.T, root string, suffixes ...string) []string {
 			return err
 		}
 		hidden := strings.HasPrefix(e.Name(), ".") && e.Name() != ".."
-		if e.IsDir() && (hidden || slices.Contains([]string{"node_modules", "gatehouse-data", "tmp", "bin"}, e.Name())) {
+		foreign := []string{"node_modules", "gatehouse-data", "tmp", "bin"}
+		if e.IsDir() && (hidden || slices.Contains(foreign, e.Name())) {
 			return fs.SkipDir
 		}
 		if slices.Contains(suffixes, path.Ext(p)) {
@@ -307,7 +308,8 @@ func checkProse(_ *testing.T, _ string, text []byte) []finding {
 
 func TestWordsFinds(t *testing.T) {
 	page := "# Page\n\nThe caller goes\nby it. There is no flow, and it is no longer one.\n" +
-		"```sh\necho anew\n```\nIt is no flow.\n| " + strings.Repeat("x", proseColumns) + " |\n" + strings.Repeat("x", proseColumns+1)
+		"```sh\necho anew\n```\nIt is no flow.\n| " + strings.Repeat("x", proseColumns) + " |\n" +
+		strings.Repeat("x", proseColumns+1)
 	source := "// Package p asks anew.\npackage p\n\n//lint:ignore X anew\n// as many of them\n// as there are\n" +
 		"func f() (n int) { return 0 }\n\nfunc g() (err error) { defer f(); return nil }\n\n" +
 		"//" + strings.Repeat(" x", commentColumns/2) + "\nvar s = \"" + strings.Repeat(" x", codeColumns/2) + "\"\n"
