@@ -14,8 +14,8 @@ import (
 // grantType is one way to get tokens (RFC 6749 §4). Each has a file of its own.
 type grantType struct {
 	name string // the value of grant_type
-	// redeem checks the parameters of a client that has authenticated, and consumes what they show
-	// in one transaction. It fails with an apiError.
+	// redeem checks the parameters of a client that has authenticated. It consumes the code or token
+	// among them in one transaction, and fails with an apiError if that is refused.
 	redeem func(*Door, *http.Request, *application.Application, params) (issued, error)
 }
 
@@ -34,8 +34,8 @@ func grantTypeNames() []string {
 	return names
 }
 
-// token answers the token endpoint. It authenticates the client before it reads what the client
-// wants to redeem (RFC 6749 §3.2.1).
+// token answers the token endpoint. It authenticates the client before it reads any other parameter
+// (RFC 6749 §3.2.1).
 func (d *Door) token(w http.ResponseWriter, r *http.Request) error {
 	app, p, err := d.authenticate(r)
 	if err != nil {

@@ -20,7 +20,7 @@ type tokenResponse struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int64  `json:"expires_in"`      // seconds
-	Scope        string `json:"scope,omitempty"` // sent even if it is what the client asked for
+	Scope        string `json:"scope,omitempty"` // sent even if it equals the requested one
 	IDToken      string `json:"id_token,omitempty"`
 	RefreshToken string `json:"refresh_token,omitempty"`
 }
@@ -68,7 +68,7 @@ type issued struct {
 	refresh secret.String
 }
 
-// issue issues an access token, and what the ID token of g says about its user.
+// issue issues an access token, and reads the claims about the user of g for the ID token.
 func (m mint) issue(ctx context.Context, tx *db.Tx, g grant.Grant, scopes []string) (issued, error) {
 	i := m.issueAccess(tx, g, scopes)
 	var err error

@@ -26,7 +26,8 @@ type requester struct {
 	base   string // of the tenant, as the request addressed it
 }
 
-// about returns what resolves the principal of a request, given the one that the request asserts.
+// about returns the question that resolves the principal of a request. asserted is the principal in
+// the request.
 func (a *requester) about(asserted *enginev1.Principal) principal.Ask {
 	return principal.Ask{
 		Mode: a.mode, Asserted: asserted, User: a.token.User, Application: a.token.Application,
@@ -51,7 +52,7 @@ func (d *Door) admit(ctx context.Context, c caller.Caller, site web.Site, bearer
 	return a, nil
 }
 
-// admitCall admits a gRPC call. Its token alone says whose it is.
+// admitCall admits a gRPC call. Its token alone selects the tenant.
 func (d *Door) admitCall(ctx context.Context, authorization []string) (context.Context, error) {
 	bearer, ok := access.Bearer(authorization)
 	if !ok {
