@@ -37,7 +37,6 @@ var notSwept = []string{
 	"doors/pages",
 	"e2e",
 	"iam/access",
-	"iam/application",
 	"iam/compiler",
 	"iam/engine",
 	"iam/group",

@@ -120,7 +120,10 @@ type rotateInput struct {
 // Operations are the management operations on applications.
 func Operations() []api.Operation {
 	op := func(method, path, name, action, summary string, description ...string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Applications", Summary: summary, Description: strings.Join(description, " ")}
+		return api.Op{
+			Method: method, Path: path, ID: name, Action: action, Tag: "Applications", Summary: summary,
+			Description: strings.Join(description, " "),
+		}
 	}
 	created := op("POST", "/applications", "create-application", "application.create", "Create an application")
 	created.Status = 201
@@ -147,17 +150,21 @@ func Operations() []api.Operation {
 			a, shown, err := Create(ctx, tx, in.application())
 			return view(a, shown), err
 		}),
-		api.Write(op("PATCH", "/applications/{id}", "update-application", "application.update", "Update an application"),
+		api.Write(op("PATCH", "/applications/{id}", "update-application", "application.update",
+			"Update an application"),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, in.patch())
 				return view(a, shown), err
 			}),
-		api.Write(op("POST", "/applications/{id}/secret", "rotate-application-secret", "application.update", "Rotate an application's secret"),
+		api.Write(op("POST", "/applications/{id}/secret", "rotate-application-secret", "application.update",
+			"Rotate an application's secret"),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *rotateInput) (View, error) {
-				a, shown, err := rotateSecret(ctx, tx, role.Of(req.Rights), in.ID, time.Duration(in.Body.KeepSeconds)*time.Second)
+				keep := time.Duration(in.Body.KeepSeconds) * time.Second
+				a, shown, err := rotateSecret(ctx, tx, role.Of(req.Rights), in.ID, keep)
 				return view(a, shown), err
 			}),
-		api.Write(op("DELETE", "/applications/{id}", "delete-application", "application.delete", "Delete an application",
+		api.Write(op("DELETE", "/applications/{id}", "delete-application", "application.delete",
+			"Delete an application",
 			"Ends everything that the application holds."),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				return api.None{}, Delete(ctx, tx, role.Of(req.Rights), in.ID)
