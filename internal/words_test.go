@@ -49,7 +49,6 @@ var notSwept = []string{
 	"iam/user",
 	"kit/api",
 	"kit/cache",
-	"kit/db",
 	"kit/fault",
 	"kit/filter",
 	"kit/web",

@@ -88,9 +88,8 @@ var (
 // nameKey is the form of a name that is unique in a tenant.
 func nameKey(name string) string { return cases.Fold().String(norm.NFKC.String(name)) }
 
-// check cleans g in place, says everything that is wrong with it, and returns its attributes
-// as they are stored.
-func (g *Group) check() (attributes string, err error) {
+// normalise cleans g in place. It fails with an Invalid fault that names every wrong field.
+func (g *Group) normalise() error {
 	var wrong fault.Fields
 	for _, f := range []struct {
 		field string
@@ -122,7 +121,7 @@ func (g *Group) check() (attributes string, err error) {
 	case bytes.Contains(text, []byte(`\u0000`)):
 		wrong.Add("attributes", "The attributes contain a NUL character.")
 	}
-	return string(text), wrong.Err("group.invalid")
+	return wrong.Err("group.invalid")
 }
 
 // unprintable finds what would let one name look like another, or break a line.

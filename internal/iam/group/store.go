@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,20 +20,10 @@ import (
 
 const columns = `id, name, description, attributes, created_at, updated_at`
 
-func scanGroup(row db.Row) (g Group, err error) {
-	var attributes string
-	if err := row.Scan(&g.ID, &g.Name, &g.Description, &attributes, &g.CreatedAt, &g.UpdatedAt); err != nil {
-		return Group{}, err
-	}
-	if err := json.Unmarshal([]byte(attributes), &g.Attributes); err != nil {
-		return Group{}, fmt.Errorf("attributes of group %s: %w", g.ID, err)
-	}
-	return g, nil
-}
-
-func scanCount(row db.Row) (n int64, err error) {
-	err = row.Scan(&n)
-	return n, err
+func scanGroup(row db.Row) (Group, error) {
+	var g Group
+	err := row.Scan(&g.ID, &g.Name, &g.Description, &g.Attributes, &g.CreatedAt, &g.UpdatedAt)
+	return g, err
 }
 
 func found(g Group, err error) (Group, error) {
@@ -48,11 +39,10 @@ func idOf(g Group) id.ID { return g.ID }
 // field, with ErrNameTaken or with ErrTooMany.
 func Create(ctx context.Context, tx *db.Tx, n New) (Group, error) {
 	g := Group{ID: id.New(), Name: n.Name, Description: n.Description, Attributes: n.Attributes, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
-	attributes, err := g.check()
-	if err != nil {
+	if err := g.normalise(); err != nil {
 		return Group{}, err
 	}
-	count, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM groups WHERE tenant_id = $1`)
+	count, err := db.One(ctx, tx, db.Column[int64], `SELECT count(*) FROM groups WHERE tenant_id = $1`)
 	if err != nil {
 		return Group{}, err
 	}
@@ -60,7 +50,7 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Group, error) {
 		return Group{}, ErrTooMany
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO groups (tenant_id, id, name, name_key, description, attributes, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`, g.ID, g.Name, nameKey(g.Name), g.Description, attributes, g.CreatedAt)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`, g.ID, g.Name, nameKey(g.Name), g.Description, g.Attributes, g.CreatedAt)
 	if db.IsConflict(err, "groups", "name_key") {
 		return Group{}, ErrNameTaken
 	}
@@ -125,26 +115,16 @@ func Update(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id
 	set(&g.Name, p.Name)
 	set(&g.Description, p.Description)
 	set(&g.Attributes, p.Attributes)
-	attributes, err := g.check()
-	if err != nil {
+	if err := g.normalise(); err != nil {
 		return Group{}, err
 	}
-	before, _ := json.Marshal(old.Attributes) // read from JSON
-	var changed []string
-	for _, f := range []struct {
-		name    string
-		differs bool
-	}{{"name", g.Name != old.Name}, {"description", g.Description != old.Description}, {"attributes", string(before) != attributes}} {
-		if f.differs {
-			changed = append(changed, f.name)
-		}
-	}
+	changed := changed(old, g)
 	if len(changed) == 0 {
 		return old, nil
 	}
 	g.UpdatedAt = tx.Now()
 	_, err = tx.Exec(ctx, `UPDATE groups SET name = $3, name_key = $4, description = $5, attributes = $6, updated_at = $7 WHERE tenant_id = $1 AND id = $2`,
-		g.ID, g.Name, nameKey(g.Name), g.Description, attributes, g.UpdatedAt)
+		g.ID, g.Name, nameKey(g.Name), g.Description, g.Attributes, g.UpdatedAt)
 	if db.IsConflict(err, "groups", "name_key") {
 		return Group{}, ErrNameTaken
 	}
@@ -154,6 +134,22 @@ func Update(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id
 	tenant.PrincipalsChanged(tx)
 	audit.Write(tx, audit.Event{Action: "group.update", Target: g.target(), Detail: map[string]any{"changed": changed}})
 	return g, nil
+}
+
+// changed names the fields in which two groups differ. Values stay out of the audit log.
+func changed(a, b Group) []string {
+	var names []string
+	note := func(name string, differs bool) {
+		if differs {
+			names = append(names, name)
+		}
+	}
+	note("name", a.Name != b.Name)
+	note("description", a.Description != b.Description)
+	before, _ := json.Marshal(a.Attributes) // normalise has checked both
+	after, _ := json.Marshal(b.Attributes)
+	note("attributes", !bytes.Equal(before, after))
+	return names
 }
 
 func set[T any](dst, src *T) {
@@ -196,7 +192,7 @@ func AddMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group
 	if err := roles.MayFill(ctx, tx, by, group); err != nil {
 		return err
 	}
-	count, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM group_members WHERE tenant_id = $1 AND user_id = $2 AND group_id <> $3`, member, group)
+	count, err := db.One(ctx, tx, db.Column[int64], `SELECT count(*) FROM group_members WHERE tenant_id = $1 AND user_id = $2 AND group_id <> $3`, member, group)
 	if err != nil {
 		return err
 	}
@@ -252,9 +248,10 @@ func Members(ctx context.Context, tx *db.Tx, group id.ID, p page.Request) (page.
 	if !p.After.IsZero() {
 		query, args = query+` AND m.user_id > $4`, append(args, p.After)
 	}
-	members, err := db.List(ctx, tx, func(row db.Row) (m Member, err error) {
+	members, err := db.List(ctx, tx, func(row db.Row) (Member, error) {
+		var m Member
 		var u user.User
-		err = row.Scan(&m.User, &u.Email, &u.Username, &u.GivenName, &u.FamilyName, &m.Status, &m.AddedAt)
+		err := row.Scan(&m.User, &u.Email, &u.Username, &u.GivenName, &u.FamilyName, &m.Status, &m.AddedAt)
 		m.Login, m.Name = u.Login(), u.Name()
 		return m, err
 	}, query+` ORDER BY m.user_id LIMIT $3`, args...)

@@ -44,8 +44,14 @@ func (f *fixture) try(fn func(ctx context.Context, tx *db.Tx) error) error {
 	return f.Update(f.t.Context(), f.c, func(tx *db.Tx) error { return fn(f.t.Context(), tx) })
 }
 
-func (f *fixture) create(n group.New) (g group.Group, err error) {
-	err = f.try(func(ctx context.Context, tx *db.Tx) (err error) { g, err = group.Create(ctx, tx, n); return err })
+func (f *fixture) create(n group.New) (group.Group, error) {
+	var g group.Group
+	var err error
+	err = f.try(func(ctx context.Context, tx *db.Tx) error {
+		var err error
+		g, err = group.Create(ctx, tx, n)
+		return err
+	})
 	return g, err
 }
 
@@ -58,7 +64,8 @@ func (f *fixture) group(name string) id.ID {
 	return g.ID
 }
 
-func (f *fixture) user(login string) (u id.ID) {
+func (f *fixture) user(login string) id.ID {
+	var u id.ID
 	f.t.Helper()
 	if err := f.try(func(ctx context.Context, tx *db.Tx) error {
 		made, err := user.Create(ctx, tx, user.Profile{Username: login})
@@ -79,7 +86,8 @@ func (f *fixture) remove(g, u id.ID) error {
 }
 
 // events returns the actions of the audit log, sorted: those of one instant have no order.
-func (f *fixture) events(prefix string) (out []string) {
+func (f *fixture) events(prefix string) []string {
+	var out []string
 	f.t.Helper()
 	if err := f.View(f.t.Context(), f.c, func(tx *db.Tx) error {
 		l, err := audit.List(f.t.Context(), tx, audit.Filter{Action: prefix}, page.Request{Limit: page.MaxLimit})
@@ -108,9 +116,10 @@ func TestAGroupsLife(t *testing.T) {
 			t.Fatal(err)
 		}
 		ada := f.user("ada")
-		get := func(c caller.Caller) (g group.Group, err error) {
-			err = f.View(t.Context(), c, func(tx *db.Tx) (err error) { g, err = group.Get(t.Context(), tx, made.ID); return err })
-			return g, err
+		get := func(c caller.Caller) (group.Group, error) {
+			return db.Read(t.Context(), f.DB, c, func(tx *db.Tx) (group.Group, error) {
+				return group.Get(t.Context(), tx, made.ID)
+			})
 		}
 		got, err := get(f.c)
 		want := group.Group{ID: made.ID, Name: "Fin\u00e1nce", Description: "Money", Attributes: map[string]any{"cost_center": 7.0}, CreatedAt: f.Clock.Now(), UpdatedAt: f.Clock.Now()}
@@ -120,8 +129,11 @@ func TestAGroupsLife(t *testing.T) {
 		_, err = f.create(group.New{Name: "FIN\u00c1NCE"})
 		wantErr(t, "the same name in another case", err, group.ErrNameTaken)
 		other := f.group("Sales")
-		change := func(g id.ID, p group.Patch) (out group.Group, err error) {
-			err = f.try(func(ctx context.Context, tx *db.Tx) (err error) {
+		change := func(g id.ID, p group.Patch) (group.Group, error) {
+			var out group.Group
+			var err error
+			err = f.try(func(ctx context.Context, tx *db.Tx) error {
+				var err error
 				out, err = group.Update(ctx, tx, anybody, nil, g, p)
 				return err
 			})
@@ -197,12 +209,17 @@ func TestListsArePaged(t *testing.T) {
 				wantErr(t, "adding", f.add(groups[i], users[0]), nil)
 			}
 		}
-		pages := func(list func(tx *db.Tx, p page.Request) (ids []id.ID, next string, err error)) (all []id.ID) {
+		pages := func(list func(tx *db.Tx, p page.Request) (ids []id.ID, next string, err error)) []id.ID {
+			var all []id.ID
 			p := page.Request{Limit: 2}
 			for n := range 4 {
 				var ids []id.ID
 				var next string
-				if err := f.View(t.Context(), f.c, func(tx *db.Tx) (err error) { ids, next, err = list(tx, p); return err }); err != nil {
+				if err := f.View(t.Context(), f.c, func(tx *db.Tx) error {
+					var err error
+					ids, next, err = list(tx, p)
+					return err
+				}); err != nil {
 					t.Fatal(err)
 				}
 				all = append(all, ids...)
@@ -216,7 +233,8 @@ func TestListsArePaged(t *testing.T) {
 			}
 			return all
 		}
-		members := pages(func(tx *db.Tx, p page.Request) (ids []id.ID, next string, err error) {
+		members := pages(func(tx *db.Tx, p page.Request) ([]id.ID, string, error) {
+			var ids []id.ID
 			l, err := group.Members(t.Context(), tx, groups[0], p)
 			for _, m := range l.Items {
 				if m.Login == "" || m.Status != user.Active || !m.AddedAt.Equal(f.Clock.Now()) {
@@ -230,7 +248,8 @@ func TestListsArePaged(t *testing.T) {
 			t.Errorf("members: %s", diff)
 		}
 		of := func(list func(tx *db.Tx, p page.Request) (page.List[group.Group], error)) []id.ID {
-			return pages(func(tx *db.Tx, p page.Request) (ids []id.ID, next string, err error) {
+			return pages(func(tx *db.Tx, p page.Request) ([]id.ID, string, error) {
+				var ids []id.ID
 				l, err := list(tx, p)
 				for _, g := range l.Items {
 					ids = append(ids, g.ID)

@@ -90,7 +90,7 @@ func (e *Eraser) Run(ctx context.Context, c caller.Caller, payload []byte) error
 
 // marked reports whether the tenant is marked for deletion. Without the mark nothing is erased.
 func marked(ctx context.Context, tx *db.Tx) (bool, error) {
-	rows, err := db.List(ctx, tx, scanNumber, `SELECT 1 FROM tenants WHERE id = $1 AND status = 'deleting'`)
+	rows, err := db.List(ctx, tx, db.Column[int64], `SELECT 1 FROM tenants WHERE id = $1 AND status = 'deleting'`)
 	return len(rows) > 0, err
 }
 

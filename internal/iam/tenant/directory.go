@@ -223,7 +223,7 @@ func (d *Directory) find(ctx context.Context, n name) (holder, error) {
 	return d.names.Get(ctx, id.ID{}, n, func(ctx context.Context) (holder, error) {
 		changes := d.changes.Load()
 		tenant, err := db.SystemRead(ctx, d.db, directory, reason, func(st *db.SystemTx) (id.ID, error) {
-			return db.SystemOne(ctx, st, scanID, query, n.text)
+			return db.SystemOne(ctx, st, db.Column[id.ID], query, n.text)
 		})
 		if missing(err) {
 			err = nil
@@ -266,11 +266,11 @@ func (d *Directory) PollOnce(ctx context.Context) error {
 		changed []id.ID
 	}
 	now, err := db.SystemRead(ctx, d.db, directory, "ask which tenants' configuration has changed", func(st *db.SystemTx) (news, error) {
-		version, err := db.SystemOne(ctx, st, scanNumber, `SELECT version FROM config_clock WHERE id = 1`)
+		version, err := db.SystemOne(ctx, st, db.Column[int64], `SELECT version FROM config_clock WHERE id = 1`)
 		if err != nil || first || version == last {
 			return news{version: version}, err
 		}
-		changed, err := db.SystemList(ctx, st, scanID, `SELECT id FROM tenants WHERE config_version > $1`, last)
+		changed, err := db.SystemList(ctx, st, db.Column[id.ID], `SELECT id FROM tenants WHERE config_version > $1`, last)
 		return news{version, changed}, err
 	})
 	if err != nil {

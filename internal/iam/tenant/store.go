@@ -16,7 +16,9 @@ import (
 
 const columns = `id, slug, name, status, settings, config_version, created_at, updated_at`
 
-func scanTenant(row db.Row) (t Tenant, err error) {
+func scanTenant(row db.Row) (Tenant, error) {
+	var t Tenant
+	var err error
 	var settings string
 	if err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Status, &settings, &t.Version, &t.CreatedAt, &t.UpdatedAt); err != nil {
 		return Tenant{}, err
@@ -25,10 +27,6 @@ func scanTenant(row db.Row) (t Tenant, err error) {
 	t.Settings, err = parseSettings(settings)
 	return t, err
 }
-
-func scanID(row db.Row) (i id.ID, err error)     { return i, row.Scan(&i) }
-func scanText(row db.Row) (s string, err error)  { return s, row.Scan(&s) }
-func scanNumber(row db.Row) (n int64, err error) { return n, row.Scan(&n) }
 
 // within returns c for another tenant than its own.
 func within(c caller.Caller, tenant id.ID) caller.Caller {
@@ -104,7 +102,7 @@ func Get(ctx context.Context, tx *db.Tx) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, err
 	}
-	t.Domains, err = db.List(ctx, tx, scanText, `SELECT domain FROM tenant_domains WHERE tenant_id = $1 ORDER BY domain`)
+	t.Domains, err = db.List(ctx, tx, db.Column[string], `SELECT domain FROM tenant_domains WHERE tenant_id = $1 ORDER BY domain`)
 	return t, err
 }
 
@@ -126,7 +124,11 @@ func List(ctx context.Context, st *db.SystemTx, p page.Request) (page.List[Tenan
 		tenant id.ID
 		domain string
 	}
-	domains, err := db.SystemList(ctx, st, func(row db.Row) (o owned, err error) { return o, row.Scan(&o.tenant, &o.domain) },
+	domains, err := db.SystemList(ctx, st, func(row db.Row) (owned, error) {
+		var o owned
+		err := row.Scan(&o.tenant, &o.domain)
+		return o, err
+	},
 		`SELECT tenant_id, domain FROM tenant_domains WHERE tenant_id >= $1 AND tenant_id <= $2 ORDER BY domain`, l.Items[0].ID, l.Items[len(l.Items)-1].ID)
 	if err != nil {
 		return page.List[Tenant]{}, err

@@ -39,12 +39,10 @@ func platform(t *testing.T, d *testkit.Database) caller.Caller {
 	return caller.Caller{Tenant: p.ID, Actor: caller.Actor{Kind: caller.System, Name: "test"}}
 }
 
-func create(d *testkit.Database, c caller.Caller, n tenant.New) (t tenant.Tenant, err error) {
-	err = d.System(ctx, c, "test", func(st *db.SystemTx) (err error) {
-		t, err = tenant.Create(ctx, st, n)
-		return err
+func create(d *testkit.Database, c caller.Caller, n tenant.New) (tenant.Tenant, error) {
+	return db.SystemWrite(ctx, d.DB, c, "test", func(st *db.SystemTx) (tenant.Tenant, error) {
+		return tenant.Create(ctx, st, n)
 	})
-	return t, err
 }
 
 func must(t *testing.T, d *testkit.Database, c caller.Caller, slug string) (tenant.Tenant, caller.Caller) {
@@ -70,7 +68,11 @@ func TestCreate(t *testing.T) {
 		}
 		acme, c := must(t, d, p, "acme")
 		var got tenant.Tenant
-		if err := d.View(ctx, c, func(tx *db.Tx) (err error) { got, err = tenant.Get(ctx, tx); return err }); err != nil {
+		if err := d.View(ctx, c, func(tx *db.Tx) error {
+			var err error
+			got, err = tenant.Get(ctx, tx)
+			return err
+		}); err != nil {
 			t.Fatal(err)
 		}
 		got.Version = 0
@@ -128,9 +130,10 @@ func TestUpdate(t *testing.T) {
 		p := platform(t, d)
 		_, acme := must(t, d, p, "acme")
 		_, globex := must(t, d, p, "globex")
-		update := func(c caller.Caller, patch tenant.Patch) (x tenant.Tenant, err error) {
-			err = d.Update(ctx, c, func(tx *db.Tx) (err error) { x, err = tenant.Update(ctx, tx, patch); return err })
-			return x, err
+		update := func(c caller.Caller, patch tenant.Patch) (tenant.Tenant, error) {
+			return db.Write(ctx, d.DB, c, func(tx *db.Tx) (tenant.Tenant, error) {
+				return tenant.Update(ctx, tx, patch)
+			})
 		}
 		name := "Acme Ltd"
 		domains := []string{"login.acme.test", "id.acme.test"}
@@ -169,7 +172,11 @@ func TestListPages(t *testing.T) {
 		r := page.Request{Limit: 2}
 		for range 3 {
 			var l page.List[tenant.Tenant]
-			if err := d.SystemView(ctx, p, "test", func(st *db.SystemTx) (err error) { l, err = tenant.List(ctx, st, r); return err }); err != nil {
+			if err := d.SystemView(ctx, p, "test", func(st *db.SystemTx) error {
+				var err error
+				l, err = tenant.List(ctx, st, r)
+				return err
+			}); err != nil {
 				t.Fatal(err)
 			}
 			for _, x := range l.Items {
@@ -374,7 +381,7 @@ func TestDeleteLeavesNothing(t *testing.T) {
 		}
 		if err := d.SystemView(ctx, p, "test", func(st *db.SystemTx) error {
 			for _, q := range []string{`SELECT count(*) FROM tenants WHERE id = $1`, `SELECT count(*) FROM tenant_domains WHERE tenant_id = $1`, `SELECT count(*) FROM job_tenants WHERE tenant_id = $1`} {
-				n, err := db.SystemOne(ctx, st, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) }, q, x.ID)
+				n, err := db.SystemOne(ctx, st, db.Column[int64], q, x.ID)
 				if err != nil || n != 0 {
 					t.Errorf("%s: %d %v", q, n, err)
 				}

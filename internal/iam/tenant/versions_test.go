@@ -176,7 +176,7 @@ func TestAReadUnderWayIsNotJoined(t *testing.T) {
 	}
 	var during time.Time
 	err = one.View(t.Context(), first, func(tx *db.Tx) error {
-		if _, err := db.List(t.Context(), tx, scanNumber, `SELECT 1 FROM tenants WHERE id = $1`); err != nil {
+		if _, err := db.List(t.Context(), tx, db.Column[int64], `SELECT 1 FROM tenants WHERE id = $1`); err != nil {
 			return err
 		}
 		ask(first)

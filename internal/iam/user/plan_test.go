@@ -32,9 +32,11 @@ func TestFindingUsesIndexes(t *testing.T) {
 		"by status":   {`SELECT id FROM users WHERE tenant_id = $1 AND status = $2 ORDER BY id LIMIT 50`, []any{"active"}, "status = "},
 	} {
 		var plan []string
-		err := d.View(t.Context(), c, func(tx *db.Tx) (err error) {
-			plan, err = db.List(t.Context(), tx, func(r db.Row) (line string, err error) {
-				err = r.Scan(&line)
+		err := d.View(t.Context(), c, func(tx *db.Tx) error {
+			var err error
+			plan, err = db.List(t.Context(), tx, func(r db.Row) (string, error) {
+				var line string
+				err := r.Scan(&line)
 				return line, err
 			}, "EXPLAIN "+tc.sql, tc.args...)
 			return err

@@ -48,16 +48,18 @@ func add(t *testing.T, d *testkit.Database, c caller.Caller, how func(context.Co
 	return u
 }
 
-func get(t *testing.T, d *testkit.Database, c caller.Caller, i id.ID) (u user.User, err error) {
+func get(t *testing.T, d *testkit.Database, c caller.Caller, i id.ID) (user.User, error) {
 	t.Helper()
-	err = d.View(t.Context(), c, func(tx *db.Tx) (err error) { u, err = user.Get(t.Context(), tx, i); return err })
-	return u, err
+	return db.Read(t.Context(), d.DB, c, func(tx *db.Tx) (user.User, error) {
+		return user.Get(t.Context(), tx, i)
+	})
 }
 
-func byLogin(t *testing.T, d *testkit.Database, c caller.Caller, login string) (u user.User, err error) {
+func byLogin(t *testing.T, d *testkit.Database, c caller.Caller, login string) (user.User, error) {
 	t.Helper()
-	err = d.View(t.Context(), c, func(tx *db.Tx) (err error) { u, err = user.ByLogin(t.Context(), tx, login); return err })
-	return u, err
+	return db.Read(t.Context(), d.DB, c, func(tx *db.Tx) (user.User, error) {
+		return user.ByLogin(t.Context(), tx, login)
+	})
 }
 
 func TestCreateAndFind(t *testing.T) {
@@ -184,9 +186,14 @@ func TestInvalidUsersSayEverything(t *testing.T) {
 	})
 }
 
-func users(t *testing.T, d *testkit.Database, c caller.Caller, f user.Filter, p page.Request) (l page.List[user.User]) {
+func users(t *testing.T, d *testkit.Database, c caller.Caller, f user.Filter, p page.Request) page.List[user.User] {
+	var l page.List[user.User]
 	t.Helper()
-	if err := d.View(t.Context(), c, func(tx *db.Tx) (err error) { l, err = user.List(t.Context(), tx, filter.All(), f, p); return err }); err != nil {
+	if err := d.View(t.Context(), c, func(tx *db.Tx) error {
+		var err error
+		l, err = user.List(t.Context(), tx, filter.All(), f, p)
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -258,9 +265,11 @@ func TestUpdate(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")
 		ada := create(t, d, c, user.Profile{Email: "ada@example.com", EmailVerified: true, GivenName: "Ada"})
-		edit := func(change func(*user.Profile)) (u user.User) {
+		edit := func(change func(*user.Profile)) user.User {
+			var u user.User
 			t.Helper()
-			if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) (err error) {
+			if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
+				var err error
 				u, err = user.Update(ctx, tx, ada.ID, change)
 				return err
 			}); err != nil {

@@ -31,7 +31,8 @@ func TestOnlyAnAddressIsVerified(t *testing.T) {
 		} {
 			u := create(t, d, c, c2.in)
 			if c2.patch != nil {
-				if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) (err error) {
+				if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
+					var err error
 					u, err = user.Update(ctx, tx, u.ID, c2.patch)
 					return err
 				}); err != nil {

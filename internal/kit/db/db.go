@@ -16,10 +16,9 @@ import (
 
 // Config says which database to open.
 type Config struct {
-	// DSN is a postgres:// URL, or the path of an SQLite file. It serves.
+	// DSN is a postgres:// URL, or the path of an SQLite file, for serving.
 	DSN string
-	// OwnerDSN is the postgres:// URL of the role that owns the tables and
-	// migrates; empty means DSN is used for both.
+	// OwnerDSN is the postgres:// URL of the role that owns the tables and migrates. Empty: DSN.
 	OwnerDSN string
 	// SystemTables names the tables that no tenant owns.
 	SystemTables map[string]string
@@ -27,12 +26,12 @@ type Config struct {
 	SQLite       fs.FS // migrations, sqlite/*.sql
 	Clock        clock.Clock
 	Log          *slog.Logger
-	// MaxConns bounds the Postgres connections of this process; 0 means 20.
+	// MaxConns bounds the Postgres connections of this process. 0: 20.
 	MaxConns int
 }
 
-// IsPostgres reports whether the configured database is Postgres.
-func (c Config) IsPostgres() bool { return isPostgresDSN(c.DSN) }
+// isPostgres reports whether the configured database is Postgres.
+func (c Config) isPostgres() bool { return isPostgresDSN(c.DSN) }
 
 func isPostgresDSN(dsn string) bool {
 	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
@@ -58,16 +57,16 @@ type DB struct {
 	watchers []func(tenant id.ID)
 }
 
-// Watch registers f to be called with the tenant of every committed transaction
-// that said Changed, on the goroutine that committed it.
+// Watch registers f for the tenant of every committed transaction that called Changed. f runs on
+// the goroutine that committed it.
 func (d *DB) Watch(f func(tenant id.ID)) {
 	d.watchMu.Lock()
 	defer d.watchMu.Unlock()
 	d.watchers = append(d.watchers, f)
 }
 
-// Observe calls f with each statement of a tenant's transaction before it runs, on its goroutine. It
-// is for tests that count statements.
+// Observe calls f with each statement of a tenant's transaction before it runs, on its goroutine.
+// Tests count statements with it.
 func (d *DB) Observe(f func(sql string)) { d.gate.observer.Store(&f) }
 
 func (d *DB) changed(tenant id.ID) {
@@ -78,9 +77,8 @@ func (d *DB) changed(tenant id.ID) {
 	}
 }
 
-// Open connects to a migrated database and proves its locks: on Postgres that
-// the serving role can neither bypass row-level security nor own a table, and
-// that every tenant table forces it; it fails otherwise.
+// Open connects to a migrated database and proves its locks. On Postgres it fails if the serving
+// role can bypass row-level security or owns a table, or if a tenant table does not force it.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.System{}
@@ -90,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	}
 	d := &DB{clock: cfg.Clock, log: cfg.Log}
 	var err error
-	if cfg.IsPostgres() {
+	if cfg.isPostgres() {
 		d.engine, d.gate, err = openPostgres(ctx, cfg)
 	} else {
 		d.engine, d.gate, err = openSQLite(ctx, cfg)
@@ -104,36 +102,28 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 // Close waits for running transactions and closes the database.
 func (d *DB) Close() { d.engine.close() }
 
-// Ping asks the database for a sign of life.
+// Ping checks that the database answers.
 func (d *DB) Ping(ctx context.Context) error { return classify(d.engine.ping(ctx)) }
 
-// ServerTime is the database's own clock, to compare ours with; SQLite's is ours.
-func (d *DB) ServerTime(ctx context.Context) (t time.Time, err error) {
+// ServerTime returns the time of the database's clock. SQLite has the clock of this process.
+func (d *DB) ServerTime(ctx context.Context) (time.Time, error) {
+	var t time.Time
 	query := `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 	if d.engine.name() == "sqlite" {
 		query = `SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)`
 	}
-	err = d.engine.view(ctx, func(s session) error {
+	err := d.engine.view(ctx, func(s session) error {
 		return s.query(ctx, id.ID{}, query, nil, func(r Row) error { return r.Scan(&t) })
 	})
-	return t, classify(err)
+	err = classify(err)
+	return t, err
 }
 
-// Name is "postgres" or "sqlite".
+// Name returns "postgres" or "sqlite".
 func (d *DB) Name() string { return d.engine.name() }
 
-// TenantTables returns the names of all tenant tables, sorted by nothing.
-func (d *DB) TenantTables() []string {
-	out := make([]string, 0, len(d.gate.tenantTables))
-	for t := range d.gate.tenantTables {
-		out = append(out, t)
-	}
-	return out
-}
-
-// View runs fn for reading. Each statement is one round trip that carries its own
-// tenant bind; statements see what was committed when each began, so fn must not
-// rely on two of them agreeing.
+// View runs fn for reading. Each statement is one round trip that carries its own tenant bind. A
+// statement sees what was committed when it began, so fn must not rely on two of them agreeing.
 func (d *DB) View(ctx context.Context, c caller.Caller, fn func(tx *Tx) error) error {
 	if c.Tenant.IsZero() {
 		return fmt.Errorf("db: %w: the caller names no tenant", ErrTenancy)
@@ -143,13 +133,12 @@ func (d *DB) View(ctx context.Context, c caller.Caller, fn func(tx *Tx) error) e
 	}))
 }
 
-// Update runs fn in one read-write transaction, committed when fn returns nil
-// and rolled back otherwise. After a serialization failure or a deadlock fn runs
-// again, up to five times, so fn must not change outer variables: a transaction
-// that returns a value is a Write.
+// Update runs fn in one read-write transaction. It commits when fn returns nil and rolls back
+// otherwise. After a serialization failure or a deadlock it runs fn again, up to five times, so fn
+// must not change outer variables. Use Write for a transaction that returns a value.
 //
-// Nothing slow belongs inside: no hashing, no HTTP, no mail, no other transaction
-// (on SQLite a nested one would wait for itself).
+// Nothing slow belongs inside: no hashing, no HTTP, no mail, no other transaction. On SQLite a
+// nested one would wait for itself.
 func (d *DB) Update(ctx context.Context, c caller.Caller, fn func(tx *Tx) error) error {
 	if c.Tenant.IsZero() {
 		return fmt.Errorf("db: %w: the caller names no tenant", ErrTenancy)
@@ -163,10 +152,11 @@ func (d *DB) Update(ctx context.Context, c caller.Caller, fn func(tx *Tx) error)
 	return d.committed(err, after)
 }
 
-// System runs fn in one transaction that may touch the system tables, and tenant
-// tables through For. reason says why no single tenant can do this; it is logged.
+// System runs fn in one transaction that may use the system tables, and tenant tables through For.
+// reason says why no single tenant can do this. It is logged.
 func (d *DB) System(ctx context.Context, c caller.Caller, reason string, fn func(st *SystemTx) error) error {
-	d.log.DebugContext(ctx, "system transaction", "reason", reason, "actor", string(c.Actor.Kind), "request_id", c.RequestID)
+	d.log.DebugContext(ctx, "system transaction", "reason", reason, "actor", string(c.Actor.Kind), "request_id",
+		c.RequestID)
 	var after afterwards
 	err := d.retry(ctx, func(s session) error {
 		after = afterwards{}
@@ -181,12 +171,13 @@ func (d *DB) System(ctx context.Context, c caller.Caller, reason string, fn func
 	return d.committed(err, after)
 }
 
-// SystemView is System for reading: it never waits for writers, and statements see
-// what was committed when each began. For finds nothing to write in it.
+// SystemView is System for reading: it never waits for writers. A statement sees what was committed
+// when it began. A transaction from For cannot write.
 func (d *DB) SystemView(ctx context.Context, c caller.Caller, reason string, fn func(st *SystemTx) error) error {
 	d.log.DebugContext(ctx, "system view", "reason", reason, "actor", string(c.Actor.Kind), "request_id", c.RequestID)
 	return classify(d.engine.view(ctx, func(s session) error {
-		return fn(&SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: new([]*Tx), after: new(afterwards), changed: d.changed, readOnly: true})
+		return fn(&SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: new([]*Tx), after: new(afterwards),
+			changed: d.changed, readOnly: true})
 	}))
 }
 

@@ -14,7 +14,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-const insertJob = `INSERT INTO jobs (tenant_id, id, kind, dedup_key, payload, due_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $6)`
+const insertJob = `INSERT INTO jobs (tenant_id, id, kind, dedup_key, payload, due_at, created_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $6)`
 
 type job struct {
 	ID   id.ID
@@ -22,8 +23,10 @@ type job struct {
 	Due  time.Time
 }
 
-func scanJob(r db.Row) (j job, err error) {
-	return j, r.Scan(&j.ID, &j.Kind, &j.Due)
+func scanJob(r db.Row) (job, error) {
+	var j job
+	err := r.Scan(&j.ID, &j.Kind, &j.Due)
+	return j, err
 }
 
 func TestReadsBackWhatWasWritten(t *testing.T) {
@@ -38,18 +41,23 @@ func TestReadsBackWhatWasWritten(t *testing.T) {
 			tx.LaterCount(&one, `UPDATE jobs SET attempts = 1 WHERE tenant_id = $1 AND id = $2`, jid)
 			n, err := tx.Exec(ctx, insertJob, id.New(), "now", "k", []byte("p"), tx.Now())
 			if n != 1 || one != 1 || none != 0 {
-				t.Errorf("rows = %d, put off %d and %d, want 1, 1 and 0", n, one, none)
+				t.Errorf("rows = %d, deferred %d and %d, want 1, 1 and 0", n, one, none)
 			}
 			// In an order of their own, with one said twice and one that follows the largest.
-			tx.Later(`UPDATE jobs SET kind = $2 || $2, attempts = $3 WHERE tenant_id = $1 AND id = $4 AND dedup_key = $5`, "later", 7, jid, "k")
+			tx.Later(
+				`UPDATE jobs SET kind = $2 || $2, attempts = $3 WHERE tenant_id = $1 AND id = $4 AND dedup_key = $5`,
+				"later", 7, jid, "k")
 			return err
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got job
-		err = d.View(ctx, acme, func(tx *db.Tx) (err error) {
-			got, err = db.One(ctx, tx, scanJob, `SELECT id, kind, due_at FROM jobs WHERE tenant_id = $1 AND id = $2 AND attempts = 7 AND failed_at IS NULL`, jid)
+		err = d.View(ctx, acme, func(tx *db.Tx) error {
+			var err error
+			got, err = db.One(ctx, tx, scanJob,
+				`SELECT id, kind, due_at FROM jobs WHERE tenant_id = $1 AND id = $2 AND attempts = 7
+					AND failed_at IS NULL`, jid)
 			return err
 		})
 		if err != nil {
@@ -73,9 +81,11 @@ func TestFailureRollsBackEverything(t *testing.T) {
 		ctx := context.Background()
 		acme := d.Tenant(t, "acme")
 		boom := errors.New("boom")
-		count := func() (n int64) {
-			_ = d.View(ctx, acme, func(tx *db.Tx) (err error) {
-				n, err = db.One(ctx, tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM jobs WHERE tenant_id = $1`)
+		count := func() int64 {
+			var n int64
+			_ = d.View(ctx, acme, func(tx *db.Tx) error {
+				var err error
+				n, err = db.One(ctx, tx, db.Column[int64], `SELECT count(*) FROM jobs WHERE tenant_id = $1`)
 				return err
 			})
 			return n
@@ -85,7 +95,10 @@ func TestFailureRollsBackEverything(t *testing.T) {
 				_, _ = tx.Exec(ctx, insertJob, id.New(), "a", nil, []byte{}, tx.Now())
 				return boom
 			},
-			"error after later": func(tx *db.Tx) error { tx.Later(insertJob, id.New(), "a", nil, []byte{}, tx.Now()); return boom },
+			"error after later": func(tx *db.Tx) error {
+				tx.Later(insertJob, id.New(), "a", nil, []byte{}, tx.Now())
+				return boom
+			},
 			"later that fails": func(tx *db.Tx) error {
 				i := id.New()
 				tx.Later(insertJob, i, "a", nil, []byte{}, tx.Now())
@@ -176,7 +189,8 @@ func TestTheDatabaseRefusesToReachAround(t *testing.T) {
 			`SELECT j.id, j.kind, j.due_at FROM jobs j JOIN jobs o ON o.tenant_id = $1`,
 		} {
 			var rows []job
-			err := d.View(ctx, acme, func(tx *db.Tx) (err error) {
+			err := d.View(ctx, acme, func(tx *db.Tx) error {
+				var err error
 				rows, err = db.List(ctx, tx, scanJob, sql)
 				return err
 			})
@@ -206,10 +220,12 @@ func TestTheDatabaseRefusesToReachAround(t *testing.T) {
 	})
 }
 
-func countFor(t *testing.T, d *testkit.Database, c caller.Caller, i id.ID) (n int64) {
+func countFor(t *testing.T, d *testkit.Database, c caller.Caller, i id.ID) int64 {
+	var n int64
 	t.Helper()
-	err := d.View(context.Background(), c, func(tx *db.Tx) (err error) {
-		n, err = db.One(context.Background(), tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) },
+	err := d.View(context.Background(), c, func(tx *db.Tx) error {
+		var err error
+		n, err = db.One(context.Background(), tx, db.Column[int64],
 			`SELECT count(*) FROM jobs WHERE tenant_id = $1 AND id = $2`, i)
 		return err
 	})
@@ -219,16 +235,18 @@ func countFor(t *testing.T, d *testkit.Database, c caller.Caller, i id.ID) (n in
 	return n
 }
 
-// What is put off to COMMIT comes after everything else, once, and not at all when the
-// transaction fails.
+// What AtCommit defers comes after everything else, once, and not at all if the transaction fails.
 func TestAtCommitComesLastAndOnce(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		ctx := context.Background()
 		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
-		const count = `UPDATE tenants SET config_version = config_version + 1 + (SELECT count(*) FROM jobs WHERE tenant_id = $1) WHERE id = $1`
-		counted := func(c caller.Caller) (n int64) {
-			if err := d.View(ctx, c, func(tx *db.Tx) (err error) {
-				n, err = db.One(ctx, tx, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) }, `SELECT config_version FROM tenants WHERE id = $1`)
+		const count = `UPDATE tenants SET config_version = config_version + 1 + (SELECT count(*) FROM jobs
+			WHERE tenant_id = $1) WHERE id = $1`
+		counted := func(c caller.Caller) int64 {
+			var n int64
+			if err := d.View(ctx, c, func(tx *db.Tx) error {
+				var err error
+				n, err = db.One(ctx, tx, db.Column[int64], `SELECT config_version FROM tenants WHERE id = $1`)
 				return err
 			}); err != nil {
 				t.Fatal(err)
@@ -250,7 +268,11 @@ func TestAtCommitComesLastAndOnce(t *testing.T) {
 		boom := errors.New("boom")
 		for name, fn := range map[string]func(tx *db.Tx) error{
 			"a failure": func(tx *db.Tx) error { tx.AtCommit(count); return boom },
-			"a refusal": func(tx *db.Tx) error { tx.AtCommit(`DELETE FROM jobs WHERE kind = $1`); tx.AtCommit(count); return nil },
+			"a refusal": func(tx *db.Tx) error {
+				tx.AtCommit(`DELETE FROM jobs WHERE kind = $1`)
+				tx.AtCommit(count)
+				return nil
+			},
 			"an error": func(tx *db.Tx) error {
 				tx.AtCommit(`UPDATE tenants SET slug = NULL WHERE id = $1`)
 				tx.AtCommit(count)
@@ -325,8 +347,9 @@ func TestWritersShareAndDoNotDisturbOneAnother(t *testing.T) {
 		}
 		wg.Wait()
 		var n int
-		err := d.View(ctx, acme, func(tx *db.Tx) (err error) {
-			n, err = db.One(ctx, tx, func(r db.Row) (n int, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM jobs WHERE tenant_id = $1`)
+		err := d.View(ctx, acme, func(tx *db.Tx) error {
+			var err error
+			n, err = db.One(ctx, tx, db.Column[int], `SELECT count(*) FROM jobs WHERE tenant_id = $1`)
 			return err
 		})
 		if err != nil || n != ok {
@@ -335,9 +358,9 @@ func TestWritersShareAndDoNotDisturbOneAnother(t *testing.T) {
 	})
 }
 
-// SQLite answers an interrupted statement by rolling back the whole transaction, in
-// which the group's other writers stand too: whoever goes away is not interrupted.
-func TestWhoGoesAwayDoesNotInterruptTheGroup(t *testing.T) {
+// SQLite answers an interrupted statement by rolling back the whole transaction, that of the
+// group's other writers too. So a caller that goes away is not interrupted.
+func TestACallerThatGoesAwayDoesNotInterruptTheGroup(t *testing.T) {
 	d := testkit.Open(t, testkit.SQLite(t))
 	ctx, acme := t.Context(), d.Tenant(t, "acme")
 	insert := func(row id.ID) error {
@@ -378,7 +401,8 @@ func TestWhoGoesAwayDoesNotInterruptTheGroup(t *testing.T) {
 		_ = d.Update(gone, acme, func(tx *db.Tx) error {
 			time.AfterFunc(10*time.Millisecond, goAway)
 			_, err := tx.Exec(gone, `UPDATE jobs SET attempts = (SELECT count(*) FROM jobs a, jobs b, jobs c
-				WHERE a.tenant_id = $1 AND b.tenant_id = $1 AND c.tenant_id = $1) WHERE tenant_id = $1 AND id = $2`, first)
+				WHERE a.tenant_id = $1 AND b.tenant_id = $1 AND c.tenant_id = $1) WHERE tenant_id = $1 AND id = $2`,
+				first)
 			return err
 		})
 	})

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// gate is the second lock: it reads each statement once, before its first use,
-// and refuses what is not bound to a tenant. It also keeps what it learned.
+// gate is the second lock. It reads each statement once, before its first use, and refuses one that
+// is not bound to a tenant. It caches the verdict.
 type gate struct {
 	tenantTables map[string]bool
 	systemTables map[string]bool
@@ -29,13 +29,14 @@ var (
 	// tenant_id = $1, with or without a qualifier
 	boundRE = regexp.MustCompile(`\btenant_id\s*=\s*\$1\b`)
 	// INSERT INTO t (tenant_id, …) VALUES ($1, …  or  SELECT $1, …
-	insertRE = regexp.MustCompile(`^\s*insert\s+into\s+([a-z_]+)(?:\s+as\s+[a-z_]+)?\s*\(\s*tenant_id\s*,[^)]*\)\s*(?:values\s*\(\s*\$1\b|select\s+\$1\b)`)
-	aliasRE  = regexp.MustCompile(`\b(?:from|join|update|into|,)\s+([a-z_]+)(?:\s+as)?\s+([a-z_]+)\b`)
+	insertRE = regexp.MustCompile(
+		`^\s*insert\s+into\s+([a-z_]+)(?:\s+as\s+[a-z_]+)?\s*\(\s*tenant_id\s*,[^)]*\)\s*(?:values\s*\(\s*\$1\b|select\s+\$1\b)`)
+	aliasRE = regexp.MustCompile(`\b(?:from|join|update|into|,)\s+([a-z_]+)(?:\s+as)?\s+([a-z_]+)\b`)
 	// every further row of a multi-row insert must name the tenant too
 	rowsRE = regexp.MustCompile(`\)\s*,\s*\(\s*([^,)]*)`)
 )
 
-// sqlWords are the keywords that may follow a table's name and are no alias.
+// sqlWords are the keywords that may follow a table's name without being its alias.
 var sqlWords = map[string]bool{
 	"where": true, "set": true, "join": true, "left": true, "inner": true, "on": true, "order": true, "group": true,
 	"limit": true, "using": true, "union": true, "values": true, "select": true, "returning": true, "cross": true,
@@ -53,8 +54,8 @@ func newGate(tenantTables, systemTables []string) *gate {
 	return g
 }
 
-// check returns the verdict on a statement; system is true for statements that
-// run without a tenant.
+// check returns the verdict on a statement. system is true for a statement that runs without a
+// tenant.
 func (g *gate) check(sql string, system bool) (*verdict, error) {
 	key := sql
 	if system {
@@ -74,7 +75,8 @@ func (g *gate) read(sql string, system bool) *verdict {
 		return &verdict{err: fmt.Errorf("db: %w: %s\n%s", ErrTenancy, fmt.Sprintf(format, args...), sql)}
 	}
 	text := strings.ToLower(literalRE.ReplaceAllString(sql, "''"))
-	if strings.Contains(text, "--") || strings.Contains(text, "/*") || strings.Contains(text, ";") || strings.Contains(text, `"`) {
+	if strings.Contains(text, "--") || strings.Contains(text, "/*") || strings.Contains(text, ";") ||
+		strings.Contains(text, `"`) {
 		return refuse("comments, semicolons and quoted names are not accepted")
 	}
 	v := &verdict{tables: map[string]string{}}
@@ -122,14 +124,16 @@ func (g *gate) read(sql string, system bool) *verdict {
 
 var placeholderRE = regexp.MustCompile(`\$([0-9]+)`)
 
-// sqliteText rewrites $n to ?n: SQLite takes $n for a named parameter and binds
-// it by order of appearance, which would write to the wrong columns in silence.
-// Where ? alone gets the number n, the next after the largest so far, it is ?:
-// ?n too counts as a name, and the driver asks for the name of each parameter,
-// which SQLite looks for among all of them. The largest n is how many arguments
-// the statement takes.
-func sqliteText(sql string) (text string, largest int) {
-	text = placeholderRE.ReplaceAllStringFunc(sql, func(p string) string {
+// sqliteText rewrites $n for SQLite and returns the largest n, which is the number of arguments.
+// SQLite takes $n for a named parameter and binds it by order of appearance: that would write to
+// the wrong columns in silence. So $n becomes ?n.
+//
+// It becomes a plain ? if n is the next number after the largest so far, which SQLite gives to ?
+// anyway. ?n counts as a name too, and the driver asks SQLite for the name of each parameter, a
+// search among all of them.
+func sqliteText(sql string) (string, int) {
+	var largest int
+	text := placeholderRE.ReplaceAllStringFunc(sql, func(p string) string {
 		n, _ := strconv.Atoi(p[1:]) // digits; SQLite refuses what does not fit
 		if n == largest+1 {
 			largest = n
@@ -147,9 +151,8 @@ var (
 	subRE  = regexp.MustCompile(`(?i)\)\s*(?:as\s+)?([a-z_]+)`)
 )
 
-// checkPlan is the fourth lock on SQLite: each line of EXPLAIN QUERY PLAN that
-// reaches a tenant table must do so by tenant_id=?. A name it cannot account for
-// is refused: fail closed.
+// checkPlan is the fourth lock on SQLite. Each line of EXPLAIN QUERY PLAN that reaches a tenant
+// table must do so by tenant_id=?. It fails closed: it refuses a name that it cannot explain.
 func (g *gate) checkPlan(sql string, v *verdict, plan []string) error {
 	derived := map[string]bool{"CONSTANT": true, "SUBQUERY": true}
 	for _, re := range []*regexp.Regexp{cteRE, subRE} {

@@ -27,7 +27,8 @@ type reader func(ctx context.Context, c caller.Caller) ([]string, error)
 
 // leaks lets many goroutines write and read as several tenants at once over the
 // same connections, and counts foreign rows.
-func leaks(t *testing.T, d *testkit.Database, slugs map[id.ID]string, callers []caller.Caller, read reader) (foreign, refused int64) {
+func leaks(t *testing.T, d *testkit.Database, slugs map[id.ID]string, callers []caller.Caller, read reader) (int64,
+	int64) {
 	t.Helper()
 	ctx := context.Background()
 	var wg sync.WaitGroup
@@ -81,19 +82,15 @@ func TestNoLeakBetweenTenantsUnderConcurrency(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		locked := func(ctx context.Context, c caller.Caller) (out []string, err error) {
-			err = d.View(ctx, c, func(tx *db.Tx) (err error) {
-				out, err = db.List(ctx, tx, func(r db.Row) (k string, err error) { return k, r.Scan(&k) }, careless)
-				return err
+		locked := func(ctx context.Context, c caller.Caller) ([]string, error) {
+			return db.Read(ctx, d.DB, c, func(tx *db.Tx) ([]string, error) {
+				return db.List(ctx, tx, db.Column[string], careless)
 			})
-			return out, err
 		}
-		careful := func(ctx context.Context, c caller.Caller) (out []string, err error) {
-			err = d.View(ctx, c, func(tx *db.Tx) (err error) {
-				out, err = db.List(ctx, tx, func(r db.Row) (k string, err error) { return k, r.Scan(&k) }, `SELECT kind FROM jobs WHERE tenant_id = $1`)
-				return err
+		careful := func(ctx context.Context, c caller.Caller) ([]string, error) {
+			return db.Read(ctx, d.DB, c, func(tx *db.Tx) ([]string, error) {
+				return db.List(ctx, tx, db.Column[string], `SELECT kind FROM jobs WHERE tenant_id = $1`)
 			})
-			return out, err
 		}
 		foreign, refused := leaks(t, d, slugs, callers, careful)
 		if foreign > 0 || refused > 0 {

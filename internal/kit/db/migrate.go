@@ -16,9 +16,8 @@ import (
 	"github.com/pressly/goose/v3/lock"
 )
 
-// Migrate brings the schema up to date and returns how many steps it took. It
-// runs as the owner of the tables. Replicas that start together wait for one
-// another; a schema that is already current is only looked at.
+// Migrate applies the missing migrations and returns how many it applied. It runs as the owner of
+// the tables. Replicas that start together wait for one another. A current schema is only read.
 func Migrate(ctx context.Context, cfg Config) (int, error) {
 	p, conn, err := provider(cfg)
 	if err != nil {
@@ -39,7 +38,7 @@ func Migrate(ctx context.Context, cfg Config) (int, error) {
 	return len(steps), nil
 }
 
-// Pending reports whether the schema is older than this binary wants.
+// Pending reports whether the schema is older than this binary needs.
 func Pending(ctx context.Context, cfg Config) (bool, error) {
 	p, conn, err := provider(cfg)
 	if err != nil {
@@ -55,7 +54,7 @@ func provider(cfg Config) (*goose.Provider, *sql.DB, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	opts := []goose.ProviderOption{goose.WithSlog(log), goose.WithDisableGlobalRegistry(true)}
-	if !cfg.IsPostgres() {
+	if !cfg.isPostgres() {
 		if err := os.MkdirAll(filepath.Dir(cfg.DSN), 0o700); err != nil {
 			return nil, nil, fmt.Errorf("the data directory cannot be made: %w", err)
 		}
@@ -80,10 +79,12 @@ func provider(cfg Config) (*goose.Provider, *sql.DB, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return newProvider(goose.DialectPostgres, stdlib.OpenDB(*pc), cfg.Postgres, "postgres", append(opts, goose.WithLocker(locker)))
+	return newProvider(goose.DialectPostgres, stdlib.OpenDB(*pc), cfg.Postgres, "postgres",
+		append(opts, goose.WithLocker(locker)))
 }
 
-func newProvider(d goose.Dialect, conn *sql.DB, files fs.FS, dir string, opts []goose.ProviderOption) (*goose.Provider, *sql.DB, error) {
+func newProvider(d goose.Dialect, conn *sql.DB, files fs.FS, dir string, opts []goose.ProviderOption) (*goose.Provider,
+	*sql.DB, error) {
 	sub, err := fs.Sub(files, dir)
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())

@@ -15,8 +15,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// servingRole is the role made by the first migration. With a single DSN every
-// serving connection takes it; with two, the serving login role is a member.
+// servingRole is the role that the first migration creates. With a single DSN every serving
+// connection takes it. With two, the serving login role is a member of it.
 const servingRole = "gatehouse_app"
 
 const bindSQL = `SELECT set_config('app.tenant_id', $1, true)`
@@ -53,12 +53,14 @@ func openPostgres(ctx context.Context, cfg Config) (engine, *gate, error) {
 func provePostgres(ctx context.Context, pool *pgxpool.Pool, cfg Config) (*gate, error) {
 	var role string
 	var bypass bool
-	err := pool.QueryRow(ctx, `SELECT rolname, rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user`).Scan(&role, &bypass)
+	err := pool.QueryRow(ctx,
+		`SELECT rolname, rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user`).Scan(&role, &bypass)
 	if err != nil {
 		return nil, fmt.Errorf("database: connect as the serving role: %w", err)
 	}
 	if bypass {
-		return nil, fmt.Errorf("database: the role %q could bypass row-level security, so it must not serve: give --database a role that is only IN ROLE %s, and this one to --migrate-database", role, servingRole)
+		return nil, fmt.Errorf("database: the role %q could bypass row-level security, so it must not serve: give "+
+			"--database a role that is only IN ROLE %s, and this one to --migrate-database", role, servingRole)
 	}
 	rows, err := pool.Query(ctx, `
 		SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity, pg_has_role(current_user, c.relowner, 'USAGE')
@@ -80,10 +82,12 @@ func provePostgres(ctx context.Context, pool *pgxpool.Pool, cfg Config) (*gate, 
 			continue
 		}
 		if !forced {
-			return nil, fmt.Errorf("database: row-level security is not forced on %s: the schema was changed by hand; restore it before serving", table)
+			return nil, fmt.Errorf("database: row-level security is not forced on %s: the schema was changed by "+
+				"hand; restore it before serving", table)
 		}
 		if owned {
-			return nil, fmt.Errorf("database: the role %q owns %s and so could lift its row-level security: serve with a role that is only IN ROLE %s", role, table, servingRole)
+			return nil, fmt.Errorf("database: the role %q owns %s and so could lift its row-level security: serve "+
+				"with a role that is only IN ROLE %s", role, table, servingRole)
 		}
 		tables = append(tables, table)
 	}
@@ -148,15 +152,15 @@ type deferred struct {
 	args   []any
 }
 
-// batch is what is sent in one round trip.
+// batch is what one round trip sends.
 type batch struct {
 	pgx.Batch
 	counts map[int]*int64 // position → where its row count goes
 }
 
-// pgSession sends as few round trips as it can. Reading: bind and statement in
-// one implicit transaction. Writing: BEGIN and bind ride with the first
-// statement, put-off statements with the next one or with COMMIT.
+// pgSession sends as few round trips as it can. Reading, it sends the bind and the statement in one
+// implicit transaction. Writing, it sends BEGIN and the bind with the first statement, and deferred
+// statements with the next one or with COMMIT.
 type pgSession struct {
 	conn  *pgx.Conn
 	write bool
@@ -169,7 +173,7 @@ func (s *pgSession) later(tenant id.ID, n *int64, sql string, args []any) {
 	s.put = append(s.put, deferred{tenant, n, sql, args})
 }
 
-// bind queues the tenant's bind when the statement needs another one than is bound.
+// bind queues the tenant's bind if the session is bound to another tenant.
 func (s *pgSession) bind(b *batch, tenant id.ID) {
 	if tenant.IsZero() || (s.write && s.bound == tenant) {
 		return
@@ -178,7 +182,7 @@ func (s *pgSession) bind(b *batch, tenant id.ID) {
 	s.bound = tenant
 }
 
-// open queues BEGIN, the statements put off so far and the bind for tenant.
+// open queues BEGIN, the statements deferred so far and the bind for tenant.
 func (s *pgSession) open(tenant id.ID) *batch {
 	b := &batch{}
 	if s.write && !s.begun {
@@ -200,7 +204,7 @@ func (s *pgSession) open(tenant id.ID) *batch {
 	return b
 }
 
-// send runs the batch; last is handed the results of its last statement.
+// send runs the batch and calls last with the results of its last statement.
 func (s *pgSession) send(ctx context.Context, b *batch, last func(pgx.BatchResults) error) (err error) {
 	res := s.conn.SendBatch(ctx, &b.Batch)
 	defer func() {
@@ -220,10 +224,11 @@ func (s *pgSession) send(ctx context.Context, b *batch, last func(pgx.BatchResul
 	return last(res)
 }
 
-func (s *pgSession) exec(ctx context.Context, tenant id.ID, sql string, args []any) (n int64, err error) {
+func (s *pgSession) exec(ctx context.Context, tenant id.ID, sql string, args []any) (int64, error) {
+	var n int64
 	b := s.open(tenant)
 	b.Queue(sql, pgArgs(tenant, args)...)
-	err = s.send(ctx, b, func(res pgx.BatchResults) error {
+	err := s.send(ctx, b, func(res pgx.BatchResults) error {
 		tag, err := res.Exec()
 		n = tag.RowsAffected()
 		return err
@@ -256,7 +261,8 @@ func (s *pgSession) commit(ctx context.Context) error {
 	b := s.open(id.ID{})
 	b.Queue("COMMIT")
 	var tag pgconn.CommandTag
-	err := s.send(ctx, b, func(res pgx.BatchResults) (err error) {
+	err := s.send(ctx, b, func(res pgx.BatchResults) error {
+		var err error
 		tag, err = res.Exec()
 		return err
 	})
@@ -266,8 +272,8 @@ func (s *pgSession) commit(ctx context.Context) error {
 	return err
 }
 
-// rollback ends a failed transaction; a connection that cannot even do that is
-// closed, so that the pool drops it.
+// rollback ends a failed transaction. It closes a connection that cannot do even that, so that the
+// pool drops it.
 func (s *pgSession) rollback(ctx context.Context) {
 	if s.conn.IsClosed() || s.conn.PgConn().TxStatus() == 'I' {
 		return

@@ -32,7 +32,8 @@ func TestWriteReturnsTheValueOfTheCommittedRun(t *testing.T) {
 			},
 			"SystemWrite": func(failures int) ([]int, error) {
 				runs := 0
-				return db.SystemWrite(ctx, d.DB, acme, "test", func(*db.SystemTx) ([]int, error) { runs++; return failed(runs, failures) })
+				return db.SystemWrite(ctx, d.DB, acme, "test",
+					func(*db.SystemTx) ([]int, error) { runs++; return failed(runs, failures) })
 			},
 		} {
 			if got, err := write(0); err != nil || !slices.Equal(got, []int{1}) {

@@ -23,12 +23,14 @@ const (
 		WHERE k.contype = 'p' AND c.relnamespace = current_schema()::regnamespace ORDER BY c.relname, u.place`
 	pgRefs = `SELECT c.relname, r.relname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class r ON r.oid = k.confrelid
 		WHERE k.contype = 'f' AND c.relnamespace = current_schema()::regnamespace`
-	sqliteKeys = `SELECT m.name, i.name FROM sqlite_master m JOIN pragma_table_info(m.name) i WHERE m.type = 'table' AND i.pk > 0 ORDER BY m.name, i.pk`
-	sqliteRefs = `SELECT m.name, f."table" FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f WHERE m.type = 'table'`
+	sqliteKeys = `SELECT m.name, i.name FROM sqlite_master m JOIN pragma_table_info(m.name) i
+		WHERE m.type = 'table' AND i.pk > 0 ORDER BY m.name, i.pk`
+	sqliteRefs = `SELECT m.name, f."table" FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
+		WHERE m.type = 'table'`
 )
 
-// Tables returns the tenant tables in the order in which a tenant's rows can be
-// deleted: whatever references a table comes before it.
+// Tables returns the tenant tables in the order in which a tenant's rows can be deleted: a table
+// comes before those it references.
 func (d *DB) Tables(ctx context.Context) ([]Table, error) {
 	keys, refs := pgKeys, pgRefs
 	if d.engine.name() == "sqlite" {
@@ -98,23 +100,23 @@ func childrenFirst(tables map[string]*Table) ([]Table, error) {
 	return out, nil
 }
 
-// EraseSome deletes up to limit rows of the transaction's tenant from t, a table of
-// Tables, and returns how many it was. Rows that reference them without cascade
-// are an error (IsForeignKey).
+// EraseSome deletes up to limit rows of the transaction's tenant from t, a table of Tables, and
+// returns how many. It fails (IsForeignKey) if other rows reference them without cascade.
 func EraseSome(ctx context.Context, tx *Tx, t Table, limit int) (int64, error) {
 	if len(t.Key) == 0 {
 		return tx.Exec(ctx, `DELETE FROM `+t.Name+` WHERE tenant_id = $1`)
 	}
 	key := strings.Join(t.Key, ", ")
-	return tx.Exec(ctx, `DELETE FROM `+t.Name+` WHERE tenant_id = $1 AND (`+key+`) IN (SELECT `+key+` FROM `+t.Name+` WHERE tenant_id = $1 LIMIT $2)`, limit)
+	return tx.Exec(ctx, `DELETE FROM `+t.Name+` WHERE tenant_id = $1 AND (`+key+`) IN (SELECT `+key+` FROM `+t.Name+
+		` WHERE tenant_id = $1 LIMIT $2)`, limit)
 }
 
-// CountRows returns how many rows each tenant table holds of the caller's tenant.
+// CountRows returns how many rows of the caller's tenant each tenant table has.
 func (d *DB) CountRows(ctx context.Context, c caller.Caller) (map[string]int64, error) {
 	counts := map[string]int64{}
 	err := d.View(ctx, c, func(tx *Tx) error {
 		for name := range d.gate.tenantTables {
-			n, err := One(ctx, tx, func(r Row) (n int64, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM `+name+` WHERE tenant_id = $1`)
+			n, err := One(ctx, tx, Column[int64], `SELECT count(*) FROM `+name+` WHERE tenant_id = $1`)
 			if err != nil {
 				return err
 			}

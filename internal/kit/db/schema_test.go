@@ -50,7 +50,8 @@ func TestPostgresSchemaIsTenantKeyed(t *testing.T) {
 	n := 0
 	for rows.Next() {
 		var x table
-		if err := rows.Scan(&x.name, &x.protected, &x.policy, &x.firstKey, &x.foreignKeys, &x.crossing, &x.referencesTenants, &x.appMayTruncate, &x.grantsOnPartitions); err != nil {
+		if err := rows.Scan(&x.name, &x.protected, &x.policy, &x.firstKey, &x.foreignKeys, &x.crossing,
+			&x.referencesTenants, &x.appMayTruncate, &x.grantsOnPartitions); err != nil {
 			t.Fatal(err)
 		}
 		n++
@@ -61,7 +62,9 @@ func TestPostgresSchemaIsTenantKeyed(t *testing.T) {
 			continue
 		}
 		if !x.protected {
-			t.Errorf("%s: row-level security is not enabled and forced; call gatehouse_protect, or list it in migrations.SystemTables with a reason", x.name)
+			t.Errorf(
+				"%s: row-level security is not enabled and forced; call gatehouse_protect, or list it in "+
+					"migrations.SystemTables with a reason", x.name)
 		}
 		if x.policy != "(tenant_id = (current_setting('app.tenant_id'::text))::uuid)" {
 			t.Errorf("%s: permissive policies are %q", x.name, x.policy)
@@ -70,13 +73,15 @@ func TestPostgresSchemaIsTenantKeyed(t *testing.T) {
 			t.Errorf("%s: its primary key begins with %q, not tenant_id", x.name, x.firstKey)
 		}
 		if x.crossing > 0 {
-			t.Errorf("%s: %d foreign keys do not begin with tenant_id, so they could reach into another tenant", x.name, x.crossing)
+			t.Errorf("%s: %d foreign keys do not begin with tenant_id, so they could reach into another tenant", x.name,
+				x.crossing)
 		}
 		if !x.referencesTenants {
 			t.Errorf("%s: no plain foreign key to tenants, so a deleted tenant could leave rows", x.name)
 		}
 		if x.grantsOnPartitions > 0 {
-			t.Errorf("%s: the serving role may read %d partitions directly, past the policy", x.name, x.grantsOnPartitions)
+			t.Errorf("%s: the serving role may read %d partitions directly, past the policy", x.name,
+				x.grantsOnPartitions)
 		}
 	}
 	if err := rows.Err(); err != nil || n < 5 {
@@ -96,7 +101,8 @@ func TestSQLiteSchemaIsTenantKeyedAndTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = pg.Close(ctx) }()
-	rows, err := lite.Query(`SELECT m.name, group_concat(c.name, ',' ORDER BY c.name), coalesce(min(CASE WHEN c.pk = 1 THEN c.name END), '')
+	rows, err := lite.Query(
+		`SELECT m.name, group_concat(c.name, ',' ORDER BY c.name), coalesce(min(CASE WHEN c.pk = 1 THEN c.name END), '')
 		FROM sqlite_schema m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' GROUP BY m.name`)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +122,9 @@ func TestSQLiteSchemaIsTenantKeyedAndTheSame(t *testing.T) {
 			continue
 		}
 		var other string
-		err := pg.QueryRow(ctx, `SELECT coalesce(string_agg(attname, ',' ORDER BY attname COLLATE "C"), '') FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped`, name).Scan(&other)
+		err := pg.QueryRow(ctx,
+			`SELECT coalesce(string_agg(attname, ',' ORDER BY attname COLLATE "C"), '') FROM pg_attribute
+			WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped`, name).Scan(&other)
 		if err != nil || other != columns {
 			t.Errorf("%s differs:\nsqlite   %s\npostgres %s (%v)", name, columns, other, err)
 		}
@@ -127,7 +135,8 @@ func TestSQLiteSchemaIsTenantKeyedAndTheSame(t *testing.T) {
 }
 
 func TestMigrationsComeInPairsAndGoForward(t *testing.T) {
-	names := func(f fs.FS, dir string) (out []string) {
+	names := func(f fs.FS, dir string) []string {
+		var out []string
 		entries, err := fs.ReadDir(f, dir)
 		if err != nil {
 			t.Fatal(err)

@@ -19,10 +19,10 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// sqlite is one writer goroutine with group commit and a pool of readers.
+// sqlite is one writer goroutine with group commit, and a pool of readers.
 //
-// Every COMMIT waits for the disk (synchronous=FULL); writers that arrive while
-// it waits share the next one, each in a savepoint of its own.
+// Every COMMIT waits for the disk (synchronous=FULL). Writers that arrive meanwhile share the next
+// one, each in a savepoint of its own.
 type sqlite struct {
 	reads  *sql.DB
 	writes *sql.DB
@@ -48,7 +48,8 @@ const groupLimit = 64
 
 func sqliteDSN(path string, params ...string) string {
 	q := url.Values{}
-	for _, p := range append([]string{"busy_timeout(10000)", "foreign_keys(1)", "journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)"}, params...) {
+	for _, p := range append([]string{"busy_timeout(10000)", "foreign_keys(1)", "journal_mode(WAL)",
+		"synchronous(FULL)", "temp_store(MEMORY)"}, params...) {
 		q.Add("_pragma", p)
 	}
 	q.Set("_txlock", "immediate")
@@ -71,7 +72,8 @@ func openSQLite(ctx context.Context, cfg Config) (engine, *gate, error) {
 	readers := max(4, 2*runtime.GOMAXPROCS(0))
 	reads.SetMaxOpenConns(readers)
 	reads.SetMaxIdleConns(readers)
-	l := &sqlite{reads: reads, writes: writes, queue: make(chan *write, 4*groupLimit), quit: make(chan struct{}), done: make(chan struct{})}
+	l := &sqlite{reads: reads, writes: writes, queue: make(chan *write, 4*groupLimit), quit: make(chan struct{}),
+		done: make(chan struct{})}
 	if err := l.prepare(ctx, cfg); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("database: %w", err), reads.Close(), writes.Close())
 	}
@@ -79,14 +81,16 @@ func openSQLite(ctx context.Context, cfg Config) (engine, *gate, error) {
 	return l, l.gate, nil
 }
 
-// prepare reads the schema and puts the write triggers on the writer's connection.
-// They are temporary: only a connection of this package, bound to a tenant, can
-// have them, and a table added by a migration gets its own without being named.
+// prepare reads the schema and creates the write triggers on the writer's connection. They are
+// temporary: only a connection of this package, bound to a tenant, has them. A table that a
+// migration adds gets its triggers without being named.
 func (l *sqlite) prepare(ctx context.Context, cfg Config) (err error) {
 	if l.conn, err = l.writes.Conn(ctx); err != nil {
 		return err
 	}
-	rows, err := l.conn.QueryContext(ctx, `SELECT m.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c ON c.name = 'tenant_id' WHERE m.type = 'table'`)
+	rows, err := l.conn.QueryContext(ctx,
+		`SELECT m.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c ON c.name = 'tenant_id'
+			WHERE m.type = 'table'`)
 	if err != nil {
 		return err
 	}
@@ -112,7 +116,8 @@ func (l *sqlite) prepare(ctx context.Context, cfg Config) (err error) {
 	var ddl strings.Builder
 	ddl.WriteString("CREATE TEMP TABLE bound (tenant_id BLOB); INSERT INTO temp.bound VALUES (NULL);")
 	for _, t := range tables {
-		for _, ev := range []struct{ event, row string }{{"INSERT", "NEW"}, {"UPDATE", "NEW"}, {"UPDATE", "OLD"}, {"DELETE", "OLD"}} {
+		for _, ev := range []struct{ event, row string }{{"INSERT", "NEW"}, {"UPDATE", "NEW"}, {"UPDATE", "OLD"},
+			{"DELETE", "OLD"}} {
 			fmt.Fprintf(&ddl, `CREATE TEMP TRIGGER bound_%[1]s_%[2]s_%[3]s BEFORE %[2]s ON main.%[1]s
 				WHEN %[3]s.tenant_id IS NOT (SELECT tenant_id FROM temp.bound)
 				BEGIN SELECT RAISE(ABORT, 'row of another tenant than the bound one'); END;`, t, ev.event, ev.row)
@@ -178,8 +183,8 @@ func (l *sqlite) run() {
 	}
 }
 
-// group runs first and whatever else is waiting in one transaction, and answers
-// all of them after its COMMIT.
+// group runs first and all other waiting writes in one transaction, and answers them after its
+// COMMIT.
 func (l *sqlite) group(s *liteSession, first *write) {
 	bg := context.Background()
 	group := []*write{first}
@@ -214,7 +219,7 @@ func (l *sqlite) group(s *liteSession, first *write) {
 	}
 }
 
-// one runs a single write in its savepoint; its failure leaves the group alone.
+// one runs a single write in its savepoint. Its failure leaves the others of the group alone.
 func (l *sqlite) one(s *liteSession, w *write) {
 	bg := context.Background()
 	if w.err = w.ctx.Err(); w.err != nil {
@@ -249,7 +254,7 @@ type liteSession struct {
 	conn   *sql.Conn
 	stmts  map[string]*sql.Stmt
 	bound  id.ID
-	failed error // the first error of a put-off statement
+	failed error // the first error of a deferred statement
 }
 
 // later runs the statement at once: there is no round trip to save.
@@ -264,7 +269,7 @@ func (s *liteSession) later(tenant id.ID, n *int64, sql string, args []any) {
 	}
 }
 
-// statement prepares a statement once and proves its plan, lock four of storage.
+// statement prepares a statement once and proves its plan, the fourth lock.
 func (s *liteSession) statement(ctx context.Context, tenant id.ID, text string) (*sql.Stmt, error) {
 	if s.failed != nil {
 		return nil, s.failed
@@ -301,7 +306,8 @@ func (s *liteSession) statement(ctx context.Context, tenant id.ID, text string) 
 	return st, nil
 }
 
-func (l *sqlite) provePlan(ctx context.Context, query func(context.Context, string, ...any) (*sql.Rows, error), text string) error {
+func (l *sqlite) provePlan(ctx context.Context, query func(context.Context, string, ...any) (*sql.Rows, error),
+	text string) error {
 	v, err := l.gate.check(text, false)
 	if err != nil {
 		return err
@@ -327,7 +333,7 @@ func (l *sqlite) provePlan(ctx context.Context, query func(context.Context, stri
 	return l.gate.checkPlan(text, v, plan)
 }
 
-// bind tells the write triggers which tenant the following statements belong to.
+// bind tells the write triggers which tenant the next statements belong to.
 func (s *liteSession) bind(ctx context.Context, tenant id.ID) error {
 	if s.conn == nil || tenant.IsZero() || s.bound == tenant {
 		return nil
@@ -347,8 +353,8 @@ func (s *liteSession) bind(ctx context.Context, tenant id.ID) error {
 	return nil
 }
 
-// uninterrupted keeps a caller who goes away from interrupting the writer: SQLite
-// answers an interrupt by rolling back the whole transaction, the neighbours' too.
+// uninterrupted keeps a caller that goes away from interrupting the writer. SQLite answers an
+// interrupt by rolling back the whole transaction, that of the other writes too.
 func (s *liteSession) uninterrupted(ctx context.Context) context.Context {
 	if s.conn == nil {
 		return ctx

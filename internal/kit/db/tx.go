@@ -11,19 +11,19 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// session is one database transaction (or, for reads, one connection) of either
-// database. It is used by one goroutine.
+// session is one database transaction, or one connection for reads, of either database. One
+// goroutine uses it.
 type session interface {
 	// exec runs a statement and returns how many rows it changed.
 	exec(ctx context.Context, tenant id.ID, sql string, args []any) (int64, error)
-	// query runs a statement and hands each row to each.
+	// query runs a statement and calls each with each row.
 	query(ctx context.Context, tenant id.ID, sql string, args []any, each func(Row) error) error
-	// later puts a statement off until the next one or COMMIT; its row count goes to n, unless that is nil.
+	// later defers a statement until the next one or COMMIT. n, unless nil, receives its row count.
 	later(tenant id.ID, n *int64, sql string, args []any)
 }
 
-// Tx is a transaction bound to one tenant. It is used by one goroutine and is
-// dead once the function it was given to returns.
+// Tx is a transaction bound to one tenant. One goroutine uses it, until the function that was
+// called with it returns.
 type Tx struct {
 	s       session
 	gate    *gate
@@ -31,22 +31,22 @@ type Tx struct {
 	now     time.Time
 	write   bool
 	pending error       // the first refusal of a Later, reported at commit
-	last    []string    // what AtCommit put off
+	last    []string    // what AtCommit deferred
 	after   *afterwards // once the transaction has been committed
 	changed func(tenant id.ID)
 }
 
-// Caller returns on whose behalf the transaction runs.
+// Caller returns the caller on whose behalf the transaction runs.
 func (tx *Tx) Caller() caller.Caller { return tx.caller }
 
-// Tenant returns the tenant the transaction is bound to.
+// Tenant returns the tenant that the transaction is bound to.
 func (tx *Tx) Tenant() id.ID { return tx.caller.Tenant }
 
-// Now returns the transaction's one reading of the clock: UTC, microseconds.
+// Now returns the transaction's one reading of the clock, in UTC and microseconds.
 func (tx *Tx) Now() time.Time { return tx.now }
 
-// Exec runs a statement and returns how many rows it changed. $1 is the tenant;
-// args start at $2.
+// Exec runs a statement and returns how many rows it changed. $1 is the tenant, and args start at
+// $2.
 func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (int64, error) {
 	if err := tx.admit(sql, true); err != nil {
 		return 0, err
@@ -55,13 +55,13 @@ func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (int64, error) 
 	return n, classify(err)
 }
 
-// Later puts a write off: it is sent together with the next statement or with
-// COMMIT, in program order, and so costs no round trip of its own. Its row count
-// is lost and its error is the next statement's or the transaction's.
+// Later defers a write: it is sent with the next statement or with COMMIT, in program order, and so
+// costs no round trip. Its row count is lost. Its error is the next statement's or the
+// transaction's.
 func (tx *Tx) Later(sql string, args ...any) { tx.LaterCount(nil, sql, args...) }
 
-// LaterCount is Later for a write that decides something: once the next statement has been
-// answered, n says how many rows were changed.
+// LaterCount is Later for a write that decides something. Once the next statement has been
+// answered, n is the number of changed rows.
 func (tx *Tx) LaterCount(n *int64, sql string, args ...any) {
 	if err := tx.admit(sql, true); err != nil {
 		if tx.pending == nil {
@@ -72,18 +72,18 @@ func (tx *Tx) LaterCount(n *int64, sql string, args ...any) {
 	tx.s.later(tx.caller.Tenant, n, sql, args)
 }
 
-// AtCommit puts a write off until right before COMMIT: it is sent with it, after
-// everything else, and once, however often it is said. What all transactions of a
-// tenant write (a counter) is written this way: its row is then locked for the
-// shortest time, and last, so that no two transactions can wait for one another.
-// The statement has no arguments but $1, the tenant.
+// AtCommit defers a write until right before COMMIT. It is sent with COMMIT, after everything else,
+// and once, however often it is deferred. sql has no arguments but $1, the tenant.
+//
+// Use it for a row that all transactions of a tenant write, such as a counter. Its lock lasts the
+// shortest time and comes last, so that no two transactions wait for each other.
 func (tx *Tx) AtCommit(sql string) {
 	if !slices.Contains(tx.last, sql) {
 		tx.last = append(tx.last, sql)
 	}
 }
 
-// finish sends what AtCommit put off, unless the transaction has failed.
+// finish sends what AtCommit deferred, unless the transaction has failed.
 func (tx *Tx) finish(err error) error {
 	if err != nil {
 		return errors.Join(err, tx.pending)
@@ -94,17 +94,16 @@ func (tx *Tx) finish(err error) error {
 	return tx.pending
 }
 
-// AfterCommit registers f to run once the transaction has been committed, on the
-// goroutine that opened it: dropping cached copies, waking a worker. f is not
-// called when the transaction is rolled back.
+// AfterCommit registers f to run once the transaction has been committed, on the goroutine that
+// opened it: to drop copies or wake a worker. A rollback does not call f.
 func (tx *Tx) AfterCommit(f func()) { tx.after.funcs = append(tx.after.funcs, f) }
 
-// Settle keeps back the answer of the committed transaction for a time, as long as somebody else may go by what was true
-// before: who is told of the change is told when everybody goes by it. Of several times the longest counts.
+// Settle delays Update's return after the commit, so that no replica still uses the old state when
+// the caller learns of the change. The longest of several times counts.
 func (tx *Tx) Settle(d time.Duration) { tx.after.settle = max(tx.after.settle, d) }
 
-// Changed says that the transaction changes something of its tenant that is kept
-// in caches: once it has been committed, the functions given to Watch are called.
+// Changed marks the transaction as one that changes something which caches keep of its tenant.
+// After the commit the functions of Watch are called.
 func (tx *Tx) Changed() {
 	tenant := tx.caller.Tenant
 	tx.AfterCommit(func() { tx.changed(tenant) })
@@ -125,7 +124,8 @@ func (tx *Tx) admit(sql string, write bool) error {
 func One[T any](ctx context.Context, tx *Tx, scan func(Row) (T, error), sql string, args ...any) (T, error) {
 	var out T
 	found := false
-	err := tx.each(ctx, sql, args, func(r Row) (err error) {
+	err := tx.each(ctx, sql, args, func(r Row) error {
+		var err error
 		if found {
 			return fmt.Errorf("db: One found more than one row\n%s", sql)
 		}
@@ -146,7 +146,7 @@ func Column[T any](row Row) (T, error) {
 	return v, err
 }
 
-// List returns every row of a query; the statement's LIMIT bounds it. $1 is the tenant.
+// List returns every row of a query. The statement's LIMIT bounds it. $1 is the tenant.
 func List[T any](ctx context.Context, tx *Tx, scan func(Row) (T, error), sql string, args ...any) ([]T, error) {
 	out := []T{}
 	err := tx.each(ctx, sql, args, func(r Row) error {
@@ -166,8 +166,8 @@ func (tx *Tx) each(ctx context.Context, sql string, args []any, each func(Row) e
 	return classify(tx.s.query(ctx, tx.caller.Tenant, sql, args, each))
 }
 
-// SystemTx is a write transaction over the system tables, for work that no single
-// tenant can do. It cannot touch a tenant table except through For.
+// SystemTx is a transaction over the system tables, for work that no single tenant can do. It
+// reaches a tenant table only through For.
 type SystemTx struct {
 	s      session
 	gate   *gate
@@ -180,7 +180,7 @@ type SystemTx struct {
 	readOnly bool
 }
 
-// For binds the same database transaction to a tenant. The caller stays who it is.
+// For binds the same database transaction to a tenant, with the same actor.
 func (st *SystemTx) For(tenant id.ID) *Tx {
 	c := st.caller
 	c.Tenant = tenant
@@ -192,10 +192,7 @@ func (st *SystemTx) For(tenant id.ID) *Tx {
 // Now returns the transaction's one reading of the clock.
 func (st *SystemTx) Now() time.Time { return st.now }
 
-// Caller returns on whose behalf the transaction runs.
-func (st *SystemTx) Caller() caller.Caller { return st.caller }
-
-// Exec runs a statement on system tables; args start at $1.
+// Exec runs a statement on system tables. args start at $1.
 func (st *SystemTx) Exec(ctx context.Context, sql string, args ...any) (int64, error) {
 	if st.readOnly {
 		return 0, fmt.Errorf("db: a SystemView may not write\n%s", sql)
@@ -207,8 +204,9 @@ func (st *SystemTx) Exec(ctx context.Context, sql string, args ...any) (int64, e
 	return n, classify(err)
 }
 
-// SystemOne is One for a SystemTx; args start at $1.
-func SystemOne[T any](ctx context.Context, st *SystemTx, scan func(Row) (T, error), sql string, args ...any) (T, error) {
+// SystemOne is One for a SystemTx. args start at $1.
+func SystemOne[T any](ctx context.Context, st *SystemTx, scan func(Row) (T, error), sql string, args ...any) (T,
+	error) {
 	rows, err := SystemList(ctx, st, scan, sql, args...)
 	var zero T
 	switch {
@@ -222,8 +220,9 @@ func SystemOne[T any](ctx context.Context, st *SystemTx, scan func(Row) (T, erro
 	return rows[0], nil
 }
 
-// SystemList is List for a SystemTx; args start at $1.
-func SystemList[T any](ctx context.Context, st *SystemTx, scan func(Row) (T, error), sql string, args ...any) ([]T, error) {
+// SystemList is List for a SystemTx. args start at $1.
+func SystemList[T any](ctx context.Context, st *SystemTx, scan func(Row) (T, error), sql string, args ...any) ([]T,
+	error) {
 	if _, err := st.gate.check(sql, true); err != nil {
 		return nil, err
 	}

@@ -12,13 +12,13 @@ import (
 )
 
 // Row is one result row. Scan accepts pointers to id.ID, time.Time, bool, integers, string (and
-// types made of them), []byte, and map[string]any for an object that is stored as JSON text. Only
-// id.ID and time.Time accept NULL, as their zero value.
+// types of these), []byte, and map[string]any for an object that is stored as JSON text. Only id.ID
+// and time.Time accept NULL, as their zero value.
 type Row interface {
 	Scan(dest ...any) error
 }
 
-// pgArgs returns the statement's arguments as Postgres takes them: times as microseconds since
+// pgArgs returns a statement's arguments as Postgres accepts them: times as microseconds since
 // 1970, zero times and ids as NULL, objects as JSON text.
 func pgArgs(tenant id.ID, args []any) []any {
 	out := make([]any, 0, len(args)+1)
@@ -40,7 +40,7 @@ func pgArgs(tenant id.ID, args []any) []any {
 	return out
 }
 
-// sqliteArgs is pgArgs for SQLite; ids are 16-byte blobs.
+// sqliteArgs is pgArgs for SQLite. An id is a blob of 16 bytes.
 func sqliteArgs(tenant id.ID, args []any) []any {
 	out := make([]any, 0, len(args)+1)
 	if !tenant.IsZero() {
@@ -65,7 +65,7 @@ func sqliteArgs(tenant id.ID, args []any) []any {
 	return out
 }
 
-// scanner adapts a driver's row: times and ids are converted on the way.
+// scanner adapts a driver's row: it converts times, ids and objects.
 type scanner struct {
 	scan func(dest ...any) error
 }
@@ -137,8 +137,8 @@ func (u *uuidDest) ScanUUID(v pgtype.UUID) error {
 // Scan implements sql.Scanner.
 func (u *uuidDest) Scan(src any) error { return (*id.ID)(u).Scan(src) }
 
-// jsonText returns an object as JSON text. What is not JSON becomes its error, which every driver
-// refuses as an argument.
+// jsonText returns an object as JSON text. For an object that is not JSON it returns the error,
+// which every driver refuses as an argument.
 func jsonText(v map[string]any) any {
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -27,7 +27,8 @@ func TestWatchHearsOfCommitsOnly(t *testing.T) {
 				return nil
 			})
 		}
-		if err := d.System(ctx, acme, "test", func(st *db.SystemTx) error { st.For(globex.Tenant).Changed(); return nil }); err != nil {
+		if err := d.System(ctx, acme, "test",
+			func(st *db.SystemTx) error { st.For(globex.Tenant).Changed(); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff([]id.ID{acme.Tenant, globex.Tenant}, heard); diff != "" {
