@@ -48,7 +48,6 @@ var notSwept = []string{
 	"iam/tenant",
 	"iam/user",
 	"kit/api",
-	"kit/cache",
 	"kit/fault",
 	"kit/filter",
 	"kit/web",

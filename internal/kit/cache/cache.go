@@ -25,7 +25,7 @@ type Options[V any] struct {
 }
 
 // Cache maps a tenant and a key to a copy. It is safe for concurrent use. The caller must not
-// change a copy. What no tenant owns has the zero tenant.
+// change a copy. A copy that belongs to no tenant has the zero tenant.
 type Cache[K comparable, V any] struct {
 	options Options[V]
 
@@ -43,7 +43,8 @@ type place[K comparable] struct {
 	key    K
 }
 
-// kept is a copy. It counts for one version: of the tenant's drops, or the one that GetAt names.
+// kept is a copy. It counts for one version: the number of its tenant's drops, or the one that
+// GetAt names.
 type kept[V any] struct {
 	value   V
 	version int64
@@ -74,23 +75,26 @@ func New[K comparable, V any](o Options[V]) *Cache[K, V] {
 }
 
 // Get returns the copy, and loads it if there is no valid one. load must not depend on its caller:
-// its result answers other callers too, and its context outlives this one. load may run on another
-// goroutine. Get fails as load does, with ctx.Err(), or at the load's limit with an Unavailable fault.
+// its result answers other callers too, its context outlives this one, and it runs on another
+// goroutine. Get fails as load does, with ctx.Err(), or at the load's limit with an Unavailable
+// fault.
 func (c *Cache[K, V]) Get(ctx context.Context, tenant id.ID, key K, load func(context.Context) (V, error)) (V, error) {
 	c.mu.Lock()
 	return c.get(ctx, place[K]{tenant, key}, c.drops[tenant]+c.all, load)
 }
 
-// GetAt is Get for a tenant whose changes are counted elsewhere: a copy counts for the version at
+// GetAt is Get for a tenant whose changes are counted elsewhere. A copy counts for the version at
 // which it was loaded, and load reads that version or a later one. Drop has no effect on it. Use
 // either GetAt or Get on one cache.
-func (c *Cache[K, V]) GetAt(ctx context.Context, tenant id.ID, key K, version int64, load func(context.Context) (V, error)) (V, error) {
+func (c *Cache[K, V]) GetAt(ctx context.Context, tenant id.ID, key K, version int64,
+	load func(context.Context) (V, error)) (V, error) {
 	c.mu.Lock()
 	return c.get(ctx, place[K]{tenant, key}, version, load)
 }
 
 // get is called with the lock held, and releases it.
-func (c *Cache[K, V]) get(ctx context.Context, p place[K], version int64, fn func(context.Context) (V, error)) (V, error) {
+func (c *Cache[K, V]) get(ctx context.Context, p place[K], version int64, fn func(context.Context) (V, error)) (V,
+	error) {
 	for {
 		if e, ok := c.copies.Get(p); ok && e.version == version && c.options.Valid(e.value) {
 			c.mu.Unlock()
@@ -123,8 +127,8 @@ func (c *Cache[K, V]) Lookup(tenant id.ID, key K) (V, bool) {
 	return e.value, true
 }
 
-// Put keeps a value that follows from its key alone, such as a parsed text. Use Get for a value that
-// is read from elsewhere: it may have changed between the reading and Put.
+// Put keeps a value that follows from its key alone, such as a parsed text. Use Get for a value
+// that is read from elsewhere: it may have changed between the reading and Put.
 func (c *Cache[K, V]) Put(tenant id.ID, key K, v V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,7 +146,7 @@ func (c *Cache[K, V]) Last(tenant id.ID, key K) (V, bool) {
 	return none, false
 }
 
-// Forget removes one copy. A load that is under way is not kept.
+// Forget removes one copy. The result of a load that is under way is not kept.
 func (c *Cache[K, V]) Forget(tenant id.ID, key K) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -150,8 +154,8 @@ func (c *Cache[K, V]) Forget(tenant id.ID, key K) {
 	delete(c.loads, place[K]{tenant, key})
 }
 
-// Drop makes every copy of a tenant invalid. The zero id drops every tenant's copies: for when
-// changes may have been missed.
+// Drop makes every copy of a tenant invalid. The zero id drops every tenant's copies, for a replica
+// that may have missed changes.
 func (c *Cache[K, V]) Drop(tenant id.ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,7 +21,8 @@ func counter() (func(context.Context) (int, error), *atomic.Int64) {
 	return func(context.Context) (int, error) { return int(n.Add(1)), nil }, &n
 }
 
-func get[K comparable, V any](t *testing.T, c *Cache[K, V], tenant id.ID, key K, load func(context.Context) (V, error)) V {
+func get[K comparable, V any](t *testing.T, c *Cache[K, V], tenant id.ID, key K,
+	load func(context.Context) (V, error)) V {
 	t.Helper()
 	v, err := c.Get(background, tenant, key, load)
 	if err != nil {
@@ -34,7 +35,8 @@ func TestACopyCountsUntilItsTenantIsDropped(t *testing.T) {
 	c := New[string, int](Options[int]{Max: 10})
 	a, b := id.New(), id.New()
 	load, _ := counter()
-	if first, again, other := get(t, c, a, "k", load), get(t, c, a, "k", load), get(t, c, b, "k", load); first != 1 || again != 1 || other != 2 {
+	if first, again, other := get(t, c, a, "k", load), get(t, c, a, "k", load), get(t, c, b, "k", load); first != 1 ||
+		again != 1 || other != 2 {
 		t.Error("a copy was not kept, or shared between tenants")
 	}
 	c.Drop(a)
@@ -63,7 +65,8 @@ func TestWhatWasLoadedDuringADropDoesNotCount(t *testing.T) {
 		tenant := id.New()
 		release := make(chan struct{})
 		go func() {
-			v, err := c.Get(background, tenant, "k", func(context.Context) (string, error) { <-release; return "old", nil })
+			v, err := c.Get(background, tenant, "k",
+				func(context.Context) (string, error) { <-release; return "old", nil })
 			if v != "old" || err != nil {
 				t.Errorf("the caller of the old load got %q, %v", v, err)
 			}
@@ -122,7 +125,8 @@ func TestCallersWatchTheirOwnDeadline(t *testing.T) {
 			wg.Go(func() {
 				ctx, cancel := context.WithTimeout(background, own)
 				defer cancel()
-				_, err := c.Get(ctx, tenant, "k", func(ctx context.Context) (int, error) { time.Sleep(4 * time.Second); return 7, ctx.Err() })
+				_, err := c.Get(ctx, tenant, "k",
+					func(ctx context.Context) (int, error) { time.Sleep(4 * time.Second); return 7, ctx.Err() })
 				if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took != own {
 					t.Errorf("a caller with %s waited %s: %v", own, took, err)
 				}
@@ -177,11 +181,13 @@ func TestAPanicReachesEveryCaller(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				defer func() {
-					if p, _ := recover().(string); !strings.Contains(p, "boom") || !strings.Contains(p, "cache_test.go") {
+					if p, _ := recover().(string); !strings.Contains(p, "boom") ||
+						!strings.Contains(p, "cache_test.go") {
 						t.Errorf("recovered %q, want the panic with its stack", p)
 					}
 				}()
-				_, err := c.Get(background, tenant, "k", func(context.Context) (int, error) { time.Sleep(time.Second); panic("boom") })
+				_, err := c.Get(background, tenant, "k",
+					func(context.Context) (int, error) { time.Sleep(time.Second); panic("boom") })
 				t.Errorf("no panic: %v", err)
 			})
 		}
@@ -218,7 +224,8 @@ func TestTheLeastRecentlyUsedMakeRoom(t *testing.T) {
 
 func TestACopyThatNoLongerCountsIsLoadedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := New[string, time.Time](Options[time.Time]{Max: 10, Valid: func(end time.Time) bool { return time.Now().Before(end) }})
+		c := New[string, time.Time](Options[time.Time]{Max: 10,
+			Valid: func(end time.Time) bool { return time.Now().Before(end) }})
 		tenant := id.New()
 		load := func(context.Context) (time.Time, error) {
 			end := time.Now().Add(time.Minute)
@@ -235,7 +242,12 @@ func TestACopyThatNoLongerCountsIsLoadedAgain(t *testing.T) {
 			t.Error("a copy was used after its end")
 		}
 		// A caller joins a load whose result no longer counts when it is ready.
-		short := func(context.Context) (time.Time, error) { end := time.Now(); time.Sleep(time.Second); return end, nil }
+		short := func(context.Context) (time.Time, error) {
+			end := time.Now()
+			time.Sleep(time.Second)
+			return end,
+				nil
+		}
 		go func() { _, _ = c.Get(background, tenant, "short", short) }()
 		synctest.Wait()
 		if end := get(t, c, tenant, "short", load); !time.Now().Before(end) {
@@ -248,7 +260,8 @@ func TestGetAtLoadsOncePerVersion(t *testing.T) {
 	c := New[string, int](Options[int]{Max: 10})
 	tenant := id.New()
 	load, _ := counter()
-	for i, step := range []struct{ version, want int }{{5, 1}, {5, 1}, {6, 2}, {6, 2}, {4, 3}} { // 4: the database was restored
+	for i, step := range []struct{ version, want int }{{5, 1}, {5, 1}, {6, 2}, {6, 2}, {4, 3}} {
+		// 4: the database was restored
 		if v, err := c.GetAt(background, tenant, "k", int64(step.version), load); v != step.want || err != nil {
 			t.Errorf("step %d: %d, %v; want %d", i, v, err, step.want)
 		}

@@ -24,9 +24,10 @@ type load[V any] struct {
 
 // begin starts a load. It is called with the lock held.
 //
-// The load runs on a goroutine of its own, so that the caller who began it watches its own
-// deadline as all others do. It keeps the values of that caller's context, and not its end.
-func (c *Cache[K, V]) begin(ctx context.Context, p place[K], version int64, fn func(context.Context) (V, error)) *load[V] {
+// The load runs on a goroutine of its own, so that the caller that began it watches its own
+// deadline as all others do. It keeps the values of that caller's context, but not its end.
+func (c *Cache[K, V]) begin(ctx context.Context, p place[K], version int64,
+	fn func(context.Context) (V, error)) *load[V] {
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.LoadLimit)
 	l := &load[V]{version: version, limit: limit, done: make(chan struct{})}
 	c.loads[p] = l
@@ -38,7 +39,7 @@ func (c *Cache[K, V]) begin(ctx context.Context, p place[K], version int64, fn f
 	return l
 }
 
-// run calls fn and keeps its panic for the callers: on this goroutine it would end the process.
+// run calls fn and keeps its panic for the callers. On this goroutine it would end the process.
 func (l *load[V]) run(fn func(context.Context) (V, error)) {
 	l.err = errors.New("cache: the load ended its goroutine")
 	defer func() {
@@ -49,7 +50,7 @@ func (l *load[V]) run(fn func(context.Context) (V, error)) {
 	l.value, l.err = fn(l.limit)
 }
 
-// end keeps what was loaded, unless the copy was forgotten or another load was begun meanwhile.
+// end keeps what was loaded, unless the copy was forgotten or another load began meanwhile.
 func (c *Cache[K, V]) end(p place[K], l *load[V]) {
 	c.mu.Lock()
 	if c.loads[p] == l {
@@ -62,7 +63,7 @@ func (c *Cache[K, V]) end(p place[K], l *load[V]) {
 	close(l.done)
 }
 
-// wait returns what is loaded, or fails at the end of ctx or at the load's limit. A context makes
+// wait returns what is loaded, or fails at the end of ctx or at the load's limit. A context creates
 // its timer when it is asked for its end, so wait asks only if it has to.
 func (l *load[V]) wait(ctx context.Context) (V, error) {
 	select {
