@@ -278,8 +278,11 @@ func namedResults(fset *token.FileSet, f *ast.FuncType, body *ast.BlockStmt) []f
 	return []finding{{fset.Position(f.Results.Pos()).Line, "named results without a defer"}}
 }
 
-// checkProse checks a Markdown page. Code blocks are exempt, and tables and links have any width.
-func checkProse(_ *testing.T, _ string, text []byte) []finding {
+var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`) // to a file
+
+// checkProse checks a Markdown page, and that the files it links to exist. Code blocks are exempt,
+// and tables and links have any width.
+func checkProse(_ *testing.T, name string, text []byte) []finding {
 	var out []finding
 	lines := strings.Split(string(bytes.TrimSuffix(text, []byte("\n"))), "\n")
 	fence := ""
@@ -299,6 +302,11 @@ func checkProse(_ *testing.T, _ string, text []byte) []finding {
 		if n := columns(line); n > proseColumns && !strings.HasPrefix(trimmed, "|") && !strings.Contains(line, "://") {
 			out = append(out, finding{i + 1, fmt.Sprintf("a line of %d columns, over %d", n, proseColumns)})
 		}
+		for _, l := range link.FindAllStringSubmatch(line, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(name), l[1])); err != nil {
+				out = append(out, finding{i + 1, "a link to a file that does not exist: " + l[1]})
+			}
+		}
 	}
 	return append(out, findPhrases(strings.Join(lines, "\n"), 1)...)
 }
@@ -306,7 +314,8 @@ func checkProse(_ *testing.T, _ string, text []byte) []finding {
 func TestWordsFinds(t *testing.T) {
 	page := "# Page\n\nThe caller goes\nby it. There is no flow, and it is no longer one.\n" +
 		"```sh\necho anew\n```\nIt is no flow.\n| " + strings.Repeat("x", proseColumns) + " |\n" +
-		strings.Repeat("x", proseColumns+1)
+		strings.Repeat("x", proseColumns+1) +
+		"\n[a](words_test.go) [b](#c) [d](https://e) [f](none.go#g)\n"
 	source := "// Package p asks anew.\npackage p\n\n//lint:ignore X anew\n// as many of them\n// as there are\n" +
 		"func f() (n int) { return 0 }\n\nfunc g() (err error) { defer f(); return nil }\n\n" +
 		"//" + strings.Repeat(" x", commentColumns/2) + "\nvar s = \"" + strings.Repeat(" x", codeColumns/2) + "\"\n"
@@ -314,7 +323,7 @@ func TestWordsFinds(t *testing.T) {
 		got  []finding
 		want []int
 	}{
-		"page":   {checkProse(t, "p.md", []byte(page)), []int{3, 8, 10}},
+		"page":   {checkProse(t, "p.md", []byte(page)), []int{3, 8, 10, 11}},
 		"source": {checkGo(t, "p.go", []byte(source)), []int{1, 5, 7, 11, 12}},
 	} {
 		var got []int
