@@ -47,7 +47,8 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) error {
 	}
 	i := slices.IndexFunc(grantTypes, func(g grantType) bool { return g.name == name })
 	if i < 0 {
-		return badRequest(codeUnsupportedGrant, "grant_type must be one of: "+strings.Join(grantTypeNames(), ", ")+".")
+		return badRequest(codeUnsupportedGrant,
+			"grant_type must be one of: "+strings.Join(grantTypeNames(), ", ")+".")
 	}
 	got, err := grantTypes[i].redeem(d, r, app, p)
 	if err != nil {
