@@ -26,10 +26,11 @@ func TestRegister(t *testing.T) {
 		h.person("old@acme.example")
 		g, other := h.guest(), h.guest()
 		fresh := g.Fill(g.Open("/register"), registration("ada@acme.example")...)
-		says(t, fresh, 200, "We sent a message to ada@acme.example")
+		says(t, fresh, 200, "We sent an email to ada@acme.example")
 		link := h.linkIn(h.Work(), "ada@acme.example")
 		taken := other.Fill(other.Open("/register"), registration("old@acme.example")...)
-		if a, b := strings.ReplaceAll(taken.Text(), "old@", "ada@"), fresh.Text(); a != b || taken.Status != fresh.Status {
+		if a, b := strings.ReplaceAll(taken.Text(), "old@", "ada@"), fresh.Text(); a != b ||
+			taken.Status != fresh.Status {
 			t.Errorf("a taken address is told apart:\n%s\n%s", a, b)
 		}
 		sent := h.Work()
@@ -40,19 +41,22 @@ func TestRegister(t *testing.T) {
 		if g.session() != nil {
 			t.Fatal("signed in without confirming")
 		}
-		says(t, h.guest().SignIn("ada@acme.example"), 200, "Check your mail")
+		says(t, h.guest().SignIn("ada@acme.example"), 200, "Check your email")
 
 		// Opening the link confirms nothing; in another browser the password is asked.
 		elsewhere := h.guest()
 		says(t, elsewhere.Open(link), 200, "Confirm your address")
 		ask := elsewhere.Open(link)
-		says(t, elsewhere.Fill(ask, "password", "something else entirely"), 422, "This is not the password of this account.")
+		says(t, elsewhere.Fill(ask, "password", "something else entirely"), 422,
+			"That isn't the password of this account.")
 		says(t, elsewhere.Fill(ask), 422, "Enter your password.")
 		// Nor does a flow of that browser's own stand in for the password.
 		own := strings.TrimPrefix(elsewhere.Open("/forgotten").Path, "/forgotten")
 		token, _, _ := strings.Cut(link, "&")
-		says(t, elsewhere.Open(token+"&"+own[1:]), 200, "The one you chose when you registered.")
-		says(t, elsewhere.Post("/confirm", url.Values{"token": {strings.TrimPrefix(token, "/confirm?token=")}, "flow": {own[len("?flow="):]}}), 422, "Enter your password.")
+		says(t, elsewhere.Open(token+"&"+own[1:]), 200, "The password you chose when you registered.")
+		says(t, elsewhere.Post("/confirm",
+			url.Values{"token": {strings.TrimPrefix(token, "/confirm?token=")}, "flow": {own[len("?flow="):]}}), 422,
+			"Enter your password.")
 		if elsewhere.session() != nil {
 			t.Fatal("a link alone signs in")
 		}
@@ -62,15 +66,18 @@ func TestRegister(t *testing.T) {
 			t.Error("the password is asked again where it was just chosen")
 		}
 		says(t, g.Fill(ask), 200, "Hello, Ada")
-		says(t, elsewhere.Open(link), 404, "This link does not work any more")
+		says(t, elsewhere.Open(link), 404, "This link no longer works")
 
 		bad := h.guest()
 		form := bad.Open("/register")
-		a := bad.Fill(form, "email", "nonsense", "given_name", strings.Repeat("x", 200), "family_name", "", "password", "short")
-		for _, sentence := range []string{"This is no email address.", "Use at most 100 characters.", "Enter your name.", "Use at least 10 characters."} {
+		a := bad.Fill(form, "email", "nonsense", "given_name", strings.Repeat("x", 200), "family_name", "", "password",
+			"short")
+		for _, sentence := range []string{"That isn't an email address.", "Use at most 100 characters.",
+			"Enter your name.", "Use at least 10 characters."} {
 			says(t, a, 422, sentence)
 		}
-		says(t, bad.Fill(form, "email", "a@b.example", "given_name", "A", "family_name", "B", "password", "1234567890"), 422, "too easy to guess")
+		says(t, bad.Fill(form, "email", "a@b.example", "given_name", "A", "family_name", "B", "password", "1234567890"),
+			422, "too easy to guess")
 	})
 }
 
@@ -90,8 +97,8 @@ func TestConfirmElsewhereWithThePassword(t *testing.T) {
 func TestRegistrationIsClosedByDefault(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		g := h.guest()
-		says(t, g.Open("/register"), 404, "There is nothing here")
-		says(t, g.Post("/register", url.Values{"email": {"a@b.example"}}), 404, "There is nothing here")
+		says(t, g.Open("/register"), 404, "Page not found")
+		says(t, g.Post("/register", url.Values{"email": {"a@b.example"}}), 404, "Page not found")
 		if strings.Contains(g.Open("/signin").Text(), "Register") {
 			t.Error("the sign-in page offers to register")
 		}
@@ -103,7 +110,7 @@ func TestRegisterWithoutConfirmation(t *testing.T) {
 		g := h.guest()
 		says(t, g.Fill(g.Open("/register"), registration("ada@acme.example")...), 200, "Hello, Ada")
 		other := h.guest()
-		says(t, other.Fill(other.Open("/register"), registration("ada@acme.example")...), 200, "Check your mail")
+		says(t, other.Fill(other.Open("/register"), registration("ada@acme.example")...), 200, "Check your email")
 		if other.session() != nil {
 			t.Error("registering a taken address signs in")
 		}
@@ -125,7 +132,7 @@ func TestForgottenPassword(t *testing.T) {
 		if sent := h.Work(); len(sent) != 0 {
 			t.Errorf("a mail to nobody: %+v", sent)
 		}
-		says(t, g.Fill(g.Open("/forgotten"), "email", "nonsense"), 422, "This is no email address.")
+		says(t, g.Fill(g.Open("/forgotten"), "email", "nonsense"), 422, "That isn't an email address.")
 
 		ask := g.Open(link)
 		says(t, ask, 200, "Set a new password")
@@ -142,8 +149,8 @@ func TestForgottenPassword(t *testing.T) {
 		if old.session() != nil {
 			t.Error("the old session lives on")
 		}
-		says(t, g.Fill(ask, "password", "yet another passphrase"), 404, "This link does not work any more")
-		says(t, h.guest().SignIn("ada@acme.example"), 422, "is not right")
+		says(t, g.Fill(ask, "password", "yet another passphrase"), 404, "This link no longer works")
+		says(t, h.guest().SignIn("ada@acme.example"), 422, "isn't right")
 		says(t, g.Fill(done, "username", "ada@acme.example", "password", "another long passphrase"), 200, "Hello")
 	})
 }
@@ -175,7 +182,7 @@ func TestSetup(t *testing.T) {
 		g := h.guest()
 		says(t, g.Open("/setup?token=nonsense"), 404, "This set-up link was used")
 		ask := g.Open(link)
-		says(t, g.Fill(ask, "email", ""), 422, "Enter your email")
+		says(t, g.Fill(ask, "email", ""), 422, "Enter an email address")
 		says(t, g.Fill(ask, registration("ada@acme.example")...), 200, "Hello, Ada")
 		says(t, h.guest().Open(link), 404, "This set-up link was used")
 		if err := h.View(ctx, h.c, func(tx *db.Tx) error {
@@ -206,9 +213,9 @@ func TestChangePassword(t *testing.T) {
 			return g.FillForm(form, "/account/password", "current_password", current, "password", next)
 		}
 		says(t, change("", "another long passphrase"), 422, "Enter your current password.")
-		says(t, change("wrong", "another long passphrase"), 422, "This is not your current password.")
+		says(t, change("wrong", "another long passphrase"), 422, "That isn't your current password.")
 		says(t, change(password, password), 422, "This is your current password.")
-		says(t, change(password, "another long passphrase"), 200, "Your password is changed.")
+		says(t, change(password, "another long passphrase"), 200, "Your password has been changed.")
 		if other.session() != nil {
 			t.Error("the other browser is still signed in")
 		}
@@ -232,7 +239,8 @@ func TestSessionsOfMyOwn(t *testing.T) {
 		if bob.session() == nil {
 			t.Error("Ada ended Bob's session")
 		}
-		says(t, g.Post("/account/sessions/revoke", url.Values{"session": {other.session()["id"].(string)}}), 200, "Signed out.")
+		says(t, g.Post("/account/sessions/revoke", url.Values{"session": {other.session()["id"].(string)}}), 200,
+			"Signed out.")
 		if other.session() != nil {
 			t.Error("the session goes on")
 		}
@@ -251,25 +259,26 @@ func TestAuthenticatorPages(t *testing.T) {
 		g.SignIn("ada@acme.example")
 		form := g.Open("/account/authenticator")
 		key := form.Find(t, secretRE)
-		says(t, g.FillForm(form, "/account/authenticator", "code", "000000"), 422, "This code does not fit the key.")
+		says(t, g.FillForm(form, "/account/authenticator", "code", "000000"), 422, "That code doesn't match the key.")
 		says(t, g.FillForm(form, "/account/authenticator", "code", h.code(key)), 200, "Save your recovery codes")
 		manage := g.Open("/account/authenticator")
 		says(t, manage, 200, "10 recovery codes left")
 
 		// Later the open browser alone is not enough.
 		h.Clock.Advance(11 * time.Minute)
-		for _, p := range []string{"/account/authenticator/remove", "/account/authenticator/codes", "/account/authenticator"} {
+		for _, p := range []string{"/account/authenticator/remove", "/account/authenticator/codes",
+			"/account/authenticator"} {
 			a := g.Post(p, url.Values{"code": {h.code(key)}})
-			says(t, a, 200, "Confirm that it is you")
+			says(t, a, 200, "Confirm it's you")
 		}
 		ask := g.Open("/account/authenticator")
 		says(t, ask, 200, "ada@acme.example Not you?")
 		ask = g.Fill(ask, "password", password)
 		says(t, ask, 200, "Enter the code from your app")
 		manage = g.Fill(ask, "code", h.code(key))
-		says(t, manage, 200, "Your authenticator app is on.")
+		says(t, manage, 200, "Two-step sign-in is on.")
 		says(t, g.FillForm(manage, "/authenticator/codes"), 200, "Save your recovery codes")
-		says(t, g.FillForm(manage, "/authenticator/remove"), 200, "Your authenticator app is removed.")
+		says(t, g.FillForm(manage, "/authenticator/remove"), 200, "Your authenticator app has been removed.")
 	})
 }
 
@@ -288,7 +297,7 @@ func TestTheSecondFactorGuardsItself(t *testing.T) {
 		if seen == key {
 			t.Fatal("a key that another browser has seen is set up")
 		}
-		says(t, thief.FillForm(early, "/account/authenticator", "code", h.code(seen)), 422, "This key has been replaced.")
+		says(t, thief.FillForm(early, "/account/authenticator", "code", h.code(seen)), 422, "This key was replaced.")
 		form = g.Open("/account/authenticator") // the thief's page has replaced it
 		key = form.Find(t, secretRE)
 		token := g.Cookie("session")
@@ -299,7 +308,7 @@ func TestTheSecondFactorGuardsItself(t *testing.T) {
 		if s := g.session(); s["acr"] != "aal2" {
 			t.Errorf("the session that set the app up is %v", s)
 		}
-		says(t, g.Open("/account/authenticator"), 200, "Your authenticator app is on.")
+		says(t, g.Open("/account/authenticator"), 200, "Two-step sign-in is on.")
 		for _, p := range []string{"/account/authenticator/remove", "/account/authenticator/codes"} {
 			says(t, thief.Post(p, nil), 200, "Enter the code from your app")
 		}
@@ -317,7 +326,8 @@ func TestLanguageAndAppearance(t *testing.T) {
 		if !strings.Contains(a.Body, `<html lang="de" data-theme="dark">`) {
 			t.Error("the choice is forgotten")
 		}
-		if a = g.Open("/signin?lang=xx&theme=%3Cscript%3E"); strings.Contains(a.Body, "<script>") || !strings.Contains(a.Body, `data-theme="dark"`) {
+		if a = g.Open("/signin?lang=xx&theme=%3Cscript%3E"); strings.Contains(a.Body, "<script>") ||
+			!strings.Contains(a.Body, `data-theme="dark"`) {
 			t.Error("nonsense is taken for a choice")
 		}
 	})

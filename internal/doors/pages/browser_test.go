@@ -32,7 +32,8 @@ func TestAWalkInChromium(t *testing.T) {
 	defer client.Close()
 	h.person("ada@acme.example")
 	callback := client.URL + "/callback"
-	app := h.Client(h.c, application.New{Name: "Acme Billing", Type: application.Native, RedirectURIs: []string{callback}, Scopes: []string{"email"}})
+	app := h.Client(h.c, application.New{Name: "Acme Billing", Type: application.Native,
+		RedirectURIs: []string{callback}, Scopes: []string{"email"}})
 	pictures := os.Getenv("GATEHOUSE_TEST_SCREENSHOTS")
 	p := browser.Start(t).Page(browser.Options{Width: 390, Height: 844, Scale: 2})
 	look := func(title string) {
@@ -49,7 +50,8 @@ func TestAWalkInChromium(t *testing.T) {
 	}
 	challenge := sha256.Sum256([]byte("a verifier of forty-three characters or more"))
 	p.Goto(h.url + "/oauth2/authorize?" + url.Values{
-		"client_id": {app.ClientID}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {"openid email"}, "state": {"s"},
+		"client_id": {app.ClientID}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {"openid email"},
+		"state":          {"s"},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
 	}.Encode())
 	for _, c := range p.Cookies() {
@@ -96,7 +98,7 @@ func TestAWalkInChromium(t *testing.T) {
 	p.Goto(h.url + "/account")
 	look("Your account")
 	p.Submit("#signout")
-	look("You are signed out")
+	look("You're signed out")
 	console, foreign := p.Seen()
 	for _, m := range console {
 		if !strings.Contains(m, "status of 422") { // the wrong password

@@ -33,15 +33,21 @@ func specimens(t testing.TB) []specimen {
 	base := func(title message) frame { return frame{Title: title, Flow: flow} }
 	known := func(title message) frame { f := base(title); f.Person = person; return f }
 
-	signIn := &signInPage{frame: base(say("signin.title")), Application: "Acme Billing", Register: true, Username: usernameField(""), Password: passwordField()}
+	signIn := &signInPage{frame: base(say("signin.title")), Application: "Acme Billing", Register: true,
+		Username: usernameField(""), Password: passwordField()}
 	tell(&signIn.frame, nil, &signIn.Username, &signIn.Password)
-	hint := &signInPage{frame: frame{Title: say("signin.title")}, Username: usernameField(person), Password: passwordField()}
+	hint := &signInPage{frame: frame{Title: say("signin.title")}, Username: usernameField(person),
+		Password: passwordField()}
 	tell(&hint.frame, nil, &hint.Username, &hint.Password)
-	wrong := &signInPage{frame: base(say("signin.title")), Application: "Acme Billing", Register: true, Username: usernameField(person), Password: passwordField()}
+	wrong := &signInPage{frame: base(say("signin.title")), Application: "Acme Billing", Register: true,
+		Username: usernameField(person), Password: passwordField()}
 	bad(&wrong.frame, []problem{{Text: say("problem.credentials")}}, &wrong.Username, &wrong.Password)
-	empty := &signInPage{frame: base(say("signin.title")), Application: `<script>alert("x")</script>`, Username: usernameField(""), Password: passwordField()}
-	bad(&empty.frame, []problem{{"username", say("problem.username_missing")}, {"password", say("problem.password_missing")}}, &empty.Username, &empty.Password)
-	again := &signInPage{frame: known(say("signin.title")), Application: "Acme Billing", Again: true, Username: usernameField(person), Password: passwordField()}
+	empty := &signInPage{frame: base(say("signin.title")), Application: `<script>alert("x")</script>`,
+		Username: usernameField(""), Password: passwordField()}
+	bad(&empty.frame, []problem{{"username", say("problem.username_missing")},
+		{"password", say("problem.password_missing")}}, &empty.Username, &empty.Password)
+	again := &signInPage{frame: known(say("signin.title")), Application: "Acme Billing", Again: true,
+		Username: usernameField(person), Password: passwordField()}
 	tell(&again.frame, nil, &again.Username, &again.Password)
 
 	code := &totpPage{frame: known(say("totp.title")), Code: codeField()}
@@ -59,67 +65,110 @@ func specimens(t testing.TB) []specimen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	enrol := &enrolPage{frame: known(say("enrol.title")), Action: "/t/acme/signin/enrol", QR: qr, Secret: grouped(key.Secret()), Code: codeField()}
+	enrol := &enrolPage{frame: known(say("enrol.title")), Action: "/t/acme/signin/enrol", QR: qr,
+		Secret: grouped(key.Secret()), Code: codeField()}
 	tell(&enrol.frame, nil, &enrol.Code)
-	enrolAccount := &enrolPage{frame: frame{Title: say("enrol.title"), Tabs: tabs("/t/acme", "totp")}, Action: "/t/acme/account/authenticator", Cancel: "/t/acme/account", QR: qr, Secret: grouped(key.Secret()), Code: codeField()}
+	enrolAccount := &enrolPage{frame: frame{Title: say("enrol.title"), Tabs: tabs("/t/acme", "totp")},
+		Action: "/t/acme/account/authenticator", Cancel: "/t/acme/account", QR: qr, Secret: grouped(key.Secret()),
+		Code: codeField()}
 	bad(&enrolAccount.frame, []problem{{"code", say("problem.enrol_wrong")}}, &enrolAccount.Code)
 
-	codes := []string{"k7mf-29qd-x3vt", "p4wz-8hjc-m6rn", "t2yb-5gkd-q9xs", "v8fn-3cmp-w7hz", "r6jt-4bxq-k2dy", "m9sv-7wgh-c5pf", "d3kz-6nqt-y8jb", "h5xc-2rvm-f4wg", "b7pd-9tks-j3nq", "w2hy-8zfv-g6cx"}
-	codesCard := &codesPage{frame: base(say("codes.title")), Codes: codes, Continue: "/t/acme/signin?flow=" + flow, File: "acme-recovery-codes.txt", Download: codesFile("Acme", person, codes)}
-	codesWide := &codesPage{frame: frame{Title: say("codes.title"), Tabs: tabs("/t/acme", "totp")}, Codes: codes, Continue: "/t/acme/account", File: "acme-recovery-codes.txt", Download: codesFile("Acme", person, codes)}
+	codes := []string{"k7mf-29qd-x3vt", "p4wz-8hjc-m6rn", "t2yb-5gkd-q9xs", "v8fn-3cmp-w7hz", "r6jt-4bxq-k2dy",
+		"m9sv-7wgh-c5pf", "d3kz-6nqt-y8jb", "h5xc-2rvm-f4wg", "b7pd-9tks-j3nq", "w2hy-8zfv-g6cx"}
+	codesCard := &codesPage{frame: base(say("codes.title")), Codes: codes, Continue: "/t/acme/signin?flow=" + flow,
+		File: "acme-recovery-codes.txt", Download: codesFile("Acme", person, codes)}
+	codesWide := &codesPage{frame: frame{Title: say("codes.title"), Tabs: tabs("/t/acme", "totp")}, Codes: codes,
+		Continue: "/t/acme/account", File: "acme-recovery-codes.txt", Download: codesFile("Acme", person, codes)}
 
-	register := &registerPage{frame: base(say("register.page")), Email: emailField(""), GivenName: givenNameField(""), FamilyName: familyNameField(""), Password: newPasswordField(say("field.choose_password"), 12)}
+	register := &registerPage{frame: base(say("register.page")), Email: emailField(""), GivenName: givenNameField(""),
+		FamilyName: familyNameField(""), Password: newPasswordField(say("field.choose_password"), 12)}
 	tell(&register.frame, nil, &register.Email)
-	registerBad := &registerPage{frame: base(say("register.page")), Email: emailField(`"><b>x`), GivenName: givenNameField("Ada"), FamilyName: familyNameField(""), Password: newPasswordField(say("field.choose_password"), 12)}
-	bad(&registerBad.frame, []problem{{"email", say("problem.email_form")}, {"family_name", say("problem.name_missing")}, {"password", say("problem.password_short", "Count", 12)}},
+	registerBad := &registerPage{frame: base(say("register.page")), Email: emailField(`"><b>x`),
+		GivenName: givenNameField("Ada"), FamilyName: familyNameField(""),
+		Password: newPasswordField(say("field.choose_password"), 12)}
+	bad(&registerBad.frame, []problem{{"email", say("problem.email_form")},
+		{"family_name", say("problem.name_missing")}, {"password", say("problem.password_short", "Count", 12)}},
 		&registerBad.Email, &registerBad.GivenName, &registerBad.FamilyName, &registerBad.Password)
 
-	mailedConfirm := &mailedPage{frame: base(say("mailed.title")), Heading: say("mailed.title"), Lead: "mailed.confirm", Address: person, Again: "/t/acme/register/again", Back: "/t/acme/register", BackLabel: say("mailed.other_address")}
-	mailedReset := &mailedPage{frame: base(say("mailed.title")), Heading: say("mailed.title"), Lead: "mailed.reset", Address: `<img src=x>@acme.example`, Back: "/t/acme/signin", BackLabel: say("action.back_to_signin")}
-	confirm := &confirmPage{frame: frame{Title: say("confirm.title")}, Token: "gh_ml", Address: person, AskPassword: true, Password: passwordField()}
+	mailedConfirm := &mailedPage{frame: base(say("mailed.title")), Heading: say("mailed.title"), Lead: "mailed.confirm",
+		Address: person, Again: "/t/acme/register/again", Back: "/t/acme/register",
+		BackLabel: say("mailed.other_address")}
+	mailedReset := &mailedPage{frame: base(say("mailed.title")), Heading: say("mailed.title"), Lead: "mailed.reset",
+		Address: `<img src=x>@acme.example`, Back: "/t/acme/signin", BackLabel: say("action.back_to_signin")}
+	confirm := &confirmPage{frame: frame{Title: say("confirm.title")}, Token: "gh_ml", Address: person,
+		AskPassword: true, Password: passwordField()}
 	pwHint := say("confirm.password_hint")
 	confirm.Password.Hint = &pwHint
 	tell(&confirm.frame, nil, &confirm.Password)
 	forgotten := &forgottenPage{frame: base(say("forgotten.title")), Email: emailField("")}
 	tell(&forgotten.frame, nil, &forgotten.Email)
-	reset := &resetPage{frame: frame{Title: say("reset.title"), Person: person}, Token: "gh_ml", Password: newPasswordField(say("field.new_password"), 12)}
+	reset := &resetPage{frame: frame{Title: say("reset.title"), Person: person}, Token: "gh_ml",
+		Password: newPasswordField(say("field.new_password"), 12)}
 	tell(&reset.frame, nil, &reset.Password)
 
-	consent := &consentPage{frame: known(say("consent.page")), Application: "Acme Billing", Scopes: []message{say("scope.openid"), say("scope.profile"), say("scope.email"), say("scope.offline_access"), say("scope.other", "Scope", "invoices:read")}}
-	setup := &setupPage{frame: frame{Title: say("setup.title")}, Token: "gh_su", Email: emailField(""), GivenName: givenNameField(""), FamilyName: familyNameField(""), Password: newPasswordField(say("field.choose_password"), 12)}
+	consent := &consentPage{frame: known(say("consent.page")), Application: "Acme Billing",
+		Scopes: []message{say("scope.openid"), say("scope.profile"), say("scope.email"), say("scope.offline_access"),
+			say("scope.other", "Scope", "invoices:read")}}
+	setup := &setupPage{frame: frame{Title: say("setup.title")}, Token: "gh_su", Email: emailField(""),
+		GivenName: givenNameField(""), FamilyName: familyNameField(""),
+		Password: newPasswordField(say("field.choose_password"), 12)}
 	tell(&setup.frame, nil, &setup.Email)
 
 	confirmed := say("account.confirmed")
 	off := say("account.off")
-	account := &accountPage{frame: frame{Title: say("account.title"), Tabs: tabs("/t/acme", "home"), Notice: &notice{Tone: "good", Text: say("account.password_done")}}, GivenName: "Ada", HasTOTP: true,
-		Facts:        []fact{{Label: say("account.name"), Value: "Ada Lovelace"}, {Label: say("account.email"), Value: person, Tag: &confirmed}, {Label: say("account.username"), Value: "ada"}},
-		PasswordNote: say("account.password_changed", "Ago", say("time.days", "Count", 12)), TOTPNote: say("account.codes_left", "Count", 1), SessionNote: say("account.session_count", "Count", 3)}
+	account := &accountPage{
+		frame: frame{Title: say("account.title"), Tabs: tabs("/t/acme", "home"),
+			Notice: &notice{Tone: "good", Text: say("account.password_done")}}, GivenName: "Ada", HasTOTP: true,
+		Facts: []fact{{Label: say("account.name"), Value: "Ada Lovelace"},
+			{Label: say("account.email"), Value: person, Tag: &confirmed},
+			{Label: say("account.username"), Value: "ada"}},
+		PasswordNote: say("account.password_changed", "Ago", say("time.days", "Count", 12)),
+		TOTPNote:     say("account.codes_left", "Count", 1), SessionNote: say("account.session_count", "Count", 3)}
 	accountOff := &accountPage{frame: frame{Title: say("account.title"), Tabs: tabs("/t/acme", "home")},
-		Facts:        []fact{{Label: say("account.email"), Value: "a.very.long.address.that.somebody.really.has@department.of.long.names.acme.example", Tag: &off, Off: true}},
-		PasswordNote: say("account.password_none"), TOTPNote: say("account.totp_why"), SessionNote: say("account.session_count", "Count", 1)}
+		Facts: []fact{{Label: say("account.email"),
+			Value: "a.very.long.address.that.somebody.really.has@department.of.long.names.acme.example", Tag: &off,
+			Off: true}},
+		PasswordNote: say("account.password_none"), TOTPNote: say("account.totp_why"),
+		SessionNote: say("account.session_count", "Count", 1)}
 	row := func(browser, system, seen string, n int, current bool) sessionRow {
-		return sessionRow{ID: flow, Device: say("sessions.device", "Browser", browser, "System", system), Seen: say("sessions.active", "Ago", say(seen, "Count", n)), Address: "192.0.2.17", Started: "2026-03-01 09:12 UTC", StartedAt: "2026-03-01T09:12:00Z", Current: current}
+		return sessionRow{ID: flow, Device: say("sessions.device", "Browser", browser, "System", system),
+			Seen: say("sessions.active", "Ago", say(seen, "Count", n)), Address: "192.0.2.17",
+			Started: "2026-03-01 09:12 UTC", StartedAt: "2026-03-01T09:12:00Z", Current: current}
 	}
-	sessions := &sessionsPage{frame: frame{Title: say("sessions.title"), Tabs: tabs("/t/acme", "sessions")}, Others: true,
-		Sessions: []sessionRow{row("Firefox", "Linux", "time.now", 0, true), row("Safari", "iPhone", "time.hours", 3, false), row("Chrome", "Windows", "time.days", 5, false)}}
-	password := &passwordPage{frame: frame{Title: say("password.title"), Person: person, Tabs: tabs("/t/acme", "password")}, Current: currentPasswordField(), Password: newPasswordField(say("field.new_password"), 12)}
+	sessions := &sessionsPage{frame: frame{Title: say("sessions.title"), Tabs: tabs("/t/acme", "sessions")},
+		Others: true,
+		Sessions: []sessionRow{row("Firefox", "Linux", "time.now", 0, true),
+			row("Safari", "iPhone", "time.hours", 3, false), row("Chrome", "Windows", "time.days", 5, false)}}
+	password := &passwordPage{
+		frame:   frame{Title: say("password.title"), Person: person, Tabs: tabs("/t/acme", "password")},
+		Current: currentPasswordField(), Password: newPasswordField(say("field.new_password"), 12)}
 	tell(&password.frame, nil, &password.Current, &password.Password)
 
 	return []specimen{
-		{"signin", signIn}, {"signin-hint", hint}, {"signin-wrong", wrong}, {"signin-empty", empty}, {"signin-again", again},
-		{"totp", code}, {"totp-wrong", codeBad}, {"recovery", recovery}, {"enrol", enrol}, {"enrol-account", enrolAccount},
+		{"signin", signIn}, {"signin-hint", hint}, {"signin-wrong", wrong}, {"signin-empty", empty},
+		{"signin-again", again},
+		{"totp", code}, {"totp-wrong", codeBad}, {"recovery", recovery}, {"enrol", enrol},
+		{"enrol-account", enrolAccount},
 		{"codes", codesCard}, {"codes-account", codesWide}, {"register", register}, {"register-wrong", registerBad},
-		{"mailed-confirm", mailedConfirm}, {"mailed-reset", mailedReset}, {"confirm", confirm}, {"forgotten", forgotten}, {"reset", reset},
-		{"refused", &refusedPage{frame: known(say("refused.page")), Application: "Acme Billing", Text: say("refused.text")}},
+		{"mailed-confirm", mailedConfirm}, {"mailed-reset", mailedReset}, {"confirm", confirm},
+		{"forgotten", forgotten}, {"reset", reset},
+		{"refused", &refusedPage{frame: known(say("refused.page")), Application: "Acme Billing",
+			Text: say("refused.text")}},
 		{"refused-enrol", &refusedPage{frame: known(say("refused.page")), Text: say("refused.enrol")}},
 		{"consent", consent}, {"signout", &signOutPage{frame: known(say("signout.page")), Application: "Acme Billing"}},
 		{"signout-plain", &signOutPage{frame: frame{Title: say("signout.page"), Person: person}}},
 		{"signedout", &signedOutPage{frame{Title: say("signedout.title")}}}, {"setup", setup},
-		{"error", &errorPage{frame: frame{Title: say("error.page")}, Heading: say("error.internal"), Text: say("error.internal_text"), RequestID: "k3j5m2x7q4w6a2bz"}},
-		{"error-gone", &errorPage{frame: frame{Title: say("error.gone")}, Heading: say("error.gone"), Text: say("error.gone_text"), Href: "/t/acme/account", Action: say("error.to_account")}},
+		{"error", &errorPage{frame: frame{Title: say("error.page")}, Heading: say("error.internal"),
+			Text: say("error.internal_text"), RequestID: "k3j5m2x7q4w6a2bz"}},
+		{"error-gone", &errorPage{frame: frame{Title: say("error.gone")}, Heading: say("error.gone"),
+			Text: say("error.gone_text"), Href: "/t/acme/account", Action: say("error.to_account")}},
 		{"account", account}, {"account-plain", accountOff}, {"sessions", sessions}, {"password", password},
-		{"authenticator", &authenticatorPage{frame: frame{Title: say("authenticator.title"), Tabs: tabs("/t/acme", "totp")}, CodesNote: say("account.codes_left", "Count", 8)}},
-		{"authenticator-required", &authenticatorPage{frame: frame{Title: say("authenticator.title"), Tabs: tabs("/t/acme", "totp")}, CodesNote: say("account.codes_left", "Count", 0), Required: true}},
+		{"authenticator", &authenticatorPage{
+			frame:     frame{Title: say("authenticator.title"), Tabs: tabs("/t/acme", "totp")},
+			CodesNote: say("account.codes_left", "Count", 8)}},
+		{"authenticator-required",
+			&authenticatorPage{frame: frame{Title: say("authenticator.title"), Tabs: tabs("/t/acme", "totp")},
+				CodesNote: say("account.codes_left", "Count", 0), Required: true}},
 	}
 }
 
@@ -208,7 +257,8 @@ func TestPagesInABrowser(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /t/acme"+stylesheetPath, serveStylesheet)
 	mux.HandleFunc("GET /{locale}/{name}", func(w http.ResponseWriter, req *http.Request) {
-		if err := r.render(w, http.StatusOK, specimenLook(t, req.PathValue("locale"), req.PathValue("name")), all[req.PathValue("name")]); err != nil {
+		if err := r.render(w, http.StatusOK, specimenLook(t, req.PathValue("locale"), req.PathValue("name")),
+			all[req.PathValue("name")]); err != nil {
 			t.Error(err)
 		}
 	})
@@ -232,7 +282,8 @@ func TestPagesInABrowser(t *testing.T) {
 			p.Goto(server.URL + "/" + view.locale + "/" + s.name)
 			if view.axe {
 				for _, v := range p.Axe() {
-					t.Errorf("%s %s: axe: %s (%s)\n  %s", view.name, s.name, v.Help, v.ID, strings.Join(v.Nodes, "\n  "))
+					t.Errorf("%s %s: axe: %s (%s)\n  %s", view.name, s.name, v.Help, v.ID,
+						strings.Join(v.Nodes, "\n  "))
 				}
 			}
 			if n := p.Overflow(); n > 0 {
@@ -257,7 +308,8 @@ func TestPagesInABrowser(t *testing.T) {
 }
 
 func TestAccentsCanBeRead(t *testing.T) {
-	for _, accent := range []string{"#2f55d4", "#ffffff", "#000000", "#ffe100", "#808080", "#767676", "#ff0000", "#00ff00", "#e05a00", "#c0ffee", "#1d2127", "nonsense", "#12345", "#gggggg", "red;}body{display:none"} {
+	for _, accent := range []string{"#2f55d4", "#ffffff", "#000000", "#ffe100", "#808080", "#767676", "#ff0000",
+		"#00ff00", "#e05a00", "#c0ffee", "#1d2127", "nonsense", "#12345", "#gggggg", "red;}body{display:none"} {
 		p := paletteOf(accent)
 		for _, c := range []struct {
 			what  string
@@ -310,7 +362,8 @@ func TestAgo(t *testing.T) {
 		time.Hour:       {"1 hour ago", "vor 1 Stunde"},
 		72 * time.Hour:  {"3 days ago", "vor 3 Tagen"},
 	} {
-		if en, de := w["en"].text(ago(now, now.Add(-d))), w["de"].text(ago(now, now.Add(-d))); en != want[0] || de != want[1] {
+		if en, de := w["en"].text(ago(now, now.Add(-d))), w["de"].text(ago(now, now.Add(-d))); en != want[0] ||
+			de != want[1] {
 			t.Errorf("%s: %q, %q", d, en, de)
 		}
 	}

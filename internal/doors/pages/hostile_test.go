@@ -20,10 +20,13 @@ func TestNonsenseIsRefusedInWords(t *testing.T) {
 		h.person("ada@acme.example")
 		stranger, signedIn := h.guest(), h.guest()
 		signedIn.SignIn("ada@acme.example")
-		fields := []string{"username", "password", "code", "decision", "email", "given_name", "family_name", "token", "session", "current_password", "flow"}
+		fields := []string{"username", "password", "code", "decision", "email", "given_name", "family_name", "token",
+			"session", "current_password", "flow"}
 		values := []string{
-			"", "x", "\x00", "\xff\xfe", "a\r\nb", strings.Repeat("9", 5000), "' OR 1=1 --", "<script>", "{{.}}", "%s%n", "../../etc", "🦄🦄🦄🦄🦄🦄🦄🦄🦄🦄",
-			"gh_ml_aaaaaaaaaaaaaaaaaaaaaaaaaa_aaaa", "00000000-0000-0000-0000-000000000000", "\u202e@example.com", "a@b", "\ufeff",
+			"", "x", "\x00", "\xff\xfe", "a\r\nb", strings.Repeat("9", 5000), "' OR 1=1 --", "<script>", "{{.}}",
+			"%s%n", "../../etc", "🦄🦄🦄🦄🦄🦄🦄🦄🦄🦄",
+			"gh_ml_aaaaaaaaaaaaaaaaaaaaaaaaaa_aaaa", "00000000-0000-0000-0000-000000000000", "\u202e@example.com",
+			"a@b", "\ufeff",
 		}
 		for who, g := range map[string]*guest{"stranger": stranger, "signed in": signedIn} {
 			for _, p := range posts {
@@ -48,8 +51,11 @@ func TestNonsenseIsRefusedInWords(t *testing.T) {
 					}
 				}
 			}
-			for _, p := range []string{"/signin", "/signin/recovery", "/register", "/register/sent", "/confirm", "/forgotten", "/forgotten/sent", "/reset", "/setup", "/signout", "/account", "/account/nothing", "/signin/nothing", "/account/session/x"} {
-				for _, q := range []string{"", "?flow=x", "?flow=0190c0de-0000-7000-8000-000000000001", "?token=x", "?flow=&token=&done=%3Cb%3E&lang=%00", "?flow=1&flow=2"} {
+			for _, p := range []string{"/signin", "/signin/recovery", "/register", "/register/sent", "/confirm",
+				"/forgotten", "/forgotten/sent", "/reset", "/setup", "/signout", "/account", "/account/nothing",
+				"/signin/nothing", "/account/session/x"} {
+				for _, q := range []string{"", "?flow=x", "?flow=0190c0de-0000-7000-8000-000000000001", "?token=x",
+					"?flow=&token=&done=%3Cb%3E&lang=%00", "?flow=1&flow=2"} {
 					if a := g.Open(p + q); a.Status >= 500 {
 						t.Errorf("%s: %s%s answers %d", who, p, q, a.Status)
 					}
@@ -62,7 +68,8 @@ func TestNonsenseIsRefusedInWords(t *testing.T) {
 func TestBodiesThatAreNoForms(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		for ct, body := range map[string][]byte{
-			"application/json": []byte(`{"username":"x"}`), "": []byte("username=x"), "multipart/form-data; boundary=x": []byte("--x--"),
+			"application/json": []byte(`{"username":"x"}`), "": []byte("username=x"),
+			"multipart/form-data; boundary=x":   []byte("--x--"),
 			"application/x-www-form-urlencoded": append([]byte("username="), bytes.Repeat([]byte("x"), 2<<20)...),
 		} {
 			r, err := http.NewRequest(http.MethodPost, h.url+"/signin/password", bytes.NewReader(body))
@@ -119,9 +126,11 @@ func TestNoOpenRedirect(t *testing.T) {
 		h.person("ada@acme.example")
 		for _, evil := range []string{"https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)"} {
 			g := h.guest()
-			q := "?return_to=" + url.QueryEscape(evil) + "&next=" + url.QueryEscape(evil) + "&redirect_uri=" + url.QueryEscape(evil) + "&flow=" + url.QueryEscape(evil)
+			q := "?return_to=" + url.QueryEscape(evil) + "&next=" + url.QueryEscape(evil) + "&redirect_uri=" +
+				url.QueryEscape(evil) + "&flow=" + url.QueryEscape(evil)
 			for _, p := range []string{"/signin", "/account", "/signout", "/signedout", "/register", "/forgotten"} {
-				if a := g.Open(p + q); strings.Contains(a.Location, "evil") || strings.Contains(a.Body, `href="`+evil) || strings.Contains(a.Body, `action="`+evil) {
+				if a := g.Open(p + q); strings.Contains(a.Location, "evil") ||
+					strings.Contains(a.Body, `href="`+evil) || strings.Contains(a.Body, `action="`+evil) {
 					t.Errorf("%s%s leads to %s", p, q, a.Location)
 				}
 			}

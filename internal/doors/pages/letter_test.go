@@ -22,9 +22,11 @@ func letterSpecimens(h letterhead, u user.User) map[string]letter {
 		"exists":  existsLetter(h, u, "/signin"),
 		"reset":   resetLetter(h, u, "/reset?token=gh_ml_x&flow=1"),
 	}
-	for name, what := range map[string]changed{"password": passwordChanged, "enrolled": totpEnrolled, "removed": totpRemoved, "codes": codesRenewed} {
+	for name, what := range map[string]changed{"password": passwordChanged, "enrolled": totpEnrolled,
+		"removed": totpRemoved, "codes": codesRenewed} {
 		l := changeLetter(h, u, what)
-		l.When, l.Device, l.Address = utcMinute(time.Unix(0, 0)), say("sessions.device", "Browser", "Firefox", "System", "Linux"), netip.MustParseAddr("192.0.2.7").String()
+		l.When, l.Device, l.Address = utcMinute(time.Unix(0, 0)),
+			say("sessions.device", "Browser", "Firefox", "System", "Linux"), netip.MustParseAddr("192.0.2.7").String()
 		all[name] = l
 	}
 	return all
@@ -53,18 +55,21 @@ func TestEveryLetterInEveryLanguage(t *testing.T) {
 			if !strings.Contains(m.Subject, u.Email) || !strings.Contains(m.Subject, h.Tenant) {
 				t.Errorf("%s %s: the subject %q does not say whose account and where", locale, name, m.Subject)
 			}
-			if p.Link != "" && (!strings.Contains(m.Text, "\n"+p.Link+"\n") || !strings.Contains(m.HTML, `href="`+template.HTMLEscapeString(p.Link)+`"`)) {
+			if p.Link != "" && (!strings.Contains(m.Text, "\n"+p.Link+"\n") ||
+				!strings.Contains(m.HTML, `href="`+template.HTMLEscapeString(p.Link)+`"`)) {
 				t.Errorf("%s %s: the link is not in both forms:\n%s\n%s", locale, name, m.Text, m.HTML)
 			}
 			for _, form := range []string{m.Text, m.HTML} {
-				if messageRE.MatchString(form) && strings.Contains(form, "mail.") || strings.Contains(form, "no value") {
+				if messageRE.MatchString(form) && strings.Contains(form, "mail.") ||
+					strings.Contains(form, "no value") {
 					t.Errorf("%s %s: words are missing:\n%s", locale, name, form)
 				}
 				if !strings.Contains(form, u.Email) {
 					t.Errorf("%s %s: the account is not named", locale, name)
 				}
 			}
-			if strings.Contains(m.HTML, "<b>") || strings.Contains(m.HTML, "display:none") || !strings.Contains(m.HTML, `lang="`+locale+`"`) {
+			if strings.Contains(m.HTML, "<b>") || strings.Contains(m.HTML, "display:none") ||
+				!strings.Contains(m.HTML, `lang="`+locale+`"`) {
 				t.Errorf("%s %s: the HTML is not escaped, or has no language:\n%s", locale, name, m.HTML)
 			}
 		}
@@ -82,7 +87,8 @@ func TestLettersAreInThePersonsLanguage(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := letterhead{Tenant: "Acme", Base: "https://id.example.com", Locale: "en"}
-	for locale, want := range map[string]string{"de-AT": "Neues Passwort", "": "Set a new password", "fr": "Set a new password"} {
+	for locale, want := range map[string]string{"de-AT": "Neues Passwort", "": "Set a new password",
+		"fr": "Set a new password"} {
 		u := user.User{Profile: user.Profile{Email: "ada@acme.example", Locale: locale}}
 		m, err := l.write(h, u, resetLetter(h, u, "/reset"))
 		if err != nil || !strings.HasPrefix(m.Subject, want) {
@@ -125,7 +131,8 @@ func TestLettersInABrowser(t *testing.T) {
 				t.Errorf("%s %s: %d pixels wider than the window", locale, name, n)
 			}
 			for _, v := range p.Axe() {
-				if v.ID != "region" && v.ID != "landmark-one-main" && v.ID != "page-has-heading-one" { // rules for pages, not for mail
+				if v.ID != "region" && v.ID != "landmark-one-main" && v.ID != "page-has-heading-one" {
+					// rules for pages, not for mail
 					t.Errorf("%s %s: axe: %s (%s)\n  %s", locale, name, v.Help, v.ID, strings.Join(v.Nodes, "\n  "))
 				}
 			}

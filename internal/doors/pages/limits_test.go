@@ -29,7 +29,8 @@ func TestChangesDoNotProlongASession(t *testing.T) {
 	both(t, limit, func(t *testing.T, h *house) {
 		for name, change := range map[string]func(g *guest) world.Answer{
 			"password": func(g *guest) world.Answer {
-				return g.FillForm(g.Open("/account/password"), "/account/password", "current_password", password, "password", "another long passphrase")
+				return g.FillForm(g.Open("/account/password"), "/account/password", "current_password", password,
+					"password", "another long passphrase")
 			},
 			"authenticator": func(g *guest) world.Answer {
 				form := g.Open("/account/authenticator")

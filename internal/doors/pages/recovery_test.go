@@ -60,10 +60,11 @@ func TestResetGoesOnWhereItWasAsked(t *testing.T) {
 			t.Errorf("the reset goes on at %s, want the flow %s", done.Path, flow)
 		}
 		only(t, h.Work(), "was changed")
-		says(t, g.Fill(done, "username", "ada@acme.example", "password", "another long passphrase"), 200, "Where you are signed in")
+		says(t, g.Fill(done, "username", "ada@acme.example", "password", "another long passphrase"), 200,
+			"Where you are signed in")
 
 		// A link that a newer password has ended; and a new one, opened in another browser.
-		says(t, phone.Open(second), 404, "This link does not work any more")
+		says(t, phone.Open(second), 404, "This link no longer works")
 		g = h.guest()
 		g.Fill(g.Open("/forgotten"), "email", "ada@acme.example")
 		link = h.linkIn(h.Work(), "ada@acme.example")
@@ -100,7 +101,8 @@ func TestOpeningALinkUsesNothing(t *testing.T) {
 		// A link is for its own page.
 		asker.Fill(asker.Open("/forgotten"), "email", "ada@acme.example")
 		h.Work()
-		for _, cross := range []string{strings.Replace(reset, "/reset", "/confirm", 1), strings.Replace(confirm, "/confirm", "/reset", 1), strings.Replace(confirm, "/confirm", "/setup", 1)} {
+		for _, cross := range []string{strings.Replace(reset, "/reset", "/confirm", 1),
+			strings.Replace(confirm, "/confirm", "/reset", 1), strings.Replace(confirm, "/confirm", "/setup", 1)} {
 			if a := scanner.Open(cross); a.Status != http.StatusNotFound {
 				t.Errorf("%s answers %d", cross, a.Status)
 			}
@@ -117,7 +119,7 @@ func TestRegisterTwiceInOneBrowser(t *testing.T) {
 		first[len(first)-1] = "a mistyped long passphrase"
 		g.Fill(form, first...)
 		h.Work()
-		says(t, g.Fill(form, registration("ada@acme.example")...), 200, "We sent a message to ada@acme.example")
+		says(t, g.Fill(form, registration("ada@acme.example")...), 200, "We sent an email to ada@acme.example")
 		link := h.linkIn(h.Work(), "ada@acme.example")
 		says(t, g.Fill(g.Open(link)), 200, "Hello, Ada")
 		says(t, h.guest().SignIn("ada@acme.example"), 200, "Hello, Ada")
@@ -128,10 +130,11 @@ func TestRegisterTwiceInOneBrowser(t *testing.T) {
 		h.Work()
 		theirs := registration("bob@acme.example")
 		theirs[len(theirs)-1] = "the stranger's passphrase"
-		says(t, stranger.Fill(stranger.Open("/register"), theirs...), 200, "We sent a message to bob@acme.example")
+		says(t, stranger.Fill(stranger.Open("/register"), theirs...), 200, "We sent an email to bob@acme.example")
 		only(t, h.Work(), "has an account")
 		x := h.guest()
-		says(t, x.Fill(x.Open("/signin"), "username", "bob@acme.example", "password", "the stranger's passphrase"), 422, "is not right")
+		says(t, x.Fill(x.Open("/signin"), "username", "bob@acme.example", "password", "the stranger's passphrase"), 422,
+			"isn't right")
 	})
 }
 
@@ -145,7 +148,7 @@ func TestSentAgainIsCountedByAddress(t *testing.T) {
 		for range 8 {
 			x := h.guest() // a new flow each time, whose hint is empty
 			sent := x.SignIn("ada@acme.example")
-			says(t, sent, 200, "Check your mail")
+			says(t, sent, 200, "Check your email")
 			a := x.FillForm(sent, "/register/again")
 			if status = a.Status; status == 200 && !strings.Contains(a.Text(), "Sent again.") {
 				t.Errorf("it is not said that it was sent: %s", a.Text())
@@ -161,7 +164,8 @@ func TestSentAgainIsCountedByAddress(t *testing.T) {
 // TestSetupMakesTheFirstOwnerOnly: a link that was printed is void once somebody
 // owns the tenant by another way, and of many who use it one makes an account.
 func TestSetupMakesTheFirstOwnerOnly(t *testing.T) {
-	link := func(t *testing.T, h *house) (link string) {
+	link := func(t *testing.T, h *house) string {
+		var link string
 		t.Helper()
 		if err := h.Update(ctx, h.c, func(tx *db.Tx) error {
 			token, err := credential.NewLink(ctx, tx, credential.Setup, user.User{})
@@ -176,7 +180,7 @@ func TestSetupMakesTheFirstOwnerOnly(t *testing.T) {
 		l := link(t, h)
 		g := h.guest()
 		form := g.Open(l)
-		says(t, form, 200, "Make the first owner")
+		says(t, form, 200, "Create the first owner account")
 		ada := h.person("ada@acme.example")
 		if err := h.Update(ctx, h.c, func(tx *db.Tx) error {
 			return role.Give(ctx, tx, role.Everything(), role.OfUser(ada.ID), role.Owner, time.Time{})
@@ -191,7 +195,8 @@ func TestSetupMakesTheFirstOwnerOnly(t *testing.T) {
 		token, _ := url.ParseQuery(strings.TrimPrefix(l, "/setup?"))
 		answers := make([]world.Answer, 16)
 		h.Race(t, len(answers), func(i int) {
-			form := url.Values{"token": token["token"], "given_name": {"Ada"}, "family_name": {"L"}, "password": {password}}
+			form := url.Values{"token": token["token"], "given_name": {"Ada"}, "family_name": {"L"},
+				"password": {password}}
 			form.Set("email", "owner"+string(rune('a'+i))+"@acme.example")
 			answers[i] = h.guest().Post("/setup", form)
 		})
@@ -220,15 +225,17 @@ func TestChangesAreReported(t *testing.T) {
 		form := g.Open("/account/authenticator")
 		g.FillForm(form, "/account/authenticator", "code", h.code(form.Find(t, secretRE)))
 		m := only(t, h.Work(), "An authenticator app was set up for ada@acme.example at Acme")
-		if !strings.Contains(m.Text, "127.0.0.1") || !strings.Contains(m.Text, h.Clock.Now().Format("2006-01-02 15:04 UTC")) {
+		if !strings.Contains(m.Text, "127.0.0.1") ||
+			!strings.Contains(m.Text, h.Clock.Now().Format("2006-01-02 15:04 UTC")) {
 			t.Errorf("it does not say when and from where:\n%s", m.Text)
 		}
 		manage := g.Open("/account/authenticator")
 		g.FillForm(manage, "/authenticator/codes")
-		only(t, h.Work(), "New recovery codes were made")
+		only(t, h.Work(), "New recovery codes were created")
 		g.FillForm(manage, "/authenticator/remove")
 		only(t, h.Work(), "was removed")
-		g.FillForm(g.Open("/account/password"), "/account/password", "current_password", password, "password", "another long passphrase")
+		g.FillForm(g.Open("/account/password"), "/account/password", "current_password", password, "password",
+			"another long passphrase")
 		only(t, h.Work(), "The password of ada@acme.example at Acme was changed")
 	})
 }
@@ -241,7 +248,8 @@ func TestForgottenLeavesATrace(t *testing.T) {
 		g.Fill(g.Open("/forgotten"), "email", "nobody@acme.example")
 		if err := h.View(ctx, h.c, func(tx *db.Tx) error {
 			list, err := audit.List(ctx, tx, audit.Filter{Action: "password.forget"}, page.Request{Limit: 10})
-			if err == nil && (len(list.Items) != 1 || list.Items[0].Target.Name != "nobody@acme.example" || list.Items[0].Address == "") {
+			if err == nil && (len(list.Items) != 1 || list.Items[0].Target.Name != "nobody@acme.example" ||
+				list.Items[0].Address == "") {
 				t.Errorf("%+v", list.Items)
 			}
 			return err
@@ -256,7 +264,8 @@ func TestForgottenLeavesATrace(t *testing.T) {
 func TestMailedLinkOverSMTP(t *testing.T) {
 	both(t, func(s *tenant.Settings) { s.Locale = "de" }, func(t *testing.T, h *house) {
 		server := smtp.Start(t, smtp.Options{STARTTLS: true, User: "gatehouse", Password: "not a secret"})
-		sender, err := kitmail.NewSMTP(&url.URL{Scheme: "smtp", User: url.UserPassword("gatehouse", "not a secret"), Host: server.Addr}, "Gatehouse <gatehouse@id.example>", server.Trust)
+		sender, err := kitmail.NewSMTP(&url.URL{Scheme: "smtp", User: url.UserPassword("gatehouse", "not a secret"),
+			Host: server.Addr}, "Gatehouse <gatehouse@id.example>", server.Trust)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,7 +284,7 @@ func TestMailedLinkOverSMTP(t *testing.T) {
 			t.Fatal(err)
 		}
 		subject, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
-		if err != nil || subject != "Neues Passwort für ada@acme.example bei Acme setzen" {
+		if err != nil || subject != "Neues Passwort für ada@acme.example bei Acme festlegen" {
 			t.Errorf("subject %q, %v", subject, err)
 		}
 		text, html := alternatives(t, m)
@@ -283,12 +292,15 @@ func TestMailedLinkOverSMTP(t *testing.T) {
 		if !strings.Contains(html, strings.ReplaceAll(link, "&", "&amp;")) {
 			t.Errorf("the two forms have different links:\n%s\n%s", text, html)
 		}
-		says(t, g.Fill(g.Open(strings.TrimPrefix(link, h.url)), "password", "another long passphrase"), 200, "Ihr neues Passwort ist gesetzt.")
+		says(t, g.Fill(g.Open(strings.TrimPrefix(link, h.url)), "password", "another long passphrase"), 200,
+			"Ihr neues Passwort ist festgelegt.")
 	})
 }
 
 // alternatives returns the decoded text and HTML of a message.
-func alternatives(t *testing.T, m *mail.Message) (text, html string) {
+func alternatives(t *testing.T, m *mail.Message) (string, string) {
+	var text string
+	var html string
 	t.Helper()
 	kind, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
 	if err != nil || kind != "multipart/alternative" {

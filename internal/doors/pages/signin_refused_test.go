@@ -25,7 +25,8 @@ func (h *house) give(u id.ID, name string) {
 }
 
 // refusals are the events of refused sign-ins, newest first.
-func (h *house) refusals() (out []audit.Record) {
+func (h *house) refusals() []audit.Record {
+	var out []audit.Record
 	h.T.Helper()
 	if err := h.View(ctx, h.c, func(tx *db.Tx) error {
 		l, err := audit.List(ctx, tx, audit.Filter{Action: "signin.refuse"}, page.First())
@@ -52,7 +53,8 @@ func blocking(s *tenant.Settings) {
 
 func TestWhoMayNotSignIn(t *testing.T) {
 	both(t, blocking, func(t *testing.T, h *house) {
-		ada, carl, ines, dora := h.person("ada@acme.example"), h.person("carl@acme.example"), h.person("ines@acme.example"), h.person("dora@acme.example")
+		ada, carl, ines, dora := h.person("ada@acme.example"), h.person("carl@acme.example"),
+			h.person("ines@acme.example"), h.person("dora@acme.example")
 		h.give(carl.ID, role.Auditor)
 		h.give(dora.ID, role.Developer)
 		if err := h.Update(ctx, h.c, func(tx *db.Tx) error {
@@ -70,10 +72,10 @@ func TestWhoMayNotSignIn(t *testing.T) {
 
 		g := h.guest()
 		wrong := g.Fill(g.Open("/account"), "username", "carl@acme.example", "password", "wrong horse")
-		if strings.Contains(wrong.Text(), "does not allow") {
+		if strings.Contains(wrong.Text(), "doesn't allow") {
 			t.Error("a stranger who guesses is told that the account may not sign in")
 		}
-		says(t, g.SignIn("carl@acme.example"), 403, "does not allow this sign-in")
+		says(t, g.SignIn("carl@acme.example"), 403, "doesn't allow this sign-in")
 		if g.session() != nil {
 			t.Error("refused, but signed in")
 		}
@@ -83,21 +85,24 @@ func TestWhoMayNotSignIn(t *testing.T) {
 		h.Clock.Advance(time.Second)
 		flow := g.authorize(app, nil, nil)
 		refused := g.Fill(g.Open("/signin?flow="+flow), "username", "carl@acme.example", "password", password)
-		says(t, refused, 403, "You cannot sign in to Acme Billing")
+		says(t, refused, 403, "You can't sign in to Acme Billing")
 		events := h.refusals()
 		if len(events) != 3 { // a wrong password, and two refusals
 			t.Fatalf("%d refusals are recorded", len(events))
 		}
-		says(t, g.Open("/signin?flow="+flow), 403, "You cannot sign in to Acme Billing")
+		says(t, g.Open("/signin?flow="+flow), 403, "You can't sign in to Acme Billing")
 		for _, path := range []string{"/signin/consent", "/signin/totp", "/signin/enrol"} {
-			if a := g.Post(path, map[string][]string{"flow": {flow}, "decision": {"allow"}, "code": {"123456"}}); g.session() != nil || a.Location != "" {
+			if a := g.Post(path, map[string][]string{"flow": {flow}, "decision": {"allow"},
+				"code": {"123456"}}); g.session() != nil || a.Location != "" {
 				t.Errorf("%s leads on", path)
 			}
 		}
 		if n := len(h.refusals()); n != 3 {
 			t.Errorf("%d refusals are recorded after looking again", n)
 		}
-		if e := events[0]; e.Target.ID != carl.ID.String() || e.Outcome != audit.Refused || !strings.Contains(string(e.Detail), `"reason":"policy"`) || !strings.Contains(string(e.Detail), app.ID.String()) {
+		if e := events[0]; e.Target.ID != carl.ID.String() || e.Outcome != audit.Refused ||
+			!strings.Contains(string(e.Detail), `"reason":"policy"`) ||
+			!strings.Contains(string(e.Detail), app.ID.String()) {
 			t.Errorf("recorded: %+v %s", e, e.Detail)
 		}
 		if _, err := h.finish(flow, g.Cookie("browser")); err == nil {
@@ -118,10 +123,11 @@ func TestWhoMayNotSignIn(t *testing.T) {
 		says(t, g.Fill(again, "username", "ada@acme.example", "password", password), 200, "Allow Acme Billing")
 
 		// By group, and only at the account pages.
-		says(t, h.guest().SignIn("ines@acme.example"), 403, "You cannot sign in here")
+		says(t, h.guest().SignIn("ines@acme.example"), 403, "You can't sign in here")
 		g = h.guest()
 		flow = g.authorize(app, nil, nil)
-		says(t, g.Fill(g.Open("/signin?flow="+flow), "username", "ines@acme.example", "password", password), 200, "Allow Acme Billing")
+		says(t, g.Fill(g.Open("/signin?flow="+flow), "username", "ines@acme.example", "password", password), 200,
+			"Allow Acme Billing")
 
 		// A session from before counts no more for who may not enter; that is recorded too.
 		g = h.guest()
@@ -135,7 +141,7 @@ func TestWhoMayNotSignIn(t *testing.T) {
 		before := len(h.refusals())
 		flow = g.authorize(app, h.sessionOf(s), nil)
 		for range 2 {
-			says(t, g.Open("/signin?flow="+flow), 403, "You cannot sign in to Acme Billing")
+			says(t, g.Open("/signin?flow="+flow), 403, "You can't sign in to Acme Billing")
 		}
 		if n := len(h.refusals()) - before; n != 1 {
 			t.Errorf("%d refusals are recorded, want 1", n)
@@ -166,15 +172,19 @@ func TestWhoNeedsASecondFactor(t *testing.T) {
 		set         func(*tenant.Settings)
 		user, admin string // what comes after the password
 	}{
-		"nobody":         {nil, "Hello", "Hello"},
-		"everybody":      {func(s *tenant.Settings) { s.MFA = tenant.MFARequired }, "Set up an authenticator app", "Set up an authenticator app"},
-		"administrators": {func(s *tenant.Settings) { s.SignIn.SecondFactor = []string{tenant.SecondFactorAdmins} }, "Hello", "Set up an authenticator app"},
+		"nobody": {nil, "Hello", "Hello"},
+		"everybody": {func(s *tenant.Settings) { s.MFA = tenant.MFARequired }, "Set up an authenticator app",
+			"Set up an authenticator app"},
+		"administrators": {func(s *tenant.Settings) { s.SignIn.SecondFactor = []string{tenant.SecondFactorAdmins} },
+			"Hello", "Set up an authenticator app"},
 		"from known networks": {func(s *tenant.Settings) {
-			s.SignIn = tenant.SignIn{KnownNetworks: []string{"127.0.0.0/8", "::1/128"}, SecondFactor: []string{tenant.SecondFactorUnknownNetworks}}
+			s.SignIn = tenant.SignIn{KnownNetworks: []string{"127.0.0.0/8", "::1/128"},
+				SecondFactor: []string{tenant.SecondFactorUnknownNetworks}}
 		}, "Hello", "Hello"},
 		"from unknown networks": {func(s *tenant.Settings) {
-			s.SignIn = tenant.SignIn{KnownNetworks: []string{"192.0.2.0/24"}, SecondFactor: []string{tenant.SecondFactorUnknownNetworks}}
-		}, "From this network you need a second proof", "From this network you need a second proof"},
+			s.SignIn = tenant.SignIn{KnownNetworks: []string{"192.0.2.0/24"},
+				SecondFactor: []string{tenant.SecondFactorUnknownNetworks}}
+		}, "This network requires two-step sign-in", "This network requires two-step sign-in"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, tt.set, func(t *testing.T, h *house) {
@@ -207,7 +217,8 @@ func TestHowLongASessionLasts(t *testing.T) {
 	}, func(t *testing.T, h *house) {
 		h.person("ada@acme.example")
 		h.give(h.person("anna@acme.example").ID, role.UserManager)
-		for login, want := range map[string]time.Duration{"ada@acme.example": 90 * time.Minute, "anna@acme.example": 30 * time.Minute} {
+		for login, want := range map[string]time.Duration{"ada@acme.example": 90 * time.Minute,
+			"anna@acme.example": 30 * time.Minute} {
 			g := h.guest()
 			says(t, g.SignIn(login), 200, "Hello")
 			ends, err := time.Parse(time.RFC3339, g.session()["expires_at"].(string))

@@ -29,7 +29,7 @@ func TestSignInWithPassword(t *testing.T) {
 		// Same words, same status, for an unknown account and a wrong password.
 		wrong := g.Fill(form, "username", "ada@acme.example", "password", "not the password")
 		unknown := g.Fill(form, "username", "bob@acme.example", "password", "not the password")
-		says(t, wrong, 422, "The account or the password is not right.")
+		says(t, wrong, 422, "That account or password isn't right.")
 		if unknown.Status != wrong.Status || strings.ReplaceAll(unknown.Body, "bob@", "ada@") != wrong.Body {
 			t.Errorf("an unknown account is told apart:\n%s\n%s", wrong.Text(), unknown.Text())
 		}
@@ -46,10 +46,10 @@ func TestSignInWithPassword(t *testing.T) {
 		}
 		// A session needs no second sign-in; the flow is finished.
 		says(t, g.Open("/signin"), 200, "Hello, Ada")
-		says(t, g.Open(form.Path), 404, "This sign-in is over")
+		says(t, g.Open(form.Path), 404, "This sign-in has ended")
 
 		before := g.Cookie("session")
-		says(t, g.FillForm(g.Open("/account"), "/account/signout"), 200, "You are signed out")
+		says(t, g.FillForm(g.Open("/account"), "/account/signout"), 200, "You're signed out")
 		if g.session() != nil {
 			t.Error("signed out, but there is a session")
 		}
@@ -71,7 +71,7 @@ func TestSignInIsRefusedToWhoIsNotActive(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		says(t, g.SignIn("ada@acme.example"), 422, "The account or the password is not right.")
+		says(t, g.SignIn("ada@acme.example"), 422, "That account or password isn't right.")
 		if other.session() != nil {
 			t.Error("the session of a deactivated user lives on")
 		}
@@ -85,10 +85,10 @@ func TestTooManyTries(t *testing.T) {
 			g := h.guest()
 			form := g.Open("/signin")
 			for range 5 {
-				says(t, g.Fill(form, "username", login, "password", "wrong"), 422, "is not right")
+				says(t, g.Fill(form, "username", login, "password", "wrong"), 422, "isn't right")
 			}
 			a := g.Fill(form, "username", login, "password", password)
-			says(t, a, 429, "Too many tries. Wait")
+			says(t, a, 429, "Too many attempts. Wait")
 			if a.Header.Get("Retry-After") == "" {
 				t.Error("no Retry-After")
 			}
@@ -108,9 +108,9 @@ func TestSecondFactor(t *testing.T) {
 			t.Fatal("a session before the second factor")
 		}
 		key := enrol.Find(t, secretRE)
-		says(t, g.Fill(enrol, "code", "12345"), 422, "The code has 6 digits.")
+		says(t, g.Fill(enrol, "code", "12345"), 422, "Enter the 6 digits of the code.")
 		again := g.Fill(enrol, "code", "000000")
-		says(t, again, 422, "This code does not fit the key.")
+		says(t, again, 422, "That code doesn't match the key.")
 		if again.Find(t, secretRE) != key {
 			t.Error("the key changes with a wrong code")
 		}
@@ -129,19 +129,19 @@ func TestSecondFactor(t *testing.T) {
 		next := h.guest()
 		ask := next.SignIn("ada@acme.example")
 		says(t, ask, 200, "Enter the code from your app")
-		says(t, next.Fill(ask, "code", h.code(key)), 422, "This code is not right or was used already.")
+		says(t, next.Fill(ask, "code", h.code(key)), 422, "That code isn't right or was already used.")
 		h.Clock.Advance(31 * time.Second)
 		says(t, next.Fill(ask, "code", h.code(key)), 200, "Hello")
 
 		lost := h.guest()
 		ask = lost.Open("/signin/recovery?" + strings.SplitN(lost.SignIn("ada@acme.example").Path, "?", 2)[1])
 		says(t, ask, 200, "Use a recovery code")
-		says(t, lost.Fill(ask, "code", "aaaaa-bbbbb"), 422, "This recovery code is not right")
+		says(t, lost.Fill(ask, "code", "aaaaa-bbbbb"), 422, "That recovery code isn't right")
 		says(t, lost.Fill(ask, "code", strings.ToUpper(recovery[3][1])), 200, "Hello")
 		again = h.guest().SignIn("ada@acme.example")
 		twice := h.guest()
 		ask = twice.Open("/signin/recovery?" + strings.SplitN(twice.SignIn("ada@acme.example").Path, "?", 2)[1])
-		says(t, twice.Fill(ask, "code", recovery[3][1]), 422, "This recovery code is not right or was used already.")
+		says(t, twice.Fill(ask, "code", recovery[3][1]), 422, "That recovery code isn't right or was already used.")
 		if twice.session() != nil || !strings.Contains(again.Text(), "Enter the code") {
 			t.Error("a used recovery code signs in")
 		}
@@ -150,7 +150,7 @@ func TestSecondFactor(t *testing.T) {
 			twice.Fill(ask, "code", "aaaaa-bbbbb")
 		}
 		h.Clock.Advance(40 * time.Second)
-		says(t, twice.Fill(ask, "code", recovery[4][1]), 429, "Too many tries.")
+		says(t, twice.Fill(ask, "code", recovery[4][1]), 429, "Too many attempts.")
 	})
 }
 
@@ -173,7 +173,8 @@ func TestStepsCannotBeSkipped(t *testing.T) {
 			return v
 		}
 		for path, form := range map[string]url.Values{
-			"/signin/totp": with("code", "123456"), "/signin/recovery": with("code", "aaaaa-bbbbb"), "/signin/consent": with("decision", "allow"),
+			"/signin/totp": with("code", "123456"), "/signin/recovery": with("code", "aaaaa-bbbbb"),
+			"/signin/consent":  with("decision", "allow"),
 			"/signin/password": with("username", "ada@acme.example", "password", password), "/signout": f,
 		} {
 			g.Post(path, form)
@@ -192,12 +193,14 @@ func TestStepsCannotBeSkipped(t *testing.T) {
 	})
 }
 
-func (h *house) finish(flow, browser string) (f signin.Flow, err error) {
+func (h *house) finish(flow, browser string) (signin.Flow, error) {
+	var f signin.Flow
 	i, err := id.Parse(flow)
 	if err != nil {
 		return f, err
 	}
-	err = h.Update(ctx, h.c, func(tx *db.Tx) (err error) {
+	err = h.Update(ctx, h.c, func(tx *db.Tx) error {
+		var err error
 		f, err = signin.Finish(ctx, tx, i, browser)
 		return err
 	})
@@ -212,7 +215,8 @@ func (g *guest) authorize(a application.Application, on *session.Session, change
 		g.Open("/signedout")
 	}
 	demand := signin.Demand{
-		Kind: signin.Authorize, Application: a.ID, ReturnTo: "/oauth2/authorize/continue", ConsentScopes: []string{"openid", "email", "invoices:read"},
+		Kind: signin.Authorize, Application: a.ID, ReturnTo: "/oauth2/authorize/continue",
+		ConsentScopes: []string{"openid", "email", "invoices:read"},
 	}
 	if change != nil {
 		change(&demand)
@@ -240,9 +244,11 @@ func (h *house) sessionOf(i id.ID) *session.Session {
 	return &s
 }
 
-func (h *house) application() (a application.Application) {
+func (h *house) application() application.Application {
+	var a application.Application
 	h.T.Helper()
-	if err := h.Update(ctx, h.c, func(tx *db.Tx) (err error) {
+	if err := h.Update(ctx, h.c, func(tx *db.Tx) error {
+		var err error
 		a, _, err = application.Create(ctx, tx, application.New{
 			Name: "Acme Billing", Type: application.Web, RedirectURIs: []string{"https://billing.example/callback"}, Scopes: []string{"email", "invoices:read"},
 		})
@@ -352,7 +358,7 @@ func TestSignOutForAnApplication(t *testing.T) {
 			n.Kind, n.ReturnTo, n.ConsentScopes = signin.SignOut, "/oauth2/logout/continue", nil
 		})
 		ask := g.Open("/signout?flow=" + flow)
-		says(t, ask, 200, "Acme Billing asks to sign you out")
+		says(t, ask, 200, "Acme Billing wants to sign you out")
 		if g.session() == nil {
 			t.Error("signed out without a confirmation")
 		}
@@ -373,10 +379,12 @@ func TestFlowsBelongToTheirBrowser(t *testing.T) {
 		h.person("ada@acme.example")
 		g, thief := h.guest(), h.guest()
 		path := g.Open("/account").Path
-		says(t, thief.Open(path), 404, "This sign-in is over")
+		says(t, thief.Open(path), 404, "This sign-in has ended")
 		flow := strings.TrimPrefix(path, "/signin?flow=")
 		for _, p := range posts {
-			if a := thief.Post(p, url.Values{"flow": {flow}, "username": {"ada@acme.example"}, "password": {password}, "code": {"123456"}, "decision": {"allow"}, "email": {"a@b.example"}}); a.Status == http.StatusOK && !strings.HasPrefix(a.Path, "/signin?flow=") && !strings.HasPrefix(a.Path, "/signedout") {
+			if a := thief.Post(p, url.Values{"flow": {flow}, "username": {"ada@acme.example"}, "password": {password},
+				"code": {"123456"}, "decision": {"allow"}, "email": {"a@b.example"}}); a.Status == http.StatusOK &&
+				!strings.HasPrefix(a.Path, "/signin?flow=") && !strings.HasPrefix(a.Path, "/signedout") {
 				t.Errorf("%s with another browser's flow answers %d at %s: %s", p, a.Status, a.Path, a.Text())
 			}
 		}
@@ -388,7 +396,9 @@ func TestFlowsBelongToTheirBrowser(t *testing.T) {
 
 // posts are all forms.
 var posts = []string{
-	"/signin/password", "/signin/totp", "/signin/recovery", "/signin/enrol", "/signin/consent", "/signin/forget", "/register", "/register/again",
-	"/confirm", "/forgotten", "/reset", "/setup", "/signout", "/account/password", "/account/authenticator", "/account/authenticator/codes",
+	"/signin/password", "/signin/totp", "/signin/recovery", "/signin/enrol", "/signin/consent", "/signin/forget",
+	"/register", "/register/again",
+	"/confirm", "/forgotten", "/reset", "/setup", "/signout", "/account/password", "/account/authenticator",
+	"/account/authenticator/codes",
 	"/account/authenticator/remove", "/account/sessions/revoke", "/account/signout",
 }

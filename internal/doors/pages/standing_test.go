@@ -100,7 +100,8 @@ func (c *counting) Check(ctx context.Context, by caller.Caller, in []*enginev1.C
 }
 
 // A password POST reads the flow once and evaluates the policies once. Every later step that proves
-// nothing new evaluates them once too. A second factor evaluates them before it is used and with it.
+// nothing new evaluates them once too. A second factor evaluates them before it is used and with
+// it.
 func TestStepsReadTheFlowOnce(t *testing.T) {
 	both(t, func(s *tenant.Settings) { s.MFA = tenant.MFARequired }, func(t *testing.T, h *house) {
 		h.person("ada@acme.example")
@@ -116,8 +117,8 @@ func TestStepsReadTheFlowOnce(t *testing.T) {
 				reads.Add(1)
 			}
 		})
-		// step counts the evaluations and the readings of the flow that an answer takes, with the page
-		// that it leads to.
+		// step counts the evaluations and the readings of the flow that an answer takes, with the
+		// page that it leads to.
 		step := func(what string, evaluations, readings int64, do func() world.Answer) world.Answer {
 			t.Helper()
 			policies.n.Store(0)
@@ -129,13 +130,17 @@ func TestStepsReadTheFlowOnce(t *testing.T) {
 			return a
 		}
 		form := step("page for the password", 0, 1, func() world.Answer { return g.Open("/signin?flow=" + flow) })
-		step("wrong password", 0, 1, func() world.Answer { return g.Fill(form, "username", "ada@acme.example", "password", "wrong") })
+		step("wrong password", 0, 1,
+			func() world.Answer { return g.Fill(form, "username", "ada@acme.example", "password", "wrong") })
 		// The page of the next step evaluates them once more.
 		code := step("password and next page", 1+1, 1+1, func() world.Answer {
 			return g.Fill(form, "username", "ada@acme.example", "password", password)
 		})
-		consent := step("code and next page", 2+1, 1+1, func() world.Answer { return g.Fill(code, "code", h.code(key)) })
-		step("consent", 1, 1, func() world.Answer { return g.FillForm(consent, "/signin/consent", "decision", "allow") })
+		consent := step("code and next page", 2+1, 1+1,
+			func() world.Answer { return g.Fill(code, "code", h.code(key)) })
+		step("consent", 1, 1, func() world.Answer {
+			return g.FillForm(consent, "/signin/consent", "decision", "allow")
+		})
 
 		// The same for an account that is known already.
 		sid, err := id.Parse(g.session()["id"].(string))
@@ -144,7 +149,8 @@ func TestStepsReadTheFlowOnce(t *testing.T) {
 		}
 		flow = g.authorize(app, h.sessionOf(sid), func(d *signin.Demand) { d.Reauthenticate = true })
 		form = step("page for the password again", 0, 1, func() world.Answer { return g.Open("/signin?flow=" + flow) })
-		step("password again and next page", 1+1, 1+1, func() world.Answer { return g.Fill(form, "password", password) })
+		step("password again and next page", 1+1, 1+1,
+			func() world.Answer { return g.Fill(form, "password", password) })
 	})
 }
 
@@ -158,9 +164,12 @@ func TestChangingThePasswordNeedsTheSecondFactor(t *testing.T) {
 		form := early.Open("/account/password")
 		g.SignIn("ada@acme.example")
 		set := g.Open("/account/authenticator")
-		says(t, g.FillForm(set, "/account/authenticator", "code", h.code(set.Find(t, secretRE))), 200, "Save your recovery codes")
-		after := early.FillForm(form, "/account/password", "current_password", password, "password", "another long passphrase")
+		says(t, g.FillForm(set, "/account/authenticator", "code", h.code(set.Find(t, secretRE))), 200,
+			"Save your recovery codes")
+		after := early.FillForm(form, "/account/password", "current_password", password, "password",
+			"another long passphrase")
 		says(t, after, 200, "Enter the code from your app")
-		says(t, h.guest().SignIn("ada@acme.example"), 200, "Enter the code from your app") // with the password of before
+		// with the password of before
+		says(t, h.guest().SignIn("ada@acme.example"), 200, "Enter the code from your app")
 	})
 }

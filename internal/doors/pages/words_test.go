@@ -126,7 +126,8 @@ func argumentsOf(v any) string {
 		set[m[1]] = true
 	}
 	names := []string{}
-	for _, n := range []string{"Address", "Ago", "Application", "Browser", "Count", "Device", "Name", "Scope", "System", "Tenant", "Wait"} {
+	for _, n := range []string{"Address", "Ago", "Application", "Browser", "Count", "Device", "Name", "Scope", "System",
+		"Tenant", "Wait"} {
 		if set[n] {
 			names = append(names, n)
 			delete(set, n)
@@ -185,7 +186,8 @@ func TestEveryFaultHasAPage(t *testing.T) {
 			}
 		}
 	}
-	if _, p := errorOf(errors.New("connection to 10.0.0.1 refused")); strings.Contains(r.words["en"].text(p.Text), "10.0.0.1") {
+	if _, p := errorOf(errors.New("connection to 10.0.0.1 refused")); strings.Contains(r.words["en"].text(p.Text),
+		"10.0.0.1") {
 		t.Error("the cause of an internal error is shown")
 	}
 }
