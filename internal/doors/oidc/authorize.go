@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// Where the pages door takes over.
+// The paths of the sign-in pages, and of their way back.
 const (
 	signinPath   = "/signin"
 	continuePath = "/oauth2/authorize/continue"
@@ -36,9 +36,9 @@ func (d *Door) authorize(w http.ResponseWriter, r *http.Request) error {
 	return d.authorizeWith(w, r, p)
 }
 
-// authorizePost answers one sent by POST. Browsers hold our cookies back when another
-// site's page posts (SameSite), so the browser is asked to come again by GET: only
-// then can we see that it is signed in.
+// authorizePost answers an authorization request sent by POST. Browsers do not send our cookies
+// when another site's page posts (SameSite), so it redirects to the same request by GET, which
+// shows that the browser is signed in.
 func (d *Door) authorizePost(w http.ResponseWriter, r *http.Request) error {
 	form, err := web.Form(r)
 	if err != nil {
@@ -70,8 +70,9 @@ func (d *Door) authorizeWith(w http.ResponseWriter, r *http.Request, p params) e
 	return atTarget(ctx, t, d.authorizeTo(w, r, p, app, t))
 }
 
-// authorizeTo goes on once it is known where errors go.
-func (d *Door) authorizeTo(w http.ResponseWriter, r *http.Request, p params, app *application.Application, t target) error {
+// authorizeTo handles the request once its redirect URI is known to be good.
+func (d *Door) authorizeTo(w http.ResponseWriter, r *http.Request, p params, app *application.Application,
+	t target) error {
 	ctx, c := r.Context(), web.CallerOf(r)
 	q, err := parseRequest(p, app, t)
 	if err != nil {
@@ -104,7 +105,8 @@ func (d *Door) authorizeTo(w http.ResponseWriter, r *http.Request, p params, app
 
 // standing returns where a flow for the request would stand, and the browser's session that counts
 // for it, or nil. The session of another person than the request insists on does not count.
-func (d *Door) standing(r *http.Request, c caller.Caller, q *request, app *application.Application) (signin.Standing, *session.Session, error) {
+func (d *Door) standing(r *http.Request, c caller.Caller, q *request, app *application.Application) (signin.Standing,
+	*session.Session, error) {
 	type answer struct {
 		standing signin.Standing
 		session  *session.Session
@@ -139,12 +141,14 @@ func (d *Door) interact(w http.ResponseWriter, r *http.Request, s signin.Standin
 	return nil
 }
 
-// grant gives the application its code and answers it. before, if not nil, runs in the
-// same transaction and comes first.
-func (d *Door) grant(w http.ResponseWriter, r *http.Request, app *application.Application, q *request, s session.Session, before func(context.Context, *db.Tx) error) error {
+// grant creates the application's code and sends it. before, if not nil, runs first in the same
+// transaction.
+func (d *Door) grant(w http.ResponseWriter, r *http.Request, app *application.Application, q *request,
+	s session.Session, before func(context.Context, *db.Tx) error) error {
 	acr, ok := q.acrOf(s)
 	if !ok {
-		return q.Target.fail(codeUnmetAuthentication, "The person could not sign in as strongly as the essential acr asks for.")
+		return q.Target.fail(codeUnmetAuthentication,
+			"The person could not sign in as strongly as the essential acr asks for.")
 	}
 	n := grant.New{
 		Application: app.ID, User: s.User, UserName: s.UserName, Session: s.ID,
@@ -162,7 +166,8 @@ func (d *Door) grant(w http.ResponseWriter, r *http.Request, app *application.Ap
 	c := web.CallerOf(r)
 	c = c.As(s.Actor(c.Tenant))
 	var code secret.String
-	err := d.DB.Update(r.Context(), c, func(tx *db.Tx) (err error) {
+	err := d.DB.Update(r.Context(), c, func(tx *db.Tx) error {
+		var err error
 		if before != nil {
 			if err := before(r.Context(), tx); err != nil {
 				return err

@@ -13,9 +13,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// authorizeContinue is where the sign-in pages send the browser when a flow is done.
-// Everything the answer depends on comes from the flow's row and the session; the
-// browser brings nothing but the flow's id.
+// authorizeContinue answers the application when the sign-in pages are done. The answer depends
+// only on the flow's row, the session and what is true now. The browser brings only the flow's id.
 func (d *Door) authorizeContinue(w http.ResponseWriter, r *http.Request) error {
 	ctx, c := r.Context(), web.CallerOf(r)
 	flow, err := flowID(r)
@@ -46,13 +45,14 @@ func (d *Door) authorizeContinue(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || f.Kind != signin.Authorize || q.Application != f.Application {
 		return signin.ErrGone.Because(err)
 	}
-	// What was true of the application when the flow began may not be any more.
+	// The application may have changed since the flow began.
 	app, err := d.Applications.ByID(ctx, c, f.Application)
 	if err != nil {
 		return err
 	}
 	if app.Status != application.Active || !app.MatchesRedirect(q.Target.URI) {
-		return onPage("oauth.client_changed", "The application was changed while you signed in. Go back to it and start again.")
+		return onPage("oauth.client_changed",
+			"The application was changed while you signed in. Go back to it and start again.")
 	}
 	err = d.finish(w, r, app, was, &q, browser)
 	if errors.Is(err, signin.ErrNotDone) {
@@ -60,7 +60,7 @@ func (d *Door) authorizeContinue(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	if errors.Is(err, signin.ErrGone) {
-		return err // consumed a moment ago: there is nothing left to answer
+		return err // another request consumed it: there is nothing left to answer
 	}
 	return atTarget(ctx, q.Target, err)
 }
@@ -73,7 +73,8 @@ type finished struct {
 }
 
 // finish consumes the flow and answers the application.
-func (d *Door) finish(w http.ResponseWriter, r *http.Request, app *application.Application, was finished, q *request, browser string) error {
+func (d *Door) finish(w http.ResponseWriter, r *http.Request, app *application.Application, was finished, q *request,
+	browser string) error {
 	f, s := was.flow, was.session
 	consume := func(ctx context.Context, tx *db.Tx) error {
 		_, err := signin.Finish(ctx, tx, f.ID, browser)
@@ -96,20 +97,21 @@ func (d *Door) finish(w http.ResponseWriter, r *http.Request, app *application.A
 	case s.ID != f.Session || s.User != f.User:
 		return refuse(codeLoginRequired, "The session that was started for this has ended already.")
 	case q.Subject != "" && q.Subject != s.User.String():
-		return refuse(codeLoginRequired, "Somebody else signed in than the request asked for.")
+		return refuse(codeLoginRequired, "Another user signed in than the request asked for.")
 	}
-	// What the person had to prove may have become more since the pages were done: an authenticator
-	// app was set up elsewhere, or the policies changed.
+	// More may be required since the pages were done: an authenticator app was set up elsewhere,
+	// or the policies changed.
 	if was.next != signin.Done {
 		return signin.ErrNotDone
 	}
 	if _, ok := q.acrOf(s); !ok {
-		return refuse(codeUnmetAuthentication, "The person could not sign in as strongly as the essential acr asks for.")
+		return refuse(codeUnmetAuthentication,
+			"The person could not sign in as strongly as the essential acr asks for.")
 	}
 	return d.grant(w, r, app, q, s, consume)
 }
 
-// flowID reads the one parameter of the addresses that the pages return to.
+// flowID returns the flow in the address that the pages return to.
 func flowID(r *http.Request) (id.ID, error) {
 	p, err := parseQuery(r.URL.RawQuery)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Scopes that every application may ask for, and that of OpenID Connect Core §11.
+// Scopes that every application may request, and offline_access of OpenID Connect Core §11.
 const (
 	scopeOpenID  = "openid"
 	scopeProfile = "profile"
@@ -24,8 +24,8 @@ const (
 	scopeOffline = "offline_access"
 )
 
-// request is a validated authorization request. It is stored in the sign-in flow as it
-// is, so nothing of it is taken from the browser a second time.
+// request is a validated authorization request. The sign-in flow stores it, so that no part of it
+// comes from the browser a second time.
 type request struct {
 	Application id.ID         `json:"application"`
 	Target      target        `json:"target"`
@@ -41,7 +41,7 @@ type request struct {
 	Claims      claimsRequest `json:"claims"`
 	RequireMFA  bool          `json:"require_mfa,omitempty"` // by acr_values or the claims parameter
 	ACR         []string      `json:"acr,omitempty"`         // essential: one of these, or the request fails
-	Subject     string        `json:"subject,omitempty"`     // who it must be, by id_token_hint or the claims parameter
+	Subject     string        `json:"subject,omitempty"`     // required user, by id_token_hint or the claims parameter
 }
 
 // Limits on the lists of a request.
@@ -53,30 +53,37 @@ const (
 	maxMaxAge  = 10 * 365 * 24 * 3600 // seconds; more is as good as no limit
 )
 
-// checkTarget finds the client and checks its redirect URI. Until it has succeeded
-// nothing may be redirected, so its errors are pages (RFC 6749 §4.1.2.1).
+// checkTarget finds the client and checks its redirect URI. Before that no error may be redirected,
+// so its own errors are pages (RFC 6749 §4.1.2.1).
 func (d *Door) checkTarget(ctx context.Context, c caller.Caller, p params) (*application.Application, target, error) {
 	if p.repeated == "client_id" || p.repeated == "redirect_uri" {
-		return nil, target{}, onPage("oauth.repeated", "The application sent %s more than once. Tell whoever runs it.", p.repeated)
+		return nil, target{}, onPage("oauth.repeated", "The application sent %s more than once. Tell its operator.",
+			p.repeated)
 	}
 	clientID, uri := p.get("client_id"), p.get("redirect_uri")
 	if clientID == "" {
-		return nil, target{}, onPage("oauth.client_id_missing", "The application did not say which one it is: client_id is missing. Tell whoever runs it.")
+		return nil, target{}, onPage("oauth.client_id_missing",
+			"The application did not say which one it is: client_id is missing. Tell its operator.")
 	}
 	app, err := d.Applications.ByClientID(ctx, c, clientID)
 	if fault.Of(err) == fault.NotFound {
-		return nil, target{}, onPage("oauth.client_unknown", "No application with this client_id is registered here. Tell whoever runs the application.")
+		return nil, target{}, onPage("oauth.client_unknown",
+			"No application with this client_id is registered here. Tell the operator of the application.")
 	}
 	if err != nil {
 		return nil, target{}, err
 	}
 	switch {
 	case app.Status != application.Active:
-		return nil, target{}, onPage("oauth.client_disabled", "This application has been switched off by an administrator.")
+		return nil, target{}, onPage("oauth.client_disabled",
+			"This application has been switched off by an administrator.")
 	case uri == "":
-		return nil, target{}, onPage("oauth.redirect_uri_missing", "The application did not say where to return to: redirect_uri is missing. Tell whoever runs it.")
+		return nil, target{}, onPage("oauth.redirect_uri_missing",
+			"The application did not say where to return to: redirect_uri is missing. Tell its operator.")
 	case !app.MatchesRedirect(uri):
-		return nil, target{}, onPage("oauth.redirect_uri_unknown", "The address that the application wants to return to is not registered for it: redirect_uri must equal a registered one to the letter. Tell whoever runs it.")
+		return nil, target{}, onPage("oauth.redirect_uri_unknown",
+			"The address that the application wants to return to is not registered for it: redirect_uri must equal "+
+				"a registered one to the letter. Tell its operator.")
 	}
 	t := target{URI: uri, Mode: modeQuery, State: p.get("state")}
 	switch p.get("response_mode") {
@@ -92,14 +99,15 @@ func (d *Door) checkTarget(ctx context.Context, c caller.Caller, p params) (*app
 	return app, t, nil
 }
 
-// answersInFragment reports whether the default mode of a response type, none of ours,
-// is the fragment (Multiple Response Types §5): there the client will look for the error.
+// answersInFragment reports whether a response type that we do not support answers in the fragment
+// by default (Multiple Response Types §5). The client expects the error there.
 func answersInFragment(responseType string) bool {
-	return slices.ContainsFunc(strings.Fields(responseType), func(s string) bool { return s == "token" || s == "id_token" })
+	return slices.ContainsFunc(strings.Fields(responseType),
+		func(s string) bool { return s == "token" || s == "id_token" })
 }
 
-// parseRequest validates the parameters of an authorization request. All of its
-// errors go to t. id_token_hint is left to the caller: its keys are in the database.
+// parseRequest validates the parameters of an authorization request. All its errors go to t. The
+// caller checks id_token_hint, whose keys are in the database.
 func parseRequest(p params, app *application.Application, t target) (request, error) {
 	q := request{Application: app.ID, Target: t, Nonce: p.get("nonce"), LoginHint: p.get("login_hint")}
 	for _, check := range []func(*request, params, *application.Application) error{
@@ -122,13 +130,14 @@ func checkForm(q *request, p params, app *application.Application) error {
 	case p.has("request_uri"):
 		return t.fail(codeRequestURI, "request_uri is not supported; send plain parameters.")
 	case p.has("registration"):
-		return t.fail(codeRegistration, "The registration parameter is not supported; applications are registered beforehand.")
+		return t.fail(codeRegistration,
+			"The registration parameter is not supported; applications are registered beforehand.")
 	case !p.has("response_type"):
 		return t.fail(codeInvalidRequest, "response_type is missing; it must be code.")
 	case p.get("response_type") != "code":
 		return t.fail(codeUnsupportedResponse, "The only supported response_type is code.")
 	case app.Type == application.Machine:
-		return t.fail(codeUnauthorizedClient, "A machine application acts for itself; nobody signs in to it.")
+		return t.fail(codeUnauthorizedClient, "A machine application acts for itself. No user signs in to it.")
 	}
 	switch p.get("response_mode") {
 	case "", modeQuery, modeFormPost:
@@ -143,8 +152,8 @@ func checkForm(q *request, p params, app *application.Application) error {
 	return nil
 }
 
-// checkScope narrows the scopes to what the application may have; values that mean
-// nothing here are ignored (OpenID Connect Core §3.1.2.1).
+// checkScope keeps the scopes that the application may have, and ignores unknown ones (OpenID
+// Connect Core §3.1.2.1).
 func checkScope(q *request, p params, app *application.Application) error {
 	asked, err := words(p.get("scope"), maxScopes)
 	if err != nil {
@@ -156,7 +165,7 @@ func checkScope(q *request, p params, app *application.Application) error {
 	return nil
 }
 
-// allowedScopes returns those of asked that app may have, in the order asked.
+// allowedScopes returns the scopes of asked that app may have, in the same order.
 func allowedScopes(app *application.Application, asked []string) []string {
 	out := []string{}
 	for _, s := range asked {
@@ -167,9 +176,9 @@ func allowedScopes(app *application.Application, asked []string) []string {
 	return out
 }
 
-// checkChallenge wants PKCE with S256 (RFC 7636, RFC 9700 §2.1.1): from every public
-// client, and from confidential ones unless they use OpenID Connect, whose ID token
-// ties the code to the sign-in.
+// checkChallenge requires PKCE with S256 (RFC 7636, RFC 9700 §2.1.1) from every public client, and
+// from a confidential client unless it uses OpenID Connect, whose ID token binds the code to the
+// sign-in.
 func checkChallenge(q *request, p params, app *application.Application) error {
 	t, challenge, method := q.Target, p.get("code_challenge"), p.get("code_challenge_method")
 	switch {
@@ -180,9 +189,11 @@ func checkChallenge(q *request, p params, app *application.Application) error {
 	case challenge == "":
 		return nil
 	case method != "S256":
-		return t.fail(codeInvalidRequest, "code_challenge_method must be S256; without it the method would be plain, which is not supported.")
+		return t.fail(codeInvalidRequest,
+			"code_challenge_method must be S256; without it the method would be plain, which is not supported.")
 	case !validChallenge(challenge):
-		return t.fail(codeInvalidRequest, "code_challenge must be the base64url of a SHA-256, %d characters.", challengeLen)
+		return t.fail(codeInvalidRequest, "code_challenge must be the base64url of a SHA-256, %d characters.",
+			challengeLen)
 	}
 	q.Challenge = challenge
 	return nil
@@ -220,9 +231,9 @@ func checkPrompt(q *request, p params, _ *application.Application) error {
 	return nil
 }
 
-// checkClaims reads the claims parameter and acr_values. acr_values is a wish: it
-// makes us ask for more, and whoever cannot give more is let through with less. An
-// essential acr is not: unmet, the request fails (OpenID Connect Core §5.5.1.1).
+// checkClaims reads the claims parameter and acr_values. acr_values is voluntary: a person who
+// cannot prove more continues with less. An unmet essential acr fails the request (OpenID Connect
+// Core §5.5.1.1).
 func checkClaims(q *request, p params, app *application.Application) error {
 	t := q.Target
 	var err error
@@ -232,7 +243,7 @@ func checkClaims(q *request, p params, app *application.Application) error {
 	q.Claims = q.Claims.within(app.Scopes)
 	sub, ok := q.Claims.subject()
 	if !ok {
-		return t.fail(codeInvalidRequest, "The claims parameter asks for a sub that nobody can have.")
+		return t.fail(codeInvalidRequest, "The claims parameter asks for a sub that no user can have.")
 	}
 	q.Subject = sub
 	wished, err := words(p.get("acr_values"), maxACR)
@@ -243,7 +254,9 @@ func checkClaims(q *request, p params, app *application.Application) error {
 		values := w.strings()
 		if w.Essential && len(values) > 0 {
 			if q.ACR = known(values); len(q.ACR) == 0 {
-				return t.fail(codeUnmetAuthentication, "None of the essential acr values can be met here; there are %s and %s.", signin.OneFactor, signin.TwoFactors)
+				return t.fail(codeUnmetAuthentication,
+					"None of the essential acr values can be met here; there are %s and %s.", signin.OneFactor,
+					signin.TwoFactors)
 			}
 			q.RequireMFA = !slices.Contains(q.ACR, signin.OneFactor)
 			return nil
@@ -256,12 +269,13 @@ func checkClaims(q *request, p params, app *application.Application) error {
 	return nil
 }
 
-// known returns those of values that are classes of ours.
+// known returns the values that are classes of ours.
 func known(values []string) []string {
-	return slices.DeleteFunc(slices.Clone(values), func(s string) bool { return s != signin.OneFactor && s != signin.TwoFactors })
+	return slices.DeleteFunc(slices.Clone(values),
+		func(s string) bool { return s != signin.OneFactor && s != signin.TwoFactors })
 }
 
-// maxAge is MaxAge as a duration; nil stays nil.
+// maxAge returns MaxAge as a duration, or nil without one.
 func (q *request) maxAge() *time.Duration {
 	if q.MaxAge == nil {
 		return nil
@@ -270,8 +284,8 @@ func (q *request) maxAge() *time.Duration {
 	return &d
 }
 
-// consentScopes are the scopes that a person must allow, those of single claims
-// among them: none of a first-party application.
+// consentScopes returns the scopes that a person must allow, including those of single claims. A
+// first-party application needs none.
 func (q *request) consentScopes(app *application.Application) []string {
 	if app.FirstParty {
 		return nil
@@ -285,9 +299,9 @@ func (q *request) consentScopes(app *application.Application) []string {
 	return out
 }
 
-// acrOf says which class to report of a session: its own, unless the request
-// insists on classes that it is not one of but more than.
-func (q *request) acrOf(s session.Session) (acr string, ok bool) {
+// acrOf returns the class to report for a session: its own, or a lower one if the request insists
+// on that. ok is false if the session meets no class that the request insists on.
+func (q *request) acrOf(s session.Session) (string, bool) {
 	if len(q.ACR) == 0 || slices.Contains(q.ACR, s.ACR) {
 		return s.ACR, true
 	}
@@ -301,7 +315,8 @@ func (q *request) acrOf(s session.Session) (acr string, ok bool) {
 func (q *request) demand(app *application.Application) signin.Demand {
 	return signin.Demand{
 		Kind: signin.Authorize, Application: app.ID, Request: q.encode(), ReturnTo: continuePath,
-		LoginHint: q.LoginHint, Locales: q.Locales, Reauthenticate: q.Login, MaxAge: q.maxAge(), RequireMFA: q.RequireMFA,
+		LoginHint: q.LoginHint, Locales: q.Locales, Reauthenticate: q.Login, MaxAge: q.maxAge(),
+		RequireMFA:    q.RequireMFA,
 		ConsentScopes: q.consentScopes(app), ForceConsent: q.Consent,
 	}
 }
@@ -312,7 +327,7 @@ func missing(step signin.Step) string {
 	switch step {
 	case signin.Done:
 		return ""
-	case signin.Refuse: // the pages say so, and that it is no use to sign in again
+	case signin.Refuse: // the pages say so; signing in again would not help
 		return codeAccessDenied
 	case signin.AskConsent:
 		return codeConsentRequired
@@ -321,7 +336,7 @@ func missing(step signin.Step) string {
 	return codeLoginRequired
 }
 
-// encode is what the sign-in flow keeps of the request.
+// encode returns the form of the request that the sign-in flow stores.
 func (q *request) encode() []byte {
 	b, err := json.Marshal(q)
 	if err != nil { // texts, numbers and lists only

@@ -12,7 +12,7 @@ import (
 // rgb is a colour in sRGB, 0..255 a channel.
 type rgb [3]float64
 
-// defaultAccent serves tenants that have set none, or one that cannot be read.
+// defaultAccent is used for a tenant without a readable accent colour.
 const defaultAccent = "#2f55d4"
 
 // The two surfaces of pages.css that accents are drawn on, in light and dark.
@@ -23,8 +23,8 @@ var (
 	black, white = rgb{0x10, 0x12, 0x16}, rgb{0xff, 0xff, 0xff}
 )
 
-// textContrast and edgeContrast are the least contrasts of WCAG 2.2 for text
-// (1.4.3) and for the parts of a control (1.4.11).
+// textContrast and edgeContrast are the lowest contrasts that WCAG 2.2 accepts for text (1.4.3)
+// and for the parts of a control (1.4.11).
 const (
 	textContrast = 4.5
 	edgeContrast = 3.0
@@ -74,7 +74,7 @@ func (c rgb) mix(o rgb, share float64) rgb {
 	return c
 }
 
-// towards mixes c with to until it has the least contrast on every one of grounds.
+// towards mixes c with to until it has the required contrast on each of grounds.
 func (c rgb) towards(to rgb, least float64, grounds ...rgb) rgb {
 	for share := 0.0; share < 1; share += 0.02 {
 		m, ok := c.mix(to, share), true
@@ -88,9 +88,8 @@ func (c rgb) towards(to rgb, least float64, grounds ...rgb) rgb {
 	return to
 }
 
-// palette is what pages.css needs to know of a tenant's accent colour. The colour
-// is a tenant's wish, never trusted: text on it and text in it are chosen so that
-// they can be read.
+// palette holds the colours that pages.css derives from a tenant's accent colour. Any colour is
+// accepted: text on it and text in it are chosen so that they can be read.
 type palette struct {
 	Accent, OnAccent, Hover rgb // a button, the text on it, and the button under the pointer
 	Edge, EdgeDark          rgb // a button's border: visible on the surface whatever the accent
@@ -124,8 +123,8 @@ func paletteOf(accent string) palette {
 	return p
 }
 
-// sheet is the inline style sheet that sets a tenant's colours, and the source
-// expression that lets exactly these bytes through the content security policy.
+// sheet returns the inline style sheet that sets a tenant's colours, and the source expression
+// that allows exactly these bytes in the content security policy.
 type sheet struct {
 	HTML   template.HTML
 	Source string

@@ -15,8 +15,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// recent is how old the proof may be for changing how one signs in. Whoever finds
-// an open browser later must know the password (and have the app) first.
+// recent is the maximum age of the sign-in for changing how one signs in. A person who finds an
+// open browser later must prove the password and the second factor first.
 const recent = 10 * time.Minute
 
 // account runs h for the person who is signed in. Anybody else is asked to sign in
@@ -70,7 +70,7 @@ func (d *Door) beginSignIn(v *visit, demand signin.Demand, on *session.Session) 
 // as is the caller of what a signed-in person does.
 func (v *visit) as(s session.Session) caller.Caller { return v.caller.As(s.Actor(v.site.Tenant)) }
 
-// noticeOf is what the parameter done says at the top of an account page.
+// noticeOf returns the notice that the parameter done names, for the top of an account page.
 func (v *visit) noticeOf() *notice {
 	if n := notices[v.r.URL.Query().Get("done")]; n != "" {
 		return &notice{Tone: "good", Text: say(n)}
@@ -78,7 +78,7 @@ func (v *visit) noticeOf() *notice {
 	return nil
 }
 
-// showAccount is the home of the account pages: who one is and how one signs in.
+// showAccount shows the profile and how the person signs in.
 func (d *Door) showAccount(v *visit) error {
 	return d.account(v, "/account", func(s session.Session) error {
 		var (

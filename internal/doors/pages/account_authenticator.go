@@ -46,9 +46,8 @@ func (d *Door) authenticatorPage(v *visit, s session.Session, status int, proble
 	})
 }
 
-// confirmAuthenticator takes the first code of the app and answers with the
-// recovery codes, which are shown this once. The session has two factors from here on, and a new
-// token.
+// confirmAuthenticator confirms the app by its first code and answers with the recovery codes,
+// which are shown this once. The session has two factors from here on, and a new token.
 func (d *Door) confirmAuthenticator(v *visit) error {
 	return d.guarded(v, authenticatorPath, func(s session.Session, u user.User) error {
 		code, problems := v.code()
@@ -87,7 +86,7 @@ func (d *Door) showNewCodes(v *visit, s session.Session, codes []secret.String) 
 	return d.render(v, http.StatusOK, p)
 }
 
-// removeAuthenticator takes the app away, with its recovery codes.
+// removeAuthenticator removes the app and its recovery codes.
 func (d *Door) removeAuthenticator(v *visit) error {
 	return d.guarded(v, authenticatorPath, func(s session.Session, u user.User) error {
 		err := d.DB.Update(v.ctx(), v.as(s), func(tx *db.Tx) error {

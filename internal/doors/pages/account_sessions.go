@@ -51,7 +51,7 @@ func (d *Door) showSessions(v *visit) error {
 	})
 }
 
-// revokeSession signs out one of the person's other browsers, or all of them.
+// revokeSession signs out one of the person's other browsers, or all others.
 func (d *Door) revokeSession(v *visit) error {
 	return d.account(v, "/account/sessions", func(s session.Session) error {
 		which := v.form.Get("session")
@@ -68,7 +68,7 @@ func (d *Door) revokeSession(v *visit) error {
 			if err != nil {
 				return err
 			}
-			if o.User != s.User { // somebody else's does not exist from here
+			if o.User != s.User { // another user's session does not exist from here
 				return session.ErrNotFound
 			}
 			return session.Revoke(v.ctx(), tx, other, "account")
@@ -80,8 +80,8 @@ func (d *Door) revokeSession(v *visit) error {
 	})
 }
 
-// serveSession answers whether the browser is signed in, for reverse proxies: 200
-// with the session as JSON, or 401.
+// serveSession tells a reverse proxy whether the browser is signed in: 200 with the session as
+// JSON, or 401.
 func (d *Door) serveSession(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	s, err := d.sessionOf(r)

@@ -87,7 +87,7 @@ func TestConfirmElsewhereWithThePassword(t *testing.T) {
 		g.Fill(g.Open("/register"), registration("ada@acme.example")...)
 		link := h.linkIn(h.Work(), "ada@acme.example")
 		says(t, phone.Fill(phone.Open(link), "password", password), 200, "Hello, Ada")
-		// The browser that registered goes on when it is looked at again.
+		// The browser that registered goes on when it is opened again.
 		if a := g.Open("/account"); strings.Contains(a.Text(), "Hello") {
 			t.Error("another browser's confirmation signs this one in without its doing")
 		}

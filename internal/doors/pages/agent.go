@@ -2,8 +2,8 @@ package pages
 
 import "strings"
 
-// deviceOf says in two words what a User-Agent claims to be. It is for people who
-// look for a browser they do not know; nothing is decided by it.
+// deviceOf names the browser and system that a User-Agent claims. It helps people find a browser
+// they do not know. No decision depends on it.
 func deviceOf(agent string) message {
 	first := func(pairs ...string) string {
 		for i := 0; i+1 < len(pairs); i += 2 {

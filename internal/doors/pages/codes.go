@@ -13,8 +13,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// qrImage is the otpauth address as a QR code, in a data URL: nothing about a
-// secret is ever fetched from anywhere.
+// qrImage returns the otpauth address as a QR code in a data URL, so that no secret is ever in a
+// request.
 func qrImage(address string) (template.URL, error) {
 	key, err := otp.NewKeyFromURL(address)
 	if err != nil {
@@ -31,7 +31,7 @@ func qrImage(address string) (template.URL, error) {
 	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes())), nil
 }
 
-// grouped is a key in groups of four, as people read it aloud.
+// grouped returns a key in groups of four characters, as people read it aloud.
 func grouped(s string) string {
 	var b strings.Builder
 	for i, r := range s {
@@ -43,12 +43,13 @@ func grouped(s string) string {
 	return b.String()
 }
 
-// codesFile is a text file with the recovery codes, in a data URL.
+// codesFile returns a text file with the recovery codes, in a data URL.
 func codesFile(tenant, person string, codes []string) template.URL {
 	text := tenant + "\n" + person + "\n\n" + strings.Join(codes, "\n") + "\n"
 	return template.URL("data:text/plain;charset=utf-8;base64," + base64.StdEncoding.EncodeToString([]byte(text)))
 }
 
+// codesPage shows new recovery codes. next is the path that the page continues to.
 func (v *visit) codesPage(person string, codes []secret.String, next string) *codesPage {
 	p := &codesPage{frame: frame{Title: say("codes.title")}, Continue: v.site.Local(next),
 		File: v.site.Slug + "-recovery-codes.txt"}
@@ -59,7 +60,7 @@ func (v *visit) codesPage(person string, codes []secret.String, next string) *co
 	return p
 }
 
-// tabs are the account pages; current is "home", "password", "totp" or "sessions".
+// tabs returns the links to the account pages. current is "home", "password", "totp" or "sessions".
 func tabs(base, current string) []tab {
 	return []tab{
 		{base + "/account", say("account.tab_home"), current == "home"},

@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// confirmation is a mailed link that confirms an address, as this browser sees it.
+// confirmation is a mailed link that confirms an address, opened in this browser.
 type confirmation struct {
 	user user.User
 	flow *signin.Standing // of the flow of this browser in which the account was created, or nil
@@ -46,10 +46,9 @@ func (d *Door) findConfirmation(v *visit) (confirmation, error) {
 	})
 }
 
-// showConfirm asks to confirm an address. A link alone does not: mail scanners
-// follow links. In another browser than the one that registered the password is
-// asked for, because the mail may have reached somebody whose address a stranger
-// typed: that person must not make the stranger's account good.
+// showConfirm asks to confirm an address. The link alone does not confirm it: mail scanners follow
+// links. A browser that did not register must enter the password too. The mail may have reached a
+// person whose address a stranger typed, and who must not activate the stranger's account.
 func (d *Door) showConfirm(v *visit) error {
 	c, err := d.findConfirmation(v)
 	if err != nil {
@@ -75,7 +74,7 @@ func (d *Door) confirmPage(v *visit, c confirmation, status int, problems []prob
 	return d.render(v, status, p)
 }
 
-// confirm takes the confirmation and goes on with the sign-in.
+// confirm confirms the address and continues the sign-in.
 func (d *Door) confirm(v *visit) error {
 	c, err := d.findConfirmation(v)
 	if err != nil {

@@ -22,17 +22,17 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// Tenants knows the settings of tenants; iam/tenant's Directory does.
+// Tenants finds a tenant with its settings; tenant.Directory is one.
 type Tenants interface {
 	ByID(ctx context.Context, tenant id.ID) (*tenant.Tenant, error)
 }
 
-// Applications knows applications by their id; iam/application's Directory does.
+// Applications finds an application by its id; application.Directory is one.
 type Applications interface {
 	ByID(ctx context.Context, c caller.Caller, application id.ID) (*application.Application, error)
 }
 
-// Deps are what the door works with; all are required.
+// Deps holds what the door needs. All fields are required.
 type Deps struct {
 	DB           *db.DB
 	Tenants      Tenants
@@ -50,7 +50,7 @@ type Door struct {
 	letters  *letters
 }
 
-// New makes the door; it fails when the embedded templates or words cannot be read.
+// New returns the door. It fails if the embedded templates or texts cannot be read.
 func New(d Deps) (*Door, error) {
 	r, err := newRenderer()
 	if err != nil {
@@ -63,7 +63,7 @@ func New(d Deps) (*Door, error) {
 	return &Door{Deps: d, renderer: r, letters: l}, nil
 }
 
-// Register puts the pages on the mux of a tenant's base.
+// Register adds the pages to the mux of a tenant's base.
 func (d *Door) Register(routes *web.Routes) {
 	mux := routes.Group(web.Page, nil)
 	mux.HandleFunc("GET "+stylesheetPath, serveStylesheet)
@@ -134,7 +134,7 @@ type visit struct {
 
 func (v *visit) ctx() context.Context { return v.r.Context() }
 
-// handle prepares a visit for h and turns what h returns into a page.
+// handle prepares a visit for h and answers with the page for h's error.
 func (d *Door) handle(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v := &visit{w: w, r: r, site: web.SiteOf(r), caller: web.CallerOf(r)}
@@ -164,11 +164,11 @@ func (d *Door) prepare(v *visit) error {
 	return nil
 }
 
-// keepChoice is how long a browser remembers the language and appearance chosen.
+// keepChoice is the lifetime of the cookies with the chosen language and appearance.
 const keepChoice = 365 * 24 * time.Hour
 
-// choose decides language and appearance: what the person chose here, then what
-// the browser and the tenant say.
+// choose sets language and appearance. The person's choice comes first, then the browser's
+// language, then the tenant's.
 func (v *visit) choose(d *Door, t *tenant.Tenant) {
 	l := look{Site: v.site, Theme: web.Cookie(v.r, "theme")}
 	fallback := ""
@@ -199,7 +199,7 @@ func (v *visit) choose(d *Door, t *tenant.Tenant) {
 	v.look, v.words = l, d.renderer.words[l.Locale]
 }
 
-// speak takes an application's wish for a language (ui_locales), unless the person
+// speak switches to a language that the application asked for (ui_locales), unless the person
 // has chosen one here.
 func (v *visit) speak(d *Door, wishes []string) {
 	if len(wishes) == 0 || web.Cookie(v.r, "lang") != "" || v.r.Method == http.MethodGet &&
@@ -214,7 +214,7 @@ func (d *Door) render(v *visit, status int, p page) error {
 	return d.renderer.render(v.w, status, v.look, p)
 }
 
-// refused answers a form that is shown again with what is wrong with it.
+// refused is the status of a form that is shown again with its problems.
 const refused = http.StatusUnprocessableEntity
 
 // redirect sends the browser to a path below the tenant's base.
@@ -224,8 +224,8 @@ func (v *visit) redirect(path string) error {
 	return nil
 }
 
-// typed returns a field as people type it: without white space around it, at most
-// limit characters long and without control characters; otherwise the problem.
+// typed returns a text field without white space around it. It returns a problem for a text over
+// limit characters or with control characters.
 func (v *visit) typed(name string, limit int) (string, *problem) {
 	s := strings.TrimSpace(v.form.Get(name))
 	if utf8.RuneCountInString(s) > limit {
@@ -237,7 +237,7 @@ func (v *visit) typed(name string, limit int) (string, *problem) {
 	return s, nil
 }
 
-// param is a parameter of the address, or of the form that was posted.
+// param returns a parameter of the posted form, or of the address without one.
 func (v *visit) param(name string) string {
 	if v.form != nil {
 		return v.form.Get(name)
@@ -245,7 +245,7 @@ func (v *visit) param(name string) string {
 	return v.r.URL.Query().Get(name)
 }
 
-// signedIn returns the browser's session and a caller that acts as its person.
+// signedIn returns the browser's session, or session.ErrNone.
 func (d *Door) signedIn(v *visit) (session.Session, error) {
 	return d.sessionOf(v.r)
 }
@@ -276,10 +276,10 @@ func (d *Door) sessionOf(r *http.Request) (session.Session, error) {
 	return s, err
 }
 
-// address counts what comes from the visitor's network.
+// address returns the counter of the visitor's network.
 func (v *visit) address() attempt.Key { return attempt.Address(v.caller.Address) }
 
-// flowID is the flow that a page or form says it belongs to; zero when it names none.
+// flowID returns the flow that the page or form names, or zero.
 func (v *visit) flowID() id.ID {
 	f, err := id.Parse(v.param("flow"))
 	if err != nil {
@@ -288,7 +288,7 @@ func (v *visit) flowID() id.ID {
 	return f
 }
 
-// waiting says how long to wait after too many tries.
+// waiting returns how long to wait after too many tries, as a message.
 func waiting(d time.Duration) message {
 	if d < time.Minute {
 		return say("wait.seconds", "Count", int(max(d/time.Second, 1)))

@@ -10,7 +10,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// errorOf is the page for err, without what only the request knows.
+// errorOf returns the status and the page for err. The caller adds what depends on the request.
 func errorOf(err error) (int, *errorPage) {
 	var p *errorPage
 	f := fault.As(err)
@@ -43,7 +43,7 @@ func errorOf(err error) (int, *errorPage) {
 	return web.Status(f.Kind), p
 }
 
-// fail answers with the page for err.
+// fail answers with the page for err. It logs faults of our own.
 func (d *Door) fail(v *visit, err error) {
 	status, p := errorOf(err)
 	if status >= http.StatusInternalServerError {
@@ -92,8 +92,8 @@ func kindOfStatus(status int) fault.Kind {
 	return fault.Invalid
 }
 
-// showNothing answers addresses that lead nowhere; a tenant's base leads home, and so does an
-// address with a slash too many.
+// showNothing answers addresses without a page. The tenant's base and /account/ redirect to the
+// account.
 func (d *Door) showNothing(v *visit) error {
 	if p := v.r.URL.Path; p == "/" || p == "" || p == "/account/" {
 		return v.redirect("/account")

@@ -1,7 +1,7 @@
 package pages
 
-// Limits on what is typed, in characters. Browsers enforce them for people; the
-// handlers enforce them for everybody.
+// Limits on text fields, in characters. Browsers enforce them for people, and the handlers for
+// every client.
 const (
 	maxUsername = 320
 	maxPassword = 1024
@@ -27,7 +27,7 @@ func currentPasswordField() field {
 	return f
 }
 
-// newPasswordField asks for a password that is being chosen, of at least least characters.
+// newPasswordField asks for a new password of at least least characters.
 func newPasswordField(label message, least int) field {
 	hint := say("field.new_password_hint", "Count", least)
 	return field{Name: "password", Label: label, Hint: &hint, Type: "password", Autocomplete: "new-password",
@@ -63,15 +63,14 @@ func recoveryCodeField() field {
 		MaxLength: maxCode, Plain: true}
 }
 
-// problem is one thing wrong with a form: a sentence, at a field or about the whole.
+// problem is one sentence about what is wrong with a form or a field.
 type problem struct {
 	Field string // "" for the whole form
 	Text  message
 }
 
-// tell puts problems where people look for them: a summary that takes the focus,
-// and each sentence at its field. Without problems it puts the focus on the first
-// field that is empty.
+// tell adds problems to a page: a summary that takes the focus, and each sentence at its field.
+// Without problems the first empty field takes the focus.
 func tell(f *frame, problems []problem, fields ...*field) {
 	if len(problems) == 0 {
 		for _, fd := range fields {

@@ -207,8 +207,7 @@ func (d *Door) showSignIn(v *visit) error {
 	}
 	step := s.Next()
 	if step == signin.StartSession || step == signin.Done || step == signin.Refuse && !s.Flow.Refused {
-		// All is known, but the flow was not saved as such: by a confirmed address, by
-		// a session or a consent given meanwhile.
+		// Something else completed the step: a confirmed address, a session, a consent.
 		out, err := d.runStep(v, s.Flow.ID, step, nil)
 		if err != nil {
 			return err

@@ -19,13 +19,13 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
 )
 
-// resetMailJob looks for the account of an address and mails it a link. It is a
-// job so that the answer to the form costs the same whether there is one.
+// resetMailJob finds the account of an address and mails it a link. As a job it costs the form's
+// answer the same time whether or not the account exists.
 const resetMailJob = "pages.reset_mail"
 
 type resetMail struct {
 	Email string     `json:"email"`
-	Flow  id.ID      `json:"flow"` // where the person goes on afterwards, in the same browser
+	Flow  id.ID      `json:"flow"` // where the sign-in continues, in the same browser
 	Head  letterhead `json:"head"`
 }
 
@@ -48,7 +48,7 @@ func (d *Door) forgottenPage(v *visit, s signin.Standing, status int, email stri
 	return d.render(v, status, p)
 }
 
-// forgotten takes the address. The answer is the same for every address.
+// forgotten enqueues the mail for the address. The answer is the same for every address.
 func (d *Door) forgotten(v *visit) error {
 	s, err := d.readFlow(v, v.flowID())
 	if err != nil {

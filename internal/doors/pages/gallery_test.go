@@ -239,9 +239,8 @@ func TestEveryPageRendersInEveryLanguage(t *testing.T) {
 	}
 }
 
-// TestPagesInABrowser looks at every page in Chromium: on a desktop and on a
-// phone, light and dark. With GATEHOUSE_TEST_SCREENSHOTS set to a directory it
-// leaves a picture of each there.
+// TestPagesInABrowser checks every page in Chromium: on a desktop and on a phone, light and dark.
+// It saves a picture of each in the directory GATEHOUSE_TEST_SCREENSHOTS, if that is set.
 func TestPagesInABrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("drives a browser")

@@ -15,15 +15,14 @@ import (
 //go:embed mails/letter.txt mails/letter.html
 var letterFiles embed.FS
 
-// letter is a mail to one person about their account. Of what a stranger typed,
-// only the address it goes to reaches it: no name, no free text, so that our mail
-// cannot be made to carry anybody's message.
+// letter is a mail to one person about their account. It contains no text that a stranger typed
+// but the address it goes to: our mail cannot be made to carry a stranger's message.
 type letter struct {
 	Subject message // what happened, and to which account
 	Text    message
 	Action  message // what the link does
 	Small   message
-	Link    string // absolute; "" for a letter that only tells
+	Link    string // absolute; "" for a letter without a link
 
 	// Of a letter that tells about a change.
 	When    string // UTC
@@ -35,7 +34,7 @@ type letter struct {
 	Button             htmltemplate.CSS
 }
 
-// letterhead is who writes, and in which language.
+// letterhead names the tenant that writes, and the language.
 type letterhead struct {
 	Tenant string // its name
 	Base   string // its base URL
@@ -47,12 +46,12 @@ func (v *visit) letterhead() letterhead {
 	return letterhead{Tenant: v.site.Name, Base: v.site.Base, Accent: v.look.Accent, Locale: v.look.Locale}
 }
 
-// to says what messages about an account are told: whose it is, and where.
+// to returns a message about u's account at the tenant.
 func (h letterhead) to(id string, u user.User) message {
 	return say(id, "Tenant", h.Tenant, "Address", u.Email)
 }
 
-// confirmLetter asks somebody who registered to confirm the address.
+// confirmLetter asks a person who registered to confirm the address.
 func confirmLetter(h letterhead, u user.User, path string) letter {
 	return letter{Subject: h.to("mail.confirm_subject", u), Text: h.to("mail.confirm_text", u),
 		Action: say("mail.confirm_action"), Small: say("mail.confirm_small"), Link: h.Base + path}
@@ -70,7 +69,7 @@ func resetLetter(h letterhead, u user.User, path string) letter {
 		Action: say("mail.reset_action"), Small: say("mail.reset_small"), Link: h.Base + path}
 }
 
-// changed is what a letter can tell about.
+// changed is a change that a letter reports.
 type changed uint8
 
 const (
@@ -80,8 +79,7 @@ const (
 	codesRenewed
 )
 
-// changeLetter tells the owner of an account what was changed, so that somebody
-// whose account is being taken over learns of it.
+// changeLetter reports a change to the owner of the account, who may not have made it.
 func changeLetter(h letterhead, u user.User, what changed) letter {
 	l := letter{Small: say("mail.change_small")}
 	switch what {
@@ -120,7 +118,7 @@ func newLetters(w map[string]*words) (*letters, error) {
 	return l, nil
 }
 
-// write renders p for u, in u's language if it is known.
+// write renders p for u, in u's language if u has one.
 func (l *letters) write(h letterhead, u user.User, p letter) (mail.Message, error) {
 	locale := chooseLocale(h.Locale, u.Locale)
 	colours := paletteOf(h.Accent)
@@ -140,7 +138,7 @@ func (l *letters) write(h letterhead, u user.User, p letter) (mail.Message, erro
 		Text: text.String(), HTML: html.String()}, nil
 }
 
-// line cuts a subject to what a header takes: an address and a name can be long.
+// line cuts a subject to the length of a header line.
 func line(s string) string {
 	const limit = 150
 	if r := []rune(s); len(r) > limit {
@@ -149,7 +147,7 @@ func line(s string) string {
 	return s
 }
 
-// post sends p to u once tx has been committed; who has no address gets nothing.
+// post mails p to u once tx is committed. It does nothing for a user without an address.
 func (d *Door) post(tx *db.Tx, h letterhead, u user.User, p letter) error {
 	if u.Email == "" {
 		return nil
@@ -164,7 +162,7 @@ func (d *Door) post(tx *db.Tx, h letterhead, u user.User, p letter) error {
 	return nil
 }
 
-// report tells u that what was changed in this visit, when and from where.
+// report mails u what was changed in this visit, when and from where.
 func (d *Door) report(v *visit, tx *db.Tx, u user.User, what changed) error {
 	h := v.letterhead()
 	p := changeLetter(h, u, what)

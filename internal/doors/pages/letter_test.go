@@ -76,7 +76,7 @@ func TestEveryLetterInEveryLanguage(t *testing.T) {
 	}
 }
 
-// TestLettersAreInThePersonsLanguage: whoever causes a mail does not choose its language.
+// A mail is in the language of its recipient, not of the request that caused it.
 func TestLettersAreInThePersonsLanguage(t *testing.T) {
 	w, err := newWords()
 	if err != nil {
@@ -97,8 +97,8 @@ func TestLettersAreInThePersonsLanguage(t *testing.T) {
 	}
 }
 
-// TestLettersInABrowser looks at the letters as a mail program's web view would
-// show them. With GATEHOUSE_TEST_SCREENSHOTS set it leaves pictures.
+// TestLettersInABrowser checks the letters in the web view of a mail program. It saves pictures if
+// GATEHOUSE_TEST_SCREENSHOTS is set.
 func TestLettersInABrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("drives a browser")

@@ -8,7 +8,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
-// ends is when g's session ends if nobody comes back.
+// ends returns when g's session ends without another visit.
 func (g *guest) ends() time.Time {
 	g.h.T.Helper()
 	s := g.session()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// frame is what every page has, whatever it is about. render fills in what
-// follows from the request; handlers set the rest.
+// frame holds what every page has. render fills in what depends on the request, and handlers set
+// the rest.
 type frame struct {
 	Title  message
 	Notice *notice
@@ -27,7 +27,7 @@ type frame struct {
 
 func (f *frame) base() *frame { return f }
 
-// Query carries the flow to a page that is reached by a link.
+// Query returns the query that carries the flow in a link.
 func (f *frame) Query() string {
 	if f.Flow == "" {
 		return ""
@@ -45,7 +45,7 @@ type page interface {
 	template() string
 }
 
-// brand is the tenant as its pages show it.
+// brand is what pages show of the tenant.
 type brand struct {
 	Name    string
 	Initial string
@@ -95,7 +95,7 @@ type field struct {
 	Focus        bool
 }
 
-// DescribedBy names what a screen reader reads with the field.
+// DescribedBy returns the ids of the texts that a screen reader reads with the field.
 func (f field) DescribedBy() string {
 	s := ""
 	if f.Error != nil {
@@ -151,8 +151,7 @@ type registerPage struct {
 	Email, GivenName, FamilyName, Password field
 }
 
-// mailedPage says that a mail is on its way, in words that are the same whether
-// one was sent or not.
+// mailedPage says that a mail is on its way. Its words do not tell whether one was sent.
 type mailedPage struct {
 	frame
 	Heading   message
@@ -282,5 +281,5 @@ func (*sessionsPage) template() string      { return "sessions" }
 func (*passwordPage) template() string      { return "password" }
 func (*authenticatorPage) template() string { return "authenticator" }
 
-// utcMinute is how a moment is shown where it is evidence.
+// utcMinute formats a time that is shown as evidence.
 func utcMinute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

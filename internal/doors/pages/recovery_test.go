@@ -41,8 +41,8 @@ func only(t *testing.T, sent []kitmail.Message, words string) kitmail.Message {
 	return found[0]
 }
 
-// TestResetGoesOnWhereItWasAsked: the application somebody was on the way to is
-// not forgotten over a forgotten password, in the browser that asked and there only.
+// A reset leads on to the application that the sign-in was for, in the browser that began it and
+// only there.
 func TestResetGoesOnWhereItWasAsked(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		h.person("ada@acme.example")
@@ -161,8 +161,8 @@ func TestSentAgainIsCountedByAddress(t *testing.T) {
 	})
 }
 
-// TestSetupMakesTheFirstOwnerOnly: a link that was printed is void once somebody
-// owns the tenant by another way, and of many who use it one makes an account.
+// A printed link is void once the tenant has an owner, and of concurrent users of the link one
+// creates an account.
 func TestSetupMakesTheFirstOwnerOnly(t *testing.T) {
 	link := func(t *testing.T, h *house) string {
 		var link string
@@ -216,7 +216,7 @@ func TestSetupMakesTheFirstOwnerOnly(t *testing.T) {
 	})
 }
 
-// TestChangesAreReported: whoever's account is changed hears of it by mail.
+// The owner of a changed account gets a mail.
 func TestChangesAreReported(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		h.person("ada@acme.example")
@@ -240,8 +240,7 @@ func TestChangesAreReported(t *testing.T) {
 	})
 }
 
-// TestForgottenLeavesATrace: who asked for whose new password is in the audit log,
-// whether there is such an account or not.
+// A request for a new password is in the audit log, whether or not the account exists.
 func TestForgottenLeavesATrace(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		g := h.guest()

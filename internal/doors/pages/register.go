@@ -18,7 +18,7 @@ import (
 
 var errNoRegistration = fault.New(fault.NotFound, "register.closed", "This tenant does not take registrations.")
 
-// person is what somebody who makes an account says of themselves.
+// person is what a new user enters about themselves.
 type person struct {
 	email, given, family string
 	password             secret.String
@@ -63,7 +63,8 @@ func checkEmail(email string) *problem {
 	return nil
 }
 
-// checkNewPassword judges a password that is being chosen; not are the words it may not be.
+// checkNewPassword returns what is wrong with a new password, or nil. not lists words that it may
+// not be.
 func checkNewPassword(password secret.String, least int, not ...string) *problem {
 	switch credential.Judge(password, credential.Rules{MinLength: least, Not: not}) {
 	case credential.Empty:
@@ -83,7 +84,7 @@ func checkNewPassword(password secret.String, least int, not ...string) *problem
 	return nil
 }
 
-// showRegister shows the form for a new account, where the tenant takes strangers.
+// showRegister shows the form for a new account, if the tenant accepts registrations.
 func (d *Door) showRegister(v *visit) error {
 	if !v.tenant.Settings.Registration {
 		return errNoRegistration
@@ -112,10 +113,9 @@ func (d *Door) registerPage(v *visit, s signin.Standing, status int, who person,
 	return d.render(v, status, p)
 }
 
-// register makes an account. An address that has one already gets the same answer,
-// after the same hash: its owner is told by mail. Where the tenant confirms no
-// addresses, somebody new is signed in at once, and so the difference shows; such a
-// tenant has chosen it.
+// register creates an account. An address that has one already gets the same answer, after the
+// same hash, and its owner gets a mail. A tenant that confirms no addresses signs a new user in at
+// once, so there the difference shows. Such a tenant has chosen it.
 func (d *Door) register(v *visit) error {
 	if !v.tenant.Settings.Registration {
 		return errNoRegistration
@@ -162,7 +162,7 @@ func (d *Door) register(v *visit) error {
 	return d.answerStep(v, out, err, nil)
 }
 
-// enter makes the account and reports whether the next step is in the mail.
+// enter creates the account and reports whether the next step is a mailed link.
 func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *signin.Standing, who person, phc string) (bool,
 	error) {
 	before := s.Flow.Registered
@@ -170,8 +170,8 @@ func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *signin.Standin
 	is, err := user.ByLogin(ctx, tx, who.email)
 	switch {
 	case err == nil && is.ID == before && is.Status == user.Invited:
-		// The form once more from the browser that made the account, which nobody has
-		// confirmed yet: what was typed last counts.
+		// The browser that created the account sends the form again before the address is
+		// confirmed: the last password counts.
 		if err := credential.SetPassword(ctx, tx, is.ID, phc); err != nil {
 			return false, err
 		}

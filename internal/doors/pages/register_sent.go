@@ -24,8 +24,7 @@ func (d *Door) mailConfirm(ctx context.Context, tx *db.Tx, v *visit, flow id.ID,
 	return d.post(tx, h, u, confirmLetter(h, u, "/confirm?token="+token.Reveal()+"&flow="+flow.String()))
 }
 
-// count counts something that a stranger can make us do. It returns how long to wait
-// after too many.
+// count counts a request that a stranger can send. It returns how long to wait after too many.
 func (d *Door) count(v *visit, keys ...attempt.Key) (time.Duration, error) {
 	return db.Write(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (time.Duration, error) {
 		verdict, err := attempt.Hold(v.ctx(), tx, keys...)
@@ -40,7 +39,7 @@ func (d *Door) count(v *visit, keys ...attempt.Key) (time.Duration, error) {
 	})
 }
 
-// showRegistered says that a mail is on its way, whether the account is new or not.
+// showRegistered says that a mail is on its way, whether or not the account is new.
 func (d *Door) showRegistered(v *visit) error {
 	s, err := d.readFlow(v, v.flowID())
 	if err != nil {
@@ -75,8 +74,8 @@ func (d *Door) confirmMailed(v *visit, s signin.Standing) *mailedPage {
 
 const sayConfirmMailed = "mailed.confirm"
 
-// registerAgain sends the link once more: to whoever has registered in this flow,
-// or has proved the password of an account that is not confirmed.
+// registerAgain sends the link again: to the account registered in this flow, or to the
+// unconfirmed account whose password was proved in it.
 func (d *Door) registerAgain(v *visit) error {
 	s, err := d.readFlow(v, v.flowID())
 	if err != nil {
@@ -86,7 +85,7 @@ func (d *Door) registerAgain(v *visit) error {
 	if s.Next() == signin.AskEmail {
 		back, who, address = "/signin?flow=", s.Facts.User.ID, s.Facts.User.Email
 	}
-	// What is counted is where the mail goes, not what a flow was begun with.
+	// Count the address that the mail goes to, not the one the flow was begun with.
 	wait, err := d.count(v, attempt.Mail(address), attempt.Register(v.caller.Address))
 	if err != nil {
 		return err

@@ -24,8 +24,7 @@ var templateFiles embed.FS
 //go:embed assets/pages.css
 var stylesheet []byte
 
-// stylesheetPath carries the hash of its content, so that it can be cached for
-// ever; renderer.serveStylesheet answers it.
+// stylesheetPath contains the hash of the style sheet, so that browsers may cache it for ever.
 var stylesheetPath = func() string {
 	sum := sha256.Sum256(stylesheet)
 	return "/assets/pages-" + hex.EncodeToString(sum[:6]) + ".css"
@@ -69,7 +68,7 @@ func newRenderer() (*renderer, error) {
 	return r, nil
 }
 
-// look is how a page is to look for one reader of one tenant.
+// look is a page's appearance and language for one reader at one tenant.
 type look struct {
 	Site    web.Site
 	Accent  string // "#rrggbb"
@@ -80,8 +79,8 @@ type look struct {
 	Targets []string // origins or schemes that a form may lead to besides our own
 }
 
-// render writes p in one piece with its headers: the page is made before the
-// first byte is sent, so a template that fails cannot leave half a page.
+// render writes p with its headers. It renders the page before it sends the first byte, so that a
+// failing template cannot leave half a page.
 func (r *renderer) render(w http.ResponseWriter, status int, l look, p page) error {
 	f := p.base()
 	colours := paletteOf(l.Accent).sheet()
@@ -112,10 +111,10 @@ func (r *renderer) render(w http.ResponseWriter, status int, l look, p page) err
 	return err
 }
 
-// policy lets through our style sheet, the tenant's colours by their hash, the
-// tenant's logo, and nothing that runs. Browsers hold form-action against the
-// redirects after a form too, so the application that the form leads to at the
-// end is named; that list comes from its registration, never from a request.
+// policy returns the content security policy. It allows our style sheet, the tenant's colours by
+// their hash, the tenant's logo, and no script. Browsers apply form-action to the redirects after a
+// form too, so it names the application that the form leads to. That list comes from the
+// application's registration, never from a request.
 func policy(l look, colours sheet) string {
 	img := "img-src 'self' data:"
 	if o := origin(l.Logo); o != "" {
@@ -126,8 +125,7 @@ func policy(l look, colours sheet) string {
 		"; base-uri 'none'; frame-ancestors 'none'"
 }
 
-// origin returns the source expression for an address, or "" for one that cannot
-// stand in a policy.
+// origin returns the source expression for an address, or "" if a policy cannot contain it.
 func origin(address string) string {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme == "" || strings.ContainsAny(address, " ;,'\"\\") {
@@ -161,8 +159,8 @@ func brandOf(l look) brand {
 	return b
 }
 
-// choices are the links to the same page in another language or appearance. A
-// page that answers a form has no address to come back to, and so has none.
+// choices returns the links to the same page in another language or appearance. It returns none
+// for a page that answers a form, which has no address.
 func choices(l look) ([]choice, []choice) {
 	var languages []choice
 	var themes []choice
@@ -195,5 +193,5 @@ func serveStylesheet(w http.ResponseWriter, _ *http.Request) {
 	h.Set("Content-Type", "text/css; charset=utf-8")
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	h.Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(stylesheet) // the reader has gone; nothing is left to say
+	_, _ = w.Write(stylesheet) // a failure means that the reader has gone
 }

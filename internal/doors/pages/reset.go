@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// findReset reads a link that lets somebody set a password, without using it.
+// findReset reads a link for setting a password, without using it.
 func (d *Door) findReset(v *visit) (credential.Link, user.User, error) {
 	var l credential.Link
 	var u user.User
@@ -52,8 +52,8 @@ func (d *Door) resetPage(v *visit, u user.User, status int, problems []problem) 
 	return d.render(v, status, p)
 }
 
-// reset sets the new password: sessions and what applications hold end, tries are
-// forgiven, and the address counts as confirmed, for the link came by mail.
+// reset sets the new password. It ends the user's sessions and grants and clears the counters of
+// failed tries. The link came by mail, so the address counts as confirmed.
 func (d *Door) reset(v *visit) error {
 	l, u, err := d.findReset(v)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
-// errSetupGone is shown for a set-up link that is no longer good.
+// errSetupGone is returned for a set-up link that is no longer good.
 var errSetupGone = fault.New(fault.NotFound, "setup.gone", "This set-up link was used or has run out.")
 
 func (d *Door) findSetup(v *visit) error {
@@ -34,8 +34,7 @@ func (d *Door) findSetup(v *visit) error {
 	return err
 }
 
-// unowned fails where somebody has become an owner by another way since the link
-// was printed: it makes the first owner and no other.
+// unowned fails if the tenant has an owner by now: the link creates the first owner and no other.
 func unowned(ctx context.Context, tx *db.Tx) error {
 	owned, err := role.Owned(ctx, tx)
 	if err == nil && owned {
@@ -44,7 +43,7 @@ func unowned(ctx context.Context, tx *db.Tx) error {
 	return err
 }
 
-// showSetup asks who the tenant's first owner is.
+// showSetup asks for the account of the tenant's first owner.
 func (d *Door) showSetup(v *visit) error {
 	if err := d.findSetup(v); err != nil {
 		return err
@@ -63,8 +62,8 @@ func (d *Door) setupPage(v *visit, status int, who person, problems []problem) e
 	return d.render(v, status, p)
 }
 
-// setup makes the first owner and signs them in: they have just chosen their
-// password. The link's holder is believed about the address.
+// setup creates the first owner and signs them in with the password they have just chosen. The
+// address counts as confirmed: the link's holder is trusted.
 func (d *Door) setup(v *visit) error {
 	if err := d.findSetup(v); err != nil {
 		return err

@@ -19,7 +19,7 @@ func consentStep(s signin.Standing, a *application.Application, problems []probl
 	return p
 }
 
-// scopeWords says what a scope lets an application do.
+// scopeWords returns what a scope lets an application do.
 func scopeWords(scope string) message {
 	switch scope {
 	case "openid":
@@ -42,7 +42,7 @@ func scopeWords(scope string) message {
 	return say("scope.other", "Scope", scope)
 }
 
-// signInConsent takes the answer to what the application asks for.
+// signInConsent stores the person's answer to the application's request.
 func (d *Door) signInConsent(v *visit) error {
 	decision := v.form.Get("decision")
 	if decision != "allow" && decision != "deny" {

@@ -36,8 +36,8 @@ func (d *Door) enrolment(v *visit, person, at id.ID, login string, problems []pr
 	return p, nil
 }
 
-// confirmEnrolment takes the first code of a new authenticator app, set up in the flow or session
-// at, and returns the recovery codes.
+// confirmEnrolment confirms a new authenticator app by its first code, and returns the recovery
+// codes. at is the flow or session of the set-up.
 func (d *Door) confirmEnrolment(ctx context.Context, tx *db.Tx, v *visit, u user.User, at id.ID,
 	code string) ([]secret.String, []problem, time.Duration, error) {
 	problems, wait, err := tryFactor(ctx, tx, u,
@@ -68,8 +68,8 @@ func (d *Door) showEnrolStep(v *visit, s signin.Standing, status int, problems [
 	return d.render(v, status, p)
 }
 
-// signInEnrol takes the first code of a new authenticator app and answers with the
-// recovery codes. They are shown this once, so there is no redirect before them.
+// signInEnrol confirms a new authenticator app and answers with the recovery codes. They are shown
+// this once, so there is no redirect before them.
 func (d *Door) signInEnrol(v *visit) error {
 	code, problems := v.code()
 	if len(problems) > 0 {

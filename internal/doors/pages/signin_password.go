@@ -70,7 +70,7 @@ func (d *Door) signInPassword(v *visit) error {
 		try      signin.PasswordTry
 		wait     time.Duration
 	}
-	// The flow first: without one, nobody gets to compute a hash here.
+	// Without a flow, no client can make us compute a hash.
 	was, err := db.Read(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (found, error) {
 		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.browser)
 		if err != nil || s.Next() != signin.AskPassword || len(problems) > 0 {
@@ -113,13 +113,13 @@ func (d *Door) signInPassword(v *visit) error {
 	return d.answerStep(v, out, err, func(problems []problem) error { return show(was.standing, refused, problems) })
 }
 
-// limited is the status of an answer to too many tries, with its header.
+// limited sets Retry-After and returns the status of an answer to too many tries.
 func (v *visit) limited(wait time.Duration) int {
 	v.w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)))
 	return http.StatusTooManyRequests
 }
 
-// notices are what the parameter done may say at the top of a page.
+// notices are the messages that the parameter done may name.
 var notices = map[string]string{
 	"reset":    "reset.done",
 	"password": "account.password_done",

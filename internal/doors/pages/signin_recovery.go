@@ -32,7 +32,7 @@ func (d *Door) recoveryStep(v *visit, status int, problems []problem) error {
 	return d.render(v, status, p)
 }
 
-// signInRecovery takes a recovery code instead of a code of the app.
+// signInRecovery verifies a recovery code instead of a code of the app.
 func (d *Door) signInRecovery(v *visit) error {
 	code, wrong := v.typed("code", maxCode)
 	switch {

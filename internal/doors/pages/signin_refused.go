@@ -18,8 +18,7 @@ func refuseStep(s signin.Standing, a *application.Application) *refusedPage {
 	return p
 }
 
-// signInLeave takes a person who may not sign in back to the application, which gets
-// access_denied.
+// signInLeave returns a person who may not sign in to the application, which gets access_denied.
 func (d *Door) signInLeave(v *visit) error {
 	out, err := d.runStep(v, v.flowID(), signin.Refuse,
 		func(_ context.Context, _ *db.Tx, s *signin.Standing) ([]problem, error) {

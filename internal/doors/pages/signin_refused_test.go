@@ -115,7 +115,7 @@ func TestWhoMayNotSignIn(t *testing.T) {
 			t.Errorf("finished as %+v, %v", f, err)
 		}
 
-		// Somebody else in the same browser is let in.
+		// Another user in the same browser may enter.
 		flow = g.authorize(app, nil, nil)
 		refused = g.Fill(g.Open("/signin?flow="+flow), "username", "carl@acme.example", "password", password)
 		again := g.FillForm(refused, "/signin/forget")

@@ -156,8 +156,8 @@ func TestSecondFactor(t *testing.T) {
 
 const credentialCodes = 10
 
-// No page skips a step: whoever has proved the password only cannot reach what
-// comes after, by whatever address.
+// No page skips a step: with only the password proved, no address leads to what comes after the
+// second factor.
 func TestStepsCannotBeSkipped(t *testing.T) {
 	both(t, func(s *tenant.Settings) { s.MFA = tenant.MFARequired }, func(t *testing.T, h *house) {
 		h.person("ada@acme.example")
@@ -327,7 +327,7 @@ func TestConsent(t *testing.T) {
 	})
 }
 
-// Somebody else signs in in the same browser: the session before ends.
+// When another user signs in in the same browser, the earlier session ends.
 func TestAnotherPersonInTheSameBrowser(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		h.person("ada@acme.example")

@@ -55,7 +55,7 @@ func tryFactor(ctx context.Context, tx *db.Tx, u user.User, try factorTry) ([]pr
 	return []problem{{"code", say(try.wrong)}}, 0, nil
 }
 
-// signInTOTP takes a code of the authenticator app.
+// signInTOTP verifies a code of the authenticator app.
 func (d *Door) signInTOTP(v *visit) error {
 	code, problems := v.code()
 	if len(problems) > 0 {

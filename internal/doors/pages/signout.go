@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// showSignOut asks to confirm, for an application (with a flow) or of the person's own accord.
+// showSignOut asks to confirm a sign-out that an application (with a flow) or the person requested.
 func (d *Door) showSignOut(v *visit) error {
 	if !v.flowID().IsZero() {
 		s, err := d.readFlow(v, v.flowID())
@@ -33,8 +33,7 @@ func (d *Door) showSignOut(v *visit) error {
 	return d.render(v, http.StatusOK, &signOutPage{frame: frame{Title: say("signout.page"), Person: s.UserName}})
 }
 
-// signOut ends this browser's session. With a flow it then goes back to the
-// application that asked.
+// signOut ends this browser's session. With a flow it then returns to the application.
 func (d *Door) signOut(v *visit) error {
 	on, err := d.signedIn(v)
 	if err != nil && !errors.Is(err, session.ErrNone) {
@@ -82,7 +81,7 @@ func (d *Door) signOut(v *visit) error {
 	return v.redirect("/signedout")
 }
 
-// showSignedOut is where a sign-out without an application ends.
+// showSignedOut is the last page of a sign-out without an application.
 func (d *Door) showSignedOut(v *visit) error {
 	return d.render(v, http.StatusOK, &signedOutPage{frame{Title: say("signedout.title")}})
 }

@@ -154,8 +154,7 @@ func TestStepsReadTheFlowOnce(t *testing.T) {
 	})
 }
 
-// A session from before the authenticator app was set up does not change the password: whoever
-// took it over needs the code.
+// A session from before the authenticator app was set up cannot change the password without a code.
 func TestChangingThePasswordNeedsTheSecondFactor(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		h.person("ada@acme.example")

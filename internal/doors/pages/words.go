@@ -15,7 +15,7 @@ import (
 //go:embed locales/*.json
 var localeFiles embed.FS
 
-// locales are the languages of the pages, the first being the last resort.
+// locales are the languages of the pages. The first one is the default.
 var locales = []string{"en", "de"}
 
 // localeNames are the languages' own names.
@@ -23,16 +23,16 @@ var localeNames = map[string]string{"en": "English", "de": "Deutsch"}
 
 var localeMatcher = language.NewMatcher([]language.Tag{language.English, language.German})
 
-// message is a sentence to be said in the reader's language.
+// message is a sentence in the reader's language.
 type message struct {
 	ID   string
 	Args map[string]any
-	// Raw is said as it is: words of a person or of a package that speaks English only.
+	// Raw is shown as it is: the words of a person, or of a package that is in English only.
 	Raw string
 }
 
-// say makes a message; pairs are the names and values of its arguments. A value
-// named Count chooses the plural form.
+// say returns a message. pairs are the names and values of its arguments. The value of Count
+// chooses the plural form.
 func say(id string, pairs ...any) message {
 	m := message{ID: id}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -44,13 +44,13 @@ func say(id string, pairs ...any) message {
 	return m
 }
 
-// words speaks one language.
+// words holds the texts of one language.
 type words struct {
 	locale    string
 	localizer *i18n.Localizer
 }
 
-// newWords reads the embedded files; it fails on a file that cannot be read.
+// newWords reads the embedded files.
 func newWords() (map[string]*words, error) {
 	b := i18n.NewBundle(language.English)
 	b.RegisterUnmarshalFunc("json", json.Unmarshal)
@@ -64,8 +64,8 @@ func newWords() (map[string]*words, error) {
 	return out, nil
 }
 
-// text returns m in w's language. A message that is missing is shown by its id:
-// ugly, and never a reason to fail a sign-in; a test proves that none is.
+// text returns m in w's language. It returns the id of a missing message: ugly, but no reason to
+// fail a sign-in. A test proves that none is missing.
 func (w *words) text(m message) string {
 	if m.Raw != "" || m.ID == "" {
 		return m.Raw
@@ -93,8 +93,8 @@ func clone(m map[string]any) map[string]any {
 	return out
 }
 
-// funcs are the template functions t (a sentence) and th (a sentence with the
-// markup of our own locale files, its arguments escaped).
+// funcs returns the template functions t (a sentence) and th (a sentence with the markup of our
+// own locale files, its arguments escaped).
 func (w *words) funcs() template.FuncMap {
 	of := func(what any, pairs []any) (message, error) {
 		switch v := what.(type) {
@@ -123,7 +123,7 @@ func (w *words) funcs() template.FuncMap {
 	}
 }
 
-// ago says how long before now something was, as people say it.
+// ago returns how long before now a time was, as people say it.
 func ago(now, then time.Time) message {
 	switch d := now.Sub(then); {
 	case d < 2*time.Minute:
@@ -137,8 +137,8 @@ func ago(now, then time.Time) message {
 	}
 }
 
-// chooseLocale returns the first language of wishes that we speak, else fallback,
-// else English. A wish may be a tag ("de-AT") or an Accept-Language list.
+// chooseLocale returns the first language of wishes that the pages have, then fallback, then
+// English. A wish may be a tag ("de-AT") or an Accept-Language list.
 func chooseLocale(fallback string, wishes ...string) string {
 	for _, wish := range wishes {
 		if wish == "" || len(wish) > 200 {

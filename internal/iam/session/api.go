@@ -10,21 +10,21 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
 
-// View is a session as the API shows it.
+// View is the API's form of a session.
 type View struct {
 	ID         id.ID     `json:"id" format:"uuid"`
 	UserID     id.ID     `json:"user_id" format:"uuid"`
 	CreatedAt  time.Time `json:"created_at"`
-	AuthTime   time.Time `json:"auth_time" doc:"When the password was proved."`
-	LastSeenAt time.Time `json:"last_seen_at" doc:"The last visit; at most a minute behind."`
-	ExpiresAt  time.Time `json:"expires_at" doc:"When it ends if nobody comes back."`
+	AuthTime   time.Time `json:"auth_time" doc:"When the first factor was proved."`
+	LastSeenAt time.Time `json:"last_seen_at" doc:"The last visit, at most a minute late."`
+	ExpiresAt  time.Time `json:"expires_at" doc:"When it ends without another visit."`
 	AMR        []string  `json:"amr" doc:"The methods proved (RFC 8176)."`
 	ACR        string    `json:"acr" doc:"aal1: one factor; aal2: two."`
-	Address    string    `json:"address" doc:"The client address it was started from."`
+	Address    string    `json:"address" doc:"The client address that it was started from."`
 	Agent      string    `json:"agent" doc:"The browser's User-Agent."`
 }
 
-// ViewOf is s as the API shows it.
+// ViewOf returns the API's form of s.
 func ViewOf(s Session) View {
 	return View{
 		ID: s.ID, UserID: s.User, CreatedAt: s.CreatedAt, AuthTime: s.AuthTime, LastSeenAt: s.LastSeen,
@@ -42,7 +42,7 @@ type listInput struct {
 func Operations() []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/sessions", ID: "list-sessions", Action: "session.read", Tag: "Sessions",
-			Summary: "List active sessions", Description: "Oldest first.", Filtered: true},
+			Summary: "List active sessions", Description: "Those that you may see, oldest first.", Filtered: true},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *listInput) (page.List[View], error) {
 				r, err := in.Request()
 				if err != nil {
@@ -65,7 +65,7 @@ func Operations() []api.Operation {
 			}),
 		api.Write(api.Op{Method: "DELETE", Path: "/sessions/{id}", ID: "revoke-session", Action: "session.revoke",
 			Tag:     "Sessions",
-			Summary: "Revoke a session", Description: "The browser is signed out with its next request."},
+			Summary: "Revoke a session", Description: "The browser's next request is signed out."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (api.None, error) {
 				return api.None{}, Revoke(ctx, tx, in.ID, "operator")
 			}),

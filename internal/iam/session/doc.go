@@ -1,13 +1,13 @@
 // Package session owns sessions: one signed-in browser each.
 //
 // Invariants:
-//   - A session is found by the hash of its token, in one query that also asks
-//     whether its user is active and its tenant is not suspended. What it answers
-//     is true now; nothing is cached.
-//   - It ends at ExpiresAt, after Idle without a visit, or when it is revoked,
-//     whichever comes first. An ended session never comes back.
-//   - A sign-in always makes a new token; one that was in the browser before is
-//     never promoted.
+//   - One query finds a session by the hash of its token, and checks that its user is active and
+//     its tenant is not suspended. The answer is true now: no session is cached.
+//   - A session ends at ExpiresAt, after Idle without a visit, or when it is revoked, whichever
+//     comes first. An ended session never comes back.
+//   - A sign-in always creates a new token. A token from before the sign-in is never promoted.
+//   - Only a newer sign-in can prolong a session.
 //
-// It never authenticates anybody and sets no cookie; that is doors/pages.
+// It never authenticates a user and sets no cookie: iam/signin starts sessions, and doors/pages
+// sets the cookie.
 package session

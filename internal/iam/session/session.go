@@ -7,13 +7,13 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Cookie is the name that kit/web's cookie functions know the token by.
+// Cookie is the name of the token's cookie for kit/web.
 const Cookie = "session"
 
-// touchEvery bounds how often a visit is written down.
+// touchEvery is the shortest time between two recorded visits.
 const touchEvery = time.Minute
 
-// keepEnded is how long an ended session can still be looked at in the database.
+// keepEnded is how long an ended session stays in the database.
 const keepEnded = 30 * 24 * time.Hour
 
 // What a new session is limited to when its starter names no limits.
@@ -26,22 +26,22 @@ const (
 type Session struct {
 	ID        id.ID
 	User      id.ID
-	UserName  string // the user's email, for people reading; set by Find only
+	UserName  string // the user's email, for display; set by Find only
 	CreatedAt time.Time
-	AuthTime  time.Time // when the first factor was proved (Core §2, auth_time)
+	AuthTime  time.Time // when the first factor was proved (OpenID Connect Core §2, auth_time)
 	LastSeen  time.Time // at most a minute behind
-	ExpiresAt time.Time // the end, however busy
+	ExpiresAt time.Time // the absolute end
 	Idle      time.Duration
 	AMR       []string // methods proved (RFC 8176 §2)
-	ACR       string   // class of the sign-in (Core §2, acr)
+	ACR       string   // class of the sign-in (OpenID Connect Core §2, acr)
 	Address   string   // where it was started
-	Agent     string   // the browser's own words, at most 256 bytes
+	Agent     string   // User-Agent, at most 256 bytes
 }
 
-// Stale reports whether the visit at now should be written down with Touch.
+// Stale reports whether a visit at now should be recorded with Touch.
 func (s Session) Stale(now time.Time) bool { return now.Sub(s.LastSeen) >= touchEvery }
 
-// Ends is when the session ends if nobody comes back after LastSeen.
+// Ends returns when the session ends without another visit.
 func (s Session) Ends() time.Time {
 	if idle := s.LastSeen.Add(s.Idle); idle.Before(s.ExpiresAt) {
 		return idle
@@ -49,7 +49,7 @@ func (s Session) Ends() time.Time {
 	return s.ExpiresAt
 }
 
-// New says whose session is to be started and what they proved.
+// New describes a session to start: the user, what was proved, and the limits.
 type New struct {
 	User     id.ID
 	UserName string // for the audit log
@@ -60,9 +60,9 @@ type New struct {
 	Max      time.Duration // 0: 7 days
 }
 
-// ErrNone is returned when a token opens no session: it is no token of ours, the
-// session has ended, or its user or tenant is not active.
+// ErrNone is returned for a token that opens no session: the token is not ours, the session has
+// ended, or its user or tenant is not active.
 var ErrNone = fault.New(fault.Unauthenticated, "session.none", "You are not signed in. Sign in and try again.")
 
-// ErrNotFound is returned for a session id that names no living session.
+// ErrNotFound is returned for an id of no active session.
 var ErrNotFound = fault.New(fault.NotFound, "session.not_found", "There is no such session, or it has ended already.")

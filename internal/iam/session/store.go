@@ -16,10 +16,11 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-const columns = `s.id, s.user_id, s.created_at, s.auth_time, s.last_seen_at, s.expires_at, s.idle, s.amr, s.acr, s.address, s.agent`
+const columns = `s.id, s.user_id, s.created_at, s.auth_time, s.last_seen_at, s.expires_at, s.idle, s.amr, s.acr,
+	s.address, s.agent`
 
-// Start begins a session and returns it with its token, which goes into the
-// browser's cookie and is stored nowhere.
+// Start creates a session and returns it with its token. The token goes into the browser's cookie
+// and is stored nowhere.
 func Start(ctx context.Context, tx *db.Tx, n New) (Session, secret.String, error) {
 	now, c := tx.Now(), tx.Caller()
 	token, hash := secret.NewToken(secret.Session, tx.Tenant())
@@ -51,7 +52,7 @@ func Start(ctx context.Context, tx *db.Tx, n New) (Session, secret.String, error
 		s.Address, s.Agent); err != nil {
 		return Session{}, "", err
 	}
-	// A few sessions that ended long ago go with it, so that none pile up.
+	// Delete a few sessions that ended long ago, so that they do not pile up.
 	tx.Later(`DELETE FROM sessions WHERE tenant_id = $1 AND id IN (
 		SELECT id FROM sessions WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT 20)`,
 		now.Add(-keepEnded))
@@ -62,10 +63,10 @@ func Start(ctx context.Context, tx *db.Tx, n New) (Session, secret.String, error
 	return s, token, nil
 }
 
-// Renew replaces the token of a living session of n.User, and what was proved. The session stays,
-// so that the grants of applications live on; the old token is dead. Without a first factor proved
-// after the session's own, the limits of n can only shorten it: nothing prolongs a session but a
-// new sign-in. It fails with ErrNotFound.
+// Renew replaces the token of an active session of n.User, and what was proved. The session stays,
+// so that the grants of applications stay valid. The old token opens nothing. The limits of n can
+// only shorten the session, unless n.AuthTime is newer: only a new sign-in prolongs a session. It
+// fails with ErrNotFound.
 func Renew(ctx context.Context, tx *db.Tx, session id.ID, n New) (Session, secret.String, error) {
 	s, err := Get(ctx, tx, session)
 	if err != nil {
@@ -116,8 +117,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// Find returns the living session that token opens, or ErrNone. It is one query:
-// the session, its user and its tenant are judged together.
+// Find returns the active session that token opens, or ErrNone. One query checks the session, its
+// user and its tenant.
 func Find(ctx context.Context, tx *db.Tx, token string) (Session, error) {
 	t, err := secret.ParseToken(token)
 	if err != nil || t.Kind != secret.Session || t.Tenant != tx.Tenant() {
@@ -135,7 +136,7 @@ func Find(ctx context.Context, tx *db.Tx, token string) (Session, error) {
 	return s, err
 }
 
-// Touch writes down a visit, at most once a minute whoever asks.
+// Touch records a visit, at most once a minute.
 func Touch(tx *db.Tx, session id.ID) {
 	tx.Later(
 		`UPDATE sessions SET last_seen_at = $3 WHERE tenant_id = $1 AND id = $2 AND ended_at IS NULL
@@ -143,7 +144,7 @@ func Touch(tx *db.Tx, session id.ID) {
 		session, tx.Now(), tx.Now().Add(-touchEvery))
 }
 
-// Get returns the living session with this id, or ErrNotFound.
+// Get returns the active session with this id, or ErrNotFound.
 func Get(ctx context.Context, tx *db.Tx, session id.ID) (Session, error) {
 	s, err := db.One(ctx, tx, scan, `SELECT `+columns+` FROM sessions s
 		WHERE s.tenant_id = $1 AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > $3 AND s.last_seen_at + s.idle > $3`, session, tx.Now())
@@ -156,8 +157,8 @@ func Get(ctx context.Context, tx *db.Tx, session id.ID) (Session, error) {
 // filterable are the attributes that policies may limit the list by.
 var filterable = filter.Columns{"id": {SQL: "s.id", Kind: filter.ID}}
 
-// List returns at most limit living sessions with ids greater than after, oldest
-// first, of those that shown lets through; of one user, or of all when user is zero.
+// List returns at most limit active sessions that shown admits, with ids greater than after, oldest
+// first. user limits it to one user, unless it is zero.
 func List(ctx context.Context, tx *db.Tx, shown filter.Filter, user, after id.ID, limit int) ([]Session, error) {
 	args := []any{floor(after), tx.Now(), limit}
 	arg := func(v any) string {
@@ -176,8 +177,8 @@ func List(ctx context.Context, tx *db.Tx, shown filter.Filter, user, after id.ID
 		ORDER BY s.id LIMIT $4`, args...)
 }
 
-// Revoke ends a session. It fails with ErrNotFound when it has ended already.
-// reason is for the audit log: "signout", "operator".
+// Revoke ends a session. It fails with ErrNotFound if the session has ended already. reason is for
+// the audit log: "signout", "operator".
 func Revoke(ctx context.Context, tx *db.Tx, session id.ID, reason string) error {
 	n, err := tx.Exec(ctx, `UPDATE sessions SET ended_at = $3, end_reason = $4
 		WHERE tenant_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > $3`, session, tx.Now(), reason)
@@ -194,11 +195,11 @@ func Revoke(ctx context.Context, tx *db.Tx, session id.ID, reason string) error 
 	return nil
 }
 
-// RevokeAll ends every session of user but the one named by except (zero: none is
-// spared) and returns how many there were.
+// RevokeAll ends every session of user except one (zero: except none), and returns how many it
+// ended.
 func RevokeAll(ctx context.Context, tx *db.Tx, user, except id.ID, reason string) (int64, error) {
 	if except.IsZero() {
-		except = nobody
+		except = noID
 	}
 	n, err := tx.Exec(ctx, `UPDATE sessions SET ended_at = $4, end_reason = $5
 		WHERE tenant_id = $1 AND user_id = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4`, user, except,
@@ -213,18 +214,17 @@ func RevokeAll(ctx context.Context, tx *db.Tx, user, except id.ID, reason string
 	return n, nil
 }
 
-// Actor is the person of s as an actor of further transactions.
+// Actor returns the session's user as the actor of further transactions.
 func (s Session) Actor(tenant id.ID) caller.Actor {
 	return caller.Actor{Kind: caller.User, ID: s.User, Tenant: tenant, Name: s.UserName, Session: s.ID}
 }
 
-// nobody is an id that no row has: the zero ID is NULL to the database, and
-// NULL compares with nothing.
-var nobody = id.ID{15: 1}
+// noID is an id that no row has. The database reads the zero ID as NULL, which equals nothing.
+var noID = id.ID{15: 1}
 
 func floor(after id.ID) id.ID {
 	if after.IsZero() {
-		return nobody
+		return noID
 	}
 	return after
 }

@@ -1,19 +1,20 @@
-// Package signin owns the flow: one attempt of one browser to get from "who are
-// you" to where it was going, and the rule that says which step comes next.
+// Package signin owns sign-in: the flow of one browser from "who are you" to where it was going,
+// the rule that says which step comes next, and the start of the session.
+//
+// Engine is the one path. Standing tells where a flow would stand that began now, Read where a
+// stored flow stands, and Advance applies one step. docs/decisions/0012-sign-in-engine.md says why.
 //
 // Invariants:
-//   - Next is the only dispatcher. Steps never route to one another; each one
-//     records what it proved in the flow and asks Next.
-//   - A flow belongs to the browser that began it. Load and Finish want that
-//     browser's secret (kit/web's Browser), of which only a hash is stored, so a
-//     flow id that leaks in a link or a log is worth nothing.
-//   - Where a browser is sent at the end comes only from the flow's row, never
-//     from a request: there is no open redirect to find.
-//   - Finish consumes a flow by one conditional statement: of any number of
-//     concurrent finishers exactly one gets it.
-//   - A step is saved only on the version it was read at, so two steps posted at
-//     once cannot both count.
+//   - Next alone orders the steps. No step names another step.
+//   - The table of methods (method.go) alone knows what a proof is worth.
+//   - A proof holds only for the version of the credential that it was made with.
+//   - A flow belongs to the browser that began it. Load and Finish require that browser's secret,
+//     of which only a hash is stored: a flow id in a link or a log is worth nothing.
+//   - The return address comes only from the flow's row, never from a request.
+//   - One conditional statement finishes a flow: of concurrent finishers exactly one gets it.
+//   - A step is saved only on the version it was read at, so two steps posted at once cannot both
+//     count.
 //
-// It never checks a credential, draws a page or speaks a protocol: doors/pages
-// performs the steps, doors/oidc begins flows and answers applications.
+// It draws no page, sets no cookie and speaks no protocol: doors/pages performs the steps, and
+// doors/oidc begins flows and answers applications.
 package signin

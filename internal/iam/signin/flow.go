@@ -14,7 +14,7 @@ import (
 // Lifetime is how long a flow can be finished after it began: long enough to fetch a mail.
 const Lifetime = time.Hour
 
-// Kind says what a flow is for.
+// Kind is the purpose of a flow.
 type Kind string
 
 // The kinds of flow.

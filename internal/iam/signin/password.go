@@ -108,8 +108,8 @@ func writeRefusal(tx *db.Tx, target audit.Target, detail map[string]any, v attem
 
 // TryFactor counts one try at u's second factor around use, in use's transaction. It holds the
 // counters first, so that guesses at once wait for one another. kind is for the audit log. With a
-// wait, use did not run: there were too many tries. A code for a key that was replaced elsewhere is
-// no guess and does not count.
+// wait, use did not run: there were too many tries. A code for a key that was replaced elsewhere
+// does not count: it is not a guess.
 func TryFactor(ctx context.Context, tx *db.Tx, u user.User, kind string,
 	use func() (credential.Outcome, error)) (credential.Outcome, time.Duration, error) {
 	keys := []attempt.Key{attempt.Factor(u.ID), attempt.Address(tx.Caller().Address)}

@@ -13,8 +13,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// ErrGone is returned for a flow that does not exist, belongs to another browser,
-// is too old or was finished: from outside these are one.
+// ErrGone is returned for a flow that does not exist, belongs to another browser, has expired or
+// was finished. A client cannot tell which.
 var ErrGone = fault.New(fault.NotFound, "signin.gone",
 	"This sign-in was finished, took too long, or was begun in another browser. Go back to where you came from and "+
 		"start again.")
@@ -23,12 +23,12 @@ var ErrGone = fault.New(fault.NotFound, "signin.gone",
 var ErrNotDone = fault.New(fault.Conflict, "signin.not_done",
 	"This sign-in is not complete yet.")
 
-// ErrStale is returned by Save when another step was saved meanwhile.
+// ErrStale is returned by Advance if another step was saved meanwhile.
 var ErrStale = fault.New(fault.Conflict, "signin.stale",
 	"This sign-in went on in another tab. Load the page again.")
 
-// insert writes a new flow. With it go a few flows of the tenant that are past
-// their time, so that flows need no sweeper and cannot pile up.
+// insert stores a new flow, and deletes a few expired flows of the tenant, so that they do not pile
+// up.
 func insert(ctx context.Context, tx *db.Tx, browser string, f *Flow, state string, done bool) error {
 	if browser == "" {
 		return fault.New(fault.Internal, "signin.browser", "A flow belongs to a browser, but none was given.")
@@ -48,8 +48,8 @@ func insert(ctx context.Context, tx *db.Tx, browser string, f *Flow, state strin
 	return nil
 }
 
-// Load returns the flow if it was begun by browser and can still be finished;
-// else ErrGone.
+// Load returns a flow that browser began and that can still be finished. Otherwise it fails with
+// ErrGone.
 func Load(ctx context.Context, tx *db.Tx, flow id.ID, browser string) (Flow, error) {
 	f, err := db.One(ctx, tx, scanFlow, `SELECT id, state, version, created_at, expires_at FROM signin_flows
 		WHERE tenant_id = $1 AND id = $2 AND browser_hash = $3 AND finished_at IS NULL AND expires_at > $4`,
@@ -57,8 +57,8 @@ func Load(ctx context.Context, tx *db.Tx, flow id.ID, browser string) (Flow, err
 	return f, gone(err)
 }
 
-// save stores the flow of s, on the version it was loaded at, and whether it is now done. It fails
-// with ErrStale when another step was saved in between, or when the flow was finished or ran out.
+// save stores the flow of s on the version it was loaded at, and whether it is now done. It fails
+// with ErrStale if another step was saved in between, or if the flow was finished or has expired.
 func save(ctx context.Context, tx *db.Tx, browser string, s *Standing) error {
 	b, err := json.Marshal(s.Flow)
 	if err != nil {
@@ -81,9 +81,8 @@ func save(ctx context.Context, tx *db.Tx, browser string, s *Standing) error {
 	return nil
 }
 
-// Finish consumes a flow that is done and returns it, to exactly one caller:
-// ErrNotDone while it has steps to go, ErrGone for everything else, the second
-// time included.
+// Finish consumes a flow that is done and returns it, to exactly one caller. It fails with
+// ErrNotDone for a flow with steps left, and with ErrGone for any other, a finished one included.
 func Finish(ctx context.Context, tx *db.Tx, flow id.ID, browser string) (Flow, error) {
 	f, err := db.One(ctx, tx, scanFlow, `UPDATE signin_flows SET finished_at = $4
 		WHERE tenant_id = $1 AND id = $2 AND browser_hash = $3 AND done = $5 AND finished_at IS NULL AND expires_at > $4
@@ -123,8 +122,8 @@ func gone(err error) error {
 	return err
 }
 
-// browserHash is what is stored of a browser's secret. It has 256 random bits, so
-// one plain hash is enough.
+// browserHash returns the stored form of a browser's secret. The secret has 256 random bits, so one
+// plain hash is enough.
 func browserHash(browser string) []byte {
 	sum := sha256.Sum256([]byte(browser))
 	return sum[:]

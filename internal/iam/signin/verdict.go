@@ -20,9 +20,9 @@ import (
 
 // Verdict is what the policy gatehouse:signin says of a sign-in.
 type Verdict struct {
-	Refused      bool // they may not sign in
+	Refused      bool // the user may not sign in
 	SecondFactor bool // a password is not enough
-	NoEnrolment  bool // they may not set up a second factor on the way
+	NoEnrolment  bool // the user may not set up a second factor on the way
 	Idle, Max    time.Duration
 
 	decision decision.Decision
@@ -108,7 +108,7 @@ func (e *Engine) ask(ctx context.Context, tx *db.Tx, person, app id.ID, amr []st
 	return v, nil
 }
 
-// shorten takes a limit of the session that applies.
+// shorten applies one limit of the session.
 func (v *Verdict) shorten(limit map[string]*structpb.Value) {
 	seconds := func(name string, to *time.Duration) {
 		if s := limit[name].GetNumberValue(); s > 0 {
