@@ -14,8 +14,8 @@ import (
 // grantType is one way to get tokens (RFC 6749 §4). Each has a file of its own.
 type grantType struct {
 	name string // the value of grant_type
-	// redeem checks the parameters of a client that has authenticated. It consumes the code or token
-	// among them in one transaction, and fails with an apiError if that is refused.
+	// redeem checks the parameters of a client that has authenticated. It consumes the code or
+	// token among them in one transaction, and fails with an apiError if that is refused.
 	redeem func(*Door, *http.Request, *application.Application, params) (issued, error)
 }
 
