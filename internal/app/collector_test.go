@@ -2,8 +2,8 @@ package app
 
 import "testing"
 
-// What is not in use is 64 MB, or as much as is in use, whichever is more; and never more than four
-// times that.
+// Garbage is at most 64 MB or the live heap, whichever is more. It is never over four times the
+// live heap.
 func TestGarbageIsBounded(t *testing.T) {
 	for _, live := range []uint64{0, 1 << 20, 8 << 20, 20 << 20, 64 << 20, 100 << 20, 1 << 30, 1 << 40} {
 		percent := gcPercent(live)

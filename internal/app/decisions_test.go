@@ -15,8 +15,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
-// A decision of the Cerbos API is denied, found, explained; a draft is replayed over it, and is
-// published only by who says that the new ALLOW is meant.
+// A decision of the Cerbos API is denied, found and explained. A draft is replayed over it. Only a
+// caller that acknowledges the new ALLOW may publish the draft.
 func TestADecisionIsRecordedExplainedAndReplayed(t *testing.T) {
 	world.Both(t, func(t *testing.T, w *world.World) {
 		operator := w.Operator()
@@ -34,7 +34,7 @@ func TestADecisionIsRecordedExplainedAndReplayed(t *testing.T) {
 			map[string]any{"name": "Shop", "type": "machine", "principal_mode": "asserted",
 				"scopes": []string{"gatehouse:decide"}})
 		decide := w.Token("acme", shop["client_id"].(string), shop["client_secret"].(string))
-		check := func(album string, public bool) (callID, effect string) {
+		check := func(album string, public bool) (string, string) { // call id and effect
 			t.Helper()
 			body, _ := json.Marshal(map[string]any{"requestId": "r1",
 				"principal": map[string]any{"id": "ada", "roles": []string{"user"}},

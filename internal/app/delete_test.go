@@ -33,8 +33,8 @@ func rowsOf(w *world.World, c caller.Caller) map[string]int64 {
 	return n
 }
 
-// A tenant that was used is suspended, resumed and deleted through the API. Suspended, nothing of
-// it answers; deleted, no row of it is left in any table, and its neighbour has all of its own.
+// A used tenant is suspended, resumed and deleted through the API. Suspended, nothing of it
+// answers. Deleted, no row of it is left, and its neighbour has all of its own.
 func TestATenantsLife(t *testing.T) {
 	world.Both(t, func(t *testing.T, w *world.World) {
 		ctx := context.Background()

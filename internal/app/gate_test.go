@@ -11,8 +11,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
-// A good token of an owner that was not meant for the management API, or whose application is
-// switched off, opens nothing there.
+// A good token of an owner opens nothing in the management API if it was issued for another scope
+// or its application is disabled.
 func TestOwnersTokensThatAreNotMeantForTheAPI(t *testing.T) {
 	world.Both(t, func(t *testing.T, w *world.World) {
 		ctx := context.Background()

@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
-// Housekeeping deletes what is older than each tenant's retention, and nothing younger.
+// Housekeeping deletes records older than each tenant's retention, and no younger ones.
 func TestHousekeepingKeepsEachTenantsRetention(t *testing.T) {
 	world.Both(t, func(t *testing.T, w *world.World) {
 		ctx := context.Background()
@@ -36,7 +36,8 @@ func TestHousekeepingKeepsEachTenantsRetention(t *testing.T) {
 					Inputs: []*enginev1.CheckInput{{Principal: &enginev1.Principal{Id: "ada"},
 						Resource: &enginev1.Resource{Kind: "document", Id: "d1"}, Actions: []string{"read"}}}})
 				if err := w.Update(ctx, by, func(tx *db.Tx) error {
-					tx.Later(`INSERT INTO access_records (tenant_id, at, id, action, actor_kind) VALUES ($1, $2, $3, 'token.issue', 'system')`, at, id.At(at))
+					tx.Later(`INSERT INTO access_records (tenant_id, at, id, action, actor_kind)
+						VALUES ($1, $2, $3, 'token.issue', 'system')`, at, id.At(at))
 					return nil
 				}); err != nil {
 					t.Fatal(err)

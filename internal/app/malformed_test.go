@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
-// Whatever is sent to any operation by somebody who may do everything: a 4xx with a code and a
-// sentence, never a 500, and nothing is changed by it.
+// Malformed requests of an owner to every operation get a 4xx with a code and a sentence, never a
+// 500, and change nothing.
 func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
 	world.Both(t, func(t *testing.T, w *world.World) {
 		operator := w.Operator()
@@ -81,8 +81,11 @@ func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
 			// A file of policies may be any text.
 			if (op.method == "POST" || op.method == "PATCH" || op.method == "PUT") && op.id != "put-policy-file" {
 				for what, body := range map[string]string{
-					"no JSON": "{", "a list": "[]", "a text": `"x"`, "null": "null", "a number": "1", "deep": strings.Repeat("[", 20_000), "two values": "{}{}",
-					"an unknown field": `{"surprise":1}`, "a NUL": `{"surprise":"\u0000"}`, "bad UTF-8": "{\"surprise\":\"\xff\"}", "a huge body": `{"surprise":"` + strings.Repeat("x", 2<<20) + `"}`,
+					"no JSON": "{", "a list": "[]", "a text": `"x"`, "null": "null", "a number": "1",
+					"deep": strings.Repeat("[", 20_000), "two values": "{}{}",
+					"an unknown field": `{"surprise":1}`, "a NUL": `{"surprise":"\u0000"}`,
+					"bad UTF-8":   "{\"surprise\":\"\xff\"}",
+					"a huge body": `{"surprise":"` + strings.Repeat("x", 2<<20) + `"}`,
 				} {
 					check(what, base+path, "application/json", body)
 				}
@@ -101,8 +104,8 @@ func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
 			t.Errorf("only %d requests were tried", tried)
 		}
 		for table, n := range rows(w, "acme") {
-			// Those two are written later, by their recorders; and a malformed request of somebody
-			// who may is a decision that was made.
+			// The recorders write those two later. A malformed request of an owner is a decision
+			// that was made.
 			later := table == "access_records" || table == "decisions"
 			if !later && n != before[table] {
 				t.Errorf("%s has %d rows after refused requests, had %d", table, n, before[table])
@@ -113,7 +116,7 @@ func TestMalformedRequestsAreRefusedEverywhere(t *testing.T) {
 
 var stableCode = regexp.MustCompile(`^[a-z_]+\.[a-z_]+$`)
 
-// Fields of every kind with values that are text but not sense: a 4xx that names the field.
+// Well-formed values without sense get a 4xx that names the field.
 func TestBadFieldsAreNamed(t *testing.T) {
 	w := world.OnSQLite(t)
 	operator := w.Operator()

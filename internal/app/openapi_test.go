@@ -14,8 +14,8 @@ var write = flag.Bool("write", false, "write docs/openapi.json instead of compar
 
 const openAPIFile = "../../docs/openapi.json"
 
-// TestOpenAPIIsCurrent keeps docs/openapi.json, which clients are generated from,
-// the same as what the server says of itself.
+// TestOpenAPIIsCurrent compares docs/openapi.json with the server's description of itself. Clients
+// are generated from the file.
 func TestOpenAPIIsCurrent(t *testing.T) {
 	w := world.OnSQLite(t)
 	got := w.Send(must(http.NewRequest("GET", w.Origin+"/t/platform"+admin.Prefix+"/openapi.json", nil))).Body

@@ -21,7 +21,7 @@ resourcePolicy:
       roles: [user]
 `
 
-// The commands against a directory, and against a server as a machine application.
+// The policy commands run on a directory, and on a server as a machine application.
 func TestPolicyCommands(t *testing.T) {
 	w := world.OnSQLite(t)
 	operator := w.Operator()

@@ -17,16 +17,17 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
-func itemsOf(t *testing.T, list map[string]any, field string) (out []string) {
+func itemsOf(t *testing.T, list map[string]any, field string) []string {
 	t.Helper()
+	var out []string
 	for _, i := range list["items"].([]any) {
 		out = append(out, fmt.Sprint(i.(map[string]any)[field]))
 	}
 	return out
 }
 
-// A role that is limited to one application sees and changes that one only, and its
-// holder cannot widen what they hold.
+// A role that is limited to one application sees and changes only that one. Its holder cannot widen
+// the role.
 func TestARoleLimitedToAnApplication(t *testing.T) {
 	world.Both(t, func(t *testing.T, w *world.World) {
 		operator := w.Operator()
@@ -144,7 +145,7 @@ func upper(s string) string {
 	return string(b)
 }
 
-// A refused call is in the audit log and among the decisions; a flood of them is one event.
+// A refused call is in the audit log and among the decisions. A flood of them is one event.
 func TestRefusedCallsAreRecorded(t *testing.T) {
 	world.Both(t, func(t *testing.T, w *world.World) {
 		operator := w.Operator()
@@ -178,8 +179,7 @@ func TestRefusedCallsAreRecorded(t *testing.T) {
 	})
 }
 
-// What is allowed is recorded too, where it was done and with who did it: a read, a list and a
-// change.
+// Allowed calls are recorded too, in the tenant and with the actor: a read, a list and a change.
 func TestAllowedCallsAreRecorded(t *testing.T) {
 	world.Both(t, func(t *testing.T, w *world.World) {
 		operator := w.Operator()
@@ -286,8 +286,8 @@ func TestAllowedCallsAreRecorded(t *testing.T) {
 	})
 }
 
-// An administrator sets the rules of signing in without writing a policy; the command
-// line takes away those by which nobody gets in any more, and says so in the audit log.
+// An administrator sets the rules of signing in without writing a policy. The command line removes
+// the rules that lock everyone out, and writes an audit event.
 func TestSignInRules(t *testing.T) {
 	world.Both(t, func(t *testing.T, w *world.World) {
 		operator := w.Operator()

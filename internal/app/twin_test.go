@@ -26,14 +26,15 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
-// described reads the operations from the description that the server itself gives.
+// described is an operation of the server's own description.
 type described struct {
 	id, method, path, action string
 	platform                 bool
 }
 
-func operationsOf(t *testing.T, doc string) (out []described) {
+func operationsOf(t *testing.T, doc string) []described {
 	t.Helper()
+	var out []described
 	var d struct {
 		Paths map[string]map[string]struct {
 			ID       string `json:"operationId"`
@@ -139,7 +140,7 @@ func newTwin(w *world.World, operator, slug string) *twin {
 	return t
 }
 
-// concrete fills a path with the tenant's own ids.
+// concrete replaces the placeholders of a path by the tenant's own ids.
 func (t *twin) concrete(tt *testing.T, path string) string {
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
 	noun := parts[0]
@@ -179,8 +180,8 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 		tokenA, tokenB := w.Token(a.slug, a.client, a.secret), w.Token(b.slug, b.client, b.secret)
 		doc := w.Send(must(http.NewRequest("GET", w.Origin+"/t/acme/api/v1/openapi.json", nil))).Body
 		ops := operationsOf(t, doc)
-		// The lists first: what tenant B has asked for by tenant A's ids is in tenant B's own
-		// decision records from then on.
+		// The lists come first: later, tenant B's own decision records contain the ids that it
+		// asked for.
 		for _, op := range ops {
 			if op.platform || op.method != "GET" || strings.Contains(op.path, "{") {
 				continue
@@ -230,15 +231,15 @@ func TestNoOperationReachesAnotherTenantsThings(t *testing.T) {
 			a.body("POST /groups/{id}/members")); got.Status != 404 {
 			t.Errorf("tenant A's user in tenant B's group: %d %s, want 404", got.Status, got.Body)
 		}
-		// Positive control: the same requests by their own tenant find everything. Those
-		// that end something come last.
+		// Positive control: the same requests by their own tenant find everything. Requests that
+		// delete come last.
 		slices.SortStableFunc(ops, func(x, y described) int { return destroys(x) - destroys(y) })
 		for _, op := range ops {
 			if op.platform || !strings.Contains(op.path, "{") {
 				continue
 			}
 			if op.path == "/users/{id}/totp" {
-				continue // nobody here has an authenticator app, so its absence says nothing
+				continue // the users here have no authenticator app
 			}
 			name := op.method + " " + op.path
 			if got := w.Call(tokenA, op.method, a.slug, a.concrete(t, op.path), a.body(name)); got.Status < 200 ||
@@ -262,7 +263,7 @@ func destroys(op described) int {
 	return 3
 }
 
-// The same for the protocol: tokens, codes and cookies of one tenant are nothing in another.
+// No protocol endpoint accepts the tokens, codes and cookies of another tenant.
 func TestNoProtocolEndpointTakesAnotherTenantsTokens(t *testing.T) {
 	world.Both(t, func(t *testing.T, w *world.World) {
 		operator := w.Operator()

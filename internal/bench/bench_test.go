@@ -31,8 +31,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// TestMeasure prints the table of docs/benchmarks.md. Without -measure it goes the same way with a
-// handful of requests and asserts nothing about time.
+// TestMeasure prints the table of docs/benchmarks.md. Without -measure it sends a handful of
+// requests and asserts nothing about time.
 func TestMeasure(t *testing.T) {
 	sz := smoke
 	if *measure {
@@ -61,8 +61,8 @@ func TestMeasure(t *testing.T) {
 			t.Errorf("the table has no row for %s", want)
 		}
 	}
-	// A refresh is two round trips, three are its budget. Where requests are few and far between,
-	// the access record of each is written alone, and what the server asks every second counts too.
+	// A refresh takes two round trips, and its budget is three. If requests are rare, the access
+	// record of each is written alone, and what the server asks every second counts too.
 	most := 2.5
 	if !*measure {
 		most = 4.5

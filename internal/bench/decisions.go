@@ -27,14 +27,14 @@ import (
 	own "github.com/gatehouse-iam/gatehouse/policies"
 )
 
-// decisionSize says how much is asked; everything is bounded by it.
+// decisionSize bounds the measurement of decisions.
 type decisionSize struct {
 	size
 	Active int // tenants with policies of their own, asked at random
 	Once   int // tenants with policies of their own, each asked once; 0: not measured
 }
 
-// beside is what a request costs us and what it costs a Cerbos server, measured in the same run.
+// beside compares the cost of a request with its cost on a Cerbos server, measured in the same run.
 type beside struct {
 	Name         string
 	Budget       float64 // ours as a part of theirs; 0 where there is no budget
@@ -44,7 +44,7 @@ type beside struct {
 
 func (b beside) ratio() float64 { return b.Ours.microseconds() / b.Theirs.microseconds() }
 
-// decisionReport is all that was measured of decisions in one run.
+// decisionReport holds the measurements of decisions in one run.
 type decisionReport struct {
 	Size decisionSize
 	Rows []beside // on Postgres
@@ -88,7 +88,7 @@ resourcePolicy:
 	return files
 }
 
-// onDisk writes files where a Cerbos server reads them.
+// onDisk writes files into a directory that a Cerbos server reads.
 func onDisk(t testing.TB, files map[string][]byte) (string, error) {
 	dir := t.TempDir()
 	for name, content := range files {
@@ -99,7 +99,7 @@ func onDisk(t testing.TB, files map[string][]byte) (string, error) {
 	return dir, nil
 }
 
-// pdp is one of the two, and how to ask it.
+// pdp is one of the two servers, and how to reach it.
 type pdp struct {
 	pid     int
 	http    string // host and port
@@ -120,7 +120,7 @@ func newPDP(pid int, http, path, grpc, token, subject string) (*pdp, error) {
 	return &pdp{pid, http, path, token, client, subject}, nil
 }
 
-// post is a prepared request of the Cerbos API over HTTP.
+// post returns a prepared request of the Cerbos API over HTTP.
 func (p *pdp) post(path string, body any) ([]byte, error) {
 	encoded, err := json.Marshal(body)
 	if err != nil {
@@ -131,7 +131,8 @@ func (p *pdp) post(path string, body any) ([]byte, error) {
 		authorization = "Authorization: Bearer " + p.token + "\r\n"
 	}
 	return fmt.Appendf(nil,
-		"POST %s%s HTTP/1.1\r\nHost: %s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", p.path, path, p.http, authorization, len(encoded), encoded), nil
+		"POST %s%s HTTP/1.1\r\nHost: %s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", p.path,
+		path, p.http, authorization, len(encoded), encoded), nil
 }
 
 func (p *pdp) resource(i int) *sdk.Resource {
@@ -159,7 +160,7 @@ func (p *pdp) planHTTP() ([]byte, error) {
 // operation is a request of one of the rows, on worker's connection.
 type operation func(worker, i int) error
 
-// overHTTP sends a prepared request and wants want in the answer.
+// overHTTP sends a prepared request, and fails unless the answer contains want.
 func overHTTP(t testing.TB, p *pdp, workers int, request []byte, want string) operation {
 	connections := connect(t, p.http, workers)
 	return func(w, _ int) error {
@@ -201,7 +202,7 @@ func (p *pdp) planGRPC() operation {
 	}
 }
 
-// measureDecisions does everything.
+// measureDecisions measures everything about decisions.
 func measureDecisions(t testing.TB, sz decisionSize) (*decisionReport, error) {
 	r := &decisionReport{Size: sz}
 	dsn := testkit.EmptyPostgres(t)
@@ -246,8 +247,8 @@ func measureDecisions(t testing.TB, sz decisionSize) (*decisionReport, error) {
 	return r, r.measureMany(t, dsn, server, modes["asserted"].subject)
 }
 
-// startCost is the CPU time of a start until the server is ready, on average of so many: a single
-// one is a few of the kernel's ticks.
+// startCost returns the CPU time of a start until the server is ready. It is the average of several
+// starts, because a single one takes only a few of the kernel's ticks.
 func startCost(t testing.TB, server *process.Server, starts int) (time.Duration, error) {
 	var all time.Duration
 	for range starts {
@@ -261,8 +262,8 @@ func startCost(t testing.TB, server *process.Server, starts int) (time.Duration,
 	return all / time.Duration(starts), nil
 }
 
-// askers is a server's tenant with the policies of the rows, asked with asserted principals and
-// with those of the directory.
+// askers returns a server's tenant with the policies of the rows, with asserted principals and with
+// those of the directory.
 func askers(server *process.Server) (map[string]*pdp, error) {
 	o := server.Operator()
 	if err := o.Call("POST", "platform", "/tenants", map[string]any{"slug": "bench", "name": "Bench"},
@@ -292,8 +293,8 @@ func askers(server *process.Server) (map[string]*pdp, error) {
 	return modes, nil
 }
 
-// measureRows asks all servers the same, one after the other; the bare evaluator what it can
-// answer.
+// measureRows sends the same requests to all servers in turn. The bare evaluator gets only those
+// that it can answer.
 func (r *decisionReport) measureRows(t testing.TB, theirs, bare *pdp, onPostgres, onLite map[string]*pdp) error {
 	workers := r.Size.Workers
 	few := min(full.Workers, workers) // a server then sleeps between two requests, and each pays for its waking
@@ -369,7 +370,7 @@ func (r *decisionReport) measureRows(t testing.TB, theirs, bare *pdp, onPostgres
 	return nil
 }
 
-// ownCheck is what the policies cost a management call inside the process: one question about a
+// ownCheck measures the policies' part of a management call inside the process: one check of a
 // reserved kind.
 func ownCheck() (time.Duration, error) {
 	decider := engine.New(nil, compiler.NewBase(own.Files))
@@ -390,8 +391,8 @@ func ownCheck() (time.Duration, error) {
 	return time.Duration(b.NsPerOp()), failed
 }
 
-// measurePickUp publishes on one replica and asks another until it answers by the new revision.
-// Which revision it is is seen by who may edit.
+// measurePickUp publishes on one replica and asks another until it answers by the new revision. The
+// answer about who may edit tells the revisions apart.
 func (r *decisionReport) measurePickUp(t testing.TB, server *process.Server, p *pdp) error {
 	replica := server.Replica(t)
 	defer replica.Kill()
@@ -433,14 +434,14 @@ func (r *decisionReport) measurePickUp(t testing.TB, server *process.Server, p *
 	return nil
 }
 
-// measureMany asks tenants that have policies of their own: one server of ours that knows them by
-// their tokens, and a Cerbos server that has each tenant's policies in a scope.
+// measureMany asks tenants with policies of their own: one server of ours that knows them by their
+// tokens, and a Cerbos server with each tenant's policies in a scope.
 func (r *decisionReport) measureMany(t testing.TB, dsn string, server *process.Server, subject string) error {
 	many, err := newTenants(server, max(r.Size.Active, r.Size.Once))
 	if err != nil {
 		return err
 	}
-	// Compiling each anew would take an hour and measure nothing: what is stored is the same, under
+	// Compiling each again would take an hour and measure nothing. The same bytes are stored for
 	// another tenant.
 	testkit.Execute(t, dsn, `INSERT INTO policy_revisions (tenant_id, number, origin, reason, author_kind, created_at, files, bytes, digest, compiled, sources)
 		SELECT t.id, r.number, r.origin, r.reason, r.author_kind, r.created_at, r.files, r.bytes, r.digest, r.compiled, r.sources
@@ -464,8 +465,8 @@ func (r *decisionReport) measureMany(t testing.TB, dsn string, server *process.S
 		}
 	}
 	connections := connect(t, address, r.Size.Workers)
-	// The memory of one tenant and of many is compared under load: what a server lets lie between
-	// two collections is not the tenants'.
+	// The memory of one tenant and of many is compared under load. Garbage between two collections
+	// belongs to no tenant.
 	if _, err := load(server.PID(), r.Size.Workers, r.Size.Requests, func(w, _ int) error {
 		return ask(connections, 0)(w)
 	}); err != nil {
@@ -506,7 +507,7 @@ func (r *decisionReport) measureMany(t testing.TB, dsn string, server *process.S
 	return err
 }
 
-// newTenants makes n tenants with an application each and returns their access tokens.
+// newTenants creates n tenants with an application each and returns their access tokens.
 func newTenants(server *process.Server, n int) ([]string, error) {
 	o := server.Operator()
 	tokens := make([]string, n)
@@ -523,7 +524,7 @@ func newTenants(server *process.Server, n int) ([]string, error) {
 }
 
 // cerbosWithScopes starts a Cerbos server with one policy for every tenant, in a scope of the
-// tenant's own, and asks for one at random. It notes what the start took.
+// tenant's own, and asks for one at random. It reports the cost of the start.
 func (r *decisionReport) cerbosWithScopes(t testing.TB, subject string) (sample, error) {
 	files := map[string][]byte{"document.yaml": policies("")["document.yaml"]}
 	for i := range r.Size.Active {

@@ -14,7 +14,8 @@ func (r *decisionReport) write(w io.Writer) {
 	fmt.Fprintf(w, "%s\n\nBeside a Cerbos server %s in the same run: the same policies, the same client library, "+
 		"one core each, %d requests under way at once, both with the log that they are shipped with, a line for "+
 		"each request. Ours authenticates the caller, knows the tenant and records every decision. The bare "+
-		"evaluator does nothing of this: Cerbos' evaluator behind grpc-go as it comes, in a process of its own.\n\n", machine(), cerbos.Version, r.Size.Workers)
+		"evaluator does nothing of this: Cerbos' evaluator behind grpc-go as it comes, in a process of its own.\n\n",
+		machine(), cerbos.Version, r.Size.Workers)
 	writeRows(w, r.Rows)
 	fmt.Fprintf(w, "\nThe same on SQLite, where writing the records is this process' own work:\n\n")
 	writeRows(w, r.Lite)

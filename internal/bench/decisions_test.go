@@ -20,8 +20,8 @@ var (
 	repeats = flag.Int("repeats", full.Repeat, "repetitions, of which the cheapest counts")
 )
 
-// TestDecisions prints the table of decisions beside a real Cerbos server. Without -measure it goes
-// the same way with a handful of requests and asserts nothing about time.
+// TestDecisions prints the table of decisions beside a real Cerbos server. Without -measure it
+// sends a handful of requests and asserts nothing about time.
 func TestDecisions(t *testing.T) {
 	sz := decisionSize{size: smoke, Active: 3, Once: 5}
 	if *measure {

@@ -18,8 +18,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 )
 
-// bareEvaluator is the limit of a check over gRPC: Cerbos' evaluator behind grpc-go as it comes,
-// and nothing else. It does not know who asks, keeps no record and writes no log.
+// bareEvaluator is the limit of a check over gRPC: Cerbos' evaluator behind a plain grpc-go server.
+// It does not know its caller, keeps no record and writes no log.
 type bareEvaluator struct {
 	svcv1.UnimplementedCerbosServiceServer
 	evaluator *engine.Evaluator
@@ -69,7 +69,7 @@ func serveEvaluator(directory string) error {
 	return server.Serve(listener)
 }
 
-// startEvaluator starts the limit as a process of its own, to be asked like the others.
+// startEvaluator starts the bare evaluator as a process of its own.
 func startEvaluator(t testing.TB, directory, subject string) (*pdp, error) {
 	address, pid, err := startLimit(t, "evaluator", directory)
 	if err != nil {

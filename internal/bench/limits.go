@@ -24,22 +24,21 @@ import (
 )
 
 // The physical limits are measured by this same test binary, started again as a process of its own
-// with one core, so that its CPU time is read in the same way and nothing else of the test is in
-// it.
+// with one core. So its CPU time is read in the same way, and it contains nothing else of the test.
 
 const (
 	limitEnv  = "GATEHOUSE_BENCH_LIMIT"
 	answerEnv = "GATEHOUSE_BENCH_ANSWER"
 )
 
-// recorded is an answer of the server that the bare handler gives again, byte for byte.
+// recorded is an answer of the server that the bare handler repeats byte for byte.
 type recorded struct {
 	Status int
 	Header http.Header
 	Body   []byte
 }
 
-// init turns this process into a limit when it was started as one.
+// init turns this process into a limit if it was started as one.
 func init() {
 	limit := os.Getenv(limitEnv)
 	if limit == "" {
@@ -66,8 +65,7 @@ func init() {
 	os.Exit(0)
 }
 
-// serveBare answers every request as recorded in the file, with net/http's own defaults and nothing
-// between.
+// serveBare answers every request as recorded in the file, with net/http's defaults.
 func serveBare(file string) error {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -104,7 +102,7 @@ func signer() func() error {
 	}
 }
 
-// hasher makes argon2id hashes with the parameters of a PHC string
+// hasher returns a function that computes argon2id hashes with the parameters of a PHC string
 // ($argon2id$v=19$m=…,t=…,p=…$salt$hash).
 func hasher(phc string) func() error {
 	var memory, passes uint32
@@ -125,7 +123,7 @@ func hasher(phc string) func() error {
 	}
 }
 
-// repeat calls fn n times and prints the CPU nanoseconds of this process for one.
+// repeat calls fn n times and prints this process's CPU nanoseconds for one call.
 func repeat(n string, fn func() error) error {
 	times, err := strconv.Atoi(n)
 	if err != nil {
@@ -163,7 +161,7 @@ func limitCommand(ctx context.Context, limit, answer string) (*exec.Cmd, error) 
 	return cmd, nil
 }
 
-// costOf is the CPU time of one call of a limit, over times calls.
+// costOf returns the CPU time of one call of a limit, averaged over times calls.
 func costOf(ctx context.Context, limit string, times int, argument string) (time.Duration, error) {
 	cmd, err := limitCommand(ctx, limit+":"+strconv.Itoa(times), argument)
 	if err != nil {
@@ -178,7 +176,7 @@ func costOf(ctx context.Context, limit string, times int, argument string) (time
 }
 
 // bare starts the bare handler with a recorded answer and returns its address and process.
-func bare(t testing.TB, answer recorded) (address string, pid int, err error) {
+func bare(t testing.TB, answer recorded) (string, int, error) {
 	// net/http sets these itself, for both.
 	for _, name := range []string{"Date", "Content-Length", "Connection"} {
 		answer.Header.Del(name)
@@ -195,7 +193,7 @@ func bare(t testing.TB, answer recorded) (address string, pid int, err error) {
 }
 
 // startLimit starts a limit that serves, and returns its address and process.
-func startLimit(t testing.TB, limit, argument string) (address string, pid int, err error) {
+func startLimit(t testing.TB, limit, argument string) (string, int, error) {
 	cmd, err := limitCommand(t.Context(), limit, argument)
 	if err != nil {
 		return "", 0, err

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// sample is what one load did to the server.
+// sample is the effect of one load on the server.
 type sample struct {
 	Requests int
 	Elapsed  time.Duration
@@ -26,14 +26,14 @@ type sample struct {
 
 func (s sample) perSecond() float64 { return float64(s.Requests) / s.Elapsed.Seconds() }
 
-// microseconds is the server's CPU time for one request.
+// microseconds returns the server's CPU time for one request.
 func (s sample) microseconds() float64 {
 	return float64(s.CPU.Microseconds()) / float64(s.Requests)
 }
 
-// load runs op total times on workers connections and reads pid's CPU time around it. Work that the
-// server does a little later for these requests (records written in batches) is waited for and
-// counted.
+// load runs op total times on workers connections and reads pid's CPU time around it. It waits for
+// work that the server does a little later, such as records written in batches, and counts that
+// too.
 func load(pid, workers, total int, op func(worker, i int) error) (sample, error) {
 	before, err := cpuTime(pid)
 	if err != nil {
@@ -82,7 +82,7 @@ func load(pid, workers, total int, op func(worker, i int) error) (sample, error)
 // settle is longer than the server keeps records before it writes them.
 const settle = 300 * time.Millisecond
 
-// cpuTime is utime + stime of /proc/PID/stat, in the kernel's ticks of 10 ms.
+// cpuTime returns utime + stime of /proc/PID/stat, in the kernel's ticks of 10 ms.
 func cpuTime(pid int) (time.Duration, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -105,7 +105,7 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }
 
-// residentMemory is VmRSS of /proc/PID/status, in bytes.
+// residentMemory returns VmRSS of /proc/PID/status in bytes.
 func residentMemory(pid int) (int64, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
@@ -120,8 +120,8 @@ func residentMemory(pid int) (int64, error) {
 	return 0, errors.New("no VmRSS in /proc/PID/status")
 }
 
-// connection is one kept-alive HTTP/1.1 connection that sends prepared bytes: the generator shares
-// the machine with the server, so it should cost little.
+// connection is a kept-alive HTTP/1.1 connection that sends prepared bytes. It is cheap, because it
+// shares the machine with the server.
 type connection struct {
 	address string
 	conn    net.Conn

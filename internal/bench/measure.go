@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// size says how much is done; everything is bounded by it.
+// size bounds the measurement.
 type size struct {
 	Requests int           // of each light row, per repetition
 	SignIns  int           // per repetition
@@ -29,7 +29,7 @@ var (
 	smoke = size{Requests: 12, SignIns: 2, Repeat: 1, Tenants: 3, Workers: 2, Starts: 1}
 )
 
-// limits are what no server on this machine could do better.
+// limits are the costs that no server on this machine can avoid.
 type limits struct {
 	ES256, Argon2id time.Duration // CPU of one signature, one hash
 }
@@ -57,7 +57,7 @@ func measureLimits(t testing.TB, sz size) (limits, error) {
 	return l, nil
 }
 
-// row is one line of the report: a load, what it cost, and what it may cost.
+// row is a line of the report: a load, its cost and its budget.
 type row struct {
 	Name   string
 	Budget string  // in words; empty when the issue sets none
@@ -70,8 +70,7 @@ type row struct {
 // everyRow matches the name of every row.
 var everyRow = regexp.MustCompile("")
 
-// measureRows drives the wanted rows against the scene, each after a warm-up, and keeps the
-// cheapest of the repetitions.
+// measureRows measures the wanted rows, each after a warm-up, and keeps the cheapest repetition.
 func measureRows(t testing.TB, s *scene, l limits, sz size, wanted *regexp.Regexp) ([]row, error) {
 	form := url.Values{"grant_type": {"client_credentials"}}
 	cookie, err := s.session()
@@ -164,8 +163,8 @@ func measureRows(t testing.TB, s *scene, l limits, sz size, wanted *regexp.Regex
 	return rows, nil
 }
 
-// repeated is the cheapest, by CPU time, of the repetitions of one load: whatever else runs on the
-// machine only adds, by caches lost and interrupts taken, to server and bare handler alike.
+// repeated returns the cheapest repetition of a load, by CPU time. Other work on the machine only
+// adds cost, by lost caches and interrupts, to the server and the bare handler alike.
 func repeated(pid, requests int, op func(int, int) error, sz size) (sample, error) {
 	samples, err := inTurn(requests, sz, target{pid, op})
 	if err != nil {
@@ -174,14 +173,14 @@ func repeated(pid, requests int, op func(int, int) error, sz size) (sample, erro
 	return samples[0], nil
 }
 
-// target is a server and what it is asked.
+// target is a server and its requests.
 type target struct {
 	pid int
 	op  func(worker, i int) error
 }
 
-// inTurn is repeated for several servers, one after the other in every repetition, so that a bad
-// minute of the machine falls on all of them.
+// inTurn is repeated for several servers. Every repetition measures each of them, so that a bad
+// minute of the machine affects all.
 func inTurn(requests int, sz size, targets ...target) ([]sample, error) {
 	for _, to := range targets {
 		if _, err := load(to.pid, sz.Workers, max(requests/10, 1), to.op); err != nil {
@@ -216,17 +215,18 @@ func measureBare(t testing.TB, answer recorded, sz size) (sample, error) {
 	}, sz)
 }
 
-// authorizationRequest is the address an application sends the browser to; the code it leads to is
+// authorizationRequest returns the address that an application sends the browser to. The code is
 // not redeemed.
 func (s *scene) authorizationRequest() string {
 	return s.issuer + "/oauth2/authorize?" + url.Values{
-		"client_id": {s.web.ClientID}, "redirect_uri": {redirectURI}, "response_type": {"code"}, "scope": {"openid"}, "state": {"s"},
+		"client_id": {s.web.ClientID}, "redirect_uri": {redirectURI}, "response_type": {"code"}, "scope": {"openid"},
+		"state":          {"s"},
 		"code_challenge": {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, "code_challenge_method": {"S256"},
 	}.Encode()
 }
 
-// roundTrips is how often one refresh waits for the database: counted on the wire, less what the
-// server does by itself in the same time.
+// roundTrips returns how often one refresh waits for the database. It counts on the wire and
+// subtracts what the server does by itself in the same time.
 func roundTrips(t testing.TB, dsn string, sz size) (float64, error) {
 	p, through, err := countingProxy(t, dsn)
 	if err != nil {
@@ -256,7 +256,7 @@ func roundTrips(t testing.TB, dsn string, sz size) (float64, error) {
 	return float64(during-alone) / float64(requests), nil
 }
 
-// startTime is the median time from starting the process on an existing SQLite database to its
+// startTime returns the median time from starting the process on an existing SQLite database to its
 // first ready answer.
 func startTime(t testing.TB, sz size) (time.Duration, error) {
 	server := process.Start(t, serverConfig(""))
@@ -272,17 +272,17 @@ func startTime(t testing.TB, sz size) (time.Duration, error) {
 	return all[len(all)/2], nil
 }
 
-// prebuilt is the gatehouse that is measured; empty builds this source's.
+// prebuilt is the path of the gatehouse to measure. If it is empty, this source is built.
 var prebuilt string
 
-// serverConfig is how every server here is started: one core, no limit per address, quiet.
+// serverConfig returns how servers are started here: one core, no limit per address, quiet.
 func serverConfig(dsn string) process.Config {
 	return process.Config{Database: dsn, Env: []string{"GOMAXPROCS=1"}, Binary: prebuilt}
 }
 
-// addTenants creates tenants through the API until there are n more, and returns the server's CPU
-// time for one of the first and one of the last tenth.
-func addTenants(s *scene, n int) (first, last sample, err error) {
+// addTenants creates n more tenants through the API. It returns the server's CPU time for one of
+// the first tenth and one of the last tenth.
+func addTenants(s *scene, n int) (sample, sample, error) {
 	create := func(_, i int) error {
 		return s.operator.Call("POST", "platform", "/tenants",
 			map[string]any{"slug": fmt.Sprintf("tenant-%06d", i), "name": fmt.Sprintf("Tenant %d", i)}, nil)
@@ -294,14 +294,15 @@ func addTenants(s *scene, n int) (first, last sample, err error) {
 		offset += count
 		return load(s.server.PID(), 2, count, func(w, i int) error { return create(w, from+i) })
 	}
-	if first, err = part(tenth); err != nil {
-		return
+	first, err := part(tenth)
+	if err != nil {
+		return sample{}, sample{}, err
 	}
 	if n > 2*tenth {
-		if _, err = part(n - 2*tenth); err != nil {
-			return
+		if _, err := part(n - 2*tenth); err != nil {
+			return sample{}, sample{}, err
 		}
 	}
-	last, err = part(tenth)
-	return
+	last, err := part(tenth)
+	return first, last, err
 }

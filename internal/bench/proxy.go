@@ -10,17 +10,17 @@ import (
 	"testing"
 )
 
-// proxy passes Postgres connections on and counts round trips: how often the client asks the server
-// to answer everything sent so far. That is a Sync of the extended protocol, which ends each batch,
-// or a simple Query (PostgreSQL documentation, "Message Flow"). Preparing a statement, which
-// happens once per connection, is left out.
+// proxy forwards Postgres connections and counts round trips: how often the client waits for
+// answers to everything sent so far. That is a Sync of the extended protocol, which ends each
+// batch, or a simple Query (PostgreSQL documentation, "Message Flow"). It does not count the
+// preparation of a statement, which happens once for a connection.
 type proxy struct {
 	listener net.Listener
 	trips    atomic.Int64
 }
 
-// countingProxy listens on loopback in front of dsn's server and returns itself and the DSN that
-// goes through it.
+// countingProxy listens on loopback in front of dsn's server. It returns itself and the DSN that
+// leads through it.
 func countingProxy(t testing.TB, dsn string) (*proxy, string, error) {
 	u, err := url.Parse(dsn)
 	if err != nil {
@@ -35,7 +35,7 @@ func countingProxy(t testing.TB, dsn string) (*proxy, string, error) {
 	p := &proxy{listener: listener}
 	go p.accept(server)
 	u.Host = listener.Addr().String()
-	// Encrypted messages could not be counted.
+	// Encrypted messages cannot be counted.
 	q := u.Query()
 	q.Set("sslmode", "disable")
 	u.RawQuery = q.Encode()
@@ -64,8 +64,8 @@ func (p *proxy) accept(server string) {
 	}
 }
 
-// count copies the client's messages and counts those that end a round trip. It copies in the
-// pieces that arrive, so that a batch sent in one write is passed on in one write.
+// count copies the client's messages and counts those that end a round trip. It copies the pieces
+// as they arrive, so that a batch sent in one write is forwarded in one write.
 func (p *proxy) count(to io.Writer, from io.Reader) error {
 	var scan scanner
 	buffer := make([]byte, 64<<10)
@@ -86,8 +86,8 @@ func (p *proxy) count(to io.Writer, from io.Reader) error {
 	}
 }
 
-// scanner follows the frontend's messages: the first has a length and no type, every other a type
-// byte and a length that counts itself.
+// scanner parses the frontend's messages. The first has a length and no type. Every other one has a
+// type byte and a length that counts itself.
 type scanner struct {
 	started  bool
 	head     []byte // type and length gathered so far
@@ -96,7 +96,8 @@ type scanner struct {
 }
 
 // feed returns how many round trips end in these bytes.
-func (s *scanner) feed(b []byte) (trips int64) {
+func (s *scanner) feed(b []byte) int64 {
+	var trips int64
 	for len(b) > 0 {
 		if s.skip > 0 {
 			n := min(s.skip, len(b))

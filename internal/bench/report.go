@@ -15,7 +15,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// report is everything that was measured in one run.
+// report holds the measurements of one run.
 type report struct {
 	Size     size
 	Limits   limits
@@ -30,7 +30,7 @@ type report struct {
 	FirstTenant, LastTenant  sample
 }
 
-// measureAll does everything. newDSN gives an empty Postgres database of its own each time.
+// measureAll measures everything. newDSN returns an empty Postgres database at each call.
 func measureAll(t testing.TB, newDSN func() string, sz size) (*report, error) {
 	r := &report{Size: sz}
 	var err error
@@ -58,8 +58,8 @@ func measureAll(t testing.TB, newDSN func() string, sz size) (*report, error) {
 	if r.FirstTenant, r.LastTenant, err = addTenants(s, sz.Tenants); err != nil {
 		return nil, fmt.Errorf("more tenants: %w", err)
 	}
-	// A fresh process: what it holds in memory for so many tenants is then what it needs, not what
-	// their creation left.
+	// In a fresh process, memory is what so many tenants need, without the garbage of their
+	// creation.
 	server.Restart(t)
 	if r.IdleMany, err = idle(server); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func measureAll(t testing.TB, newDSN func() string, sz size) (*report, error) {
 	return r, err
 }
 
-// measureOnly logs some of the rows: for whoever works on one.
+// measureOnly logs some of the rows, for work on one.
 func measureOnly(t testing.TB, dsn string, sz size, wanted *regexp.Regexp) error {
 	l, err := measureLimits(t, sz)
 	if err != nil {
@@ -148,7 +148,8 @@ func (r *report) write(w io.Writer) {
 	first, last := r.FirstTenant.microseconds(), r.LastTenant.microseconds()
 	fmt.Fprintf(w, "| creating a tenant, first and last tenth | %s | %s | %+.0f %% | %s | %.0f | %s | %s |\n",
 		cpu(first), cpu(last),
-		100*(last/first-1), verdict(last/first <= 1.2), r.LastTenant.perSecond(), latency(r.LastTenant.P50), latency(r.LastTenant.P99))
+		100*(last/first-1), verdict(last/first <= 1.2), r.LastTenant.perSecond(), latency(r.LastTenant.P50),
+		latency(r.LastTenant.P99))
 
 	fmt.Fprintf(w, "\n## SQLite\n\nWithout budgets of its own; the database's work is in the server's process "+
 		"here.\n\n")
@@ -185,7 +186,7 @@ func latency(d time.Duration) string { return fmt.Sprintf("%.2f ms", micros(d)/1
 
 func megabytes(n int64) string { return fmt.Sprintf("%.0f MB", float64(n)/1e6) }
 
-// machine describes where the numbers come from, without naming the machine.
+// machine describes the machine without naming it.
 func machine() string {
 	model, cores := "unknown processor", runtime.NumCPU()
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {

@@ -41,7 +41,7 @@ type createdApplication struct {
 	Secret   string `json:"client_secret"`
 }
 
-// newScene makes the tenant, its applications and its first user through the management API.
+// newScene creates the tenant, its applications and its first user through the management API.
 func newScene(t testing.TB, server *process.Server) (*scene, error) {
 	s := &scene{server: server, operator: server.Operator(), path: "/t/bench"}
 	var tenant struct {
@@ -79,23 +79,23 @@ func newScene(t testing.TB, server *process.Server) (*scene, error) {
 	return s, err
 }
 
-func (s *scene) newUser() (email string, err error) {
+func (s *scene) newUser() (string, error) {
 	s.users++
-	email = fmt.Sprintf("user%d@example.com", s.users)
+	email := fmt.Sprintf("user%d@example.com", s.users)
 	return email, s.operator.Call("POST", "bench", "/users",
 		map[string]any{"email": email, "password": password, "given_name": "Ada"}, nil)
 }
 
-// host is the address connections are made to.
+// host returns the address that connections use.
 func (s *scene) host() string { return strings.TrimPrefix(s.server.URL, "http://") }
 
-// get is a prepared GET request below the tenant's path.
+// get returns a prepared GET request below the tenant's path.
 func (s *scene) get(path string, header ...string) []byte {
 	return []byte("GET " + s.path + path + " HTTP/1.1\r\nHost: " + s.host() + "\r\n" +
 		strings.Join(append(header, "\r\n"), "\r\n"))
 }
 
-// post is a prepared POST of a form by an application with HTTP Basic authentication.
+// post returns a prepared POST of a form by an application with HTTP Basic authentication.
 func (s *scene) post(path string, app process.Application, form url.Values) []byte {
 	body := form.Encode()
 	basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(app.ClientID) + ":" +
@@ -106,8 +106,7 @@ func (s *scene) post(path string, app process.Application, form url.Values) []by
 		s.path, path, s.host(), basic, len(body), body)
 }
 
-// session signs the user in and returns the Cookie header that the browser sends below the tenant
-// from then on.
+// session signs the user in and returns the Cookie header that the browser then sends.
 func (s *scene) session() (string, error) {
 	v := process.NewVisitor()
 	if _, err := v.SignIn(s.web, s.user, password, scope); err != nil {
@@ -143,8 +142,7 @@ func (s *scene) families(n int) ([]string, error) {
 	return tokens, nil
 }
 
-// refresher returns an operation in which each worker refreshes a family of its own, again and
-// again.
+// refresher returns an operation in which each worker refreshes a family of its own repeatedly.
 func (s *scene) refresher(workers int, connections []*connection) (func(worker, i int) error, error) {
 	tokens, err := s.families(workers)
 	if err != nil {
@@ -169,7 +167,7 @@ func (s *scene) refresher(workers int, connections []*connection) (func(worker, 
 	}, nil
 }
 
-// connect makes one connection a worker, closed with the test.
+// connect opens one connection for each worker. They are closed with the test.
 func connect(t testing.TB, address string, workers int) []*connection {
 	all := make([]*connection, workers)
 	for i := range all {
@@ -179,7 +177,7 @@ func connect(t testing.TB, address string, workers int) []*connection {
 	return all
 }
 
-// record keeps the server's answer to a request, for the bare handler to give again.
+// record stores the server's answer to a request, which the bare handler repeats.
 func record(s *scene, method, path string, app process.Application, form url.Values) (recorded, error) {
 	r, err := http.NewRequest(method, s.server.URL+s.path+path, strings.NewReader(form.Encode()))
 	if err != nil {

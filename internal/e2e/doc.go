@@ -1,3 +1,3 @@
-// Package e2e holds the tests that only the real binary can pass: clients nobody
-// here wrote, a browser, sudden death under load, and the commands of the README.
+// Package e2e holds the tests that only the real binary can pass: foreign clients, a browser,
+// sudden death under load, a hostile tenant, and the commands of README and guides.
 package e2e

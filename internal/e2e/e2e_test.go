@@ -25,8 +25,8 @@ func onBoth(t *testing.T, fn func(t *testing.T, cfg process.Config)) {
 	t.Run("postgres", func(t *testing.T) { fn(t, process.Config{Database: testkit.EmptyPostgres(t)}) })
 }
 
-// TestForeignClients runs every file of e2e/test against the real binary: what npm's openid-client
-// and oauth4webapi, Cerbos' own clients and a browser make of it.
+// TestForeignClients runs every file of e2e/test against the real binary: openid-client and
+// oauth4webapi from npm, Cerbos' own clients, and a browser.
 func TestForeignClients(t *testing.T) {
 	testkit.SkipFast(t, "Node")
 	root := process.Root(t)
@@ -67,7 +67,7 @@ func TestForeignClients(t *testing.T) {
 	})
 }
 
-// command finds one of these programs or fails and says what to install.
+// command finds one of these programs, or fails the test and says what to install.
 func command(t *testing.T, install string, names ...string) string {
 	t.Helper()
 	for _, name := range names {

@@ -23,9 +23,9 @@ const (
 	killScope    = "openid offline_access"
 )
 
-// TestKill ends the server with SIGKILL in the middle of its work, again and again: what was
-// acknowledged must be there after each restart, and what was revoked must stay so. Nothing is said
-// about what was not yet answered.
+// TestKill ends the server with SIGKILL in the middle of its work, again and again. What was
+// acknowledged must be there after each restart, and what was revoked must stay revoked. What was
+// not answered may go either way.
 func TestKill(t *testing.T) {
 	rounds := 5
 	if testing.Short() {
@@ -48,7 +48,7 @@ func TestKill(t *testing.T) {
 	})
 }
 
-// killWorld is what the server has acknowledged.
+// killWorld remembers what the server has acknowledged.
 type killWorld struct {
 	server   *process.Server
 	operator *process.Operator
@@ -98,8 +98,8 @@ func newKillWorld(t *testing.T, server *process.Server) *killWorld {
 	return w
 }
 
-// run works on the server until at least acks more writes are acknowledged, and kills it at some
-// moment after that, while the work goes on.
+// run puts load on the server until at least acks more writes are acknowledged. It kills the server
+// at some moment after that, under load.
 func (w *killWorld) run(t *testing.T, acks int64) {
 	t.Helper()
 	w.killed.Store(false)
@@ -130,7 +130,7 @@ func (w *killWorld) run(t *testing.T, acks int64) {
 	testkit.Eventually(t, "enough is acknowledged", func() bool {
 		return w.acks.Load() >= enough && w.sessions() >= sessions || t.Failed()
 	})
-	// A kill comes at any moment of the load, so this waits for real time and nothing else.
+	// A kill comes at any moment of the load, so this is a pause of real time.
 	time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
 	w.killed.Store(true)
 	w.server.Kill()
@@ -148,7 +148,7 @@ func (w *killWorld) createUser(int) error {
 	var created struct {
 		ID string `json:"id"`
 	}
-	// Without a password: the database is tested here, not the hash.
+	// The user has no password: this test is about the database, not the hash.
 	if err := w.operator.Call("POST", "acme", "/users", map[string]any{"email": email}, &created); err != nil {
 		return err
 	}
@@ -243,7 +243,8 @@ func (w *killWorld) verify(t *testing.T, round int) {
 		}
 	}
 	for i := range w.families {
-		// Also when the successor was made and its answer lost: the grace gives the same one again.
+		// The successor may exist although its answer was lost. The grace period returns the same
+		// one again.
 		if err := w.refresh(i); err != nil {
 			t.Errorf("round %d: family %d does not go on from its last acknowledged refresh token: %v", round, i, err)
 		}
@@ -289,7 +290,8 @@ func (w *killWorld) active(t *testing.T, token string) bool {
 	return answer.Active
 }
 
-// verifyAudit finds the event of every acknowledged user: it was in the same transaction.
+// verifyAudit finds the audit event of every acknowledged user. It was written in the same
+// transaction.
 func (w *killWorld) verifyAudit(t *testing.T) {
 	t.Helper()
 	missing := map[string]bool{}

@@ -42,12 +42,14 @@ func TestReadme(t *testing.T) {
 	})
 	t.Run("README.md", func(t *testing.T) {
 		wants(t, run.page(t, "README.md"),
-			`"issuer"`, `"authorization_endpoint"`, `"active":true`, `"user.create"`, `"view":"EFFECT_ALLOW"`, `"delete":"EFFECT_DENY"`)
+			`"issuer"`, `"authorization_endpoint"`, `"active":true`, `"user.create"`, `"view":"EFFECT_ALLOW"`,
+			`"delete":"EFFECT_DENY"`)
 	})
 	t.Run("docs/guides/first-policy.md", func(t *testing.T) {
 		wants(t, run.page(t, "docs/guides/first-policy.md"),
 			"The policies are valid.", "3 passed, 0 failed", "Revision 1 is in force.",
-			`"edit":"EFFECT_DENY"`, "+    - actions: [edit]", "changed resource.album.vdefault (album.yaml)", "Revision 2 is in force.", `"edit":"EFFECT_ALLOW"`,
+			`"edit":"EFFECT_DENY"`, "+    - actions: [edit]", "changed resource.album.vdefault (album.yaml)",
+			"Revision 2 is in force.", `"edit":"EFFECT_ALLOW"`,
 			`album.yaml:12:3: unknown field "rulez"`, "wanted EFFECT_DENY, got EFFECT_ALLOW", "(policy.invalid)",
 			"Revision 3, the same as revision 1, is in force.", `"rolled_back_to":1`, "2 files are in")
 	})

@@ -14,13 +14,13 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// block is a fenced block of CONTRIBUTING.md that names the file it belongs to, and perhaps the
-// function it extends.
+// block is a fenced block of CONTRIBUTING.md that names its file, and perhaps the function that it
+// extends.
 var block = regexp.MustCompile("(?m)^   ```(?:go|sql) (\\S+/\\S+)(?: (\\w+))?\n((?:   .*\n|\n)+?)   ```$")
 
-// TestContributingsRecipe follows the steps of "Adding a management operation" in a copy of the
-// tree. The code has to compile, the generated files have to name the operation, and the tests that
-// read the whole tree have to accept it.
+// TestContributingsRecipe follows "Adding a management operation" in a copy of the tree. The code
+// must compile, the generated files must name the operation, and the tests of the whole tree must
+// accept it.
 func TestContributingsRecipe(t *testing.T) {
 	testkit.SkipFast(t, "builds of a changed tree")
 	root := process.Root(t)
@@ -87,7 +87,7 @@ func copyTree(t *testing.T, from, to string) {
 }
 
 // apply writes a block to its file, or extends the list that the function returns. A star stands
-// for both databases, NN for the next number of a migration.
+// for both databases, and NN for the next number of a migration.
 func apply(t *testing.T, tree, name, function, code string) {
 	t.Helper()
 	if function != "" {

@@ -9,9 +9,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// TestReplicas publishes on one replica and asks another, which hears of it within moments (make
-// bench says how soon); and deactivates a user on one, who gets nothing in the very next answer of
-// the other.
+// TestReplicas publishes on one replica and asks another until it answers by the new policies. It
+// deactivates a user on one replica, and the very next answer of the other denies.
 func TestReplicas(t *testing.T) {
 	one := process.Start(t, process.Config{Database: testkit.EmptyPostgres(t)})
 	other := one.Replica(t)
@@ -29,7 +28,8 @@ func TestReplicas(t *testing.T) {
 	answer := func() string {
 		t.Helper()
 		status, body, err := ask(other.URL, "acme", token,
-			`{"principal": {"id": "`+ada.ID+`"}, "resources": [{"actions": ["view"], "resource": {"kind": "document", "id": "d"}}]}`)
+			`{"principal": {"id": "`+ada.ID+`"},
+				"resources": [{"actions": ["view"], "resource": {"kind": "document", "id": "d"}}]}`)
 		if err != nil || status != http.StatusOK {
 			t.Fatalf("%d %s %v", status, body, err)
 		}

@@ -21,9 +21,10 @@ type Database struct {
 	Clock  *clock.Fake // starts at 2026-01-01 and moves only when told
 }
 
-// Both runs fn once on SQLite and once on Postgres, each with a database of its own.
+// Both runs fn once on SQLite and once on Postgres, each with a database of its own and in
+// parallel.
 //
-// In a fast run (go test -short, make test-fast) Postgres is skipped, and the test says so.
+// A fast run skips Postgres: see SkipFast.
 func Both(t *testing.T, fn func(t *testing.T, d *Database)) {
 	t.Helper()
 	BothDSN(t, func(t *testing.T, dsn string) { fn(t, Open(t, dsn)) })
@@ -32,7 +33,7 @@ func Both(t *testing.T, fn func(t *testing.T, d *Database)) {
 // BothDSN is Both for tests that open the database themselves: fn gets the DSN of a migrated one.
 func BothDSN(t *testing.T, fn func(t *testing.T, dsn string)) {
 	t.Helper()
-	// Each run owns its database, so that the two share the processors.
+	// Each run owns its database, so that the two share nothing.
 	t.Run("sqlite", func(t *testing.T) { t.Parallel(); fn(t, SQLite(t)) })
 	t.Run("postgres", func(t *testing.T) { t.Parallel(); fn(t, Postgres(t)) })
 }
@@ -51,7 +52,8 @@ func SQLite(t testing.TB) string {
 	return path
 }
 
-// migratedSQLite migrates once per test process; every test's file is a copy.
+// migratedSQLite returns a migrated SQLite file. A test process migrates once, and each test copies
+// the file.
 var migratedSQLite = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "gatehouse-sqlite-")
 	if err != nil {
@@ -90,7 +92,8 @@ func (d *Database) Tenant(t testing.TB, slug string) caller.Caller {
 	c := caller.Caller{Tenant: id.New(), Actor: caller.Actor{Kind: caller.System, Name: "test"}}
 	err := d.System(context.Background(), c, "test fixture", func(st *db.SystemTx) error {
 		_, err := st.Exec(context.Background(),
-			`INSERT INTO tenants (id, slug, name, status, created_at, updated_at) VALUES ($1, $2, $2, 'active', $3, $3)`,
+			`INSERT INTO tenants (id, slug, name, status, created_at, updated_at)
+			VALUES ($1, $2, $2, 'active', $3, $3)`,
 			c.Tenant, slug, st.Now())
 		return err
 	})
@@ -100,8 +103,8 @@ func (d *Database) Tenant(t testing.TB, slug string) caller.Caller {
 	return c
 }
 
-// Race runs fn(0) … fn(n-1) at once, with every connection they need open before
-// the first begins: without that, opening connections would make them take turns.
+// Race runs fn(0) … fn(n-1) at once. Every connection that they need is open before the first
+// begins: opening connections would make them take turns.
 func (d *Database) Race(t testing.TB, n int, fn func(i int)) {
 	t.Helper()
 	c := d.Tenant(t, "race-"+id.New().String())
@@ -112,7 +115,8 @@ func (d *Database) Race(t testing.TB, n int, fn func(i int)) {
 			once := sync.OnceFunc(open.Done)
 			defer once()
 			_ = d.View(context.Background(), c, func(tx *db.Tx) error {
-				_, err := db.List(context.Background(), tx, func(r db.Row) (s string, err error) {
+				_, err := db.List(context.Background(), tx, func(r db.Row) (string, error) {
+					var s string
 					return s, r.Scan(&s)
 				}, `SELECT slug FROM tenants WHERE id = $1`)
 				if err != nil {

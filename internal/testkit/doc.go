@@ -1,4 +1,3 @@
-// Package testkit is what tests share: both databases, ready and migrated, and
-// callers. It holds nothing that production code imports, and no stand-ins for
-// our own code.
+// Package testkit is what tests share: both databases, migrated and ready, their callers, and
+// patience. Production code does not import it. It holds no stand-ins for our own code.
 package testkit

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// patience is how long Eventually waits. A loaded machine needs seconds at most.
+// patience bounds Eventually. A loaded machine needs seconds at most.
 const patience = time.Minute
 
 // Eventually waits until done reports true, and fails the test after a minute. what names the

@@ -28,10 +28,11 @@ var template struct {
 	err    error
 }
 
-// Postgres returns the URL of a new, migrated Postgres database, dropped with the
-// test. The server is the one of GATEHOUSE_TEST_POSTGRES, or one that is started
-// from the machine's own Postgres binaries and ends with the last test that uses
-// it. Without either the test fails and says how to get one.
+// Postgres returns the URL of a new, migrated Postgres database, which is dropped with the test.
+//
+// The server is the one of GATEHOUSE_TEST_POSTGRES. Otherwise it is started from the machine's own
+// binaries and ends with the last test that uses it. Without either the test fails and says how to
+// get one.
 func Postgres(t testing.TB) string {
 	t.Helper()
 	SkipFast(t, "Postgres")
@@ -95,8 +96,8 @@ func admin(server string, statements ...string) error {
 	return nil
 }
 
-// makeTemplate makes, once per server and set of migrations, the database that
-// every test's own is cloned from.
+// makeTemplate creates the database that each test's database is cloned from. It does so once for a
+// server and a set of migrations.
 func makeTemplate(server string) (string, error) {
 	h := sha256.New()
 	err := fs.WalkDir(migrations.Postgres, ".", func(p string, e fs.DirEntry, err error) error {
@@ -141,7 +142,7 @@ func makeTemplate(server string) (string, error) {
 	return name, err
 }
 
-// serverURL returns the server that tests use, starting it if need be.
+// serverURL returns the URL of the server that tests use, and starts the server if necessary.
 func serverURL() (string, error) {
 	if dsn := os.Getenv("GATEHOUSE_TEST_POSTGRES"); dsn != "" {
 		return dsn, nil
@@ -151,8 +152,8 @@ func serverURL() (string, error) {
 
 var errNoBinaries = errors.New("neither initdb and postgres on the PATH nor below /usr/lib/postgresql")
 
-// Execute runs statements on a test's database as its owner, past every lock, for what no door
-// offers: to fill it.
+// Execute runs statements on a test's database as its owner, past every lock. It is for data that
+// no door can write.
 func Execute(t testing.TB, dsn string, statements ...string) {
 	t.Helper()
 	if err := admin(dsn, statements...); err != nil {

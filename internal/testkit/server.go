@@ -17,10 +17,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// One Postgres server is shared by all test processes of a user. Each process
-// holds a shared lock on a file while it lives; a supervisor (this same binary,
-// started again) waits for the exclusive lock, stops the server and removes its
-// directory. A killed test run therefore leaves nothing behind.
+// One Postgres server is shared by all test processes of a user. Each process holds a shared lock
+// on a file while it lives. A supervisor, which is this same binary started again, waits for the
+// exclusive lock. Then it stops the server and removes its directory, so that a killed test run
+// leaves nothing behind.
 
 const superviseEnv = "GATEHOUSE_TESTKIT_SUPERVISE"
 
@@ -143,9 +143,10 @@ func supervise(base string) error {
 		return err
 	}
 	cmd = exec.Command(server, "-D", data, "-p", strconv.Itoa(port), "-h", "127.0.0.1", "-k", "",
-		// Tests end processes, never the machine: the disk need not be waited for.
+		// Tests end processes, never the machine, so that the disk may lag behind.
 		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off",
-		"-c", "max_connections=300", "-c", "shared_buffers=128MB", "-c", "autovacuum=off", "-c", "max_wal_size=256MB", "-c", "wal_level=minimal", "-c", "max_wal_senders=0")
+		"-c", "max_connections=300", "-c", "shared_buffers=128MB", "-c", "autovacuum=off", "-c", "max_wal_size=256MB",
+		"-c", "wal_level=minimal", "-c", "max_wal_senders=0")
 	cmd.Dir, cmd.SysProcAttr, cmd.Stdout, cmd.Stderr = data, attr, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return err

@@ -1,9 +1,9 @@
-// Package browser lets Go tests use pages as a person would, in real Chromium:
-// open, type, press, read, look (screenshots) and listen (axe).
+// Package browser lets Go tests use pages as a person does, in a real Chromium: open, type, press,
+// read, take pictures, and check accessibility with axe.
 //
 // It runs a small Node program over playwright-core and axe-core, both pinned by
-// e2e/package-lock.json, and Debian's or any other Chromium. What is missing fails
-// the test with a sentence that says how to get it; nothing is skipped in silence.
+// e2e/package-lock.json, and Debian's or any other Chromium. If one of them is missing, the test
+// fails and says how to get it.
 package browser
 
 import (
@@ -26,7 +26,7 @@ import (
 //go:embed driver.mjs
 var driver []byte
 
-// Browser is one running Chromium. Its pages share nothing but the process.
+// Browser is a running Chromium. Its pages share only the process.
 type Browser struct {
 	t    testing.TB
 	mu   sync.Mutex
@@ -36,7 +36,7 @@ type Browser struct {
 	n    int
 }
 
-// Start runs Chromium until t ends. Use one for many pages: it takes a second.
+// Start runs Chromium until the test ends. It takes a second, so use one Browser for many pages.
 func Start(t testing.TB) *Browser {
 	t.Helper()
 	testkit.SkipFast(t, "a browser")
@@ -86,7 +86,7 @@ func Start(t testing.TB) *Browser {
 	return b
 }
 
-// root is the repository: the nearest directory above with go.mod.
+// root returns the repository: the nearest directory above with go.mod.
 func root(t testing.TB) string {
 	t.Helper()
 	_, file, _, _ := runtime.Caller(0)
@@ -120,7 +120,7 @@ func chromium() string {
 	return ""
 }
 
-// Options say how a page is seen. The zero value is a desktop in light, English.
+// Options configure a page. The zero value is a desktop in light, English.
 type Options struct {
 	Width, Height int
 	Dark          bool
@@ -128,13 +128,13 @@ type Options struct {
 	Scale         float64 // device pixels per CSS pixel
 }
 
-// Page is one tab in a context of its own: its cookies are nobody else's.
+// Page is a tab in a context of its own. It shares no cookies with other pages.
 type Page struct {
 	b *Browser
 	n int
 }
 
-// Page opens a tab, closed with the test.
+// Page opens a tab. It is closed with the test.
 func (b *Browser) Page(o Options) *Page {
 	b.t.Helper()
 	if o.Width == 0 {
@@ -161,13 +161,13 @@ type answer struct {
 	Downloads               int
 }
 
-// Violation is one accessibility rule that axe found broken.
+// Violation is an accessibility rule that axe found broken.
 type Violation struct {
 	ID, Help string
 	Nodes    []string
 }
 
-// Cookie is a cookie as the browser keeps it.
+// Cookie is a cookie of the browser.
 type Cookie struct {
 	Name, Value, Path, SameSite string
 	HTTPOnly                    bool `json:"httpOnly"`
@@ -222,16 +222,10 @@ func (p *Page) Fill(selector, text string) {
 	p.do("fill", map[string]any{"selector": selector, "text": text})
 }
 
-// Submit clicks what leads to another page, waits for it and returns its status.
+// Submit clicks an element that leads to another page, waits for the page and returns its status.
 func (p *Page) Submit(selector string) int {
 	p.b.t.Helper()
 	return p.do("submit", map[string]any{"selector": selector}).Status
-}
-
-// Click clicks what stays on the page.
-func (p *Page) Click(selector string) {
-	p.b.t.Helper()
-	p.do("click", map[string]any{"selector": selector})
 }
 
 // Press presses a key: "Tab", "Enter".
@@ -240,69 +234,51 @@ func (p *Page) Press(key string) {
 	p.do("press", map[string]any{"text": key})
 }
 
-// Text is what a person reads in the element.
+// Text returns the visible text of the element.
 func (p *Page) Text(selector string) string {
 	p.b.t.Helper()
 	return p.do("text", map[string]any{"selector": selector}).Text
 }
 
-// Value is what stands in a field.
+// Value returns the content of a field.
 func (p *Page) Value(selector string) string {
 	p.b.t.Helper()
 	return p.do("value", map[string]any{"selector": selector}).Text
 }
 
-// Has reports whether there is such an element.
-func (p *Page) Has(selector string) bool {
-	p.b.t.Helper()
-	return p.do("count", map[string]any{"selector": selector}).Count > 0
-}
-
-// URL is where the page is.
+// URL returns the address of the page.
 func (p *Page) URL() string {
 	p.b.t.Helper()
 	return p.do("where", nil).URL
 }
 
-// Title is the title of the window.
+// Title returns the title of the window.
 func (p *Page) Title() string {
 	p.b.t.Helper()
 	return p.do("where", nil).Title
 }
 
-// HTML is the page's markup as the browser holds it.
-func (p *Page) HTML() string {
-	p.b.t.Helper()
-	return p.do("html", nil).Text
-}
-
-// Focused is the id, name or tag of the element that has the focus.
+// Focused returns the id, name or tag of the focused element.
 func (p *Page) Focused() string {
 	p.b.t.Helper()
 	return p.do("focused", nil).Text
 }
 
-// Overflow is by how many pixels the page is wider than its window.
+// Overflow returns by how many pixels the page is wider than its window.
 func (p *Page) Overflow() int {
 	p.b.t.Helper()
 	return p.do("overflow", nil).Count
 }
 
-// Cookies are all the page's context holds.
+// Cookies returns all cookies of the page's context.
 func (p *Page) Cookies() []Cookie {
 	p.b.t.Helper()
 	return p.do("cookies", nil).Cookies
 }
 
-// ClearCookies makes the context a new visitor.
-func (p *Page) ClearCookies() {
-	p.b.t.Helper()
-	p.do("clearCookies", nil)
-}
-
-// Seen returns the errors in the page's console (a blocked style is one) and the
-// requests it made to other hosts than this machine, since it was opened.
-func (p *Page) Seen() (console, foreign []string) {
+// Seen returns the errors in the page's console, such as a blocked style, and the requests to other
+// hosts, since the page was opened.
+func (p *Page) Seen() ([]string, []string) {
 	p.b.t.Helper()
 	a := p.do("seen", nil)
 	return a.Console, a.Foreign

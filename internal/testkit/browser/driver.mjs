@@ -51,13 +51,10 @@ const commands = {
     await p.waitForLoadState('load');
     return { status: r.status() };
   },
-  async click({ page, selector }) { await pages.get(page).p.click(selector); },
   async press({ page, text }) { await pages.get(page).p.keyboard.press(text); },
   async text({ page, selector }) { return { text: await pages.get(page).p.innerText(selector) }; },
   async value({ page, selector }) { return { text: await pages.get(page).p.inputValue(selector) }; },
-  async count({ page, selector }) { return { count: await pages.get(page).p.locator(selector).count() }; },
   async where({ page }) { const { p } = pages.get(page); return { url: p.url(), title: await p.title() }; },
-  async html({ page }) { return { text: await pages.get(page).p.content() }; },
   // A page gives the focus to what has autofocus when it is drawn, which may be after it was loaded (HTML, "flush autofocus candidates").
   async focused({ page }) { return { text: await pages.get(page).p.evaluate(async () => {
     await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
@@ -65,7 +62,6 @@ const commands = {
   }) }; },
   async overflow({ page }) { return { count: await pages.get(page).p.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth) }; },
   async cookies({ page }) { return { cookies: await pages.get(page).context.cookies() }; },
-  async clearCookies({ page }) { await pages.get(page).context.clearCookies(); },
   async seen({ page }) { return pages.get(page).seen; },
   async screenshot({ page, path }) { await pages.get(page).p.screenshot({ path, fullPage: true, animations: 'disabled' }); },
   async axe({ page }) {

@@ -1,9 +1,9 @@
-// Package cerbos runs a real Cerbos server and compiler, of the version that go.mod names, for
-// tests that compare with it. The program is Cerbos' own release, from e2e/package.json; on
-// machines that it does not name, it is built from the module e2e/cerbos, whose only purpose is
-// that none of its dependencies are ours, without the race detector, because it is measured as its
-// users run it; so it also logs as it is shipped, a line for each request. What is started ends
-// with the test.
+// Package cerbos runs a real Cerbos server of the version that go.mod names, for tests that compare
+// with it. The server ends with the test.
+//
+// The program is Cerbos' own release from e2e/package.json. On machines without a release it is
+// built from the module e2e/cerbos, which shares no dependencies with ours. It runs without the
+// race detector and logs a line for each request, as its users run it.
 package cerbos
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// Version is the release, as the server says it.
+// Version is the release, as the server reports it.
 const Version = "0.55.0"
 
 var build struct {
@@ -33,8 +33,8 @@ var build struct {
 	err  error
 }
 
-// Build returns the path of the cerbos program, bin/cerbos, copied or built when it is not
-// there or not up to date. A first build on a machine takes minutes, every other one a second.
+// Build returns the path of the cerbos program, bin/cerbos. It copies or builds the program unless
+// it is current. The first build on a machine takes minutes, every other one a second.
 func Build(t testing.TB) string {
 	t.Helper()
 	testkit.SkipFast(t, "a Cerbos server")
@@ -53,8 +53,7 @@ func compile(root, path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	// Test processes of several packages may want it at once: one builds, the others then find it
-	// up to date.
+	// Several test processes may want it at once. One builds, the others then find it current.
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
@@ -71,17 +70,7 @@ func compile(root, path string) error {
 	return nil
 }
 
-// Compile runs `cerbos compile` on a directory of policies, with their tests, and returns
-// what it printed.
-func Compile(t testing.TB, directory string) (string, error) {
-	t.Helper()
-	cmd := exec.Command(Build(t), "compile", "--color=never", directory)
-	cmd.Env = append(os.Environ(), "CERBOS_NO_TELEMETRY=1")
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
-// Config says how the server is started.
+// Config configures the start of the server.
 type Config struct {
 	Policies string         // directory with the policies, which the server reads once
 	Settings map[string]any // more sections of Cerbos' configuration file, such as "engine"
@@ -111,8 +100,8 @@ const readyWithin = 5 * time.Minute
 func Start(t testing.TB, cfg Config) *Server {
 	t.Helper()
 	program := Build(t)
-	// A port found free may be taken by another process before the server has it: then once more
-	// with others.
+	// Another process may take a free port before the server has it. Then the next try uses other
+	// ports.
 	for attempt := 1; ; attempt++ {
 		s, err := start(t, program, cfg)
 		if err == nil {
@@ -165,7 +154,7 @@ func (s *Server) run() error {
 	s.cmd.Dir = filepath.Dir(s.config)
 	s.cmd.Env = append(append(os.Environ(), "CERBOS_NO_TELEMETRY=1"), s.env...)
 	s.cmd.Stdout, s.cmd.Stderr = out, out
-	// It dies with this process, however this process dies.
+	// The server dies with this process, even if this process is killed.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	s.began, s.gone = time.Now(), make(chan error, 1)
 	if err := s.cmd.Start(); err != nil {
@@ -176,26 +165,12 @@ func (s *Server) run() error {
 	return nil
 }
 
-// Restart starts the server again on the same addresses, after Kill or instead of it. It reads its
-// policies anew.
-func (s *Server) Restart(t testing.TB) {
-	t.Helper()
-	s.Kill()
-	err := s.run()
-	if err == nil {
-		err = s.wait()
-	}
-	if err != nil {
-		t.Fatalf("cerbos server, again: %v", err)
-	}
-}
-
 func (s *Server) wait() error {
 	client := &http.Client{Timeout: 5 * time.Second}
 	for time.Since(s.began) < readyWithin {
 		select {
 		case err := <-s.gone:
-			return fmt.Errorf("%w: %w\n%s", errEnded, err, s.Log())
+			return fmt.Errorf("%w: %w\n%s", errEnded, err, s.logged())
 		default:
 		}
 		if res, err := client.Get(s.HTTP + "/_cerbos/health"); err == nil {
@@ -207,10 +182,10 @@ func (s *Server) wait() error {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return fmt.Errorf("not ready within %s\n%s", readyWithin, s.Log())
+	return fmt.Errorf("not ready within %s\n%s", readyWithin, s.logged())
 }
 
-// PID is the process's number.
+// PID returns the process id.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // Kill ends the process and waits until it is gone.
@@ -219,8 +194,8 @@ func (s *Server) Kill() {
 	<-s.gone
 }
 
-// Log is the end of what the process wrote.
-func (s *Server) Log() string {
+// logged returns the end of what the process wrote.
+func (s *Server) logged() string {
 	b, err := os.ReadFile(s.log)
 	if err != nil {
 		return err.Error()

@@ -10,7 +10,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// TestVersion: what is compared with is what we are built with.
+// TestVersion compares the version of the server with that of go.mod.
 func TestVersion(t *testing.T) {
 	root := process.Root(t)
 	for _, file := range []string{"go.mod", "e2e/cerbos/go.mod"} {
@@ -33,8 +33,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestNoneOfItsStorageDrivers: our binary has what the policy engine needs of Cerbos and nothing of
-// its server.
+// TestNoneOfItsStorageDrivers keeps Cerbos' server and its drivers out of our binary.
 func TestNoneOfItsStorageDrivers(t *testing.T) {
 	cmd := exec.Command("go", "list", "-deps", "./cmd/gatehouse")
 	cmd.Dir = process.Root(t)
@@ -44,7 +43,8 @@ func TestNoneOfItsStorageDrivers(t *testing.T) {
 	}
 	for line := range strings.Lines(string(out)) {
 		for _, part := range []string{"cerbos/internal/server", "cerbos/internal/storage/git",
-			"cerbos/internal/storage/blob", "cerbos/internal/storage/db", "go-git", "gocloud.dev/blob", "badger", "helm.sh"} {
+			"cerbos/internal/storage/blob", "cerbos/internal/storage/db", "go-git", "gocloud.dev/blob", "badger",
+			"helm.sh"} {
 			if strings.Contains(line, part) {
 				t.Errorf("cmd/gatehouse links %s", strings.TrimSpace(line))
 			}

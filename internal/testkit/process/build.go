@@ -17,10 +17,11 @@ var builds struct {
 	paths map[string]string
 }
 
-// Build compiles a main package of this module, such as "cmd/gatehouse", once per
-// test process, with the race detector when the tests have it, and with their flags of
-// the compiler, so that no package has to be compiled once more. Call Cleanup from
-// TestMain to remove what was built.
+// Build compiles a main package of this module, such as "cmd/gatehouse", once for a test process.
+// Call Cleanup from TestMain to remove the binaries.
+//
+// It uses the race detector and the compiler flags of the tests, so that no package is compiled
+// twice.
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
 	testkit.SkipFast(t, "a built binary")
@@ -67,7 +68,7 @@ func Cleanup() {
 	}
 }
 
-// Root is the directory of go.mod.
+// Root returns the directory of go.mod.
 func Root(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()

@@ -1,4 +1,4 @@
-// Package process starts the real binary as an operator would: built from
-// cmd/gatehouse, in a process of its own, told by flags and environment what to do,
-// and spoken to over loopback. What it starts ends with the test.
+// Package process starts the real binary as an operator does: built from cmd/gatehouse, in a
+// process of its own, configured by flags and environment, and reached over loopback. What it
+// starts ends with the test.
 package process

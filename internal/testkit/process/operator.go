@@ -28,8 +28,7 @@ func (s *Server) Operator() *Operator {
 	return &Operator{server: s, http: &http.Client{Transport: connections, Timeout: 30 * time.Second}}
 }
 
-// Token returns an access token of the platform tenant, asking for a new one a minute after the
-// last.
+// Token returns an access token of the platform tenant. It is at most a minute old.
 func (o *Operator) Token() (string, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -49,7 +48,7 @@ func (o *Operator) Token() (string, error) {
 }
 
 // Call sends a request below /t/{tenant}/api/v1 and decodes the answer into out, unless out is nil.
-// An answer that is not a success is an *Refusal.
+// An answer without success is a *Refusal.
 func (o *Operator) Call(method, tenant, path string, in, out any) error {
 	if in == nil {
 		return o.Send(method, tenant, path, "", nil, out)
@@ -61,8 +60,8 @@ func (o *Operator) Call(method, tenant, path string, in, out any) error {
 	return o.Send(method, tenant, path, "application/json", encoded, out)
 }
 
-// Send is Call with a body of any type; without one where contentType is empty. An out that is a
-// *[]byte gets the answer as it is.
+// Send is Call with a body of any type. An empty contentType sends no body. An out of type *[]byte
+// gets the raw answer.
 func (o *Operator) Send(method, tenant, path, contentType string, body []byte, out any) error {
 	token, err := o.Token()
 	if err != nil {
@@ -79,7 +78,7 @@ func (o *Operator) Send(method, tenant, path, contentType string, body []byte, o
 	return answer(o.http, r, out)
 }
 
-// MustCall is Call for a test that cannot go on without.
+// MustCall is Call for tests that cannot continue without it.
 func (o *Operator) MustCall(t testing.TB, method, tenant, path string, in, out any) {
 	t.Helper()
 	if err := o.Call(method, tenant, path, in, out); err != nil {
@@ -87,7 +86,7 @@ func (o *Operator) MustCall(t testing.TB, method, tenant, path string, in, out a
 	}
 }
 
-// Refusal is an answer of the server that is not a success.
+// Refusal is an answer of the server without success.
 type Refusal struct {
 	Status int
 	Body   string
@@ -95,8 +94,8 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return fmt.Sprintf("status %d: %s", r.Status, r.Body) }
 
-// PostForm posts a form with HTTP Basic authentication of an OAuth client (RFC 6749 §2.3.1: both
-// parts form-encoded) and decodes the JSON answer into out.
+// PostForm posts a form with the HTTP Basic authentication of an OAuth client and decodes the JSON
+// answer into out. RFC 6749 §2.3.1 encodes both parts as forms.
 func PostForm(client *http.Client, address, id, secret string, form url.Values, out any) error {
 	r, err := http.NewRequest(http.MethodPost, address, strings.NewReader(form.Encode()))
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// Publish makes files, a Cerbos directory, the policies of a tenant.
+// Publish publishes files, a Cerbos directory, as the policies of a tenant.
 func (o *Operator) Publish(tenant string, files map[string][]byte) error {
 	archive, err := Zip(files)
 	if err != nil {
@@ -18,7 +18,7 @@ func (o *Operator) Publish(tenant string, files map[string][]byte) error {
 	return o.Send("POST", tenant, "/policies/import?publish=true&reason=test", "application/zip", archive, nil)
 }
 
-// Zip is an archive of files by path.
+// Zip returns an archive of files by path.
 func Zip(files map[string][]byte) ([]byte, error) {
 	var archive bytes.Buffer
 	w := zip.NewWriter(&archive)
@@ -35,9 +35,9 @@ func Zip(files map[string][]byte) ([]byte, error) {
 	return archive.Bytes(), err
 }
 
-// Decider makes a machine application of a tenant that may ask for decisions, about principals as
-// it asserts them or as the directory knows them, and returns it with an access token.
-func (o *Operator) Decider(tenant, mode string) (app Application, token string, err error) {
+// Decider creates a machine application that may ask a tenant for decisions, and returns it with an
+// access token. mode says where principals come from: asserted or directory.
+func (o *Operator) Decider(tenant, mode string) (Application, string, error) {
 	var created struct {
 		ID     string `json:"client_id"`
 		Secret string `json:"client_secret"`
@@ -45,14 +45,14 @@ func (o *Operator) Decider(tenant, mode string) (app Application, token string, 
 	fields := map[string]any{"name": "Decisions " + mode, "type": "machine", "principal_mode": mode,
 		"scopes": []string{DecideScope}}
 	if err := o.Call("POST", tenant, "/applications", fields, &created); err != nil {
-		return app, "", err
+		return Application{}, "", err
 	}
-	app = Application{Issuer: o.server.URL + "/t/" + tenant, ClientID: created.ID, Secret: created.Secret}
+	app := Application{Issuer: o.server.URL + "/t/" + tenant, ClientID: created.ID, Secret: created.Secret}
 	var tokens Tokens
-	err = PostForm(http.DefaultClient, app.Issuer+"/oauth2/token", app.ClientID, app.Secret,
+	err := PostForm(http.DefaultClient, app.Issuer+"/oauth2/token", app.ClientID, app.Secret,
 		url.Values{"grant_type": {"client_credentials"}, "scope": {DecideScope}}, &tokens)
 	return app, tokens.AccessToken, err
 }
 
-// DecideScope is what a token needs to ask for decisions.
+// DecideScope is the scope of a token that asks for decisions.
 const DecideScope = "gatehouse:decide"

@@ -2,7 +2,6 @@ package process
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -20,7 +19,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-// Config says how the binary is started.
+// Config configures the start of the binary.
 type Config struct {
 	Database string   // a Postgres DSN; empty means SQLite in Data
 	Data     string   // directory of SQLite and development keys; empty means a temporary one
@@ -47,7 +46,7 @@ type Server struct {
 	gone   chan error
 }
 
-// readyWithin bounds the start, generously: migrations on a loaded machine under the race detector.
+// readyWithin bounds the start. Migrations take long on a loaded machine under the race detector.
 const readyWithin = 2 * time.Minute
 
 // Start runs `gatehouse serve` and returns when it is ready.
@@ -68,8 +67,8 @@ func Start(t testing.TB, cfg Config) *Server {
 	return s
 }
 
-// Replica starts another process on the server's Postgres database, which answers for the same
-// public URL on addresses of its own.
+// Replica starts another process on the server's Postgres database. It serves the same public URL
+// on addresses of its own.
 func (s *Server) Replica(t testing.TB) *Server {
 	t.Helper()
 	r := &Server{cfg: s.cfg, Client: s.Client, Secret: s.Secret, log: filepath.Join(s.cfg.Data, "replica.log")}
@@ -87,8 +86,8 @@ func (s *Server) begin(t testing.TB) {
 			t.Logf("the server's log ends:\n%s", s.Log(6000))
 		}
 	})
-	// A port found free may be taken by another process before the server has it: then once more
-	// with others.
+	// Another process may take a free port before the server has it. Then the next try uses other
+	// ports.
 	for attempt := 1; ; attempt++ {
 		s.listen = [3]string{freeAddress(t), freeAddress(t), freeAddress(t)}
 		err := s.start()
@@ -101,7 +100,7 @@ func (s *Server) begin(t testing.TB) {
 	}
 }
 
-// Restart starts the server again, after Kill or Stop, on the same addresses and data.
+// Restart starts the server again after Kill, on the same addresses and data.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Kill()
@@ -128,7 +127,7 @@ func (s *Server) start() error {
 		"GATEHOUSE_PUBLIC_URL="+s.URL, "GATEHOUSE_ADMIN_CLIENT_ID="+s.Client, "GATEHOUSE_ADMIN_CLIENT_SECRET="+s.Secret)
 	s.cmd.Env = append(s.cmd.Env, s.cfg.Env...)
 	s.cmd.Stdout, s.cmd.Stderr = out, out
-	// It dies with this process, however this process dies.
+	// The server dies with this process, even if this process is killed.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	began := time.Now()
 	if err := s.cmd.Start(); err != nil {
@@ -157,8 +156,7 @@ func (s *Server) start() error {
 	return errors.Join(fmt.Errorf("not ready within %s", readyWithin), s.cmd.Process.Kill())
 }
 
-// environment is ours without any GATEHOUSE_ setting of the developer's, but with what is said to
-// tests.
+// environment is ours without the developer's GATEHOUSE_ settings, but with those for tests.
 func environment() []string {
 	var kept []string
 	for _, entry := range os.Environ() {
@@ -169,7 +167,7 @@ func environment() []string {
 	return kept
 }
 
-// PID is the process's number.
+// PID returns the process id.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // Kill ends the process with SIGKILL, as a power cut would, and waits until it is gone.
@@ -181,20 +179,7 @@ func (s *Server) Kill() {
 	<-s.gone
 }
 
-// Stop asks the process to end and returns what it answered; ctx bounds the wait.
-func (s *Server) Stop(ctx context.Context) error {
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return err
-	}
-	select {
-	case err := <-s.gone:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// Log is the end of what the process wrote, at most limit bytes.
+// Log returns the end of what the process wrote, at most limit bytes.
 func (s *Server) Log(limit int) string {
 	b, err := os.ReadFile(s.log)
 	if err != nil {

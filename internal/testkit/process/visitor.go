@@ -15,15 +15,15 @@ import (
 	"time"
 )
 
-// Visitor is someone at a browser without JavaScript: cookies, links and forms.
+// Visitor is a person at a browser without JavaScript: cookies, links and forms.
 type Visitor struct {
 	HTTP *http.Client
 }
 
-// connections are shared by all visitors, so that a new visitor is not a new connection.
+// connections are shared by all visitors, so that a new visitor opens no new connection.
 var connections = &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second}
 
-// NewVisitor has no cookies yet.
+// NewVisitor returns a visitor without cookies.
 func NewVisitor() *Visitor {
 	jar, _ := cookiejar.New(nil)
 	return &Visitor{HTTP: &http.Client{Transport: connections, Jar: jar, Timeout: time.Minute,
@@ -32,26 +32,27 @@ func NewVisitor() *Visitor {
 		}}}
 }
 
-// Application is what an OAuth client knows of itself.
+// Application is an OAuth client and its secret.
 type Application struct {
 	Issuer, ClientID, Secret, RedirectURI string
 }
 
-// Tokens is a token endpoint's answer.
+// Tokens is the answer of a token endpoint.
 type Tokens struct {
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token"`
 	IDToken      string `json:"id_token"`
 }
 
-// SignIn goes through the hosted pages with a password, consents, and redeems the code (PKCE with
-// S256).
+// SignIn walks through the hosted pages with a password and consent, and redeems the code (PKCE
+// with S256).
 func (v *Visitor) SignIn(app Application, username, password, scope string) (Tokens, error) {
 	verifier := rand.Text() + rand.Text()
 	sum := sha256.Sum256([]byte(verifier))
 	q := url.Values{
 		"client_id": {app.ClientID}, "redirect_uri": {app.RedirectURI}, "response_type": {"code"}, "scope": {scope},
-		"state": {"s"}, "nonce": {"n"}, "code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"},
+		"state": {"s"}, "nonce": {"n"}, "code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])},
+		"code_challenge_method": {"S256"},
 	}
 	to, err := v.Authorize(app, app.Issuer+"/oauth2/authorize?"+q.Encode(), username, password)
 	if err != nil {
@@ -63,13 +64,14 @@ func (v *Visitor) SignIn(app Application, username, password, scope string) (Tok
 	}
 	var tokens Tokens
 	err = PostForm(v.HTTP, app.Issuer+"/oauth2/token", app.ClientID, app.Secret, url.Values{
-		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {app.RedirectURI}, "code_verifier": {verifier},
+		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {app.RedirectURI},
+		"code_verifier": {verifier},
 	}, &tokens)
 	return tokens, err
 }
 
-// Authorize follows redirects and answers the pages on the way with username, password and consent,
-// until the redirect URI is reached, which it returns without visiting it.
+// Authorize follows redirects and submits the pages on the way with username, password and consent.
+// It returns the redirect URI without visiting it.
 func (v *Visitor) Authorize(app Application, address, username, password string) (*url.URL, error) {
 	method, form := http.MethodGet, url.Values(nil)
 	for range 20 {
@@ -144,8 +146,8 @@ var (
 	attribute = regexp.MustCompile(`([a-zA-Z-]+)="([^"]*)"`)
 )
 
-// firstForm returns the action and the fields of the first form that has a control of one of these
-// names or ids, tried in this order. A named button among them counts as pressed.
+// firstForm returns the action and fields of the first form with a control of one of these names or
+// ids, tried in this order. A named button among them counts as pressed.
 func firstForm(page string, wanted ...string) (*url.URL, map[string]string) {
 	for _, want := range wanted {
 		for _, form := range formTag.FindAllStringSubmatch(page, -1) {

@@ -16,7 +16,9 @@ func TestFirstForm(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"flow": `a"b`, "username": "", "password": ""}, fields); diff != "" {
 		t.Error(diff)
 	}
-	consent := `<form action="/signin/consent" method="post"><button type="submit" id="allow" name="answer" value="allow">Allow</button><button type="submit" id="deny" name="answer" value="deny">Deny</button></form>`
+	consent := `<form action="/signin/consent" method="post">
+		<button type="submit" id="allow" name="answer" value="allow">Allow</button>
+		<button type="submit" id="deny" name="answer" value="deny">Deny</button></form>`
 	if _, fields := firstForm(consent, "allow"); fields["answer"] != "allow" {
 		t.Errorf("the wrong button was pressed: %v", fields)
 	}

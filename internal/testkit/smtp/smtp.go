@@ -1,5 +1,5 @@
-// Package smtp runs a real SMTP server (emersion/go-smtp) on loopback for tests
-// and keeps what it was given.
+// Package smtp runs a real SMTP server (emersion/go-smtp) on loopback and keeps the mail that it
+// receives.
 package smtp
 
 import (
@@ -22,7 +22,7 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 )
 
-// Options says what the server insists on.
+// Options configures the server's demands.
 type Options struct {
 	TLS      bool   // TLS from the start
 	STARTTLS bool   // offers STARTTLS
@@ -31,7 +31,7 @@ type Options struct {
 	Refuse   string // a recipient answered with 550
 }
 
-// Mail is what the server was given.
+// Mail is a received message with its envelope.
 type Mail struct {
 	From string // envelope
 	To   []string
@@ -71,8 +71,8 @@ func Start(t testing.TB, opts Options) *Server {
 	case opts.STARTTLS:
 		srv.TLSConfig = config
 	}
-	// A careless server: it would take a password in the clear, so that a test can
-	// see that ours does not send it.
+	// The server is careless: it accepts a password in the clear. A test can see that ours sends
+	// none.
 	srv.AllowInsecureAuth = true
 	done := make(chan struct{})
 	go func() {
@@ -161,9 +161,10 @@ func certificate(t testing.TB) (tls.Certificate, *tls.Config) {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0,
-			1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

@@ -90,20 +90,17 @@ func (w *World) Token(slug, clientID, clientSecret string) string {
 }
 
 // Machine creates a machine application that holds a role, and returns its credentials. An empty
-// role is none.
-func (w *World) Machine(slug, roleName string, format application.AccessToken) (clientID, clientSecret string) {
+// roleName gives it no role.
+func (w *World) Machine(slug, roleName string, format application.AccessToken) (string, string) {
 	w.T.Helper()
-	var made application.Application
-	var shown secret.String
-	w.Do(w.By(slug), func(tx *db.Tx) (err error) {
-		made, shown, err = application.Create(ctx, tx,
-			application.New{Name: roleName + " machine", Type: application.Machine, AccessToken: format})
-		if err != nil || roleName == "" {
-			return err
-		}
-		return role.Give(ctx, tx, role.Everything(), role.OfApplication(made.ID), roleName, time.Time{})
-	})
-	return made.ClientID, shown.Reveal()
+	c := w.By(slug)
+	made := w.Client(c, application.New{Name: roleName + " machine", Type: application.Machine, AccessToken: format})
+	if roleName != "" {
+		w.Do(c, func(tx *db.Tx) error {
+			return role.Give(ctx, tx, role.Everything(), role.OfApplication(made.ID), roleName, time.Time{})
+		})
+	}
+	return made.ClientID, made.Secret.Reveal()
 }
 
 // Holder returns the access token of a new machine application that holds a role.

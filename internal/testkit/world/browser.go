@@ -42,8 +42,9 @@ type Answer struct {
 }
 
 // JSON returns the body's fields.
-func (a Answer) JSON(t testing.TB) (m map[string]any) {
+func (a Answer) JSON(t testing.TB) map[string]any {
 	t.Helper()
+	var m map[string]any
 	if err := json.Unmarshal([]byte(a.Body), &m); err != nil {
 		t.Fatalf("%d %q is not JSON: %v", a.Status, a.Body, err)
 	}

@@ -1,9 +1,9 @@
 // Package world is Gatehouse as tests meet it: the whole application on a database of its own,
-// behind a loopback listener, with a clock that tests move and a mailbox that they read.
+// behind a loopback listener. Tests move its clock and read its mail.
 //
-// It builds the application by internal/app, as the server does, and stands in for nothing inside
-// it. Only what lies outside differs: the time, the cost of a password hash, and where mail goes.
-// Tests of a door use it from their external test package, because the package imports every door.
+// It builds the application with internal/app, as the server does. Nothing inside is replaced, only
+// what lies outside: the time, the cost of a password hash, and the receiver of mail. Tests of a
+// door use it from their external test package, because this package imports every door.
 package world
 
 import (
@@ -37,7 +37,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-// World is the application and what surrounds it. It begins with the platform tenant alone.
+// World is an application and its surroundings. It starts with only the platform tenant.
 type World struct {
 	*testkit.Database              // the application's own connections; its clock starts at the machine's time
 	App               *app.App     //
@@ -70,6 +70,11 @@ func New(t testing.TB, dsn string, environ ...string) *World {
 	server := httptest.NewUnstartedServer(nil)
 	t.Cleanup(server.Close)
 	w := &World{T: t, Origin: "http://" + server.Listener.Addr().String(), Log: &Log{}, mailbox: &mailbox{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the application's log:\n%s", w.Log.end())
+		}
+	})
 	cfg := w.configuration(dsn, environ)
 	clk := &clock.Fake{}
 	clk.Advance(clock.System{}.Now().Sub(clk.Now())) // ids carry the machine's time
@@ -133,7 +138,7 @@ func (w *World) Do(c caller.Caller, fn func(tx *db.Tx) error) {
 	}
 }
 
-// Tenant creates an active tenant that bears its slug as its name. change adjusts the default
+// Tenant creates an active tenant. The slug with a capital is its name. change adjusts the default
 // settings and may be nil.
 func (w *World) Tenant(slug string, change func(*tenant.Settings)) caller.Caller {
 	w.T.Helper()
@@ -157,19 +162,20 @@ func (w *World) Tenant(slug string, change func(*tenant.Settings)) caller.Caller
 const Password = "correct horse battery staple"
 
 // User creates an active user with roles and without a password.
-func (w *World) User(c caller.Caller, n user.Profile, roles ...string) (u user.User) {
+func (w *World) User(c caller.Caller, n user.Profile, roles ...string) user.User {
 	w.T.Helper()
-	w.Do(c, func(tx *db.Tx) (err error) {
-		if u, err = user.Create(ctx, tx, n); err != nil {
-			return err
-		}
+	u, err := db.Write(ctx, w.DB, c, func(tx *db.Tx) (user.User, error) {
+		u, err := user.Create(ctx, tx, n)
 		for _, name := range roles {
-			if err := role.Give(ctx, tx, role.Everything(), role.OfUser(u.ID), name, time.Time{}); err != nil {
-				return err
+			if err == nil {
+				err = role.Give(ctx, tx, role.Everything(), role.OfUser(u.ID), name, time.Time{})
 			}
 		}
-		return nil
+		return u, err
 	})
+	if err != nil {
+		w.T.Fatal(err)
+	}
 	return u
 }
 
@@ -190,12 +196,15 @@ type Client struct {
 }
 
 // Client registers an application.
-func (w *World) Client(c caller.Caller, n application.New) (made Client) {
+func (w *World) Client(c caller.Caller, n application.New) Client {
 	w.T.Helper()
-	w.Do(c, func(tx *db.Tx) (err error) {
-		made.Application, made.Secret, err = application.Create(ctx, tx, n)
-		return err
+	made, err := db.Write(ctx, w.DB, c, func(tx *db.Tx) (Client, error) {
+		a, shown, err := application.Create(ctx, tx, n)
+		return Client{a, shown}, err
 	})
+	if err != nil {
+		w.T.Fatal(err)
+	}
 	return made
 }
 
@@ -229,7 +238,7 @@ func (m *mailbox) take() []mail.Message {
 	return sent
 }
 
-// Log is what the application logs.
+// Log keeps what the application logs.
 type Log struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -247,4 +256,10 @@ func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
+}
+
+// end returns the last lines, for a test that failed.
+func (l *Log) end() string {
+	text := l.String()
+	return text[max(0, len(text)-2000):]
 }
