@@ -32,7 +32,6 @@ var notSwept = []string{
 	"app",
 	"docs/roles.md",
 	"doors/admin",
-	"doors/oidc",
 	"iam/access",
 	"iam/compiler",
 	"iam/engine",
