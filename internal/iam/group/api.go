@@ -80,7 +80,8 @@ type memberInput struct {
 // Operations returns the management operations on groups and their members.
 func Operations(roles Roles) []api.Operation {
 	op := func(method, path, name, action, summary string, description ...string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Groups", Summary: summary, Description: strings.Join(description, " ")}
+		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Groups", Summary: summary,
+			Description: strings.Join(description, " ")}
 	}
 	created := op("POST", "/groups", "create-group", "group.create", "Create a group")
 	created.Status = 201
@@ -109,7 +110,8 @@ func Operations(roles Roles) []api.Operation {
 		api.Write(op("PATCH", "/groups/{id}", "update-group", "group.update", "Update a group"),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 				if in.Body == (patchInput{}).Body {
-					return View{}, fault.New(fault.Invalid, "group.invalid", "The request changes nothing. Give at least one field.")
+					return View{}, fault.New(fault.Invalid, "group.invalid",
+						"The request changes nothing. Give at least one field.")
 				}
 				g, err := Update(ctx, tx, roles, req.Rights, in.ID, Patch(in.Body))
 				return view(g), err
@@ -136,7 +138,8 @@ func Operations(roles Roles) []api.Operation {
 				}
 				return api.None{}, AddMember(ctx, tx, roles, req.Rights, in.ID, member)
 			}),
-		api.Write(op("DELETE", "/groups/{id}/members/{user}", "remove-group-member", "group.member", "Remove a user from a group"),
+		api.Write(op("DELETE", "/groups/{id}/members/{user}", "remove-group-member", "group.member",
+			"Remove a user from a group"),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *memberInput) (api.None, error) {
 				return api.None{}, RemoveMember(ctx, tx, roles, req.Rights, in.ID, in.User)
 			}),

@@ -20,12 +20,12 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Group is a set of users under a name.
+// Group is a named set of users.
 type Group struct {
 	ID          id.ID
-	Name        string // what policies and people call it
+	Name        string // policies and people use it
 	Description string
-	Attributes  map[string]any // the tenant's own, JSON; policies see them
+	Attributes  map[string]any // the tenant's own, as JSON; policies see them
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 }
@@ -43,23 +43,23 @@ type Member struct {
 	AddedAt time.Time
 }
 
-// New is what a group is made from.
+// New has the fields of a group to create.
 type New struct {
 	Name        string
 	Description string
 	Attributes  map[string]any
 }
 
-// Patch changes a group; nil fields stay as they are.
+// Patch changes a group. A nil field stays as it is.
 type Patch struct {
 	Name        *string
 	Description *string
 	Attributes  *map[string]any // replaces all of them
 }
 
-// Roles are the rules on roles that this package needs; role.ForGroups returns them. by is what
-// the caller of the operation may do. They fail with a Denied fault if the group's roles allow
-// more than that.
+// Roles are the rules on roles that this package needs; role.ForGroups returns them. by is what the
+// caller of the operation may do. They fail with a Denied fault if the group's roles allow more
+// than that.
 type Roles struct {
 	MayFill   func(ctx context.Context, tx *db.Tx, by api.Rights, group id.ID) error // add a member
 	MayEmpty  func(ctx context.Context, tx *db.Tx, by api.Rights, group id.ID) error // remove members
@@ -67,7 +67,7 @@ type Roles struct {
 	KeepOwner user.KeepOwner
 }
 
-// Limits. What a user's groups bring along is part of every decision about them.
+// Limits. Every decision about a user includes the user's groups.
 const (
 	maxGroups      = 10_000 // of a tenant
 	maxOfUser      = 100    // groups of one user
@@ -81,11 +81,13 @@ var (
 	ErrNotFound  = fault.New(fault.NotFound, "group.not_found", "There is no group with this id.")
 	ErrNotMember = fault.New(fault.NotFound, "group.not_member", "This user is not in the group.")
 	ErrNameTaken = fault.New(fault.Conflict, "group.name_taken", "Another group of this tenant has this name.")
-	ErrTooMany   = fault.New(fault.Limited, "group.too_many", "The tenant has as many groups as it can have (%d). Delete one first.", maxGroups)
-	ErrTooManyOf = fault.New(fault.Limited, "group.too_many_of_user", "The user is in as many groups as a user can be (%d). Take them out of one first.", maxOfUser)
+	errTooMany   = fault.New(fault.Limited, "group.too_many",
+		"The tenant has as many groups as it can have (%d). Delete one first.", maxGroups)
+	ErrTooManyOf = fault.New(fault.Limited, "group.too_many_of_user",
+		"The user is in as many groups as a user can be (%d). Take them out of one first.", maxOfUser)
 )
 
-// nameKey is the form of a name that is unique in a tenant.
+// nameKey returns the form of a name that is unique in a tenant.
 func nameKey(name string) string { return cases.Fold().String(norm.NFKC.String(name)) }
 
 // normalise cleans g in place. It fails with an Invalid fault that names every wrong field.
@@ -124,5 +126,5 @@ func (g *Group) normalise() error {
 	return wrong.Err("group.invalid")
 }
 
-// unprintable finds what would let one name look like another, or break a line.
+// unprintable reports whether a character could make one name look like another, or break a line.
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }

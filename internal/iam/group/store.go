@@ -35,10 +35,11 @@ func found(g Group, err error) (Group, error) {
 
 func idOf(g Group) id.ID { return g.ID }
 
-// Create adds a group without members. It fails with an Invalid fault that names every wrong
-// field, with ErrNameTaken or with ErrTooMany.
+// Create adds a group without members. It fails with an Invalid fault that names every wrong field,
+// with ErrNameTaken, or with a Limited fault at the tenant's limit.
 func Create(ctx context.Context, tx *db.Tx, n New) (Group, error) {
-	g := Group{ID: id.New(), Name: n.Name, Description: n.Description, Attributes: n.Attributes, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
+	g := Group{ID: id.New(), Name: n.Name, Description: n.Description, Attributes: n.Attributes, CreatedAt: tx.Now(),
+		UpdatedAt: tx.Now()}
 	if err := g.normalise(); err != nil {
 		return Group{}, err
 	}
@@ -47,10 +48,12 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Group, error) {
 		return Group{}, err
 	}
 	if count >= maxGroups {
-		return Group{}, ErrTooMany
+		return Group{}, errTooMany
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO groups (tenant_id, id, name, name_key, description, attributes, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`, g.ID, g.Name, nameKey(g.Name), g.Description, g.Attributes, g.CreatedAt)
+	_, err = tx.Exec(ctx,
+		`INSERT INTO groups (tenant_id, id, name, name_key, description, attributes, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`, g.ID, g.Name, nameKey(g.Name), g.Description, g.Attributes,
+		g.CreatedAt)
 	if db.IsConflict(err, "groups", "name_key") {
 		return Group{}, ErrNameTaken
 	}
@@ -69,9 +72,10 @@ func Get(ctx context.Context, tx *db.Tx, group id.ID) (Group, error) {
 // filterable are the attributes that policies may limit the list by.
 var filterable = filter.Columns{"id": {SQL: "id", Kind: filter.ID}}
 
-// List returns those groups that shown lets through, in the order they were made; with search
-// only those whose name begins with it, in any case.
-func List(ctx context.Context, tx *db.Tx, shown filter.Filter, search string, p page.Request) (page.List[Group], error) {
+// List returns the groups that shown lets through, in the order of their creation. With search it
+// returns only those whose name begins with it, in any case.
+func List(ctx context.Context, tx *db.Tx,
+	shown filter.Filter, search string, p page.Request) (page.List[Group], error) {
 	query, args := `SELECT `+columns+` FROM groups WHERE tenant_id = $1`, []any{p.Fetch()}
 	arg := func(v any) string {
 		args = append(args, v)
@@ -96,10 +100,12 @@ func List(ctx context.Context, tx *db.Tx, shown filter.Filter, search string, p 
 	return page.Of(p, groups, idOf), nil
 }
 
-// Hold reads a group for changing it, its members or its roles: its row is locked until the
-// transaction ends, so that nobody joins a group while it is given a role, unseen by both.
+// Hold reads a group in order to change it, its members or its roles. Its row is locked until the
+// transaction ends. Otherwise a user could join a group while the group gets a role, unseen by
+// either check.
 func Hold(ctx context.Context, tx *db.Tx, group id.ID) (Group, error) {
-	return found(db.One(ctx, tx, scanGroup, `UPDATE groups SET updated_at = updated_at WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, group))
+	return found(db.One(ctx, tx, scanGroup,
+		`UPDATE groups SET updated_at = updated_at WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, group))
 }
 
 // Update changes a group's fields. It fails like Create, with ErrNotFound, and as roles says.
@@ -123,7 +129,9 @@ func Update(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id
 		return old, nil
 	}
 	g.UpdatedAt = tx.Now()
-	_, err = tx.Exec(ctx, `UPDATE groups SET name = $3, name_key = $4, description = $5, attributes = $6, updated_at = $7 WHERE tenant_id = $1 AND id = $2`,
+	_, err = tx.Exec(ctx,
+		`UPDATE groups SET name = $3, name_key = $4, description = $5, attributes = $6, updated_at = $7
+			WHERE tenant_id = $1 AND id = $2`,
 		g.ID, g.Name, nameKey(g.Name), g.Description, g.Attributes, g.UpdatedAt)
 	if db.IsConflict(err, "groups", "name_key") {
 		return Group{}, ErrNameTaken
@@ -158,8 +166,7 @@ func set[T any](dst, src *T) {
 	}
 }
 
-// Delete removes a group; its members stay. It fails with ErrNotFound, as roles says, and if
-// the tenant's last owner is one through this group.
+// Delete removes a group. Its members stay users. It fails with ErrNotFound, and as roles says.
 func Delete(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id.ID) error {
 	return roles.KeepOwner(ctx, tx, func() error {
 		g, err := Hold(ctx, tx, group)
@@ -178,8 +185,8 @@ func Delete(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id
 	})
 }
 
-// AddMember puts a user into a group; who is in it already stays. It fails with ErrNotFound,
-// user.ErrNotFound, ErrTooManyOf, and as roles says.
+// AddMember adds a user to a group. It does nothing if the user is a member. It fails with
+// ErrNotFound, user.ErrNotFound, ErrTooManyOf, and as roles says.
 func AddMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group, member id.ID) error {
 	g, err := Hold(ctx, tx, group)
 	if err != nil {
@@ -192,7 +199,8 @@ func AddMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group
 	if err := roles.MayFill(ctx, tx, by, group); err != nil {
 		return err
 	}
-	count, err := db.One(ctx, tx, db.Column[int64], `SELECT count(*) FROM group_members WHERE tenant_id = $1 AND user_id = $2 AND group_id <> $3`, member, group)
+	count, err := db.One(ctx, tx, db.Column[int64],
+		`SELECT count(*) FROM group_members WHERE tenant_id = $1 AND user_id = $2 AND group_id <> $3`, member, group)
 	if err != nil {
 		return err
 	}
@@ -208,12 +216,13 @@ func AddMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group
 		return err
 	}
 	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: "group.add_member", Target: g.target(), Detail: map[string]any{"user": member.String(), "login": u.Login()}})
+	audit.Write(tx, audit.Event{Action: "group.add_member", Target: g.target(),
+		Detail: map[string]any{"user": member.String(), "login": u.Login()}})
 	return nil
 }
 
-// RemoveMember takes a user out of a group. It fails with ErrNotFound, ErrNotMember, as roles
-// and roles.KeepOwner say.
+// RemoveMember removes a user from a group. It fails with ErrNotFound, ErrNotMember, and as roles
+// says.
 func RemoveMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group, member id.ID) error {
 	return roles.KeepOwner(ctx, tx, func() error {
 		g, err := Hold(ctx, tx, group)
@@ -223,7 +232,8 @@ func RemoveMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, gr
 		if err := roles.MayEmpty(ctx, tx, by, group); err != nil {
 			return err
 		}
-		n, err := tx.Exec(ctx, `DELETE FROM group_members WHERE tenant_id = $1 AND group_id = $2 AND user_id = $3`, group, member)
+		n, err := tx.Exec(ctx, `DELETE FROM group_members WHERE tenant_id = $1 AND group_id = $2 AND user_id = $3`,
+			group, member)
 		if err != nil {
 			return err
 		}
@@ -231,13 +241,14 @@ func RemoveMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, gr
 			return ErrNotMember
 		}
 		tenant.PrincipalsChanged(tx)
-		audit.Write(tx, audit.Event{Action: "group.remove_member", Target: g.target(), Detail: map[string]any{"user": member.String()}})
+		audit.Write(tx, audit.Event{Action: "group.remove_member", Target: g.target(),
+			Detail: map[string]any{"user": member.String()}})
 		return nil
 	})
 }
 
-// Members returns who is in a group, in the order the users were made. It fails with
-// ErrNotFound.
+// Members returns the members of a group, in the order in which the users were created. It fails
+// with ErrNotFound.
 func Members(ctx context.Context, tx *db.Tx, group id.ID, p page.Request) (page.List[Member], error) {
 	if _, err := Get(ctx, tx, group); err != nil {
 		return page.List[Member]{}, err
@@ -261,7 +272,7 @@ func Members(ctx context.Context, tx *db.Tx, group id.ID, p page.Request) (page.
 	return page.Of(p, members, func(m Member) id.ID { return m.User }), nil
 }
 
-// OfUser returns the groups a user is in, in the order the groups were made. It fails with
+// OfUser returns the groups of a user, in the order of their creation. It fails with
 // user.ErrNotFound.
 func OfUser(ctx context.Context, tx *db.Tx, member id.ID, p page.Request) (page.List[Group], error) {
 	if _, err := user.Get(ctx, tx, member); err != nil {

@@ -25,7 +25,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-// anybody stands for somebody who holds everything; iam/role tests the rules with roles.
+// anybody has the rules of a caller that may do everything.
 var anybody = group.Roles{MayFill: allow, MayEmpty: allow, MayRename: allow, KeepOwner: role.KeepOwner}
 
 func allow(context.Context, *db.Tx, api.Rights, id.ID) error { return nil }
@@ -111,7 +111,8 @@ func wantErr(t *testing.T, what string, got, want error) {
 
 func TestAGroupsLife(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
-		made, err := f.create(group.New{Name: "  Fina\u0301nce ", Description: "Money", Attributes: map[string]any{"cost_center": 7.0}})
+		made, err := f.create(group.New{Name: "  Fina\u0301nce ", Description: "Money",
+			Attributes: map[string]any{"cost_center": 7.0}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +123,8 @@ func TestAGroupsLife(t *testing.T) {
 			})
 		}
 		got, err := get(f.c)
-		want := group.Group{ID: made.ID, Name: "Fin\u00e1nce", Description: "Money", Attributes: map[string]any{"cost_center": 7.0}, CreatedAt: f.Clock.Now(), UpdatedAt: f.Clock.Now()}
+		want := group.Group{ID: made.ID, Name: "Fin\u00e1nce", Description: "Money",
+			Attributes: map[string]any{"cost_center": 7.0}, CreatedAt: f.Clock.Now(), UpdatedAt: f.Clock.Now()}
 		if diff := cmp.Diff(want, got); err != nil || diff != "" || cmp.Diff(made, got) != "" {
 			t.Errorf("%v %s", err, diff)
 		}
@@ -164,10 +166,13 @@ func TestAGroupsLife(t *testing.T) {
 		wantErr(t, "another tenant's group", globex.add(made.ID, globex.user("ada")), group.ErrNotFound)
 		wantErr(t, "another tenant's user", globex.add(globex.group("Finance"), ada), user.ErrNotFound)
 
-		wantErr(t, "deleting", f.try(func(ctx context.Context, tx *db.Tx) error { return group.Delete(ctx, tx, anybody, nil, made.ID) }), nil)
+		wantErr(t, "deleting", f.try(func(ctx context.Context, tx *db.Tx) error {
+			return group.Delete(ctx, tx, anybody, nil, made.ID)
+		}), nil)
 		_, err = get(f.c)
 		wantErr(t, "after it was deleted", err, group.ErrNotFound)
-		if diff := cmp.Diff([]string{"group.add_member", "group.add_member", "group.create", "group.create", "group.delete", "group.remove_member", "group.update"}, f.events("group.")); diff != "" {
+		if diff := cmp.Diff([]string{"group.add_member", "group.add_member", "group.create", "group.create",
+			"group.delete", "group.remove_member", "group.update"}, f.events("group.")); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -176,16 +181,20 @@ func TestAGroupsLife(t *testing.T) {
 func TestWhatAGroupMayHold(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
 		for what, n := range map[string]group.New{
-			"no name": {}, "blank": {Name: " \t"}, "a line break": {Name: "a\nb"}, "a NUL": {Name: "a\x00b"}, "not UTF-8": {Name: "a\xffb"},
-			"too long": {Name: strings.Repeat("x", 129)}, "far too long": {Name: strings.Repeat("x", 1<<20)}, "turned around": {Name: "a\u202eb"},
-			"a long description": {Name: "x", Description: strings.Repeat("x", 257)}, "large attributes": {Name: "x", Attributes: map[string]any{"a": strings.Repeat("x", 2048)}},
+			"no name": {}, "blank": {Name: " \t"}, "a line break": {Name: "a\nb"}, "a NUL": {Name: "a\x00b"},
+			"not UTF-8": {Name: "a\xffb"},
+			"too long":  {Name: strings.Repeat("x", 129)}, "far too long": {Name: strings.Repeat("x", 1<<20)},
+			"turned around":           {Name: "a\u202eb"},
+			"a long description":      {Name: "x", Description: strings.Repeat("x", 257)},
+			"large attributes":        {Name: "x", Attributes: map[string]any{"a": strings.Repeat("x", 2048)}},
 			"a NUL in the attributes": {Name: "x", Attributes: map[string]any{"a": "\x00"}},
 		} {
 			if _, err := f.create(n); fault.Of(err) != fault.Invalid {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
-		if _, err := f.create(group.New{Name: strings.Repeat("é", 128), Description: strings.Repeat("é", 256)}); err != nil {
+		if _, err := f.create(group.New{Name: strings.Repeat("é", 128),
+			Description: strings.Repeat("é", 256)}); err != nil {
 			t.Error(err)
 		}
 		ada := f.user("ada")
@@ -200,7 +209,8 @@ func TestListsArePaged(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
 		var users, groups []id.ID
 		for i := range 5 {
-			users, groups = append(users, f.user(fmt.Sprintf("u%d", i))), append(groups, f.group(fmt.Sprintf("Team %d", i)))
+			users, groups = append(users, f.user(fmt.Sprintf("u%d", i))),
+				append(groups, f.group(fmt.Sprintf("Team %d", i)))
 		}
 		f.group("Board")
 		for _, i := range []int{4, 0, 3, 1, 2} {
@@ -268,12 +278,14 @@ func TestListsArePaged(t *testing.T) {
 			t.Errorf("found: %s", diff)
 		}
 		for what, shown := range map[string]filter.Filter{
-			"one":     filter.Where(filter.Node{Operator: "in", Operands: []filter.Node{{Attribute: "id"}, {Value: []any{groups[3].String()}}}}),
+			"one": filter.Where(filter.Node{Operator: "in",
+				Operands: []filter.Node{{Attribute: "id"}, {Value: []any{groups[3].String()}}}}),
 			"nothing": filter.Nothing(),
 		} {
 			if err := f.View(t.Context(), f.c, func(tx *db.Tx) error {
 				l, err := group.List(t.Context(), tx, shown, "", page.First())
-				if n := len(l.Items); err != nil || (what == "one") != (n == 1 && l.Items[0].ID == groups[3]) || (what == "nothing") != (n == 0) {
+				if n := len(l.Items); err != nil || (what == "one") != (n == 1 && l.Items[0].ID == groups[3]) ||
+					(what == "nothing") != (n == 0) {
 					t.Errorf("shown %s: %v %v", what, l.Items, err)
 				}
 				return nil

@@ -14,19 +14,21 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// Roles are the rules on roles that the operations need; role.ForUsers returns them. by is
-// what the caller of the operation may do. They fail with a Denied fault.
+// Roles are the rules on roles that the operations need; role.ForUsers returns them. by is what the
+// caller of the operation may do. They fail with a Denied fault.
 type Roles struct {
 	Give      func(ctx context.Context, tx *db.Tx, by api.Rights, user id.ID, name string) error
 	MayManage func(ctx context.Context, tx *db.Tx, by api.Rights, user id.ID) error
 	KeepOwner KeepOwner
 }
 
-// Passwords is what the operations need of iam/credential; credential.PasswordPreparer is it.
+// Passwords is what the operations need of iam/credential; credential.PasswordPreparer implements
+// it.
 type Passwords interface {
-	// Prepare checks a password and hashes it, or checks an imported hash; it is slow.
-	// With neither it returns "".
-	Prepare(ctx context.Context, c caller.Caller, password secret.String, hash string, not ...string) (phc string, err error)
+	// Prepare checks a password and hashes it, or checks an imported hash. It is slow. It returns
+	// "" for neither.
+	Prepare(ctx context.Context, c caller.Caller, password secret.String, hash string, not ...string) (phc string,
+		err error)
 	// Set stores what Prepare returned.
 	Set(ctx context.Context, tx *db.Tx, user id.ID, phc string) error
 }
@@ -81,7 +83,8 @@ type patchBody struct {
 // Operations returns the management operations on users.
 func Operations(roles Roles, passwords Passwords) []api.Operation {
 	op := func(method, path, name, action, summary string, description ...string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Users", Summary: summary, Description: strings.Join(description, " ")}
+		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Users", Summary: summary,
+			Description: strings.Join(description, " ")}
 	}
 	add := op("POST", "/users", "create-user", "user.create", "Create a user")
 	add.Status = 201
@@ -94,16 +97,19 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 			if err != nil {
 				return page.List[View]{}, err
 			}
-			l, err := List(ctx, tx, req.Filter, Filter{Status: Status(in.Status), Email: in.Email, Search: in.Search}, p)
+			l, err := List(ctx, tx, req.Filter, Filter{Status: Status(in.Status), Email: in.Email, Search: in.Search},
+				p)
 			return page.Map(l, view), err
 		}),
-		api.Read(op("GET", "/users/{id}", "get-user", "user.read", "Get a user"), func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
-			u, err := Get(ctx, tx, in.ID)
-			return view(u), err
-		}),
+		api.Read(op("GET", "/users/{id}", "get-user", "user.read", "Get a user"),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
+				u, err := Get(ctx, tx, in.ID)
+				return view(u), err
+			}),
 		api.WriteAfter(add, func(ctx context.Context, req api.Request, in *createInput) (string, error) {
 			b := in.Body.Value()
-			return passwords.Prepare(ctx, req.Caller, b.Password, b.PasswordHash.Reveal(), b.Email, b.Username, b.GivenName, b.FamilyName)
+			return passwords.Prepare(ctx, req.Caller, b.Password, b.PasswordHash.Reveal(), b.Email, b.Username,
+				b.GivenName, b.FamilyName)
 		}, func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput, phc string) (View, error) {
 			b := in.Body.Value()
 			add := Create
@@ -126,45 +132,48 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 			}
 			return view(u), nil
 		}),
-		api.Write(op("PATCH", "/users/{id}", "update-user", "user.update", "Update a user"), func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
-			u, err := Get(ctx, tx, in.ID)
-			if err != nil {
-				return View{}, err
-			}
-			if err := roles.MayManage(ctx, tx, req.Rights, in.ID); err != nil {
-				return View{}, err
-			}
-			b := in.Body.Value()
-			edit := func(p *Profile) {
-				now := patchBody{Profile: *p}
-				in.Body.Apply(&now)
-				*p = now.Profile
-			}
-			move := in.Body.Has("status")
-			switch {
-			case in.Body.Len() == 0:
-				return View{}, fault.New(fault.Invalid, "user.invalid", "The request changes nothing. Give at least one field.")
-			case in.Body.Len() > 1 || !move:
-				if u, err = Update(ctx, tx, in.ID, edit); err != nil {
+		api.Write(op("PATCH", "/users/{id}", "update-user", "user.update", "Update a user"),
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
+				u, err := Get(ctx, tx, in.ID)
+				if err != nil {
 					return View{}, err
 				}
-			}
-			if move {
-				if u, err = SetStatus(ctx, tx, roles.KeepOwner, in.ID, b.Status); err != nil {
+				if err := roles.MayManage(ctx, tx, req.Rights, in.ID); err != nil {
 					return View{}, err
 				}
-			}
-			return view(u), nil
-		}),
+				b := in.Body.Value()
+				edit := func(p *Profile) {
+					now := patchBody{Profile: *p}
+					in.Body.Apply(&now)
+					*p = now.Profile
+				}
+				move := in.Body.Has("status")
+				switch {
+				case in.Body.Len() == 0:
+					return View{}, fault.New(fault.Invalid, "user.invalid",
+						"The request changes nothing. Give at least one field.")
+				case in.Body.Len() > 1 || !move:
+					if u, err = Update(ctx, tx, in.ID, edit); err != nil {
+						return View{}, err
+					}
+				}
+				if move {
+					if u, err = SetStatus(ctx, tx, roles.KeepOwner, in.ID, b.Status); err != nil {
+						return View{}, err
+					}
+				}
+				return view(u), nil
+			}),
 		api.Write(op("DELETE", "/users/{id}", "delete-user", "user.delete", "Delete a user",
-			"Deletes everything that exists only through the user, such as credentials and sessions."), func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
-			if _, err := Get(ctx, tx, in.ID); err != nil {
-				return api.None{}, err
-			}
-			if err := roles.MayManage(ctx, tx, req.Rights, in.ID); err != nil {
-				return api.None{}, err
-			}
-			return api.None{}, Delete(ctx, tx, roles.KeepOwner, in.ID)
-		}),
+			"Deletes everything that exists only through the user, such as credentials and sessions."),
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
+				if _, err := Get(ctx, tx, in.ID); err != nil {
+					return api.None{}, err
+				}
+				if err := roles.MayManage(ctx, tx, req.Rights, in.ID); err != nil {
+					return api.None{}, err
+				}
+				return api.None{}, Delete(ctx, tx, roles.KeepOwner, in.ID)
+			}),
 	}
 }

@@ -27,15 +27,15 @@ const (
 	maxTerms      = 16
 )
 
-// EmailKey returns the form of an email address that is unique in a tenant, and
-// whether the address can be mail's at all. Addresses are ASCII: domains with
-// other letters are written in their xn-- form.
+// EmailKey returns the form of an email address that is unique in a tenant, and whether mail can be
+// sent to it. Addresses are ASCII. A domain with other letters is written in its xn-- form.
 func EmailKey(email string) (string, bool) {
 	if len(email) > maxEmail {
 		return "", false
 	}
 	local, domain, ok := strings.Cut(email, "@")
-	if !ok || local == "" || len(local) > maxLocalPart || strings.HasPrefix(local, ".") || strings.HasSuffix(local, ".") || strings.Contains(local, "..") {
+	if !ok || local == "" || len(local) > maxLocalPart || strings.HasPrefix(local, ".") ||
+		strings.HasSuffix(local, ".") || strings.Contains(local, "..") {
 		return "", false
 	}
 	for _, c := range []byte(local) { // RFC 5321 §4.1.2 Dot-string
@@ -60,9 +60,9 @@ func letterOrDigit(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
-// UsernameKey returns the form of a username that is unique in a tenant: RFC 8265
-// UsernameCaseMapped.
-func UsernameKey(username string) (string, bool) {
+// usernameKey returns the form of a username that is unique in a tenant, and whether it is valid:
+// RFC 8265 UsernameCaseMapped.
+func usernameKey(username string) (string, bool) {
 	if username == "" || len(username) > maxUsername*utf8.UTFMax {
 		return "", false
 	}
@@ -73,14 +73,14 @@ func UsernameKey(username string) (string, bool) {
 	return key, true
 }
 
-// derived is what is stored of a profile beside its fields.
+// derived is what is stored of a profile besides its fields.
 type derived struct {
 	emailKey, usernameKey *string
 	terms                 []string
 }
 
-// normalise checks and cleans p in place and derives what is stored with it. It
-// says everything that is wrong at once.
+// normalise cleans p in place and derives what is stored with it. It fails with an Invalid fault
+// that names every wrong field.
 func (p *Profile) normalise() (derived, error) {
 	var d derived
 	var wrong fault.Fields
@@ -96,10 +96,11 @@ func (p *Profile) normalise() (derived, error) {
 		wrong.Add("email", "This is not an email address. Write it like name@example.com.")
 	}
 	if p.Username != "" {
-		if key, ok := UsernameKey(p.Username); ok {
+		if key, ok := usernameKey(p.Username); ok {
 			d.usernameKey = &key
 		} else {
-			wrong.Add("username", "A username has at most %d letters, digits and marks, no spaces and no @.", maxUsername)
+			wrong.Add("username", "A username has at most %d letters, digits and marks, no spaces and no @.",
+				maxUsername)
 		}
 	}
 	for i, value := range p.pointers() {
@@ -150,8 +151,8 @@ func cleanLine(s string, limit int) (string, bool) {
 	return s, utf8.RuneCountInString(s) <= limit
 }
 
-// fold is how search compares: without case, without accents, compatibility forms
-// made plain.
+// fold returns the form of a text that search compares: without case and accents, compatibility
+// forms resolved.
 func fold(s string) string {
 	s = s[:min(len(s), 2*maxName*utf8.UTFMax+1)]
 	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "")
@@ -163,7 +164,7 @@ func fold(s string) string {
 	return out
 }
 
-// terms lists what the user can be found by: the beginning of any of them.
+// terms returns the texts whose beginning finds the user in a search.
 func (p *Profile) terms() []string {
 	var out []string
 	seen := map[string]bool{}
@@ -180,7 +181,8 @@ func (p *Profile) terms() []string {
 	}
 	add(p.GivenName + " " + p.FamilyName)
 	add(p.FamilyName)
-	for _, w := range strings.FieldsFunc(p.GivenName+" "+p.FamilyName, func(r rune) bool { return unicode.IsSpace(r) || r == '-' }) {
+	for _, w := range strings.FieldsFunc(p.GivenName+" "+p.FamilyName,
+		func(r rune) bool { return unicode.IsSpace(r) || r == '-' }) {
 		add(w)
 	}
 	return out

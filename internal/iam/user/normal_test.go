@@ -61,7 +61,7 @@ func TestUsernameKey(t *testing.T) {
 		strings.Repeat("a", 65):    "",
 		strings.Repeat("a", 1<<20): "",
 	} {
-		got, ok := UsernameKey(name)
+		got, ok := usernameKey(name)
 		if got != want || ok != (want != "") {
 			t.Errorf("%.40q: %q %v, want %q", name, got, ok, want)
 		}
@@ -69,8 +69,10 @@ func TestUsernameKey(t *testing.T) {
 }
 
 func TestTerms(t *testing.T) {
-	got := (&Profile{Email: "Ada@Example.com", Username: "countess", GivenName: "Ada Åsa", FamilyName: "King-Noël"}).terms()
-	want := []string{"ada@example.com", "countess", "example.com", "ada asa king-noel", "king-noel", "ada", "asa", "king", "noel"}
+	got := (&Profile{Email: "Ada@Example.com", Username: "countess", GivenName: "Ada Åsa",
+		FamilyName: "King-Noël"}).terms()
+	want := []string{"ada@example.com", "countess", "example.com", "ada asa king-noel", "king-noel", "ada", "asa",
+		"king", "noel"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -90,8 +92,8 @@ func FuzzLogin(f *testing.F) {
 		if again, ok := EmailKey(e); okE && (!ok || again != e) {
 			t.Errorf("email %q: key %q has key %q", s, e, again)
 		}
-		u, okU := UsernameKey(s)
-		if again, ok := UsernameKey(u); okU && (!ok || again != u) {
+		u, okU := usernameKey(s)
+		if again, ok := usernameKey(u); okU && (!ok || again != u) {
 			t.Errorf("username %q: key %q has key %q", s, u, again)
 		}
 		if okE && okU {

@@ -15,7 +15,8 @@ func TestFindingUsesIndexes(t *testing.T) {
 	c := d.Tenant(t, "acme")
 	// Enough rows that the planner cares.
 	if err := d.Update(t.Context(), c, func(tx *db.Tx) error {
-		_, err := tx.Exec(t.Context(), `INSERT INTO users (tenant_id, id, email, email_key, username, username_key, status, created_at, updated_at)
+		_, err := tx.Exec(t.Context(),
+			`INSERT INTO users (tenant_id, id, email, email_key, username, username_key, status, created_at, updated_at)
 			SELECT $1, gen_random_uuid(), 'u' || n, 'u' || n, 'n' || n, 'n' || n, 'active', 0, 0 FROM generate_series(1, 2000) n`)
 		return err
 	}); err != nil {
@@ -26,10 +27,14 @@ func TestFindingUsesIndexes(t *testing.T) {
 		args  []any
 		index string
 	}{
-		"by email":    {`SELECT id FROM users WHERE tenant_id = $1 AND email_key = $2`, []any{"ada@example.com"}, "email_key = "},
-		"by username": {`SELECT id FROM users WHERE tenant_id = $1 AND username_key = $2`, []any{"ada"}, "username_key = "},
-		"by search":   {`SELECT user_id FROM user_terms WHERE tenant_id = $1 AND term >= $2 AND term < $3`, []any{"ada", "ada\U0010FFFF"}, "term >= "},
-		"by status":   {`SELECT id FROM users WHERE tenant_id = $1 AND status = $2 ORDER BY id LIMIT 50`, []any{"active"}, "status = "},
+		"by email": {`SELECT id FROM users WHERE tenant_id = $1 AND email_key = $2`, []any{"ada@example.com"},
+			"email_key = "},
+		"by username": {`SELECT id FROM users WHERE tenant_id = $1 AND username_key = $2`, []any{"ada"},
+			"username_key = "},
+		"by search": {`SELECT user_id FROM user_terms WHERE tenant_id = $1 AND term >= $2 AND term < $3`,
+			[]any{"ada", "ada\U0010FFFF"}, "term >= "},
+		"by status": {`SELECT id FROM users WHERE tenant_id = $1 AND status = $2 ORDER BY id LIMIT 50`, []any{"active"},
+			"status = "},
 	} {
 		var plan []string
 		err := d.View(t.Context(), c, func(tx *db.Tx) error {

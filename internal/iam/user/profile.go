@@ -9,13 +9,11 @@ import (
 	"strings"
 )
 
-// Profile is what a user is called and how to reach them: all that the management API can edit
-// besides the status.
+// Profile is what the management API can edit of a user, besides the status.
 //
-// A field is declared here and nowhere else. Its JSON name is also its column and its name in
-// audit events. limit is the greatest length that a request may send. line marks a text that is one
-// line of at most that many characters, and needs no other rule; normalise has the rules of the
-// rest.
+// A field is declared here and nowhere else. Its JSON name is also its column and its name in audit
+// events. limit is the maximum length in a request, in characters. line marks a text of one line,
+// which needs no other rule; normalise has the rules of the others.
 type Profile struct {
 	Email         string         `json:"email" limit:"254" doc:"Unique in the tenant. A user needs this or a username. A changed address is unverified unless the same request says otherwise." example:"ada@example.com"`
 	EmailVerified bool           `json:"email_verified" doc:"Whether the user is known to receive mail there."`
@@ -26,7 +24,7 @@ type Profile struct {
 	Attributes    map[string]any `json:"attributes" doc:"The tenant's own fields, up to 8 KB. A change replaces all of them."`
 }
 
-// Name is what to call the user on a page.
+// Name returns how a page addresses the user.
 func (p Profile) Name() string {
 	if name := strings.TrimSpace(p.GivenName + " " + p.FamilyName); name != "" {
 		return name
@@ -34,7 +32,8 @@ func (p Profile) Name() string {
 	return p.Login()
 }
 
-// Login is what the user signs in with: the email address, or the username of a user who has none.
+// Login returns what the user signs in with: the email address, or the username of a user who has
+// none.
 func (p Profile) Login() string {
 	if p.Email != "" {
 		return p.Email
@@ -102,7 +101,7 @@ func profileColumns() string {
 	return strings.Join(names, ", ")
 }
 
-// profilePlaceholders lists the placeholders of a profile's values, from $from on.
+// profilePlaceholders lists the placeholders of a profile's values, starting at $from.
 func profilePlaceholders(from int) string {
 	list := make([]string, len(fields))
 	for i := range fields {
@@ -111,7 +110,7 @@ func profilePlaceholders(from int) string {
 	return strings.Join(list, ", ")
 }
 
-// profileAssignments assigns a profile's values to its columns, from $from on.
+// profileAssignments assigns a profile's values to its columns, starting at $from.
 func profileAssignments(from int) string {
 	list := make([]string, len(fields))
 	for i, f := range fields {

@@ -16,8 +16,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
 
-// columns are those of a User. The parts of statements that name a profile's columns follow from
-// its fields.
+// columns are those of a User. The other texts are the parts of statements that a profile's fields
+// determine.
 var (
 	columns     = `id, status, created_at, updated_at, last_sign_in, ` + inserted
 	inserted    = profileColumns()
@@ -56,7 +56,7 @@ func Create(ctx context.Context, tx *db.Tx, p Profile) (User, error) {
 	return create(ctx, tx, p, Active)
 }
 
-// Invite adds a user who is still to choose a credential. It fails as Create does.
+// Invite adds a user who has not chosen a credential yet. It fails as Create does.
 func Invite(ctx context.Context, tx *db.Tx, p Profile) (User, error) {
 	return create(ctx, tx, p, Invited)
 }
@@ -68,7 +68,8 @@ func create(ctx context.Context, tx *db.Tx, p Profile, status Status) (User, err
 	}
 	u := User{ID: id.New(), Profile: p, Status: status, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
 	args := append([]any{u.ID, u.Status, u.CreatedAt, d.emailKey, d.usernameKey}, p.values()...)
-	_, err = tx.Exec(ctx, `INSERT INTO users (tenant_id, id, status, created_at, updated_at, email_key, username_key, `+inserted+`)
+	_, err = tx.Exec(ctx, `INSERT INTO users (tenant_id, id, status, created_at, updated_at, email_key, username_key, `+
+		inserted+`)
 		VALUES ($1, $2, $3, $4, $4, $5, $6, `+values+`)`, args...)
 	if err != nil {
 		return User{}, taken(err)
@@ -97,11 +98,11 @@ func Get(ctx context.Context, tx *db.Tx, user id.ID) (User, error) {
 	return found(db.One(ctx, tx, scanUser, `SELECT `+columns+` FROM users WHERE tenant_id = $1 AND id = $2`, user))
 }
 
-// ByLogin returns the user with this email address or username, in any case and
-// of any status, or ErrNotFound. A text that can be neither is not found.
+// ByLogin returns the user with this email address or username, in any case and of any status, or
+// ErrNotFound. A text that can be neither is not found.
 func ByLogin(ctx context.Context, tx *db.Tx, login string) (User, error) {
 	login = strings.TrimSpace(login)
-	column, keyOf := "username_key", UsernameKey
+	column, keyOf := "username_key", usernameKey
 	if strings.Contains(login, "@") {
 		column, keyOf = "email_key", EmailKey
 	}
@@ -109,13 +110,14 @@ func ByLogin(ctx context.Context, tx *db.Tx, login string) (User, error) {
 	if !ok {
 		return User{}, ErrNotFound
 	}
-	return found(db.One(ctx, tx, scanUser, `SELECT `+columns+` FROM users WHERE tenant_id = $1 AND `+column+` = $2`, key))
+	return found(db.One(ctx, tx, scanUser, `SELECT `+columns+` FROM users WHERE tenant_id = $1 AND `+column+` = $2`,
+		key))
 }
 
 // filterable are the attributes that policies may limit the list by.
 var filterable = filter.Columns{"id": {SQL: "id", Kind: filter.ID}}
 
-// List returns those users that shown lets through, in the order they were made.
+// List returns the users that shown lets through, in the order of their creation.
 func List(ctx context.Context, tx *db.Tx, shown filter.Filter, f Filter, p page.Request) (page.List[User], error) {
 	var b strings.Builder
 	b.WriteString(`SELECT ` + columns + ` FROM users WHERE tenant_id = $1`)
@@ -130,8 +132,10 @@ func List(ctx context.Context, tx *db.Tx, shown filter.Filter, f Filter, p page.
 	}
 	b.WriteString(limit)
 	if f.Status != "" {
-		if !slices.Contains(Statuses, f.Status) {
-			return page.List[User]{}, fault.InvalidField("user.invalid", "status", "The status is one of invited, active, locked and deactivated.")
+		if !slices.Contains(statuses, f.Status) {
+			return page.List[User]{},
+				fault.InvalidField("user.invalid", "status",
+					"The status is one of invited, active, locked and deactivated.")
 		}
 		b.WriteString(` AND status = ` + arg(string(f.Status)))
 	}
@@ -144,7 +148,8 @@ func List(ctx context.Context, tx *db.Tx, shown filter.Filter, f Filter, p page.
 	}
 	if prefix := fold(strings.TrimSpace(f.Search)); prefix != "" {
 		// A prefix as a range in byte order; U+10FFFF sorts after every other character.
-		b.WriteString(` AND id IN (SELECT user_id FROM user_terms WHERE tenant_id = $1 AND term >= ` + arg(prefix) + ` AND term < ` + arg(prefix+"\U0010FFFF") + `)`)
+		b.WriteString(` AND id IN (SELECT user_id FROM user_terms WHERE tenant_id = $1 AND term >= ` + arg(prefix) +
+			` AND term < ` + arg(prefix+"\U0010FFFF") + `)`)
 	}
 	if !p.After.IsZero() {
 		b.WriteString(` AND id > ` + arg(p.After))
@@ -159,15 +164,16 @@ func List(ctx context.Context, tx *db.Tx, shown filter.Filter, f Filter, p page.
 
 func idOf(u User) id.ID { return u.ID }
 
-// hold reads a user for changing: the row is locked until the transaction ends,
-// so that two changes at once do not lose one another.
+// hold reads a user in order to change it. Its row is locked until the transaction ends, so that
+// concurrent changes do not lose one another.
 func hold(ctx context.Context, tx *db.Tx, user id.ID) (User, error) {
-	return found(db.One(ctx, tx, scanUser, `UPDATE users SET updated_at = updated_at WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, user))
+	return found(db.One(ctx, tx, scanUser,
+		`UPDATE users SET updated_at = updated_at WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, user))
 }
 
-// Update edits a copy of a user's profile and stores it. A changed email address is unverified,
-// unless edit says otherwise; edit may run twice and must not change what Attributes holds. Update
-// fails as Create does, and with ErrNotFound.
+// Update edits a copy of a user's profile and stores it. A changed email address is unverified
+// unless edit says otherwise. edit may run twice, and must replace Attributes instead of changing
+// what the map holds. Update fails as Create does, and with ErrNotFound.
 func Update(ctx context.Context, tx *db.Tx, user id.ID, edit func(*Profile)) (User, error) {
 	old, err := hold(ctx, tx, user)
 	if err != nil {
@@ -205,9 +211,9 @@ func Update(ctx context.Context, tx *db.Tx, user id.ID, edit func(*Profile)) (Us
 	return u, nil
 }
 
-// SetStatus moves a user to another status. It does nothing if the user has that status. It fails
-// with ErrNotFound, with ErrStatus if the status cannot follow, and as keep does. From its commit
-// on, sessions and grants of a user who is not active no longer count.
+// SetStatus changes a user's status. It does nothing if the user has that status. It fails with
+// ErrNotFound, with ErrStatus if the status cannot follow, and as keep does. Once it is committed,
+// sessions and grants of a user who is not active no longer count.
 func SetStatus(ctx context.Context, tx *db.Tx, keep KeepOwner, user id.ID, to Status) (User, error) {
 	if to == Active {
 		return move(ctx, tx, user, to)
@@ -238,9 +244,9 @@ func move(ctx context.Context, tx *db.Tx, user id.ID, to Status) (User, error) {
 	return u, nil
 }
 
-// VerifyEmail notes that the user has shown to receive mail at the stored
-// address; emailKey is the address that was proven, and when the user has another
-// one by now nothing changes. An invited user becomes active.
+// VerifyEmail records that the user receives mail at the stored address. emailKey is the address
+// that was proven. If the user has another address by now, nothing changes. An invited user becomes
+// active.
 func VerifyEmail(ctx context.Context, tx *db.Tx, user id.ID, emailKey string) error {
 	u, err := hold(ctx, tx, user)
 	if err != nil {
@@ -250,7 +256,8 @@ func VerifyEmail(ctx context.Context, tx *db.Tx, user id.ID, emailKey string) er
 		return nil
 	}
 	if !u.EmailVerified {
-		tx.Later(`UPDATE users SET email_verified = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2`, user, true, tx.Now())
+		tx.Later(`UPDATE users SET email_verified = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2`, user, true,
+			tx.Now())
 		tenant.PrincipalsChanged(tx)
 		audit.Write(tx, audit.Event{Action: "user.verify_email", Target: u.Target()})
 	}
@@ -260,17 +267,17 @@ func VerifyEmail(ctx context.Context, tx *db.Tx, user id.ID, emailKey string) er
 	return err
 }
 
-// SignedIn notes the time of a sign-in. It costs no round trip.
+// SignedIn records the time of a sign-in. It costs no round trip.
 func SignedIn(tx *db.Tx, user id.ID) {
 	tx.Later(`UPDATE users SET last_sign_in = $3 WHERE tenant_id = $1 AND id = $2`, user, tx.Now())
 }
 
-// Delete removes a user and everything that exists only through it: credentials,
-// role grants, places in groups, sessions, grants. What the audit log says of it
-// stays. It fails with ErrNotFound, and as keep does.
+// Delete removes a user and everything that exists only through it: credentials, role assignments,
+// memberships, sessions, grants. Audit events stay. It fails with ErrNotFound, and as keep does.
 func Delete(ctx context.Context, tx *db.Tx, keep KeepOwner, user id.ID) error {
 	return keep(ctx, tx, func() error {
-		u, err := found(db.One(ctx, tx, scanUser, `DELETE FROM users WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, user))
+		u, err := found(db.One(ctx, tx, scanUser,
+			`DELETE FROM users WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, user))
 		if err != nil {
 			return err
 		}

@@ -39,7 +39,8 @@ func invite(t *testing.T, d *testkit.Database, c caller.Caller, p user.Profile) 
 	return add(t, d, c, user.Invite, p)
 }
 
-func add(t *testing.T, d *testkit.Database, c caller.Caller, how func(context.Context, *db.Tx, user.Profile) (user.User, error), p user.Profile) user.User {
+func add(t *testing.T, d *testkit.Database, c caller.Caller,
+	how func(context.Context, *db.Tx, user.Profile) (user.User, error), p user.Profile) user.User {
 	t.Helper()
 	u, err := db.Write(t.Context(), d.DB, c, func(tx *db.Tx) (user.User, error) { return how(t.Context(), tx, p) })
 	if err != nil {
@@ -66,11 +67,13 @@ func TestCreateAndFind(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
 		ada := create(t, d, acme, user.Profile{
-			Email: " Ada@Example.com ", Username: "Countess", GivenName: "Ada", FamilyName: "Love\u0301lace", Locale: "en-gb",
+			Email: " Ada@Example.com ", Username: "Countess", GivenName: "Ada", FamilyName: "Love\u0301lace",
+			Locale:     "en-gb",
 			Attributes: map[string]any{"floor": 3.0, "tags": []any{"x"}},
 		})
 		want := user.User{ID: ada.ID, Profile: user.Profile{
-			Email: "Ada@Example.com", Username: "Countess", GivenName: "Ada", FamilyName: "Lov\u00e9lace", Locale: "en-GB",
+			Email: "Ada@Example.com", Username: "Countess", GivenName: "Ada", FamilyName: "Lov\u00e9lace",
+			Locale:     "en-GB",
 			Attributes: map[string]any{"floor": 3.0, "tags": []any{"x"}},
 		}, Status: user.Active, CreatedAt: d.Clock.Now(), UpdatedAt: d.Clock.Now()}
 		got, err := get(t, d, acme, ada.ID)
@@ -85,7 +88,8 @@ func TestCreateAndFind(t *testing.T) {
 				t.Errorf("%q: %v %v", login, u.ID, err)
 			}
 		}
-		for _, login := range []string{"", "ada", "nobody@example.com", "countess@example.com", "\x00", strings.Repeat("x", 1<<20), "%", "' OR 1=1 --"} {
+		for _, login := range []string{"", "ada", "nobody@example.com", "countess@example.com", "\x00",
+			strings.Repeat("x", 1<<20), "%", "' OR 1=1 --"} {
 			if _, err := byLogin(t, d, acme, login); !errors.Is(err, user.ErrNotFound) {
 				t.Errorf("%.40q: %v", login, err)
 			}
@@ -116,7 +120,10 @@ func TestLoginsAreUnique(t *testing.T) {
 			{user.Profile{Username: "ＡＤＡ"}, user.ErrUsernameTaken},
 			{user.Profile{Email: "new@example.com", Username: "Ada"}, user.ErrUsernameTaken},
 		} {
-			err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error { _, err := user.Create(ctx, tx, tc.in); return err })
+			err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
+				_, err := user.Create(ctx, tx, tc.in)
+				return err
+			})
 			if !errors.Is(err, tc.want) {
 				t.Errorf("%+v: %v, want %v", tc.in, err, tc.want)
 			}
@@ -157,7 +164,8 @@ func TestInvalidUsersSayEverything(t *testing.T) {
 		c := d.Tenant(t, "acme")
 		err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
 			_, err := user.Create(ctx, tx, user.Profile{
-				Email: "nonsense", Username: "a b", GivenName: "line\nbreak", FamilyName: strings.Repeat("x", 200), Locale: "not a tag",
+				Email: "nonsense", Username: "a b", GivenName: "line\nbreak", FamilyName: strings.Repeat("x", 200),
+				Locale:     "not a tag",
 				Attributes: map[string]any{"big": strings.Repeat("x", 9000)},
 			})
 			return err
@@ -166,15 +174,20 @@ func TestInvalidUsersSayEverything(t *testing.T) {
 		for _, f := range fault.As(err).Fields {
 			names = append(names, f.Name)
 		}
-		if diff := cmp.Diff([]string{"email", "username", "given_name", "family_name", "locale", "attributes"}, names); fault.Of(err) != fault.Invalid || diff != "" {
+		if diff := cmp.Diff([]string{"email", "username", "given_name", "family_name", "locale", "attributes"},
+			names); fault.Of(err) != fault.Invalid || diff != "" {
 			t.Errorf("%v: %s", err, diff)
 		}
 		for _, in := range []user.Profile{
 			{}, {Email: " "},
-			{Email: "a@b.c", GivenName: "nul\x00"}, {Email: "a@b.c", GivenName: "\xff\xfe"}, {Email: "a@b.c", Attributes: map[string]any{"x": "\x00"}},
+			{Email: "a@b.c", GivenName: "nul\x00"}, {Email: "a@b.c", GivenName: "\xff\xfe"},
+			{Email: "a@b.c", Attributes: map[string]any{"x": "\x00"}},
 			{Email: "a@b.c", Attributes: map[string]any{"x": func() {}}},
 		} {
-			err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error { _, err := user.Create(ctx, tx, in); return err })
+			err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
+				_, err := user.Create(ctx, tx, in)
+				return err
+			})
 			if fault.Of(err) != fault.Invalid {
 				t.Errorf("%+v: %v", in, err)
 			}
@@ -255,7 +268,8 @@ func TestListAndSearch(t *testing.T) {
 			}
 			p.After = after
 		}
-		if diff := cmp.Diff([]string{"page-0", "page-1", "page-2", "page-3", "page-4", "page-5", "page-6"}, seen); diff != "" {
+		if diff := cmp.Diff([]string{"page-0", "page-1", "page-2", "page-3", "page-4", "page-5", "page-6"},
+			seen); diff != "" {
 			t.Errorf("page by page: %s", diff)
 		}
 	})
@@ -281,7 +295,8 @@ func TestUpdate(t *testing.T) {
 			return u
 		}
 		d.Clock.Advance(time.Minute)
-		if u := edit(func(p *user.Profile) { p.FamilyName = "Lovelace" }); u.FamilyName != "Lovelace" || u.GivenName != "Ada" || !u.EmailVerified || !u.UpdatedAt.Equal(d.Clock.Now()) {
+		if u := edit(func(p *user.Profile) { p.FamilyName = "Lovelace" }); u.FamilyName != "Lovelace" ||
+			u.GivenName != "Ada" || !u.EmailVerified || !u.UpdatedAt.Equal(d.Clock.Now()) {
 			t.Errorf("%+v", u)
 		}
 		if u := edit(func(p *user.Profile) { p.Email = "ADA@example.com" }); !u.EmailVerified {
@@ -301,7 +316,10 @@ func TestUpdate(t *testing.T) {
 		}
 		// The proof of an address counts for that address only.
 		verify := func(key string) user.User {
-			if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error { return user.VerifyEmail(ctx, tx, ada.ID, key) }); err != nil {
+			if err := update(t, d, c,
+				func(ctx context.Context, tx *db.Tx) error {
+					return user.VerifyEmail(ctx, tx, ada.ID, key)
+				}); err != nil {
 				t.Fatal(err)
 			}
 			u, _ := get(t, d, c, ada.ID)
@@ -327,13 +345,18 @@ func TestUpdate(t *testing.T) {
 			func(p *user.Profile) { p.Username = "c" }, func(p *user.Profile) { p.Locale = "de" },
 		} {
 			all.Go(func() {
-				if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error { _, err := user.Update(ctx, tx, ada.ID, change); return err }); err != nil {
+				if err := update(t, d, c,
+					func(ctx context.Context, tx *db.Tx) error {
+						_, err := user.Update(ctx, tx, ada.ID, change)
+						return err
+					}); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		all.Wait()
-		if u, _ := get(t, d, c, ada.ID); u.GivenName != "A" || u.FamilyName != "B" || u.Username != "c" || u.Locale != "de" {
+		if u, _ := get(t, d, c, ada.ID); u.GivenName != "A" || u.FamilyName != "B" || u.Username != "c" ||
+			u.Locale != "de" {
 			t.Errorf("a change was lost: %+v", u)
 		}
 	})
@@ -354,7 +377,8 @@ func TestStatus(t *testing.T) {
 			to user.Status
 			ok bool
 		}{
-			{user.Locked, false}, {user.Active, true}, {user.Active, true}, {user.Invited, false}, {user.Locked, true}, {user.Active, true},
+			{user.Locked, false}, {user.Active, true}, {user.Active, true}, {user.Invited, false}, {user.Locked, true},
+			{user.Active, true},
 			{user.Deactivated, true}, {user.Locked, false}, {"root", false}, {user.Active, true},
 		} {
 			if err := move(step.to); (err == nil) != step.ok || err != nil && !errors.Is(err, user.ErrStatus) {
@@ -375,7 +399,8 @@ func TestStatus(t *testing.T) {
 			}
 			return err
 		})
-		if diff := cmp.Diff([]string{"user.create", "user.activate", "user.lock", "user.unlock", "user.deactivate", "user.activate"}, actions); diff != "" {
+		if diff := cmp.Diff([]string{"user.create", "user.activate", "user.lock", "user.unlock", "user.deactivate",
+			"user.activate"}, actions); diff != "" {
 			t.Errorf("audit: %s", diff)
 		}
 	})
@@ -386,7 +411,9 @@ func TestDelete(t *testing.T) {
 		c := d.Tenant(t, "acme")
 		u := create(t, d, c, user.Profile{Email: "ada@example.com", GivenName: "Ada"})
 		del := func(c caller.Caller, i id.ID) error {
-			return update(t, d, c, func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, role.KeepOwner, i) })
+			return update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
+				return user.Delete(ctx, tx, role.KeepOwner, i)
+			})
 		}
 		if err := del(d.Tenant(t, "globex"), u.ID); !errors.Is(err, user.ErrNotFound) {
 			t.Errorf("from another tenant: %v", err)

@@ -15,14 +15,14 @@ type Status string
 
 // The statuses. Only an active user can sign in, hold a session or use a grant.
 const (
-	Invited     Status = "invited"     // has been made and has not chosen a credential yet
-	Active      Status = "active"      // counts
-	Locked      Status = "locked"      // put on hold by an administrator; everything is kept
+	Invited     Status = "invited" // exists and has not chosen a credential yet
+	Active      Status = "active"
+	Locked      Status = "locked"      // suspended by an administrator; everything is kept
 	Deactivated Status = "deactivated" // has left; everything is kept until deletion
 )
 
-// Statuses lists every status.
-var Statuses = []Status{Invited, Active, Locked, Deactivated}
+// statuses lists every status.
+var statuses = []Status{Invited, Active, Locked, Deactivated}
 
 // User is one person of a tenant.
 type User struct {
@@ -39,7 +39,7 @@ func (u User) Target() audit.Target {
 	return audit.Target{Kind: "user", ID: u.ID.String(), Name: u.Login()}
 }
 
-// Filter narrows a list of users; zero fields do not.
+// Filter narrows a list of users. A zero field does not.
 type Filter struct {
 	Status Status
 	Email  string // exactly, in any case
@@ -48,17 +48,19 @@ type Filter struct {
 
 // Faults of this package.
 var (
-	ErrNotFound      = fault.New(fault.NotFound, "user.not_found", "There is no user with this id.")
-	ErrEmailTaken    = fault.New(fault.Conflict, "user.email_taken", "Another user of this tenant has this email address.")
-	ErrUsernameTaken = fault.New(fault.Conflict, "user.username_taken", "Another user of this tenant has this username.")
-	ErrStatus        = fault.New(fault.Conflict, "user.status", "The user's status does not allow this change.")
+	ErrNotFound   = fault.New(fault.NotFound, "user.not_found", "There is no user with this id.")
+	ErrEmailTaken = fault.New(fault.Conflict, "user.email_taken",
+		"Another user of this tenant has this email address.")
+	ErrUsernameTaken = fault.New(fault.Conflict, "user.username_taken",
+		"Another user of this tenant has this username.")
+	ErrStatus = fault.New(fault.Conflict, "user.status", "The user's status does not allow this change.")
 )
 
-// KeepOwner runs a change after which a user may no longer be an owner, and fails if the tenant
-// would have none; role.KeepOwner is it.
+// KeepOwner runs a change after which a user may no longer be an owner. It fails if the tenant
+// would have no owner. role.KeepOwner is the implementation.
 type KeepOwner func(ctx context.Context, tx *db.Tx, change func() error) error
 
-// moves says which status may follow which, and what the change is called.
+// moves maps a status to those that may follow, with the name of each change.
 var moves = map[Status]map[Status]string{
 	Invited:     {Active: "user.activate", Deactivated: "user.deactivate"},
 	Active:      {Locked: "user.lock", Deactivated: "user.deactivate"},

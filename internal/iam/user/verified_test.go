@@ -40,9 +40,13 @@ func TestOnlyAnAddressIsVerified(t *testing.T) {
 				}
 			}
 			if stored, err := get(t, d, c, u.ID); err != nil || u.EmailVerified || stored.EmailVerified {
-				t.Errorf("%s: verified: answered %v, stored %v, error %v", name, u.EmailVerified, stored.EmailVerified, err)
+				t.Errorf("%s: verified: answered %v, stored %v, error %v", name, u.EmailVerified, stored.EmailVerified,
+					err)
 			}
-			if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, role.KeepOwner, u.ID) }); err != nil {
+			if err := update(t, d, c,
+				func(ctx context.Context, tx *db.Tx) error {
+					return user.Delete(ctx, tx, role.KeepOwner, u.ID)
+				}); err != nil {
 				t.Fatal(err)
 			}
 		}
