@@ -28,7 +28,7 @@ type View struct {
 func ViewOf(s Session) View {
 	return View{
 		ID: s.ID, UserID: s.User, CreatedAt: s.CreatedAt, AuthTime: s.AuthTime, LastSeenAt: s.LastSeen,
-		ExpiresAt: s.Ends(),
+		ExpiresAt: s.ends(),
 		AMR:       s.AMR, ACR: s.ACR, Address: s.Address, Agent: s.Agent,
 	}
 }

@@ -41,8 +41,8 @@ type Session struct {
 // Stale reports whether a visit at now should be recorded with Touch.
 func (s Session) Stale(now time.Time) bool { return now.Sub(s.LastSeen) >= touchEvery }
 
-// Ends returns when the session ends without another visit.
-func (s Session) Ends() time.Time {
+// ends returns when the session ends without another visit.
+func (s Session) ends() time.Time {
 	if idle := s.LastSeen.Add(s.Idle); idle.Before(s.ExpiresAt) {
 		return idle
 	}

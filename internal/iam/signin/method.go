@@ -8,20 +8,20 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 )
 
-// Factor is a set of kinds of evidence (NIST SP 800-63B §4).
-type Factor uint8
+// factor is a set of kinds of evidence (NIST SP 800-63B §4).
+type factor uint8
 
 // The kinds of evidence.
 const (
-	Knows Factor = 1 << iota // the person knows a secret
-	Holds                    // the person holds a device or a list
+	knows factor = 1 << iota // the person knows a secret
+	holds                    // the person holds a device or a list
 )
 
 // Method is one way to prove who one is. A new way to sign in is one more row of the table.
 type Method struct {
 	Name   string // in stored proofs and in the audit log; never reused for another method
 	AMR    string // its authentication method reference (RFC 8176 §2)
-	Factor Factor // what it is evidence of; two kinds at once for a passkey with user verification
+	Factor factor // what it is evidence of; two kinds at once for a passkey with user verification
 	First  bool   // it may begin a sign-in
 	Second Step   // the step that asks for it after a first factor; "" if nothing does
 	// Version tells when the user's credential was last replaced: a proof holds only for the
@@ -32,16 +32,16 @@ type Method struct {
 // The methods.
 var (
 	Password = &Method{
-		Name: "password", AMR: "pwd", Factor: Knows, First: true,
+		Name: "password", AMR: "pwd", Factor: knows, First: true,
 		Version: func(c credential.Summary) time.Time { return c.PasswordChangedAt },
 	}
 	TOTP = &Method{
-		Name: "totp", AMR: "otp", Factor: Holds, Second: AskTOTP,
+		Name: "totp", AMR: "otp", Factor: holds, Second: AskTOTP,
 		Version: func(c credential.Summary) time.Time { return c.TOTPSince },
 	}
 	// Recovery codes replace the app that they were issued with, so they share its version.
 	Recovery = &Method{
-		Name: "recovery", AMR: "otp", Factor: Holds, Second: AskTOTP,
+		Name: "recovery", AMR: "otp", Factor: holds, Second: AskTOTP,
 		Version: func(c credential.Summary) time.Time { return c.TOTPSince },
 	}
 )
@@ -64,15 +64,15 @@ var Classes = []string{OneFactor, TwoFactors}
 // ClassOf returns the class of a sign-in with the method references amr.
 func ClassOf(amr []string) string { return classOf(factorsOf(withReferences(amr))) }
 
-func classOf(f Factor) string {
+func classOf(f factor) string {
 	if bits.OnesCount8(uint8(f)) > 1 {
 		return TwoFactors
 	}
 	return OneFactor
 }
 
-func factorsOf(used []*Method) Factor {
-	var f Factor
+func factorsOf(used []*Method) factor {
+	var f factor
 	for _, m := range used {
 		f |= m.Factor
 	}
