@@ -29,7 +29,6 @@ const (
 // notSwept lists the packages and pages whose words still await a sweep. The list only shrinks:
 // sweep a package, run its subtest, remove its line.
 var notSwept = []string{
-	"app",
 	"docs/roles.md",
 	"doors/admin",
 	"iam/access",
@@ -43,7 +42,6 @@ var notSwept = []string{
 	"kit/fault",
 	"kit/filter",
 	"kit/web",
-	"migrations",
 	"parity",
 	"policies",
 }
