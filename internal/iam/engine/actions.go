@@ -10,19 +10,18 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 )
 
-// Actions are those that the policies in force speak of for a kind of resource, whoever the
-// principal is, in every scope and version: a superset of what can matter, to be asked about.
+// Actions lists the actions that the policies in force name for a kind of resource. It covers all
+// principals, scopes and versions, so it is a superset of the actions that can matter.
 //
-// A principal who may do neither one of Names nor one of Others may do nothing at all: see forms.
+// A principal who may do none of Names and none of Others may do nothing at all: see forms.
 type Actions struct {
 	Revision int64    // as in Checked
 	Names    []string // sorted, none twice
 	Others   []Form   // sorted by pattern
-	// Unclear is a pattern of which that cannot be said, because it has more in it than a * that is
-	// a part between colons or ends one; or "".
+	// Unclear is a pattern for which that does not hold, or "". In it a * stands elsewhere than at
+	// the end of a part between colons.
 	Unclear string
-	// Apart reports whether each action must be asked about alone, because the schema is not
-	// applied to some.
+	// Apart reports whether each action needs a check of its own, because some ignore the schema.
 	Apart bool
 }
 
@@ -32,14 +31,14 @@ type Form struct {
 	Example string // one of them
 }
 
-// kindActions are the actions of one kind of resource, or of a pattern of kinds, as rules write them.
+// kindActions are the actions of a kind of resource, or of a pattern of kinds, as rules write them.
 type kindActions struct {
 	of    []string // names and patterns, sorted, none twice
 	apart bool
 }
 
-// actionsOf collects the actions of a rule table by kind. What only denies or narrows is among
-// them: it is no action that somebody may do, but it tells actions of one pattern from another's.
+// actionsOf collects the actions of a rule table by kind. It includes those that rules only deny or
+// narrow: they tell the actions of one pattern from those of another.
 func actionsOf(rt *runtimev1.RuleTable) map[string]*kindActions {
 	out := map[string]*kindActions{}
 	of := func(kind string) *kindActions {
@@ -64,7 +63,8 @@ func actionsOf(rt *runtimev1.RuleTable) map[string]*kindActions {
 	}
 	for module, schemas := range rt.GetSchemas() {
 		kind := rt.GetMeta()[module].GetResource()
-		for _, ignored := range [][]string{schemas.GetPrincipalSchema().GetIgnoreWhen().GetActions(), schemas.GetResourceSchema().GetIgnoreWhen().GetActions()} {
+		for _, ignored := range [][]string{schemas.GetPrincipalSchema().GetIgnoreWhen().GetActions(),
+			schemas.GetResourceSchema().GetIgnoreWhen().GetActions()} {
 			if len(ignored) > 0 {
 				k := of(kind)
 				k.of, k.apart = append(k.of, ignored...), true
@@ -78,13 +78,14 @@ func actionsOf(rt *runtimev1.RuleTable) map[string]*kindActions {
 	return out
 }
 
-// Actions returns what the evaluator's policies say of the actions of a kind of resource.
+// Actions returns the actions that the evaluator's policies name for a kind of resource.
 func (e *Evaluator) Actions(kind string) Actions {
 	name := sanitizedResource(kind)
 	var all []string
 	var a Actions
 	for of, k := range e.actions {
-		if of == kind || sanitizedResource(of) == name || strings.Contains(of, "*") && (matchesGlob(of, kind) || matchesGlob(of, name)) {
+		if of == kind || sanitizedResource(of) == name || strings.Contains(of, "*") && (matchesGlob(of, kind) ||
+			matchesGlob(of, name)) {
 			all, a.Apart = append(all, k.of...), a.Apart || k.apart
 		}
 	}
@@ -109,7 +110,7 @@ func (e *Evaluator) Actions(kind string) Actions {
 		if pattern := f.String(); strings.HasSuffix(pattern, "*") || strings.Contains(pattern, "*:") {
 			a.Others = append(a.Others, Form{pattern, strings.ReplaceAll(pattern, "*", other)})
 		} else {
-			a.Names = append(a.Names, pattern) // where two patterns cross: view:* and *:public
+			a.Names = append(a.Names, pattern) // an intersection such as view:public, of view:* and *:public
 		}
 	}
 	slices.Sort(a.Names)
@@ -118,11 +119,11 @@ func (e *Evaluator) Actions(kind string) Actions {
 	return a
 }
 
-// form is a pattern of actions: the parts between colons, each a text or one that ends with *. None at
-// all is the pattern * alone, which matches every action, as Cerbos has it.
+// form is a pattern of actions: its parts between colons, each a text, or a text that ends with *.
+// An empty form is the pattern * alone, which matches every action in Cerbos.
 type form []string
 
-// maxForms bounds the patterns of one kind, and what they have in common.
+// maxForms bounds the patterns of one kind together with their intersections.
 const maxForms = 64
 
 func parseForm(pattern string) (form, bool) {
@@ -145,13 +146,14 @@ func (f form) String() string {
 	return strings.Join(f, ":")
 }
 
-// forms returns the patterns and all that any of them have in common; false when they are too many.
+// forms returns the patterns and all their intersections; false if there are too many.
 //
-// Rules cannot tell two actions apart that match the same patterns and are not named: Cerbos shows
-// the action to no condition. Let x be an action that is not named, and f what all the patterns
-// that x matches have in common. The example of f has a letter that is in no pattern where f has a *, so whatever
-// pattern the example matches has a * there too, with no more before it than f has: it matches all that f
-// does, x among them. So x and the example match the same patterns, and what is said of one is said of the other.
+// Rules cannot tell apart two unnamed actions that match the same patterns: Cerbos does not show
+// the action to conditions. Let x be an unnamed action, and f the intersection of all patterns that
+// x matches. Where f has a *, its example has a letter that stands in no pattern. So a pattern that
+// matches the example has a * there too, after no more text than f. That pattern matches all that f
+// matches, x included. Therefore x and the example match the same patterns, and the same answer
+// holds for both.
 func forms(patterns []form) ([]form, bool) {
 	seen := map[string]bool{}
 	var out []form
@@ -174,7 +176,7 @@ func forms(patterns []form) ([]form, bool) {
 	return out, len(out) <= maxForms
 }
 
-// common returns the form of the actions that match both.
+// common returns the intersection of two forms.
 func common(a, b form) (form, bool) {
 	switch {
 	case len(a) == 0:
@@ -207,7 +209,7 @@ func commonPart(a, b string) (string, bool) {
 	return a, a == b
 }
 
-// unused is a letter that is in none of the texts.
+// unused returns a letter that stands in none of the texts.
 func unused(in []string) rune {
 	for r := '~'; ; r++ {
 		if !slices.ContainsFunc(in, func(s string) bool { return strings.ContainsRune(s, r) }) {
@@ -216,8 +218,8 @@ func unused(in []string) rune {
 	}
 }
 
-// Actions returns the actions that the tenant's policies in force, or the base policies where those answer, speak
-// of for a kind of resource.
+// Actions returns the actions that policies name for a kind of resource: the base policies for
+// reserved kinds and for tenants without policies, otherwise the tenant's.
 func (e *Engine) Actions(ctx context.Context, c caller.Caller, kind string) (Actions, error) {
 	var t inForce
 	if !Reserved(kind) {
@@ -226,7 +228,7 @@ func (e *Engine) Actions(ctx context.Context, c caller.Caller, kind string) (Act
 			return Actions{}, err
 		}
 	}
-	by := t.own
+	by := t.evaluator
 	if by == nil {
 		var err error
 		if by, err = e.base(); err != nil {

@@ -80,7 +80,8 @@ func TestTheActionsOfAKind(t *testing.T) {
 }
 
 func TestPatternsThatAreNotUnderstood(t *testing.T) {
-	for action, clear := range map[string]bool{"*": true, "view": true, "view:*": true, "view*": true, "a:*:b*": true, "*view": false, "a*b": false, "**": false, "v?ew:*": false, "{a,b}*": false} {
+	for action, clear := range map[string]bool{"*": true, "view": true, "view:*": true, "view*": true,
+		"a:*:b*": true, "*view": false, "a*b": false, "**": false, "v?ew:*": false, "{a,b}*": false} {
 		a := (&Evaluator{actions: map[string]*kindActions{"doc": {of: []string{action, "view"}}}}).Actions("doc")
 		if (a.Unclear == "") != clear {
 			t.Errorf("%s: unclear is %q", action, a.Unclear)
@@ -95,8 +96,9 @@ func TestPatternsThatAreNotUnderstood(t *testing.T) {
 	}
 }
 
-// Whatever the patterns: an action that nobody names is allowed only if the example of a form is,
-// of which the action is one. The rules are put to the engine, with conditions, denials and parental consent.
+// Whatever the patterns: an unnamed action is allowed only if the example of a form is,
+// of which the action is one. The rules are put to the engine, with conditions, denials and
+// parental consent.
 func TestExamplesStandForAllOthers(t *testing.T) {
 	const worlds = 40
 	r := rand.New(rand.NewPCG(7, 7))
@@ -130,15 +132,19 @@ func TestExamplesStandForAllOthers(t *testing.T) {
 				if r.IntN(4) == 0 {
 					effect = "EFFECT_DENY"
 				}
-				rules = append(rules, fmt.Sprintf("    - {actions: %s, effect: %s, roles: [user], condition: {match: {expr: R.attr.n > %d}}}\n", two(), effect, r.IntN(3)))
+				rules = append(rules, fmt.Sprintf("    - {actions: %s, effect: %s, roles: [user], condition: "+
+					"{match: {expr: R.attr.n > %d}}}\n", two(), effect, r.IntN(3)))
 			}
 			head := ""
 			if scope != "" {
 				head = "  scope: acme\n  scopePermissions: SCOPE_PERMISSIONS_REQUIRE_PARENTAL_CONSENT_FOR_ALLOWS\n"
 			}
-			files["doc"+scope+".yaml"] = []byte("apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: doc\n  version: default\n" + head + "  rules:\n" + strings.Join(rules, ""))
+			files["doc"+scope+".yaml"] = []byte("apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: doc\n " +
+				" version: default\n" + head + "  rules:\n" + strings.Join(rules, ""))
 		}
-		files["clerk.yaml"] = fmt.Appendf(nil, "apiVersion: api.cerbos.dev/v1\nrolePolicy:\n  role: clerk\n  scope: acme.hr\n  version: default\n  parentRoles: [user]\n  rules: [{resource: doc, allowActions: %s}]\n", two())
+		files["clerk.yaml"] = fmt.Appendf(nil, "apiVersion: api.cerbos.dev/v1\nrolePolicy:\n  role: clerk\n  "+
+			"scope: acme.hr\n  version: default\n  parentRoles: [user]\n  rules: [{resource: doc, allowActions: "+
+			"%s}]\n", two())
 		e, err := Load(tableOf(t, files), DefaultSettings())
 		if err != nil {
 			t.Fatal(err)
@@ -147,10 +153,10 @@ func TestExamplesStandForAllOthers(t *testing.T) {
 		if known.Unclear != "" {
 			t.Fatalf("unclear: %s", known.Unclear)
 		}
-		for _, asker := range []struct{ role, scope string }{{"user", ""}, {"user", "acme"}, {"clerk", "acme.hr"}} {
+		for _, requester := range []struct{ role, scope string }{{"user", ""}, {"user", "acme"}, {"clerk", "acme.hr"}} {
 			may := func(action string) bool {
 				in := asking("doc", map[string]any{"n": 2}, action)
-				in.Principal.Roles, in.Resource.Scope = []string{asker.role}, asker.scope
+				in.Principal.Roles, in.Resource.Scope = []string{requester.role}, requester.scope
 				out, err := e.Check(context.Background(), []*enginev1.CheckInput{in})
 				if err != nil {
 					t.Fatal(err)
@@ -175,19 +181,23 @@ func TestExamplesStandForAllOthers(t *testing.T) {
 				}
 				unnamed++
 				if !slices.ContainsFunc(allowed, func(f Form) bool { return matchesGlob(f.Pattern, action) }) {
-					t.Errorf("%s may %q, which is of no form that they may: %v\n%s", asker.role, action, allowed, files)
+					t.Errorf("%s may %q, which is of no form that they may: %v\n%s", requester.role, action, allowed,
+						files)
 				}
 			}
 		}
 	}
 	if unnamed < 100 || open < 15 || open > 3*worlds-15 {
-		t.Errorf("%d unnamed actions allowed, %d askers of %d with open forms: the cases say nothing", unnamed, open, 3*worlds)
+		t.Errorf("%d unnamed actions allowed, %d requesters of %d with open forms: the cases say nothing", unnamed,
+			open,
+			3*worlds)
 	}
 }
 
 // A question that the planner panics at has a fault and no more, and the next is answered.
 func TestAPlannerThatPanics(t *testing.T) {
-	e, err := Load(tableOf(t, Files{"doc.yaml": allowing("doc", "R.attr.public || (P.attr.active ? R.attr.flag : true)")}), DefaultSettings())
+	e, err := Load(tableOf(t, Files{"doc.yaml": allowing("doc", "R.attr.public || (P.attr.active ? R.attr.flag : "+
+		"true)")}), DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +208,8 @@ func TestAPlannerThatPanics(t *testing.T) {
 		}
 		_, err = e.Plan(t.Context(), &enginev1.PlanResourcesInput{
 			Actions: []string{"view"}, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"},
-			Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"}, Attr: map[string]*structpb.Value{"active": v}},
+			Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"},
+				Attr: map[string]*structpb.Value{"active": v}},
 		})
 		return err
 	}

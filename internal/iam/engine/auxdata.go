@@ -38,7 +38,7 @@ const (
 var ErrAuxData = fault.New(fault.Invalid, "policy.invalid_aux_data", "invalid auxData")
 
 // AuxData verifies the JWTs of a request with the tenant's key sets, as Cerbos does, and returns
-// their claims. ErrAuxData wraps why one is refused: no such key set, a bad signature, expired.
+// their claims. ErrAuxData wraps the reason: an unknown key set, a bad signature, an expired token.
 func (e *Engine) AuxData(ctx context.Context, c caller.Caller, in *requestv1.AuxData) (*enginev1.AuxData, error) {
 	if in.GetJwt() == nil && len(in.GetJwts()) == 0 {
 		return nil, nil
@@ -65,10 +65,10 @@ func (e *Engine) AuxData(ctx context.Context, c caller.Caller, in *requestv1.Aux
 	return out, nil
 }
 
-// keySets are a tenant's, by id.
+// keySets are a tenant's key sets, by id.
 type keySets map[string]*keySet
 
-// keySet is one of them; keys that are not here are fetched when they are first needed.
+// keySet is one key set. Keys with a URL are fetched when they are first needed.
 type keySet struct {
 	of      KeySet
 	clock   clock.Clock
@@ -117,7 +117,8 @@ func (ks keySets) claims(ctx context.Context, in *requestv1.AuxData_JWT) (map[st
 	if k.of.OptionalKid {
 		options = append(options, jws.WithRequireKid(false))
 	}
-	token, err := jwt.ParseString(in.GetToken(), jwt.WithKeySet(set, options...), jwt.WithValidate(true), jwt.WithClock(jwt.ClockFunc(k.clock.Now)))
+	token, err := jwt.ParseString(in.GetToken(), jwt.WithKeySet(set, options...), jwt.WithValidate(true),
+		jwt.WithClock(jwt.ClockFunc(k.clock.Now)))
 	if err != nil {
 		return nil, ErrAuxData.Because(err)
 	}
@@ -127,14 +128,14 @@ func (ks keySets) claims(ctx context.Context, in *requestv1.AuxData_JWT) (map[st
 		if token.Get(name, &v) != nil {
 			continue
 		}
-		if value, err := claim(v); err == nil { // what is no JSON is left out, as Cerbos does
+		if value, err := claim(v); err == nil { // Cerbos too leaves out claims that are not JSON
 			out[name] = value
 		}
 	}
 	return out, nil
 }
 
-// claim returns a claim as conditions see it: a time is its RFC 3339 text.
+// claim returns a claim as conditions see it: a time as RFC 3339 text.
 func claim(v any) (*structpb.Value, error) {
 	switch v := v.(type) {
 	case time.Time:
@@ -196,8 +197,8 @@ func (k *keySet) load(ctx context.Context) (jwk.Set, error) {
 	return set, nil
 }
 
-// fetcher asks public addresses only: a tenant names the URL, and must not reach what stands
-// behind the firewall with us. Redirects are not followed.
+// fetcher connects to public addresses only. A tenant names the URL, and must not reach hosts
+// behind our firewall. It follows no redirects.
 var fetcher = &http.Client{
 	Timeout:       keySetTime,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("key sets are not redirected") },
@@ -213,7 +214,7 @@ var fetcher = &http.Client{
 	},
 }
 
-// shared are the addresses of carriers' networks (RFC 6598), which netip does not know.
+// shared is the address range of carriers' networks (RFC 6598), which netip does not know.
 var shared = netip.MustParsePrefix("100.64.0.0/10")
 
 func public(a netip.Addr) bool { return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a) }

@@ -20,8 +20,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// signer makes keys, and JWTs that they signed.
-func signer(t *testing.T, kid string) (set string, sign func(expires time.Time) string) {
+// signer returns a JWK set, and a function that returns JWTs signed with its key.
+func signer(t *testing.T, kid string) (string, func(expires time.Time) string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -43,7 +43,8 @@ func signer(t *testing.T, kid string) (set string, sign func(expires time.Time) 
 		t.Fatal(err)
 	}
 	return fmt.Sprintf(`{"keys":[%s]}`, b), func(expires time.Time) string {
-		token, err := jwt.NewBuilder().Subject("ada").Audience([]string{"a", "b"}).Expiration(expires).Claim("level", 7).Claim("teams", []string{"x"}).Build()
+		token, err := jwt.NewBuilder().Subject("ada").Audience([]string{"a", "b"}).Expiration(expires).Claim("level",
+			7).Claim("teams", []string{"x"}).Build()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,18 +74,20 @@ func TestAuxDataIsVerified(t *testing.T) {
 		in     *requestv1.AuxData
 		good   bool
 	}{
-		"the only set":      {tenant, jwtOf(sign(later), ""), true},
-		"named":             {tenant, jwtOf(sign(later), "main"), true},
-		"one of two":        {two, jwtOf(sign(later), "main"), true},
-		"which of two":      {two, jwtOf(sign(later), ""), false},
-		"no such set":       {tenant, jwtOf(sign(later), "other"), false},
-		"another's key":     {tenant, jwtOf(other(later), ""), false},
-		"expired":           {tenant, jwtOf(sign(time.Unix(1, 0)), ""), false},
-		"no set at all":     {none, jwtOf(sign(later), ""), false},
-		"no JWT":            {tenant, jwtOf("abc", ""), false},
-		"alg none":          {tenant, jwtOf("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.", ""), false},
-		"not public":        {two, jwtOf(sign(later), "far"), false},
-		"one of several is": {tenant, &requestv1.AuxData{Jwts: map[string]*requestv1.AuxData_JWT{"a": {Token: sign(later)}, "b": {Token: other(later)}}}, false},
+		"the only set":  {tenant, jwtOf(sign(later), ""), true},
+		"named":         {tenant, jwtOf(sign(later), "main"), true},
+		"one of two":    {two, jwtOf(sign(later), "main"), true},
+		"which of two":  {two, jwtOf(sign(later), ""), false},
+		"no such set":   {tenant, jwtOf(sign(later), "other"), false},
+		"another's key": {tenant, jwtOf(other(later), ""), false},
+		"expired":       {tenant, jwtOf(sign(time.Unix(1, 0)), ""), false},
+		"no set at all": {none, jwtOf(sign(later), ""), false},
+		"no JWT":        {tenant, jwtOf("abc", ""), false},
+		"alg none":      {tenant, jwtOf("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.", ""), false},
+		"not public":    {two, jwtOf(sign(later), "far"), false},
+		"one of several is": {tenant,
+			&requestv1.AuxData{Jwts: map[string]*requestv1.AuxData_JWT{"a": {Token: sign(later)},
+				"b": {Token: other(later)}}}, false},
 	} {
 		got, err := e.AuxData(t.Context(), as(c.tenant), c.in)
 		if c.good != (err == nil) || err != nil && !errors.Is(err, ErrAuxData) {
@@ -97,12 +100,14 @@ func TestAuxDataIsVerified(t *testing.T) {
 		for name, v := range got.GetJwt() {
 			claims[name] = v.AsInterface()
 		}
-		want := map[string]any{"sub": "ada", "aud": []any{"a", "b"}, "exp": "2090-01-02T03:04:05Z", "level": 7.0, "teams": []any{"x"}}
+		want := map[string]any{"sub": "ada", "aud": []any{"a", "b"}, "exp": "2090-01-02T03:04:05Z", "level": 7.0,
+			"teams": []any{"x"}}
 		if d := cmp.Diff(want, claims); d != "" {
 			t.Errorf("%s: %s", name, d)
 		}
 	}
-	got, err := e.AuxData(t.Context(), as(tenant), &requestv1.AuxData{Jwts: map[string]*requestv1.AuxData_JWT{"a": {Token: sign(later)}}})
+	got, err := e.AuxData(t.Context(), as(tenant),
+		&requestv1.AuxData{Jwts: map[string]*requestv1.AuxData_JWT{"a": {Token: sign(later)}}})
 	if err != nil || got.GetJwts()["a"].GetClaims()["sub"].GetStringValue() != "ada" {
 		t.Error(got, err)
 	}
@@ -112,7 +117,8 @@ func TestAuxDataIsVerified(t *testing.T) {
 }
 
 func TestKeySetsAreFetchedFromPublicAddressesOnly(t *testing.T) {
-	for _, a := range []string{"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.1.1", "0.0.0.0", "224.0.0.1", "::1", "fe80::1", "fd00::1", "::ffff:10.0.0.1"} {
+	for _, a := range []string{"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.1.1",
+		"0.0.0.0", "224.0.0.1", "::1", "fe80::1", "fd00::1", "::ffff:10.0.0.1"} {
 		if public(netip.MustParseAddr(a).Unmap()) {
 			t.Error(a)
 		}

@@ -18,7 +18,8 @@ type bounds struct {
 	implementations map[string]*functions.Overload // of costly functions, by name and by overload
 }
 
-// newBounds returns the bounds of an environment. It fails if a function in callCosts is missing there.
+// newBounds returns the bounds of an environment. It fails if a function in callCosts is missing
+// there.
 func newBounds(env *cel.Env) (bounds, error) {
 	b := bounds{map[string]*functions.Overload{}}
 	all := env.Functions()
@@ -67,8 +68,8 @@ func (b bounds) call(i interpreter.InterpretableV2) (interpreter.InterpretableV2
 	return bounded, nil
 }
 
-// matchCall returns a bounded match. cel-go would replace a match by a constant pattern with a call of its
-// own. So it gets a node that it does not recognize, and the pattern is compiled here.
+// matchCall returns a bounded match. cel-go would replace a match by a constant pattern with a call
+// of its own. So it gets a node that it does not recognize, and the pattern is compiled here.
 func matchCall(c *boundedCall) (interpreter.InterpretableV2, error) {
 	if pattern, ok := c.args[1].(interpreter.InterpretableConst); ok && pattern.Value().Type() == types.StringType {
 		re, err := regexp.Compile(text(pattern.Value()))
@@ -112,7 +113,8 @@ func (c *boundedCall) Eval(vars interpreter.Activation) ref.Val {
 	return c.Exec(interpreter.AsFrame(vars))
 }
 
-// Exec implements interpreter.InterpretableV2. It treats errors and unknowns as cel-go's own calls do.
+// Exec implements interpreter.InterpretableV2. It treats errors and unknowns as cel-go's own calls
+// do.
 func (c *boundedCall) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 	args := make([]ref.Val, len(c.args))
 	var unknown *types.Unknown
@@ -138,7 +140,8 @@ func (c *boundedCall) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 			panic(interpreter.EvalCancelledError{Message: ErrTooMuch.Error(), Cause: interpreter.CostLimitExceeded})
 		}
 	}
-	if trait := c.impl.OperandTrait; trait == 0 || c.impl.NonStrict && types.IsUnknownOrError(args[0]) || args[0].Type().HasTrait(trait) {
+	if trait := c.impl.OperandTrait; trait == 0 || c.impl.NonStrict && types.IsUnknownOrError(args[0]) ||
+		args[0].Type().HasTrait(trait) {
 		switch {
 		case len(args) == 1 && c.impl.Unary != nil:
 			return types.LabelErrNode(c.ID(), c.impl.Unary(args[0]))

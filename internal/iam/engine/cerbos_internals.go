@@ -1,6 +1,6 @@
 package engine
 
-//lint:file-ignore U1000 Fields that nobody reads keep the places of those that somebody does.
+//lint:file-ignore U1000 Unused fields keep the offsets of the used ones.
 
 import (
 	"context"
@@ -20,15 +20,10 @@ import (
 	"github.com/google/cel-go/interpreter"
 )
 
-// This file makes Cerbos' evaluator of a rule table as ruletable.NewRuleTableFromProto does, but for its
-// last act: that one ends by collecting the garbage of the whole process (debug.FreeOSMemory), which is fine for
-// a server that loads once, and costs 2 seconds for each of thousands of tenants. It also puts programs into the
-// evaluator's cache that are planned from the expressions as they were checked at publish, so that nothing is
-// compiled from source on the path of a decision, and that can be interrupted.
-//
-// It leans on names and on the layout of a type inside the module, whose version is pinned. A name that is gone
-// fails the build; a layout that changed is noticed by known, and then Cerbos' own constructor is used.
-// TestTheLayoutOfCerbosIsKnown fails in both cases. docs/decisions/0010 has the numbers.
+// Everything that reaches into Cerbos or cel-go stands in this file. Their versions are pinned. A
+// name that is gone fails the build. TestCerbosSignatures, TestCerbosLayouts and
+// TestCerbosInternals fail when a signature, a layout or a behaviour changes. docs/decisions/0010
+// has the numbers.
 
 //go:linkname migrateTable github.com/cerbos/cerbos/internal/ruletable.migrate
 func migrateTable(*runtimev1.RuleTable) error
@@ -73,8 +68,8 @@ func matchesGlob(pattern, value string) bool
 func withGlobals(map[string]any) unsafe.Pointer
 
 // Environment returns the CEL environment of conditions, in which programs can be interrupted and
-// costly calls are bounded. The first call installs it in Cerbos, whose compiler, planner and tracer
-// have no parameter for it. Call it before Cerbos compiles or evaluates an expression.
+// costly calls are bounded. The first call installs it in Cerbos, whose compiler, planner and
+// tracer have no parameter for it. Call it before Cerbos compiles or evaluates an expression.
 func Environment() *cel.Env { return environment() }
 
 var environment = sync.OnceValue(func() *cel.Env {
@@ -91,18 +86,28 @@ var environment = sync.OnceValue(func() *cel.Env {
 	return celEnvironment
 })
 
-// checkWithGlobals returns check with other globals than the evaluator's. It infers the type of
-// Cerbos' options, which has no name outside of the module.
-func checkWithGlobals[Option any](check func(context.Context, []*enginev1.CheckInput, ...Option) ([]*enginev1.CheckOutput, *auditv1.AuditTrail, error)) func(context.Context, []*enginev1.CheckInput, map[string]any) ([]*enginev1.CheckOutput, error) {
-	return func(ctx context.Context, in []*enginev1.CheckInput, globals map[string]any) ([]*enginev1.CheckOutput, error) {
+type (
+	inputs  = []*enginev1.CheckInput
+	outputs = []*enginev1.CheckOutput
+
+	// checkFunc is a check with globals of its own.
+	checkFunc func(ctx context.Context, in inputs, globals map[string]any) (outputs, error)
+)
+
+// checkWithGlobals returns check with globals as an argument. It infers the type of Cerbos'
+// options, which cannot be named outside of the module.
+func checkWithGlobals[Option any](
+	check func(context.Context, inputs, ...Option) (outputs, *auditv1.AuditTrail, error),
+) checkFunc {
+	return func(ctx context.Context, in inputs, globals map[string]any) (outputs, error) {
 		option := withGlobals(globals) // a func, which is one pointer
 		out, _, err := check(ctx, in, *(*Option)(unsafe.Pointer(&option)))
 		return out, err
 	}
 }
 
-// frameContext returns the context that a frame is evaluated with, or nil. cel-go keeps it to interrupt
-// the evaluation, and does not show it to functions.
+// frameContext returns the context that a frame is evaluated with, or nil. cel-go keeps it to
+// interrupt the evaluation, and does not show it to functions.
 func frameContext(frame *interpreter.ExecutionFrame) context.Context {
 	at, err := frameContextField()
 	if err != nil {
@@ -131,7 +136,7 @@ var frameContextField = sync.OnceValues(func() (frameFields, error) {
 	return frameFields{shared.Offset, ctx.Offset}, nil
 })
 
-// ruleTable is the layout of internal/ruletable.RuleTable.
+// ruleTable has the layout of internal/ruletable.RuleTable.
 type ruleTable struct {
 	*runtimev1.RuleTable
 	idx                   *ruletable.Index
@@ -143,15 +148,17 @@ type ruleTable struct {
 	planExprCache         unsafe.Pointer
 }
 
-// programCache is the layout of internal/ruletable.ProgramCache.
+// programCache has the layout of internal/ruletable.ProgramCache.
 type programCache struct {
 	m  map[string]cel.Program
 	mu sync.RWMutex
 }
 
-// hideVariables puts a literal in place of every variable's expression, and returns what each stands for. The
-// index compiles variables from source, which takes half a millisecond for each; a literal takes little, and one for
-// every expression keeps apart what the index keeps apart.
+// hideVariables replaces the expression of each variable with a literal, and returns the
+// expressions by literal.
+//
+// The index compiles variables from source, which takes half a millisecond each. A literal takes
+// little. Each expression has its own, so that the index still tells them apart.
 func hideVariables(rt *runtimev1.RuleTable) map[string]string {
 	out := map[string]string{}
 	hide := func(params *runtimev1.RuleTable_RuleRow_Params) {
@@ -170,7 +177,8 @@ func hideVariables(rt *runtimev1.RuleTable) map[string]string {
 	return out
 }
 
-// showVariables puts the expressions back, and the cache's programs in place of the literals.
+// showVariables restores the expressions, and replaces the literals' programs with those of the
+// cache.
 func (c *programCache) showVariables(params *ruletable.RowParams, variables map[string]string) {
 	if params == nil {
 		return
@@ -188,11 +196,10 @@ func (c *programCache) showVariables(params *ruletable.RowParams, variables map[
 	}
 }
 
-// tableEvaluator is internal/ruletable.Evaluator. Only its address is ours.
+// tableEvaluator is internal/ruletable.Evaluator. We use its address only.
 type tableEvaluator struct{ _ [1]byte }
 
-// evaluatorType is that of Cerbos' evaluators, or nil where the layouts are not those of
-// this file.
+// evaluatorType is the type of Cerbos' evaluators; nil if their layouts are not those of this file.
 var evaluatorType = sync.OnceValue(func() reflect.Type {
 	empty, err := ruletable.NewRuleTableFromProto(&runtimev1.RuleTable{}, &epdpv2.Config{})
 	if err != nil {
@@ -213,8 +220,9 @@ var evaluatorType = sync.OnceValue(func() reflect.Type {
 	return t
 })
 
-// sameLayout reports whether two structs have the same fields at the same places. Where ours is an
-// unsafe.Pointer theirs may be a map or a pointer; a pointer to a struct of ours is compared by the caller.
+// sameLayout reports whether two structs have the same fields at the same offsets. An
+// unsafe.Pointer of ours may be a map or a pointer there. The caller compares what *programCache
+// points to.
 func sameLayout(ours, theirs reflect.Type) bool {
 	if theirs.Kind() != reflect.Struct || ours.NumField() != theirs.NumField() || ours.Size() != theirs.Size() {
 		return false
@@ -226,7 +234,8 @@ func sameLayout(ours, theirs reflect.Type) bool {
 		}
 		switch {
 		case a.Type == b.Type:
-		case a.Type.Kind() == reflect.UnsafePointer && (b.Type.Kind() == reflect.Map || b.Type.Kind() == reflect.Pointer):
+		case a.Type.Kind() == reflect.UnsafePointer && (b.Type.Kind() == reflect.Map ||
+			b.Type.Kind() == reflect.Pointer):
 		case a.Type == reflect.TypeFor[*programCache]() && b.Type.Kind() == reflect.Pointer:
 		default:
 			return false
@@ -235,7 +244,14 @@ func sameLayout(ours, theirs reflect.Type) bool {
 	return true
 }
 
-// newTableEvaluator returns Cerbos' evaluator of a rule table. It takes the table over.
+// newTableEvaluator returns Cerbos' evaluator of a rule table, and takes over the table.
+//
+// It does what ruletable.NewRuleTableFromProto does, but for its end: that collects the garbage of
+// the whole process (debug.FreeOSMemory). A server that loads once does not mind. With thousands of
+// tenants it takes up to 2 seconds for each.
+//
+// It also fills the evaluator's cache with programs that are planned from the checked expressions
+// of the table. So no check compiles source, and every program can be interrupted.
 func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (ruletable.Evaluator, error) {
 	Environment()
 	t := evaluatorType()
@@ -253,7 +269,8 @@ func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (ruletable.
 	if err := migrateTable(rt); err != nil {
 		return nil, err
 	}
-	table := &ruleTable{RuleTable: rt, idx: ruletable.New(), programCache: &programCache{m: map[string]cel.Program{}}, planExprCache: newExprCache()}
+	table := &ruleTable{RuleTable: rt, idx: ruletable.New(),
+		programCache: &programCache{m: map[string]cel.Program{}}, planExprCache: newExprCache()}
 	eachExpression(rt, func(x *runtimev1.Expr) {
 		if _, known := table.programCache.m[x.GetOriginal()]; !known && x.GetChecked() != nil && err == nil {
 			table.programCache.m[x.GetOriginal()], err = newProgram(x.GetChecked())
@@ -281,7 +298,7 @@ func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (ruletable.
 	}
 	made, ok := reflect.NewAt(t.Elem(), unsafe.Pointer(ev)).Interface().(ruletable.Evaluator)
 	if !ok {
-		return nil, fmt.Errorf("%v is no evaluator", t)
+		return nil, fmt.Errorf("%v does not implement Cerbos' evaluator", t)
 	}
 	return made, nil
 }

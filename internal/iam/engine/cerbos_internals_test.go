@@ -25,23 +25,28 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// signatures are those of Cerbos' names that cerbos_internals.go links to. The linker does not compare
-// them: a function that takes other arguments would read whatever stands in their place.
+// signatures are those of Cerbos' names that cerbos_internals.go links to. The linker does not
+// compare them: a function that takes other arguments would read whatever stands in their place.
 var signatures = map[string]string{
-	"internal/ruletable.migrate":                          "func migrate(rt *runtimev1.RuleTable) error",
-	"internal/ruletable.(*RuleTable).initBuildState":      "func (rt *RuleTable) initBuildState()",
-	"internal/ruletable.(*RuleTable).indexRules":          "func (rt *RuleTable) indexRules(rules []*runtimev1.RuleTable_RuleRow) error",
+	"internal/ruletable.migrate":                     "func migrate(rt *runtimev1.RuleTable) error",
+	"internal/ruletable.(*RuleTable).initBuildState": "func (rt *RuleTable) initBuildState()",
+	"internal/ruletable.(*RuleTable).indexRules": "func (rt *RuleTable) indexRules(rules " +
+		"[]*runtimev1.RuleTable_RuleRow) error",
 	"internal/ruletable.(*RuleTable).releaseCheckedExprs": "func (rt *RuleTable) releaseCheckedExprs()",
 	"internal/ruletable.(*RuleTable).dedupStrings":        "func (rt *RuleTable) dedupStrings()",
 	"internal/ruletable/planner.NewExprCache":             "func NewExprCache() *ExprCache",
-	"internal/ruletable.NewEvaluator":                     "func NewEvaluator(evalConf *evaluator.Conf, schemaConf *schema.Conf, ruleTable *RuleTable) (*Evaluator, error)",
-	"private/ruletable.evaluatorConfFromProto":            "func evaluatorConfFromProto(confProto *epdpv2.Config_Evaluator) (*evaluator.Conf, error)",
-	"private/ruletable.schemaConfFromProto":               "func schemaConfFromProto(confProto *epdpv2.Config_Schema) (*schema.Conf, error)",
-	"internal/conditions.CacheFriendlyTimeDecorator":      "func CacheFriendlyTimeDecorator() interpreter.InterpretableDecorator",
-	"internal/conditions.StdEnv":                          "StdEnv *cel.Env",
-	"internal/namer.SanitizedResource":                    "func SanitizedResource(resource string) string",
-	"internal/util.MatchesGlob":                           "func MatchesGlob(g, val string) bool",
-	"internal/evaluator.WithGlobals":                      "func WithGlobals(globals map[string]any) CheckOpt",
+	"internal/ruletable.NewEvaluator": "func NewEvaluator(evalConf *evaluator.Conf, schemaConf " +
+		"*schema.Conf, ruleTable *RuleTable) (*Evaluator, error)",
+	"private/ruletable.evaluatorConfFromProto": "func evaluatorConfFromProto(confProto " +
+		"*epdpv2.Config_Evaluator) (*evaluator.Conf, error)",
+	"private/ruletable.schemaConfFromProto": "func schemaConfFromProto(confProto " +
+		"*epdpv2.Config_Schema) (*schema.Conf, error)",
+	"internal/conditions.CacheFriendlyTimeDecorator": "func CacheFriendlyTimeDecorator() " +
+		"interpreter.InterpretableDecorator",
+	"internal/conditions.StdEnv":       "StdEnv *cel.Env",
+	"internal/namer.SanitizedResource": "func SanitizedResource(resource string) string",
+	"internal/util.MatchesGlob":        "func MatchesGlob(g, val string) bool",
+	"internal/evaluator.WithGlobals":   "func WithGlobals(globals map[string]any) CheckOpt",
 }
 
 var linkname = regexp.MustCompile(`(?m)^//go:linkname \w+ github\.com/cerbos/cerbos/(\S+)$`)
@@ -70,7 +75,8 @@ func TestCerbosSignatures(t *testing.T) {
 	}
 }
 
-// declaration returns a function without its body, or a variable with its type, as a package declares it.
+// declaration returns a function without its body, or a variable with its type, as a package
+// declares it.
 func declaration(t *testing.T, dir, name string) string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -135,7 +141,8 @@ func indexed(t *testing.T) *ruleTable {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := &ruleTable{RuleTable: rt, idx: ruletable.New(), programCache: &programCache{m: map[string]cel.Program{}}, planExprCache: newExprCache()}
+	table := &ruleTable{RuleTable: rt, idx: ruletable.New(),
+		programCache: &programCache{m: map[string]cel.Program{}}, planExprCache: newExprCache()}
 	initBuildState(table)
 	if err := indexRules(table, rt.GetRules()); err != nil {
 		t.Fatal(err)
@@ -159,7 +166,8 @@ func TestCerbosInternals(t *testing.T) {
 	t.Run("initBuildState", func(t *testing.T) {
 		table := &ruleTable{RuleTable: &runtimev1.RuleTable{}}
 		initBuildState(table)
-		if table.principalScopeMap == nil || table.resourceScopeMap == nil || table.scopeScopePermissions == nil || table.policyDerivedRoles == nil {
+		if table.principalScopeMap == nil || table.resourceScopeMap == nil || table.scopeScopePermissions == nil ||
+			table.policyDerivedRoles == nil {
 			t.Error("a map is missing")
 		}
 	})
@@ -207,7 +215,8 @@ func TestCerbosInternals(t *testing.T) {
 		if conf, err := evaluatorConf(&epdpv2.Config_Evaluator{}); err != nil || conf == nil {
 			t.Error(err)
 		}
-		if _, err := evaluatorConf(&epdpv2.Config_Evaluator{Globals: map[string]*structpb.Value{"no name": nil}}); err == nil {
+		if _, err := evaluatorConf(&epdpv2.Config_Evaluator{Globals: map[string]*structpb.Value{"no " +
+			"name": nil}}); err == nil {
 			t.Error("a global that cannot be named is accepted")
 		}
 	})
@@ -240,7 +249,8 @@ func TestCerbosInternals(t *testing.T) {
 		}
 	})
 	t.Run("SanitizedResource", func(t *testing.T) {
-		if a, b := sanitizedResource("hr:leave"), sanitizedResource("hr_leave"); a != b || a == sanitizedResource("hr:other") {
+		if a, b := sanitizedResource("hr:leave"), sanitizedResource("hr_leave"); a != b ||
+			a == sanitizedResource("hr:other") {
 			t.Error(a, b)
 		}
 	})
@@ -295,12 +305,13 @@ type observer struct{ seen *context.Context }
 func (observer) CompileOptions() []cel.EnvOption { return nil }
 
 func (o observer) ProgramOptions() []cel.ProgramOption {
-	return []cel.ProgramOption{cel.CustomDecoratorV2(func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+	observe := func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
 		if call, ok := i.(interpreter.InterpretableCall); ok {
 			return observed{call, o.seen}, nil
 		}
 		return i, nil
-	})}
+	}
+	return []cel.ProgramOption{cel.CustomDecoratorV2(observe)}
 }
 
 type observed struct {

@@ -10,12 +10,13 @@ import (
 	"github.com/google/cel-go/common/types/traits"
 )
 
-// callCost estimates a CEL call before it runs: bytes allocated, and steps of about 0.1 µs, such as a
-// comparison of two values. It may estimate too much.
+// callCost estimates a CEL call before it runs: bytes allocated, and steps of about 0.1 µs, such as
+// a comparison of two values. It may estimate too much.
 type callCost func(args []ref.Val) (bytes, steps int64)
 
-// callCosts has the functions whose calls may cost more than their arguments, or copy them. All others
-// return a number, a time, a boolean or a part of their arguments, in time linear in their size.
+// callCosts has the functions whose calls may cost more than their arguments, or copy them. All
+// others return a number, a time, a boolean or a part of their arguments, in time linear in their
+// size.
 var callCosts = map[string]callCost{
 	operators.Add:    sum,
 	"cel.@mapInsert": insertion,
@@ -68,10 +69,11 @@ var callCosts = map[string]callCost{
 	"pathMatchAnyOf": func(a []ref.Val) (int64, int64) { return 0, size(a[0]) * whole(a[1], 0) / 16 },
 }
 
-// never is more than any question may take, and small enough to be multiplied by the size of a text.
+// never is more than any evaluation may use, and small enough to be multiplied by the size of a
+// text.
 const never = 1 << 36
 
-// size is what a value takes without what its elements are made of, in bytes.
+// size estimates the bytes of a value without those of its elements.
 func size(v ref.Val) int64 {
 	switch v := v.(type) {
 	case types.String:
@@ -86,7 +88,7 @@ func size(v ref.Val) int64 {
 	return 16
 }
 
-// count is how many elements a value has.
+// count returns the number of elements of a value.
 func count(v ref.Val) int64 {
 	if s, ok := v.(traits.Sizer); ok {
 		if n, ok := s.Size().(types.Int); ok {
@@ -108,8 +110,8 @@ func text(v ref.Val) string {
 	return string(s)
 }
 
-// whole is what a value takes with all its elements. What it has more than once counts as often. It
-// stops at what no question may take.
+// whole estimates the bytes of a value with all its elements, added to before. An element that
+// occurs twice counts twice. It stops at more than an evaluation may use.
 func whole(v ref.Val, before int64) int64 {
 	total := before + size(v)
 	if it, ok := v.(traits.Iterable); ok {
@@ -127,26 +129,26 @@ func whole(v ref.Val, before int64) int64 {
 	return total
 }
 
-func copying(a []ref.Val) (bytes, steps int64) { return 2 * size(a[0]), 0 }
+func copying(a []ref.Val) (int64, int64) { return 2 * size(a[0]), 0 }
 
-func comparing(a []ref.Val) (bytes, steps int64) {
+func comparing(a []ref.Val) (int64, int64) {
 	return 16 * min(count(a[0]), count(a[1])), count(a[0]) * count(a[1])
 }
 
-func sorting(a []ref.Val) (bytes, steps int64) { return 2 * size(a[0]), 20 * count(a[0]) }
+func sorting(a []ref.Val) (int64, int64) { return 2 * size(a[0]), 20 * count(a[0]) }
 
-// everyElements is after how many elements a list that a loop makes is looked at again.
+// everyElements is the number of elements after which a growing list or map is costed again.
 const everyElements = 1024
 
-// sum is what _+_ takes. A loop adds its elements one by one to a list that it alone sees; it is weighed now and
-// then, elements that are lists themselves at once.
-func sum(a []ref.Val) (bytes, steps int64) {
+// sum costs _+_. A loop appends its elements one by one to a list of its own. Such a list is costed
+// every everyElements, and elements that are lists themselves at once.
+func sum(a []ref.Val) (int64, int64) {
 	switch l := a[0].(type) {
 	case types.String, types.Bytes:
 		return size(a[0]) + size(a[1]), 0
 	case traits.MutableLister:
 		return grown(l, 80) + inner(a[1]), 0
-	case traits.Lister: // the sum refers to both
+	case traits.Lister: // the sum refers to both lists
 		if count(a[0])+count(a[1]) > maxElements {
 			return never, 0
 		}
@@ -155,7 +157,8 @@ func sum(a []ref.Val) (bytes, steps int64) {
 	return 0, 0
 }
 
-// grown is what a loop has added to its list or map since it was last looked at, so many bytes for each element.
+// grown estimates the bytes that a loop added to its list or map since the last time, at each bytes
+// an element.
 func grown(v ref.Val, each int64) int64 {
 	if n := count(v); n > 0 && n%everyElements == 0 {
 		return everyElements * each
@@ -163,19 +166,20 @@ func grown(v ref.Val, each int64) int64 {
 	return 0
 }
 
-// inner is what the elements of a list that are lists or maps take.
-func inner(v ref.Val) (bytes int64) {
+// inner estimates the bytes of those elements of a list that are lists or maps.
+func inner(v ref.Val) int64 {
 	l, ok := v.(traits.Lister)
 	if !ok {
 		return 0
 	}
+	bytes := int64(0)
 	for i := types.Int(0); i < types.Int(count(l)); i++ {
 		bytes += container(l.Get(i))
 	}
 	return bytes
 }
 
-// container is size for what has elements, and nothing else.
+// container is size for lists and maps, and 0 for all other values.
 func container(v ref.Val) int64 {
 	switch v.(type) {
 	case traits.Lister, traits.Mapper:
@@ -184,12 +188,12 @@ func container(v ref.Val) int64 {
 	return 0
 }
 
-// insertion is what a loop that makes a map takes for an entry.
-func insertion(a []ref.Val) (bytes, steps int64) {
+// insertion costs an entry of a map that a loop creates.
+func insertion(a []ref.Val) (int64, int64) {
 	return grown(a[0], 160) + container(a[len(a)-1]), 0
 }
 
-func replacing(a []ref.Val) (bytes, steps int64) {
+func replacing(a []ref.Val) (int64, int64) {
 	s, old := text(a[0]), text(a[1])
 	n := int64(strings.Count(s, old))
 	if len(a) == 4 && number(a[3]) >= 0 {
@@ -198,15 +202,15 @@ func replacing(a []ref.Val) (bytes, steps int64) {
 	return int64(len(s)) + n*max(0, int64(len(text(a[2])))-int64(len(old))), 0
 }
 
-func joining(a []ref.Val) (bytes, steps int64) {
-	bytes = whole(a[0], 0)
+func joining(a []ref.Val) (int64, int64) {
+	bytes := whole(a[0], 0)
 	if len(a) == 2 {
 		bytes += count(a[0]) * int64(len(text(a[1])))
 	}
 	return bytes, 0
 }
 
-func splitting(a []ref.Val) (bytes, steps int64) {
+func splitting(a []ref.Val) (int64, int64) {
 	s, by := text(a[0]), "."
 	if len(a) >= 2 {
 		by = text(a[1])
@@ -218,7 +222,7 @@ func splitting(a []ref.Val) (bytes, steps int64) {
 	return 32 * n, 0
 }
 
-func substring(a []ref.Val) (bytes, steps int64) {
+func substring(a []ref.Val) (int64, int64) {
 	n := size(a[0]) - number(a[1])
 	if len(a) == 3 {
 		n = min(n, number(a[2])-number(a[1]))
@@ -226,14 +230,14 @@ func substring(a []ref.Val) (bytes, steps int64) {
 	return 2 * max(0, n), size(a[0]) / 128
 }
 
-// finding is what a search for a text takes, which is begun anew at every character.
-func finding(a []ref.Val) (bytes, steps int64) {
+// finding costs a search for a text, which starts again at every character.
+func finding(a []ref.Val) (int64, int64) {
 	return 4 * (size(a[0]) + size(a[1])), size(a[0]) * size(a[1]) / 8
 }
 
-// matching is what a search for a regular expression takes: Go's steps through the text with as many
-// states at once as the expression has instructions.
-func matching(a []ref.Val) (bytes, steps int64) {
+// matching costs a search for a regular expression: Go steps through the text with one state for
+// each instruction of the expression.
+func matching(a []ref.Val) (int64, int64) {
 	return 0, searching(a[0], instructions(text(a[1])))
 }
 
@@ -241,17 +245,19 @@ func searching(in ref.Val, instructions int64) int64 {
 	return instructions/16 + size(in)*instructions/16
 }
 
-func rewriting(a []ref.Val) (bytes, steps int64) {
-	_, steps = matching(a)
+func rewriting(a []ref.Val) (int64, int64) {
+	_, steps := matching(a)
 	s := int64(len(text(a[0])))
-	return s + (s+1)*2*int64(len(text(a[2]))), steps // every character replaced, and all of the text in every other character of it
+	// at worst every character is replaced, and each replacement repeats the text at every other
+	// character
+	return s + (s+1)*2*int64(len(text(a[2]))), steps
 }
 
 // maxPattern bounds a regular expression, in bytes.
 const maxPattern = 16 << 10
 
-// instructions is how large the program of a regular expression is, about; never, where that is too large. One that is wrong is none
-// at all.
+// instructions estimates the size of a regular expression's program; never if it is too large, 0 if
+// the expression is wrong.
 func instructions(pattern string) int64 {
 	if len(pattern) > maxPattern {
 		return never

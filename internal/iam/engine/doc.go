@@ -1,15 +1,16 @@
-// Package engine answers checks and plans with Cerbos, in this process, by one compiled rule table a
-// tenant.
+// Package engine answers checks and plans with Cerbos in this process. Each tenant has one compiled
+// rule table.
 //
-// It owns the evaluators: loading them, their memory, and what one evaluation may take in time, memory
-// and steps. Everything that reaches into Cerbos' internals stands in cerbos_internals.go.
+// It owns the evaluators: how they load, how much memory they keep, and the bounds of one
+// evaluation in time, memory and steps. Code that reaches into Cerbos' internals stands in
+// cerbos_internals.go.
 //
 // Invariants:
 //   - A check compiles nothing. It runs programs that were checked when the table was compiled.
-//   - An evaluation that exceeds its bounds has no answer, rather than one without the condition
-//     that was stopped.
-//   - Kinds with the prefix "gatehouse:" are answered by the base policies, whatever a tenant publishes.
+//   - An evaluation that exceeds its bounds has no answer. An answer without the stopped condition
+//     could be an ALLOW that the condition denies.
+//   - The base policies answer for kinds with the prefix "gatehouse:", whatever a tenant publishes.
 //
-// It never reads policy files (iam/compiler), and never knows drafts, revisions or who may change
-// them (iam/policy). It records no decision (iam/decision).
+// It never reads policy files (iam/compiler). It knows neither drafts nor revisions nor the users
+// who may change them (iam/policy). It records no decision (iam/decision).
 package engine

@@ -16,8 +16,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// MaxEvaluators bounds the memory of all tenants' evaluators of a process, in bytes: about
-// 10,000 tenants with ten small policies each.
+// MaxEvaluators bounds the memory of all evaluators of a process, in bytes. It holds about 10,000
+// tenants with ten small policies each.
 const MaxEvaluators = 1 << 30
 
 // Checked is the answer to a check.
@@ -32,7 +32,7 @@ type Planned struct {
 	Output   *enginev1.PlanResourcesOutput
 }
 
-// Published is what the engine runs for a tenant.
+// Published is the table and the settings that are in force for a tenant.
 type Published struct {
 	Revision int64  // 0 if nothing is published
 	Table    []byte // the compiled rule table; nil if nothing is published
@@ -51,12 +51,13 @@ type Base func() (*Evaluator, error)
 // ReservedKinds is the prefix of the resource kinds that only the base policies define.
 const ReservedKinds = "gatehouse:"
 
-// Reserved reports whether a resource kind belongs to the base policies, whatever a tenant publishes.
+// Reserved reports whether a resource kind belongs to the base policies, whatever a tenant
+// publishes.
 func Reserved(kind string) bool { return strings.HasPrefix(kind, ReservedKinds) }
 
-// Engine answers checks and plans in this process, by the policies of the caller's tenant.
-// It creates a tenant's evaluator at the tenant's first question. It never asks who the caller is: that is
-// the principal of the input.
+// Engine answers checks and plans in this process, by the policies of the caller's tenant. It loads
+// a tenant's evaluator at the tenant's first request. The principal is that of the input, not the
+// caller.
 //
 // Inputs must have a principal and a resource. The engine keeps neither inputs nor outputs.
 type Engine struct {
@@ -81,10 +82,10 @@ func (e *Engine) Drop(tenant id.ID) { e.tenants.Drop(tenant) }
 
 // inForce is what answers for a tenant.
 type inForce struct {
-	revision int64
-	settings string     // as text, to notice a change
-	own      *Evaluator // nil: the base policies alone
-	keys     keySets
+	revision  int64
+	settings  string     // as JSON, to notice a change
+	evaluator *Evaluator // nil: the base policies alone
+	keys      keySets
 }
 
 const (
@@ -94,12 +95,12 @@ const (
 	overhead = 1 << 10
 )
 
-// cost returns about how many bytes it keeps in memory.
+// cost estimates the bytes that it keeps in memory.
 func (f inForce) cost() int64 {
-	if f.own == nil {
+	if f.evaluator == nil {
 		return overhead
 	}
-	return overhead + f.own.cost
+	return overhead + f.evaluator.cost
 }
 
 func (e *Engine) inForce(ctx context.Context, c caller.Caller) (inForce, error) {
@@ -119,19 +120,19 @@ func (e *Engine) inForce(ctx context.Context, c caller.Caller) (inForce, error) 
 		}
 		switch {
 		case p.Table == nil:
-		case before.own != nil && before.revision == now.revision && before.settings == now.settings:
-			now.own = before.own // something else of the tenant changed
+		case before.evaluator != nil && before.revision == now.revision && before.settings == now.settings:
+			now.evaluator = before.evaluator // something else of the tenant changed
 		default:
-			if now.own, err = Load(p.Table, p.Settings); err == nil {
-				now.own.takeTurns()
+			if now.evaluator, err = Load(p.Table, p.Settings); err == nil {
+				now.evaluator.takeTurns()
 			}
 		}
 		return now, err
 	})
 }
 
-// Check answers every input, in order; the answer is whole or an error. What a tenant has published is not even looked at where only
-// reserved kinds are asked for: it cannot break our own API.
+// Check answers every input, in order; the answer is whole or an error. A check of reserved kinds
+// alone does not load the tenant's policies, so these cannot break our own API.
 func (e *Engine) Check(ctx context.Context, c caller.Caller, in []*enginev1.CheckInput) (Checked, error) {
 	var t inForce
 	if slices.ContainsFunc(in, func(i *enginev1.CheckInput) bool { return !Reserved(i.GetResource().GetKind()) }) {
@@ -142,12 +143,12 @@ func (e *Engine) Check(ctx context.Context, c caller.Caller, in []*enginev1.Chec
 	}
 	reserved := 0
 	for _, input := range in {
-		if t.own == nil || Reserved(input.GetResource().GetKind()) {
+		if t.evaluator == nil || Reserved(input.GetResource().GetKind()) {
 			reserved++
 		}
 	}
 	if reserved == 0 {
-		return answer(ctx, t.revision, t.own, in)
+		return answer(ctx, t.revision, t.evaluator, in)
 	}
 	base, err := e.base()
 	if err != nil {
@@ -167,10 +168,10 @@ func answer(ctx context.Context, revision int64, by *Evaluator, in []*enginev1.C
 	return Checked{revision, outputs}, nil
 }
 
-// mixed answers a batch that has both reserved kinds and the tenant's own.
+// mixed answers a batch of reserved kinds and the tenant's own.
 func mixed(ctx context.Context, t inForce, base *Evaluator, in []*enginev1.CheckInput) (Checked, error) {
 	out := Checked{t.revision, make([]*enginev1.CheckOutput, len(in))}
-	for _, by := range []*Evaluator{t.own, base} {
+	for _, by := range []*Evaluator{t.evaluator, base} {
 		var some []*enginev1.CheckInput
 		var places []int
 		for i, input := range in {
@@ -189,7 +190,7 @@ func mixed(ctx context.Context, t inForce, base *Evaluator, in []*enginev1.Check
 	return out, nil
 }
 
-// Plan answers which resources of a kind the principal may act on, as a condition.
+// Plan returns the condition that a resource of a kind must meet for the principal to act on it.
 func (e *Engine) Plan(ctx context.Context, c caller.Caller, in *enginev1.PlanResourcesInput) (Planned, error) {
 	var t inForce
 	var err error
@@ -198,7 +199,7 @@ func (e *Engine) Plan(ctx context.Context, c caller.Caller, in *enginev1.PlanRes
 			return Planned{}, err
 		}
 	}
-	by := t.own
+	by := t.evaluator
 	if by == nil {
 		if by, err = e.base(); err != nil {
 			return Planned{}, err

@@ -71,8 +71,9 @@ func asking(kind string, attr map[string]any, actions ...string) *enginev1.Check
 	}
 	return &enginev1.CheckInput{
 		RequestId: "r", Actions: actions,
-		Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"}, Attr: map[string]*structpb.Value{"level": structpb.NewNumberValue(5)}},
-		Resource:  &enginev1.Resource{Kind: kind, Id: "1", Attr: s.GetFields()},
+		Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"},
+			Attr: map[string]*structpb.Value{"level": structpb.NewNumberValue(5)}},
+		Resource: &enginev1.Resource{Kind: kind, Id: "1", Attr: s.GetFields()},
 	}
 }
 
@@ -138,7 +139,9 @@ func TestLoadedAsCerbosLoads(t *testing.T) {
 			if d := cmp.Diff(want, got, protocmp.Transform(), unordered, cmpopts.EquateEmpty()); d != "" {
 				t.Errorf("strict %v, schemas %s: check differs (-Cerbos +ours):\n%s", strict, schemas, d)
 			}
-			plan := &enginev1.PlanResourcesInput{RequestId: "p", Actions: []string{"view", "edit"}, Principal: questions[0].Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}, IncludeMeta: true}
+			plan := &enginev1.PlanResourcesInput{RequestId: "p", Actions: []string{"view", "edit"},
+				Principal: questions[0].Principal, IncludeMeta: true,
+				Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}}
 			wantPlan, _, err := theirs.Plan(t.Context(), plan)
 			if err != nil {
 				t.Fatal(err)
@@ -160,7 +163,8 @@ func TestLoadedAsCerbosLoads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for action, want := range map[string]effectv1.Effect{"view": effectv1.Effect_EFFECT_ALLOW, "edit": effectv1.Effect_EFFECT_ALLOW, "delete": effectv1.Effect_EFFECT_DENY} {
+	for action, want := range map[string]effectv1.Effect{"view": effectv1.Effect_EFFECT_ALLOW,
+		"edit": effectv1.Effect_EFFECT_ALLOW, "delete": effectv1.Effect_EFFECT_DENY} {
 		if got := out[0].GetActions()[action].GetEffect(); got != want {
 			t.Errorf("%s: %v, want %v", action, got, want)
 		}
@@ -171,19 +175,22 @@ func TestReservedKindsAreTheBases(t *testing.T) {
 	tenant, without := id.New(), id.New()
 	source := &shelf{of: map[id.ID]Published{}}
 	// A table that got past Compile, as if the rule had been newer than the revision.
-	smuggled, err := compileTable(t.Context(), Files{"a.yaml": allowing("gatehouse:thing", "false"), "b.yaml": allowing("doc", "true")})
+	smuggled, err := compileTable(t.Context(), Files{"a.yaml": allowing("gatehouse:thing", "false"),
+		"b.yaml": allowing("doc", "true")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	source.put(tenant, Published{Revision: 3, Table: smuggled, Settings: DefaultSettings()})
 	e := New(source, base)
 	out, err := e.Check(t.Context(), as(tenant), []*enginev1.CheckInput{
-		asking("doc", nil, "view"), asking("gatehouse:thing", nil, "view"), asking("gatehouse:other", nil, "view"), asking("doc", nil, "view"),
+		asking("doc", nil, "view"), asking("gatehouse:thing", nil, "view"), asking("gatehouse:other", nil,
+			"view"), asking("doc", nil, "view"),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []effectv1.Effect{effectv1.Effect_EFFECT_ALLOW, effectv1.Effect_EFFECT_ALLOW, effectv1.Effect_EFFECT_DENY, effectv1.Effect_EFFECT_ALLOW} {
+	for i, want := range []effectv1.Effect{effectv1.Effect_EFFECT_ALLOW, effectv1.Effect_EFFECT_ALLOW,
+		effectv1.Effect_EFFECT_DENY, effectv1.Effect_EFFECT_ALLOW} {
 		if got := out.Outputs[i].GetActions()["view"].GetEffect(); got != want {
 			t.Errorf("input %d: %v, want %v", i, got, want)
 		}
@@ -191,10 +198,13 @@ func TestReservedKindsAreTheBases(t *testing.T) {
 	if out.Revision != 3 {
 		t.Errorf("revision %d", out.Revision)
 	}
-	if effect(t, e, as(without), asking("gatehouse:thing", nil, "view")) != effectv1.Effect_EFFECT_ALLOW || effect(t, e, as(without), asking("doc", nil, "view")) != effectv1.Effect_EFFECT_DENY {
+	if effect(t, e, as(without), asking("gatehouse:thing", nil, "view")) != effectv1.Effect_EFFECT_ALLOW || effect(t,
+		e, as(without), asking("doc", nil, "view")) != effectv1.Effect_EFFECT_DENY {
 		t.Error("a tenant without policies is not answered by the base alone")
 	}
-	plan, err := e.Plan(t.Context(), as(tenant), &enginev1.PlanResourcesInput{Actions: []string{"view"}, Principal: asking("x", nil).Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "gatehouse:thing"}})
+	plan, err := e.Plan(t.Context(), as(tenant), &enginev1.PlanResourcesInput{Actions: []string{"view"},
+		Principal: asking("x",
+			nil).Principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "gatehouse:thing"}})
 	if err != nil || plan.Output.GetFilter().GetKind() != enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED {
 		t.Errorf("plan of a reserved kind: %v %v", plan.Output, err)
 	}
@@ -203,13 +213,15 @@ func TestReservedKindsAreTheBases(t *testing.T) {
 func TestAPublishCountsAfterDrop(t *testing.T) {
 	a, b := id.New(), id.New()
 	source := &shelf{of: map[id.ID]Published{}}
-	yes, no := tableOf(t, Files{"d.yaml": allowing("doc", "true")}), tableOf(t, Files{"d.yaml": allowing("doc", "false")})
+	yes, no := tableOf(t, Files{"d.yaml": allowing("doc", "true")}), tableOf(t, Files{"d.yaml": allowing("doc",
+		"false")})
 	source.put(a, Published{Revision: 1, Table: yes, Settings: DefaultSettings()})
 	source.put(b, Published{Revision: 1, Table: yes, Settings: DefaultSettings()})
 	e := New(source, base)
 	in := asking("doc", nil, "view")
 	for range 3 {
-		if effect(t, e, as(a), in) != effectv1.Effect_EFFECT_ALLOW || effect(t, e, as(b), in) != effectv1.Effect_EFFECT_ALLOW {
+		if effect(t, e, as(a), in) != effectv1.Effect_EFFECT_ALLOW || effect(t, e, as(b),
+			in) != effectv1.Effect_EFFECT_ALLOW {
 			t.Fatal("not allowed")
 		}
 	}
@@ -218,7 +230,8 @@ func TestAPublishCountsAfterDrop(t *testing.T) {
 	}
 	source.put(a, Published{Revision: 2, Table: no, Settings: DefaultSettings()})
 	e.Drop(a)
-	if effect(t, e, as(a), in) != effectv1.Effect_EFFECT_DENY || effect(t, e, as(b), in) != effectv1.Effect_EFFECT_ALLOW {
+	if effect(t, e, as(a), in) != effectv1.Effect_EFFECT_DENY || effect(t, e, as(b),
+		in) != effectv1.Effect_EFFECT_ALLOW {
 		t.Error("the new revision does not count, or another tenant's changed")
 	}
 	before := ownOf(e, a)
@@ -227,7 +240,8 @@ func TestAPublishCountsAfterDrop(t *testing.T) {
 	if ownOf(e, a) != before {
 		t.Error("an evaluator whose revision and settings are the same was made anew")
 	}
-	source.put(a, Published{Revision: 2, Table: no, Settings: Settings{DefaultVersion: "other", SchemaEnforcement: SchemaNone}})
+	source.put(a, Published{Revision: 2, Table: no, Settings: Settings{DefaultVersion: "other",
+		SchemaEnforcement: SchemaNone}})
 	e.Drop(id.ID{})
 	effect(t, e, as(a), in)
 	if ownOf(e, a) == before {
@@ -270,15 +284,17 @@ func TestEvaluatorsStayWithinTheirMemory(t *testing.T) {
 // ownOf returns the evaluator that is kept for a tenant, or nil.
 func ownOf(e *Engine, tenant id.ID) *Evaluator {
 	last, _ := e.tenants.Last(tenant, struct{}{})
-	return last.own
+	return last.evaluator
 }
 
 // A deny whose condition runs for ever must not become an allow.
 func TestAConditionThatRunsForEverHasNoAnswer(t *testing.T) {
 	policy := strings.Replace(string(allowing("doc", "true")), "rules:", `rules:
     - {actions: [view], effect: EFFECT_DENY, roles: [user], condition: {match: {expr: 'R.attr.l.all(a, R.attr.l.all(b, R.attr.l.all(c, a + b + c >= 0.0)))'}}}`, 1)
-	inVariable := strings.Replace(strings.Replace(policy, "'R.attr.l.all(a, R.attr.l.all(b, R.attr.l.all(c, a + b + c >= 0.0)))'", "V.long", 1), "  rules:",
-		"  variables: {local: {long: 'R.attr.l.all(a, R.attr.l.all(b, R.attr.l.all(c, a + b + c >= 0.0)))'}}\n  rules:", 1)
+	inVariable := strings.Replace(strings.Replace(policy, "'R.attr.l.all(a, R.attr.l.all(b, R.attr.l.all(c, a + b "+
+		"+ c >= 0.0)))'", "V.long", 1), "  rules:",
+		"  variables: {local: {long: 'R.attr.l.all(a, R.attr.l.all(b, R.attr.l.all(c, a + b + c >= 0.0)))'}}\n  "+
+			"rules:", 1)
 	list := make([]any, 10000)
 	for i := range list {
 		list[i] = float64(i)
@@ -292,14 +308,15 @@ func TestAConditionThatRunsForEverHasNoAnswer(t *testing.T) {
 		if !errors.Is(err, ErrTooSlow) {
 			t.Errorf("%v %v, want no answer", out, err)
 		}
-		if _, err := ev.Check(t.Context(), []*enginev1.CheckInput{asking("doc", map[string]any{"l": list[:3]}, "view")}); err != nil {
+		if _, err := ev.Check(t.Context(), []*enginev1.CheckInput{asking("doc", map[string]any{"l": list[:3]},
+			"view")}); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-// A tenant whose policies take long holds no more than its turns, and what waits for them is bounded; another tenant and
-// the reserved kinds do not wait for it.
+// A tenant whose policies take long holds no more than its turns, and what waits for them is
+// bounded; another tenant and the reserved kinds do not wait for it.
 func TestATenantHoldsOnlyItsTurns(t *testing.T) {
 	slow, quick := id.New(), id.New()
 	table := tableOf(t, Files{"d.yaml": allowing("doc", "true")})
@@ -319,24 +336,26 @@ func TestATenantHoldsOnlyItsTurns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cap(in.own.turns) == 0 {
+	if cap(in.evaluator.turns) == 0 {
 		t.Fatal("any number of a tenant's questions is answered at once")
 	}
-	for range cap(in.own.turns) { // as questions that take long would
-		in.own.turns <- struct{}{}
+	for range cap(in.evaluator.turns) { // as questions that take long would
+		in.evaluator.turns <- struct{}{}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	answers := make(chan error, maxWaiting)
 	for range maxWaiting {
 		go func() { answers <- ask(ctx, slow, "doc") }()
 	}
-	testkit.Eventually(t, "as many wait as may", func() bool { return in.own.waiting.Load() >= maxWaiting })
+	testkit.Eventually(t, "as many wait as may", func() bool { return in.evaluator.waiting.Load() >= maxWaiting })
 	impatient, stop := context.WithTimeout(ctx, 5*time.Second)
 	defer stop()
 	if err := ask(impatient, slow, "doc"); !errors.Is(err, ErrBusy) {
 		t.Errorf("one too many: %v", err)
 	}
-	_, err = e.Plan(impatient, as(slow), &enginev1.PlanResourcesInput{Actions: []string{"view"}, Principal: &enginev1.Principal{Id: "u", Roles: []string{"user"}}, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
+	_, err = e.Plan(impatient, as(slow), &enginev1.PlanResourcesInput{Actions: []string{"view"},
+		Principal: &enginev1.Principal{Id: "u",
+			Roles: []string{"user"}}, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
 	if !errors.Is(err, ErrBusy) {
 		t.Errorf("a plan too many: %v", err)
 	}
@@ -345,7 +364,7 @@ func TestATenantHoldsOnlyItsTurns(t *testing.T) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
-	<-in.own.turns // one has been answered
+	<-in.evaluator.turns // one has been answered
 	if err := <-answers; err != nil {
 		t.Errorf("whose turn it is: %v", err)
 	}
@@ -355,7 +374,7 @@ func TestATenantHoldsOnlyItsTurns(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if n := in.own.waiting.Load(); n != 0 {
+	if n := in.evaluator.waiting.Load(); n != 0 {
 		t.Errorf("%d wait still", n)
 	}
 }

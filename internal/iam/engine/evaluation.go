@@ -12,9 +12,10 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 )
 
-// Nothing stops a goroutine, and all tenants share the process's memory. So loops check now and
-// then whether their time is over, and a CEL function that may be costly is costed before it is called. Both
-// hold wherever Cerbos evaluates CEL: in checks, plans, test suites and explanations.
+// Nothing stops a goroutine, and all tenants share the process's memory. So loops check at
+// intervals whether their time is over, and a CEL function that may be costly is costed before it
+// is called. Both hold wherever Cerbos evaluates CEL: in checks, plans, test suites and
+// explanations.
 
 // Bounds on the conditions of one check or plan, all resources of a batch together.
 const (
@@ -24,11 +25,12 @@ const (
 	maxElements    = 1 << 20         // of a list that is concatenated from others
 )
 
-// evaluation is the context of one check or plan, and what it has used of its bounds so far. It
+// evaluation is the context of one check or plan, and the part of its bounds that it has used. It
 // ends with its time. One goroutine at a time uses it.
 //
-// Cerbos passes it on as the context of each condition, and of each step of a plan. It evaluates the variables of
-// a check without a context; those find it among the globals, which Cerbos takes with each check.
+// Cerbos passes it as the context of each condition, and of each step of a plan. It evaluates the
+// variables of a check without a context. Those find the evaluation among the globals, which a
+// check may replace.
 type evaluation struct {
 	*clock.Bounded
 	made, steps int64
@@ -62,8 +64,9 @@ func evaluationOf(ctx context.Context) *evaluation {
 	return e
 }
 
-// take counts what a call will cost, and reports whether the evaluation may have it. Without an evaluation
-// each call has the bounds to itself: in test suites and explanations, whose process is bounded too.
+// take counts the cost of a call, and reports whether the evaluation may afford it. Without an
+// evaluation each call has the bounds to itself: in test suites and explanations, whose process is
+// bounded too.
 func (e *evaluation) take(bytes, steps int64) bool {
 	if e == nil {
 		return bytes <= maxMade && steps <= maxSteps
@@ -73,8 +76,8 @@ func (e *evaluation) take(bytes, steps int64) bool {
 	return !e.over
 }
 
-// stopped returns why the evaluation has no answer: its bounds, or the requester that left. It
-// returns nil if neither happened.
+// stopped returns why the evaluation has no answer: it exceeded its bounds, or the requester left.
+// Otherwise it returns nil.
 func (e *evaluation) stopped(requester context.Context, err error) error {
 	switch {
 	case e.over || errors.Is(err, ErrTooMuch):
@@ -87,7 +90,7 @@ func (e *evaluation) stopped(requester context.Context, err error) error {
 	return nil
 }
 
-// evaluationName is where an evaluation stands among variables and globals. No expression can name it.
+// evaluationName is the evaluation's key among variables and globals. No expression can name it.
 const evaluationName = "@evaluation"
 
 // withGlobals returns the globals of one check, with the evaluation among them.
@@ -99,7 +102,7 @@ func (e *evaluation) withGlobals(globals map[string]any) map[string]any {
 	return out
 }
 
-// among returns the evaluation that stands among the globals of a variable's inputs, or nil.
+// among returns the evaluation among the globals of a variable's inputs, or nil.
 func among(vars map[string]any) *evaluation {
 	globals, ok := vars["globals"].(interface {
 		Get(name string) (any, error)
@@ -112,8 +115,8 @@ func among(vars map[string]any) *evaluation {
 	return e
 }
 
-// hide puts the tenant's globals back into the variables of one program, which then cannot see the
-// evaluation: a condition may list all globals, and an output may return them.
+// hide restores the tenant's globals in the variables of one program. Otherwise a condition could
+// list the evaluation, and an output could return it.
 func (e *evaluation) hide(vars map[string]any) {
 	if e == nil || e.globals == nil {
 		return

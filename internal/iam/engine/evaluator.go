@@ -17,40 +17,47 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
-// maxWaiting is how many questions of one tenant may wait for their turn. The server as a whole answers some
-// thousands at once, and one tenant shall not fill it.
+// maxWaiting bounds the checks and plans of one tenant that wait for their turn. The server answers
+// some thousands at once, and one tenant must not fill it.
 const maxWaiting = 512
 
 // Faults of the engine.
 var (
-	ErrBusy    = fault.New(fault.Limited, "policy.busy", "Too many questions wait for an answer by these policies. Ask again in a moment; if it stays, look for conditions that take long.")
-	ErrTooSlow = fault.New(fault.Limited, "policy.too_slow", "The policies took longer than 2 seconds to answer, so there is no answer. Look for conditions that go through long lists within long lists.")
-	ErrTooMuch = fault.New(fault.Limited, "policy.too_much", "The policies wanted more memory or more comparisons for one question than there are (32 MB, 50 million), so there is no answer. Look for conditions that make long texts and lists, or that compare long lists with each other.")
-	// ErrNoPlan is a question that Cerbos' planner fails at, as it does at some conditions and attributes of a type
-	// that nobody thought of. A check of the same resources is answered.
-	ErrNoPlan = fault.New(fault.Conflict, "policy.no_plan", "The conditions of the policies cannot be made a filter for this principal and these attributes. Ask about the resources themselves: POST /api/check/resources.")
+	ErrBusy = fault.New(fault.Limited, "policy.busy", "Too many questions wait for an answer by these policies. "+
+		"Ask again in a moment; if it stays, look for conditions that take long.")
+	ErrTooSlow = fault.New(fault.Limited, "policy.too_slow", "The policies took longer than 2 seconds to answer, "+
+		"so there is no answer. Look for conditions that go through long lists within long lists.")
+	ErrTooMuch = fault.New(fault.Limited, "policy.too_much", "The policies wanted more memory or more comparisons "+
+		"for one question than there are (32 MB, 50 million), so there is no answer. Look for conditions that make "+
+		"long texts and lists, or that compare long lists with each other.")
+	// ErrNoPlan is a question that Cerbos' planner fails at, as it does at some conditions and
+	// attributes of a type that nobody thought of. A check of the same resources is answered.
+	ErrNoPlan = fault.New(fault.Conflict, "policy.no_plan", "The conditions of the policies cannot be made a "+
+		"filter for this principal and these attributes. Ask about the resources themselves: POST "+
+		"/api/check/resources.")
 )
 
-// Evaluator answers by one rule table. It is safe for concurrent use and knows neither
-// tenants nor base policies.
+// Evaluator answers by one rule table. It is safe for concurrent use, and knows neither tenants nor
+// base policies.
 type Evaluator struct {
 	table     ruletable.Evaluator
 	actions   map[string]*kindActions // by kind, or pattern of kinds
-	cost      int64                   // bytes of memory, about
+	cost      int64                   // estimated bytes of memory
 	plans     bool                    // its conditions can be planned
-	variables bool                    // it has some
+	variables bool                    // it has variables
 	globals   map[string]any
-	checkWith func(context.Context, []*enginev1.CheckInput, map[string]any) ([]*enginev1.CheckOutput, error)
+	checkWith checkFunc
 
-	turns   chan struct{} // has room for who evaluates now; nil: everybody may
+	turns   chan struct{} // one for each running evaluation; nil: no bound
 	waiting atomic.Int64
 }
 
-// takeTurns lets as many evaluate at once as there are processors. Nobody is answered later for it, for there is no more
-// to be had; but a tenant whose policies take long cannot hold what others need.
+// takeTurns bounds the evaluations that run at once to the number of processors. More would finish
+// no earlier. So a tenant with slow policies cannot hold the processors that others need.
 func (e *Evaluator) takeTurns() { e.turns = make(chan struct{}, runtime.GOMAXPROCS(0)) }
 
-// enter waits for the caller's turn, which leave ends: ErrBusy where too many wait already.
+// enter waits for the caller's turn, which leave ends. It fails with ErrBusy if too many wait
+// already.
 func (e *Evaluator) enter(ctx context.Context) error {
 	if e.turns == nil {
 		return nil
@@ -88,9 +95,10 @@ func Load(table []byte, s Settings) (*Evaluator, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The cost, measured: ten small policies are a table of 18 KB and take 17 KB if their conditions are
-	// said elsewhere too; programs of their own are 5 KB each.
-	made := &Evaluator{actions: actionsOf(rt), cost: 8<<10 + 3*int64(len(table)), plans: plannable(rt), variables: hasVariables(rt)}
+	// Measured: ten small policies are a table of 18 KB and take 17 KB of memory if other tenants
+	// have the same conditions. A program that only this tenant has takes 5 KB.
+	made := &Evaluator{actions: actionsOf(rt), cost: 8<<10 + 3*int64(len(table)), plans: plannable(rt),
+		variables: hasVariables(rt)}
 	if made.table, err = newTableEvaluator(rt, conf); err != nil {
 		return nil, fmt.Errorf("load a compiled rule table: %w", err)
 	}
@@ -125,43 +133,44 @@ func (s Settings) cerbos() (*epdpv2.Config, error) {
 	}, nil
 }
 
-// Check answers every input, in order; what the inputs share may be the same message.
-// There is no answer after 2 seconds (ErrTooSlow), none to what takes too much (ErrTooMuch), and none where too many wait for
-// one (ErrBusy).
+// Check answers every input, in order; inputs may share messages. It fails with ErrTooSlow after 2
+// seconds, with ErrTooMuch beyond the other bounds, and with ErrBusy if too many wait.
 func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*enginev1.CheckOutput, error) {
 	if err := e.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer e.leave()
-	q := begin(ctx)
-	defer q.End()
+	running := begin(ctx)
+	defer running.End()
 	var outputs []*enginev1.CheckOutput
 	var err error
 	if e.variables {
-		outputs, err = e.checkWith(q, in, q.withGlobals(e.globals))
+		outputs, err = e.checkWith(running, in, running.withGlobals(e.globals))
 	} else {
-		outputs, _, err = e.table.Check(q, in)
+		outputs, _, err = e.table.Check(running, in)
 	}
-	// A condition that was interrupted counts as not met, and an answer with it as none at all.
-	if stopped := q.stopped(ctx, err); stopped != nil {
+	// Cerbos counts an interrupted condition as not met, so the answer may be wrong: drop it.
+	if stopped := running.stopped(ctx, err); stopped != nil {
 		return nil, stopped
 	}
 	return outputs, err
 }
 
-// Plan answers which resources of a kind the principal may act on, within the same bounds, or fails with ErrNoPlan.
+// Plan returns the condition that a resource of a kind must meet for the principal to act on it. It
+// has the bounds of Check, and fails with ErrNoPlan.
 func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (*enginev1.PlanResourcesOutput, error) {
 	if !e.plans {
-		return nil, ErrNoPlan.Because(errors.New("variables within variables make a condition of more than 50,000 nodes"))
+		return nil, ErrNoPlan.Because(errors.New("variables within variables make a condition of more than 50,000 " +
+			"nodes"))
 	}
 	if err := e.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer e.leave()
-	q := begin(ctx)
-	defer q.End()
-	output, err := e.plan(q, in)
-	if stopped := q.stopped(ctx, err); stopped != nil {
+	running := begin(ctx)
+	defer running.End()
+	output, err := e.plan(running, in)
+	if stopped := running.stopped(ctx, err); stopped != nil {
 		return nil, stopped
 	}
 	if err != nil {
@@ -170,9 +179,11 @@ func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (
 	return output, nil
 }
 
-// plan makes of a panic an error: what the planner is given are the tenant's policies and the request's
-// attributes, and it panics at combinations of them that a compiler lets pass. It holds no lock while it plans.
-func (e *Evaluator) plan(ctx context.Context, in *enginev1.PlanResourcesInput) (output *enginev1.PlanResourcesOutput, err error) {
+// plan returns a panic as an error. The planner gets the tenant's policies and the request's
+// attributes, and panics at combinations that the compiler accepts. It holds no lock while it
+// plans.
+func (e *Evaluator) plan(ctx context.Context, in *enginev1.PlanResourcesInput) (output *enginev1.PlanResourcesOutput,
+	err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the planner panicked: %v", p)

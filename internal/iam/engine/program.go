@@ -18,12 +18,11 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// interruptEvery is how many elements of a list a condition looks at before it asks whether
-// it has run for too long.
+// interruptEvery is the number of loop steps after which a program checks whether its time is over.
 const interruptEvery = 128
 
-// program is a CEL program that is planned when it is first evaluated, from the
-// expression as it was checked at publish.
+// program is a CEL program that is planned at its first evaluation, from the expression that was
+// checked at publish.
 type program struct {
 	checked []byte // exprpb.CheckedExpr, until it is planned: a tenth of the message's size
 	once    sync.Once
@@ -34,8 +33,8 @@ type program struct {
 	err     error
 }
 
-// programs are those in use, of all tenants: a program depends on nothing but its expression, and many
-// tenants say the same (R.attr.owner == P.id). Who loads such a table uses the program that is there.
+// programs are the programs in use, of all tenants. A program depends on its expression alone, and
+// many tenants have the same ones, such as R.attr.owner == P.id. A table that loads reuses them.
 var programs = struct {
 	sync.Mutex
 	of map[[sha256.Size]byte]weak.Pointer[program]
@@ -61,7 +60,7 @@ func newProgram(checked *exprpb.CheckedExpr) (*program, error) {
 func forgetProgram(key [sha256.Size]byte) {
 	programs.Lock()
 	defer programs.Unlock()
-	if programs.of[key].Value() == nil { // else it was made anew meanwhile
+	if programs.of[key].Value() == nil { // otherwise it was created again meanwhile
 		delete(programs.of, key)
 	}
 }
@@ -74,24 +73,27 @@ func (p *program) get() (cel.Program, error) {
 			p.planned, p.err = planProgram(ast)
 			root := celast.NavigateAST(ast.NativeRep())
 			p.loops = len(celast.MatchDescendants(root, celast.KindMatcher(celast.ComprehensionKind))) > 0
-			p.costly = slices.ContainsFunc(celast.MatchDescendants(root, celast.KindMatcher(celast.CallKind)), func(e celast.NavigableExpr) bool {
-				return callCosts[e.AsCall().FunctionName()] != nil
-			})
-			p.globals = slices.ContainsFunc(celast.MatchDescendants(root, celast.KindMatcher(celast.IdentKind)), func(e celast.NavigableExpr) bool {
-				return e.AsIdent() == "globals" || e.AsIdent() == "G"
-			})
+			p.costly = slices.ContainsFunc(celast.MatchDescendants(root, celast.KindMatcher(celast.CallKind)),
+				func(e celast.NavigableExpr) bool {
+					return callCosts[e.AsCall().FunctionName()] != nil
+				})
+			p.globals = slices.ContainsFunc(celast.MatchDescendants(root, celast.KindMatcher(celast.IdentKind)),
+				func(e celast.NavigableExpr) bool {
+					return e.AsIdent() == "globals" || e.AsIdent() == "G"
+				})
 		}
 		p.checked = nil
 	})
 	return p.planned, p.err
 }
 
-// planProgram makes a program with Cerbos' options. That it can be interrupted is the environment's.
+// planProgram returns a program with Cerbos' options. The environment makes it interruptible.
 func planProgram(ast *cel.Ast) (cel.Program, error) {
 	return Environment().Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CustomDecorator(timeDecorator()))
 }
 
-// prepare puts the evaluation among the variables of the program's next run, if its calls use it.
+// prepare puts the evaluation among the variables of the program's next run, if its calls use it,
+// and hides it from the globals.
 func (p *program) prepare(e *evaluation, vars any) {
 	names, ok := vars.(map[string]any)
 	if !ok || e == nil {
@@ -140,7 +142,7 @@ func (p *program) ConcurrentEval(ctx context.Context, vars any) <-chan cel.EvalR
 	return planned.ConcurrentEval(ctx, vars)
 }
 
-// variable is a program of a variable, which Cerbos evaluates without a context.
+// variable is the program of a variable, which Cerbos evaluates without a context.
 type variable struct{ *program }
 
 // Eval implements cel.Program.
@@ -214,7 +216,7 @@ func eachOfCondition(c *runtimev1.Condition, f func(*runtimev1.Expr)) {
 	}
 }
 
-// hasVariables reports whether a rule has variables: those are evaluated without a context.
+// hasVariables reports whether a rule has variables, which Cerbos evaluates without a context.
 func hasVariables(rt *runtimev1.RuleTable) bool {
 	return slices.ContainsFunc(rt.GetRules(), func(row *runtimev1.RuleTable_RuleRow) bool {
 		return len(row.GetParams().GetOrderedVariables())+len(row.GetDerivedRoleParams().GetOrderedVariables()) > 0

@@ -5,16 +5,19 @@ import (
 	exprpb "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
 )
 
-// maxUnfolded is how large a condition may become when it is planned, in nodes of its expression.
+// maxUnfolded bounds the size of a condition in a plan, in nodes of its expression.
 const maxUnfolded = 50_000
 
-// plannable reports whether no condition of the table becomes too large for a plan. A planner puts the expression of every
-// variable in place of its name, and those of the derived roles in place of runtime.effectiveDerivedRoles; twenty-four variables that each
-// name the one before twice are sixteen million nodes before anything is evaluated. A check evaluates each variable once.
+// plannable reports whether every condition of the table stays small enough in a plan.
+//
+// A planner replaces each variable with its expression, and runtime.effectiveDerivedRoles with
+// those of the derived roles. Twenty-four variables that each name the one before twice become
+// sixteen million nodes before anything is evaluated. A check evaluates each variable once.
 func plannable(rt *runtimev1.RuleTable) bool {
 	fits := true
 	var roles int64
-	condition := func(c *runtimev1.Condition, u unfolding) (nodes int64) {
+	condition := func(c *runtimev1.Condition, u unfolding) int64 {
+		nodes := int64(0)
 		eachOfCondition(c, func(x *runtimev1.Expr) {
 			n := u.nodes(x.GetChecked().GetExpr())
 			fits = fits && n <= maxUnfolded
@@ -34,13 +37,13 @@ func plannable(rt *runtimev1.RuleTable) bool {
 	return fits
 }
 
-// unfolding is how many nodes stand for the names that a planner replaces.
+// unfolding has the number of nodes that replace a name in a plan.
 type unfolding struct {
 	variables map[string]int64
 	roles     int64
 }
 
-// unfold is the unfolding of variables, in the order in which they may name each other.
+// unfold returns the unfolding of variables, which may name those before them.
 func unfold(variables []*runtimev1.Variable, roles int64) unfolding {
 	u := unfolding{make(map[string]int64, len(variables)), roles}
 	for _, v := range variables {
@@ -49,7 +52,7 @@ func unfold(variables []*runtimev1.Variable, roles int64) unfolding {
 	return u
 }
 
-// nodes is how many nodes an expression has when it is unfolded, or more than any may have.
+// nodes returns the number of nodes of an unfolded expression, or more than maxUnfolded.
 func (u unfolding) nodes(e *exprpb.Expr) int64 {
 	n := int64(1)
 	switch k := e.GetExprKind().(type) {
@@ -81,7 +84,8 @@ func (u unfolding) nodes(e *exprpb.Expr) int64 {
 		}
 	case *exprpb.Expr_ComprehensionExpr:
 		c := k.ComprehensionExpr
-		n += u.nodes(c.GetIterRange()) + u.nodes(c.GetAccuInit()) + u.nodes(c.GetLoopCondition()) + u.nodes(c.GetLoopStep()) + u.nodes(c.GetResult())
+		n += u.nodes(c.GetIterRange()) + u.nodes(c.GetAccuInit()) + u.nodes(c.GetLoopCondition()) +
+			u.nodes(c.GetLoopStep()) + u.nodes(c.GetResult())
 	}
 	return min(n, 2*maxUnfolded)
 }
