@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Changes of files and of policies.
+// Kinds of changes, of files and of policies.
 const (
 	Added   = "added"
 	Removed = "removed"
@@ -26,11 +26,12 @@ type PolicyChange struct {
 	File   string `json:"file" doc:"Where it is, or was."`
 }
 
-// ComparePolicies returns the policies that change when now replaces old, by name. A comment or
-// another file changes no policy.
+// ComparePolicies returns the policies that change when now replaces old, by name. A comment, or a
+// move to another file, changes no policy.
 //
-// A file that holds no policy (a test suite, a schema) or cannot be read has none. If the files exhaust
-// the sandbox, no policy can be named, and there are no changes. The error is a fault of ours.
+// Files without policies (test suites, schemas) and unreadable files count as empty. If the files
+// end the sandbox, it returns no changes, because the policies are not known. The error is a fault
+// of ours.
 func ComparePolicies(ctx context.Context, old, now Files) ([]PolicyChange, error) {
 	r, err := sandboxed(ctx, task{Do: "compare", Old: old, Files: now})
 	if _, ok := errors.AsType[Problems](err); ok {
@@ -62,6 +63,7 @@ func comparePolicies(old, now Files) []PolicyChange {
 	return out
 }
 
+// named is a policy and the file that defines it.
 type named struct {
 	file   string
 	policy *policyv1.Policy

@@ -25,12 +25,12 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 )
 
-// maxLoading is how much may be allocated while a table is loaded, in bytes: the one thing about a
-// tenant's policies that every replica does for itself, beside its neighbours.
+// maxLoading bounds what loading a table may allocate, in bytes. Loading is the one step that every
+// replica does beside its other tenants.
 const maxLoading = 128 << 20
 
-// Compile checks the files and returns their rule table: what a revision stores and an
-// evaluator loads. It takes at most half a minute. An error is Problems, or a fault of ours.
+// Compile checks the files and returns the rule table that a revision stores and the engine loads.
+// It takes at most half a minute. An error is Problems, or a fault of ours.
 func Compile(ctx context.Context, files Files, s engine.Settings) ([]byte, error) {
 	if err := files.Check(); err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func Compile(ctx context.Context, files Files, s engine.Settings) ([]byte, error
 	return r.Table, err
 }
 
-// A schema may refer to others of its bundle, and to nothing else: not to files of this machine.
+// A schema may refer to schemas of its bundle only, never to files of this machine.
 func init() { clear(jsonschema.Loaders) }
 
 // compile is Compile inside the sandbox.
@@ -64,7 +64,8 @@ func compile(ctx context.Context, files Files, s engine.Settings) ([]byte, error
 	runtime.ReadMemStats(&after)
 	runtime.KeepAlive(ev)
 	if used := after.TotalAlloc - before.TotalAlloc; used > maxLoading {
-		return nil, Problems{{Message: fmt.Sprintf("The policies take %d MB to load; at most %d are accepted.", used>>20, maxLoading>>20)}}
+		return nil, Problems{{Message: fmt.Sprintf("The policies take %d MB to load; at most %d are accepted.",
+			used>>20, maxLoading>>20)}}
 	}
 	return table, nil
 }
@@ -87,20 +88,20 @@ func compileTable(ctx context.Context, files Files) ([]byte, error) {
 	return table, nil
 }
 
-// forgetOrigins takes out of the table which file each policy came from and what its author noted beside it. No answer
-// is made of either: an evaluator copies the first into a trail for Cerbos' own audit log, with every check, and both
-// would be in memory for as long as the tenant asks.
+// forgetOrigins removes from the table which file each policy came from, and its annotations. No
+// answer contains them. An evaluator would copy the files into a trail for Cerbos' audit log at
+// every check, and keep both in memory.
 func forgetOrigins(rt *runtimev1.RuleTable) {
 	for _, m := range rt.GetMeta() {
 		m.SourceAttributes, m.Annotations = nil, nil
 	}
 }
 
-// schemas is where a Cerbos directory keeps its JSON schemas.
+// schemas is the directory of JSON schemas in a Cerbos directory.
 const schemas = "_schemas/"
 
-// addSchemas puts every schema into the table. Cerbos' compiler puts in only those that a policy names, not those
-// that such a schema refers to ($ref), and an evaluator has no other place to look for them.
+// addSchemas adds every schema to the table. Cerbos' compiler adds only those that a policy names.
+// The schemas that those refer to ($ref) would be missing.
 func addSchemas(rt *runtimev1.RuleTable, files Files) {
 	if len(rt.GetJsonSchemas()) == 0 {
 		return
@@ -112,8 +113,9 @@ func addSchemas(rt *runtimev1.RuleTable, files Files) {
 	}
 }
 
-// allProblems compiles every policy for itself, to say everything that is wrong at once.
-func allProblems(ctx context.Context, files Files) (out Problems) {
+// allProblems compiles every policy separately, to report all problems at once.
+func allProblems(ctx context.Context, files Files) Problems {
+	var out Problems
 	_, compiled, err := cerboscompile.Files(ctx, files.directory(), schemasOf(files))
 	if err != nil {
 		if wrong, ok := errors.AsType[*cerboscompile.Errors](err); ok {
@@ -141,7 +143,7 @@ func allProblems(ctx context.Context, files Files) (out Problems) {
 	return out
 }
 
-// schemasOf finds the schemas that policies name among the files.
+// schemasOf resolves the schemas that policies name among the files.
 func schemasOf(files Files) cerboscompile.SchemaResolverMaker {
 	return func(cerboscompile.SchemaLoader) cerboscompile.SchemaResolver {
 		return func(_ context.Context, url string) (io.ReadCloser, error) {
@@ -151,7 +153,7 @@ func schemasOf(files Files) cerboscompile.SchemaResolverMaker {
 	}
 }
 
-// ReadFiles reads a whole directory.
+// ReadFiles reads a directory with all its files.
 func ReadFiles(from fs.FS) (Files, error) {
 	files := Files{}
 	err := fs.WalkDir(from, ".", func(name string, d fs.DirEntry, err error) error {
@@ -168,8 +170,9 @@ func problem(file string, at *sourcev1.Position, message string) Problem {
 	return Problem{file, int(at.GetLine()), int(at.GetColumn()), message}
 }
 
-// indexProblems are what is wrong before anything is compiled: syntax, fields, names.
-func indexProblems(wrong *runtimev1.IndexBuildErrors) (out Problems) {
+// indexProblems returns the problems found before anything is compiled: syntax, fields, names.
+func indexProblems(wrong *runtimev1.IndexBuildErrors) Problems {
+	var out Problems
 	for _, e := range wrong.GetLoadFailures() {
 		message := e.GetErrorDetails().GetMessage()
 		if message == "" {
@@ -181,19 +184,23 @@ func indexProblems(wrong *runtimev1.IndexBuildErrors) (out Problems) {
 		out = append(out, problem(e.GetImportingFile(), e.GetPosition(), e.GetDesc()))
 	}
 	for _, e := range wrong.GetDuplicateDefs() {
-		out = append(out, problem(e.GetFile(), e.GetPosition(), fmt.Sprintf("%s is defined in %s too", e.GetPolicy(), e.GetOtherFile())))
+		out = append(out, problem(e.GetFile(), e.GetPosition(), fmt.Sprintf("%s is defined in %s too", e.GetPolicy(),
+			e.GetOtherFile())))
 	}
 	for _, e := range wrong.GetMissingScopeDetails() {
-		out = append(out, Problem{Message: fmt.Sprintf("there is no policy %s, which is above %s", e.GetMissingPolicy(), strings.Join(e.GetDescendants(), ", "))})
+		out = append(out, Problem{Message: fmt.Sprintf("there is no policy %s, which is above %s",
+			e.GetMissingPolicy(), strings.Join(e.GetDescendants(), ", "))})
 	}
 	for _, e := range wrong.GetScopePermissionsConflicts() {
-		out = append(out, Problem{Message: fmt.Sprintf("the policies of the scope %q have different scopePermissions", e.GetScope())})
+		out = append(out, Problem{Message: fmt.Sprintf("the policies of the scope %q have different "+
+			"scopePermissions", e.GetScope())})
 	}
 	return out
 }
 
-// reservedProblems finds the policies that define rules for the kinds of the platform.
-func reservedProblems(files Files) (out Problems) {
+// reservedProblems returns a problem for each file that defines rules for the platform's kinds.
+func reservedProblems(files Files) Problems {
+	var out Problems
 	for name, content := range files {
 		if !holdsPolicies(name) {
 			continue
@@ -202,7 +209,8 @@ func reservedProblems(files Files) (out Problems) {
 		if err != nil || !slices.ContainsFunc(policies, definesReserved) {
 			continue
 		}
-		at := Problem{File: name, Line: 1, Column: 1, Message: "Kinds that begin with " + engine.ReservedKinds + " belong to the platform; its policies decide about them, and no others."}
+		at := Problem{File: name, Line: 1, Column: 1, Message: "Kinds that begin with " + engine.ReservedKinds +
+			" belong to the platform; its policies decide about them, and no others."}
 		for i, line := range strings.Split(string(content), "\n") {
 			if found := reservedRE.FindStringIndex(line); found != nil {
 				at.Line, at.Column = i+1, found[0]+1

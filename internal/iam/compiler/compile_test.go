@@ -34,24 +34,37 @@ func TestProblemsSayWhere(t *testing.T) {
 		line  int
 		says  string
 	}{
-		"not YAML":                 {Files{"a.yaml": lines("apiVersion: api.cerbos.dev/v1", "resourcePolicy: [")}, "a.yaml", 2, ""},
-		"no policy":                {Files{"a.yaml": lines("just text")}, "a.yaml", 1, ""},
-		"unknown field":            {Files{"a.yaml": lines("apiVersion: api.cerbos.dev/v1", "resourcePolicy:", "  resource: doc", "  version: default", "  colour: red", "  rules: []")}, "a.yaml", 5, "colour"},
-		"wrong CEL":                {Files{"a.yaml": allowing("doc", "R.attr.x ==")}, "a.yaml", 11, "Invalid expression"},
-		"no such role":             {Files{"a.yaml": []byte(strings.Replace(string(allowing("doc", "true")), "roles: [user]", "derivedRoles: [owner]", 1))}, "a.yaml", 8, "owner"},
-		"no such import":           {Files{"a.yaml": []byte(strings.Replace(string(allowing("doc", "true")), "  rules:", "  importDerivedRoles: [common]\n  rules:", 1))}, "a.yaml", 5, "common"},
-		"twice":                    {Files{"a.yaml": allowing("doc", "true"), "b.yaml": allowing("doc", "true")}, "b.yaml", 1, "a.yaml"},
-		"a variable of itself":     {Files{"a.yaml": []byte(strings.Replace(string(allowing("doc", "V.a")), "  rules:", "  variables: {local: {a: V.b, b: V.a}}\n  rules:", 1))}, "a.yaml", 5, "cycle"},
-		"reserved kind":            {Files{"x/a.yaml": allowing("gatehouse:user", "true")}, "x/a.yaml", 3, "platform"},
-		"no such schema":           {Files{"a.yaml": []byte(strings.Replace(string(allowing("doc", "true")), "  rules:", "  schemas: {resourceSchema: {ref: 'cerbos:///no.json'}}\n  rules:", 1))}, "a.yaml", 0, "no.json"},
-		"a file of ours as schema": {Files{"a.yaml": []byte(strings.Replace(string(allowing("doc", "true")), "  rules:", "  schemas: {resourceSchema: {ref: 'cerbos:///s.json'}}\n  rules:", 1)), "_schemas/s.json": []byte(`{"$ref":"file:///etc/passwd"}`)}, "a.yaml", 5, "s.json"},
-		"no parent scope":          {Files{"a.yaml": []byte(strings.Replace(string(allowing("doc", "true")), "  rules:", "  scope: a.b\n  rules:", 1))}, "", 0, "resource.doc.vdefault"},
+		"not YAML": {Files{"a.yaml": lines("apiVersion: api.cerbos.dev/v1", "resourcePolicy: [")},
+			"a.yaml", 2, ""},
+		"no policy": {Files{"a.yaml": lines("just text")}, "a.yaml", 1, ""},
+		"unknown field": {Files{"a.yaml": lines("apiVersion: api.cerbos.dev/v1", "resourcePolicy:",
+			"  resource: doc", "  version: default", "  colour: red", "  rules: []")}, "a.yaml", 5, "colour"},
+		"wrong CEL": {Files{"a.yaml": allowing("doc", "R.attr.x ==")}, "a.yaml", 11,
+			"Invalid expression"},
+		"no such role": {Files{"a.yaml": []byte(strings.Replace(string(allowing("doc", "true")),
+			"roles: [user]", "derivedRoles: [owner]", 1))}, "a.yaml", 8, "owner"},
+		"no such import": {Files{"a.yaml": []byte(strings.Replace(string(allowing("doc", "true")),
+			"  rules:", "  importDerivedRoles: [common]\n  rules:", 1))}, "a.yaml", 5, "common"},
+		"twice": {Files{"a.yaml": allowing("doc", "true"), "b.yaml": allowing("doc", "true")},
+			"b.yaml", 1, "a.yaml"},
+		"a variable of itself": {Files{"a.yaml": []byte(strings.Replace(string(allowing("doc", "V.a")),
+			"  rules:", "  variables: {local: {a: V.b, b: V.a}}\n  rules:", 1))}, "a.yaml", 5, "cycle"},
+		"reserved kind": {Files{"x/a.yaml": allowing("gatehouse:user", "true")}, "x/a.yaml", 3, "platform"},
+		"no such schema": {Files{"a.yaml": []byte(strings.Replace(string(allowing("doc", "true")),
+			"  rules:", "  schemas: {resourceSchema: {ref: 'cerbos:///no.json'}}\n  "+
+				"rules:", 1))}, "a.yaml", 0, "no.json"},
+		"a file of ours as schema": {Files{"a.yaml": []byte(strings.Replace(string(allowing("doc", "true")),
+			"  rules:", "  schemas: {resourceSchema: {ref: 'cerbos:///s.json'}}\n  "+
+				"rules:", 1)), "_schemas/s.json": []byte(`{"$ref":"file:///etc/passwd"}`)}, "a.yaml", 5, "s.json"},
+		"no parent scope": {Files{"a.yaml": []byte(strings.Replace(string(allowing("doc", "true")),
+			"  rules:", "  scope: a.b\n  rules:", 1))}, "", 0, "resource.doc.vdefault"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			wrong := problemsOf(t, c.files)
 			p := wrong[0]
-			if p.File != c.file || c.line != 0 && p.Line != c.line || !strings.Contains(wrong.Error(), c.says) || p.Message == "" {
+			if p.File != c.file || c.line != 0 && p.Line != c.line || !strings.Contains(wrong.Error(), c.says) ||
+				p.Message == "" {
 				t.Errorf("%+v, want %s:%d … %s", wrong, c.file, c.line, c.says)
 			}
 		})
@@ -70,7 +83,8 @@ func TestATableKnowsNoFiles(t *testing.T) {
 }
 
 func TestAllProblemsAreSaidAtOnce(t *testing.T) {
-	wrong := problemsOf(t, Files{"a.yaml": allowing("a", "R.x +"), "b.yaml": allowing("b", "V.no"), "c.yaml": allowing("c", "true")})
+	wrong := problemsOf(t, Files{"a.yaml": allowing("a", "R.x +"), "b.yaml": allowing("b", "V.no"),
+		"c.yaml": allowing("c", "true")})
 	files := map[string]bool{}
 	for _, p := range wrong {
 		files[p.File] = p.Line > 0
@@ -86,13 +100,15 @@ func TestHostileFilesHurtNobody(t *testing.T) {
 	for c := 'b'; c <= 'k'; c++ {
 		bomb += fmt.Sprintf("%c: &%c [%s]\n", c, c, strings.TrimSuffix(strings.Repeat("*"+string(c-1)+",", 10), ","))
 	}
-	constants := "apiVersion: api.cerbos.dev/v1\nexportConstants:\n  name: c\n  definitions:\n    " + strings.ReplaceAll(strings.TrimSpace(bomb), "\n", "\n    ") + "\n"
+	constants := "apiVersion: api.cerbos.dev/v1\nexportConstants:\n  name: c\n  definitions:\n    " +
+		strings.ReplaceAll(strings.TrimSpace(bomb), "\n", "\n    ") + "\n"
 	for name, files := range map[string]Files{
-		"alias bomb":       {"a.yaml": []byte(constants)},
-		"deep nesting":     {"a.yaml": []byte("apiVersion: " + strings.Repeat("[", 900<<10))},
-		"deep lists":       {"a.yaml": []byte(strings.Repeat("- ", 400<<10))},
-		"CEL that doubles": {"a.yaml": allowing("doc", "optional.of(1)"+strings.Repeat(".optMap(x, x + 1)", 60)+".orValue(1) == 2")},
-		"long CEL":         {"a.yaml": allowing("doc", strings.Repeat("(", 100000))},
+		"alias bomb":   {"a.yaml": []byte(constants)},
+		"deep nesting": {"a.yaml": []byte("apiVersion: " + strings.Repeat("[", 900<<10))},
+		"deep lists":   {"a.yaml": []byte(strings.Repeat("- ", 400<<10))},
+		"CEL that doubles": {"a.yaml": allowing("doc", "optional.of(1)"+strings.Repeat(".optMap(x, x + 1)",
+			60)+".orValue(1) == 2")},
+		"long CEL": {"a.yaml": allowing("doc", strings.Repeat("(", 100000))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -136,7 +152,8 @@ func TestHostileFilesHurtNobody(t *testing.T) {
 func TestASandboxCanBeLeft(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Compile(ctx, Files{"a.yaml": allowing("doc", "true")}, engine.DefaultSettings()); !errors.Is(err, context.Canceled) {
+	if _, err := Compile(ctx, Files{"a.yaml": allowing("doc", "true")}, engine.DefaultSettings()); !errors.Is(err,
+		context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -160,18 +177,22 @@ tests:
 `)
 
 func TestSuitesCaseByCase(t *testing.T) {
-	files := Files{"d.yaml": allowing("doc", "R.attr.owner == P.id"), "d_test.yaml": suite, "broken_test.yaml": []byte("name: [")}
+	files := Files{"d.yaml": allowing("doc", "R.attr.owner == P.id"), "d_test.yaml": suite,
+		"broken_test.yaml": []byte("name: [")}
 	got, err := RunSuites(t.Context(), files, engine.DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Good() || got.Passed != 1 || got.Failed != 1 || got.Skipped != 1 || got.Errored != 1 || len(got.Suites) != 2 {
+	if got.Good() || got.Passed != 1 || got.Failed != 1 || got.Skipped != 1 || got.Errored != 1 ||
+		len(got.Suites) != 2 {
 		t.Fatalf("%+v", got)
 	}
 	docs := got.Suites[1]
 	want := []CaseResult{
-		{Name: "looking", Principal: "ada", Resource: "mine", Action: "view", Outcome: OutcomePassed, Wanted: "EFFECT_ALLOW", Got: "EFFECT_ALLOW"},
-		{Name: "looking", Principal: "ada", Resource: "mine", Action: "edit", Outcome: OutcomeFailed, Wanted: "EFFECT_ALLOW", Got: "EFFECT_DENY"},
+		{Name: "looking", Principal: "ada", Resource: "mine", Action: "view", Outcome: OutcomePassed,
+			Wanted: "EFFECT_ALLOW", Got: "EFFECT_ALLOW"},
+		{Name: "looking", Principal: "ada", Resource: "mine", Action: "edit", Outcome: OutcomeFailed,
+			Wanted: "EFFECT_ALLOW", Got: "EFFECT_DENY"},
 	}
 	if d := cmp.Diff(want, docs.Cases[:2]); d != "" || docs.File != "d_test.yaml" || docs.Outcome != OutcomeFailed {
 		t.Errorf("%s\n%+v", d, docs)
@@ -179,7 +200,8 @@ func TestSuitesCaseByCase(t *testing.T) {
 	if got.Suites[0].Outcome != OutcomeErrored || got.Suites[0].Error == "" {
 		t.Errorf("%+v", got.Suites[0])
 	}
-	if _, err := RunSuites(t.Context(), Files{"d.yaml": allowing("doc", "R.x +"), "d_test.yaml": suite}, engine.DefaultSettings()); err == nil {
+	if _, err := RunSuites(t.Context(), Files{"d.yaml": allowing("doc", "R.x +"), "d_test.yaml": suite},
+		engine.DefaultSettings()); err == nil {
 		t.Error("suites of policies that do not compile")
 	}
 }
@@ -192,24 +214,27 @@ func TestExplainSaysWhatWasSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([]ActionExplanation{{"view", "EFFECT_DENY", "resource.doc.vdefault", ""}, {"edit", "EFFECT_DENY", "resource.doc.vdefault", ""}}, got.Actions); d != "" {
+	if d := cmp.Diff([]ActionExplanation{{"view", "EFFECT_DENY", "resource.doc.vdefault", ""},
+		{"edit", "EFFECT_DENY", "resource.doc.vdefault", ""}}, got.Actions); d != "" {
 		t.Error(d)
 	}
-	find := func(expression string) (out Step) {
+	find := func(expression string) Step {
 		for _, s := range got.Steps {
 			if s.Expression == expression {
 				return s
 			}
 		}
 		t.Errorf("no step for %s in %+v", expression, got.Steps)
-		return out
+		return Step{}
 	}
 	mine := find("R.attr.owner == P.id")
-	if d := cmp.Diff([]Value{{Path: "request.resource.attr.owner", Value: "bob"}, {Path: "request.principal.id", Value: "ada"}}, mine.Values); d != "" || mine.Result != false {
+	if d := cmp.Diff([]Value{{Path: "request.resource.attr.owner", Value: "bob"}, {Path: "request.principal.id",
+		Value: "ada"}}, mine.Values); d != "" || mine.Result != false {
 		t.Errorf("%s\n%+v", d, mine)
 	}
 	open := find("G.open == true")
-	if d := cmp.Diff([]Value{{Path: "globals.open", Value: false}}, open.Values); d != "" || open.Rule != "look" || open.Condition != "all[2].any[1]" {
+	if d := cmp.Diff([]Value{{Path: "globals.open", Value: false}}, open.Values); d != "" || open.Rule != "look" ||
+		open.Condition != "all[2].any[1]" {
 		t.Errorf("%s\n%+v", d, open)
 	}
 	if high := find("V.high"); high.Result != true || len(high.Values) != 1 || high.Values[0].Value != true {
@@ -220,7 +245,8 @@ func TestExplainSaysWhatWasSeen(t *testing.T) {
 	}
 	// Schemas that are not enforced do not deny, and those that are do.
 	wrong := asking("doc", map[string]any{"owner": 7, "tags": []any{"x"}}, "view")
-	for enforcement, want := range map[string]string{engine.SchemaNone: "EFFECT_ALLOW", engine.SchemaWarn: "EFFECT_ALLOW", engine.SchemaReject: "EFFECT_DENY"} {
+	for enforcement, want := range map[string]string{engine.SchemaNone: "EFFECT_ALLOW",
+		engine.SchemaWarn: "EFFECT_ALLOW", engine.SchemaReject: "EFFECT_DENY"} {
 		s.SchemaEnforcement = enforcement
 		got, err := Explain(t.Context(), everything(t), s, wrong)
 		if err != nil || got.Actions[0].Effect != want {
@@ -243,7 +269,8 @@ func TestASchemaReadsNoFileOfThisMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Compile(t.Context(), Files{
-		"a.yaml":          []byte(strings.Replace(string(allowing("doc", "true")), "  rules:", "  schemas: {resourceSchema: {ref: 'cerbos:///s.json'}}\n  rules:", 1)),
+		"a.yaml": []byte(strings.Replace(string(allowing("doc", "true")), "  rules:",
+			"  schemas: {resourceSchema: {ref: 'cerbos:///s.json'}}\n  rules:", 1)),
 		"_schemas/s.json": fmt.Appendf(nil, `{"$ref":"file://%s"}`, secret),
 	}, engine.DefaultSettings())
 	if _, refused := errors.AsType[Problems](err); !refused {
@@ -251,7 +278,8 @@ func TestASchemaReadsNoFileOfThisMachine(t *testing.T) {
 	}
 }
 
-// A greedy condition fails its case alone: the bounds of the engine hold in suites and explanations too.
+// A greedy condition fails its case alone: the bounds of the engine hold in suites and explanations
+// too.
 func TestSuitesAndExplanationsAreBounded(t *testing.T) {
 	more := ".replace('a', '" + strings.Repeat("a", 1000) + "')"
 	greedy := Files{"d.yaml": allowing("doc", "P.id"+more+more+more+".size() > 0"), "d_test.yaml": suite} // 2 GB
@@ -259,7 +287,8 @@ func TestSuitesAndExplanationsAreBounded(t *testing.T) {
 	if err != nil || len(results.Suites) != 1 {
 		t.Errorf("%+v %v", results, err)
 	}
-	got, err := Explain(t.Context(), greedy, engine.DefaultSettings(), asking("doc", map[string]any{"owner": "bob"}, "view"))
+	got, err := Explain(t.Context(), greedy, engine.DefaultSettings(), asking("doc", map[string]any{"owner": "bob"},
+		"view"))
 	if err == nil && got.Actions[0].Effect != "EFFECT_DENY" {
 		t.Errorf("%+v", got)
 	}

@@ -14,8 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// Limits on a tenant's policies. They are far above what a person writes and far below
-// what hurts a neighbour.
+// Limits on a tenant's policies: far above what a person writes, far below what slows other
+// tenants.
 const (
 	MaxFiles     = 500     // files of a draft
 	MaxFile      = 1 << 20 // bytes of one file
@@ -24,11 +24,11 @@ const (
 	MaxPathDepth = 12      // directories above a file
 )
 
-// Files are the files of a Cerbos directory: path → content. Paths are relative, with
-// slashes, as in fs.ValidPath.
+// Files are the files of a Cerbos directory, by path. Paths are relative, with slashes, as in
+// fs.ValidPath.
 type Files map[string][]byte
 
-// Problem is one thing that is wrong with policies.
+// Problem is one error in policies.
 type Problem struct {
 	File    string `json:"file,omitempty" doc:"Where: the path in the directory of policies."`
 	Line    int    `json:"line,omitempty" doc:"From 1; left out where the problem has no line."`
@@ -36,7 +36,8 @@ type Problem struct {
 	Message string `json:"message" doc:"What is wrong."`
 }
 
-// Problems are why policies are refused, in the order of files and lines. It is never empty.
+// Problems are the reasons why policies are refused, in the order of files and lines. There is at
+// least one.
 type Problems []Problem
 
 // Error implements error.
@@ -52,13 +53,13 @@ func (ps Problems) Error() string {
 	return s
 }
 
-// How many problems are reported at once, and how many bytes of a message.
+// Bounds on a report: its problems, and the bytes of a message.
 const (
 	maxProblems = 200
 	maxMessage  = 1000
 )
 
-// sorted orders problems by place, drops repetitions and cuts what nobody reads.
+// sorted orders problems by place, drops duplicates, and truncates messages and lists.
 func (ps Problems) sorted() Problems {
 	for i := range ps {
 		if len(ps[i].Message) > maxMessage {
@@ -79,19 +80,23 @@ func (ps Problems) sorted() Problems {
 	})
 	ps = slices.Compact(ps)
 	if len(ps) > maxProblems {
-		ps = append(ps[:maxProblems:maxProblems], Problem{Message: fmt.Sprintf("There are %d more problems.", len(ps)-maxProblems)})
+		ps = append(ps[:maxProblems:maxProblems], Problem{Message: fmt.Sprintf("There are %d more problems.",
+			len(ps)-maxProblems)})
 	}
 	return ps
 }
 
-// CheckPath says what is wrong with a path, or "".
+// CheckPath returns what is wrong with a path, or "".
 func CheckPath(p string) string {
 	switch {
 	case !utf8.ValidString(p):
 		return "The path is not valid UTF-8."
 	case len(p) > MaxPath:
 		return fmt.Sprintf("The path is longer than %d bytes.", MaxPath)
-	case strings.ContainsFunc(p, func(r rune) bool { return unicode.IsControl(r) || strings.ContainsRune(`\:*?"<>|`, r) }):
+	case strings.ContainsFunc(p, func(r rune) bool {
+		return unicode.IsControl(r) || strings.ContainsRune(`\:*?"<>|`,
+			r)
+	}):
 		return `The path has a control character or one of \ : * ? " < > |.`
 	case !fs.ValidPath(p) || p == ".":
 		return "The path must be relative, with slashes, without . and .. and empty parts."
@@ -123,7 +128,8 @@ func (f Files) Check() error {
 			}
 		}
 		if len(content) > MaxFile {
-			wrong = append(wrong, Problem{File: name, Message: fmt.Sprintf("The file has %d bytes; at most %d are accepted.", len(content), MaxFile)})
+			wrong = append(wrong, Problem{File: name, Message: fmt.Sprintf("The file has %d bytes; at most %d are "+
+				"accepted.", len(content), MaxFile)})
 			continue
 		}
 		if line := notText(content); line > 0 {
@@ -131,7 +137,8 @@ func (f Files) Check() error {
 		}
 	}
 	if total > MaxTotal {
-		wrong = append(wrong, Problem{Message: fmt.Sprintf("The files have %d bytes; at most %d are accepted.", total, MaxTotal)})
+		wrong = append(wrong, Problem{Message: fmt.Sprintf("The files have %d bytes; at most %d are accepted.",
+			total, MaxTotal)})
 	}
 	if len(wrong) > 0 {
 		return wrong.sorted()
@@ -139,8 +146,9 @@ func (f Files) Check() error {
 	return nil
 }
 
-// Size is the size of all files together, in bytes.
-func (f Files) Size() (n int64) {
+// Size returns the bytes of all files together.
+func (f Files) Size() int64 {
+	n := int64(0)
 	for _, b := range f {
 		n += int64(len(b))
 	}
@@ -160,7 +168,7 @@ func notText(content []byte) int {
 	return 1
 }
 
-// directory shows files as the directory that Cerbos reads.
+// directory presents files as the file system that Cerbos reads.
 type directory struct {
 	files Files
 	dirs  map[string][]fs.DirEntry // by path, "." the root
@@ -196,7 +204,7 @@ func (d directory) Open(name string) (fs.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
 
-// entry is a file's or directory's name, size and mode.
+// entry is the name, size and mode of a file or directory.
 type entry struct {
 	name string
 	size int64

@@ -54,7 +54,8 @@ func asking(kind string, attr map[string]any, actions ...string) *enginev1.Check
 	}
 	return &enginev1.CheckInput{
 		RequestId: "r", Actions: actions,
-		Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"}, Attr: map[string]*structpb.Value{"level": structpb.NewNumberValue(5)}},
-		Resource:  &enginev1.Resource{Kind: kind, Id: "1", Attr: s.GetFields()},
+		Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"},
+			Attr: map[string]*structpb.Value{"level": structpb.NewNumberValue(5)}},
+		Resource: &enginev1.Resource{Kind: kind, Id: "1", Attr: s.GetFields()},
 	}
 }

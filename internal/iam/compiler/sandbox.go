@@ -18,10 +18,10 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
-// What tenants write is read, compiled and tested in a process of its own. A YAML document of a kilobyte
-// can stand for gigabytes, a CEL expression of a line for more, and nothing in Go stops either from within: a stack
-// that overflows and a heap that is full end the process. So that process is not the one that serves. It is this
-// binary again, told by an environment variable; it inherits nothing else, and opens nothing.
+// A child process reads, compiles and tests what tenants write. A kilobyte of YAML can expand to
+// gigabytes, and so can a line of CEL. Go cannot stop either from within: a stack overflow or a
+// full heap ends the process. So the process that serves must not run them. The child is this
+// binary again, chosen by an environment variable. It inherits nothing else, and opens nothing.
 const (
 	sandboxEnv     = "GATEHOUSE_POLICY_SANDBOX"
 	sandboxMemory  = 512 << 20 // bytes: heap, stacks and everything else
@@ -36,7 +36,7 @@ const (
 	crashOfNothing = "The policies could not be read: the compiler gave up on them."
 )
 
-// task is what the sandbox is asked to do.
+// task is what the sandbox shall do.
 type task struct {
 	Do       string // compile, test, explain or compare
 	Files    Files
@@ -45,22 +45,23 @@ type task struct {
 	Input    []byte // of explain: an enginev1.CheckInput
 }
 
-// report is what it answers. At most one field is set.
+// report is the sandbox's answer. At most one field is set.
 type report struct {
 	Problems    Problems
 	Table       []byte
 	Results     *Results
 	Explanation *Explanation
 	Changes     []PolicyChange
-	Fault       string // something is wrong with us, not with the files
+	Fault       string // the fault is ours, not that of the files
 }
 
 var sandboxSlots = make(chan struct{}, sandboxTasks)
 
-// errNoSandbox says that this machine does not let us start a process.
-var errNoSandbox = fault.New(fault.Unavailable, "policy.no_compiler", "The compiler of policies could not be started. Try again; if it stays, the server must be permitted to start its own binary.")
+// errNoSandbox reports that this machine does not let us start a process.
+var errNoSandbox = fault.New(fault.Unavailable, "policy.no_compiler", "The compiler of policies could not be "+
+	"started. Try again; if it stays, the server must be permitted to start its own binary.")
 
-// sandboxed does a task in a process of its own. An error is Problems of the files, or a fault of ours.
+// sandboxed runs a task in a child process. An error is Problems of the files, or a fault of ours.
 func sandboxed(ctx context.Context, t task) (report, error) {
 	select {
 	case sandboxSlots <- struct{}{}:
@@ -78,7 +79,7 @@ func sandboxed(ctx context.Context, t task) (report, error) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, sandboxTime+5*time.Second) // it ends itself before that
 	defer cancel()
-	answer, last := &bounds{limit: sandboxOutput}, &bounds{limit: 64 << 10}
+	answer, last := &output{limit: sandboxOutput}, &output{limit: 64 << 10}
 	cmd := exec.CommandContext(bounded, self)
 	cmd.Env = []string{sandboxEnv + "=1", "CERBOS_RULE_TABLE_GC_PERCENT=0"}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(question), answer, last
@@ -103,37 +104,38 @@ func sandboxed(ctx context.Context, t task) (report, error) {
 	return r, nil
 }
 
-// afterwards says why the sandbox ended without an answer. What is wrong with the files is a
-// Problem; what is wrong with us is not.
+// afterwards returns why the sandbox ended without an answer: Problems if the files are to blame.
 func afterwards(err error, last string) error {
 	ended, ok := errors.AsType[*exec.ExitError](err)
 	switch {
 	case !ok && !errors.Is(err, exec.ErrWaitDelay):
 		return errNoSandbox.Because(err)
 	case ok && ended.ExitCode() == exitMemory:
-		return Problems{{Message: fmt.Sprintf("The policies need more than %d MB of memory to be compiled and tested.", sandboxMemory>>20)}}
+		return Problems{{Message: fmt.Sprintf("The policies need more than %d MB of memory to be compiled and "+
+			"tested.", sandboxMemory>>20)}}
 	case ok && ended.ExitCode() == exitTime, !ok:
-		return Problems{{Message: fmt.Sprintf("The policies take longer than %d seconds to be compiled and tested.", int(sandboxTime.Seconds()))}}
+		return Problems{{Message: fmt.Sprintf("The policies take longer than %d seconds to be compiled and tested.",
+			int(sandboxTime.Seconds()))}}
 	case strings.Contains(last, crashOfStack):
 		return Problems{{Message: "The policies are nested too deeply."}}
 	}
 	return Problems{{Message: crashOfNothing}}
 }
 
-// bounds keeps what is written to it up to a limit, and then refuses.
-type bounds struct {
+// output collects what is written to it, and refuses more than limit bytes.
+type output struct {
 	bytes.Buffer
 	limit int
 }
 
-func (b *bounds) Write(p []byte) (int, error) {
+func (b *output) Write(p []byte) (int, error) {
 	if b.Len()+len(p) > b.limit {
 		return 0, io.ErrShortWrite
 	}
 	return b.Buffer.Write(p)
 }
 
-// The binary is a sandbox from its first moment on, whatever its main function would do.
+// init turns the process into a sandbox, before its main function can do anything else.
 func init() {
 	if os.Getenv(sandboxEnv) == "" {
 		return
@@ -153,7 +155,7 @@ func init() {
 	os.Exit(0)
 }
 
-// watchMemory ends the process when it needs too much.
+// watchMemory ends the process when it uses more than sandboxMemory.
 func watchMemory() {
 	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	for {
@@ -165,7 +167,7 @@ func watchMemory() {
 	}
 }
 
-// do runs in the sandbox.
+// do runs the task, inside the sandbox.
 func (t task) do() (r report) {
 	defer func() {
 		if reason := recover(); reason != nil {

@@ -4,9 +4,11 @@ package compiler
 
 import "os"
 
-// sandboxProgram is what the sandbox runs in tests with the race detector: cmd/gatehouse built without it, where the
-// environment says so. The detector would take ten times the time and the memory, for a process in which nothing of
-// ours is shared between goroutines, and the bounds of both were measured without it. Builds without the detector do
+// sandboxProgram returns the binary that the sandbox runs in tests with the race detector:
+// cmd/gatehouse built without it, if the environment names one.
+//
+// The detector takes ten times the time and the memory, and the sandbox's bounds were measured
+// without it. Nothing of ours is shared between goroutines there. Builds without the detector do
 // not have this file.
 func sandboxProgram() (string, error) {
 	if program := os.Getenv("GATEHOUSE_TEST_SANDBOX"); program != "" {

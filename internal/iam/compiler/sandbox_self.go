@@ -4,5 +4,5 @@ package compiler
 
 import "os"
 
-// sandboxProgram is what the sandbox runs: this binary.
+// sandboxProgram returns the binary that the sandbox runs: this one.
 func sandboxProgram() (string, error) { return os.Executable() }

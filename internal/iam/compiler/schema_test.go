@@ -10,7 +10,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 )
 
-// TestSchemaRefersToAnother: a schema may refer to one that no policy names, as Cerbos' documentation shows.
+// TestSchemaRefersToAnother: a schema may refer to one that no policy names, as Cerbos'
+// documentation shows.
 func TestSchemaRefersToAnother(t *testing.T) {
 	files := Files{
 		"customer.yaml": []byte(`apiVersion: api.cerbos.dev/v1
@@ -20,7 +21,8 @@ resourcePolicy:
   rules: [{actions: [view], effect: EFFECT_ALLOW, roles: ["*"]}]
   schemas: {resourceSchema: {ref: "cerbos:///customer.json"}}
 `),
-		"_schemas/customer.json":       []byte(`{"type": "object", "properties": {"shipping_address": {"$ref": "cerbos:///common/address.json"}}}`),
+		"_schemas/customer.json": []byte(
+			`{"type": "object", "properties": {"shipping_address": {"$ref": "cerbos:///common/address.json"}}}`),
 		"_schemas/common/address.json": []byte(`{"type": "object", "required": ["city"]}`),
 		"_schemas/unused.json":         []byte(`not a schema`),
 	}
@@ -37,13 +39,16 @@ resourcePolicy:
 	for _, c := range []struct {
 		address map[string]any
 		want    effectv1.Effect
-	}{{map[string]any{"city": "Leeds"}, effectv1.Effect_EFFECT_ALLOW}, {map[string]any{}, effectv1.Effect_EFFECT_DENY}} {
+	}{{map[string]any{"city": "Leeds"}, effectv1.Effect_EFFECT_ALLOW}, {map[string]any{},
+		effectv1.Effect_EFFECT_DENY}} {
 		address, err := structpb.NewValue(c.address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, err := ev.Check(t.Context(), []*enginev1.CheckInput{{Actions: []string{"view"}, Principal: &enginev1.Principal{Id: "p", Roles: []string{"r"}},
-			Resource: &enginev1.Resource{Kind: "customer", Id: "c", Attr: map[string]*structpb.Value{"shipping_address": address}}}})
+		out, err := ev.Check(t.Context(), []*enginev1.CheckInput{{Actions: []string{"view"},
+			Principal: &enginev1.Principal{Id: "p", Roles: []string{"r"}},
+			Resource: &enginev1.Resource{Kind: "customer", Id: "c",
+				Attr: map[string]*structpb.Value{"shipping_address": address}}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,7 @@ const (
 	OutcomeErrored = "errored"
 )
 
-// Results are those of all test suites of a bundle.
+// Results are the results of all test suites of a bundle.
 type Results struct {
 	Suites  []SuiteResult `json:"suites"`
 	Passed  int           `json:"passed" doc:"How many cases passed."`
@@ -28,10 +28,10 @@ type Results struct {
 	Errored int           `json:"errored" doc:"How many cases could not be run, and suites that could not be read."`
 }
 
-// Good reports whether nothing failed.
+// Good reports whether no case and no suite failed.
 func (r Results) Good() bool { return r.Failed == 0 && r.Errored == 0 }
 
-// Err returns the cases that did not pass, as Problems; nil if all passed.
+// Err returns the cases that did not pass as Problems, or nil if all passed.
 func (r Results) Err() error {
 	var out Problems
 	for _, s := range r.Suites {
@@ -54,7 +54,7 @@ func (r Results) Err() error {
 	return out.sorted()
 }
 
-// SuiteResult is that of one *_test.yaml.
+// SuiteResult is the result of one *_test.yaml.
 type SuiteResult struct {
 	File    string       `json:"file"`
 	Name    string       `json:"name"`
@@ -63,7 +63,7 @@ type SuiteResult struct {
 	Cases   []CaseResult `json:"cases"`
 }
 
-// CaseResult is that of one action of one principal on one resource.
+// CaseResult is the result for one action of one principal on one resource.
 type CaseResult struct {
 	Name      string `json:"name"`
 	Principal string `json:"principal"`
@@ -75,9 +75,9 @@ type CaseResult struct {
 	Error     string `json:"error,omitempty" doc:"Why it could not be run, or was skipped."`
 }
 
-// RunSuites runs the Cerbos test suites among the files, as "cerbos compile" does: what a suite
-// needs of the settings (globals, default version) it says itself. An error is Problems of the policies,
-// or a fault of ours; a case that fails is a result.
+// RunSuites runs the Cerbos test suites among the files, as "cerbos compile" does. A suite itself
+// names the settings it needs, such as globals. An error is Problems of the policies, or a fault of
+// ours; a case that fails is a result.
 func RunSuites(ctx context.Context, files Files, s engine.Settings) (Results, error) {
 	if err := files.Check(); err != nil {
 		return Results{}, err
@@ -105,7 +105,8 @@ func runSuites(ctx context.Context, files Files) (*Results, error) {
 func results(tests *policyv1.TestResults) Results {
 	out := Results{Suites: []SuiteResult{}}
 	for _, suite := range tests.GetSuites() {
-		r := SuiteResult{File: suite.GetFile(), Name: suite.GetName(), Error: suite.GetError(), Cases: []CaseResult{}, Outcome: outcome(suite.GetSummary().GetOverallResult())}
+		r := SuiteResult{File: suite.GetFile(), Name: suite.GetName(), Error: suite.GetError(),
+			Cases: []CaseResult{}, Outcome: outcome(suite.GetSummary().GetOverallResult())}
 		if r.Error != "" {
 			r.Outcome = OutcomeErrored
 			out.Errored++
@@ -115,7 +116,8 @@ func results(tests *policyv1.TestResults) Results {
 				for _, res := range p.GetResources() {
 					for _, a := range res.GetActions() {
 						c := caseResult(a.GetDetails())
-						c.Name, c.Principal, c.Resource, c.Action = tc.GetName(), p.GetName(), res.GetName(), a.GetName()
+						c.Name, c.Principal = tc.GetName(), p.GetName()
+						c.Resource, c.Action = res.GetName(), a.GetName()
 						r.Cases = append(r.Cases, c)
 						out.count(c.Outcome)
 					}
@@ -175,7 +177,8 @@ func caseResult(d *policyv1.TestResults_Details) CaseResult {
 	return c
 }
 
-func outputDifference(o *policyv1.TestResults_OutputFailure) (wanted, got string) {
+// outputDifference returns the output that a suite expects, and what the policies returned.
+func outputDifference(o *policyv1.TestResults_OutputFailure) (string, string) {
 	switch {
 	case o.GetMismatched() != nil:
 		return protojson.Format(o.GetMismatched().GetExpected()), protojson.Format(o.GetMismatched().GetActual())

@@ -32,7 +32,7 @@ type ActionExplanation struct {
 	Scope  string `json:"scope,omitempty"`
 }
 
-// Step is one thing the engine did. What does not apply is empty.
+// Step is one step of the engine. Fields that do not apply are empty.
 type Step struct {
 	Policy      string  `json:"policy,omitempty"`
 	Scope       string  `json:"scope,omitempty"`
@@ -51,7 +51,7 @@ type Step struct {
 	Error       string  `json:"error,omitempty"`
 }
 
-// Value is something that an expression looked at.
+// Value is a value that an expression read.
 type Value struct {
 	Path   string `json:"path" doc:"As the expression says it, without abbreviations: request.resource.attr.owner."`
 	Value  any    `json:"value"`
@@ -59,7 +59,8 @@ type Value struct {
 	Source string `json:"source,omitempty" enum:"body,directory,token,request" doc:"Where it came from: the body of the request, the directory, a token, or what the request added about a principal of the directory."`
 }
 
-// Explain answers the input by the files and says how. An error is Problems of the files, or a fault of ours.
+// Explain answers the input by the files, with every step. An error is Problems of the files, or a
+// fault of ours.
 func Explain(ctx context.Context, files Files, s engine.Settings, in *enginev1.CheckInput) (Explanation, error) {
 	input, err := proto.Marshal(in)
 	if err != nil {
@@ -89,7 +90,8 @@ func explain(ctx context.Context, files Files, s engine.Settings, input []byte) 
 		return nil, Problems{{Message: err.Error()}}
 	}
 	answers, err := check.CheckWithTraces(ctx, &cerbosengine.Conf{
-		Globals: s.Globals, DefaultPolicyVersion: s.DefaultVersion, DefaultScope: s.DefaultScope, CELErrorLogLevel: "none",
+		Globals: s.Globals, DefaultPolicyVersion: s.DefaultVersion, DefaultScope: s.DefaultScope,
+		CELErrorLogLevel:   "none",
 		LenientScopeSearch: s.LenientScopeSearch, StrictEvaluation: s.StrictEvaluation,
 	}, index, []*enginev1.CheckInput{in})
 	if err != nil {
@@ -98,13 +100,14 @@ func explain(ctx context.Context, files Files, s engine.Settings, input []byte) 
 	out := &Explanation{Actions: []ActionExplanation{}, Steps: []Step{}}
 	for _, action := range in.GetActions() {
 		e := answers[0].CheckOutput.GetActions()[action]
-		out.Actions = append(out.Actions, ActionExplanation{action, e.GetEffect().String(), e.GetPolicy(), e.GetScope()})
+		out.Actions = append(out.Actions, ActionExplanation{action, e.GetEffect().String(), e.GetPolicy(),
+			e.GetScope()})
 	}
-	seen := newSight(in, answers[0].CheckOutput, s)
+	seen := newVisibleValues(in, answers[0].CheckOutput, s)
 	for _, t := range answers[0].Traces {
 		step := newStep(t)
 		if step.Expression != "" {
-			step.Values = seen.by(step.Expression)
+			step.Values = seen.of(step.Expression)
 		}
 		if step.Variable != "" {
 			seen.variables[step.Variable] = step.Result
@@ -114,8 +117,7 @@ func explain(ctx context.Context, files Files, s engine.Settings, input []byte) 
 	return out, nil
 }
 
-// withoutSchemas returns the policies as they are where schemas are not enforced. Every
-// document becomes a file.
+// withoutSchemas returns the policies without their schemas. Each document becomes a file.
 func withoutSchemas(files Files) Files {
 	out := Files{}
 	for name, content := range files {

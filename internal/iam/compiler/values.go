@@ -12,29 +12,30 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 )
 
-// sight knows what expressions can see: the request, the variables so far, the globals and
-// the derived roles.
-type sight struct {
+// visibleValues are the values that expressions can read: the request, the variables so far, the
+// globals and the derived roles.
+type visibleValues struct {
 	roots     map[string]any
 	variables map[string]any
 }
 
-// abbreviations of the roots of paths, as Cerbos has them.
+// abbreviations are Cerbos' short names of the roots of paths.
 var abbreviations = map[string]string{
 	"R": "request.resource", "P": "request.principal", "V": "variables", "C": "constants", "G": "globals",
 }
 
-func newSight(in *enginev1.CheckInput, out *enginev1.CheckOutput, s engine.Settings) sight {
+func newVisibleValues(in *enginev1.CheckInput, out *enginev1.CheckOutput, s engine.Settings) visibleValues {
 	variables := map[string]any{}
-	return sight{variables: variables, roots: map[string]any{
-		"request":   map[string]any{"principal": jsonOf(in.GetPrincipal()), "resource": jsonOf(in.GetResource()), "aux_data": jsonOf(in.GetAuxData())},
+	return visibleValues{variables: variables, roots: map[string]any{
+		"request": map[string]any{"principal": jsonOf(in.GetPrincipal()), "resource": jsonOf(in.GetResource()),
+			"aux_data": jsonOf(in.GetAuxData())},
 		"variables": variables,
 		"globals":   s.Globals,
 		"runtime":   map[string]any{"effectiveDerivedRoles": out.GetEffectiveDerivedRoles()},
 	}}
 }
 
-// jsonOf returns a message as the maps that paths go through.
+// jsonOf returns a message as nested maps.
 func jsonOf(m proto.Message) map[string]any {
 	out := map[string]any{}
 	if b, err := (protojson.MarshalOptions{UseProtoNames: true}).Marshal(m); err == nil { // CEL says aux_data
@@ -43,9 +44,10 @@ func jsonOf(m proto.Message) map[string]any {
 	return out
 }
 
-// by returns what an expression sees, in the order in which it says it. Constants are in the policy, and
-// what a loop goes through is in its list; neither is repeated.
-func (s sight) by(expression string) (out []Value) {
+// of returns the values that an expression reads, in the order of the expression. It leaves out
+// constants, which stand in the policy, and the elements of a list that a loop reads.
+func (s visibleValues) of(expression string) []Value {
+	var out []Value
 	parsed, wrong := engine.Environment().Parse(expression)
 	if wrong.Err() != nil {
 		return nil
@@ -69,7 +71,7 @@ func (s sight) by(expression string) (out []Value) {
 	return out
 }
 
-// pathOf returns the path that an expression is, from one of the roots, or nil.
+// pathOf returns the path from one of the roots that an expression is, or nil.
 func pathOf(e celast.Expr) []string {
 	switch e.Kind() {
 	case celast.IdentKind:
@@ -98,7 +100,7 @@ func pathOf(e celast.Expr) []string {
 }
 
 // at returns the value at a path.
-func (s sight) at(path []string) (any, bool) {
+func (s visibleValues) at(path []string) (any, bool) {
 	var here any = s.roots
 	for _, name := range path {
 		fields, ok := here.(map[string]any)
