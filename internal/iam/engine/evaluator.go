@@ -30,8 +30,8 @@ var (
 	ErrTooMuch = fault.New(fault.Limited, "policy.too_much", "The policies wanted more memory or more comparisons "+
 		"for one question than there are (32 MB, 50 million), so there is no answer. Look for conditions that make "+
 		"long texts and lists, or that compare long lists with each other.")
-	// ErrNoPlan is a question that Cerbos' planner fails at, as it does at some conditions and
-	// attributes of a type that nobody thought of. A check of the same resources is answered.
+	// ErrNoPlan reports that Cerbos' planner failed, as it does at some conditions with attributes
+	// of an unexpected type. A check of the same resources has an answer.
 	ErrNoPlan = fault.New(fault.Conflict, "policy.no_plan", "The conditions of the policies cannot be made a "+
 		"filter for this principal and these attributes. Ask about the resources themselves: POST "+
 		"/api/check/resources.")

@@ -19,7 +19,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
 
-// Deps is what the operations need from others.
+// Deps is what the operations need from other packages.
 type Deps struct {
 	// Acknowledged refuses, by a Conflict fault, to publish a version of the draft whose
 	// replay found decisions that become ALLOW and were not acknowledged. It runs in the
@@ -43,7 +43,7 @@ type FileView struct {
 	Size int64  `json:"size" doc:"In bytes."`
 }
 
-// WrittenView is what a change of one file answers.
+// WrittenView is the answer to a change of one file.
 type WrittenView struct {
 	Version string `json:"version" doc:"The draft's version after the change."`
 	Base    int64  `json:"base" doc:"The revision that the draft was begun from."`
@@ -61,7 +61,7 @@ type RevisionView struct {
 	Digest    string     `json:"digest" doc:"SHA-256 of the files as tar.gz: revisions with the same digest are the same."`
 }
 
-// AuthorView is who published.
+// AuthorView is the author of a revision.
 type AuthorView struct {
 	Kind     string `json:"kind" enum:"user,application,system"`
 	ID       string `json:"id,omitempty"`
@@ -69,7 +69,7 @@ type AuthorView struct {
 	TenantID string `json:"tenant_id,omitempty" doc:"The author's own tenant: another one for a platform operator."`
 }
 
-// ImportView is what an import answers.
+// ImportView is the answer to an import.
 type ImportView struct {
 	Revision int64      `json:"revision,omitempty" doc:"What has been published, with publish=true."`
 	Draft    *DraftView `json:"draft,omitempty" doc:"The draft that was made, without publish."`
@@ -85,14 +85,15 @@ type ValidationView struct {
 // ProblemView is a Problem as the API shows it.
 type ProblemView compiler.Problem
 
-// TestView is how the suites of a draft went.
+// TestView has the results of a draft's suites.
 type TestView struct {
 	compiler.Results
 	Version string `json:"version,omitempty" doc:"The version of the draft that was tested."`
 }
 
 func draftView(d Draft, files []FileInfo) DraftView {
-	v := DraftView{Changed: d.Changed(), Version: d.Version.String(), Base: d.Base, UpdatedBy: d.UpdatedBy, Files: []FileView{}}
+	v := DraftView{Changed: d.Changed(), Version: d.Version.String(), Base: d.Base, UpdatedBy: d.UpdatedBy,
+		Files: []FileView{}}
 	if d.Changed() {
 		v.UpdatedAt = &d.UpdatedAt
 	}
@@ -104,7 +105,8 @@ func draftView(d Draft, files []FileInfo) DraftView {
 
 func revisionView(r Revision) RevisionView {
 	return RevisionView{
-		Revision: r.Number, Origin: r.Origin, Reason: r.Reason, CreatedAt: r.CreatedAt, Files: r.Files, Bytes: r.Bytes, Digest: hex.EncodeToString(r.Digest),
+		Revision: r.Number, Origin: r.Origin, Reason: r.Reason, CreatedAt: r.CreatedAt, Files: r.Files, Bytes: r.Bytes,
+		Digest: hex.EncodeToString(r.Digest),
 		Author: AuthorView{string(r.Author.Kind), r.Author.ID.String(), r.Author.Name, r.Author.Tenant.String()},
 	}
 }
@@ -168,13 +170,14 @@ func version(text string) (id.ID, error) {
 	}
 	v, err := id.Parse(text)
 	if err != nil {
-		return id.ID{}, fault.InvalidField("policy.version", "version", "This is not a version of a draft. Take it from the answer that showed you the draft.")
+		return id.ID{}, fault.InvalidField("policy.version", "version", "This is not a version of a draft. Take it "+
+			"from the answer that showed you the draft.")
 	}
 	return v, nil
 }
 
-// How many costly requests a tenant may have under way: one that compiles, for which the whole
-// process has few places, and others that pack or compare.
+// Bounds on a tenant's costly requests at once. The whole process has few places for compiling, so
+// a tenant gets one. Other costly requests pack archives.
 const (
 	compiling = 1
 	costly    = 2
@@ -184,13 +187,20 @@ const (
 func Operations(deps Deps) []api.Operation {
 	const draftTag, revisionTag = "Policy draft", "Policy revisions"
 	return []api.Operation{
-		api.Call(api.Op{Method: "POST", Path: "/policies/import", ID: "import-policies", Action: "policy.update", Tag: draftTag, Summary: "Import policies into the draft", Status: 201, Body: maxArchive, AtOnce: compiling,
-			Description: "The body is a zip or tar.gz of an ordinary Cerbos policy directory. It replaces the whole draft. With `publish=true` (which needs the action `policy.publish`) the policies are compiled, tested and published at once. If anything is wrong, the answer is 422 with every error, and nothing changes."},
+		api.Call(api.Op{Method: "POST", Path: "/policies/import", ID: "import-policies", Action: "policy.update",
+			Tag: draftTag, Summary: "Import policies into the draft", Status: 201, Body: maxArchive, AtOnce: compiling,
+			Description: "The body is a zip or tar.gz of an ordinary Cerbos policy directory. It replaces the " +
+				"whole draft. With `publish=true` (which needs the action `policy.publish`) the policies are " +
+				"compiled, tested and published at once. If anything is wrong, the answer is 422 with every " +
+				"error, and nothing changes."},
 			deps.importArchive),
-		api.Call(api.Op{Method: "GET", Path: "/policies/export", ID: "export-policies", Action: "policy.read", Tag: revisionTag, Summary: "Export policies as a zip or tar.gz", AtOnce: costly,
-			Description: "An ordinary Cerbos policy directory: `cerbos compile` takes it. The same files always produce the same bytes."},
+		api.Call(api.Op{Method: "GET", Path: "/policies/export", ID: "export-policies", Action: "policy.read",
+			Tag: revisionTag, Summary: "Export policies as a zip or tar.gz", AtOnce: costly,
+			Description: "An ordinary Cerbos policy directory: `cerbos compile` takes it. The same files always " +
+				"produce the same bytes."},
 			export),
-		api.Read(api.Op{Method: "GET", Path: "/policies/draft", ID: "get-policy-draft", Action: "policy.read", Tag: draftTag, Summary: "Get the draft", Description: "With the list of its files."},
+		api.Read(api.Op{Method: "GET", Path: "/policies/draft", ID: "get-policy-draft", Action: "policy.read",
+			Tag: draftTag, Summary: "Get the draft", Description: "With the list of its files."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (DraftView, error) {
 				d, err := getDraft(ctx, tx)
 				if err != nil {
@@ -199,24 +209,29 @@ func Operations(deps Deps) []api.Operation {
 				infos, err := describe(ctx, tx, d)
 				return draftView(d, infos), err
 			}),
-		api.Write(api.Op{Method: "DELETE", Path: "/policies/draft", ID: "discard-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Discard the draft",
+		api.Write(api.Op{Method: "DELETE", Path: "/policies/draft", ID: "discard-policy-draft",
+			Action: "policy.update", Tag: draftTag, Summary: "Discard the draft",
 			Description: "Drops every change since the revision in force."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (api.None, error) {
 				return api.None{}, discard(ctx, tx)
 			}),
-		api.Call(api.Op{Method: "GET", Path: "/policies/draft/diff", ID: "diff-policy-draft", Action: "policy.read", Tag: draftTag, Summary: "Compare the draft with a revision", AtOnce: compiling},
+		api.Call(api.Op{Method: "GET", Path: "/policies/draft/diff", ID: "diff-policy-draft", Action: "policy.read",
+			Tag: draftTag, Summary: "Compare the draft with a revision", AtOnce: compiling},
 			func(ctx context.Context, d *db.DB, req api.Request, in *draftDiffInput) (Diff, error) {
-				return compare(ctx, d, req.Caller, func(tx *db.Tx) (old int64, now compiler.Files, err error) {
-					if old = in.Against; old == 0 {
+				return compare(ctx, d, req.Caller, func(tx *db.Tx) (int64, compiler.Files, error) {
+					old := in.Against
+					if old == 0 {
+						var err error
 						if old, err = currentNumber(ctx, tx); err != nil {
 							return 0, nil, err
 						}
 					}
-					now, err = DraftFiles(ctx, tx)
+					now, err := DraftFiles(ctx, tx)
 					return old, now, err
 				})
 			}),
-		api.Read(api.Op{Method: "GET", Path: "/policies/draft/files/{path...}", ID: "get-policy-file", Action: "policy.read", Tag: draftTag, Summary: "Get a draft file"},
+		api.Read(api.Op{Method: "GET", Path: "/policies/draft/files/{path...}", ID: "get-policy-file",
+			Action: "policy.read", Tag: draftTag, Summary: "Get a draft file"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *fileInput) (api.File, error) {
 				d, err := getDraft(ctx, tx)
 				if err != nil {
@@ -238,21 +253,25 @@ func Operations(deps Deps) []api.Operation {
 				f.Content = content
 				return f, nil
 			}),
-		api.Call(api.Op{Method: "PUT", Path: "/policies/draft/files/{path...}", ID: "put-policy-file", Action: "policy.update", Tag: draftTag, Summary: "Write a draft file", Body: compiler.MaxFile,
-			Description: "The body is the file, as it is. It may be wrong: the draft is checked when it is validated, tested and published."},
+		api.Call(api.Op{Method: "PUT", Path: "/policies/draft/files/{path...}", ID: "put-policy-file",
+			Action: "policy.update", Tag: draftTag, Summary: "Write a draft file", Body: compiler.MaxFile,
+			Description: "The body is the file, as it is. It may be wrong: the draft is checked when it is " +
+				"validated, tested and published."},
 			func(ctx context.Context, d *db.DB, req api.Request, in *putFileInput) (WrittenView, error) {
 				content := slices.Clone(in.RawBody) // huma takes the buffer back
 				return change(ctx, d, req.Caller, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
 					return putFile(ctx, tx, seen, in.Path, content)
 				})
 			}),
-		api.Call(api.Op{Method: "DELETE", Path: "/policies/draft/files/{path...}", ID: "delete-policy-file", Action: "policy.update", Tag: draftTag, Summary: "Delete a draft file"},
+		api.Call(api.Op{Method: "DELETE", Path: "/policies/draft/files/{path...}", ID: "delete-policy-file",
+			Action: "policy.update", Tag: draftTag, Summary: "Delete a draft file"},
 			func(ctx context.Context, d *db.DB, req api.Request, in *deleteFileInput) (WrittenView, error) {
 				return change(ctx, d, req.Caller, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
 					return deleteFile(ctx, tx, seen, in.Path)
 				})
 			}),
-		api.Call(api.Op{Method: "POST", Path: "/policies/draft/validate", ID: "validate-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Validate the draft", AtOnce: compiling},
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/validate", ID: "validate-policy-draft",
+			Action: "policy.update", Tag: draftTag, Summary: "Validate the draft", AtOnce: compiling},
 			func(ctx context.Context, d *db.DB, req api.Request, _ *nothing) (ValidationView, error) {
 				s, err := readState(ctx, d, req.Caller)
 				if err != nil {
@@ -268,8 +287,10 @@ func Operations(deps Deps) []api.Operation {
 				}
 				return v, err
 			}),
-		api.Call(api.Op{Method: "POST", Path: "/policies/draft/test", ID: "test-policy-draft", Action: "policy.update", Tag: draftTag, Summary: "Test the draft", AtOnce: compiling,
-			Description: "Every `*_test.yaml` of the draft, case by case. If the policies do not compile, the answer is 422."},
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/test", ID: "test-policy-draft",
+			Action: "policy.update", Tag: draftTag, Summary: "Test the draft", AtOnce: compiling,
+			Description: "Every `*_test.yaml` of the draft, case by case. If the policies do not compile, the " +
+				"answer is 422."},
 			func(ctx context.Context, d *db.DB, req api.Request, _ *nothing) (TestView, error) {
 				s, err := readState(ctx, d, req.Caller)
 				if err != nil {
@@ -278,10 +299,14 @@ func Operations(deps Deps) []api.Operation {
 				r, err := compiler.RunSuites(ctx, s.files, s.settings)
 				return TestView{r, s.draft.Version.String()}, refused(err)
 			}),
-		api.Call(api.Op{Method: "POST", Path: "/policies/draft/publish", ID: "publish-policy-draft", Action: "policy.publish", Tag: draftTag, Summary: "Publish the draft", Status: 201, AtOnce: compiling,
-			Description: "Compiles the draft, runs its suites and publishes exactly what passed. The revision is in force on every replica within two seconds. If anything is wrong, the answer is 422 with every error."},
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/publish", ID: "publish-policy-draft",
+			Action: "policy.publish", Tag: draftTag, Summary: "Publish the draft", Status: 201, AtOnce: compiling,
+			Description: "Compiles the draft, runs its suites and publishes exactly what passed. The revision is " +
+				"in force on every replica within two seconds. If anything is wrong, the answer is 422 with every " +
+				"error."},
 			deps.publishDraft),
-		api.Read(api.Op{Method: "GET", Path: "/policies/revisions", ID: "list-policy-revisions", Action: "policy.read", Tag: revisionTag, Summary: "List revisions",
+		api.Read(api.Op{Method: "GET", Path: "/policies/revisions", ID: "list-policy-revisions",
+			Action: "policy.read", Tag: revisionTag, Summary: "List revisions",
 			Description: "Newest first. The first is in force."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.Page) (page.List[RevisionView], error) {
 				r, err := in.Request()
@@ -289,9 +314,11 @@ func Operations(deps Deps) []api.Operation {
 					return page.List[RevisionView]{}, err
 				}
 				found, err := listRevisions(ctx, tx, numberAt(r.After), r.Fetch())
-				return page.Map(page.Of(r, found, func(r Revision) id.ID { return placeOf(r.Number) }), revisionView), err
+				return page.Map(page.Of(r, found, func(r Revision) id.ID { return placeOf(r.Number) }),
+					revisionView), err
 			}),
-		api.Read(api.Op{Method: "GET", Path: "/policies/revisions/{n}", ID: "get-policy-revision", Action: "policy.read", Tag: revisionTag, Summary: "Get a revision"},
+		api.Read(api.Op{Method: "GET", Path: "/policies/revisions/{n}", ID: "get-policy-revision",
+			Action: "policy.read", Tag: revisionTag, Summary: "Get a revision"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *byNumber) (RevisionView, error) {
 				r, err := GetRevision(ctx, tx, in.N)
 				if err != nil {
@@ -299,17 +326,20 @@ func Operations(deps Deps) []api.Operation {
 				}
 				return revisionView(r), nil
 			}),
-		api.Call(api.Op{Method: "GET", Path: "/policies/revisions/{n}/diff", ID: "diff-policy-revision", Action: "policy.read", Tag: revisionTag, Summary: "Compare two revisions", AtOnce: compiling},
+		api.Call(api.Op{Method: "GET", Path: "/policies/revisions/{n}/diff", ID: "diff-policy-revision",
+			Action: "policy.read", Tag: revisionTag, Summary: "Compare two revisions", AtOnce: compiling},
 			func(ctx context.Context, d *db.DB, req api.Request, in *diffInput) (Diff, error) {
-				return compare(ctx, d, req.Caller, func(tx *db.Tx) (old int64, now compiler.Files, err error) {
-					if old = in.Against; old == 0 {
+				return compare(ctx, d, req.Caller, func(tx *db.Tx) (int64, compiler.Files, error) {
+					old := in.Against
+					if old == 0 {
 						old = in.N - 1
 					}
-					now, err = RevisionFiles(ctx, tx, in.N)
+					now, err := RevisionFiles(ctx, tx, in.N)
 					return old, now, err
 				})
 			}),
-		api.Write(api.Op{Method: "POST", Path: "/policies/revisions/{n}/rollback", ID: "rollback-policies", Action: "policy.publish", Tag: revisionTag, Summary: "Roll back to a revision", Status: 201,
+		api.Write(api.Op{Method: "POST", Path: "/policies/revisions/{n}/rollback", ID: "rollback-policies",
+			Action: "policy.publish", Tag: revisionTag, Summary: "Roll back to a revision", Status: 201,
 			Description: "Publishes the older revision again, as a new one."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *rollbackInput) (RevisionView, error) {
 				r, err := Rollback(ctx, tx, in.N, in.Body.Reason)
@@ -318,12 +348,14 @@ func Operations(deps Deps) []api.Operation {
 				}
 				return revisionView(r), nil
 			}),
-		api.Read(api.Op{Method: "GET", Path: "/policies/settings", ID: "get-policy-settings", Action: "policy.read", Tag: "Policy settings", Summary: "Get the settings of the policy engine"},
+		api.Read(api.Op{Method: "GET", Path: "/policies/settings", ID: "get-policy-settings", Action: "policy.read",
+			Tag: "Policy settings", Summary: "Get the settings of the policy engine"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (SettingsView, error) {
 				s, err := GetSettings(ctx, tx)
 				return settingsView(s), err
 			}),
-		api.Write(api.Op{Method: "PATCH", Path: "/policies/settings", ID: "update-policy-settings", Action: "policy.publish", Tag: "Policy settings", Summary: "Update the settings of the policy engine",
+		api.Write(api.Op{Method: "PATCH", Path: "/policies/settings", ID: "update-policy-settings",
+			Action: "policy.publish", Tag: "Policy settings", Summary: "Update the settings of the policy engine",
 			Description: "They apply at once, also to the revision in force."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchSettingsInput) (SettingsView, error) {
 				s, err := UpdateSettings(ctx, tx, in.Body)
@@ -332,8 +364,8 @@ func Operations(deps Deps) []api.Operation {
 	}
 }
 
-// state is the draft with its files, the number in force and the settings, as they were read:
-// the draft's version first, so that files changed in between are noticed when it is compared.
+// state is the draft with its files, the number in force and the settings. The draft's version is
+// read first, so that a later change is noticed when versions are compared.
 type state struct {
 	draft    Draft
 	current  int64
@@ -360,9 +392,10 @@ func readState(ctx context.Context, d *db.DB, c caller.Caller) (state, error) {
 	})
 }
 
-// change makes one change of the draft, which is begun from the revision in force where there
-// is none. ifMatch is the header.
-func change(ctx context.Context, d *db.DB, c caller.Caller, ifMatch string, fn func(tx *db.Tx, seen id.ID) (Draft, error)) (WrittenView, error) {
+// change makes one change of the draft. Without a draft it begins one from the revision in force.
+// ifMatch is the header.
+func change(ctx context.Context, d *db.DB, c caller.Caller, ifMatch string, fn func(tx *db.Tx, seen id.ID) (Draft,
+	error)) (WrittenView, error) {
 	seen, err := version(ifMatch)
 	if err != nil {
 		return WrittenView{}, err
@@ -472,14 +505,18 @@ func (deps Deps) publishDraft(ctx context.Context, d *db.DB, req api.Request, in
 		return RevisionView{}, errDraftMoved
 	case base != s.current:
 		return RevisionView{}, fault.New(fault.Conflict, "policy.draft_behind", fmt.Sprintf(
-			"The draft was begun from revision %d, and revision %d is in force now. Look at policies/draft/diff, which shows what publishing the draft would change, and publish with \"base\": %d if that is meant.", base, s.current, s.current))
+			"The draft was begun from revision %d, and revision %d is in force now. Look at policies/draft/diff, "+
+				"which shows what publishing the draft would change, and publish with \"base\": %d if that is "+
+				"meant.", base, s.current, s.current))
 	}
-	r, err := deps.publish(ctx, d, req.Caller, publishing{Version: s.draft.Version, Base: base, Files: s.files, Reason: reason}, s.settings, in.Body.Acknowledged)
+	r, err := deps.publish(ctx, d, req.Caller, publishing{Version: s.draft.Version, Base: base, Files: s.files,
+		Reason: reason}, s.settings, in.Body.Acknowledged)
 	return revisionView(r), err
 }
 
-// publish compiles and tests outside of the transaction, then publishes exactly that.
-func (deps Deps) publish(ctx context.Context, d *db.DB, c caller.Caller, p publishing, s engine.Settings, acknowledged string) (Revision, error) {
+// publish compiles and tests outside of the transaction, then publishes exactly what it tested.
+func (deps Deps) publish(ctx context.Context, d *db.DB, c caller.Caller, p publishing, s engine.Settings,
+	acknowledged string) (Revision, error) {
 	ready, err := prepare(ctx, p, s)
 	if err != nil {
 		return Revision{}, err
@@ -496,7 +533,8 @@ func (deps Deps) publish(ctx context.Context, d *db.DB, c caller.Caller, p publi
 
 func export(ctx context.Context, d *db.DB, req api.Request, in *exportInput) (api.File, error) {
 	if in.Draft && in.Revision > 0 {
-		return api.File{}, fault.InvalidField("request.invalid", "draft", "Ask for the draft or for a revision, not for both.")
+		return api.File{}, fault.InvalidField("request.invalid", "draft", "Ask for the draft or for a revision, "+
+			"not for both.")
 	}
 	out := api.File{ContentType: "application/zip", Name: "policies.zip"}
 	if in.Format == TarGz {
@@ -526,8 +564,9 @@ func export(ctx context.Context, d *db.DB, req api.Request, in *exportInput) (ap
 	return out, err
 }
 
-// compare compares a revision, 0 for no files, with other files, both as read finds them.
-func compare(ctx context.Context, d *db.DB, c caller.Caller, read func(tx *db.Tx) (old int64, now compiler.Files, err error)) (Diff, error) {
+// compare compares files with those of a revision, number 0 for none, both as read returns them.
+func compare(ctx context.Context, d *db.DB, c caller.Caller, read func(tx *db.Tx) (old int64, now compiler.Files,
+	err error)) (Diff, error) {
 	type versions struct{ before, now compiler.Files }
 	v, err := db.Read(ctx, d, c, func(tx *db.Tx) (versions, error) {
 		number, now, err := read(tx)
@@ -551,7 +590,8 @@ func contentType(path string) string {
 }
 
 // placeOf puts a revision's number into a cursor; numberAt reads it.
-func placeOf(number int64) (at id.ID) {
+func placeOf(number int64) id.ID {
+	var at id.ID
 	binary.BigEndian.PutUint64(at[8:], uint64(number))
 	return at
 }

@@ -17,19 +17,19 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
-// The forms of an archive.
+// Formats of an archive.
 const (
 	Zip   = "zip"
 	TarGz = "tar.gz"
 )
 
 const (
-	// maxArchive is the most bytes of an archive: the largest directory, not compressed,
-	// with its headers.
+	// maxArchive bounds an archive, in bytes: the largest directory, uncompressed, with headers.
 	maxArchive = compiler.MaxTotal + 1<<20
-	// maxEntries is the most entries of an archive: files, directories, and what is passed over.
+	// maxEntries bounds the entries of an archive: files, directories, and entries that are
+	// skipped.
 	maxEntries = 4 * compiler.MaxFiles
-	// maxTar is the most bytes that a tar.gz may grow to: 3 blocks of headers an entry.
+	// maxTar bounds a decompressed tar.gz, in bytes: 3 blocks of headers for each entry.
 	maxTar = compiler.MaxTotal + maxEntries*3*512
 )
 
@@ -40,7 +40,7 @@ func archiveFault(reason string, args ...any) error {
 	return fault.New(fault.Invalid, archiveCode, reason, args...)
 }
 
-// entryFault refuses an archive for one of its entries, which it names.
+// entryFault refuses an archive because of one of its entries, which it names.
 func entryFault(name, reason string, args ...any) error {
 	name = strings.ToValidUTF8(name, "\uFFFD")
 	if len(name) > compiler.MaxPath {
@@ -52,11 +52,12 @@ func entryFault(name, reason string, args ...any) error {
 	return f
 }
 
-// ReadArchive reads a directory of policies from a zip or a tar.gz. Directories, hidden files
-// and what macOS adds are passed over; a link, a device, a path that leads out of the
-// directory, a path that comes twice (also in another case) and everything beyond the limits
-// of Files refuses the archive with an Invalid fault that names the entry. It never holds more
-// than the archive and MaxTotal bytes.
+// ReadArchive reads a directory of policies from a zip or a tar.gz. It skips directories, hidden
+// files and the files that macOS adds.
+//
+// It refuses links, devices, paths that leave the directory, and paths that occur twice, also in
+// another case. It enforces the limits of compiler.Files. The Invalid fault names the entry. It
+// never holds more than the archive and MaxTotal bytes.
 func ReadArchive(archive []byte) (compiler.Files, error) {
 	u := unpacked{files: compiler.Files{}, seen: map[string]string{}}
 	var err error
@@ -66,7 +67,8 @@ func ReadArchive(archive []byte) (compiler.Files, error) {
 	case bytes.HasPrefix(archive, []byte("\x1f\x8b")):
 		err = u.tarGz(archive)
 	default:
-		err = archiveFault("This is neither a zip nor a tar.gz. Pack the directory with `tar -czf policies.tar.gz -C policies .` and send the file as the body, with curl --data-binary @policies.tar.gz.")
+		err = archiveFault("This is neither a zip nor a tar.gz. Pack the directory with `tar -czf policies.tar.gz " +
+			"-C policies .` and send the file as the body, with curl --data-binary @policies.tar.gz.")
 	}
 	if err != nil {
 		return nil, err
@@ -77,7 +79,7 @@ func ReadArchive(archive []byte) (compiler.Files, error) {
 	return u.files, nil
 }
 
-// unpacked is an archive on its way to Files.
+// unpacked is an archive that is being read into files.
 type unpacked struct {
 	files   compiler.Files
 	seen    map[string]string // path in lower case → path
@@ -86,8 +88,8 @@ type unpacked struct {
 }
 
 func (u *unpacked) zip(archive []byte) error {
-	// The reader believes the archive about its number of entries and allocates for each
-	// before the first is seen; every one of them has this signature.
+	// The reader trusts the archive's number of entries, and allocates all of them before it reads
+	// the first. Each entry has this signature.
 	if bytes.Count(archive, []byte("PK\x01\x02")) > maxEntries {
 		return errEntries
 	}
@@ -169,7 +171,8 @@ func (u *unpacked) tarGz(archive []byte) error {
 }
 
 var (
-	errEntries  = archiveFault("The archive has more than %d entries; a directory of policies may have %d files.", maxEntries, compiler.MaxFiles)
+	errEntries = archiveFault("The archive has more than %d entries; a directory of policies may have %d files.",
+		maxEntries, compiler.MaxFiles)
 	errUnpacked = archiveFault("The archive grows to more than %d bytes when it is unpacked.", compiler.MaxTotal)
 )
 
@@ -180,9 +183,9 @@ func (u *unpacked) entry() error {
 	return nil
 }
 
-// place judges the name of an entry and returns its path, or that it is passed over.
-func (u *unpacked) place(name string) (p string, skip bool, err error) {
-	p = name
+// place checks the name of an entry. It returns its path, and whether to skip the entry.
+func (u *unpacked) place(name string) (string, bool, error) {
+	p := name
 	for strings.HasPrefix(p, "./") {
 		p = strings.TrimLeft(p[2:], "/")
 	}
@@ -204,7 +207,7 @@ func (u *unpacked) place(name string) (p string, skip bool, err error) {
 	return p, hidden, nil
 }
 
-// file takes one file.
+// file adds one file.
 func (u *unpacked) file(name string, content io.Reader) error {
 	p, skip, err := u.place(name)
 	if err != nil || skip {
@@ -235,10 +238,10 @@ func (u *unpacked) file(name string, content io.Reader) error {
 	return nil
 }
 
-// packed is the time that entries of our archives have: equal files make equal archives.
+// packed is the time of all entries of our archives, so that equal files make equal archives.
 var packed = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Pack packs files in the form Zip or TarGz. The same files always give the same bytes.
+// Pack packs files in the format Zip or TarGz. The same files always give the same bytes.
 func Pack(f compiler.Files, form string) []byte {
 	if form == Zip {
 		return zipOf(f)
@@ -246,8 +249,7 @@ func Pack(f compiler.Files, form string) []byte {
 	return tarGzOf(f)
 }
 
-// zipOf stores the files without compressing them, so that the bytes do not depend on the
-// version of a compressor.
+// zipOf stores the files uncompressed, so that the bytes do not depend on a compressor's version.
 func zipOf(f compiler.Files) []byte {
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
@@ -269,7 +271,8 @@ func tarGzOf(f compiler.Files) []byte {
 	z := gzip.NewWriter(&out)
 	w := tar.NewWriter(z)
 	for _, p := range slices.Sorted(maps.Keys(f)) {
-		mustPack(w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: p, Size: int64(len(f[p])), Mode: 0o644, ModTime: packed}))
+		mustPack(w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: p, Size: int64(len(f[p])), Mode: 0o644,
+			ModTime: packed}))
 		_, err := w.Write(f[p])
 		mustPack(err)
 	}
@@ -278,7 +281,7 @@ func tarGzOf(f compiler.Files) []byte {
 	return out.Bytes()
 }
 
-// mustPack is for writes to memory, of paths that Check has passed.
+// mustPack panics at an error that cannot happen: a write to memory, of paths that Check accepted.
 func mustPack(err error) {
 	if err != nil {
 		panic(fmt.Sprintf("policy: pack files: %v", err))

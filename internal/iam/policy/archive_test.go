@@ -86,12 +86,14 @@ func TestArchivesAreReadAsTheirDirectory(t *testing.T) {
 	entries := []entryOf{
 		{name: "./", mode: os.ModeDir | 0o755, kind: tar.TypeDir}, {name: "./album.yaml", content: "a"},
 		{name: "_schemas/", mode: os.ModeDir | 0o755, kind: tar.TypeDir}, {name: "_schemas/album.json", content: "{}"},
-		{name: "deep/er/x.yaml"}, {name: ".git/config", content: "secret"}, {name: "deep/.DS_Store", content: "\x00"}, {name: "__MACOSX/._album.yaml", content: "\x00"},
+		{name: "deep/er/x.yaml"}, {name: ".git/config", content: "secret"}, {name: "deep/.DS_Store",
+			content: "\x00"}, {name: "__MACOSX/._album.yaml", content: "\x00"},
 	}
 	for form, archive := range map[string][]byte{
 		"zip": packZip(t, entries...), "tar.gz": packTar(t, entries...),
-		"git archive": packTar(t, append([]entryOf{{name: "pax_global_header", kind: tar.TypeXGlobalHeader}}, entries...)...),
-		"our zip":     Pack(want, Zip), "our tar.gz": Pack(want, TarGz),
+		"git archive": packTar(t, append([]entryOf{{name: "pax_global_header", kind: tar.TypeXGlobalHeader}},
+			entries...)...),
+		"our zip": Pack(want, Zip), "our tar.gz": Pack(want, TarGz),
 	} {
 		got, err := ReadArchive(archive)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
@@ -99,7 +101,8 @@ func TestArchivesAreReadAsTheirDirectory(t *testing.T) {
 		}
 	}
 	for _, form := range []string{Zip, TarGz} {
-		if !bytes.Equal(Pack(want, form), Pack(compiler.Files{"deep/er/x.yaml": {}, "_schemas/album.json": []byte("{}"), "album.yaml": []byte("a")}, form)) {
+		if !bytes.Equal(Pack(want, form), Pack(compiler.Files{"deep/er/x.yaml": {},
+			"_schemas/album.json": []byte("{}"), "album.yaml": []byte("a")}, form)) {
 			t.Errorf("%s: the same files gave other bytes", form)
 		}
 	}
@@ -122,14 +125,17 @@ func TestTricksOfArchivesAreRefused(t *testing.T) {
 		"an empty part":        {[]entryOf{{name: "a//x.yaml"}}, "a//x.yaml"},
 		"control characters":   {[]entryOf{{name: "a\nx.yaml"}}, "a\nx.yaml"},
 		"too deep":             {[]entryOf{{name: long}}, long},
-		"too long":             {[]entryOf{{name: strings.Repeat("x", compiler.MaxPath+1)}}, strings.Repeat("x", compiler.MaxPath) + "…"},
-		"twice":                {[]entryOf{{name: "a.yaml"}, {name: "a.yaml"}}, "a.yaml"},
-		"twice, by a dot":      {[]entryOf{{name: "a.yaml"}, {name: "./a.yaml"}}, "./a.yaml"},
-		"in another case":      {[]entryOf{{name: "a.yaml"}, {name: "A.yaml"}}, "A.yaml"},
-		"a link":               {[]entryOf{{name: "a.yaml", content: "/etc/passwd", mode: os.ModeSymlink | 0o777}}, "a.yaml"},
-		"file and directory":   {[]entryOf{{name: "a"}, {name: "a/b.yaml"}}, "a/b.yaml"},
-		"too large":            {[]entryOf{{name: "a.yaml", content: strings.Repeat("x", compiler.MaxFile+1)}}, "a.yaml"},
-		"no text":              {[]entryOf{{name: "a.yaml", content: "\xff"}}, "a.yaml"},
+		"too long": {[]entryOf{{name: strings.Repeat("x", compiler.MaxPath+1)}}, strings.Repeat("x",
+			compiler.MaxPath) + "…"},
+		"twice":           {[]entryOf{{name: "a.yaml"}, {name: "a.yaml"}}, "a.yaml"},
+		"twice, by a dot": {[]entryOf{{name: "a.yaml"}, {name: "./a.yaml"}}, "./a.yaml"},
+		"in another case": {[]entryOf{{name: "a.yaml"}, {name: "A.yaml"}}, "A.yaml"},
+		"a link": {[]entryOf{{name: "a.yaml", content: "/etc/passwd", mode: os.ModeSymlink | 0o777}},
+			"a.yaml"},
+		"file and directory": {[]entryOf{{name: "a"}, {name: "a/b.yaml"}}, "a/b.yaml"},
+		"too large": {[]entryOf{{name: "a.yaml", content: strings.Repeat("x", compiler.MaxFile+1)}},
+			"a.yaml"},
+		"no text": {[]entryOf{{name: "a.yaml", content: "\xff"}}, "a.yaml"},
 	} {
 		archives := map[string][]byte{"zip": packZip(t, c.entries...)}
 		if name != "a link" && c.entries[0].mode == 0 {
@@ -138,27 +144,32 @@ func TestTricksOfArchivesAreRefused(t *testing.T) {
 		for form, archive := range archives {
 			files, err := ReadArchive(archive)
 			f := fault.As(err)
-			if f.Kind != fault.Invalid || files != nil || len(f.Fields) != 1 || f.Fields[0].Name != c.named || !strings.HasSuffix(f.Fields[0].Reason, ".") {
+			if f.Kind != fault.Invalid || files != nil || len(f.Fields) != 1 || f.Fields[0].Name != c.named ||
+				!strings.HasSuffix(f.Fields[0].Reason, ".") {
 				t.Errorf("%s (%s): %v %+v", name, form, err, f.Fields)
 			}
 		}
 	}
-	for kind, name := range map[byte]string{tar.TypeSymlink: "symlink", tar.TypeLink: "hard link", tar.TypeChar: "device", tar.TypeFifo: "pipe"} {
-		if _, err := ReadArchive(packTar(t, entryOf{name: "a.yaml", kind: kind, link: "/etc/passwd"})); fault.As(err).Code != archiveCode || !strings.Contains(err.Error(), "a.yaml") {
+	for kind, name := range map[byte]string{tar.TypeSymlink: "symlink", tar.TypeLink: "hard link",
+		tar.TypeChar: "device", tar.TypeFifo: "pipe"} {
+		_, err := ReadArchive(packTar(t, entryOf{name: "a.yaml", kind: kind, link: "/etc/passwd"}))
+		if fault.As(err).Code != archiveCode || !strings.Contains(err.Error(), "a.yaml") {
 			t.Errorf("a %s: %v", name, err)
 		}
 	}
 	whole := packZip(t, entryOf{name: "a.yaml", content: strings.Repeat("x", 100)})
 	gz := packTar(t, entryOf{name: "a.yaml", content: strings.Repeat("xy", 10_000)})
 	for name, archive := range map[string][]byte{
-		"nothing": {}, "text": []byte("policies"), "half a zip": whole[:len(whole)/2], "half a tar.gz": gz[:len(gz)/2], "no tar inside": func() []byte {
+		"nothing": {}, "text": []byte("policies"), "half a zip": whole[:len(whole)/2], "half a " +
+			"tar.gz": gz[:len(gz)/2], "no tar inside": func() []byte {
 			var b bytes.Buffer
 			z := gzip.NewWriter(&b)
 			_, _ = z.Write([]byte(strings.Repeat("not a tar", 200)))
 			_ = z.Close()
 			return b.Bytes()
 		}(),
-		"a wrong checksum": bytes.Replace(Pack(compiler.Files{"a.yaml": []byte("aaaa")}, Zip), []byte("aaaa"), []byte("aaab"), 1),
+		"a wrong checksum": bytes.Replace(Pack(compiler.Files{"a.yaml": []byte("aaaa")}, Zip), []byte("aaaa"),
+			[]byte("aaab"), 1),
 	} {
 		if _, err := ReadArchive(archive); fault.As(err).Code != archiveCode {
 			t.Errorf("%s: %v", name, err)
@@ -194,7 +205,8 @@ func gzipped(content []byte) []byte {
 func tarHeader(t *testing.T, name string, size int64) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	if err := tar.NewWriter(&out).WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644}); err != nil {
+	if err := tar.NewWriter(&out).WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size,
+		Mode: 0o644}); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()
@@ -212,7 +224,8 @@ func TestBombsAreGivenUp(t *testing.T) {
 	packed := gzipped(zeros)
 	for i := range 400 {
 		name := fmt.Sprintf("%d.yaml", i)
-		w, err := z.CreateRaw(&zip.FileHeader{Name: name, Method: zip.Deflate, CRC32: crc32.ChecksumIEEE(zeros), CompressedSize64: uint64(deflated.Len()), UncompressedSize64: compiler.MaxFile})
+		w, err := z.CreateRaw(&zip.FileHeader{Name: name, Method: zip.Deflate, CRC32: crc32.ChecksumIEEE(zeros),
+			CompressedSize64: uint64(deflated.Len()), UncompressedSize64: compiler.MaxFile})
 		if err == nil {
 			_, err = w.Write(deflated.Bytes())
 		}
@@ -232,14 +245,16 @@ func TestBombsAreGivenUp(t *testing.T) {
 	}
 	// A central directory of many entries, 46 bytes each, that the reader would allocate at once.
 	const entries = 200_000
-	directory := append([]byte("PK\x03\x04"), bytes.Repeat(append([]byte("PK\x01\x02"), make([]byte, 42)...), entries)...)
+	directory := append([]byte("PK\x03\x04"), bytes.Repeat(append([]byte("PK\x01\x02"), make([]byte, 42)...),
+		entries)...)
 	end := append([]byte("PK\x05\x06"), make([]byte, 18)...)
 	binary.LittleEndian.PutUint16(end[8:], entries%(1<<16))
 	binary.LittleEndian.PutUint16(end[10:], entries%(1<<16))
 	binary.LittleEndian.PutUint32(end[12:], 46*entries)
 	binary.LittleEndian.PutUint32(end[16:], 4)
 	directory = append(directory, end...)
-	for name, archive := range map[string][]byte{"zip": zipped.Bytes(), "tar.gz": tarred.Bytes(), "one large file": sparse.Bytes(), "a directory of entries": directory} {
+	for name, archive := range map[string][]byte{"zip": zipped.Bytes(), "tar.gz": tarred.Bytes(),
+		"one large file": sparse.Bytes(), "a directory of entries": directory} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		_, err := ReadArchive(archive)

@@ -113,8 +113,8 @@ func (h Hunk) head() string {
 	return fmt.Sprintf("@@ -%d,%d +%d,%d @@", h.OldStart, h.OldLines, h.NewStart, h.NewLines)
 }
 
-// hunks returns the hunks of two texts. They are anchored at lines that each text has once, so that the
-// work is O(n log n) whatever the texts are.
+// hunks returns the hunks of two texts. They are anchored at lines that each text has once, so that
+// the work is O(n log n) whatever the texts are.
 func hunks(old, now []byte) []Hunk {
 	var out []Hunk
 	for line := range strings.Lines(string(diff.Diff("old", old, "new", now))) {

@@ -23,18 +23,22 @@ func compareNow(t *testing.T, old, now compiler.Files) Diff {
 
 func TestCompare(t *testing.T) {
 	moved := album("view")
-	old := compiler.Files{"same.yaml": []byte("x\n"), "gone.yaml": []byte("a\nb\n"), "album.yaml": moved, "photo.yaml": []byte(strings.ReplaceAll(string(album("view")), "album", "photo"))}
-	now := compiler.Files{"same.yaml": []byte("x\n"), "albums/album.yaml": moved, "new.yaml": []byte("c"), "photo.yaml": []byte("# only a comment\n" + strings.ReplaceAll(string(album("edit")), "album", "photo"))}
+	old := compiler.Files{"same.yaml": []byte("x\n"), "gone.yaml": []byte("a\nb\n"), "album.yaml": moved,
+		"photo.yaml": []byte(strings.ReplaceAll(string(album("view")), "album", "photo"))}
+	now := compiler.Files{"same.yaml": []byte("x\n"), "albums/album.yaml": moved, "new.yaml": []byte("c"),
+		"photo.yaml": []byte("# only a comment\n" + strings.ReplaceAll(string(album("edit")), "album", "photo"))}
 	d := compareNow(t, old, now)
 	var files []string
 	for _, f := range d.Files {
 		files = append(files, f.Change+" "+f.Path)
 	}
-	if diff := cmp.Diff([]string{"removed album.yaml", "added albums/album.yaml", "removed gone.yaml", "added new.yaml", "changed photo.yaml"}, files); diff != "" {
+	if diff := cmp.Diff([]string{"removed album.yaml", "added albums/album.yaml", "removed gone.yaml",
+		"added new.yaml", "changed photo.yaml"}, files); diff != "" {
 		t.Error(diff)
 	}
 	// A policy that moved to another file is the same policy.
-	if diff := cmp.Diff([]compiler.PolicyChange{{Policy: "resource.photo.vdefault", Change: compiler.Changed, File: "photo.yaml"}}, d.Policies); diff != "" {
+	if diff := cmp.Diff([]compiler.PolicyChange{{Policy: "resource.photo.vdefault", Change: compiler.Changed,
+		File: "photo.yaml"}}, d.Policies); diff != "" {
 		t.Error(diff)
 	}
 	now["photo.yaml"] = []byte("# only a comment\n" + string(old["photo.yaml"]))
@@ -44,13 +48,16 @@ func TestCompare(t *testing.T) {
 	if d := compareNow(t, old, old); len(d.Files) != 0 || len(d.Policies) != 0 || d.Text() != "" {
 		t.Errorf("the same files differ: %+v", d)
 	}
-	want := "--- a/x\n+++ b/x\n@@ -1,5 +1,5 @@\n-one\n+ONE\n two\n three\n four\n-five\n\\ No newline at end of file\n+five\n"
-	if got := compareNow(t, compiler.Files{"x": []byte("one\ntwo\nthree\nfour\nfive")}, compiler.Files{"x": []byte("ONE\ntwo\nthree\nfour\nfive\n")}).Text(); got != want {
+	want := "--- a/x\n+++ b/x\n@@ -1,5 +1,5 @@\n-one\n+ONE\n two\n three\n four\n-five\n\\ No newline at end of " +
+		"file\n+five\n"
+	if got := compareNow(t, compiler.Files{"x": []byte("one\ntwo\nthree\nfour\nfive")},
+		compiler.Files{"x": []byte("ONE\ntwo\nthree\nfour\nfive\n")}).Text(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 
-// Whatever two texts are: the hunks, applied to the old one, give the new one, and every line of a hunk is where it says.
+// Whatever two texts are: the hunks, applied to the old one, give the new one, and every line of a
+// hunk is where it says.
 func TestHunksLeadFromTheOldToTheNew(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	text := func() string {
@@ -100,7 +107,8 @@ func apply(t *testing.T, old []string, hs []Hunk) string {
 		for ; at < start; at++ {
 			out.WriteString(old[at])
 		}
-		if n := strings.Count(out.String(), "\n"); h.NewLines > 0 && h.NewStart != n+1 || h.NewLines == 0 && h.NewStart != n {
+		if n := strings.Count(out.String(), "\n"); h.NewLines > 0 && h.NewStart != n+1 || h.NewLines == 0 &&
+			h.NewStart != n {
 			t.Fatalf("new start %d after %d lines", h.NewStart, n)
 		}
 		oldLines, newLines := 0, 0
@@ -136,7 +144,8 @@ func apply(t *testing.T, old []string, hs []Hunk) string {
 
 // Files that end the process that reads them are compared as files.
 func TestComparingHostileFiles(t *testing.T) {
-	d := compareNow(t, compiler.Files{}, compiler.Files{"a.yaml": []byte("apiVersion: " + strings.Repeat("[", 900<<10))})
+	d := compareNow(t, compiler.Files{}, compiler.Files{"a.yaml": []byte("apiVersion: " + strings.Repeat("[",
+		900<<10))})
 	if len(d.Files) != 1 || len(d.Policies) != 0 {
 		t.Errorf("%+v", d)
 	}
@@ -148,7 +157,8 @@ func TestLargeDiffsAreBounded(t *testing.T) {
 	for i := range a {
 		a[i], b[i] = "a\n", fmt.Sprint(i%1000, "\n")
 	}
-	d := compareNow(t, compiler.Files{"x": []byte(strings.Join(a, "")[:compiler.MaxFile])}, compiler.Files{"x": []byte(strings.Join(b, "")[:compiler.MaxFile])})
+	d := compareNow(t, compiler.Files{"x": []byte(strings.Join(a, "")[:compiler.MaxFile])},
+		compiler.Files{"x": []byte(strings.Join(b, "")[:compiler.MaxFile])})
 	lines := 0
 	for _, f := range d.Files {
 		for _, h := range f.Hunks {

@@ -11,9 +11,10 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Draft is what a tenant is about to publish: the files that stand in for the next revision.
-// A tenant that changed nothing since the last revision has no draft of its own, and reads
-// the files of that revision; the first change copies them.
+// Draft is the set of files that becomes the next revision.
+//
+// Without changes since the last revision the tenant has no draft stored, and reads the files of
+// that revision. The first change copies them.
 type Draft struct {
 	Version   id.ID // another one after every change; zero where nothing has been changed
 	Base      int64 // the revision it was begun from; 0 for none
@@ -21,7 +22,7 @@ type Draft struct {
 	UpdatedAt time.Time
 }
 
-// Changed reports whether there is something to publish.
+// Changed reports whether there is a change to publish.
 func (d Draft) Changed() bool { return !d.Version.IsZero() }
 
 // FileInfo describes a file of the draft.
@@ -33,12 +34,14 @@ type FileInfo struct {
 
 var (
 	errFileNotFound = fault.New(fault.NotFound, "policy.file_not_found", "The draft has no file at this path.")
-	errDraftChanged = fault.New(fault.Conflict, "policy.draft_changed", "The draft was changed since you read it. Read it again and repeat what you wanted.")
-	errFileCase     = fault.New(fault.Conflict, "policy.file_case", "The draft has a file whose path differs from this one in upper and lower case only. Use its path, or delete it first.")
+	errDraftChanged = fault.New(fault.Conflict, "policy.draft_changed", "The draft was changed since you read it. "+
+		"Read it again and repeat what you wanted.")
+	errFileCase = fault.New(fault.Conflict, "policy.file_case", "The draft has a file whose path differs from "+
+		"this one in upper and lower case only. Use its path, or delete it first.")
 )
 
-// begin makes the tenant's draft its own: a copy of base's files, which are files. It does
-// nothing where there is a draft. It fails with errDraftChanged where base is no longer in force.
+// begin stores a draft with the files of revision base. It does nothing if there is a draft. It
+// fails with errDraftChanged if base is no longer in force.
 func begin(ctx context.Context, tx *db.Tx, base int64, files compiler.Files) error {
 	made, err := insertDraft(ctx, tx, base)
 	if err != nil || !made {
@@ -53,8 +56,8 @@ func begin(ctx context.Context, tx *db.Tx, base int64, files compiler.Files) err
 	return nil
 }
 
-// putFile writes one file of the draft that begin has made. where names the version that the
-// caller has seen; zero for whichever it is.
+// putFile writes one file of the stored draft. where is the version that the caller has seen; zero
+// for any.
 func putFile(ctx context.Context, tx *db.Tx, where id.ID, path string, content []byte) (Draft, error) {
 	if err := (compiler.Files{path: content}).Check(); err != nil {
 		return Draft{}, refused(err)
@@ -77,11 +80,12 @@ func putFile(ctx context.Context, tx *db.Tx, where id.ID, path string, content [
 	if err := checkSize(count, size); err != nil {
 		return Draft{}, err
 	}
-	audit.Write(tx, audit.Event{Action: "policy.update", Target: draftTarget, Detail: map[string]any{"file": path, "bytes": len(content)}})
+	audit.Write(tx, audit.Event{Action: "policy.update", Target: draftTarget, Detail: map[string]any{"file": path,
+		"bytes": len(content)}})
 	return d, nil
 }
 
-// deleteFile removes one file of the draft that begin has made, or fails with errFileNotFound.
+// deleteFile removes one file of the stored draft, or fails with errFileNotFound.
 func deleteFile(ctx context.Context, tx *db.Tx, where id.ID, path string) (Draft, error) {
 	d, err := bump(ctx, tx, where)
 	if err != nil {
@@ -98,7 +102,7 @@ func deleteFile(ctx context.Context, tx *db.Tx, where id.ID, path string) (Draft
 	return d, nil
 }
 
-// replace makes files the whole draft, whatever it was before.
+// replace replaces the whole draft with files.
 func replace(ctx context.Context, tx *db.Tx, files compiler.Files) (Draft, error) {
 	if _, err := dropDraft(ctx, tx); err != nil {
 		return Draft{}, err
@@ -111,15 +115,16 @@ func replace(ctx context.Context, tx *db.Tx, files compiler.Files) (Draft, error
 	if err != nil {
 		return Draft{}, err
 	}
-	if !made { // somebody began one at this moment
+	if !made { // another caller began one at this moment
 		return Draft{}, errDraftChanged
 	}
 	insertFiles(tx, files)
-	audit.Write(tx, audit.Event{Action: "policy.import", Target: draftTarget, Detail: map[string]any{"files": len(files), "bytes": files.Size()}})
+	audit.Write(tx, audit.Event{Action: "policy.import", Target: draftTarget,
+		Detail: map[string]any{"files": len(files), "bytes": files.Size()}})
 	return getDraft(ctx, tx)
 }
 
-// discard gives up what was changed since the last revision.
+// discard removes the draft.
 func discard(ctx context.Context, tx *db.Tx) error {
 	dropped, err := dropDraft(ctx, tx)
 	if err != nil || !dropped {
@@ -129,8 +134,7 @@ func discard(ctx context.Context, tx *db.Tx) error {
 	return nil
 }
 
-// DraftFiles returns the files of the draft: where nothing has been changed, those of the
-// revision in force.
+// DraftFiles returns the files of the draft; without changes, those of the revision in force.
 func DraftFiles(ctx context.Context, tx *db.Tx) (compiler.Files, error) {
 	d, err := getDraft(ctx, tx)
 	if err != nil {
@@ -156,7 +160,8 @@ func checkSize(count, size int64) error {
 		return fault.New(fault.Invalid, "policy.too_large", "The draft may have at most %d files.", compiler.MaxFiles)
 	}
 	if size > compiler.MaxTotal {
-		return fault.New(fault.Invalid, "policy.too_large", "The files of the draft may have at most %d bytes together.", compiler.MaxTotal)
+		return fault.New(fault.Invalid, "policy.too_large", "The files of the draft may have at most %d bytes "+
+			"together.", compiler.MaxTotal)
 	}
 	return nil
 }

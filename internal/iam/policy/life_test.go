@@ -55,7 +55,9 @@ tests:
 
 func put(t *testing.T, d *testkit.Database, c caller.Caller, path string, content []byte) WrittenView {
 	t.Helper()
-	w, err := change(background, d.DB, c, "", func(tx *db.Tx, seen id.ID) (Draft, error) { return putFile(background, tx, seen, path, content) })
+	w, err := change(background, d.DB, c, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
+		return putFile(background, tx, seen, path, content)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,19 +71,19 @@ func publishNow(d *testkit.Database, c caller.Caller, reason string) (RevisionVi
 }
 
 func importFiles(d *testkit.Database, c caller.Caller, files compiler.Files, reason string) (ImportView, error) {
-	return Deps{}.importArchive(background, d.DB, api.Request{Caller: c, Rights: role.Everything()}, &importInput{Publish: reason != "", Reason: reason, RawBody: Pack(files, TarGz)})
+	return Deps{}.importArchive(background, d.DB, api.Request{Caller: c, Rights: role.Everything()},
+		&importInput{Publish: reason != "", Reason: reason, RawBody: Pack(files, TarGz)})
 }
 
-func rollback(d *testkit.Database, c caller.Caller, number int64) (r Revision, err error) {
-	err = d.Update(background, c, func(tx *db.Tx) error {
-		r, err = Rollback(background, tx, number, "it was better")
-		return err
+func rollback(d *testkit.Database, c caller.Caller, number int64) (Revision, error) {
+	return db.Write(background, d.DB, c, func(tx *db.Tx) (Revision, error) {
+		return Rollback(background, tx, number, "it was better")
 	})
-	return r, err
 }
 
-func numbers(t *testing.T, d *testkit.Database, c caller.Caller) (out []int64) {
+func numbers(t *testing.T, d *testkit.Database, c caller.Caller) []int64 {
 	t.Helper()
+	var out []int64
 	err := d.View(background, c, func(tx *db.Tx) error {
 		list, err := listRevisions(background, tx, 0, 100)
 		for _, r := range list {
@@ -104,11 +106,14 @@ func draftOf(t *testing.T, d *testkit.Database, c caller.Caller) state {
 	return s
 }
 
-func events(t *testing.T, d *testkit.Database, c caller.Caller) (out []string) {
+func events(t *testing.T, d *testkit.Database, c caller.Caller) []string {
 	t.Helper()
-	err := d.View(background, c, func(tx *db.Tx) (err error) {
-		out, err = db.List(background, tx, func(r db.Row) (s string, err error) { return s, r.Scan(&s) }, `SELECT action FROM audit_events WHERE tenant_id = $1 ORDER BY at, id`)
-		return err
+	out, err := db.Read(background, d.DB, c, func(tx *db.Tx) ([]string, error) {
+		return db.List(background, tx, func(r db.Row) (string, error) {
+			var s string
+			err := r.Scan(&s)
+			return s, err
+		}, `SELECT action FROM audit_events WHERE tenant_id = $1 ORDER BY at, id`)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +129,8 @@ func TestTheLifeOfAPolicy(t *testing.T) {
 		}
 		v1 := put(t, d, acme, "album.yaml", album("view"))
 		put(t, d, acme, "tests/album_test.yaml", albumSuite("view"))
-		if s := draftOf(t, d, acme); !s.draft.Changed() || s.draft.Base != 0 || len(s.files) != 2 || s.draft.Version.String() == v1.Version {
+		if s := draftOf(t, d, acme); !s.draft.Changed() || s.draft.Base != 0 || len(s.files) != 2 ||
+			s.draft.Version.String() == v1.Version {
 			t.Errorf("draft %+v of %d files", s.draft, len(s.files))
 		}
 		r, err := publishNow(d, acme, "  first ")
@@ -132,17 +138,19 @@ func TestTheLifeOfAPolicy(t *testing.T) {
 			t.Fatalf("published %+v: %v", r, err)
 		}
 		// The draft is the revision in force again, and is copied by the next change.
-		if s := draftOf(t, d, acme); s.draft.Changed() || s.draft.Base != 1 || !bytes.Equal(s.files["album.yaml"], album("view")) {
+		if s := draftOf(t, d, acme); s.draft.Changed() || s.draft.Base != 1 || !bytes.Equal(s.files["album.yaml"],
+			album("view")) {
 			t.Errorf("draft after publishing: %+v", s.draft)
 		}
 		put(t, d, acme, "album.yaml", album("edit"))
 		if s := draftOf(t, d, acme); s.draft.Base != 1 || len(s.files) != 2 {
 			t.Errorf("the next draft: %+v of %d files", s.draft, len(s.files))
 		}
-		// The suite of revision 1 does not pass any more.
+		// The suite of revision 1 no longer passes.
 		_, err = publishNow(d, acme, "second")
 		f := fault.As(err)
-		if !errors.Is(err, ErrInvalid) || len(f.Fields) != 1 || f.Fields[0].Name != "tests/album_test.yaml" || !f.Fields[0].File {
+		if !errors.Is(err, ErrInvalid) || len(f.Fields) != 1 || f.Fields[0].Name != "tests/album_test.yaml" ||
+			!f.Fields[0].File {
 			t.Errorf("a failing suite was published: %v", err)
 		}
 		put(t, d, acme, "tests/album_test.yaml", albumSuite("edit"))
@@ -150,9 +158,11 @@ func TestTheLifeOfAPolicy(t *testing.T) {
 			t.Fatalf("published %+v: %v", r, err)
 		}
 		// Broken YAML is named with line and column; the draft may have it, a revision may not.
-		put(t, d, acme, "album.yaml", []byte("apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: album\n  version: default\n  rulez: []\n"))
+		put(t, d, acme, "album.yaml", []byte("apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: album\n  "+
+			"version: default\n  rulez: []\n"))
 		_, err = publishNow(d, acme, "third")
-		if f = fault.As(err); !errors.Is(err, ErrInvalid) || len(f.Fields) == 0 || f.Fields[0].Name != "album.yaml" || f.Fields[0].Line != 5 {
+		if f = fault.As(err); !errors.Is(err, ErrInvalid) || len(f.Fields) == 0 ||
+			f.Fields[0].Name != "album.yaml" || f.Fields[0].Line != 5 {
 			t.Errorf("a broken policy was published: %v %+v", err, f.Fields)
 		}
 		if r, err := rollback(d, acme, 1); err != nil || r.Number != 3 || r.Origin != 1 {
@@ -173,7 +183,8 @@ func TestTheLifeOfAPolicy(t *testing.T) {
 		}
 		in := &publishInput{}
 		in.Body.Reason, in.Body.Base = "over it", 3
-		if r, err := (Deps{}).publishDraft(background, d.DB, api.Request{Caller: acme}, in); err != nil || r.Revision != 4 {
+		if r, err := (Deps{}).publishDraft(background, d.DB, api.Request{Caller: acme}, in); err != nil ||
+			r.Revision != 4 {
 			t.Errorf("published over a rollback on purpose: %+v %v", r, err)
 		}
 		if diff := cmp.Diff([]int64{4, 3, 2, 1}, numbers(t, d, acme)); diff != "" {
@@ -193,7 +204,8 @@ func TestTheLifeOfAPolicy(t *testing.T) {
 		if p, err := (Store{d.DB}).Published(background, acme); err != nil || p.Revision != 4 || len(p.Table) == 0 {
 			t.Errorf("in force: %d %v", p.Revision, err)
 		}
-		want := []string{"policy.update", "policy.update", "policy.publish", "policy.update", "policy.update", "policy.publish", "policy.update", "policy.rollback", "policy.update", "policy.publish"}
+		want := []string{"policy.update", "policy.update", "policy.publish", "policy.update", "policy.update",
+			"policy.publish", "policy.update", "policy.rollback", "policy.update", "policy.publish"}
 		slices.Sort(want) // they all happened in the same instant
 		if diff := cmp.Diff(want, slices.Sorted(slices.Values(events(t, d, acme)))); diff != "" {
 			t.Error(diff)
@@ -202,10 +214,12 @@ func TestTheLifeOfAPolicy(t *testing.T) {
 		if _, err := rollback(d, globex, 1); !errors.Is(err, ErrRevisionNotFound) {
 			t.Errorf("another tenant's revision: %v", err)
 		}
-		if v, err := importFiles(d, globex, compiler.Files{"a.yaml": album("view")}, "theirs"); err != nil || v.Revision != 1 {
+		if v, err := importFiles(d, globex, compiler.Files{"a.yaml": album("view")}, "theirs"); err != nil ||
+			v.Revision != 1 {
 			t.Errorf("another tenant's first revision: %+v %v", v, err)
 		}
-		if p, err := (Store{d.DB}).Published(background, d.Tenant(t, "empty")); err != nil || p.Revision != 0 || p.Table != nil || p.Settings.DefaultVersion != "default" {
+		if p, err := (Store{d.DB}).Published(background, d.Tenant(t, "empty")); err != nil || p.Revision != 0 ||
+			p.Table != nil || p.Settings.DefaultVersion != "default" {
 			t.Errorf("nothing published: %+v %v", p, err)
 		}
 	})
@@ -308,7 +322,8 @@ func TestOneOfManyPublishersWins(t *testing.T) {
 	})
 }
 
-// Sixteen import and publish, or roll back, at once: whoever succeeds gets a number of its own, without gaps.
+// Sixteen import and publish, or roll back, at once: each that succeeds gets a number of its own,
+// without gaps.
 func TestNumbersHaveNoGaps(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -334,8 +349,9 @@ func TestNumbersHaveNoGaps(t *testing.T) {
 }
 
 // race runs fn sixteen times at once, and counts who succeeded and who got a Conflict fault.
-func race(t *testing.T, d *testkit.Database, fn func(i int) error) (won, lost int) {
+func race(t *testing.T, d *testkit.Database, fn func(i int) error) (int, int) {
 	t.Helper()
+	won, lost := 0, 0
 	var mu sync.Mutex
 	d.Race(t, 16, func(i int) {
 		err := fn(i)
@@ -360,7 +376,8 @@ func TestWhatIsPublishedIsWhatWasChecked(t *testing.T) {
 		acme := d.Tenant(t, "acme")
 		put(t, d, acme, "album.yaml", album("view"))
 		s := draftOf(t, d, acme)
-		ready, err := prepare(background, publishing{Version: s.draft.Version, Files: s.files, Reason: "checked"}, s.settings)
+		ready, err := prepare(background, publishing{Version: s.draft.Version, Files: s.files, Reason: "checked"},
+			s.settings)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -395,8 +412,9 @@ func TestTheDatabaseRefusesToChangeARevision(t *testing.T) {
 			`UPDATE policy_revisions SET compiled = sources WHERE tenant_id = $1 AND number = 1`,
 			`DELETE FROM policy_revisions WHERE tenant_id = $1`,
 		} {
-			var n int64
-			err := d.Update(background, acme, func(tx *db.Tx) (err error) { n, err = tx.Exec(background, sql); return err })
+			n, err := db.Write(background, d.DB, acme, func(tx *db.Tx) (int64, error) {
+				return tx.Exec(background, sql)
+			})
 			if err == nil && n > 0 {
 				t.Errorf("%s changed %d rows", sql, n)
 			}
@@ -418,7 +436,8 @@ func TestAnImportIsWholeOrNothing(t *testing.T) {
 			"failing": {"album.yaml": album("view"), "album_test.yaml": albumSuite("edit")},
 		} {
 			_, err := importFiles(d, acme, files, "now")
-			if f := fault.As(err); !errors.Is(err, ErrInvalid) || len(f.Fields) == 0 || !strings.HasPrefix(f.Fields[0].Name, "album") {
+			if f := fault.As(err); !errors.Is(err, ErrInvalid) || len(f.Fields) == 0 ||
+				!strings.HasPrefix(f.Fields[0].Name, "album") {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -431,7 +450,8 @@ func TestAnImportIsWholeOrNothing(t *testing.T) {
 		if s := draftOf(t, d, acme); s.draft.Changed() {
 			t.Error("the import left the draft that it replaced")
 		}
-		_, err := Deps{}.importArchive(background, d.DB, api.Request{Caller: acme, Rights: role.Set{}}, &importInput{Publish: true, Reason: "x", RawBody: Pack(compiler.Files{"a.yaml": album("a")}, Zip)})
+		_, err := Deps{}.importArchive(background, d.DB, api.Request{Caller: acme, Rights: role.Set{}},
+			&importInput{Publish: true, Reason: "x", RawBody: Pack(compiler.Files{"a.yaml": album("a")}, Zip)})
 		if fault.Of(err) != fault.Denied {
 			t.Errorf("who may not publish published: %v", err)
 		}
@@ -441,9 +461,10 @@ func TestAnImportIsWholeOrNothing(t *testing.T) {
 func TestSettings(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
-		patch := func(p SettingsChange) (s engine.Settings, err error) {
-			err = d.Update(background, acme, func(tx *db.Tx) error { s, err = UpdateSettings(background, tx, p); return err })
-			return s, err
+		patch := func(p SettingsChange) (engine.Settings, error) {
+			return db.Write(background, d.DB, acme, func(tx *db.Tx) (engine.Settings, error) {
+				return UpdateSettings(background, tx, p)
+			})
 		}
 		reject, globals := engine.SchemaReject, map[string]any{"environment": "staging", "limits": []any{1.0, 2.0}}
 		keys := []KeySetView{{ID: "main", URL: "https://id.example.com/jwks"}, {ID: "local", Keys: `{"keys":[]}`}}
@@ -459,17 +480,20 @@ func TestSettings(t *testing.T) {
 		if diff := cmp.Diff(s, p.Settings); diff != "" || err != nil {
 			t.Errorf("%v %s", err, diff)
 		}
-		if s.SchemaEnforcement != engine.SchemaReject || !s.StrictEvaluation || s.KeySets[0].Refresh.Hours() != 1 || s.DefaultVersion != "default" || !cmp.Equal(s.Globals, globals) {
+		if s.SchemaEnforcement != engine.SchemaReject || !s.StrictEvaluation || s.KeySets[0].Refresh.Hours() != 1 ||
+			s.DefaultVersion != "default" || !cmp.Equal(s.Globals, globals) {
 			t.Errorf("settings %+v", s)
 		}
 		none, scope, odd := "sometimes", "a..b", map[string]any{"not a name": 1}
-		private := []KeySetView{{ID: "a", Keys: "-----BEGIN PRIVATE KEY-----", PEM: true}, {ID: "a", URL: "http://example.com"}, {ID: "b"}}
+		private := []KeySetView{{ID: "a", Keys: "-----BEGIN PRIVATE KEY-----", PEM: true}, {ID: "a",
+			URL: "http://example.com"}, {ID: "b"}}
 		_, err = patch(SettingsChange{SchemaEnforcement: &none, DefaultScope: &scope, Globals: &odd, KeySets: &private})
 		var names []string
 		for _, f := range fault.As(err).Fields {
 			names = append(names, f.Name)
 		}
-		if diff := cmp.Diff([]string{"default_scope", "schema_enforcement", "globals", "key_sets[0].keys", "key_sets[1].id", "key_sets[1].url", "key_sets[2].url"}, names); diff != "" {
+		if diff := cmp.Diff([]string{"default_scope", "schema_enforcement", "globals", "key_sets[0].keys",
+			"key_sets[1].id", "key_sets[1].url", "key_sets[2].url"}, names); diff != "" {
 			t.Error(diff)
 		}
 	})

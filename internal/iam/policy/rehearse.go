@@ -10,7 +10,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Rehearsal is a draft that can answer without being published.
+// Rehearsal is a draft that answers without being published.
 type Rehearsal struct {
 	Draft     Draft
 	Files     compiler.Files
@@ -18,8 +18,8 @@ type Rehearsal struct {
 	Evaluator *engine.Evaluator
 }
 
-// Rehearse reads and compiles the tenant's draft. Where the draft is changed while it is read,
-// Draft.Version is one that it no longer has. It fails with ErrInvalid.
+// Rehearse reads and compiles the tenant's draft. If the draft changes meanwhile, Draft.Version is
+// out of date. It fails with ErrInvalid.
 func Rehearse(ctx context.Context, d *db.DB, c caller.Caller) (Rehearsal, error) {
 	s, err := readState(ctx, d, c)
 	if err != nil {
@@ -33,7 +33,7 @@ func Rehearse(ctx context.Context, d *db.DB, c caller.Caller) (Rehearsal, error)
 	return Rehearsal{s.draft, s.files, s.settings, e}, err
 }
 
-// DraftVersion returns the version of the tenant's draft; zero where nothing has been changed.
+// DraftVersion returns the version of the tenant's draft; zero without changes.
 func DraftVersion(ctx context.Context, tx *db.Tx) (id.ID, error) {
 	d, err := getDraft(ctx, tx)
 	return d.Version, err

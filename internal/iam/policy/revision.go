@@ -34,22 +34,28 @@ type Revision struct {
 }
 
 var (
-	// ErrNothingPublished is returned where a tenant has no revision.
-	ErrNothingPublished = fault.New(fault.NotFound, "policy.nothing_published", "No policies of this tenant have been published yet.")
-	// ErrRevisionNotFound is returned for a number that the tenant does not have.
-	ErrRevisionNotFound = fault.New(fault.NotFound, "policy.revision_not_found", "There is no revision with this number.")
+	// ErrNothingPublished reports that the tenant has no revision.
+	ErrNothingPublished = fault.New(fault.NotFound, "policy.nothing_published", "No policies of this tenant have "+
+		"been published yet.")
+	// ErrRevisionNotFound reports a number that the tenant does not have.
+	ErrRevisionNotFound = fault.New(fault.NotFound, "policy.revision_not_found", "There is no revision with this "+
+		"number.")
 
-	errNothingToPublish = fault.New(fault.Conflict, "policy.nothing_to_publish", "The draft has no change to publish: it is the same as the revision in force. If you meant to publish, somebody else may just have published this draft; look at the revisions.")
-	errOvertaken        = fault.New(fault.Conflict, "policy.overtaken", "Another revision was published while yours was being checked. Look at what it changed, then publish again.")
-	errDraftMoved       = fault.New(fault.Conflict, "policy.draft_changed", "The draft was changed or published while it was being checked, and nothing has been published by you. Read it again, test it, and publish again.")
+	errNothingToPublish = fault.New(fault.Conflict, "policy.nothing_to_publish", "The draft has no change to "+
+		"publish: it is the same as the revision in force. If you meant to publish, somebody else may just have "+
+		"published this draft; look at the revisions.")
+	errOvertaken = fault.New(fault.Conflict, "policy.overtaken", "Another revision was published while "+
+		"yours was being checked. Look at what it changed, then publish again.")
+	errDraftMoved = fault.New(fault.Conflict, "policy.draft_changed", "The draft was changed or published "+
+		"while it was being checked, and nothing has been published by you. Read it again, test it, and publish again.")
 )
 
-// ErrInvalid is what publishing fails with where the policies do not compile or their suites
-// do not pass. Its fields are the problems, each with file, line and column. Doors that can
-// tell it from other bad requests do: it is the policies that are wrong, not the request.
+// ErrInvalid reports that the policies do not compile, or that their suites do not pass. Its fields
+// are the problems, each with file, line and column. Doors answer it with a status of its own, if
+// they have one: the request is right, the policies are wrong.
 var ErrInvalid = fault.New(fault.Invalid, "policy.invalid", "The policies are not valid. Nothing has been changed.")
 
-// publishing is what a draft or an import asks for.
+// publishing is the request to publish a draft or an import.
 type publishing struct {
 	Version id.ID // of the draft; zero for an import, which replaces the draft
 	Base    int64 // the revision that it follows
@@ -57,14 +63,14 @@ type publishing struct {
 	Reason  string
 }
 
-// prepared is what has been compiled, tested and packed, and waits for its transaction.
+// prepared is compiled, tested and packed, and waits for its transaction.
 type prepared struct {
 	publishing
 	compiled, sources []byte
 }
 
-// prepare does what takes time, outside of any transaction: it compiles the files and runs
-// their suites. It fails with ErrInvalid.
+// prepare compiles the files and runs their suites, outside of any transaction because that is
+// slow. It fails with ErrInvalid.
 func prepare(ctx context.Context, p publishing, s engine.Settings) (prepared, error) {
 	compiled, err := checkAll(ctx, p.Files, s)
 	if err != nil {
@@ -73,13 +79,14 @@ func prepare(ctx context.Context, p publishing, s engine.Settings) (prepared, er
 	return prepared{p, compiled, Pack(p.Files, TarGz)}, nil
 }
 
-// checkAll compiles the files and runs their suites. It fails with ErrInvalid, which names
-// every problem.
-func checkAll(ctx context.Context, files compiler.Files, s engine.Settings) (compiled []byte, err error) {
+// checkAll compiles the files, runs their suites and returns the rule table. It fails with
+// ErrInvalid, which names every problem.
+func checkAll(ctx context.Context, files compiler.Files, s engine.Settings) ([]byte, error) {
 	if err := files.Check(); err != nil {
 		return nil, refused(err)
 	}
-	if compiled, err = compiler.Compile(ctx, files, s); err != nil {
+	compiled, err := compiler.Compile(ctx, files, s)
+	if err != nil {
 		return nil, refused(err)
 	}
 	results, err := compiler.RunSuites(ctx, files, s)
@@ -89,7 +96,7 @@ func checkAll(ctx context.Context, files compiler.Files, s engine.Settings) (com
 	return compiled, refused(results.Err())
 }
 
-// refused turns problems of files into ErrInvalid; other errors pass.
+// refused turns Problems into ErrInvalid, and returns other errors unchanged.
 func refused(err error) error {
 	problems, ok := errors.AsType[compiler.Problems](err)
 	if !ok || len(problems) == 0 {
@@ -97,14 +104,15 @@ func refused(err error) error {
 	}
 	f := *ErrInvalid
 	for _, p := range problems {
-		f.Fields = append(f.Fields, fault.Field{Name: p.File, Reason: p.Message, File: true, Line: p.Line, Column: p.Column})
+		f.Fields = append(f.Fields, fault.Field{Name: p.File, Reason: p.Message, File: true, Line: p.Line,
+			Column: p.Column})
 	}
 	return &f
 }
 
-// publish makes a revision of what was prepared. Nothing is published unless the draft is the
-// one that was checked and the revision it follows is in force: of any number of publishers
-// one succeeds, the others fail with a Conflict fault.
+// publish stores a prepared revision. It succeeds only if the draft is the one that was checked,
+// and the revision before is still in force. Of several publishers one succeeds; the others fail
+// with a Conflict fault.
 func publish(ctx context.Context, tx *db.Tx, p prepared) (Revision, error) {
 	if p.Version.IsZero() {
 		if _, err := dropDraft(ctx, tx); err != nil {
@@ -127,14 +135,15 @@ func publish(ctx context.Context, tx *db.Tx, p prepared) (Revision, error) {
 	if !free {
 		return Revision{}, errOvertaken
 	}
-	audit.Write(tx, audit.Event{Action: "policy.publish", Target: r.target(), Detail: map[string]any{"reason": r.Reason, "files": r.Files}})
+	audit.Write(tx, audit.Event{Action: "policy.publish", Target: r.target(),
+		Detail: map[string]any{"reason": r.Reason, "files": r.Files}})
 	tenant.Touch(tx)
 	return r, nil
 }
 
-// Rollback publishes revision number again, as a new revision. What was compiled then is in
-// force again as it was. A draft stays as it is. It fails with ErrRevisionNotFound, or a
-// Conflict fault where that revision is in force or another one came in between.
+// Rollback publishes revision number again as a new revision, with the table that was compiled
+// then. A draft stays as it is. It fails with ErrRevisionNotFound, or with a Conflict fault if that
+// revision is in force or another was published meanwhile.
 func Rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revision, error) {
 	reason, err := checkReason(reason)
 	if err != nil {
@@ -149,7 +158,8 @@ func Rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revi
 		return Revision{}, err
 	}
 	if bytes.Equal(old.Digest, current.Digest) {
-		return Revision{}, fault.New(fault.Conflict, "policy.in_force", "Revision %d, which is in force, has the same files as revision %d. There is nothing to roll back.", current.Number, number)
+		return Revision{}, fault.New(fault.Conflict, "policy.in_force", "Revision %d, which is in force, has the "+
+			"same files as revision %d. There is nothing to roll back.", current.Number, number)
 	}
 	r := old
 	r.Number, r.Origin, r.Reason, r.Author, r.CreatedAt = current.Number+1, number, reason, tx.Caller().Actor, tx.Now()
@@ -160,7 +170,8 @@ func Rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revi
 	if !free {
 		return Revision{}, errOvertaken
 	}
-	audit.Write(tx, audit.Event{Action: "policy.rollback", Target: r.target(), Detail: map[string]any{"reason": r.Reason, "to": number}})
+	audit.Write(tx, audit.Event{Action: "policy.rollback", Target: r.target(),
+		Detail: map[string]any{"reason": r.Reason, "to": number}})
 	tenant.Touch(tx)
 	return r, nil
 }
@@ -173,22 +184,26 @@ func (r Revision) target() audit.Target {
 // maxReason bounds a reason, in bytes.
 const maxReason = 1000
 
-// checkReason returns the reason as it is stored.
+// checkReason returns the reason as it is stored, or an Invalid fault.
 func checkReason(reason string) (string, error) {
 	reason = strings.TrimSpace(reason)
 	switch {
 	case reason == "":
-		return "", fault.InvalidField("policy.reason", "reason", "Say why, in a sentence: it is kept with the revision.")
+		return "", fault.InvalidField("policy.reason", "reason", "Say why, in a sentence: it is kept with the "+
+			"revision.")
 	case len(reason) > maxReason:
 		return "", fault.InvalidField("policy.reason", "reason", "The reason may have at most %d bytes.", maxReason)
-	case !utf8.ValidString(reason) || strings.ContainsFunc(reason, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }):
+	case !utf8.ValidString(reason) || strings.ContainsFunc(reason, func(r rune) bool {
+		return unicode.IsControl(r) &&
+			r != '\n' && r != '\t'
+	}):
 		return "", fault.InvalidField("policy.reason", "reason", "The reason contains control characters.")
 	}
 	return reason, nil
 }
 
-// UpdateSettings changes the tenant's settings of the engine; they count at once, for the
-// revision in force. It fails with an Invalid fault that names every wrong field.
+// UpdateSettings changes the tenant's settings of the engine. They apply at once, to the revision
+// in force. It fails with an Invalid fault that names every wrong field.
 func UpdateSettings(ctx context.Context, tx *db.Tx, p SettingsChange) (engine.Settings, error) {
 	stored, err := getSettings(ctx, tx)
 	if err != nil {
@@ -203,22 +218,26 @@ func UpdateSettings(ctx context.Context, tx *db.Tx, p SettingsChange) (engine.Se
 	if err := putSettings(ctx, tx, s, stored.updatedAt); err != nil {
 		return engine.Settings{}, err
 	}
-	audit.Write(tx, audit.Event{Action: "policy.configure", Target: audit.Target{Kind: "policy", ID: "settings", Name: "settings"}, Detail: map[string]any{"fields": p.fields()}})
+	audit.Write(tx, audit.Event{Action: "policy.configure", Target: audit.Target{Kind: "policy", ID: "settings",
+		Name: "settings"}, Detail: map[string]any{"fields": p.fields()}})
 	tenant.Touch(tx)
 	return s, nil
 }
 
-var errSettingsChanged = fault.New(fault.Conflict, "policy.settings_changed", "Somebody changed these settings at the same moment. Read them again and repeat your change.")
+var errSettingsChanged = fault.New(fault.Conflict, "policy.settings_changed", "Somebody changed these settings at "+
+	"the same moment. Read them again and repeat your change.")
 
-// fields names what a patch changes, for the audit log.
+// fields names the settings that a patch changes, for the audit log.
 func (p SettingsChange) fields() []string {
 	out := []string{}
 	for _, f := range []struct {
 		name string
 		set  bool
 	}{
-		{"default_policy_version", p.DefaultPolicyVersion != nil}, {"default_scope", p.DefaultScope != nil}, {"lenient_scope_search", p.LenientScopeSearch != nil},
-		{"strict_evaluation", p.StrictEvaluation != nil}, {"schema_enforcement", p.SchemaEnforcement != nil}, {"globals", p.Globals != nil}, {"key_sets", p.KeySets != nil},
+		{"default_policy_version", p.DefaultPolicyVersion != nil}, {"default_scope",
+			p.DefaultScope != nil}, {"lenient_scope_search", p.LenientScopeSearch != nil},
+		{"strict_evaluation", p.StrictEvaluation != nil}, {"schema_enforcement",
+			p.SchemaEnforcement != nil}, {"globals", p.Globals != nil}, {"key_sets", p.KeySets != nil},
 	} {
 		if f.set {
 			out = append(out, f.name)

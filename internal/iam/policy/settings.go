@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
-// SettingsView is Settings as the API shows and the database stores them.
+// SettingsView is engine.Settings as the API shows and the database stores them.
 type SettingsView struct {
 	DefaultPolicyVersion string         `json:"default_policy_version" minLength:"1" maxLength:"128" doc:"The version of a policy where a request names none."`
 	DefaultScope         string         `json:"default_scope" maxLength:"256" doc:"The scope where a request names none."`
@@ -23,7 +23,7 @@ type SettingsView struct {
 	KeySets              []KeySetView   `json:"key_sets" maxItems:"20" doc:"Public keys that the JWT of a request's auxData is verified with."`
 }
 
-// KeySetView is a KeySet as the API shows and the database stores it.
+// KeySetView is an engine.KeySet as the API shows and the database stores it.
 type KeySetView struct {
 	ID             string `json:"id" minLength:"1" maxLength:"64" doc:"What requests call it: auxData.jwt.keySetId."`
 	URL            string `json:"url,omitempty" maxLength:"500" doc:"The https address of a JWK set. Either this or keys."`
@@ -34,7 +34,7 @@ type KeySetView struct {
 	OptionalKid    bool   `json:"optional_kid,omitempty" doc:"Keys without kid are accepted. Cerbos calls this insecure."`
 }
 
-// SettingsChange says which settings to change; nil means unchanged. Globals and key sets are
+// SettingsChange is a patch of the settings; nil leaves a field unchanged. Globals and key sets are
 // replaced as a whole.
 type SettingsChange struct {
 	DefaultPolicyVersion *string         `json:"default_policy_version,omitempty" minLength:"1" maxLength:"128" doc:"The version of a policy where a request names none."`
@@ -102,7 +102,7 @@ func set[T any](to *T, from *T) {
 	}
 }
 
-// parseSettings reads what is stored. What an older version did not know has its default.
+// parseSettings reads stored settings. A field that an older version did not store has its default.
 func parseSettings(text string) (engine.Settings, error) {
 	v := settingsView(engine.DefaultSettings())
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
@@ -117,7 +117,7 @@ func settingsText(s engine.Settings) string {
 	return string(b)
 }
 
-// maxGlobals bounds the globals as JSON, in bytes: every evaluator holds them.
+// maxGlobals bounds the globals as JSON, in bytes, because every evaluator holds them.
 const maxGlobals = 64 << 10
 
 var (
@@ -127,15 +127,17 @@ var (
 	keySetRE     = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 )
 
-// validateSettings notes everything that is wrong with the settings.
+// validateSettings adds every error in the settings to wrong.
 func validateSettings(s engine.Settings, wrong *fault.Fields) {
 	if !versionRE.MatchString(s.DefaultVersion) || len(s.DefaultVersion) > 128 {
-		wrong.Add("default_policy_version", "A version has letters and digits, with - _ or . between them, such as default or 2026-01.")
+		wrong.Add("default_policy_version", "A version has letters and digits, with - _ or . between them, such as "+
+			"default or 2026-01.")
 	}
 	if !scopeRE.MatchString(s.DefaultScope) || len(s.DefaultScope) > 256 {
 		wrong.Add("default_scope", "A scope is empty, or words with dots between them, such as acme.sales.")
 	}
-	if s.SchemaEnforcement != engine.SchemaNone && s.SchemaEnforcement != engine.SchemaWarn && s.SchemaEnforcement != engine.SchemaReject {
+	if s.SchemaEnforcement != engine.SchemaNone && s.SchemaEnforcement != engine.SchemaWarn &&
+		s.SchemaEnforcement != engine.SchemaReject {
 		wrong.Add("schema_enforcement", "This must be none, warn or reject.")
 	}
 	if b, err := json.Marshal(s.Globals); err != nil || len(b) > maxGlobals {
@@ -143,7 +145,8 @@ func validateSettings(s engine.Settings, wrong *fault.Fields) {
 	}
 	for name := range s.Globals {
 		if !identifierRE.MatchString(name) || len(name) > 128 {
-			wrong.Add("globals", "%.80q cannot be used in a condition. A name begins with a letter and has letters, digits and _.", name)
+			wrong.Add("globals", "%.80q cannot be used in a condition. A name begins with a letter and has "+
+				"letters, digits and _.", name)
 		}
 	}
 	if len(s.KeySets) > 20 {
@@ -169,7 +172,8 @@ func validateKeySet(k engine.KeySet, at string, wrong *fault.Fields) {
 		wrong.Add(at+"url", "A key set has either url or keys.")
 	case k.URL != "":
 		u, err := url.Parse(k.URL)
-		if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" || len(k.URL) > 500 {
+		if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" ||
+			len(k.URL) > 500 {
 			wrong.Add(at+"url", "The keys must have an https address of at most 500 characters.")
 		}
 		if k.Refresh < time.Minute || k.Refresh > 7*24*time.Hour {

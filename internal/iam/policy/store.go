@@ -13,8 +13,17 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-func scanNumber(row db.Row) (n int64, err error) { return n, row.Scan(&n) }
-func scanBytes(row db.Row) (b []byte, err error) { return b, row.Scan(&b) }
+func scanNumber(row db.Row) (int64, error) {
+	var n int64
+	err := row.Scan(&n)
+	return n, err
+}
+
+func scanBytes(row db.Row) ([]byte, error) {
+	var b []byte
+	err := row.Scan(&b)
+	return b, err
+}
 
 // Settings.
 
@@ -30,12 +39,14 @@ func GetSettings(ctx context.Context, tx *db.Tx) (engine.Settings, error) {
 }
 
 func getSettings(ctx context.Context, tx *db.Tx) (storedSettings, error) {
-	s, err := db.One(ctx, tx, func(row db.Row) (s storedSettings, err error) {
+	s, err := db.One(ctx, tx, func(row db.Row) (storedSettings, error) {
+		var s storedSettings
 		var text string
 		if err := row.Scan(&text, &s.updatedAt); err != nil {
 			return s, err
 		}
-		s.Settings, err = parseSettings(text)
+		settings, err := parseSettings(text)
+		s.Settings = settings
 		return s, err
 	}, `SELECT settings, updated_at FROM policy_settings WHERE tenant_id = $1`)
 	if errors.Is(err, db.ErrNoRows) {
@@ -44,7 +55,7 @@ func getSettings(ctx context.Context, tx *db.Tx) (storedSettings, error) {
 	return s, err
 }
 
-// putSettings stores s, if nobody changed the settings since read.
+// putSettings stores s. It fails with errSettingsChanged if the settings changed since read.
 func putSettings(ctx context.Context, tx *db.Tx, s engine.Settings, read time.Time) error {
 	at := tx.Now()
 	if !at.After(read) {
@@ -53,9 +64,11 @@ func putSettings(ctx context.Context, tx *db.Tx, s engine.Settings, read time.Ti
 	var n int64
 	var err error
 	if read.IsZero() {
-		n, err = tx.Exec(ctx, `INSERT INTO policy_settings (tenant_id, settings, updated_at) VALUES ($1, $2, $3) ON CONFLICT (tenant_id) DO NOTHING`, settingsText(s), at)
+		n, err = tx.Exec(ctx, `INSERT INTO policy_settings (tenant_id, settings, updated_at) VALUES ($1, $2, $3)
+			ON CONFLICT (tenant_id) DO NOTHING`, settingsText(s), at)
 	} else {
-		n, err = tx.Exec(ctx, `UPDATE policy_settings SET settings = $2, updated_at = $3 WHERE tenant_id = $1 AND updated_at = $4`, settingsText(s), at, read)
+		n, err = tx.Exec(ctx, `UPDATE policy_settings SET settings = $2, updated_at = $3
+			WHERE tenant_id = $1 AND updated_at = $4`, settingsText(s), at, read)
 	}
 	if err == nil && n == 0 {
 		err = errSettingsChanged
@@ -65,10 +78,12 @@ func putSettings(ctx context.Context, tx *db.Tx, s engine.Settings, read time.Ti
 
 // The draft.
 
-// getDraft returns the draft; without a version where nothing has been changed.
+// getDraft returns the draft; without changes, one without a version.
 func getDraft(ctx context.Context, tx *db.Tx) (Draft, error) {
-	d, err := db.One(ctx, tx, func(row db.Row) (d Draft, err error) {
-		return d, row.Scan(&d.Version, &d.Base, &d.UpdatedBy, &d.UpdatedAt)
+	d, err := db.One(ctx, tx, func(row db.Row) (Draft, error) {
+		var d Draft
+		err := row.Scan(&d.Version, &d.Base, &d.UpdatedBy, &d.UpdatedAt)
+		return d, err
 	}, `SELECT version, base, updated_by, updated_at FROM policy_drafts WHERE tenant_id = $1`)
 	if errors.Is(err, db.ErrNoRows) {
 		d = Draft{}
@@ -77,20 +92,24 @@ func getDraft(ctx context.Context, tx *db.Tx) (Draft, error) {
 	return d, err
 }
 
-// insertDraft makes an empty draft and reports whether there was none.
+// insertDraft stores an empty draft, and reports whether there was none.
 func insertDraft(ctx context.Context, tx *db.Tx, base int64) (bool, error) {
-	n, err := tx.Exec(ctx, `INSERT INTO policy_drafts (tenant_id, version, base, updated_by, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (tenant_id) DO NOTHING`,
+	n, err := tx.Exec(ctx,
+		`INSERT INTO policy_drafts (tenant_id, version, base, updated_by, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (tenant_id) DO NOTHING`,
 		id.New(), base, tx.Caller().Actor.Name, tx.Now())
 	return n > 0, err
 }
 
-// bump gives the draft another version, and locks it until the commit. where is the version
-// it must have; zero for any.
+// bump gives the draft a new version, and locks it until the commit. where is the version it must
+// have; zero for any.
 func bump(ctx context.Context, tx *db.Tx, where id.ID) (Draft, error) {
 	d := Draft{Version: id.New(), UpdatedBy: tx.Caller().Actor.Name, UpdatedAt: tx.Now()}
-	query, args := `UPDATE policy_drafts SET version = $2, updated_by = $3, updated_at = $4 WHERE tenant_id = $1 RETURNING base`, []any{d.Version, d.UpdatedBy, d.UpdatedAt}
+	query, args := `UPDATE policy_drafts SET version = $2, updated_by = $3, updated_at = $4
+		WHERE tenant_id = $1 RETURNING base`, []any{d.Version, d.UpdatedBy, d.UpdatedAt}
 	if !where.IsZero() {
-		query, args = `UPDATE policy_drafts SET version = $2, updated_by = $3, updated_at = $4 WHERE tenant_id = $1 AND version = $5 RETURNING base`, append(args, where)
+		query, args = `UPDATE policy_drafts SET version = $2, updated_by = $3, updated_at = $4
+			WHERE tenant_id = $1 AND version = $5 RETURNING base`, append(args, where)
 	}
 	base, err := db.One(ctx, tx, scanNumber, query, args...)
 	if errors.Is(err, db.ErrNoRows) {
@@ -100,23 +119,24 @@ func bump(ctx context.Context, tx *db.Tx, where id.ID) (Draft, error) {
 	return d, err
 }
 
-// dropDraft removes the draft with its files and reports whether there was one.
+// dropDraft deletes the draft with its files, and reports whether there was one.
 func dropDraft(ctx context.Context, tx *db.Tx) (bool, error) {
 	n, err := tx.Exec(ctx, `DELETE FROM policy_drafts WHERE tenant_id = $1`)
 	return n > 0, err
 }
 
-// takeDraft removes the draft if it still has this version, and reports whether it had: of any
-// number that publish a draft, one takes it.
+// takeDraft deletes the draft if it still has this version, and reports whether it had. Of several
+// publishers of a draft, one takes it.
 func takeDraft(ctx context.Context, tx *db.Tx, version id.ID) (bool, error) {
 	n, err := tx.Exec(ctx, `DELETE FROM policy_drafts WHERE tenant_id = $1 AND version = $2`, version)
 	return n > 0, err
 }
 
-// insertFiles puts files into a draft that has none.
+// insertFiles adds files to a draft that has none.
 func insertFiles(tx *db.Tx, files compiler.Files) {
 	for path, content := range files {
-		tx.Later(`INSERT INTO policy_draft_files (tenant_id, path, path_key, updated_at, content) VALUES ($1, $2, $3, $4, $5)`,
+		tx.Later(`INSERT INTO policy_draft_files (tenant_id, path, path_key, updated_at, content)
+			VALUES ($1, $2, $3, $4, $5)`,
 			path, strings.ToLower(path), tx.Now(), content)
 	}
 }
@@ -133,19 +153,22 @@ func removeFile(ctx context.Context, tx *db.Tx, path string) (bool, error) {
 	return n > 0, err
 }
 
-// getFile returns one file of a draft that has been changed, or errFileNotFound.
+// getFile returns one file of a stored draft, or errFileNotFound.
 func getFile(ctx context.Context, tx *db.Tx, path string) ([]byte, error) {
-	b, err := db.One(ctx, tx, scanBytes, `SELECT content FROM policy_draft_files WHERE tenant_id = $1 AND path = $2`, path)
+	b, err := db.One(ctx, tx, scanBytes, `SELECT content FROM policy_draft_files WHERE tenant_id = $1 AND path = $2`,
+		path)
 	if errors.Is(err, db.ErrNoRows) {
 		err = errFileNotFound
 	}
 	return b, err
 }
 
-// listFiles describes the files of a draft that has been changed, by path.
+// listFiles describes the files of a stored draft, by path.
 func listFiles(ctx context.Context, tx *db.Tx) ([]FileInfo, error) {
-	return db.List(ctx, tx, func(row db.Row) (f FileInfo, err error) {
-		return f, row.Scan(&f.Path, &f.Size, &f.UpdatedAt)
+	return db.List(ctx, tx, func(row db.Row) (FileInfo, error) {
+		var f FileInfo
+		err := row.Scan(&f.Path, &f.Size, &f.UpdatedAt)
+		return f, err
 	}, `SELECT path, length(content), updated_at FROM policy_draft_files WHERE tenant_id = $1 ORDER BY path`)
 }
 
@@ -164,28 +187,35 @@ func draftFiles(ctx context.Context, tx *db.Tx) (compiler.Files, error) {
 	return files, err
 }
 
-func measureFiles(ctx context.Context, tx *db.Tx) (count, size int64, err error) {
-	_, err = db.One(ctx, tx, func(row db.Row) (struct{}, error) { return struct{}{}, row.Scan(&count, &size) },
+// measureFiles returns the number of files of a stored draft, and their bytes.
+func measureFiles(ctx context.Context, tx *db.Tx) (int64, int64, error) {
+	var count, size int64
+	_, err := db.One(ctx, tx, func(row db.Row) (struct{}, error) { return struct{}{}, row.Scan(&count, &size) },
 		`SELECT count(*), coalesce(sum(length(content)), 0) FROM policy_draft_files WHERE tenant_id = $1`)
 	return count, size, err
 }
 
 // Revisions.
 
-const revisionColumns = `number, origin, reason, author_kind, author_id, author_tenant, author_name, created_at, files, bytes, digest`
+const revisionColumns = `number, origin, reason, author_kind, author_id, author_tenant, author_name, created_at,
+	files, bytes, digest`
 
-func scanRevision(row db.Row) (r Revision, err error) {
-	return r, row.Scan(&r.Number, &r.Origin, &r.Reason, &r.Author.Kind, &r.Author.ID, &r.Author.Tenant, &r.Author.Name, &r.CreatedAt, &r.Files, &r.Bytes, &r.Digest)
+func scanRevision(row db.Row) (Revision, error) {
+	var r Revision
+	err := row.Scan(&r.Number, &r.Origin, &r.Reason, &r.Author.Kind, &r.Author.ID, &r.Author.Tenant,
+		&r.Author.Name, &r.CreatedAt, &r.Files, &r.Bytes, &r.Digest)
+	return r, err
 }
 
-// currentNumber is the number of the revision in force, 0 for none.
+// currentNumber returns the number of the revision in force; 0 if there is none.
 func currentNumber(ctx context.Context, tx *db.Tx) (int64, error) {
 	return db.One(ctx, tx, scanNumber, `SELECT coalesce(max(number), 0) FROM policy_revisions WHERE tenant_id = $1`)
 }
 
 // Current returns the revision in force, or ErrNothingPublished.
 func Current(ctx context.Context, tx *db.Tx) (Revision, error) {
-	r, err := db.One(ctx, tx, scanRevision, `SELECT `+revisionColumns+` FROM policy_revisions WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1`)
+	r, err := db.One(ctx, tx, scanRevision,
+		`SELECT `+revisionColumns+` FROM policy_revisions WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1`)
 	if errors.Is(err, db.ErrNoRows) {
 		err = ErrNothingPublished
 	}
@@ -194,7 +224,8 @@ func Current(ctx context.Context, tx *db.Tx) (Revision, error) {
 
 // GetRevision returns a revision by its number, or ErrRevisionNotFound.
 func GetRevision(ctx context.Context, tx *db.Tx, number int64) (Revision, error) {
-	r, err := db.One(ctx, tx, scanRevision, `SELECT `+revisionColumns+` FROM policy_revisions WHERE tenant_id = $1 AND number = $2`, number)
+	r, err := db.One(ctx, tx, scanRevision,
+		`SELECT `+revisionColumns+` FROM policy_revisions WHERE tenant_id = $1 AND number = $2`, number)
 	if errors.Is(err, db.ErrNoRows) {
 		err = ErrRevisionNotFound
 	}
@@ -204,9 +235,13 @@ func GetRevision(ctx context.Context, tx *db.Tx, number int64) (Revision, error)
 // listRevisions returns up to limit revisions, newest first, older than before; 0 for the newest.
 func listRevisions(ctx context.Context, tx *db.Tx, before int64, limit int) ([]Revision, error) {
 	if before == 0 {
-		return db.List(ctx, tx, scanRevision, `SELECT `+revisionColumns+` FROM policy_revisions WHERE tenant_id = $1 ORDER BY number DESC LIMIT $2`, limit)
+		return db.List(ctx, tx, scanRevision,
+			`SELECT `+revisionColumns+` FROM policy_revisions
+				WHERE tenant_id = $1 ORDER BY number DESC LIMIT $2`, limit)
 	}
-	return db.List(ctx, tx, scanRevision, `SELECT `+revisionColumns+` FROM policy_revisions WHERE tenant_id = $1 AND number < $3 ORDER BY number DESC LIMIT $2`, limit, before)
+	return db.List(ctx, tx, scanRevision,
+		`SELECT `+revisionColumns+` FROM policy_revisions
+			WHERE tenant_id = $1 AND number < $3 ORDER BY number DESC LIMIT $2`, limit, before)
 }
 
 // RevisionFiles returns the files of a revision, or ErrRevisionNotFound.
@@ -220,22 +255,24 @@ func RevisionFiles(ctx context.Context, tx *db.Tx, number int64) (compiler.Files
 
 // revisionArchive returns the files of a revision as the tar.gz that was stored.
 func revisionArchive(ctx context.Context, tx *db.Tx, number int64) ([]byte, error) {
-	b, err := db.One(ctx, tx, scanBytes, `SELECT sources FROM policy_revisions WHERE tenant_id = $1 AND number = $2`, number)
+	b, err := db.One(ctx, tx, scanBytes, `SELECT sources FROM policy_revisions WHERE tenant_id = $1 AND number = $2`,
+		number)
 	if errors.Is(err, db.ErrNoRows) {
 		err = ErrRevisionNotFound
 	}
 	return b, err
 }
 
-// insertRevision adds a revision and reports whether its number was still free.
+// insertRevision adds a revision, and reports whether its number was free.
 func insertRevision(ctx context.Context, tx *db.Tx, r Revision, compiled, sources []byte) (bool, error) {
 	n, err := tx.Exec(ctx, `INSERT INTO policy_revisions (tenant_id, number, reason, author_kind, author_id, author_tenant, author_name, created_at, files, bytes, digest, compiled, sources)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (tenant_id, number) DO NOTHING`,
-		r.Number, r.Reason, string(r.Author.Kind), r.Author.ID, r.Author.Tenant, r.Author.Name, r.CreatedAt, r.Files, r.Bytes, r.Digest, compiled, sources)
+		r.Number, r.Reason, string(r.Author.Kind), r.Author.ID, r.Author.Tenant, r.Author.Name, r.CreatedAt,
+		r.Files, r.Bytes, r.Digest, compiled, sources)
 	return n > 0, err
 }
 
-// repeatRevision adds revision r.Origin again as r and reports whether the number was still free.
+// repeatRevision adds revision r.Origin again as r, and reports whether the number was free.
 func repeatRevision(ctx context.Context, tx *db.Tx, r Revision) (bool, error) {
 	n, err := tx.Exec(ctx, `INSERT INTO policy_revisions (tenant_id, number, origin, reason, author_kind, author_id, author_tenant, author_name, created_at, files, bytes, digest, compiled, sources)
 		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, files, bytes, digest, compiled, sources FROM policy_revisions WHERE tenant_id = $1 AND number = $3
@@ -244,13 +281,17 @@ func repeatRevision(ctx context.Context, tx *db.Tx, r Revision) (bool, error) {
 	return n > 0, err
 }
 
-// Store reads what is in force; it is the engine's Source.
+// Store is the engine's Source: it reads what is in force.
 type Store struct{ DB *db.DB }
 
-// Published implements Source.
+// Published implements engine.Source.
 func (s Store) Published(ctx context.Context, c caller.Caller) (engine.Published, error) {
 	return db.Read(ctx, s.DB, c, func(tx *db.Tx) (engine.Published, error) {
-		p, err := db.One(ctx, tx, func(row db.Row) (p engine.Published, err error) { return p, row.Scan(&p.Revision, &p.Table) },
+		p, err := db.One(ctx, tx, func(row db.Row) (engine.Published, error) {
+			var p engine.Published
+			err := row.Scan(&p.Revision, &p.Table)
+			return p, err
+		},
 			`SELECT number, compiled FROM policy_revisions WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1`)
 		if err != nil && !errors.Is(err, db.ErrNoRows) {
 			return engine.Published{}, err
