@@ -22,9 +22,11 @@ import (
 // BenchmarkResolve says what one principal costs this process (cpu-µs/op; the database is
 // another) when many ask at once, of one tenant or of many.
 func BenchmarkResolve(b *testing.B) {
-	for name, dsn := range map[string]func(testing.TB) string{"sqlite": testkit.SQLite, "postgres": func(t testing.TB) string { return testkit.Postgres(t) }} {
+	for name, dsn := range map[string]func(testing.TB) string{"sqlite": testkit.SQLite,
+		"postgres": func(t testing.TB) string { return testkit.Postgres(t) }} {
 		for askers, tenants := range map[int]int{1: 1, 32: 1, 33: 100} {
-			b.Run(name+"/"+map[int]string{1: "one at a time", 32: "32 at once", 33: "33 at once of 100 tenants"}[askers], func(b *testing.B) {
+			b.Run(name+"/"+map[int]string{1: "one at a time", 32: "32 at once", 33: "33 at once of 100 " +
+				"tenants"}[askers], func(b *testing.B) {
 				d := testkit.Open(b, dsn(b))
 				r := principal.New(d.DB, tenant.NewVersions(d.DB), d.Clock)
 				var callers []caller.Caller
@@ -32,7 +34,8 @@ func BenchmarkResolve(b *testing.B) {
 				for range tenants {
 					c := d.Tenant(b, "t"+id.New().String())
 					if err := d.Update(b.Context(), c, func(tx *db.Tx) error {
-						u, err := user.Create(b.Context(), tx, user.Profile{Username: "ada", Attributes: map[string]any{"floor": 3}})
+						u, err := user.Create(b.Context(), tx, user.Profile{Username: "ada",
+							Attributes: map[string]any{"floor": 3}})
 						users = append(users, u.ID)
 						if err != nil {
 							return err
@@ -50,7 +53,9 @@ func BenchmarkResolve(b *testing.B) {
 				b.RunParallel(func(pb *testing.PB) {
 					for pb.Next() {
 						i := int(n.Add(1)) % tenants
-						_, outcome, err := r.Resolve(b.Context(), callers[i], principal.Ask{Mode: application.FromDirectory, Asserted: &enginev1.Principal{Id: users[i].String()}})
+						_, outcome, err := r.Resolve(b.Context(), callers[i],
+							principal.Ask{Mode: application.FromDirectory,
+								Asserted: &enginev1.Principal{Id: users[i].String()}})
 						if err != nil || outcome != principal.Found {
 							b.Error(outcome, err)
 						}

@@ -1,14 +1,14 @@
-// Package principal makes the principal of a decision from the directory: whoever asks
-// "may this user do that" says who the user is and nothing more; roles, groups,
-// attributes and assurance are added here.
+// Package principal resolves the principal of a decision in the directory. A caller that asks "may
+// this user do that" names the user only. This package adds roles, groups, attributes and
+// assurance.
 //
 // # What a policy sees
 //
-// P.id is the id of the user or application. P.roles are the roles granted to it or to
-// one of its groups that have not ended, sorted, and last "gatehouse:user" or
-// "gatehouse:application", which everybody has and nobody can define. P.policyVersion and
-// P.scope are the request's. P.attr has all of these names, always, empty where there is
-// nothing to say, so that no condition fails for want of one:
+// P.id is the id of the user or application. P.roles are its roles and those of its groups that
+// have not ended, sorted. The last one is "gatehouse:user" or "gatehouse:application", which every
+// principal has and no tenant can define. P.policyVersion and P.scope are the request's. P.attr
+// always has all of these names, if need be with empty values, so that no condition fails because
+// one is missing:
 //
 //	kind            "user" or "application"
 //	email           of a user, as written
@@ -28,20 +28,20 @@
 //	session_age     seconds since then; 1e9 when it is not known
 //	request         what the request said about the principal in its own attributes
 //
-// The sign-in is known only when the token that asks is the principal's own. Where it is
-// not, amr is empty, acr is "", auth_time is long ago and session_age is 31 years, so a
-// rule that asks for a fresh or strong sign-in refuses, whichever way round it is written.
+// The sign-in is known only if the request's token is the principal's own. Otherwise amr is empty,
+// acr is "", auth_time is 0 and session_age is 31 years. So a rule that requires a fresh or strong
+// sign-in refuses, whether it compares times or ages.
 //
 // # Invariants
 //
-//   - Exact: a change that was answered anywhere before the question arrived counts in the
-//     answer, on every replica. Copies are kept for one version of the tenant's principals,
-//     whose reading is good for less time than the answer of a change is kept back
-//     (tenant.Versions). A copy of roles ends with the first of them to end.
-//   - What the directory says cannot be overruled by the request.
-//   - Whoever is unknown, or does not count at the moment, is an Outcome with its reason,
-//     never an error, and gets nothing.
-//   - A user's token speaks of that user only.
+//   - Exact: an answer reflects every change that any replica confirmed before the request came. A
+//     copy is valid for one version of the tenant's principals. A replica uses a version that it
+//     read for less time than confirming a change is delayed (tenant.Versions). A copy of roles
+//     ends with the first of them.
+//   - A request cannot override the directory.
+//   - A principal that is unknown or inactive is an Outcome with its reason, never an error. It
+//     gets no roles and no attributes.
+//   - A user's token is valid for decisions about that user only.
 //
-// It decides nothing (iam/policy does), and it never reads a credential or a session.
+// It decides nothing (iam/engine does), and it never reads a credential or a session.
 package principal

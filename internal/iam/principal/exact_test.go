@@ -22,7 +22,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-func (f *fixture) group(n group.New) (g id.ID) {
+func (f *fixture) group(n group.New) id.ID {
+	var g id.ID
 	f.t.Helper()
 	f.must(func(ctx context.Context, tx *db.Tx) error {
 		made, err := group.Create(ctx, tx, n)
@@ -131,7 +132,7 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 	})
 }
 
-// Making a user moves no version, so nobody may remember that there was none.
+// Making a user moves no version, so no replica may cache that there was none.
 func TestANewUserIsKnownAtOnce(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
 		var ada id.ID
@@ -162,7 +163,8 @@ func TestRolesEndByTheClock(t *testing.T) {
 		f.give(role.OfUser(ada), role.Auditor, now.Add(time.Minute))
 		f.give(role.OfGroup(g), role.Auditor, now.Add(2*time.Minute))
 		f.give(role.OfGroup(g), role.Developer, time.Time{})
-		for minute, want := range [][]string{{"admin", "auditor", "developer"}, {"admin", "auditor", "developer"}, {"admin", "developer"}, {"developer"}} {
+		for minute, want := range [][]string{{"admin", "auditor", "developer"}, {"admin", "auditor", "developer"},
+			{"admin", "developer"}, {"developer"}} {
 			for range 2 { // read, and from the copy
 				p, _ := f.ask(ada.String())
 				if diff := cmp.Diff(append(want, principal.RoleUser), p.Roles); diff != "" {
@@ -179,18 +181,19 @@ func TestRolesEndByTheClock(t *testing.T) {
 }
 
 // Sixteen at once change principals on one replica and ask on another: each sees what it has
-// just changed itself, and what somebody else counts up never goes back.
+// just changed itself, and what another worker counts up never goes back.
 func TestAnswersAreExactUnderLoad(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
 		elsewhere := replica(testkit.Open(t, f.Config.DSN))
 		const workers, rounds = 16, 8
 		users, groups := make([]id.ID, workers), make([]id.ID, workers)
 		for i := range workers {
-			users[i], groups[i] = f.user(user.Profile{Username: fmt.Sprintf("u%d", i)}), f.group(group.New{Name: fmt.Sprintf("g%d", i)})
+			users[i], groups[i] = f.user(user.Profile{Username: fmt.Sprintf("u%d",
+				i)}), f.group(group.New{Name: fmt.Sprintf("g%d", i)})
 		}
 		ctx := t.Context()
 		asker := principal.Ask{Mode: application.FromDirectory, Application: id.New()}
-		ask := func(u id.ID) (round float64, in bool) {
+		ask := func(u id.ID) (float64, bool) {
 			a := asker
 			a.Asserted = &enginev1.Principal{Id: u.String()}
 			p, outcome, err := elsewhere.Resolve(ctx, f.c, a)
@@ -198,7 +201,8 @@ func TestAnswersAreExactUnderLoad(t *testing.T) {
 				t.Errorf("%s %v", outcome, err)
 				return 0, false
 			}
-			return p.Attr["user"].GetStructValue().Fields["round"].GetNumberValue(), len(p.Attr["groups"].GetListValue().GetValues()) > 0
+			member := len(p.Attr["groups"].GetListValue().GetValues()) > 0
+			return p.Attr["user"].GetStructValue().Fields["round"].GetNumberValue(), member
 		}
 		var all sync.WaitGroup
 		for w := range workers {
@@ -207,7 +211,8 @@ func TestAnswersAreExactUnderLoad(t *testing.T) {
 				for n := range rounds {
 					err := f.Update(ctx, f.c, func(tx *db.Tx) error {
 						attributes := map[string]any{"round": n + 1}
-						if _, err := user.Update(ctx, tx, users[w], func(p *user.Profile) { p.Attributes = attributes }); err != nil {
+						if _, err := user.Update(ctx, tx, users[w],
+							func(p *user.Profile) { p.Attributes = attributes }); err != nil {
 							return err
 						}
 						if n%2 == 0 {
@@ -221,7 +226,8 @@ func TestAnswersAreExactUnderLoad(t *testing.T) {
 					}
 					for range 3 {
 						if round, in := ask(users[w]); round != float64(n+1) || in != (n%2 == 0) {
-							t.Errorf("worker %d changed round %d and sees round %v, in its group: %v", w, n+1, round, in)
+							t.Errorf("worker %d changed round %d and sees round %v, in its group: %v", w, n+1, round,
+								in)
 						}
 						round, _ := ask(users[0])
 						if round < seen {

@@ -46,7 +46,8 @@ func (f *fixture) must(fn func(ctx context.Context, tx *db.Tx) error) {
 	}
 }
 
-func (f *fixture) user(n user.Profile) (u id.ID) {
+func (f *fixture) user(n user.Profile) id.ID {
+	var u id.ID
 	f.t.Helper()
 	f.must(func(ctx context.Context, tx *db.Tx) error {
 		made, err := user.Create(ctx, tx, n)
@@ -56,7 +57,8 @@ func (f *fixture) user(n user.Profile) (u id.ID) {
 	return u
 }
 
-func (f *fixture) invite(p user.Profile) (u id.ID) {
+func (f *fixture) invite(p user.Profile) id.ID {
+	var u id.ID
 	f.t.Helper()
 	f.must(func(ctx context.Context, tx *db.Tx) error {
 		made, err := user.Invite(ctx, tx, p)
@@ -66,10 +68,12 @@ func (f *fixture) invite(p user.Profile) (u id.ID) {
 	return u
 }
 
-func (f *fixture) machine(name string) (a id.ID) {
+func (f *fixture) machine(name string) id.ID {
+	var a id.ID
 	f.t.Helper()
 	f.must(func(ctx context.Context, tx *db.Tx) error {
-		made, _, err := application.Create(ctx, tx, application.New{Name: name, ClientID: name, Type: application.Machine})
+		made, _, err := application.Create(ctx, tx, application.New{Name: name, ClientID: name,
+			Type: application.Machine})
 		a = made.ID
 		return err
 	})
@@ -92,7 +96,8 @@ func (f *fixture) status(u id.ID, to user.Status) {
 // ask asks about a principal by its id, as an application of no interest does.
 func (f *fixture) ask(about string) (*enginev1.Principal, principal.Outcome) {
 	f.t.Helper()
-	return f.resolve(principal.Ask{Mode: application.FromDirectory, Application: id.New(), Asserted: &enginev1.Principal{Id: about, Roles: []string{"admin"}}})
+	return f.resolve(principal.Ask{Mode: application.FromDirectory, Application: id.New(),
+		Asserted: &enginev1.Principal{Id: about, Roles: []string{"admin"}}})
 }
 
 func (f *fixture) resolve(ask principal.Ask) (*enginev1.Principal, principal.Outcome) {
@@ -111,32 +116,38 @@ func seen(p *enginev1.Principal) map[string]any {
 
 func TestWhatAPolicySees(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
-		ada := f.user(user.Profile{Email: "Ada@example.com", EmailVerified: true, Username: "ada", GivenName: "Ada", FamilyName: "Lovelace", Locale: "en-GB",
+		ada := f.user(user.Profile{Email: "Ada@example.com", EmailVerified: true, Username: "ada", GivenName: "Ada",
+			FamilyName: "Lovelace", Locale: "en-GB",
 			Attributes: map[string]any{"floor": 3.0, "roles": []any{"owner"}}})
 		f.give(role.OfUser(ada), role.Auditor, time.Time{})
 		app := f.machine("reports")
 		f.give(role.OfApplication(app), role.Developer, time.Time{})
 		signedIn := f.Clock.Now().Add(-90 * time.Second)
 
-		p, outcome := f.resolve(principal.Ask{User: ada, Application: app, AMR: []string{"pwd", "otp"}, ACR: "mfa", AuthTime: signedIn, Asserted: &enginev1.Principal{
-			Id: ada.String(), Roles: []string{"owner"}, PolicyVersion: "v2", Scope: "emea",
-			Attr: map[string]*structpb.Value{"email": structpb.NewStringValue("root@example.com"), "ip": structpb.NewStringValue("10.0.0.1")},
-		}})
+		p, outcome := f.resolve(principal.Ask{User: ada, Application: app, AMR: []string{"pwd", "otp"}, ACR: "mfa",
+			AuthTime: signedIn, Asserted: &enginev1.Principal{
+				Id: ada.String(), Roles: []string{"owner"}, PolicyVersion: "v2", Scope: "emea",
+				Attr: map[string]*structpb.Value{"email": structpb.NewStringValue("root@example.com"),
+					"ip": structpb.NewStringValue("10.0.0.1")}}})
 		want := map[string]any{
-			"kind": "user", "email": "Ada@example.com", "email_verified": true, "username": "ada", "name": "", "given_name": "Ada", "family_name": "Lovelace",
-			"locale": "en-GB", "client_id": "", "groups": []any{}, "group": map[string]any{}, "user": map[string]any{"floor": 3.0, "roles": []any{"owner"}},
-			"amr": []any{"pwd", "otp"}, "acr": "mfa", "auth_time": float64(signedIn.Unix()), "session_age": 90.0,
+			"kind": "user", "email": "Ada@example.com", "email_verified": true, "username": "ada", "name": "",
+			"given_name": "Ada", "family_name": "Lovelace",
+			"locale": "en-GB", "client_id": "", "groups": []any{}, "group": map[string]any{},
+			"user": map[string]any{"floor": 3.0, "roles": []any{"owner"}},
+			"amr":  []any{"pwd", "otp"}, "acr": "mfa", "auth_time": float64(signedIn.Unix()), "session_age": 90.0,
 			"request": map[string]any{"email": "root@example.com", "ip": "10.0.0.1"},
 		}
 		if diff := cmp.Diff(want, seen(p)); outcome != principal.Found || diff != "" {
 			t.Errorf("a user by their own token: %s %s", outcome, diff)
 		}
-		if diff := cmp.Diff([]string{"auditor", "gatehouse:user"}, p.Roles); diff != "" || p.Id != ada.String() || p.PolicyVersion != "v2" || p.Scope != "emea" {
+		if diff := cmp.Diff([]string{"auditor", "gatehouse:user"}, p.Roles); diff != "" || p.Id != ada.String() ||
+			p.PolicyVersion != "v2" || p.Scope != "emea" {
 			t.Errorf("%s %s %s %s", p.Id, p.PolicyVersion, p.Scope, diff)
 		}
 
 		p, outcome = f.ask(ada.String())
-		want["amr"], want["acr"], want["auth_time"], want["session_age"], want["request"] = []any{}, "", 0.0, 1e9, map[string]any{}
+		want["amr"], want["acr"], want["auth_time"], want["session_age"] = []any{}, "", 0.0, 1e9
+		want["request"] = map[string]any{}
 		if diff := cmp.Diff(want, seen(p)); outcome != principal.Found || diff != "" {
 			t.Errorf("a user by somebody else's token: %s %s", outcome, diff)
 		}
@@ -147,7 +158,8 @@ func TestWhatAPolicySees(t *testing.T) {
 		} {
 			p, outcome = f.resolve(ask)
 			want = map[string]any{
-				"kind": "application", "email": "", "email_verified": false, "username": "", "name": "reports", "given_name": "", "family_name": "", "locale": "",
+				"kind": "application", "email": "", "email_verified": false, "username": "",
+				"name": "reports", "given_name": "", "family_name": "", "locale": "",
 				"client_id": "reports", "groups": []any{}, "group": map[string]any{}, "user": map[string]any{},
 				"amr": []any{}, "acr": "", "auth_time": 0.0, "session_age": 1e9, "request": map[string]any{},
 			}
@@ -160,10 +172,13 @@ func TestWhatAPolicySees(t *testing.T) {
 		}
 
 		asserted := &enginev1.Principal{Id: "sam", Roles: []string{"employee"}}
-		if p, outcome := f.resolve(principal.Ask{Mode: application.Asserted, Application: app, Asserted: asserted}); p != asserted || outcome != principal.Found {
+		if p, outcome := f.resolve(principal.Ask{Mode: application.Asserted, Application: app,
+			Asserted: asserted}); p != asserted || outcome != principal.Found {
 			t.Errorf("asserted: %v %s", p, outcome)
 		}
-		if p, outcome := f.resolve(principal.Ask{Mode: application.Asserted, User: ada, Application: app, Asserted: &enginev1.Principal{Id: ada.String(), Roles: []string{"owner"}}}); outcome != principal.Found || p.Roles[0] != "auditor" {
+		if p, outcome := f.resolve(principal.Ask{Mode: application.Asserted, User: ada, Application: app,
+			Asserted: &enginev1.Principal{Id: ada.String(),
+				Roles: []string{"owner"}}}); outcome != principal.Found || p.Roles[0] != "auditor" {
 			t.Errorf("a user's token asserted %v %s", p.Roles, outcome)
 		}
 	})
@@ -185,13 +200,15 @@ func TestWhoGetsNothing(t *testing.T) {
 			p, got := f.ask(i)
 			denied(i, p, got, want)
 		}
-		for _, i := range []string{id.New().String(), "ada", "0", "\x00", "' OR 1=1 --", "gatehouse:user", "00000000-0000-0000-0000-000000000000"} {
+		for _, i := range []string{id.New().String(), "ada", "0", "\x00", "' OR 1=1 --", "gatehouse:user",
+			"00000000-0000-0000-0000-000000000000"} {
 			about(i, principal.Unknown)
 		}
 		about(bob.String(), principal.Invited)
 		for _, s := range []user.Status{user.Locked, user.Deactivated} {
 			f.status(ada, s)
-			about(ada.String(), map[user.Status]principal.Outcome{user.Locked: principal.Locked, user.Deactivated: principal.Deactivated}[s])
+			about(ada.String(), map[user.Status]principal.Outcome{user.Locked: principal.Locked,
+				user.Deactivated: principal.Deactivated}[s])
 		}
 		f.status(ada, user.Active)
 		off := application.Disabled

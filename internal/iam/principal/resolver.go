@@ -22,12 +22,12 @@ const (
 	maxBytes    = 64 << 20
 	minSize     = maxBytes/100_000 + 1 // bytes that one entry counts for: at most 100,000 are kept
 	readTimeout = 5 * time.Second
-	// neverSignedIn is the session_age of those whose sign-in is not known, in seconds: more
+	// neverSignedIn is the session_age of a principal whose sign-in is not known, in seconds: more
 	// than any limit that a policy might set.
 	neverSignedIn = 1e9
 )
 
-// Resolver makes principals from the directory. It is safe for concurrent use.
+// Resolver resolves principals in the directory. It is safe for concurrent use.
 type Resolver struct {
 	db       *db.DB
 	versions *tenant.Versions
@@ -47,9 +47,9 @@ func New(d *db.DB, versions *tenant.Versions, c clock.Clock) *Resolver {
 	return r
 }
 
-// Resolve returns the principal of a question as the engine takes it. One that is denied has
-// its id and nothing else. The message may share parts with other answers: it is for reading.
-// An error means that the database could not be asked.
+// Resolve returns the principal of a request as the engine takes it. A denied principal has its id
+// alone. The message may share parts with other answers: do not change it. An error means that the
+// database could not be read.
 func (r *Resolver) Resolve(ctx context.Context, c caller.Caller, ask Ask) (*enginev1.Principal, Outcome, error) {
 	if ask.Mode == application.Asserted && ask.User.IsZero() && ask.Asserted != nil {
 		return ask.Asserted, Found, nil
@@ -58,12 +58,13 @@ func (r *Resolver) Resolve(ctx context.Context, c caller.Caller, ask Ask) (*engi
 	if holder.IsZero() {
 		holder = ask.Application
 	}
-	p := &enginev1.Principal{Id: ask.Asserted.GetId(), PolicyVersion: ask.Asserted.GetPolicyVersion(), Scope: ask.Asserted.GetScope()}
+	p := &enginev1.Principal{Id: ask.Asserted.GetId(), PolicyVersion: ask.Asserted.GetPolicyVersion(),
+		Scope: ask.Asserted.GetScope()}
 	about := holder
 	if p.Id == "" {
 		p.Id = holder.String()
 	} else if named, err := id.Parse(p.Id); err != nil {
-		about = id.ID{} // nobody has such an id
+		about = id.ID{} // no principal has it
 	} else {
 		about, p.Id = named, named.String() // one spelling, whatever the case of its letters
 	}
@@ -78,16 +79,16 @@ func (r *Resolver) Resolve(ctx context.Context, c caller.Caller, ask Ask) (*engi
 	return p, Found, nil
 }
 
-// fill adds what the directory says of a principal, and what ask does; own says whether the principal asks
-// about itself.
-func (r *Resolver) fill(p *enginev1.Principal, e *entry, ask Ask, own bool) {
+// fill adds to a principal what the directory and ask say about it. ofItself reports whether the
+// principal asks about itself.
+func (r *Resolver) fill(p *enginev1.Principal, e *entry, ask Ask, ofItself bool) {
 	p.Roles = e.roles
 	p.Attr = make(map[string]*structpb.Value, len(e.attr)+5)
 	for name, v := range e.attr {
 		p.Attr[name] = v
 	}
 	p.Attr["request"] = structpb.NewStructValue(&structpb.Struct{Fields: ask.Asserted.GetAttr()})
-	r.assure(p.Attr, ask, own)
+	r.assure(p.Attr, ask, ofItself)
 }
 
 func outcomeOf(e *entry) Outcome {
@@ -104,10 +105,10 @@ var (
 	noSession = structpb.NewNumberValue(neverSignedIn)
 )
 
-// assure adds what is known of the sign-in behind the token, when it is the principal's own.
-func (r *Resolver) assure(attr map[string]*structpb.Value, ask Ask, own bool) {
+// assure adds the sign-in behind the token, if the token is the principal's own.
+func (r *Resolver) assure(attr map[string]*structpb.Value, ask Ask, ofItself bool) {
 	attr["amr"], attr["acr"], attr["auth_time"], attr["session_age"] = noMethods, noClass, noTime, noSession
-	if !own || ask.AuthTime.IsZero() {
+	if !ofItself || ask.AuthTime.IsZero() {
 		return
 	}
 	methods := &structpb.ListValue{Values: make([]*structpb.Value, len(ask.AMR))}
@@ -134,7 +135,8 @@ func (r *Resolver) entry(ctx context.Context, c caller.Caller, principal id.ID) 
 	return r.at(ctx, c, principal, version)
 }
 
-// version returns that of the tenant's principals at this moment, or what everybody in the tenant is.
+// version returns that of the tenant's principals at this moment, or what everybody in the tenant
+// is.
 func (r *Resolver) version(ctx context.Context, c caller.Caller) (int64, *entry, error) {
 	version, err := r.versions.Read(ctx, c.Tenant)
 	switch {

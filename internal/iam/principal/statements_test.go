@@ -12,7 +12,8 @@ import (
 )
 
 // What a principal is made from is in these tables, and in tenants, whose row is the version.
-var changesRE = regexp.MustCompile(`(?i)\b(insert\s+into|update|delete\s+from)\s+(users|groups|group_members|roles|role_grants|applications)\b`)
+var changesRE = regexp.MustCompile(
+	`(?i)\b(insert\s+into|update|delete\s+from)\s+(users|groups|group_members|roles|role_grants|applications)\b`)
 
 // unseen are the functions with a statement on these tables that no principal shows.
 var unseen = map[string]string{
@@ -69,7 +70,8 @@ func TestEveryStatementThatChangesAPrincipalMovesTheVersion(t *testing.T) {
 			}
 			found[name] = true
 			if moves == (unseen[name] != "") {
-				t.Errorf("%s changes what principals are made from: it must call tenant.PrincipalsChanged in the same transaction, or be listed here with the reason why no principal shows it, not both", name)
+				t.Errorf("%s changes what principals are made from: it must call tenant.PrincipalsChanged in the "+
+					"same transaction, or be listed here with the reason why no principal shows it, not both", name)
 			}
 		}
 		return nil

@@ -62,10 +62,11 @@ type row struct {
 	n                   int64
 }
 
-// read asks the database what a principal is.
+// read loads a principal from the database.
 func read(ctx context.Context, tx *db.Tx, principal id.ID) (*entry, error) {
-	rows, err := db.List(ctx, tx, func(r db.Row) (w row, err error) {
-		err = r.Scan(&w.kind, &w.a, &w.b, &w.c, &w.d, &w.e, &w.f, &w.g, &w.n)
+	rows, err := db.List(ctx, tx, func(r db.Row) (row, error) {
+		var w row
+		err := r.Scan(&w.kind, &w.a, &w.b, &w.c, &w.d, &w.e, &w.f, &w.g, &w.n)
 		return w, err
 	}, readPrincipal, principal, tx.Now())
 	if err != nil {
@@ -73,13 +74,15 @@ func read(ctx context.Context, tx *db.Tx, principal id.ID) (*entry, error) {
 	}
 	e := &entry{outcome: Unknown, size: 512}
 	attr := map[string]any{
-		"kind": "", "email": "", "email_verified": false, "username": "", "name": "", "given_name": "", "family_name": "", "locale": "", "client_id": "",
+		"kind": "", "email": "", "email_verified": false, "username": "", "name": "",
+		"given_name": "", "family_name": "", "locale": "", "client_id": "",
 	}
 	own, groupOwn := json.RawMessage("{}"), map[string]json.RawMessage{}
 	groups := []any{}
 	everybody := ""
 	for _, w := range rows {
-		e.size += 64 + len(w.a) + len(w.b) + len(w.c) + len(w.d) + len(w.e) + len(w.f) + 8*len(w.g) // JSON grows when it is read
+		// JSON grows when it is read
+		e.size += 64 + len(w.a) + len(w.b) + len(w.c) + len(w.d) + len(w.e) + len(w.f) + 8*len(w.g)
 		switch w.kind {
 		case rowVersion:
 			e.version = w.n
