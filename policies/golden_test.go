@@ -36,8 +36,9 @@ var decider = engine.New(nil, compiler.NewBase(policies.Files))
 
 // ask returns what a principal with a built-in role, or with actions of a tenant's
 // own roles, is allowed of the whole catalogue.
-func ask(t *testing.T, roles, held []string, platform bool) (may []string) {
+func ask(t *testing.T, roles, held []string, platform bool) []string {
 	t.Helper()
+	var may []string
 	attr, err := structpb.NewStruct(map[string]any{"held": anys(held), "only": map[string]any{}, "platform": platform})
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +47,8 @@ func ask(t *testing.T, roles, held []string, platform bool) (may []string) {
 	var in []*enginev1.CheckInput
 	for _, a := range role.Actions {
 		noun, verb, _ := strings.Cut(a.Name, ".")
-		in = append(in, &enginev1.CheckInput{Principal: p, Resource: &enginev1.Resource{Kind: "gatehouse:" + noun, Id: "r"}, Actions: []string{verb}})
+		in = append(in, &enginev1.CheckInput{Principal: p, Resource: &enginev1.Resource{Kind: "gatehouse:" + noun,
+			Id: "r"}, Actions: []string{verb}})
 	}
 	checked, err := decider.Check(t.Context(), caller.Caller{Tenant: id.New()}, in)
 	if err != nil {
@@ -74,12 +76,17 @@ func anys(s []string) []any {
 // both are the policies' own answers.
 func TestGoldenTable(t *testing.T) {
 	var table, code strings.Builder
-	table.WriteString("# Roles and actions\n\nWhat each built-in role may do in the management API. A tenant can define roles of its own from the same actions.\n" +
-		"Nobody can give, take or define what they do not hold, nor change a user or application that may do more than they may.\n\n" +
-		"The policies in `policies/` are the truth. This file is their answer, written by `go test ./policies -run TestGoldenTable -write` and compared by the tests.\n\n")
+	table.WriteString("# Roles and actions\n\nWhat each built-in role may do in the management API. A tenant can " +
+		"define roles of its own from the same actions.\n" +
+		"Nobody can give, take or define what they do not hold, nor change a user or application that may do more " +
+		"than they may.\n\n" +
+		"The policies in `policies/` are the truth. This file is their answer, written by `go test ./policies -run " +
+		"TestGoldenTable -write` and compared by the tests.\n\n")
 	table.WriteString("| action | what it is |")
-	code.WriteString("// Code generated from policies/ by go test ./policies -run TestGoldenTable -write; DO NOT EDIT.\n\npackage role\n\n" +
-		"// builtinActions is what the policies allow each built-in role, in the order of the catalogue.\nvar builtinActions = map[string][]string{\n")
+	code.WriteString("// Code generated from policies/ by go test ./policies -run TestGoldenTable -write; DO NOT " +
+		"EDIT.\n\npackage role\n\n" +
+		"// builtinActions is what the policies allow each built-in role, in the order of the catalogue.\nvar " +
+		"builtinActions = map[string][]string{\n")
 	may := map[string]map[string]bool{}
 	for _, r := range role.Builtins() {
 		table.WriteString(" " + r.Name + " |")
@@ -128,7 +135,8 @@ func golden(t *testing.T, name string, want []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s says otherwise than the policies; if the change is meant, run: go test ./policies -run TestGoldenTable -write\n%s", name, cmp.Diff(string(got), string(want)))
+		t.Errorf("%s says otherwise than the policies; if the change is meant, run: go test ./policies -run "+
+			"TestGoldenTable -write\n%s", name, cmp.Diff(string(got), string(want)))
 	}
 }
 
@@ -182,12 +190,14 @@ func TestSuites(t *testing.T) {
 		}
 		for _, c := range s.Cases {
 			if c.Outcome != compiler.OutcomePassed {
-				t.Errorf("%s: %s, %s, %s, %s: %s: wanted %s, got %s %s", s.File, c.Name, c.Principal, c.Resource, c.Action, c.Outcome, c.Wanted, c.Got, c.Error)
+				t.Errorf("%s: %s, %s, %s, %s: %s: wanted %s, got %s %s", s.File, c.Name, c.Principal, c.Resource,
+					c.Action, c.Outcome, c.Wanted, c.Got, c.Error)
 			}
 		}
 	}
 	for f := range files {
-		if name, ok := strings.CutSuffix(f, ".yaml"); ok && !strings.Contains(f, "/") && !strings.HasSuffix(name, "_test") && !suites[name+"_test.yaml"] {
+		if name, ok := strings.CutSuffix(f, ".yaml"); ok && !strings.Contains(f, "/") && !strings.HasSuffix(name,
+			"_test") && !suites[name+"_test.yaml"] {
 			t.Errorf("%s has no suite that passes", f)
 		}
 	}

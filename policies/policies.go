@@ -1,21 +1,19 @@
-// Package policies holds the Cerbos policies that guard Gatehouse's own management
-// API and its sign-in, one file a kind, and the suites that test them. They are the
-// same for every tenant, and no tenant's own policies can define a kind that begins
-// with "gatehouse:".
+// Package policies holds the Cerbos policies that guard Gatehouse's own management API and its
+// sign-in, one file a kind, and the suites that test them. They are the same for every tenant, and
+// no tenant's own policies can define a kind that begins with "gatehouse:".
 //
 // What the doors tell them:
-//   - The kind is "gatehouse:" and the noun of the operation's action, the action its
-//     verb: user.read asks gatehouse:user for read.
-//   - P.id is the user's or application's id. P.roles are the built-in roles that
-//     the principal holds, and "custom" for whoever holds roles that the tenant has
-//     defined itself.
-//   - P.attr.held are the actions of the tenant's own roles, P.attr.only those of its limited roles, each with the ids of what it is limited
-//     to, P.attr.platform whether the principal belongs to the platform tenant.
+//   - The kind is "gatehouse:" and the noun of the operation's action, the action its verb:
+//     user.read asks gatehouse:user for read.
+//   - P.id is the user's or application's id. P.roles are the built-in roles that the principal
+//     holds, and "custom" for a principal with roles that the tenant defined.
+//   - P.attr.held are the actions of the tenant's own roles, P.attr.only those of its limited
+//     roles, each with the ids of what it is limited to, P.attr.platform whether the principal
+//     belongs to the platform tenant.
 //   - R.id is the id of the thing, and the tenant's where there is none.
 //
-// What is not allowed is denied; there are no DENY rules, so that a missing
-// attribute can only refuse. docs/roles.md is the table that comes out, and is
-// compared by a test.
+// There are no DENY rules, so a missing attribute can only refuse. docs/roles.md is the resulting
+// table, and a test compares it.
 package policies
 
 import "embed"

@@ -59,11 +59,13 @@ func (p overGRPC) authenticated(ctx context.Context) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+p.token)
 }
 
-func (p overGRPC) check(ctx context.Context, in *requestv1.CheckResourcesRequest) (*responsev1.CheckResourcesResponse, error) {
+func (p overGRPC) check(ctx context.Context,
+	in *requestv1.CheckResourcesRequest) (*responsev1.CheckResourcesResponse, error) {
 	return p.client.CheckResources(p.authenticated(ctx), in)
 }
 
-func (p overGRPC) plan(ctx context.Context, in *requestv1.PlanResourcesRequest) (*responsev1.PlanResourcesResponse, error) {
+func (p overGRPC) plan(ctx context.Context, in *requestv1.PlanResourcesRequest) (*responsev1.PlanResourcesResponse,
+	error) {
 	return p.client.PlanResources(p.authenticated(ctx), in)
 }
 
@@ -72,12 +74,14 @@ type overHTTP struct {
 	base, token string
 }
 
-func (p overHTTP) check(ctx context.Context, in *requestv1.CheckResourcesRequest) (*responsev1.CheckResourcesResponse, error) {
+func (p overHTTP) check(ctx context.Context,
+	in *requestv1.CheckResourcesRequest) (*responsev1.CheckResourcesResponse, error) {
 	out := &responsev1.CheckResourcesResponse{}
 	return out, p.post(ctx, "/api/check/resources", in, out)
 }
 
-func (p overHTTP) plan(ctx context.Context, in *requestv1.PlanResourcesRequest) (*responsev1.PlanResourcesResponse, error) {
+func (p overHTTP) plan(ctx context.Context, in *requestv1.PlanResourcesRequest) (*responsev1.PlanResourcesResponse,
+	error) {
 	out := &responsev1.PlanResourcesResponse{}
 	return out, p.post(ctx, "/api/plan/resources", in, out)
 }
@@ -129,7 +133,8 @@ func codeOf(httpStatus int) codes.Code {
 	return codes.Unknown
 }
 
-// alike brings an answer into an order that means nothing in it, and takes out what is made anew for every answer.
+// alike sorts the parts of an answer whose order means nothing, and removes ids that differ in
+// every answer.
 func alike[M proto.Message](m M) M {
 	switch out := any(m).(type) {
 	case *responsev1.CheckResourcesResponse:
@@ -162,10 +167,11 @@ func text(m proto.Message) string {
 
 func byText[M proto.Message](a, b M) int { return cmp.Compare(text(a), text(b)) }
 
-// ordered brings a condition into the one form of all that mean the same by the laws of and and or: what they join is a
-// set. Cerbos joins rules two by two, in the order of Go maps that are made when the policies are compiled, and leaves
-// out some of those that it has already. So are the fields of a struct, which a known object becomes where a condition
-// wants something of it that it does not have, in the order of a Go map; two answers of one server differ in it.
+// ordered brings a condition into the one form of all that mean the same by the laws of and and or:
+// what they join is a set. Cerbos joins rules two by two, in the order of Go maps that are made
+// when the policies are compiled, and leaves out some of those that it has already. So are the
+// fields of a struct, which a known object becomes where a condition wants something of it that it
+// does not have, in the order of a Go map; two answers of one server differ in it.
 func ordered(o *enginev1.PlanResourcesFilter_Expression_Operand) {
 	e := o.GetExpression()
 	if e == nil {
@@ -185,7 +191,8 @@ func ordered(o *enginev1.PlanResourcesFilter_Expression_Operand) {
 			}
 		}
 		slices.SortFunc(all, byText)
-		e.Operands = slices.CompactFunc(all, func(a, b *enginev1.PlanResourcesFilter_Expression_Operand) bool { return proto.Equal(a, b) })
+		e.Operands = slices.CompactFunc(all,
+			func(a, b *enginev1.PlanResourcesFilter_Expression_Operand) bool { return proto.Equal(a, b) })
 		if len(e.Operands) == 1 {
 			o.Node = e.Operands[0].Node
 		}
@@ -220,7 +227,8 @@ func (n node) String() string {
 	var parts []string
 	for i, child := range n.list {
 		part := child.String()
-		if inner, ok := strings.CutPrefix(part, "("+operator+" "); i > 0 && ok && (operator == "and" || operator == "or") {
+		if inner, ok := strings.CutPrefix(part, "("+operator+" "); i > 0 && ok && (operator == "and" ||
+			operator == "or") {
 			rest, _ := readNode("(" + inner)
 			for _, grandchild := range rest.list {
 				parts = append(parts, grandchild.String())
@@ -286,13 +294,16 @@ func differs[M proto.Message](theirs M, theirErr error, ours M, ourErr error) st
 	return fmt.Sprintf("Cerbos: %s\nours:   %s", shown(theirs), shown(ours))
 }
 
-// compiledAgain reports whether we answer about one of the resources as Cerbos did once the same policies have been
-// compiled anew, a few times. Cerbos keeps a rule once for each of its roles and derived roles, in the order of a Go map that is made
-// when the policies are compiled. Which of several that fail comes first says which policy denied (strict evaluation), and an
-// output of a condition that was not met is there or not: it is not for the first of a kind, and is for the next. There is a map for
-// each pattern of actions, and an answer in which the rarer order of several shows up comes once in a hundred compilations. So each action
-// is looked for by itself, and all the rest together: each must once be as Cerbos said it.
-func (w *world) compiledAgain(t *testing.T, server *process.Server, theirs *responsev1.CheckResourcesResponse, in *requestv1.CheckResourcesRequest, i int) bool {
+// compiledAgain reports whether we answer about one of the resources as Cerbos did once the same
+// policies have been compiled again, a few times. Cerbos keeps a rule once for each of its roles
+// and derived roles, in the order of a Go map that is made when the policies are compiled. Which of
+// several that fail comes first says which policy denied (strict evaluation), and an output of a
+// condition that was not met is there or not: it is not for the first of a kind, and is for the
+// next. There is a map for each pattern of actions, and an answer in which the rarer order of
+// several shows up comes once in a hundred compilations. So each action is looked for by itself,
+// and all the rest together: each must once be as Cerbos said it.
+func (w *world) compiledAgain(t *testing.T, server *process.Server, theirs *responsev1.CheckResourcesResponse,
+	in *requestv1.CheckResourcesRequest, i int) bool {
 	const times = 60 // the rarer order of two entries of a small map comes once in eight
 	one := proto.CloneOf(in)
 	one.Resources = one.Resources[i : i+1]
@@ -302,7 +313,8 @@ func (w *world) compiledAgain(t *testing.T, server *process.Server, theirs *resp
 	again := *w
 	again.files = compiler.Files{}
 	for path, text := range w.files {
-		if !strings.HasPrefix(path, "resources/") || strings.HasPrefix(path, "resources/"+strings.ReplaceAll(one.Resources[0].Resource.Kind, ":", "_")+"_") {
+		if !strings.HasPrefix(path, "resources/") || strings.HasPrefix(path,
+			"resources/"+strings.ReplaceAll(one.Resources[0].Resource.Kind, ":", "_")+"_") {
 			again.files[path] = text
 		}
 	}
@@ -326,7 +338,8 @@ func (w *world) compiledAgain(t *testing.T, server *process.Server, theirs *resp
 	return false
 }
 
-// byAction takes the answer about one resource apart: what it says of each action, and under "" the rest.
+// byAction takes the answer about one resource apart: what it says of each action, and under "" the
+// rest.
 func byAction(answer *responsev1.CheckResourcesResponse) map[string]proto.Message {
 	parts := map[string]proto.Message{}
 	one := answer.Results[0]
@@ -345,15 +358,17 @@ func byAction(answer *responsev1.CheckResourcesResponse) map[string]proto.Messag
 func only(r *responsev1.CheckResourcesResponse_ResultEntry, action string) {
 	other := func(name string) bool { return name != action }
 	maps.DeleteFunc(r.Actions, func(name string, _ effectv1.Effect) bool { return other(name) })
-	maps.DeleteFunc(r.GetMeta().GetActions(), func(name string, _ *responsev1.CheckResourcesResponse_ResultEntry_Meta_EffectMeta) bool {
+	maps.DeleteFunc(r.GetMeta().GetActions(), func(name string,
+		_ *responsev1.CheckResourcesResponse_ResultEntry_Meta_EffectMeta) bool {
 		return other(name)
 	})
 	r.Outputs = slices.DeleteFunc(r.Outputs, func(o *enginev1.OutputEntry) bool { return other(o.Action) })
 }
 
-// unsettled reports whether a Cerbos server answers the same question in several ways, and we in one or more of them. It
-// does where a condition speaks of derived roles: their conditions are put into it with the numbers that their parts have
-// already, so parts with the same number are taken for each other, and which those are hangs on the order of a Go map.
+// unsettled reports whether a Cerbos server answers the same question in several ways, and we in
+// one or more of them. It does where a condition speaks of derived roles: their conditions are put
+// into it with the numbers that their parts have already, so parts with the same number are taken
+// for each other, and which those are hangs on the order of a Go map.
 func unsettled(ctx context.Context, theirs, ours pdp, in *requestv1.PlanResourcesRequest) bool {
 	const times = 400 // of some questions there are hundreds of ways
 	known, own := map[string]bool{}, map[string]bool{}
@@ -374,10 +389,11 @@ func unsettled(ctx context.Context, theirs, ours pdp, in *requestv1.PlanResource
 	return false
 }
 
-// noPlan reports whether both fail at the same plan: a Cerbos server with an error of its own or a panic that it catches, we
-// with a refusal, because neither the request nor we are broken.
+// noPlan reports whether both fail at the same plan: a Cerbos server with an error of its own or a
+// panic that it catches, we with a refusal, because neither the request nor we are broken.
 func noPlan(theirs, ours error) bool {
-	failed := status.Code(theirs) == codes.Internal || status.Code(theirs) == codes.Unknown && strings.Contains(theirs.Error(), "panic caught")
+	failed := status.Code(theirs) == codes.Internal || status.Code(theirs) == codes.Unknown &&
+		strings.Contains(theirs.Error(), "panic caught")
 	return failed && ours != nil && strings.Contains(ours.Error(), engine.ErrNoPlan.Reason)
 }
 

@@ -19,9 +19,9 @@ type door struct {
 	pdp
 }
 
-// doors makes the world a tenant of a running server, with its settings and its policies published, and returns the
-// ways to ask it: as an application that asserts its principals.
-func (w *world) doors(t testing.TB, server *process.Server) (grpc, http door) {
+// doors creates a tenant of a running server with the world's settings and policies. It returns its
+// gRPC and HTTP doors, for an application that asserts its principals.
+func (w *world) doors(t testing.TB, server *process.Server) (door, door) {
 	t.Helper()
 	o := server.Operator()
 	o.MustCall(t, "POST", "platform", "/tenants", map[string]any{"slug": w.name, "name": w.name}, nil)
@@ -30,8 +30,10 @@ func (w *world) doors(t testing.TB, server *process.Server) (grpc, http door) {
 	for _, k := range s.KeySets {
 		keySets = append(keySets, map[string]any{"id": k.ID, "keys": k.Keys})
 	}
-	o.MustCall(t, "PATCH", w.name, "/policies/settings", map[string]any{"default_policy_version": s.DefaultVersion, "default_scope": s.DefaultScope, "lenient_scope_search": s.LenientScopeSearch,
-		"strict_evaluation": s.StrictEvaluation, "schema_enforcement": s.SchemaEnforcement, "globals": s.Globals, "key_sets": keySets}, nil)
+	o.MustCall(t, "PATCH", w.name, "/policies/settings", map[string]any{"default_policy_version": s.DefaultVersion,
+		"default_scope": s.DefaultScope, "lenient_scope_search": s.LenientScopeSearch,
+		"strict_evaluation": s.StrictEvaluation, "schema_enforcement": s.SchemaEnforcement, "globals": s.Globals,
+		"key_sets": keySets}, nil)
 	if err := o.Publish(w.name, w.files); err != nil {
 		t.Fatalf("%s: %v", w.name, err)
 	}

@@ -39,7 +39,8 @@ func (w *writer) str(depth int) string {
 		if len(w.words) > 0 && w.chance(25) {
 			return pick(w.Rand, w.words)
 		}
-		return w.one(w.literal(), "P.id", "R.id", "R.kind", "P.attr.department", "R.attr.owner", "R.attr.status", "R.attr.geography", "request.resource.attr.address.city", `P.attr["department"]`)
+		return w.one(w.literal(), "P.id", "R.id", "R.kind", "P.attr.department", "R.attr.owner", "R.attr.status",
+			"R.attr.geography", "request.resource.attr.address.city", `P.attr["department"]`)
 	}
 	s := func() string { return w.str(depth - 1) }
 	switch w.IntN(19) {
@@ -112,7 +113,8 @@ func (w *writer) integer(depth int) string {
 	case 9:
 		return fmt.Sprintf("math.%s(%s, %s)", w.one("bitShiftLeft", "bitShiftRight"), n(), w.one("1", "2"))
 	case 10:
-		return fmt.Sprintf("%s.%s(%s)", w.timestamp(), w.one("getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getHours", "getMinutes", "getSeconds", "getMilliseconds"),
+		return fmt.Sprintf("%s.%s(%s)", w.timestamp(), w.one("getFullYear", "getMonth", "getDate", "getDayOfMonth",
+			"getDayOfWeek", "getDayOfYear", "getHours", "getMinutes", "getSeconds", "getMilliseconds"),
 			w.one("", "", `"UTC"`, `"-05:00"`, `"Europe/Berlin"`))
 	case 11:
 		return fmt.Sprintf("%s.%s()", w.duration(), w.one("getHours", "getMinutes", "getSeconds", "getMilliseconds"))
@@ -133,7 +135,8 @@ func (w *writer) numeric(depth int) string {
 	case 2:
 		return "P.attr.level"
 	case 3:
-		return fmt.Sprintf("int(math.%s(double(R.attr.amount) / 3.0))", w.one("ceil", "floor", "round", "trunc", "abs", "sign"))
+		return fmt.Sprintf("int(math.%s(double(R.attr.amount) / 3.0))", w.one("ceil", "floor", "round", "trunc",
+			"abs", "sign"))
 	case 4:
 		return fmt.Sprintf("P.attr.limits[%s]", w.one(`"design"`, `"sales"`, "P.attr.department"))
 	default:
@@ -149,7 +152,8 @@ func (w *writer) list(depth int) string {
 		if w.derived && w.chance(10) {
 			return "runtime.effectiveDerivedRoles"
 		}
-		return w.one("P.attr.teams", "R.attr.tags", "P.roles", fmt.Sprintf("[%s, %s]", w.literal(), w.literal()), `["design", "sales", "GB"]`)
+		return w.one("P.attr.teams", "R.attr.tags", "P.roles", fmt.Sprintf("[%s, %s]", w.literal(), w.literal()),
+			`["design", "sales", "GB"]`)
 	}
 	l := func() string { return w.list(depth - 1) }
 	switch w.IntN(16) {
@@ -189,12 +193,14 @@ func (w *writer) list(depth int) string {
 }
 
 func (w *writer) timestamp() string {
-	return w.one("timestamp(R.attr.created)", "timestamp(R.attr.created)", "timestamp(P.attr.joined)", `timestamp("2021-04-20T10:00:20.021-05:00")`,
+	return w.one("timestamp(R.attr.created)", "timestamp(R.attr.created)", "timestamp(P.attr.joined)",
+		`timestamp("2021-04-20T10:00:20.021-05:00")`,
 		`(timestamp(R.attr.created) + duration("36h"))`)
 }
 
 func (w *writer) duration() string {
-	return w.one("duration(R.attr.cooldown)", `duration("3750s")`, `duration("1h")`, "(timestamp(R.attr.created) - timestamp(P.attr.joined))")
+	return w.one("duration(R.attr.cooldown)", `duration("3750s")`, `duration("1h")`, "(timestamp(R.attr.created) - "+
+		"timestamp(P.attr.joined))")
 }
 
 func (w *writer) hierarchy() string {
@@ -210,8 +216,10 @@ func (w *writer) boolean(depth int) string {
 		if len(w.flags) > 0 && w.chance(35) {
 			return pick(w.Rand, w.flags)
 		}
-		return w.one("P.attr.active", "R.attr.public", "R.attr.public == true", "R.attr.owner == P.id", "has(R.attr.owner)", "has(P.attr.active)", `R.attr.status == "draft"`, `"design" in P.attr.teams`,
-			"R.attr.amount > 10", `P.attr.department == R.attr.department`, "true", "R.attr.geography == P.attr.geography")
+		return w.one("P.attr.active", "R.attr.public", "R.attr.public == true", "R.attr.owner == P.id",
+			"has(R.attr.owner)", "has(P.attr.active)", `R.attr.status == "draft"`, `"design" in P.attr.teams`,
+			"R.attr.amount > 10", `P.attr.department == R.attr.department`, "true", "R.attr.geography == "+
+				"P.attr.geography")
 	}
 	b := func() string { return w.boolean(depth - 1) }
 	s := func() string { return w.str(depth - 1) }
@@ -247,10 +255,15 @@ func (w *writer) boolean(depth int) string {
 	case 17:
 		return fmt.Sprintf("P.attr.ip.inIPAddrRange(%q)", w.one("10.20.0.0/16", "192.168.0.0/24", "2001:db8::/48"))
 	case 18:
-		return w.one(`cidr("10.0.0.0/8").containsIP(P.attr.ip)`, `cidr("10.0.0.0/8").containsCIDR(cidr("10.1.0.0/16"))`, "ip(P.attr.ip).family() == 4", "isIP(P.attr.ip)", "ip(P.attr.ip).isLoopback()", "ip(P.attr.ip).isGlobalUnicast()",
-			`cidr("192.168.1.5/24").masked() == cidr("192.168.1.0/24")`, `cidr("192.168.1.0/24").prefixLength() == 24`, "isCIDR(R.attr.path)", "ip(P.attr.ip).isUnspecified()", "ip(P.attr.ip).isLinkLocalUnicast()", "ip.isCanonical(P.attr.ip)")
+		return w.one(`cidr("10.0.0.0/8").containsIP(P.attr.ip)`,
+			`cidr("10.0.0.0/8").containsCIDR(cidr("10.1.0.0/16"))`, "ip(P.attr.ip).family() == "+
+				"4", "isIP(P.attr.ip)", "ip(P.attr.ip).isLoopback()", "ip(P.attr.ip).isGlobalUnicast()",
+			`cidr("192.168.1.5/24").masked() == cidr("192.168.1.0/24")`,
+			`cidr("192.168.1.0/24").prefixLength() == 24`, "isCIDR(R.attr.path)",
+			"ip(P.attr.ip).isUnspecified()", "ip(P.attr.ip).isLinkLocalUnicast()", "ip.isCanonical(P.attr.ip)")
 	case 19, 20:
-		return fmt.Sprintf("%s.%s(%s)", h(), w.one("ancestorOf", "descendentOf", "immediateChildOf", "immediateParentOf", "overlaps", "siblingOf"), h())
+		return fmt.Sprintf("%s.%s(%s)", h(), w.one("ancestorOf", "descendentOf", "immediateChildOf",
+			"immediateParentOf", "overlaps", "siblingOf"), h())
 	case 21:
 		return fmt.Sprintf("%s.commonAncestors(%s) == %s", h(), h(), h())
 	case 22:
@@ -259,34 +272,51 @@ func (w *writer) boolean(depth int) string {
 		return fmt.Sprintf("%s > %s", w.duration(), w.duration())
 	case 24:
 		if w.clock {
-			return w.one(`timestamp(R.attr.created).timeSince() > duration("1h")`, "now() > timestamp(R.attr.created)", `now() - timestamp("2020-01-01T00:00:00Z") > duration("24h")`)
+			return w.one(`timestamp(R.attr.created).timeSince() > duration("1h")`,
+				"now() > timestamp(R.attr.created)", `now() - timestamp("2020-01-01T00:00:00Z") > duration("24h")`)
 		}
 		return `timestamp(R.attr.created) < timestamp("2024-06-01T00:00:00Z")`
 	case 25:
-		return w.one(`spiffeID(P.attr.spiffe).isMemberOf(spiffeTrustDomain("spiffe://cerbos.dev"))`, `spiffeID(P.attr.spiffe).path() == "/ns/privileged/sa/curl"`, "spiffeMatchAny().matchesID(spiffeID(P.attr.spiffe))",
-			`spiffeMatchTrustDomain(spiffeTrustDomain("spiffe://cerbos.dev")).matchesID(spiffeID(P.attr.spiffe))`, `spiffeMatchOneOf(["spiffe://cerbos.dev/ns/privileged/sa/curl", "spiffe://acme.example/x"]).matchesID(spiffeID(P.attr.spiffe))`,
+		return w.one(`spiffeID(P.attr.spiffe).isMemberOf(spiffeTrustDomain("spiffe://cerbos.dev"))`,
+			`spiffeID(P.attr.spiffe).path() == "/ns/privileged/sa/curl"`,
+			"spiffeMatchAny().matchesID(spiffeID(P.attr.spiffe))",
+			`spiffeMatchTrustDomain(spiffeTrustDomain("spiffe://cerbos.dev")).matchesID(spiffeID(P.attr.spiffe))`,
+			`spiffeMatchOneOf(["spiffe://cerbos.dev/ns/privileged/sa/curl", `+
+				`"spiffe://acme.example/x"]).matchesID(spiffeID(P.attr.spiffe))`,
 			`spiffeMatchExact(spiffeID("spiffe://cerbos.dev/ns/privileged/sa/curl")).matchesID(spiffeID(P.attr.spiffe))`, `spiffeTrustDomain("cerbos.dev").id() == "spiffe://cerbos.dev"`, `spiffeID(P.attr.spiffe).trustDomain().name() == "cerbos.dev"`)
 	case 26:
-		return w.one(`pathMatch(R.attr.path, "/docs/**")`, `R.attr.path.pathHasPrefix("/docs")`, `pathMatchAnyOf(R.attr.path, ["/docs/*.pdf", "/img/**/*.png"])`, `relPath("/docs", R.attr.path) == "q3.pdf"`, `volumeName(R.attr.path) == ""`)
+		return w.one(`pathMatch(R.attr.path, "/docs/**")`, `R.attr.path.pathHasPrefix("/docs")`,
+			`pathMatchAnyOf(R.attr.path, ["/docs/*.pdf", "/img/**/*.png"])`,
+			`relPath("/docs", R.attr.path) == "q3.pdf"`, `volumeName(R.attr.path) == ""`)
 	case 27:
-		return w.one(`P.attr.limits["design"] > 5`, `"sales" in P.attr.limits`, "P.attr.limits.exists(k, v, v > 3)", "P.attr.limits.all(k, v, v > 0)", `P.attr.limits.transformMap(k, v, v * 2.0)["design"] == 20.0`,
-			`{"a": "b"}.transformMapEntry(k, v, {v: k}) == {"b": "a"}`, "P.attr.limits.filter(k, size(k) > 5) == [\"design\"]", "size(P.attr.limits) == 2")
+		return w.one(`P.attr.limits["design"] > 5`, `"sales" in P.attr.limits`, "P.attr.limits.exists(k, v, v > 3)",
+			"P.attr.limits.all(k, v, v > 0)", `P.attr.limits.transformMap(k, v, v * 2.0)["design"] == 20.0`,
+			`{"a": "b"}.transformMapEntry(k, v, {v: k}) == {"b": "a"}`, "P.attr.limits.filter(k, size(k) > 5) == "+
+				"[\"design\"]", "size(P.attr.limits) == 2")
 	case 28:
-		return w.one("request.auxData.jwt.sub == P.id", `"api" in request.auxData.jwt.aud`, "has(request.auxData.jwt.tenant)", `request.auxData.jwt.customArray.exists(x, x == "A")`, `request.auxData.jwts.first.claims.iss == "cerbos"`,
+		return w.one("request.auxData.jwt.sub == P.id", `"api" in request.auxData.jwt.aud`,
+			"has(request.auxData.jwt.tenant)", `request.auxData.jwt.customArray.exists(x, x == "A")`,
+			`request.auxData.jwts.first.claims.iss == "cerbos"`,
 			`request.auxData.jwts["second"].claims["sub"] == P.id`, `request.auxData.jwt.nested.level > 2`)
 	case 29:
 		if w.global {
-			return w.one(`G.environment == "staging"`, "globals.limit > R.attr.amount", "R.attr.geography in G.regions", "G.flags.beta", "has(G.nothing)", "G.nothing == 1")
+			return w.one(`G.environment == "staging"`, "globals.limit > R.attr.amount", "R.attr.geography in "+
+				"G.regions", "G.flags.beta", "has(G.nothing)", "G.nothing == 1")
 		}
 		return b()
 	case 30:
-		return w.one("math.isNaN(0.0 / 0.0)", "math.isInf(1.0 / double(R.attr.zero))", "math.isFinite(double(R.attr.amount))", "math.bitNot(1) == -2", "math.sign(R.attr.amount) == 1.0", "math.greatest([1, 3, 5]) == 5", "math.sqrt(16.0) == 4.0")
+		return w.one("math.isNaN(0.0 / 0.0)", "math.isInf(1.0 / double(R.attr.zero))",
+			"math.isFinite(double(R.attr.amount))", "math.bitNot(1) == -2", "math.sign(R.attr.amount) == "+
+				"1.0", "math.greatest([1, 3, 5]) == 5", "math.sqrt(16.0) == 4.0")
 	case 31:
 		// Errors that only a request brings to light.
-		return w.one("R.attr.missing.deeper == 1", "R.attr.owner > 10", "[1, 2][5] == 1", `timestamp(R.attr.owner) > timestamp("2020-01-01T00:00:00Z")`, "10 / int(R.attr.zero) == 1", `P.attr.limits["nobody"] == 1`, `R.attr.tags[7] == "x"`, "int(R.attr.owner) == 3")
+		return w.one("R.attr.missing.deeper == 1", "R.attr.owner > 10", "[1, 2][5] == 1",
+			`timestamp(R.attr.owner) > timestamp("2020-01-01T00:00:00Z")`, "10 / int(R.attr.zero) == "+
+				"1", `P.attr.limits["nobody"] == 1`, `R.attr.tags[7] == "x"`, "int(R.attr.owner) == 3")
 	case 32:
 		if w.derived {
-			return w.one(`"owner" in runtime.effectiveDerivedRoles`, "size(runtime.effectiveDerivedRoles) > 1", `runtime.effectiveDerivedRoles.exists(r, r.startsWith("own"))`)
+			return w.one(`"owner" in runtime.effectiveDerivedRoles`, "size(runtime.effectiveDerivedRoles) > 1",
+				`runtime.effectiveDerivedRoles.exists(r, r.startsWith("own"))`)
 		}
 		return b()
 	default:
@@ -294,8 +324,8 @@ func (w *writer) boolean(depth int) string {
 	}
 }
 
-// condition is a match block: an expression, or all, any and none of several, nested. Every other one hangs on
-// the resource and on hardly anything that fails, so that a plan has something to say.
+// condition is a match block: an expression, or all, any and none of several, nested. Every other
+// one hangs on the resource and on hardly anything that fails, so that a plan has something to say.
 func (w *writer) condition() map[string]any {
 	if w.chance(50) {
 		w.opened = true
@@ -320,36 +350,45 @@ func (w *writer) open(depth int) string {
 	if depth <= 0 {
 		switch w.IntN(16) {
 		case 0, 1:
-			return fmt.Sprintf("%s %s %s", w.openString(1), w.one("==", "!=", "<", ">="), w.one(w.literal(), "P.id", "P.attr.department", w.openString(0)))
+			return fmt.Sprintf("%s %s %s", w.openString(1), w.one("==", "!=", "<", ">="), w.one(w.literal(), "P.id",
+				"P.attr.department", w.openString(0)))
 		case 2, 3:
-			return fmt.Sprintf("%s %s %s", w.openNumber(1), w.one("==", "!=", "<", "<=", ">", ">="), w.one("1.0", "42.0", "99.5", "P.attr.level", w.openNumber(0)))
+			return fmt.Sprintf("%s %s %s", w.openNumber(1), w.one("==", "!=", "<", "<=", ">", ">="), w.one("1.0",
+				"42.0", "99.5", "P.attr.level", w.openNumber(0)))
 		case 4:
-			return fmt.Sprintf("%s in %s", w.openString(0), w.one("P.attr.teams", "P.roles", `["design", "sales", "GB"]`, w.openList(0)))
+			return fmt.Sprintf("%s in %s", w.openString(0), w.one("P.attr.teams", "P.roles",
+				`["design", "sales", "GB"]`, w.openList(0)))
 		case 5:
 			return fmt.Sprintf("%s in %s", w.one("P.attr.department", w.literal(), "P.id"), w.openList(1))
 		case 6:
-			return fmt.Sprintf("%s.%s(%s)", w.openString(1), w.one("startsWith", "endsWith", "contains"), w.one(`"d"`, `"GB"`, "P.attr.department"))
+			return fmt.Sprintf("%s.%s(%s)", w.openString(1), w.one("startsWith", "endsWith", "contains"),
+				w.one(`"d"`, `"GB"`, "P.attr.department"))
 		case 7:
-			return fmt.Sprintf("%s.%s(t, t %s %s)", w.openList(0), w.one("exists", "all", "exists_one"), w.one("==", "!="), w.one("P.attr.department", w.literal(), "R.attr.owner"))
+			return fmt.Sprintf("%s.%s(t, t %s %s)", w.openList(0), w.one("exists", "all", "exists_one"), w.one("==",
+				"!="), w.one("P.attr.department", w.literal(), "R.attr.owner"))
 		case 8:
 			return fmt.Sprintf("P.attr.teams.%s(t, t == %s)", w.one("exists", "all"), w.openString(0))
 		case 9:
-			return fmt.Sprintf("hasIntersection(%s, %s)", w.openList(1), w.one("P.attr.teams", "P.roles", w.openList(0)))
+			return fmt.Sprintf("hasIntersection(%s, %s)", w.openList(1), w.one("P.attr.teams", "P.roles",
+				w.openList(0)))
 		case 10:
 			return fmt.Sprintf("%s.isSubset(%s)", w.openList(0), w.one("P.attr.teams", `["design", "x", "y"]`))
 		case 11:
 			return fmt.Sprintf("has(R.attr.%s)", w.one("owner", "tags", "amount", "address.city", "nothing"))
 		case 12:
-			return fmt.Sprintf("size(%s) %s %s", w.one(w.openList(0), w.openString(0)), w.one("==", ">", "<="), w.one("0", "1", "2"))
+			return fmt.Sprintf("size(%s) %s %s", w.one(w.openList(0), w.openString(0)), w.one("==", ">", "<="),
+				w.one("0", "1", "2"))
 		case 13:
 			return fmt.Sprintf("%s %s %s", w.timestamp(), w.one("<", ">="), `timestamp(R.attr.created)`)
 		case 14:
-			return fmt.Sprintf("hierarchy(R.attr.position).%s(hierarchy(%s))", w.one("ancestorOf", "descendentOf", "overlaps", "siblingOf"), w.hierarchy())
+			return fmt.Sprintf("hierarchy(R.attr.position).%s(hierarchy(%s))", w.one("ancestorOf", "descendentOf",
+				"overlaps", "siblingOf"), w.hierarchy())
 		default:
 			if len(w.flags) > 0 && w.chance(70) {
 				return pick(w.Rand, w.flags)
 			}
-			return w.one("R.attr.public", "R.attr.public == P.attr.active", "R.attr.owner == P.id", "R.attr.address.city == P.attr.geography", "R.id == P.id", `R.scope == "acme"`, `R.kind == "document0"`)
+			return w.one("R.attr.public", "R.attr.public == P.attr.active", "R.attr.owner == P.id",
+				"R.attr.address.city == P.attr.geography", "R.id == P.id", `R.scope == "acme"`, `R.kind == "document0"`)
 		}
 	}
 	o := func() string { return w.open(depth - 1) }
@@ -366,7 +405,9 @@ func (w *writer) open(depth int) string {
 		return fmt.Sprintf("(%s %s P.attr.active)", o(), w.one("&&", "||", "=="))
 	case 7:
 		if w.derived {
-			return fmt.Sprintf("(%s %s %s)", w.one(`"owner" in runtime.effectiveDerivedRoles`, `"member2" in runtime.effectiveDerivedRoles`, "size(runtime.effectiveDerivedRoles) > 1"), w.one("&&", "||"), o())
+			return fmt.Sprintf("(%s %s %s)", w.one(`"owner" in runtime.effectiveDerivedRoles`,
+				`"member2" in runtime.effectiveDerivedRoles`, "size(runtime.effectiveDerivedRoles) > "+
+					"1"), w.one("&&", "||"), o())
 		}
 		return o()
 	default:
@@ -375,25 +416,30 @@ func (w *writer) open(depth int) string {
 }
 
 func (w *writer) openString(depth int) string {
-	s := w.one("R.attr.owner", "R.attr.status", "R.attr.department", "R.attr.geography", "R.attr.address.city", `R.attr["owner"]`, "R.id")
+	s := w.one("R.attr.owner", "R.attr.status", "R.attr.department", "R.attr.geography", "R.attr.address.city",
+		`R.attr["owner"]`, "R.id")
 	if depth <= 0 || w.chance(60) {
 		return s
 	}
-	return w.one(s+".lowerAscii()", s+".upperAscii()", "("+s+" + "+w.literal()+")", "("+w.literal()+" + "+s+")", s+`.replace("a", "e")`, "basePath(R.attr.path)", s+".trim()", "(R.attr.public ? "+s+" : P.id)")
+	return w.one(s+".lowerAscii()", s+".upperAscii()", "("+s+" + "+w.literal()+")", "("+w.literal()+" + "+s+")",
+		s+`.replace("a", "e")`, "basePath(R.attr.path)", s+".trim()", "(R.attr.public ? "+s+" : P.id)")
 }
 
 func (w *writer) openNumber(depth int) string {
 	if depth <= 0 || w.chance(50) {
 		return "R.attr.amount"
 	}
-	return w.one("(R.attr.amount + 1.0)", "(R.attr.amount * 2.0)", "(R.attr.amount - P.attr.level)", "double(size(R.attr.tags))", "math.abs(R.attr.amount)", "(-R.attr.amount)", "R.attr.amount / 2.0")
+	return w.one("(R.attr.amount + 1.0)", "(R.attr.amount * 2.0)", "(R.attr.amount - P.attr.level)",
+		"double(size(R.attr.tags))", "math.abs(R.attr.amount)", "(-R.attr.amount)", "R.attr.amount / 2.0")
 }
 
 func (w *writer) openList(depth int) string {
 	if depth <= 0 || w.chance(60) {
 		return "R.attr.tags"
 	}
-	return w.one("[R.attr.owner, R.attr.department]", "intersect(R.attr.tags, P.attr.teams)", "R.attr.tags.except(P.attr.teams)", `R.attr.tags.filter(t, t != "x")`, `R.attr.tags.map(t, t + "!")`, "(R.attr.tags + P.attr.teams)", "P.attr.teams.filter(t, t != R.attr.owner)")
+	return w.one("[R.attr.owner, R.attr.department]", "intersect(R.attr.tags, P.attr.teams)",
+		"R.attr.tags.except(P.attr.teams)", `R.attr.tags.filter(t, t != "x")`, `R.attr.tags.map(t, t + "!")`,
+		"(R.attr.tags + P.attr.teams)", "P.attr.teams.filter(t, t != R.attr.owner)")
 }
 
 // value is an expression of any type, for an output.

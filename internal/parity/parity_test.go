@@ -41,17 +41,24 @@ var (
 func worlds() []*world {
 	settings := func(change func(s *engine.Settings)) engine.Settings {
 		s := engine.DefaultSettings()
-		s.Globals = map[string]any{"environment": "staging", "limit": 50.0, "regions": []any{"GB", "DE"}, "flags": map[string]any{"beta": true}}
+		s.Globals = map[string]any{"environment": "staging", "limit": 50.0, "regions": []any{"GB", "DE"},
+			"flags": map[string]any{"beta": true}}
 		s.KeySets = []engine.KeySet{{ID: keySet, Keys: publicKeys()}}
 		change(&s)
 		return s
 	}
 	return []*world{
 		newWorld("plain", settings(func(*engine.Settings) {}), *seed, *kinds),
-		newWorld("lenient", settings(func(s *engine.Settings) { s.LenientScopeSearch, s.SchemaEnforcement = true, engine.SchemaWarn }), *seed+1, *kinds),
-		newWorld("strict", settings(func(s *engine.Settings) { s.StrictEvaluation, s.SchemaEnforcement = true, engine.SchemaReject }), *seed+2, *kinds),
+		newWorld("lenient", settings(func(s *engine.Settings) {
+			s.LenientScopeSearch, s.SchemaEnforcement = true,
+				engine.SchemaWarn
+		}), *seed+1, *kinds), newWorld("strict", settings(func(s *engine.Settings) {
+			s.StrictEvaluation, s.SchemaEnforcement = true,
+				engine.SchemaReject
+		}), *seed+2, *kinds),
 		newWorld("defaults", settings(func(s *engine.Settings) {
-			s.DefaultVersion, s.DefaultScope, s.LenientScopeSearch, s.StrictEvaluation, s.SchemaEnforcement = "v2", "acme", true, true, engine.SchemaWarn
+			s.DefaultVersion, s.DefaultScope, s.LenientScopeSearch, s.StrictEvaluation, s.SchemaEnforcement = "v2",
+				"acme", true, true, engine.SchemaWarn
 		}), *seed+3, *kinds),
 	}
 }
@@ -72,18 +79,20 @@ func (w *world) serve(t testing.TB) *cerbos.Server {
 	s := w.settings
 	var keySets []any
 	for _, k := range s.KeySets {
-		keySets = append(keySets, map[string]any{"id": k.ID, "local": map[string]any{"data": base64.StdEncoding.EncodeToString([]byte(k.Keys))}})
+		keySets = append(keySets, map[string]any{"id": k.ID,
+			"local": map[string]any{"data": base64.StdEncoding.EncodeToString([]byte(k.Keys))}})
 	}
 	return cerbos.Start(t, cerbos.Config{Policies: dir, Settings: map[string]any{
-		"engine": map[string]any{"defaultPolicyVersion": s.DefaultVersion, "defaultScope": s.DefaultScope, "lenientScopeSearch": s.LenientScopeSearch, "strictEvaluation": s.StrictEvaluation,
+		"engine": map[string]any{"defaultPolicyVersion": s.DefaultVersion, "defaultScope": s.DefaultScope,
+			"lenientScopeSearch": s.LenientScopeSearch, "strictEvaluation": s.StrictEvaluation,
 			"globals": s.Globals, "celErrorLogLevel": "none"},
 		"schema":  map[string]any{"enforcement": s.SchemaEnforcement},
 		"auxData": map[string]any{"jwt": map[string]any{"keySets": keySets}},
 	}})
 }
 
-// TestGenerated puts the same generated requests to a real Cerbos and to tenants of a running server, over gRPC and,
-// every third of them, over HTTP too.
+// TestGenerated puts the same generated requests to a real Cerbos and to tenants of a running
+// server, over gRPC and, every third of them, over HTTP too.
 func TestGenerated(t *testing.T) {
 	var total tally
 	server := process.Start(t, process.Config{})
@@ -109,7 +118,8 @@ func TestGenerated(t *testing.T) {
 }
 
 type tally struct {
-	pairs, checks, plans, conditional, always, errors, allowed, denied, outputs, invalid, derived, unsettled, different atomic.Int64
+	pairs, checks, plans, conditional, always, errors, allowed, denied, outputs, invalid, derived, unsettled,
+	different atomic.Int64
 
 	mu      sync.Mutex
 	used    map[string]int // operator of conditional plans → of how many
@@ -166,8 +176,12 @@ func counted(m map[string]int) string {
 }
 
 func (a *tally) String() string {
-	return fmt.Sprintf("%d pairs of policies and requests: %d resources of %d checks, %d plans (%d conditional, %d always allowed); %d actions allowed, %d denied, %d outputs, %d results with derived roles, %d with validation errors; %d answers were errors; %d that Cerbos answers in several ways; %d differences",
-		a.pairs.Load()+a.plans.Load(), a.pairs.Load(), a.checks.Load(), a.plans.Load(), a.conditional.Load(), a.always.Load(), a.allowed.Load(), a.denied.Load(), a.outputs.Load(), a.derived.Load(), a.invalid.Load(), a.errors.Load(), a.unsettled.Load(), a.different.Load())
+	return fmt.Sprintf("%d pairs of policies and requests: %d resources of %d checks, %d plans (%d conditional, %d "+
+		"always allowed); %d actions allowed, %d denied, %d outputs, %d results with derived roles, %d with "+
+		"validation errors; %d answers were errors; %d that Cerbos answers in several ways; %d differences",
+		a.pairs.Load()+a.plans.Load(), a.pairs.Load(), a.checks.Load(), a.plans.Load(), a.conditional.Load(),
+		a.always.Load(), a.allowed.Load(), a.denied.Load(), a.outputs.Load(), a.derived.Load(), a.invalid.Load(),
+		a.errors.Load(), a.unsettled.Load(), a.different.Load())
 }
 
 // compare asks both and reports the first differences of a world.
@@ -264,9 +278,11 @@ func compare(t *testing.T, w *world, server *process.Server, theirs pdp, byGRPC,
 	}
 	wait.Wait()
 	for n, d := range open {
-		settled := n < 8 && len(d.theirs.GetResults()) == len(d.in.Resources) && len(d.ours.GetResults()) == len(d.in.Resources)
+		settled := n < 8 && len(d.theirs.GetResults()) == len(d.in.Resources) &&
+			len(d.ours.GetResults()) == len(d.in.Resources)
 		for i := 0; settled && i < len(d.in.Resources); i++ {
-			settled = proto.Equal(d.theirs.Results[i], d.ours.Results[i]) || w.compiledAgain(t, server, d.theirs, d.in, i)
+			settled = proto.Equal(d.theirs.Results[i], d.ours.Results[i]) || w.compiledAgain(t, server, d.theirs,
+				d.in, i)
 		}
 		if settled {
 			total.unsettled.Add(1)

@@ -17,9 +17,10 @@ var (
 	roles      = []string{"user", "admin", "manager", "employee"}
 	rolePolicy = []string{"jr_admin", "clerk", "assistant", "auditor"}
 	versions   = []string{"default", "v2"}
-	patterns   = []string{"view", "view:*", "view:public", "edit", "edit", "delete", "approve:*", "*", "*:public", "create", "comment"}
-	scopes     = []string{"", "acme", "acme.hr", "acme.hr.uk", "beta"} // a parent stands before its children
-	schemas    = map[string]string{
+	patterns   = []string{"view", "view:*", "view:public", "edit", "edit", "delete", "approve:*", "*", "*:public",
+		"create", "comment"}
+	scopes  = []string{"", "acme", "acme.hr", "acme.hr.uk", "beta"} // a parent stands before its children
+	schemas = map[string]string{
 		"principal.json": `{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
   "properties": {"department": {"type": "string", "enum": ["design", "sales", "marketing"]}, "level": {"type": "integer", "minimum": 1}, "active": {"type": "boolean"}},
   "required": ["department"]}`,
@@ -27,7 +28,8 @@ var (
   "properties": {"owner": {"type": "string"}, "public": {"type": "boolean"}, "amount": {"type": "number", "maximum": 1000}, "tags": {"type": "array", "items": {"type": "string"}, "maxItems": 3},
     "address": {"$ref": "cerbos:///common/address.json"}},
   "required": ["owner", "public"]}`,
-		"common/address.json": `{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "properties": {"city": {"type": "string", "minLength": 2}}, "required": ["city"]}`,
+		"common/address.json": `{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", ` +
+			`"properties": {"city": {"type": "string", "minLength": 2}}, "required": ["city"]}`,
 	}
 )
 
@@ -39,7 +41,7 @@ type world struct {
 	kinds    []string // that have policies
 	clocked  []string // of them, those whose conditions read the clock: they are not planned
 	rules    []ruled  // whose conditions hang on the resource, of the kinds that are planned
-	compiled int      // times that parts of the policies were compiled anew
+	compiled int      // times that parts of the policies were compiled again
 }
 
 // ruled says who meets a rule of a resource policy, and where.
@@ -63,10 +65,12 @@ type author struct {
 func newWorld(name string, settings engine.Settings, seed uint64, kinds int) *world {
 	r := rand.New(rand.NewPCG(seed, 0x6761746568))
 	a := &author{Rand: r, w: &world{name: name, settings: settings, files: compiler.Files{}},
-		permissions: map[string]string{}, variables: map[string][]string{}, constants: map[string][2]string{}, derived: map[string][]string{}, parents: map[string][]string{}}
+		permissions: map[string]string{}, variables: map[string][]string{}, constants: map[string][2]string{},
+		derived: map[string][]string{}, parents: map[string][]string{}}
 	// A scope that has role policies cannot say its permissions: those of acme are left unsaid.
 	for _, scope := range scopes[2:] {
-		a.permissions[scope] = pick(r, []string{"SCOPE_PERMISSIONS_OVERRIDE_PARENT", "SCOPE_PERMISSIONS_REQUIRE_PARENTAL_CONSENT_FOR_ALLOWS"})
+		a.permissions[scope] = pick(r, []string{"SCOPE_PERMISSIONS_OVERRIDE_PARENT",
+			"SCOPE_PERMISSIONS_REQUIRE_PARENTAL_CONSENT_FOR_ALLOWS"})
 	}
 	for file, text := range schemas {
 		a.w.files["_schemas/"+file] = []byte(text)
@@ -93,7 +97,8 @@ func (a *author) file(path string, body map[string]any) {
 	if err != nil {
 		panic(err)
 	}
-	a.w.files[strings.NewReplacer(":", "_").Replace(path)+pick(a.Rand, []string{".yaml", ".yml", ".json"})] = append([]byte(pick(a.Rand, []string{"", "\n", ""})), text...)
+	a.w.files[strings.NewReplacer(":", "_").Replace(path)+pick(a.Rand, []string{".yaml", ".yml",
+		".json"})] = append([]byte(pick(a.Rand, []string{"", "\n", ""})), text...)
 }
 
 func (a *author) exports() {
@@ -101,12 +106,15 @@ func (a *author) exports() {
 		set := fmt.Sprintf("shared%d", i)
 		w := &writer{Rand: a.Rand, global: true}
 		flag, word, list := fmt.Sprintf("flag%d", i), fmt.Sprintf("word%d", i), fmt.Sprintf("list%d", i)
-		a.file("variables/"+set, map[string]any{"exportVariables": map[string]any{"name": set, "definitions": map[string]any{
-			flag: w.boolean(2), word: w.str(1), list: w.list(1)}}})
+		a.file("variables/"+set, map[string]any{"exportVariables": map[string]any{"name": set,
+			"definitions": map[string]any{
+				flag: w.boolean(2), word: w.str(1), list: w.list(1)}}})
 		a.variables[set] = []string{"V." + flag, "variables." + word, "V." + list}
 		set = fmt.Sprintf("fixed%d", i)
-		a.file("constants/"+set, map[string]any{"exportConstants": map[string]any{"name": set, "definitions": map[string]any{
-			fmt.Sprintf("label%d", i): w.word(), fmt.Sprintf("teams%d", i): []any{w.word(), w.word()}, fmt.Sprintf("limit%d", i): a.IntN(50)}}})
+		a.file("constants/"+set, map[string]any{"exportConstants": map[string]any{"name": set,
+			"definitions": map[string]any{
+				fmt.Sprintf("label%d", i): w.word(), fmt.Sprintf("teams%d", i): []any{w.word(),
+					w.word()}, fmt.Sprintf("limit%d", i): a.IntN(50)}}})
 		a.constants[set] = [2]string{fmt.Sprintf("C.label%d", i), fmt.Sprintf("constants.teams%d", i)}
 	}
 	for i := range 4 {
@@ -146,14 +154,16 @@ func (a *author) some(from []string) []string {
 	return []string{first, second}
 }
 
-// scopeOf gives a policy variables and constants, imported and its own, and returns a writer that knows them.
+// scopeOf gives a policy variables and constants, imported and its own, and returns a writer that
+// knows them.
 func (a *author) scopeOf(body map[string]any) *writer {
 	w := &writer{Rand: a.Rand, global: true}
 	variables, constants := map[string]any{}, map[string]any{}
 	if w.chance(50) {
 		set := fmt.Sprintf("shared%d", a.IntN(3))
 		variables["import"] = []string{set}
-		w.flags, w.words, w.lists = append(w.flags, a.variables[set][0]), append(w.words, a.variables[set][1]), append(w.lists, a.variables[set][2])
+		w.flags, w.words, w.lists = append(w.flags, a.variables[set][0]), append(w.words,
+			a.variables[set][1]), append(w.lists, a.variables[set][2])
 	}
 	if w.chance(40) {
 		set := fmt.Sprintf("fixed%d", a.IntN(3))
@@ -161,8 +171,10 @@ func (a *author) scopeOf(body map[string]any) *writer {
 		w.words, w.lists = append(w.words, a.constants[set][0]), append(w.lists, a.constants[set][1])
 	}
 	if w.chance(40) {
-		constants["local"] = map[string]any{"region": w.word(), "departments": []any{w.word(), "design"}, "ceiling": a.IntN(100)}
-		w.words, w.lists, w.flags = append(w.words, "C.region"), append(w.lists, "C.departments"), append(w.flags, "R.attr.amount < C.ceiling")
+		constants["local"] = map[string]any{"region": w.word(), "departments": []any{w.word(), "design"},
+			"ceiling": a.IntN(100)}
+		w.words, w.lists, w.flags = append(w.words, "C.region"), append(w.lists, "C.departments"), append(w.flags,
+			"R.attr.amount < C.ceiling")
 	}
 	if w.chance(50) {
 		first := w.boolean(2)
@@ -186,9 +198,11 @@ func (a *author) resource(kind string, clocked bool) {
 	}
 	var schema map[string]any
 	if a.IntN(2) == 0 {
-		schema = map[string]any{"principalSchema": map[string]any{"ref": "cerbos:///principal.json"}, "resourceSchema": map[string]any{"ref": "cerbos:///resource.json"}}
+		schema = map[string]any{"principalSchema": map[string]any{"ref": "cerbos:///principal.json"},
+			"resourceSchema": map[string]any{"ref": "cerbos:///resource.json"}}
 		if a.IntN(2) == 0 {
-			schema["resourceSchema"].(map[string]any)["ignoreWhen"] = map[string]any{"actions": []string{"create", "view:*"}}
+			schema["resourceSchema"].(map[string]any)["ignoreWhen"] = map[string]any{"actions": []string{"create",
+				"view:*"}}
 		}
 		if a.IntN(3) == 0 {
 			delete(schema, "principalSchema")
@@ -233,7 +247,8 @@ func (a *author) resource(kind string, clocked bool) {
 				rule := a.rule(w, i, derived)
 				rules, siblings = append(rules, rule), append(siblings, rule["actions"].([]string))
 				if w.opened && rule["effect"] == "EFFECT_ALLOW" {
-					met = append(met, ruled{kind: kind, version: version, scope: scope, actions: rule["actions"].([]string), roles: a.rolesOf(rule)})
+					met = append(met, ruled{kind: kind, version: version, scope: scope,
+						actions: rule["actions"].([]string), roles: a.rolesOf(rule)})
 				}
 			}
 			body["rules"] = rules
@@ -242,7 +257,8 @@ func (a *author) resource(kind string, clocked bool) {
 					a.w.rules = append(a.w.rules, r)
 				}
 			}
-			a.file(fmt.Sprintf("resources/%s_%s_%s", kind, version, strings.ReplaceAll(scope, ".", "_")), map[string]any{"resourcePolicy": body})
+			a.file(fmt.Sprintf("resources/%s_%s_%s", kind, version, strings.ReplaceAll(scope, ".", "_")),
+				map[string]any{"resourcePolicy": body})
 		}
 	}
 }
@@ -270,9 +286,9 @@ func (a *author) rule(w *writer, i int, derived []string) map[string]any {
 	return rule
 }
 
-// rolesOf are the roles of whom a rule is for.
-func (a *author) rolesOf(rule map[string]any) (of []string) {
-	of, _ = rule["roles"].([]string)
+// rolesOf returns the roles that a rule applies to, with the parents of its derived roles.
+func (a *author) rolesOf(rule map[string]any) []string {
+	of, _ := rule["roles"].([]string)
 	derived, _ := rule["derivedRoles"].([]string)
 	for _, name := range derived {
 		of = append(slices.Clip(of), a.parents[name]...)
@@ -310,10 +326,12 @@ func (a *author) principal(id string) {
 		}
 		w := a.scopeOf(body)
 		var rules []any
-		for _, kind := range slices.Compact(slices.Sorted(slices.Values([]string{a.kindPattern(), a.kindPattern(), a.kindPattern()}[:1+a.IntN(3)]))) {
+		for _, kind := range slices.Compact(slices.Sorted(slices.Values([]string{a.kindPattern(), a.kindPattern(),
+			a.kindPattern()}[:1+a.IntN(3)]))) {
 			var actions []any
 			for i := range 1 + a.IntN(2) {
-				action := map[string]any{"action": pick(a.Rand, patterns), "effect": pick(a.Rand, []string{"EFFECT_ALLOW", "EFFECT_DENY"})}
+				action := map[string]any{"action": pick(a.Rand, patterns), "effect": pick(a.Rand,
+					[]string{"EFFECT_ALLOW", "EFFECT_DENY"})}
 				if w.chance(50) {
 					action["name"] = fmt.Sprintf("override-%d", i)
 				}
@@ -332,7 +350,8 @@ func (a *author) principal(id string) {
 	}
 }
 
-// role writes the role policies of a role. Its parents are roles of the identity provider, or role policies before it.
+// role writes the role policies of a role. Its parents are roles of the identity provider, or role
+// policies before it.
 func (a *author) role(i int, role string) {
 	for _, scope := range [][]string{{"acme.hr.uk.leeds"}, {"acme"}, {""}, {"acme", "acme.hr.uk.leeds"}}[i] {
 		body := map[string]any{"role": role, "version": "default"}

@@ -15,10 +15,12 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// sound is a request that nobody refuses.
+// sound returns a request that no server refuses.
 func sound() *requestv1.CheckResourcesRequest {
-	return &requestv1.CheckResourcesRequest{RequestId: "r", Principal: &enginev1.Principal{Id: "ada", Roles: []string{"agent"}},
-		Resources: []*requestv1.CheckResourcesRequest_ResourceEntry{{Actions: []string{"view"}, Resource: &enginev1.Resource{Kind: "ticket", Id: "t"}}}}
+	return &requestv1.CheckResourcesRequest{RequestId: "r", Principal: &enginev1.Principal{Id: "ada",
+		Roles: []string{"agent"}},
+		Resources: []*requestv1.CheckResourcesRequest_ResourceEntry{{Actions: []string{"view"},
+			Resource: &enginev1.Resource{Kind: "ticket", Id: "t"}}}}
 }
 
 // refusals are requests with one thing wrong, or just not wrong.
@@ -39,12 +41,19 @@ func refusals() map[string]*requestv1.CheckResourcesRequest {
 	but("no resource", func(in *requestv1.CheckResourcesRequest) { in.Resources[0].Resource = nil })
 	but("no resource id", func(in *requestv1.CheckResourcesRequest) { in.Resources[0].Resource.Id = "" })
 	but("no kind", func(in *requestv1.CheckResourcesRequest) { in.Resources[0].Resource.Kind = "" })
-	but("a kind with a space", func(in *requestv1.CheckResourcesRequest) { in.Resources[0].Resource.Kind = "leave request" })
-	but("a version with a slash", func(in *requestv1.CheckResourcesRequest) { in.Resources[0].Resource.PolicyVersion = "a/b" })
+	but("a kind with a space", func(in *requestv1.CheckResourcesRequest) {
+		in.Resources[0].Resource.Kind = "leave " +
+			"request"
+	})
+	but("a version with a slash",
+		func(in *requestv1.CheckResourcesRequest) { in.Resources[0].Resource.PolicyVersion = "a/b" })
 	but("a scope with two dots", func(in *requestv1.CheckResourcesRequest) { in.Resources[0].Resource.Scope = "a..b" })
 	but("a principal's scope with a blank", func(in *requestv1.CheckResourcesRequest) { in.Principal.Scope = "a b" })
 	but("no actions", func(in *requestv1.CheckResourcesRequest) { in.Resources[0].Actions = nil })
-	but("an action twice", func(in *requestv1.CheckResourcesRequest) { in.Resources[0].Actions = []string{"view", "view"} })
+	but("an action twice", func(in *requestv1.CheckResourcesRequest) {
+		in.Resources[0].Actions = []string{"view",
+			"view"}
+	})
 	but("an empty action", func(in *requestv1.CheckResourcesRequest) { in.Resources[0].Actions = []string{""} })
 	for _, n := range []int{50, 51} {
 		but(fmt.Sprintf("%d actions", n), func(in *requestv1.CheckResourcesRequest) {
@@ -56,7 +65,9 @@ func refusals() map[string]*requestv1.CheckResourcesRequest {
 		but(fmt.Sprintf("%d resources", n), func(in *requestv1.CheckResourcesRequest) {
 			in.Resources = nil
 			for i := range n {
-				in.Resources = append(in.Resources, &requestv1.CheckResourcesRequest_ResourceEntry{Actions: []string{"view"}, Resource: &enginev1.Resource{Kind: "ticket", Id: fmt.Sprint(i)}})
+				in.Resources = append(in.Resources,
+					&requestv1.CheckResourcesRequest_ResourceEntry{Actions: []string{"view"},
+						Resource: &enginev1.Resource{Kind: "ticket", Id: fmt.Sprint(i)}})
 			}
 		})
 	}
@@ -79,28 +90,42 @@ func refusals() map[string]*requestv1.CheckResourcesRequest {
 	return out
 }
 
-// bodies are what somebody may post to /api/check/resources.
+// bodies are requests that a client may post to /api/check/resources.
 var bodies = map[string]string{
-	"empty":                      ``,
-	"not JSON":                   `{`,
-	"null":                       `null`,
-	"a list":                     `[]`,
-	"nothing":                    `{}`,
-	"an unknown field":           `{"requestId": "r", "nonsense": 1, "principal": {"id": "a", "roles": ["b"]}, "resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}]}`,
-	"names with underscores":     `{"request_id": "r", "include_meta": true, "principal": {"id": "a", "roles": ["b"]}, "resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t", "policy_version": "default"}}]}`,
-	"a number for a string":      `{"principal": {"id": 5, "roles": ["b"]}, "resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}]}`,
-	"a string for a list":        `{"principal": {"id": "a", "roles": "b"}, "resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}]}`,
-	"a field twice":              `{"requestId": "r", "requestId": "s", "principal": {"id": "a", "roles": ["b"]}, "resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}]}`,
-	"text after it":              `{"principal": {"id": "a", "roles": ["b"]}, "resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}]} x`,
-	"not UTF-8":                  "{\"requestId\": \"\xff\", \"principal\": {\"id\": \"a\", \"roles\": [\"b\"]}, \"resources\": [{\"actions\": [\"view\"], \"resource\": {\"kind\": \"ticket\", \"id\": \"t\"}}]}",
-	"half a surrogate pair":      `{"requestId": "\ud800", "principal": {"id": "a", "roles": ["b"]}, "resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}]}`,
-	"a number beyond a double":   `{"principal": {"id": "a", "roles": ["b"], "attr": {"n": 1e999}}, "resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}]}`,
-	"a big number":               `{"principal": {"id": "a", "roles": ["b"], "attr": {"n": 12345678901234567890123}}, "resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}]}`,
-	"nulls where fields may be":  `{"requestId": null, "principal": {"id": "a", "roles": ["b"], "attr": null}, "resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t", "attr": {}}}], "auxData": null}`,
-	"an unknown kind of auxData": `{"principal": {"id": "a", "roles": ["b"]}, "resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}], "auxData": {"cookie": "x"}}`,
+	"empty":    ``,
+	"not JSON": `{`,
+	"null":     `null`,
+	"a list":   `[]`,
+	"nothing":  `{}`,
+	"an unknown field": `{"requestId": "r", "nonsense": 1, "principal": {"id": "a", "roles": ["b"]}, ` +
+		`"resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}]}`,
+	"names with underscores": `{"request_id": "r", "include_meta": true, "principal": {"id": "a", "roles": ["b"]}, ` +
+		`"resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t", "policy_version": "default"}}]}`,
+	"a number for a string": `{"principal": {"id": 5, "roles": ["b"]}, "resources": [{"actions": ["view"], ` +
+		`"resource": {"kind": "ticket", "id": "t"}}]}`,
+	"a string for a list": `{"principal": {"id": "a", "roles": "b"}, "resources": [{"actions": ["view"], ` +
+		`"resource": {"kind": "ticket", "id": "t"}}]}`,
+	"a field twice": `{"requestId": "r", "requestId": "s", "principal": {"id": "a", "roles": ["b"]}, ` +
+		`"resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}]}`,
+	"text after it": `{"principal": {"id": "a", "roles": ["b"]}, "resources": [{"actions": ["view"], ` +
+		`"resource": {"kind": "ticket", "id": "t"}}]} x`,
+	"not UTF-8": "{\"requestId\": \"\xff\", \"principal\": {\"id\": \"a\", \"roles\": [\"b\"]}, " +
+		"\"resources\": [{\"actions\": [\"view\"], \"resource\": {\"kind\": \"ticket\", \"id\": \"t\"}}]}",
+	"half a surrogate pair": `{"requestId": "\ud800", "principal": {"id": "a", "roles": ["b"]}, "resources": ` +
+		`[{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}]}`,
+	"a number beyond a double": `{"principal": {"id": "a", "roles": ["b"], "attr": {"n": 1e999}}, "resources": ` +
+		`[{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}]}`,
+	"a big number": `{"principal": {"id": "a", "roles": ["b"], "attr": {"n": ` +
+		`12345678901234567890123}}, "resources": [{"actions": ["view"], "resource": {"kind": "ticket", "id": "t"}}]}`,
+	"nulls where fields may " +
+		"be": `{"requestId": null, "principal": {"id": "a", "roles": ["b"], "attr": null}, "resources": ` +
+		`[{"actions": ["view"], "resource": {"kind": "ticket", "id": "t", "attr": {}}}], "auxData": null}`,
+	"an unknown kind of auxData": `{"principal": {"id": "a", "roles": ["b"]}, "resources": [{"actions": ["view"], ` +
+		`"resource": {"kind": "ticket", "id": "t"}}], "auxData": {"cookie": "x"}}`,
 }
 
-// TestRefusals: what a Cerbos server refuses is refused, with its code; what it accepts is accepted. The words may differ.
+// TestRefusals: what a Cerbos server refuses is refused, with its code; what it accepts is
+// accepted. The words may differ.
 func TestRefusals(t *testing.T) {
 	w := documentation(t)
 	server := w.serve(t)
@@ -112,7 +137,8 @@ func TestRefusals(t *testing.T) {
 		if d := differs(a, aErr, b, bErr); d != "" {
 			t.Errorf("gRPC, %s\n%s", name, d)
 		}
-		// Over HTTP an attribute that is null and an absent one are written alike by no encoder but ours here.
+		// Over HTTP an attribute that is null and an absent one are written alike by no encoder but
+		// ours here.
 		c, cErr := overHTTP{base: server.HTTP}.check(t.Context(), in)
 		e, eErr := byHTTP.check(t.Context(), in)
 		if d := differs(c, cErr, e, eErr); d != "" {
@@ -139,14 +165,16 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestJSON: an answer over HTTP has the same fields in the same shapes, absent where they are absent.
+// TestJSON: an answer over HTTP has the same fields in the same shapes, absent where they are
+// absent.
 func TestJSON(t *testing.T) {
 	w := documentation(t)
 	server := w.serve(t)
 	_, byHTTP := w.doors(t, process.Start(t, process.Config{}))
 	ours := byHTTP.pdp.(overHTTP)
 	for _, e := range examples {
-		for path, in := range map[string]string{"/api/check/resources": shown(e.request(t)), "/api/plan/resources": shown(e.plan(t))} {
+		for path, in := range map[string]string{"/api/check/resources": shown(e.request(t)),
+			"/api/plan/resources": shown(e.plan(t))} {
 			a, aBody, err := overHTTP{base: server.HTTP}.send(t.Context(), path, []byte(in))
 			if err != nil {
 				t.Fatal(err)
@@ -193,7 +221,8 @@ func settled(v any) any {
 			if text, ok := value.(string); ok && name == "filterDebug" {
 				v[name] = orderedDebug(text)
 			}
-			if list, ok := v[name].([]any); ok && (name == "outputs" || name == "validationErrors" || name == "effectiveDerivedRoles" || name == "operands") {
+			if list, ok := v[name].([]any); ok && (name == "outputs" || name == "validationErrors" ||
+				name == "effectiveDerivedRoles" || name == "operands") {
 				sortByText(list)
 			}
 		}

@@ -52,12 +52,17 @@ func (q *inquirer) attributes(values map[string]func() any) map[string]*structpb
 func oneOf(q *inquirer, from ...any) func() any { return func() any { return pick(q.Rand, from) } }
 
 func (q *inquirer) principal() *enginev1.Principal {
-	p := &enginev1.Principal{Id: pick(q.Rand, principals), Roles: q.roles(), PolicyVersion: q.version(), Scope: q.scope()}
+	p := &enginev1.Principal{Id: pick(q.Rand, principals), Roles: q.roles(), PolicyVersion: q.version(),
+		Scope: q.scope()}
 	p.Attr = q.attributes(map[string]func() any{
-		"department": oneOf(q, "design", "sales", "marketing", "legal"), "geography": oneOf(q, "GB", "US"), "level": oneOf(q, 1, 2, 5), "active": oneOf(q, true, false),
-		"teams": oneOf(q, []any{"design", "sales"}, []any{"design"}, []any{}, []any{"GB", "a-b", "design"}), "ip": oneOf(q, "10.20.1.2", "192.168.0.10", "127.0.0.1", "2001:db8::1", "not an address"),
-		"position": oneOf(q, "acme.hr", "acme.hr.uk", "acme", "beta.x"), "limits": oneOf(q, map[string]any{"design": 10, "sales": 3}, map[string]any{"design": 1}),
-		"joined": oneOf(q, "2019-05-01T13:34:12.024Z", "2021-04-20T10:00:20.021-05:00"), "spiffe": oneOf(q, "spiffe://cerbos.dev/ns/privileged/sa/curl", "spiffe://acme.example/x", "nonsense"),
+		"department": oneOf(q, "design", "sales", "marketing", "legal"), "geography": oneOf(q, "GB",
+			"US"), "level": oneOf(q, 1, 2, 5), "active": oneOf(q, true, false),
+		"teams": oneOf(q, []any{"design", "sales"}, []any{"design"}, []any{}, []any{"GB", "a-b",
+			"design"}), "ip": oneOf(q, "10.20.1.2", "192.168.0.10", "127.0.0.1", "2001:db8::1", "not an address"),
+		"position": oneOf(q, "acme.hr", "acme.hr.uk", "acme", "beta.x"), "limits": oneOf(q,
+			map[string]any{"design": 10, "sales": 3}, map[string]any{"design": 1}),
+		"joined": oneOf(q, "2019-05-01T13:34:12.024Z", "2021-04-20T10:00:20.021-05:00"), "spiffe": oneOf(q,
+			"spiffe://cerbos.dev/ns/privileged/sa/curl", "spiffe://acme.example/x", "nonsense"),
 	})
 	return p
 }
@@ -78,7 +83,8 @@ func (q *inquirer) version() string {
 }
 
 func (q *inquirer) scope() string {
-	return pick(q.Rand, []string{"", "", "", "", "", "", "", "", ".", "acme", "acme", "acme", "acme.hr", "acme.hr", "acme.hr.uk", "acme.hr.uk.leeds", "beta", "gamma"})
+	return pick(q.Rand, []string{"", "", "", "", "", "", "", "", ".", "acme", "acme", "acme", "acme.hr", "acme.hr",
+		"acme.hr.uk", "acme.hr.uk.leeds", "beta", "gamma"})
 }
 
 func (q *inquirer) kind() string {
@@ -90,15 +96,20 @@ func (q *inquirer) kind() string {
 
 func (q *inquirer) resourceAttributes() map[string]*structpb.Value {
 	return q.attributes(map[string]func() any{
-		"owner": oneOf(q, "alice", "bob", "carol"), "status": oneOf(q, "draft", "PENDING", "APPROVED"), "department": oneOf(q, "design", "sales"), "geography": oneOf(q, "GB", "US", "DE"),
-		"public": oneOf(q, true, false), "amount": oneOf(q, 0, 5, 42, 99.5, 2000), "zero": oneOf(q, 0, 0, 1), "tags": oneOf(q, []any{}, []any{"GB"}, []any{"design", "x", "y"}, []any{"a", "b", "c", "d"}),
-		"created": oneOf(q, "2021-04-20T10:00:20.021-05:00", "2025-12-31T23:59:59Z", "yesterday"), "cooldown": oneOf(q, "3750s", "15m", "2h"),
-		"position": oneOf(q, "acme.hr", "acme.hr.uk", "acme.hr.uk.leeds", "beta"), "path": oneOf(q, "/docs/plans/q3.pdf", "/img/a/b.png", "/docs/a.pdf", "10.0.0.0/8"),
+		"owner": oneOf(q, "alice", "bob", "carol"), "status": oneOf(q, "draft", "PENDING",
+			"APPROVED"), "department": oneOf(q, "design", "sales"), "geography": oneOf(q, "GB", "US", "DE"),
+		"public": oneOf(q, true, false), "amount": oneOf(q, 0, 5, 42, 99.5, 2000), "zero": oneOf(q, 0, 0,
+			1), "tags": oneOf(q, []any{}, []any{"GB"}, []any{"design", "x", "y"}, []any{"a", "b", "c", "d"}),
+		"created": oneOf(q, "2021-04-20T10:00:20.021-05:00", "2025-12-31T23:59:59Z",
+			"yesterday"), "cooldown": oneOf(q, "3750s", "15m", "2h"),
+		"position": oneOf(q, "acme.hr", "acme.hr.uk", "acme.hr.uk.leeds", "beta"), "path": oneOf(q,
+			"/docs/plans/q3.pdf", "/img/a/b.png", "/docs/a.pdf", "10.0.0.0/8"),
 		"address": oneOf(q, map[string]any{"city": "Leeds"}, map[string]any{"city": "Å"}, map[string]any{}),
 	})
 }
 
-var asked = []string{"view", "view:public", "view:private", "edit", "delete", "approve:high", "approve:high:twice", "create", "comment", "print:public", "unheard-of"}
+var asked = []string{"view", "view:public", "view:private", "edit", "delete", "approve:high", "approve:high:twice",
+	"create", "comment", "print:public", "unheard-of"}
 
 func (q *inquirer) actions() []string {
 	var out []string
@@ -110,7 +121,8 @@ func (q *inquirer) actions() []string {
 
 // claims are those of the JWTs of auxData.
 func (q *inquirer) claims() map[string]any {
-	return map[string]any{"iss": "cerbos", "sub": pick(q.Rand, principals), "aud": pick(q.Rand, []any{[]any{"api"}, []any{"web", "api"}, []any{"web"}}), "tenant": "acme",
+	return map[string]any{"iss": "cerbos", "sub": pick(q.Rand, principals), "aud": pick(q.Rand, []any{[]any{"api"},
+		[]any{"web", "api"}, []any{"web"}}), "tenant": "acme",
 		"customArray": []any{"A", "B"}, "nested": map[string]any{"level": q.IntN(5)}}
 }
 
@@ -130,18 +142,23 @@ func (q *inquirer) auxData() *requestv1.AuxData {
 
 func (q *inquirer) check() *requestv1.CheckResourcesRequest {
 	q.n++
-	in := &requestv1.CheckResourcesRequest{RequestId: fmt.Sprintf("%s-%d", q.w.name, q.n), IncludeMeta: q.IntN(10) > 0, Principal: q.principal(), AuxData: q.auxData()}
+	in := &requestv1.CheckResourcesRequest{RequestId: fmt.Sprintf("%s-%d", q.w.name, q.n),
+		IncludeMeta: q.IntN(10) > 0, Principal: q.principal(), AuxData: q.auxData()}
 	for i := range 1 + q.IntN(8) {
-		in.Resources = append(in.Resources, &requestv1.CheckResourcesRequest_ResourceEntry{Actions: q.actions(), Resource: &enginev1.Resource{
-			Kind: q.kind(), Id: fmt.Sprintf("X%d", i), PolicyVersion: q.version(), Scope: q.scope(), Attr: q.resourceAttributes()}})
+		in.Resources = append(in.Resources, &requestv1.CheckResourcesRequest_ResourceEntry{Actions: q.actions(),
+			Resource: &enginev1.Resource{
+				Kind: q.kind(), Id: fmt.Sprintf("X%d", i), PolicyVersion: q.version(), Scope: q.scope(),
+				Attr: q.resourceAttributes()}})
 	}
 	return in
 }
 
-// plan is, nine times of ten, a request that some rule is for whose condition hangs on the resource.
+// plan is, nine times of ten, a request that some rule is for whose condition hangs on the
+// resource.
 func (q *inquirer) plan() *requestv1.PlanResourcesRequest {
 	q.n++
-	in := &requestv1.PlanResourcesRequest{RequestId: fmt.Sprintf("%s-%d", q.w.name, q.n), IncludeMeta: q.IntN(10) > 0, Principal: q.principal(), AuxData: q.auxData(),
+	in := &requestv1.PlanResourcesRequest{RequestId: fmt.Sprintf("%s-%d", q.w.name, q.n),
+		IncludeMeta: q.IntN(10) > 0, Principal: q.principal(), AuxData: q.auxData(),
 		Resource: &enginev1.PlanResourcesInput_Resource{Kind: q.kind(), PolicyVersion: q.version(), Scope: q.scope()}}
 	for slices.Contains(q.w.clocked, in.Resource.Kind) {
 		in.Resource.Kind = q.kind()
@@ -167,7 +184,8 @@ func (q *inquirer) plan() *requestv1.PlanResourcesRequest {
 	return in
 }
 
-// meet makes a request one that a rule is for, and returns actions of the rule or of others beside it.
+// meet makes a request one that a rule is for, and returns actions of the rule or of others beside
+// it.
 func (q *inquirer) meet(rule ruled, in *requestv1.PlanResourcesRequest) []string {
 	in.Resource.Kind, in.Resource.PolicyVersion, in.Resource.Scope = rule.kind, rule.version, rule.scope
 	in.Principal.PolicyVersion, in.Principal.Scope = rule.version, pick(q.Rand, []string{"", rule.scope, rule.scope})

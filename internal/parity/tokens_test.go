@@ -29,7 +29,8 @@ func publicKeys() string {
 		panic(err)
 	}
 	b64 := base64.RawURLEncoding.EncodeToString
-	return fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"k1","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:65]))
+	return fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"k1","x":%q,"y":%q}]}`,
+		b64(point[1:33]), b64(point[33:65]))
 }
 
 // sign makes a JWT (RFC 7519) with ES256 that lives for years.

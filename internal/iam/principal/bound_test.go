@@ -20,7 +20,8 @@ func TestCopiesAreBounded(t *testing.T) {
 		r.entries.Put(tenant, principal, &entry{size: size})
 		return principal
 	}
-	kept := func(principals []id.ID) (n int) {
+	kept := func(principals []id.ID) int {
+		n := 0
 		for _, p := range principals {
 			if _, ok := r.entries.Last(tenant, p); ok {
 				n++
