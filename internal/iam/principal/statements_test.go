@@ -12,8 +12,12 @@ import (
 )
 
 // What a principal is made from is in these tables, and in tenants, whose row is the version.
+// changesRE finds statements that change what principals are made from. An update has SET: a
+// summary such as "Update groups" is not a statement.
 var changesRE = regexp.MustCompile(
-	`(?i)\b(insert\s+into|update|delete\s+from)\s+(users|groups|group_members|roles|role_grants|applications)\b`)
+	`(?i)\b((insert\s+into|delete\s+from)\s+` + tables + `|update\s+` + tables + `(\s+(as\s+)?\w+)?\s+set)\b`)
+
+const tables = `(users|groups|group_members|roles|role_grants|applications)\b`
 
 // unseen are the functions with a statement on these tables that no principal shows.
 var unseen = map[string]string{
