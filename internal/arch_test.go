@@ -39,7 +39,7 @@ var floors = []struct {
 // trials test or measure the whole program. They import anything, and only tests import them.
 var trials = []string{"internal", "internal/testkit", "internal/bench", "internal/e2e", "internal/parity"}
 
-// onlyIn names packages that one place alone may import, and why.
+// onlyIn names packages that few places may import, and why.
 var onlyIn = map[string]struct {
 	places []string
 	reason string
@@ -73,7 +73,7 @@ var makesCallers = map[string]string{
 	"internal/kit/web":    "a request's caller",
 	"internal/kit/job":    "a job's caller",
 	"internal/kit/batch":  "the recorder's own, which only ever binds the tenants it was given",
-	"internal/iam/tenant": "the poller of changed configuration and the deletion job, for which no request stands",
+	"internal/iam/tenant": "the poller of changed configuration and the deletion job, which serve no request",
 	"internal/app":        "first start and the command line",
 }
 
@@ -128,24 +128,25 @@ func trial(dir string) bool {
 	return slices.ContainsFunc(trials, func(t string) bool { return dir == t || t != "internal" && within(dir, t) })
 }
 
-// place returns the floor of a directory and its rank there. A directory below a package has the
-// package's rank. known is false for a directory without a place.
+// floorOf returns the index in floors of the floor that dir is on, or -1.
+func floorOf(dir string) int {
+	for i, f := range floors {
+		if within(dir, f.dir) {
+			return i
+		}
+	}
+	return -1
+}
+
+// place returns the floor of a directory and its rank there, or false for a directory without a
+// place. A directory below a package has the package's rank.
 func place(dir string) (int, int, bool) {
-	floor := slices.IndexFunc(floors, func(f struct {
-		dir   string
-		order []string
-	}) bool {
-		return within(dir, f.dir)
-	})
-	if floor < 0 {
-		return 0, 0, false
+	floor := floorOf(dir)
+	if floor < 0 || floors[floor].order == nil {
+		return floor, 0, floor >= 0
 	}
-	f := floors[floor]
-	if f.order == nil {
-		return floor, 0, true
-	}
-	name, _, _ := strings.Cut(strings.TrimPrefix(dir, f.dir+"/"), "/")
-	rank := slices.Index(f.order, name)
+	name, _, _ := strings.Cut(strings.TrimPrefix(dir, floors[floor].dir+"/"), "/")
+	rank := slices.Index(floors[floor].order, name)
 	return floor, rank, rank >= 0
 }
 
@@ -267,9 +268,9 @@ func TestEveryPackageSaysWhatItOwns(t *testing.T) {
 	}
 }
 
-// Time comes from a transaction or a clock, so that tests can move it. What is
-// listed measures durations for logs and sockets, never a lifetime.
-func TestNobodyReadsTheClockBehindTheClock(t *testing.T) {
+// Time comes from a transaction or a clock, so that tests can move it. The packages in allowed
+// measure durations for logs and sockets, never a lifetime.
+func TestTimeComesFromAClock(t *testing.T) {
 	allowed := []string{"internal/kit/clock", "internal/kit/web", "internal/kit/mail", "internal/testkit",
 		"internal/bench", "internal/e2e", "examples", "cmd"}
 	for _, s := range sources(t) {

@@ -33,7 +33,6 @@ var notSwept = []string{
 	"doors/admin",
 	"iam/access",
 	"iam/role",
-	"iam/tenant",
 	"kit/api",
 	"kit/fault",
 	"kit/filter",

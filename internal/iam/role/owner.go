@@ -9,7 +9,7 @@ import (
 )
 
 // ErrLastOwner refuses a change after which the tenant would have no active owner.
-var ErrLastOwner = fault.New(fault.Conflict, "user.last_owner", "This is the tenant's last active owner. Make somebody else an owner first.")
+var ErrLastOwner = fault.New(fault.Conflict, "user.last_owner", "This is the tenant's last active owner. Make another user an owner first.")
 
 // KeepOwner runs a change after which a user may no longer be an owner: of the user, of a role
 // assignment or of a group. It fails with ErrLastOwner if an active user was an owner without an

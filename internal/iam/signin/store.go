@@ -34,8 +34,7 @@ func insert(ctx context.Context, tx *db.Tx, browser string, f *Flow, state strin
 		return fault.New(fault.Internal, "signin.browser", "A flow belongs to a browser, but none was given.")
 	}
 	f.Version = 1
-	_,
-		err := tx.Exec(ctx,
+	_, err := tx.Exec(ctx,
 		`INSERT INTO signin_flows (tenant_id, id, browser_hash, state, done, version, created_at, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		f.ID, browserHash(browser), state, done, f.Version, f.CreatedAt, f.ExpiresAt)

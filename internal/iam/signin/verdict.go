@@ -46,7 +46,7 @@ func (e *Engine) ask(ctx context.Context, tx *db.Tx, person, app id.ID, amr []st
 	var held role.Set
 	var groups []string
 	rules := of.Settings.SignIn
-	if rules.AskWho() {
+	if rules.DependsOnPerson() {
 		if held, err = role.ActionsOf(ctx, tx, role.OfUser(person)); err != nil {
 			return Verdict{}, err
 		}

@@ -21,7 +21,7 @@ type View struct {
 	Slug      string       `json:"slug" doc:"Part of the issuer. Never changes."`
 	Name      string       `json:"name"`
 	Status    string       `json:"status" enum:"active,suspended,deleting"`
-	Issuer    string       `json:"issuer" doc:"The tenant's base on the public host. It is reached, with another issuer, by each of its domains too."`
+	Issuer    string       `json:"issuer" doc:"The tenant's base on the public host. Each of its domains is a further base, with an issuer of its own."`
 	Domains   []string     `json:"domains"`
 	Settings  SettingsView `json:"settings"`
 	CreatedAt time.Time    `json:"created_at"`
@@ -31,8 +31,8 @@ type View struct {
 type createInput struct {
 	Body struct {
 		Slug     string                 `json:"slug" minLength:"1" maxLength:"63" doc:"Lower-case letters, digits and inner hyphens. It becomes part of the issuer and never changes." example:"acme"`
-		Name     string                 `json:"name" minLength:"1" maxLength:"100" doc:"People see it when they sign in." example:"Acme"`
-		Settings *api.Changes[Settings] `json:"settings,omitempty" doc:"What differs from the defaults."`
+		Name     string                 `json:"name" minLength:"1" maxLength:"100" doc:"Shown to people who sign in." example:"Acme"`
+		Settings *api.Changes[Settings] `json:"settings,omitempty" doc:"Settings that differ from the defaults."`
 	}
 }
 
@@ -40,8 +40,8 @@ type patchInput struct {
 	api.ByID
 	Body struct {
 		Name     *string                `json:"name,omitempty" minLength:"1" maxLength:"100"`
-		Status   *string                `json:"status,omitempty" enum:"active,suspended" doc:"suspended: nobody signs in and no token counts, at once. Needs the action tenant.suspend."`
-		Domains  *[]string              `json:"domains,omitempty" maxItems:"20" doc:"All of the tenant's own domains; what is not listed is given up." example:"[\"login.acme.com\"]"`
+		Status   *string                `json:"status,omitempty" enum:"active,suspended" doc:"suspended: at once no user can sign in and no token counts. Needs the action tenant.suspend."`
+		Domains  *[]string              `json:"domains,omitempty" maxItems:"20" doc:"All of the tenant's own domains. The tenant loses a domain that is not listed." example:"[\"login.acme.com\"]"`
 		Settings *api.Changes[Settings] `json:"settings,omitempty"`
 	}
 }
@@ -57,20 +57,23 @@ type Deps struct {
 }
 
 func (d Deps) view(t Tenant) View {
-	return View{ID: t.ID, Slug: t.Slug, Name: t.Name, Status: string(t.Status), Issuer: d.Directory.Issuer(t.Slug), Domains: t.Domains, Settings: SettingsView(t.Settings), CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt}
+	return View{ID: t.ID, Slug: t.Slug, Name: t.Name, Status: string(t.Status), Issuer: d.Directory.Issuer(t.Slug),
+		Domains: t.Domains, Settings: SettingsView(t.Settings), CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt}
 }
 
-// Operations are the management operations on tenants, which only the platform has, and on a
+// Operations returns the management operations on tenants, which only the platform has, and on a
 // tenant's own settings.
 func Operations(d Deps) []api.Operation {
 	op := func(method, path, name, action, summary string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Tenants", Summary: summary, Platform: true}
+		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Tenants", Summary: summary,
+			Platform: true}
 	}
 	created := op("POST", "/tenants", "create-tenant", "tenant.create", "Create a tenant")
 	created.Status = 201
 	deleted := op("DELETE", "/tenants/{id}", "delete-tenant", "tenant.delete", "Delete a tenant")
 	deleted.Status = 202
-	deleted.Description = "The tenant is not found from now on. Its rows are erased in batches, and the platform's audit log says when that is complete. This cannot be undone."
+	deleted.Description = "The tenant is not found from now on. Its rows are erased in batches, and the platform's " +
+		"audit log says when that is complete. This cannot be undone."
 	own := func(method, name, action, summary string) api.Op {
 		return api.Op{Method: method, Path: "/settings", ID: name, Action: action, Tag: "Settings", Summary: summary}
 	}
@@ -81,25 +84,29 @@ func Operations(d Deps) []api.Operation {
 				if err != nil {
 					return page.List[View]{}, err
 				}
-				return db.SystemRead(ctx, database, req.Caller, "the platform lists tenants", func(st *db.SystemTx) (page.List[View], error) {
-					tenants, err := List(ctx, st, r)
-					return page.Map(tenants, d.view), err
-				})
+				return db.SystemRead(ctx, database, req.Caller, "the platform lists tenants",
+					func(st *db.SystemTx) (page.List[View], error) {
+						tenants, err := List(ctx, st, r)
+						return page.Map(tenants, d.view), err
+					})
 			}),
 		api.Call(op("GET", "/tenants/{id}", "get-tenant", "tenant.read", "Get a tenant"),
 			func(ctx context.Context, database *db.DB, req api.Request, in *api.ByID) (View, error) {
-				return db.SystemRead(ctx, database, req.Caller, "the platform reads a tenant", func(st *db.SystemTx) (View, error) {
-					t, err := Get(ctx, st.For(in.ID))
-					return d.view(t), err
-				})
+				return db.SystemRead(ctx, database, req.Caller, "the platform reads a tenant",
+					func(st *db.SystemTx) (View, error) {
+						t, err := Get(ctx, st.For(in.ID))
+						return d.view(t), err
+					})
 			}),
 		api.Call(created, d.create),
-		api.Call(op("PATCH", "/tenants/{id}", "update-tenant", "tenant.update", "Update, suspend or resume a tenant"), d.patch),
+		api.Call(op("PATCH", "/tenants/{id}", "update-tenant", "tenant.update", "Update, suspend or resume a tenant"),
+			d.patch),
 		api.Call(deleted, func(ctx context.Context, database *db.DB, req api.Request, in *api.ByID) (View, error) {
-			return db.SystemWrite(ctx, database, req.Caller, "the platform deletes a tenant", func(st *db.SystemTx) (View, error) {
-				t, err := Delete(ctx, st, d.Queue, req.Caller.Tenant, in.ID)
-				return d.view(t), err
-			})
+			return db.SystemWrite(ctx, database, req.Caller, "the platform deletes a tenant",
+				func(st *db.SystemTx) (View, error) {
+					t, err := Delete(ctx, st, d.Queue, req.Caller.Tenant, in.ID)
+					return d.view(t), err
+				})
 		}),
 		api.Read(own("GET", "get-settings", "settings.read", "Get the tenant's settings"),
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (SettingsView, error) {
@@ -138,24 +145,25 @@ func (d Deps) patch(ctx context.Context, database *db.DB, req api.Request, in *p
 			return View{}, err
 		}
 	}
-	return db.SystemWrite(ctx, database, req.Caller, "the platform changes a tenant", func(st *db.SystemTx) (View, error) {
-		tx, at := st.For(in.ID), st.For(req.Caller.Tenant)
-		t, err := Get(ctx, tx)
-		if err == nil && (b.Name != nil || b.Domains != nil || b.Settings != nil) {
-			p := Patch{Name: b.Name, Domains: b.Domains}
-			if b.Settings != nil {
-				p.Settings = b.Settings.Apply
+	return db.SystemWrite(ctx, database, req.Caller, "the platform changes a tenant",
+		func(st *db.SystemTx) (View, error) {
+			tx, at := st.For(in.ID), st.For(req.Caller.Tenant)
+			t, err := Get(ctx, tx)
+			if err == nil && (b.Name != nil || b.Domains != nil || b.Settings != nil) {
+				p := Patch{Name: b.Name, Domains: b.Domains}
+				if b.Settings != nil {
+					p.Settings = b.Settings.Apply
+				}
+				if t, err = Update(ctx, tx, p); err == nil && in.ID != req.Caller.Tenant {
+					audit.Write(at, audit.Event{Action: "tenant.update", Target: t.target()})
+				}
 			}
-			if t, err = Update(ctx, tx, p); err == nil && in.ID != req.Caller.Tenant {
-				audit.Write(at, audit.Event{Action: "tenant.update", Target: t.target()})
+			if err == nil && b.Status != nil {
+				before := t.Status
+				if t, err = SetStatus(ctx, tx, Status(*b.Status)); err == nil && t.Status != before {
+					audit.Write(at, audit.Event{Action: statusAction[t.Status], Target: t.target()})
+				}
 			}
-		}
-		if err == nil && b.Status != nil {
-			before := t.Status
-			if t, err = SetStatus(ctx, tx, Status(*b.Status)); err == nil && t.Status != before {
-				audit.Write(at, audit.Event{Action: statusAction[t.Status], Target: t.target()})
-			}
-		}
-		return d.view(t), err
-	})
+			return d.view(t), err
+		})
 }

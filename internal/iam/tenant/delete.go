@@ -14,17 +14,17 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
 )
 
-// DeleteJob is the kind of the job that deletes a tenant. It is the platform's job, because
-// the tenant's own jobs are deleted with it.
+// DeleteJob is the kind of the job that deletes a tenant. It belongs to the platform, because the
+// tenant's own jobs are deleted with it.
 const DeleteJob = "tenant.delete"
 
 const (
-	// deleteDelay is how long a tenant stays marked before anything of it goes: longer than
-	// any replica keeps a copy without asking (stale), so that none answers for a tenant
+	// deleteDelay is how long a tenant stays marked before its first row is erased. It exceeds the
+	// time for which a replica trusts its copies (stale), so that no replica answers for a tenant
 	// that is half gone.
 	deleteDelay = 2 * stale
 	eraseRows   = 500              // rows of one transaction
-	eraseTime   = 10 * time.Second // of one run of the job; less than a job's lease
+	eraseTime   = 10 * time.Second // of one run of the job, less than a job's lease
 )
 
 type deletion struct {
@@ -33,8 +33,8 @@ type deletion struct {
 	Rows   map[string]int64 `json:"-"`
 }
 
-// Delete marks the tenant for deletion: from now on it is not found. The rest is DeleteJob's,
-// enqueued in platform with the mark. It fails with ErrNotFound, ErrPlatform or ErrDeleting.
+// Delete marks the tenant for deletion. From now on it is not found. DeleteJob, enqueued in
+// platform with the mark, does the rest. It fails with ErrNotFound, ErrPlatform or ErrDeleting.
 func Delete(ctx context.Context, st *db.SystemTx, q *job.Queue, platform, tenant id.ID) (Tenant, error) {
 	t, err := change(ctx, st.For(tenant), Deleting, "tenant.delete")
 	if err != nil {
@@ -42,19 +42,21 @@ func Delete(ctx context.Context, st *db.SystemTx, q *job.Queue, platform, tenant
 	}
 	at := st.For(platform)
 	audit.Write(at, audit.Event{Action: "tenant.delete", Target: t.target(), Detail: map[string]any{"state": "begun"}})
-	return t, q.Enqueue(at, job.New{Kind: DeleteJob, Payload: deletion{Tenant: t.ID, Slug: t.Slug}, Due: st.Now().Add(deleteDelay), Key: t.ID.String()})
+	return t, q.Enqueue(at, job.New{Kind: DeleteJob, Payload: deletion{Tenant: t.ID, Slug: t.Slug},
+		Due: st.Now().Add(deleteDelay), Key: t.ID.String()})
 }
 
-// Eraser does DeleteJob.
+// Eraser runs DeleteJob.
 type Eraser struct {
 	DB    *db.DB
 	Clock clock.Clock
 }
 
 // Run is the handler of DeleteJob. It erases rows in batches, children before parents, until
-// its time is up (and asks to be run again) or nothing is left. The tenant's own row goes last
-// and in a transaction with the platform's audit event: no table has a cascade from it, so the
-// database itself refuses to let it go while a row of the tenant is left anywhere.
+// nothing is left or its time is up. Then it asks to run again.
+//
+// The tenant's own row goes last, in a transaction with the platform's audit event. No table has a
+// cascade from it, so the database refuses to delete it while a row of the tenant is left.
 func (e *Eraser) Run(ctx context.Context, c caller.Caller, payload []byte) error {
 	var del deletion
 	if err := json.Unmarshal(payload, &del); err != nil {
@@ -109,11 +111,14 @@ func (e *Eraser) last(ctx context.Context, c caller.Caller, del deletion) error 
 			return err
 		}
 		tx.Changed()
-		audit.Write(st.For(c.Tenant), audit.Event{Action: "tenant.delete", Target: audit.Target{Kind: "tenant", ID: del.Tenant.String(), Name: del.Slug}, Detail: map[string]any{"state": "complete"}})
+		audit.Write(st.For(c.Tenant),
+			audit.Event{Action: "tenant.delete",
+				Target: audit.Target{Kind: "tenant", ID: del.Tenant.String(), Name: del.Slug},
+				Detail: map[string]any{"state": "complete"}})
 		return nil
 	})
 	if db.IsForeignKey(err) {
-		return job.Again(time.Second) // something was written meanwhile; erase that too
+		return job.Again(time.Second) // rows were written meanwhile: erase them too
 	}
 	return err
 }

@@ -18,15 +18,15 @@ import (
 )
 
 const (
-	directorySize = 20_000 // tenants, and names of tenants, that are kept
-	unknownSize   = 4_096  // names that are known to be nobody's
+	directorySize = 20_000 // tenants, and names of tenants
+	unknownSize   = 4_096  // names that no tenant has
 	pollEvery     = time.Second
-	// stale is how long a replica that cannot ask for changes goes on with what it has.
+	// stale is how long a replica that cannot poll trusts its copies.
 	stale = 5 * time.Second
 )
 
-// Directory is a replica's copy of tenants. It is safe for concurrent use and bounded; the
-// database stays the only truth. It is the web.SiteResolver.
+// Directory keeps a replica's copies of tenants and of their names. It is safe for concurrent use.
+// It is the web.SiteResolver.
 type Directory struct {
 	db     *db.DB
 	clock  clock.Clock
@@ -45,23 +45,24 @@ type Directory struct {
 	hooks   []func(id.ID)
 }
 
-// holder is the tenant that has a name, or the zero tenant for a name that nobody had after so
-// many changes.
+// holder is the tenant that has a name. The zero tenant stands for a name that no tenant had after
+// so many changes.
 type holder struct {
 	tenant  id.ID
 	changes uint64
 }
 
-// directory is the caller of what the directory reads: no request stands for it.
+// directory is the caller of what the directory reads. It reads for no single request.
 var directory = caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "directory"}}
 
-// name is a slug, or a domain.
+// name is a slug or a domain.
 type name struct {
 	domain bool
 	text   string
 }
 
-// NewDirectory returns the directory of the tenants of d, reached below public. Run Poll beside it.
+// NewDirectory returns the directory of the tenants of d, which are reached below public. Run Poll
+// beside it.
 func NewDirectory(d *db.DB, public *url.URL, c clock.Clock, log *slog.Logger) *Directory {
 	dir := &Directory{db: d, clock: c, log: log, scheme: public.Scheme + "://", host: public.Host, tenants: cache.New[struct{}](cache.Options[*Tenant]{Max: directorySize})}
 	dir.names = cache.New[name](cache.Options[holder]{Max: directorySize + unknownSize,
@@ -73,16 +74,16 @@ func NewDirectory(d *db.DB, public *url.URL, c clock.Clock, log *slog.Logger) *D
 	return dir
 }
 
-// Watch registers f to be called with each tenant whose configuration changed, wherever it was
-// changed; the zero id means any tenant's may have. f drops what it keeps of it. Register before
-// Poll begins.
+// Watch registers f for each tenant whose configuration changed on any replica. The zero id means
+// that any tenant's may have. f drops its copies of that tenant. Register before Poll begins.
 func (d *Directory) Watch(f func(tenant id.ID)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.hooks = append(d.hooks, f)
 }
 
-// drop forgets a tenant, or all of them for the zero id.
+// drop drops the copy of a tenant, of every tenant for the zero id, and calls the functions of
+// Watch.
 func (d *Directory) drop(tenant id.ID) {
 	d.changes.Add(1)
 	d.mu.Lock()
@@ -94,7 +95,7 @@ func (d *Directory) drop(tenant id.ID) {
 	}
 }
 
-// ByID returns a tenant whatever its status, or ErrNotFound.
+// ByID returns a tenant of any status, or ErrNotFound.
 func (d *Directory) ByID(ctx context.Context, tenant id.ID) (*Tenant, error) {
 	if tenant.IsZero() {
 		return nil, ErrNotFound
@@ -105,18 +106,18 @@ func (d *Directory) ByID(ctx context.Context, tenant id.ID) (*Tenant, error) {
 	})
 }
 
-// Issuer is the base of a tenant on the public host: "https://id.example.com/t/acme".
+// Issuer returns the base of a tenant on the public host: "https://id.example.com/t/acme".
 func (d *Directory) Issuer(slug string) string { return d.scheme + d.host + "/t/" + slug }
 
-// Site returns the site of a tenant on the public host, for links that are not answers to a
-// request: in mail, in first-run messages.
+// Site returns the site of a tenant on the public host, for links outside of a request: in mail, in
+// first-run messages.
 func (d *Directory) Site(t *Tenant) web.Site {
 	return web.Site{Tenant: t.ID, Slug: t.Slug, Name: t.Name, Base: d.Issuer(t.Slug), Path: "/t/" + t.Slug}
 }
 
 // BySlug implements web.SiteResolver.
 func (d *Directory) BySlug(ctx context.Context, slug string) (web.Site, error) {
-	if !ValidSlug(slug) {
+	if !validSlug(slug) {
 		return web.Site{}, ErrNotFound
 	}
 	t, err := d.named(ctx, name{text: slug})
@@ -138,8 +139,8 @@ func (d *Directory) ByDomain(ctx context.Context, host string) (web.Site, error)
 	return web.Site{Tenant: t.ID, Slug: t.Slug, Name: t.Name, Base: d.scheme + host + d.port}, nil
 }
 
-// named returns the active tenant that has a name. What names says is only a hint: a tenant
-// that gave the name up, or is gone, is noticed and the database asked again.
+// named returns the active tenant that has a name. A copy in names is only a hint. If its tenant no
+// longer has the name, named asks the database again.
 func (d *Directory) named(ctx context.Context, n name) (*Tenant, error) {
 	for range 2 {
 		h, hit := d.names.Lookup(id.ID{}, n)
@@ -170,8 +171,8 @@ func (d *Directory) named(ctx context.Context, n name) (*Tenant, error) {
 	return nil, ErrNotFound
 }
 
-// ByIssuer finds the active tenant whose base is issuer: "https://id.example.com/t/acme", or a
-// domain of its own. It fails as BySlug and ByDomain do.
+// ByIssuer returns the site of the active tenant whose base is issuer:
+// "https://id.example.com/t/acme", or one of its domains. It fails as BySlug and ByDomain do.
 func (d *Directory) ByIssuer(ctx context.Context, issuer string) (web.Site, error) {
 	rest, ok := strings.CutPrefix(issuer, d.scheme)
 	if !ok {
@@ -213,7 +214,7 @@ func (t *Tenant) has(n name) bool {
 	return false
 }
 
-// find asks the database who has a name.
+// find returns the tenant that has a name, from names or from the database.
 func (d *Directory) find(ctx context.Context, n name) (holder, error) {
 	query, reason := `SELECT id FROM tenants WHERE slug = $1 AND status <> 'deleting'`, "find a tenant by its slug"
 	if n.domain {
@@ -232,8 +233,8 @@ func (d *Directory) find(ctx context.Context, n name) (holder, error) {
 	})
 }
 
-// Poll asks once a second what has changed, one row whatever the number of tenants, until ctx
-// ends.
+// Poll reads once a second which tenants have changed, until ctx ends. It reads one row, whatever
+// the number of tenants.
 func (d *Directory) Poll(ctx context.Context) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -249,9 +250,9 @@ func (d *Directory) Poll(ctx context.Context) {
 	}
 }
 
-// PollOnce asks what has changed since it was last asked, and drops the copies of that. A
-// replica that could not ask for longer than it trusts its copies drops them all: meanwhile a
-// tenant may have come and gone.
+// PollOnce reads what has changed since the last poll, and drops the copies of it. A replica that
+// could not poll for longer than it trusts its copies (stale) drops them all: it may have missed a
+// deletion.
 func (d *Directory) PollOnce(ctx context.Context) error {
 	d.mu.Lock()
 	last, polled := d.version, d.polled
@@ -265,14 +266,16 @@ func (d *Directory) PollOnce(ctx context.Context) error {
 		version int64
 		changed []id.ID
 	}
-	now, err := db.SystemRead(ctx, d.db, directory, "ask which tenants' configuration has changed", func(st *db.SystemTx) (news, error) {
-		version, err := db.SystemOne(ctx, st, db.Column[int64], `SELECT version FROM config_clock WHERE id = 1`)
-		if err != nil || first || version == last {
-			return news{version: version}, err
-		}
-		changed, err := db.SystemList(ctx, st, db.Column[id.ID], `SELECT id FROM tenants WHERE config_version > $1`, last)
-		return news{version, changed}, err
-	})
+	now, err := db.SystemRead(ctx, d.db, directory, "ask which tenants' configuration has changed",
+		func(st *db.SystemTx) (news, error) {
+			version, err := db.SystemOne(ctx, st, db.Column[int64], `SELECT version FROM config_clock WHERE id = 1`)
+			if err != nil || first || version == last {
+				return news{version: version}, err
+			}
+			changed, err := db.SystemList(ctx, st, db.Column[id.ID], `SELECT id FROM tenants WHERE config_version > $1`,
+				last)
+			return news{version, changed}, err
+		})
 	if err != nil {
 		return err
 	}
@@ -280,7 +283,7 @@ func (d *Directory) PollOnce(ctx context.Context) error {
 	d.version, d.polled = now.version, began
 	d.mu.Unlock()
 	if first {
-		d.drop(id.ID{}) // whatever was read before the first version is known
+		d.drop(id.ID{}) // whatever was read before the first version was known
 		return nil
 	}
 	for _, t := range now.changed {

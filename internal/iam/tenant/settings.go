@@ -10,36 +10,36 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
-// What a tenant may ask of its users' second factor.
+// The values of Settings.MFA.
 const (
-	MFAOptional = "optional" // who has set one up is asked for it
-	MFARequired = "required" // who has none sets one up at the next sign-in
+	MFAOptional = "optional" // a user who has a second factor must use it
+	MFARequired = "required" // a user without one sets it up at the next sign-in
 )
 
 // Settings are what a tenant decides for itself. A setting is declared here and nowhere else: the
-// API shows and changes it under its JSON name, and the database stores it so.
+// API shows and changes it under its JSON name, and the database stores it under that name.
 type Settings struct {
-	Registration       bool   `json:"registration" doc:"Strangers may register themselves."`
-	VerifyEmail        bool   `json:"verify_email" doc:"An email address must be confirmed before the first sign-in of somebody who registered."`
-	MFA                string `json:"mfa" enum:"optional,required" doc:"Whether everybody needs a second factor."`
+	Registration       bool   `json:"registration" doc:"Whether people may register themselves."`
+	VerifyEmail        bool   `json:"verify_email" doc:"Whether a person who registered must confirm the email address before the first sign-in."`
+	MFA                string `json:"mfa" enum:"optional,required" doc:"Whether every user needs a second factor."`
 	Accent             string `json:"accent" pattern:"^#[0-9a-f]{6}$" patternDescription:"a colour such as #2f5bea" doc:"The colour of buttons and links."`
-	LogoURL            string `json:"logo_url" maxLength:"500" doc:"An https address of the logo; empty for the tenant's initial."`
-	Locale             string `json:"locale" enum:"en,de" doc:"The language of pages and mail where a person has not chosen."`
-	SessionIdleSeconds int64  `json:"session_idle_seconds" minimum:"300" maximum:"7776000" doc:"How long a session lasts without a request."`
-	SessionMaxSeconds  int64  `json:"session_max_seconds" minimum:"300" maximum:"31536000" doc:"How long a session lasts at most."`
-	PasswordMinLength  int    `json:"password_min_length" minimum:"8" maximum:"128" doc:"The least number of characters of a password."`
-	SignIn             SignIn `json:"signin" doc:"Who may sign in, with which factors, for how long. A change replaces all of it."`
+	LogoURL            string `json:"logo_url" maxLength:"500" doc:"An https address of the logo. Empty: the tenant's initial."`
+	Locale             string `json:"locale" enum:"en,de" doc:"The language of pages and mail for people who have not chosen one."`
+	SessionIdleSeconds int64  `json:"session_idle_seconds" minimum:"300" maximum:"7776000" doc:"How many seconds a session lasts without a request."`
+	SessionMaxSeconds  int64  `json:"session_max_seconds" minimum:"300" maximum:"31536000" doc:"How many seconds a session lasts at most."`
+	PasswordMinLength  int    `json:"password_min_length" minimum:"8" maximum:"128" doc:"The minimum number of characters of a password."`
+	SignIn             SignIn `json:"signin" doc:"Rules on who may sign in, with which factors, and for how long. A change replaces all of them."`
 }
 
-// SessionIdle is how long a session lasts without a request.
+// SessionIdle returns how long a session lasts without a request.
 func (s Settings) SessionIdle() time.Duration {
 	return time.Duration(s.SessionIdleSeconds) * time.Second
 }
 
-// SessionMax is how long a session lasts at most.
+// SessionMax returns how long a session lasts at most.
 func (s Settings) SessionMax() time.Duration { return time.Duration(s.SessionMaxSeconds) * time.Second }
 
-// DefaultSettings are those of a new tenant.
+// DefaultSettings returns the settings of a new tenant.
 func DefaultSettings() Settings {
 	return Settings{
 		VerifyEmail: true, MFA: MFAOptional, Accent: "#2f5bea", Locale: "en",
@@ -47,7 +47,7 @@ func DefaultSettings() Settings {
 	}
 }
 
-// parseSettings reads what is stored. What an older version did not know has its default.
+// parseSettings reads what is stored. A setting that an older version did not know has its default.
 func parseSettings(text string) (Settings, error) {
 	s := DefaultSettings()
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
@@ -63,18 +63,20 @@ func (s Settings) text() string {
 
 var accentRE = regexp.MustCompile(`^#[0-9a-f]{6}$`)
 
-// check notes everything that is wrong with the settings, each field with prefix before its name.
+// check notes every wrong setting, with prefix before its name.
 func (s Settings) check(prefix string, wrong *fault.Fields) {
 	const day = 24 * 60 * 60
 	if s.MFA != MFAOptional && s.MFA != MFARequired {
 		wrong.Add(prefix+"mfa", "This must be optional or required.")
 	}
 	if !accentRE.MatchString(s.Accent) {
-		wrong.Add(prefix+"accent", "A colour is written as # and six hexadecimal digits in lower case, such as #2f5bea.")
+		wrong.Add(prefix+"accent",
+			"A colour is written as # and six hexadecimal digits in lower case, such as #2f5bea.")
 	}
 	if s.LogoURL != "" {
 		u, err := url.Parse(s.LogoURL)
-		if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || len(s.LogoURL) > 500 || u.String() != s.LogoURL {
+		if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || len(s.LogoURL) > 500 ||
+			u.String() != s.LogoURL {
 			wrong.Add(prefix+"logo_url", "The logo must have an https address of at most 500 characters.")
 		}
 	}
@@ -85,7 +87,8 @@ func (s Settings) check(prefix string, wrong *fault.Fields) {
 		wrong.Add(prefix+"session_idle_seconds", "This must be from 300 to 7776000 seconds.")
 	}
 	if s.SessionMaxSeconds < s.SessionIdleSeconds || s.SessionMaxSeconds > 365*day {
-		wrong.Add(prefix+"session_max_seconds", "This must be at least session_idle_seconds and at most 31536000 seconds.")
+		wrong.Add(prefix+"session_max_seconds",
+			"This must be at least session_idle_seconds and at most 31536000 seconds.")
 	}
 	if s.PasswordMinLength < 8 || s.PasswordMinLength > 128 {
 		wrong.Add(prefix+"password_min_length", "This must be from 8 to 128.")

@@ -8,13 +8,13 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// SignIn are a tenant's rules of signing in: presets that the policy gatehouse:signin
-// reads, so that nobody has to write one. The zero SignIn asks for nothing.
+// SignIn has a tenant's rules of signing in: presets that the policy gatehouse:signin reads, so
+// that a tenant need not write a policy. The zero SignIn demands nothing.
 type SignIn struct {
-	KnownNetworks []string      `json:"known_networks,omitempty" maxItems:"100" doc:"The networks that people are expected to come from, as CIDR." example:"[\"192.0.2.0/24\"]"`
-	SecondFactor  []string      `json:"second_factor,omitempty" maxItems:"2" enum:"admins,unknown_networks" doc:"Who needs a second factor where mfa is optional: everybody who may do anything in the management API; everybody who comes from a network that is not known, who can then not set a new one up from there."`
-	Block         []SignInBlock `json:"block,omitempty" maxItems:"50" doc:"Who may not sign in. One of these is enough."`
-	Sessions      []SignInLimit `json:"sessions,omitempty" maxItems:"50" doc:"How long sessions last at most, where that is shorter than the settings session_idle_seconds and session_max_seconds. The shortest one counts."`
+	KnownNetworks []string      `json:"known_networks,omitempty" maxItems:"100" doc:"The networks that users are expected to sign in from, as CIDR." example:"[\"192.0.2.0/24\"]"`
+	SecondFactor  []string      `json:"second_factor,omitempty" maxItems:"2" enum:"admins,unknown_networks" doc:"Who needs a second factor if mfa is optional. admins: users who may do anything in the management API. unknown_networks: users who come from any other network; they cannot set up a new one from there."`
+	Block         []SignInBlock `json:"block,omitempty" maxItems:"50" doc:"Who may not sign in. One matching rule is enough."`
+	Sessions      []SignInLimit `json:"sessions,omitempty" maxItems:"50" doc:"How long sessions last, if that is shorter than session_idle_seconds and session_max_seconds. The shortest matching limit counts."`
 }
 
 // Presets of SignIn.SecondFactor.
@@ -23,29 +23,29 @@ const (
 	SecondFactorUnknownNetworks = "unknown_networks"
 )
 
-// SignInBlock says who may not sign in: all that is given must be true of a sign-in.
+// SignInBlock blocks sign-ins to which all of its fields apply.
 type SignInBlock struct {
-	Roles        []string `json:"roles,omitempty" maxItems:"50" doc:"Somebody with one of these roles."`
-	Groups       []string `json:"groups,omitempty" maxItems:"50" doc:"Somebody in one of these groups, by name."`
-	Applications []string `json:"applications,omitempty" maxItems:"100" doc:"To one of these applications, by id; account stands for the account pages."`
-	Network      string   `json:"network,omitempty" enum:"known,unknown" doc:"From a known network, or from any other."`
+	Roles        []string `json:"roles,omitempty" maxItems:"50" doc:"Users with one of these roles."`
+	Groups       []string `json:"groups,omitempty" maxItems:"50" doc:"Users in one of these groups, by name."`
+	Applications []string `json:"applications,omitempty" maxItems:"100" doc:"Sign-ins to one of these applications, by id. account stands for the account pages."`
+	Network      string   `json:"network,omitempty" enum:"known,unknown" doc:"Sign-ins from a known network, or from any other."`
 }
 
-// SignInLimit says how long a session lasts whose sign-in has all that is given.
+// SignInLimit limits a session whose sign-in all of its fields apply to.
 type SignInLimit struct {
-	Roles        []string `json:"roles,omitempty" maxItems:"50" doc:"Somebody with one of these roles."`
-	Groups       []string `json:"groups,omitempty" maxItems:"50" doc:"Somebody in one of these groups, by name."`
-	Applications []string `json:"applications,omitempty" maxItems:"100" doc:"To one of these applications, by id; account stands for the account pages."`
-	Network      string   `json:"network,omitempty" enum:"known,unknown" doc:"From a known network, or from any other."`
-	IdleSeconds  int64    `json:"idle_seconds,omitempty" minimum:"60" maximum:"7776000" doc:"Without a request."`
-	MaxSeconds   int64    `json:"max_seconds,omitempty" minimum:"60" maximum:"31536000" doc:"At most."`
+	Roles        []string `json:"roles,omitempty" maxItems:"50" doc:"Users with one of these roles."`
+	Groups       []string `json:"groups,omitempty" maxItems:"50" doc:"Users in one of these groups, by name."`
+	Applications []string `json:"applications,omitempty" maxItems:"100" doc:"Sign-ins to one of these applications, by id. account stands for the account pages."`
+	Network      string   `json:"network,omitempty" enum:"known,unknown" doc:"Sign-ins from a known network, or from any other."`
+	IdleSeconds  int64    `json:"idle_seconds,omitempty" minimum:"60" maximum:"7776000" doc:"Seconds without a request."`
+	MaxSeconds   int64    `json:"max_seconds,omitempty" minimum:"60" maximum:"31536000" doc:"Seconds at most."`
 }
 
-// AccountPages is what rules call the account pages, where applications have their id.
+// AccountPages stands for the account pages in rules, where applications have their id.
 const AccountPages = "account"
 
-// AskWho reports whether a rule depends on the person's roles or groups.
-func (s SignIn) AskWho() bool {
+// DependsOnPerson reports whether a rule depends on the user's roles or groups.
+func (s SignIn) DependsOnPerson() bool {
 	return slices.Contains(s.SecondFactor, SecondFactorAdmins) ||
 		slices.ContainsFunc(s.Block, func(b SignInBlock) bool { return len(b.Roles)+len(b.Groups) > 0 }) ||
 		slices.ContainsFunc(s.Sessions, func(l SignInLimit) bool { return len(l.Roles)+len(l.Groups) > 0 })
@@ -62,11 +62,12 @@ func (s SignIn) Known(a netip.Addr) bool {
 // maxRuleName bounds the names of roles and groups in a rule, in bytes.
 const maxRuleName = 512
 
-// check notes everything that is wrong with the rules, each field with prefix before its name.
+// check notes every wrong rule, with prefix before its field.
 func (s SignIn) check(prefix string, wrong *fault.Fields) {
 	for _, n := range s.KnownNetworks {
 		if p, err := netip.ParsePrefix(n); err != nil || p != p.Masked() || p.Addr().Is4In6() {
-			wrong.Add(prefix+"known_networks", "%.64q is not a network: write an address and the number of its fixed bits, such as 192.0.2.0/24.", n)
+			wrong.Add(prefix+"known_networks",
+				"%.64q is not a network: write an address and the number of its fixed bits, such as 192.0.2.0/24.", n)
 			break
 		}
 	}
@@ -89,7 +90,8 @@ func (s SignIn) check(prefix string, wrong *fault.Fields) {
 		}
 		for _, a := range applications {
 			if i, err := id.Parse(a); a != AccountPages && (err != nil || i.String() != a) {
-				wrong.Add(prefix+field, "An application goes by its id, in lower case, and the account pages by account.")
+				wrong.Add(prefix+field,
+					"Name an application by its id, in lower case, and the account pages by account.")
 				return
 			}
 		}
@@ -97,7 +99,7 @@ func (s SignIn) check(prefix string, wrong *fault.Fields) {
 	for _, b := range s.Block {
 		rule("block", b.Roles, b.Groups, b.Applications, b.Network)
 		if len(b.Roles)+len(b.Groups)+len(b.Applications) == 0 && b.Network == "" {
-			wrong.Add(prefix+"block", "A rule without roles, groups, applications and network would block everybody.")
+			wrong.Add(prefix+"block", "A rule without roles, groups, applications and network would block every user.")
 		}
 	}
 	for _, l := range s.Sessions {
@@ -105,7 +107,8 @@ func (s SignIn) check(prefix string, wrong *fault.Fields) {
 		if l.IdleSeconds == 0 && l.MaxSeconds == 0 {
 			wrong.Add(prefix+"sessions", "A rule needs idle_seconds, max_seconds or both.")
 		}
-		if l.IdleSeconds < 0 || l.MaxSeconds < 0 || l.IdleSeconds > 0 && l.IdleSeconds < 60 || l.MaxSeconds > 0 && l.MaxSeconds < 60 {
+		if l.IdleSeconds < 0 || l.MaxSeconds < 0 || l.IdleSeconds > 0 && l.IdleSeconds < 60 || l.MaxSeconds > 0 &&
+			l.MaxSeconds < 60 {
 			wrong.Add(prefix+"sessions", "A session lasts at least 60 seconds.")
 		}
 	}

@@ -13,10 +13,16 @@ func TestSignInRulesAreChecked(t *testing.T) {
 		rules SignIn
 		good  bool
 	}{
-		"none":                    {SignIn{}, true},
-		"admins":                  {SignIn{SecondFactor: []string{"admins"}}, true},
-		"by network":              {SignIn{KnownNetworks: known, SecondFactor: []string{"unknown_networks"}, Block: []SignInBlock{{Network: "unknown"}}}, true},
-		"by all":                  {SignIn{KnownNetworks: known, Block: []SignInBlock{{Roles: []string{"x"}, Groups: []string{"Y Z"}, Applications: []string{"account", "019b76da-a800-7000-a4aa-8654ff05f7ed"}, Network: "known"}}}, true},
+		"none":   {SignIn{}, true},
+		"admins": {SignIn{SecondFactor: []string{"admins"}}, true},
+		"by network": {
+			SignIn{KnownNetworks: known, SecondFactor: []string{"unknown_networks"},
+				Block: []SignInBlock{{Network: "unknown"}}}, true},
+		"by all": {
+			SignIn{KnownNetworks: known,
+				Block: []SignInBlock{{Roles: []string{"x"}, Groups: []string{"Y Z"},
+					Applications: []string{"account", "019b76da-a800-7000-a4aa-8654ff05f7ed"}, Network: "known"}}},
+			true},
 		"a session":               {SignIn{Sessions: []SignInLimit{{MaxSeconds: 60}}}, true},
 		"no networks, but a rule": {SignIn{SecondFactor: []string{"unknown_networks"}}, false},
 		"the same, blocking":      {SignIn{Block: []SignInBlock{{Network: "known"}}}, false},
@@ -28,7 +34,8 @@ func TestSignInRulesAreChecked(t *testing.T) {
 		"blocks everybody":        {SignIn{Block: []SignInBlock{{}}}, false},
 		"another network":         {SignIn{KnownNetworks: known, Block: []SignInBlock{{Network: "home"}}}, false},
 		"an application's name":   {SignIn{Block: []SignInBlock{{Applications: []string{"billing"}}}}, false},
-		"an id in upper case":     {SignIn{Block: []SignInBlock{{Applications: []string{"019B76DA-A800-7000-A4AA-8654FF05F7ED"}}}}, false},
+		"an id in upper case": {
+			SignIn{Block: []SignInBlock{{Applications: []string{"019B76DA-A800-7000-A4AA-8654FF05F7ED"}}}}, false},
 		"a role without a name":   {SignIn{Block: []SignInBlock{{Roles: []string{""}}}}, false},
 		"a session without limit": {SignIn{Sessions: []SignInLimit{{Roles: []string{"x"}}}}, false},
 		"a session of no time":    {SignIn{Sessions: []SignInLimit{{MaxSeconds: 1}}}, false},
@@ -45,7 +52,8 @@ func TestSignInRulesAreChecked(t *testing.T) {
 func TestKnownNetworks(t *testing.T) {
 	s := SignIn{KnownNetworks: []string{"192.0.2.0/24", "2001:db8::/32"}}
 	for address, want := range map[string]bool{
-		"192.0.2.7": true, "::ffff:192.0.2.7": true, "192.0.3.7": false, "2001:db8::1": true, "2001:db8::1%eth0": true, "2001:db9::1": false,
+		"192.0.2.7": true, "::ffff:192.0.2.7": true, "192.0.3.7": false, "2001:db8::1": true, "2001:db8::1%eth0": true,
+		"2001:db9::1": false,
 	} {
 		if got := s.Known(netip.MustParseAddr(address)); got != want {
 			t.Errorf("%s: %v", address, got)

@@ -17,18 +17,17 @@ import (
 const columns = `id, slug, name, status, settings, config_version, created_at, updated_at`
 
 func scanTenant(row db.Row) (Tenant, error) {
-	var t Tenant
-	var err error
+	t := Tenant{Domains: []string{}}
 	var settings string
-	if err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Status, &settings, &t.Version, &t.CreatedAt, &t.UpdatedAt); err != nil {
+	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Status, &settings, &t.Version, &t.CreatedAt, &t.UpdatedAt)
+	if err != nil {
 		return Tenant{}, err
 	}
-	t.Domains = []string{}
 	t.Settings, err = parseSettings(settings)
 	return t, err
 }
 
-// within returns c for another tenant than its own.
+// within returns c for another tenant.
 func within(c caller.Caller, tenant id.ID) caller.Caller {
 	c.Tenant = tenant
 	return c
@@ -36,31 +35,35 @@ func within(c caller.Caller, tenant id.ID) caller.Caller {
 
 func missing(err error) bool { return errors.Is(err, db.ErrNoRows) }
 
-// New is what a tenant is made from.
+// New has the fields of a tenant to create.
 type New struct {
 	Slug     string
 	Name     string
 	Settings *Settings // nil: DefaultSettings
 }
 
-// Create adds a tenant: one row, the version of the configuration and the audit event, in one
-// transaction whatever the number of tenants. Keys, roles and all else are made when first
+// Create adds a tenant. It writes one row, the version of the configuration and the audit event,
+// whatever the number of tenants. Keys, roles and everything else are created when they are first
 // needed. It fails with an Invalid fault that names every wrong field, or with ErrSlugTaken.
 func Create(ctx context.Context, st *db.SystemTx, n New) (Tenant, error) {
-	t := Tenant{ID: id.New(), Slug: n.Slug, Name: n.Name, Status: Active, Domains: []string{}, Settings: DefaultSettings(), CreatedAt: st.Now(), UpdatedAt: st.Now()}
+	t := Tenant{ID: id.New(), Slug: n.Slug, Name: n.Name, Status: Active, Domains: []string{},
+		Settings: DefaultSettings(), CreatedAt: st.Now(), UpdatedAt: st.Now()}
 	if n.Settings != nil {
 		t.Settings = *n.Settings
 	}
 	var wrong fault.Fields
-	if !ValidSlug(t.Slug) {
-		wrong.Add("slug", "A slug has 1 to 63 lower-case letters, digits and hyphens, and begins and ends with a letter or digit.")
+	if !validSlug(t.Slug) {
+		wrong.Add("slug",
+			"A slug has 1 to 63 lower-case letters, digits and hyphens, and begins and ends with a letter or digit.")
 	}
 	checkName(&t.Name, &wrong)
 	t.Settings.check("settings.", &wrong)
 	if err := wrong.Err("tenant.invalid"); err != nil {
 		return Tenant{}, err
 	}
-	inserted, err := st.Exec(ctx, `INSERT INTO tenants (id, slug, name, status, settings, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (slug) DO NOTHING`,
+	inserted, err := st.Exec(ctx,
+		`INSERT INTO tenants (id, slug, name, status, settings, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (slug) DO NOTHING`,
 		t.ID, t.Slug, t.Name, string(t.Status), t.Settings.text(), t.CreatedAt)
 	if err != nil {
 		return Tenant{}, err
@@ -74,23 +77,25 @@ func Create(ctx context.Context, st *db.SystemTx, n New) (Tenant, error) {
 	return t, nil
 }
 
-// EnsurePlatform makes the platform tenant where it is missing, and returns it.
+// EnsurePlatform creates the platform tenant if it is missing, and returns it.
 func EnsurePlatform(ctx context.Context, d *db.DB) (Tenant, error) {
 	c := caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "first start"}}
-	t, err := db.SystemWrite(ctx, d, c, "the platform tenant exists before any other", func(st *db.SystemTx) (Tenant, error) {
-		found, err := db.SystemOne(ctx, st, scanTenant, `SELECT `+columns+` FROM tenants WHERE slug = $1`, PlatformSlug)
-		if missing(err) {
-			return Create(ctx, st, New{Slug: PlatformSlug, Name: "Platform"})
-		}
-		return found, err
-	})
+	t, err := db.SystemWrite(ctx, d, c, "the platform tenant exists before any other",
+		func(st *db.SystemTx) (Tenant, error) {
+			found, err := db.SystemOne(ctx, st, scanTenant, `SELECT `+columns+` FROM tenants WHERE slug = $1`,
+				PlatformSlug)
+			if missing(err) {
+				return Create(ctx, st, New{Slug: PlatformSlug, Name: "Platform"})
+			}
+			return found, err
+		})
 	if errors.Is(err, ErrSlugTaken) { // another replica was first
 		return EnsurePlatform(ctx, d)
 	}
 	return t, err
 }
 
-// Get returns the tenant that tx is bound to, whatever its status, or ErrNotFound.
+// Get returns the tenant that tx is bound to, of any status, or ErrNotFound.
 func Get(ctx context.Context, tx *db.Tx) (Tenant, error) {
 	if tx.Tenant().IsZero() { // an id of zeros, from a path
 		return Tenant{}, ErrNotFound
@@ -102,11 +107,12 @@ func Get(ctx context.Context, tx *db.Tx) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, err
 	}
-	t.Domains, err = db.List(ctx, tx, db.Column[string], `SELECT domain FROM tenant_domains WHERE tenant_id = $1 ORDER BY domain`)
+	t.Domains, err = db.List(ctx, tx, db.Column[string],
+		`SELECT domain FROM tenant_domains WHERE tenant_id = $1 ORDER BY domain`)
 	return t, err
 }
 
-// List returns tenants in the order they were made, those on their way out too.
+// List returns tenants in the order of their creation, also those that are being deleted.
 func List(ctx context.Context, st *db.SystemTx, p page.Request) (page.List[Tenant], error) {
 	query, args := `SELECT `+columns+` FROM tenants ORDER BY id LIMIT $1`, []any{p.Fetch()}
 	if !p.After.IsZero() {
@@ -129,7 +135,8 @@ func List(ctx context.Context, st *db.SystemTx, p page.Request) (page.List[Tenan
 		err := row.Scan(&o.tenant, &o.domain)
 		return o, err
 	},
-		`SELECT tenant_id, domain FROM tenant_domains WHERE tenant_id >= $1 AND tenant_id <= $2 ORDER BY domain`, l.Items[0].ID, l.Items[len(l.Items)-1].ID)
+		`SELECT tenant_id, domain FROM tenant_domains WHERE tenant_id >= $1 AND tenant_id <= $2 ORDER BY domain`,
+		l.Items[0].ID, l.Items[len(l.Items)-1].ID)
 	if err != nil {
 		return page.List[Tenant]{}, err
 	}
@@ -141,10 +148,10 @@ func List(ctx context.Context, st *db.SystemTx, p page.Request) (page.List[Tenan
 	return l, nil
 }
 
-// Patch says what to change of a tenant; nil means unchanged.
+// Patch says what to change of a tenant. A nil field stays as it is.
 type Patch struct {
 	Name     *string
-	Domains  *[]string       // all of them: what is not listed is given up
+	Domains  *[]string       // all of them: the tenant loses any other
 	Settings func(*Settings) // edits a copy
 }
 
@@ -199,7 +206,9 @@ func checkDomains(domains []string, wrong *fault.Fields) []string {
 	out := slices.Sorted(slices.Values(domains))
 	for i, d := range out {
 		if !validDomain(d) {
-			wrong.Add("domains", "%.80q is not a host name in lower case such as login.example.com. Write letters beyond a to z as xn--….", d)
+			wrong.Add("domains",
+				"%.80q is not a host name in lower case such as login.example.com. Write letters beyond a to z as "+
+					"xn--….", d)
 		} else if i > 0 && out[i-1] == d {
 			wrong.Add("domains", "%s is in the list twice.", d)
 		}
@@ -217,7 +226,8 @@ func setDomains(ctx context.Context, tx *db.Tx, before, after []string) error {
 		if slices.Contains(before, d) {
 			continue
 		}
-		n, err := tx.Exec(ctx, `INSERT INTO tenant_domains (tenant_id, domain, created_at) VALUES ($1, $2, $3) ON CONFLICT (domain) DO NOTHING`, d, tx.Now())
+		n, err := tx.Exec(ctx, `INSERT INTO tenant_domains (tenant_id, domain, created_at) VALUES ($1, $2, $3)
+			ON CONFLICT (domain) DO NOTHING`, d, tx.Now())
 		if err != nil {
 			return err
 		}
@@ -230,15 +240,17 @@ func setDomains(ctx context.Context, tx *db.Tx, before, after []string) error {
 	return nil
 }
 
-// write stores what can change of t, if nobody changed it since it was read. A status counts in every decision, as a
-// principal does (Versions).
+// write stores what can change of t, unless it changed after it was read. A tenant's status counts
+// in every decision, as a principal does (Versions), so write waits for replicas too.
 func write(ctx context.Context, tx *db.Tx, t *Tenant) error {
 	tx.Settle(settle)
 	read := t.UpdatedAt
 	if t.UpdatedAt = tx.Now(); !t.UpdatedAt.After(read) {
 		t.UpdatedAt = read.Add(time.Microsecond)
 	}
-	n, err := tx.Exec(ctx, `UPDATE tenants SET name = $2, status = $3, settings = $4, updated_at = $5 WHERE id = $1 AND updated_at = $6`,
+	n,
+		err := tx.Exec(ctx,
+		`UPDATE tenants SET name = $2, status = $3, settings = $4, updated_at = $5 WHERE id = $1 AND updated_at = $6`,
 		t.Name, string(t.Status), t.Settings.text(), t.UpdatedAt, read)
 	if err == nil && n == 0 {
 		err = errChanged

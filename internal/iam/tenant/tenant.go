@@ -10,20 +10,20 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Status says whether a tenant answers.
+// Status says whether a tenant answers requests.
 type Status string
 
 // The statuses.
 const (
 	Active    Status = "active"
-	Suspended Status = "suspended" // nobody signs in and no token counts, until it is resumed
-	Deleting  Status = "deleting"  // on its way out; there is no way back
+	Suspended Status = "suspended" // no user signs in and no token counts, until it is resumed
+	Deleting  Status = "deleting"  // being deleted, which cannot be undone
 )
 
 // PlatformSlug is the slug of the built-in tenant whose users operate the deployment.
 const PlatformSlug = "platform"
 
-// Tenant is one tenant. Values from a Directory are shared: do not change them.
+// Tenant is one tenant. A value from a Directory is shared: do not change it.
 type Tenant struct {
 	ID        id.ID
 	Slug      string
@@ -44,12 +44,16 @@ func (t *Tenant) target() audit.Target {
 var (
 	ErrNotFound  = fault.New(fault.NotFound, "tenant.not_found", "There is no such tenant.")
 	ErrSuspended = fault.New(fault.Denied, "tenant.suspended", "This tenant is suspended. Ask its operator.")
-	ErrSlugTaken = &fault.Fault{Kind: fault.Conflict, Code: "tenant.slug_taken", Reason: "Another tenant has this slug. Choose another.",
+	ErrSlugTaken = &fault.Fault{Kind: fault.Conflict, Code: "tenant.slug_taken",
+		Reason: "Another tenant has this slug. Choose another.",
 		Fields: []fault.Field{{Name: "slug", Reason: "Another tenant has this slug."}}}
 	ErrDomainTaken = fault.New(fault.Conflict, "tenant.domain_taken", "Another tenant has this domain.")
-	ErrPlatform    = fault.New(fault.Conflict, "tenant.platform", "The platform tenant can be neither suspended nor deleted.")
-	ErrDeleting    = fault.New(fault.Conflict, "tenant.deleting", "This tenant is being deleted. It cannot be changed any more.")
-	errChanged     = fault.New(fault.Conflict, "tenant.changed", "Somebody changed this tenant at the same moment. Read it again and repeat your change.")
+	ErrPlatform    = fault.New(fault.Conflict, "tenant.platform",
+		"The platform tenant can be neither suspended nor deleted.")
+	ErrDeleting = fault.New(fault.Conflict, "tenant.deleting",
+		"This tenant is being deleted. It can no longer be changed.")
+	errChanged = fault.New(fault.Conflict, "tenant.changed",
+		"This tenant was changed at the same moment. Read it again and repeat your change.")
 )
 
 const (
@@ -57,9 +61,9 @@ const (
 	maxDomains = 20
 )
 
-// ValidSlug reports whether s has the form of a slug: 1 to 63 lower-case letters, digits and
-// inner hyphens, as a label of a host name. Every request asks.
-func ValidSlug(s string) bool {
+// validSlug reports whether s has the form of a slug: 1 to 63 lower-case letters, digits and inner
+// hyphens, as a label of a host name. Every request calls it.
+func validSlug(s string) bool {
 	if len(s) < 1 || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
 		return false
 	}
@@ -71,13 +75,14 @@ func ValidSlug(s string) bool {
 	return true
 }
 
-// checkName tidies a name and notes what is wrong with it.
+// checkName trims a name and notes what is wrong with it.
 func checkName(name *string, wrong *fault.Fields) {
 	*name = strings.TrimSpace(*name)
 	switch {
 	case *name == "":
 		wrong.Add("name", "A tenant needs a name. People see it when they sign in.")
-	case !utf8.ValidString(*name) || utf8.RuneCountInString(*name) > maxName || strings.ContainsFunc(*name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+	case !utf8.ValidString(*name) || utf8.RuneCountInString(*name) > maxName ||
+		strings.ContainsFunc(*name, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		wrong.Add("name", "A name has at most %d characters and no line breaks.", maxName)
 	}
 }
@@ -89,7 +94,7 @@ func validDomain(s string) bool {
 		return false
 	}
 	for _, l := range labels {
-		if !ValidSlug(l) {
+		if !validSlug(l) {
 			return false
 		}
 	}

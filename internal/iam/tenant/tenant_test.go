@@ -140,10 +140,13 @@ func TestUpdate(t *testing.T) {
 		x, err := update(acme, tenant.Patch{Name: &name, Domains: &domains, Settings: func(s *tenant.Settings) {
 			s.MFA, s.SessionIdleSeconds = tenant.MFARequired, 600
 		}})
-		if err != nil || x.Name != name || x.Settings.MFA != tenant.MFARequired || x.Settings.SessionIdle() != 10*time.Minute || !slices.Equal(x.Domains, []string{"id.acme.test", "login.acme.test"}) {
+		if err != nil || x.Name != name || x.Settings.MFA != tenant.MFARequired ||
+			x.Settings.SessionIdle() != 10*time.Minute ||
+			!slices.Equal(x.Domains, []string{"id.acme.test", "login.acme.test"}) {
 			t.Errorf("%+v %v", x, err)
 		}
-		if _, err := update(globex, tenant.Patch{Name: &name, Domains: &domains}); !errors.Is(err, tenant.ErrDomainTaken) {
+		if _, err := update(globex, tenant.Patch{Name: &name, Domains: &domains}); !errors.Is(err,
+			tenant.ErrDomainTaken) {
 			t.Errorf("another tenant's domain: %v", err)
 		}
 		domains = []string{"login.acme.test"}
@@ -155,7 +158,8 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("a domain that was given up, after a refused change: %+v %v", x, err)
 		}
 		bad := []string{"Acme.test", "acme", "10.0.0.1", "a..b", "a.test", "a.test"}
-		_, err = update(acme, tenant.Patch{Domains: &bad, Settings: func(s *tenant.Settings) { s.Accent, s.PasswordMinLength = "red", 3 }})
+		_, err = update(acme, tenant.Patch{Domains: &bad,
+			Settings: func(s *tenant.Settings) { s.Accent, s.PasswordMinLength = "red", 3 }})
 		if f := fault.As(err); f.Kind != fault.Invalid || len(f.Fields) != 7 {
 			t.Errorf("%v", err)
 		}
@@ -217,7 +221,11 @@ func TestDirectory(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		domains := []string{"login.acme.test"}
-		if err := d.Update(ctx, acme, func(tx *db.Tx) error { _, err := tenant.Update(ctx, tx, tenant.Patch{Domains: &domains}); return err }); err != nil {
+		if err := d.Update(ctx, acme,
+			func(tx *db.Tx) error {
+				_, err := tenant.Update(ctx, tx, tenant.Patch{Domains: &domains})
+				return err
+			}); err != nil {
 			t.Fatal(err)
 		}
 		if s, err = here.ByDomain(ctx, "login.acme.test"); err != nil || s.Base != "http://login.acme.test:8080" || s.Path != "" {
@@ -228,12 +236,14 @@ func TestDirectory(t *testing.T) {
 		}
 		set := func(st tenant.Status) {
 			t.Helper()
-			if err := d.Update(ctx, acme, func(tx *db.Tx) error { _, err := tenant.SetStatus(ctx, tx, st); return err }); err != nil {
+			if err := d.Update(ctx, acme,
+				func(tx *db.Tx) error { _, err := tenant.SetStatus(ctx, tx, st); return err }); err != nil {
 				t.Fatal(err)
 			}
 		}
 		set(tenant.Suspended)
-		for what, err := range map[string]error{"slug": second(here.BySlug(ctx, "acme")), "domain": second(here.ByDomain(ctx, "login.acme.test")),
+		for what, err := range map[string]error{"slug": second(here.BySlug(ctx, "acme")),
+			"domain": second(here.ByDomain(ctx, "login.acme.test")),
 			"issuer": second(here.ByIssuer(ctx, "http://id.test:8080/t/acme")), "id": second(here.Active(ctx, x.ID))} {
 			if !errors.Is(err, tenant.ErrSuspended) {
 				t.Errorf("suspended, by %s: %v", what, err)
@@ -241,13 +251,21 @@ func TestDirectory(t *testing.T) {
 		}
 		set(tenant.Active)
 		domains = nil
-		if err := d.Update(ctx, acme, func(tx *db.Tx) error { _, err := tenant.Update(ctx, tx, tenant.Patch{Domains: &domains}); return err }); err != nil {
+		if err := d.Update(ctx, acme,
+			func(tx *db.Tx) error {
+				_, err := tenant.Update(ctx, tx, tenant.Patch{Domains: &domains})
+				return err
+			}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := here.ByDomain(ctx, "login.acme.test"); !errors.Is(err, tenant.ErrNotFound) {
 			t.Errorf("a domain that was given up: %v", err)
 		}
-		if err := d.Update(ctx, p, func(tx *db.Tx) error { _, err := tenant.SetStatus(ctx, tx, tenant.Suspended); return err }); !errors.Is(err, tenant.ErrPlatform) {
+		if err := d.Update(ctx, p,
+			func(tx *db.Tx) error {
+				_, err := tenant.SetStatus(ctx, tx, tenant.Suspended)
+				return err
+			}); !errors.Is(err, tenant.ErrPlatform) {
 			t.Errorf("suspending the platform: %v", err)
 		}
 	})
@@ -286,7 +304,11 @@ func TestDirectoryOfAnotherReplica(t *testing.T) {
 			if len(told) != 0 {
 				t.Errorf("told of %v though nothing changed", told)
 			}
-			if err := one.Update(ctx, acme, func(tx *db.Tx) error { _, err := tenant.SetStatus(ctx, tx, tenant.Suspended); return err }); err != nil {
+			if err := one.Update(ctx, acme,
+				func(tx *db.Tx) error {
+					_, err := tenant.SetStatus(ctx, tx, tenant.Suspended)
+					return err
+				}); err != nil {
 				t.Fatal(err)
 			}
 			must(t, one, p, "globex")
@@ -310,8 +332,8 @@ func TestDirectoryOfAnotherReplica(t *testing.T) {
 	}
 }
 
-// A deleted tenant leaves no row: every table of the schema is looked at, and the database
-// itself refuses to let the tenant's row go before.
+// A deleted tenant leaves no row in any table of the schema. The database itself refuses to delete
+// the tenant's row before the others.
 func TestDeleteLeavesNothing(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		p := platform(t, d)
@@ -326,7 +348,11 @@ func TestDeleteLeavesNothing(t *testing.T) {
 		for _, c := range []caller.Caller{acme, globex} {
 			fill(t, d, q, c)
 		}
-		if err := d.Update(ctx, acme, func(tx *db.Tx) error { _, err := tenant.Update(ctx, tx, tenant.Patch{Domains: &domains}); return err }); err != nil {
+		if err := d.Update(ctx, acme,
+			func(tx *db.Tx) error {
+				_, err := tenant.Update(ctx, tx, tenant.Patch{Domains: &domains})
+				return err
+			}); err != nil {
 			t.Fatal(err)
 		}
 		neighbour, err := d.CountRows(ctx, globex)
@@ -334,7 +360,8 @@ func TestDeleteLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		del := func(victim id.ID) error {
-			return d.System(ctx, p, "test", func(st *db.SystemTx) error { _, err := tenant.Delete(ctx, st, q, p.Tenant, victim); return err })
+			return d.System(ctx, p, "test",
+				func(st *db.SystemTx) error { _, err := tenant.Delete(ctx, st, q, p.Tenant, victim); return err })
 		}
 		e := &tenant.Eraser{DB: d.DB, Clock: d.Clock}
 		payload := fmt.Appendf(nil, `{"tenant":%q,"slug":"acme"}`, x.ID)
@@ -380,7 +407,9 @@ func TestDeleteLeavesNothing(t *testing.T) {
 			}
 		}
 		if err := d.SystemView(ctx, p, "test", func(st *db.SystemTx) error {
-			for _, q := range []string{`SELECT count(*) FROM tenants WHERE id = $1`, `SELECT count(*) FROM tenant_domains WHERE tenant_id = $1`, `SELECT count(*) FROM job_tenants WHERE tenant_id = $1`} {
+			for _, q := range []string{`SELECT count(*) FROM tenants WHERE id = $1`,
+				`SELECT count(*) FROM tenant_domains WHERE tenant_id = $1`,
+				`SELECT count(*) FROM job_tenants WHERE tenant_id = $1`} {
 				n, err := db.SystemOne(ctx, st, db.Column[int64], q, x.ID)
 				if err != nil || n != 0 {
 					t.Errorf("%s: %d %v", q, n, err)
@@ -414,14 +443,22 @@ func fill(t *testing.T, d *testkit.Database, q *job.Queue, c caller.Caller) {
 	user, app := id.New(), id.New()
 	err := d.Update(ctx, c, func(tx *db.Tx) error {
 		audit.Write(tx, audit.Event{Action: "user.create"})
-		tx.Later(`INSERT INTO users (tenant_id, id, username, username_key, status, created_at, updated_at) VALUES ($1, $2, $3, $3, $4, $5, $5)`, user, "alice", "active", tx.Now())
-		tx.Later(`INSERT INTO passwords (tenant_id, user_id, hash, changed_at) VALUES ($1, $2, $3, $4)`, user, "x", tx.Now())
-		tx.Later(`INSERT INTO applications (tenant_id, id, client_id, name, type, status, auth_method, access_token, id_token_alg,
+		tx.Later(
+			`INSERT INTO users (tenant_id, id, username, username_key, status, created_at, updated_at)
+				VALUES ($1, $2, $3, $3, $4, $5, $5)`, user, "alice", "active", tx.Now())
+		tx.Later(`INSERT INTO passwords (tenant_id, user_id, hash, changed_at) VALUES ($1, $2, $3, $4)`, user, "x",
+			tx.Now())
+		tx.Later(
+			`INSERT INTO applications (tenant_id, id, client_id, name, type, status, auth_method, access_token, id_token_alg,
 			access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, created_at, updated_at)
 			VALUES ($1, $2, $3, $3, 'web', 'active', 'none', 'jwt', 'ES256', 1, 1, 1, 1, $4, $4)`, app, "app", tx.Now())
-		tx.Later(`INSERT INTO role_grants (tenant_id, subject_id, role, application_id, granted_at) VALUES ($1, $2, $3, $2, $4)`, app, "owner", tx.Now())
+		tx.Later(
+			`INSERT INTO role_grants (tenant_id, subject_id, role, application_id, granted_at)
+				VALUES ($1, $2, $3, $2, $4)`, app, "owner", tx.Now())
 		for range 1200 { // more than two batches
-			tx.Later(`INSERT INTO attempt_counters (tenant_id, subject, failures, last_at, expires_at) VALUES ($1, $2, 1, $3, $3)`, id.New().String(), tx.Now())
+			tx.Later(
+				`INSERT INTO attempt_counters (tenant_id, subject, failures, last_at, expires_at)
+					VALUES ($1, $2, 1, $3, $3)`, id.New().String(), tx.Now())
 		}
 		return q.Enqueue(tx, job.New{Kind: "other", Due: tx.Now().Add(365 * 24 * time.Hour)})
 	})

@@ -14,40 +14,43 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// PrincipalsChanged says that tx changes what a principal of its tenant is: a user's status,
-// fields or attributes, an application, a group, who is in it, a role, who has it. Every such
-// change must say so; copies of principals are good for one version. It costs no round trip,
-// its lock on the tenant's row lasts as long as the COMMIT, and the answer waits until no replica
-// goes by the version before (settle).
+// PrincipalsChanged marks a transaction that changes what a principal of its tenant is. That is a
+// user's status, profile or attributes, an application, a group or its members, a role or its
+// assignments. Every such change must call it, because a copy of a principal counts for one
+// version.
+//
+// It costs no round trip. Its lock on the tenant's row lasts as long as the COMMIT. Update returns
+// when no replica uses the version before (settle).
 func PrincipalsChanged(tx *db.Tx) {
 	tx.AtCommit(`UPDATE tenants SET principals_version = principals_version + 1 WHERE id = $1`)
 	tx.Settle(settle)
 }
 
-// A version that was read is good for a moment (fresh), and whoever changes one is answered a longer moment
-// after the commit (settle). So a change counts in every answer to a question that is asked after the change was answered: what
-// was read before the commit is too old by then. Both times are measured, none is compared between machines.
+// A version counts for a moment after it was read (fresh). Update returns a longer moment after the
+// commit of a change (settle). What was read before that commit is too old by then, so the change
+// counts in every decision that begins after Update returned. Both times are durations on one
+// machine: no clock is compared with another.
 const (
 	fresh  = 9 * time.Millisecond
 	settle = 10 * time.Millisecond
 )
 
-// Version is how far a tenant's principals have come.
+// Version counts the changes of a tenant's principals.
 type Version struct {
-	Principals int64 // moves with every commit that said PrincipalsChanged
+	Principals int64 // grows with every commit that called PrincipalsChanged
 	Active     bool  // the tenant is neither suspended nor about to be deleted
 }
 
-// Versions reads versions, exactly and cheaply: no change that was answered before the question is missing in the answer;
-// one read answers what is asked for a moment, and all who ask while a read is under way, of whatever tenant, share the next
-// one. So there is at most one read at a time, and the more questions there are the less one costs. It is safe for
-// concurrent use.
+// Versions reads versions exactly and cheaply. Its answer includes every change whose Update
+// returned before the question. One read answers all questions for a moment (fresh). Questions that
+// arrive during a read, of any tenant, share the next one. So there is at most one read at a time,
+// and more questions cost less each. It is safe for concurrent use.
 type Versions struct {
 	db   *db.DB
 	turn sync.Mutex // held by the read under way
 
 	mu    sync.Mutex
-	next  *reading // has not begun: who joins it is answered by what is true from now on
+	next  *reading // has not begun: it will read what is true from now on
 	known known
 }
 
@@ -60,17 +63,17 @@ type reading struct {
 }
 
 const (
-	// readWidth is how many tenants one statement asks for; fewer are padded, so that there are
-	// two statements to prepare and not hundreds.
+	// readWidth is how many tenants one statement reads. Fewer are padded, so that there are two
+	// statements to prepare instead of hundreds.
 	readWidth = 32
-	// readTimeout bounds one read: those who wait for it must not wait for a dead connection.
+	// readTimeout bounds one read: its callers must not wait for a dead connection.
 	readTimeout = 5 * time.Second
 )
 
 // NewVersions returns the versions of the tenants of d.
 func NewVersions(d *db.DB) *Versions { return &Versions{db: d} }
 
-// known is what was read within the last moment or two, in two halves of which the older one is forgotten as a whole.
+// known has the reads of the last moments in two halves. The older half is dropped as a whole.
 type known struct {
 	since         time.Time // when recent was begun
 	recent, older map[id.ID]*reading
@@ -96,8 +99,8 @@ func (k *known) keep(r *reading) {
 	}
 }
 
-// Read returns the tenant's version, or ErrNotFound. It is one that no change is missing in which was answered before Read
-// was called.
+// Read returns the tenant's version, or ErrNotFound. It includes every change whose Update returned
+// before Read was called.
 func (v *Versions) Read(ctx context.Context, tenant id.ID) (Version, error) {
 	v.mu.Lock()
 	if found, ok := v.known.of(tenant); ok {
@@ -130,8 +133,8 @@ func (v *Versions) Read(ctx context.Context, tenant id.ID) (Version, error) {
 	return found, nil
 }
 
-// run waits for the read under way to end, closes r to newcomers and only then begins. Its
-// context is not the first one's: the others have not gone away with them.
+// run waits for the read under way to end, closes r to other callers, and only then begins. Its
+// context outlives that of the first caller: the others still wait.
 func (v *Versions) run(ctx context.Context, r *reading) {
 	defer close(r.done)
 	v.turn.Lock()
@@ -142,7 +145,7 @@ func (v *Versions) run(ctx context.Context, r *reading) {
 	r.began = clock.Machine()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 	defer cancel()
-	r.err = fmt.Errorf("versions: the read did not end") // what is seen if it panics
+	r.err = fmt.Errorf("versions: the read did not end") // if it panics
 	if r.versions, r.err = v.read(ctx, r.tenants); r.err != nil {
 		return
 	}
@@ -156,29 +159,30 @@ func (v *Versions) read(ctx context.Context, tenants map[id.ID]struct{}) (map[id
 	for t := range tenants {
 		ids = append(ids, t)
 	}
-	return db.SystemRead(ctx, v.db, reader, "read how far the principals of tenants have come", func(st *db.SystemTx) (map[id.ID]Version, error) {
-		out := make(map[id.ID]Version, len(ids))
-		for chunk := range slices.Chunk(ids, readWidth) {
-			query := readOne
-			if len(chunk) > 1 {
-				query = readMany
-				for len(chunk) < readWidth {
-					chunk = append(slices.Clip(chunk), chunk[0])
+	return db.SystemRead(ctx, v.db, reader, "read how far the principals of tenants have come",
+		func(st *db.SystemTx) (map[id.ID]Version, error) {
+			out := make(map[id.ID]Version, len(ids))
+			for chunk := range slices.Chunk(ids, readWidth) {
+				query := readOne
+				if len(chunk) > 1 {
+					query = readMany
+					for len(chunk) < readWidth {
+						chunk = append(slices.Clip(chunk), chunk[0])
+					}
+				}
+				_, err := db.SystemList(ctx, st, func(row db.Row) (struct{}, error) {
+					var tenant id.ID
+					var found Version
+					err := row.Scan(&tenant, &found.Principals, &found.Active)
+					out[tenant] = found
+					return struct{}{}, err
+				}, query, chunk...)
+				if err != nil {
+					return nil, err
 				}
 			}
-			_, err := db.SystemList(ctx, st, func(row db.Row) (struct{}, error) {
-				var tenant id.ID
-				var found Version
-				err := row.Scan(&tenant, &found.Principals, &found.Active)
-				out[tenant] = found
-				return struct{}{}, err
-			}, query, chunk...)
-			if err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
-	})
+			return out, nil
+		})
 }
 
 var reader = caller.Caller{Actor: caller.Actor{Kind: caller.System, Name: "versions"}}

@@ -54,8 +54,8 @@ func TestVersions(t *testing.T) {
 	})
 }
 
-// What was read is good for a shorter time than a change is kept back, by every way to change one; and it is not kept
-// for long.
+// A version counts for a shorter time than Update delays its return after a change, by every way to
+// change one.
 func TestAReadIsGoodForAMoment(t *testing.T) {
 	if fresh >= settle {
 		t.Errorf("a read is good for %s, and a change is answered after %s", fresh, settle)
@@ -92,15 +92,16 @@ func TestAReadIsGoodForAMoment(t *testing.T) {
 	}
 	k = known{}
 	for i := range 1000 {
-		k.keep(&reading{began: time.Now().Add(time.Duration(i) * fresh / 10), versions: map[id.ID]Version{id.New(): {}}})
+		k.keep(&reading{began: time.Now().Add(time.Duration(i) * fresh / 10),
+			versions: map[id.ID]Version{id.New(): {}}})
 	}
 	if n := len(k.recent) + len(k.older); n > 20 {
 		t.Errorf("%d readings are kept", n)
 	}
 }
 
-// Those who ask while a read is under way share the next one, of however many tenants, and its
-// answer is not older than their question.
+// Callers that come during a read share the next one, whatever the number of tenants. Its answer is
+// not older than their question.
 func TestReadsAreSharedAndFresh(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		v := NewVersions(d.DB)
@@ -144,7 +145,7 @@ func TestReadsAreSharedAndFresh(t *testing.T) {
 	})
 }
 
-// A read that has begun answers nobody who asks from then on. The only connection is taken, so
+// A read that has begun does not answer a caller that comes later. The only connection is taken, so
 // the read stays under way for as long as the test likes.
 func TestAReadUnderWayIsNotJoined(t *testing.T) {
 	d := testkit.Open(t, testkit.Postgres(t))
@@ -191,7 +192,7 @@ func TestAReadUnderWayIsNotJoined(t *testing.T) {
 		ask(second)
 		testkit.Eventually(t, "the second tenant has joined the next read", func() bool { return joined(second) })
 		if joined(first) {
-			t.Error("who asks joins a read that has begun")
+			t.Error("a caller joined a read that had begun")
 		}
 		return nil
 	})

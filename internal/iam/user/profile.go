@@ -16,11 +16,11 @@ import (
 // which needs no other rule; normalise has the rules of the others.
 type Profile struct {
 	Email         string         `json:"email" limit:"254" doc:"Unique in the tenant. A user needs this or a username. A changed address is unverified unless the same request says otherwise." example:"ada@example.com"`
-	EmailVerified bool           `json:"email_verified" doc:"Whether the user is known to receive mail there."`
+	EmailVerified bool           `json:"email_verified" doc:"Whether the user has proved to receive mail there."`
 	Username      string         `json:"username" limit:"256" doc:"Unique in the tenant."`
 	GivenName     string         `json:"given_name" limit:"128" line:"true"`
 	FamilyName    string         `json:"family_name" limit:"128" line:"true"`
-	Locale        string         `json:"locale" limit:"35" doc:"BCP 47." example:"de-CH"`
+	Locale        string         `json:"locale" limit:"35" doc:"A BCP 47 language tag." example:"de-CH"`
 	Attributes    map[string]any `json:"attributes" doc:"The tenant's own fields, up to 8 KB. A change replaces all of them."`
 }
 
