@@ -21,9 +21,6 @@ import (
 // does, with the keyboard, and listens with axe on the way. The application is
 // another origin, so the content security policy has to let the last form lead there.
 func TestAWalkInChromium(t *testing.T) {
-	if testing.Short() {
-		t.Skip("drives a browser")
-	}
 	h := build(world.OnSQLite(t), func(s *tenant.Settings) { s.MFA = tenant.MFARequired })
 	client := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")

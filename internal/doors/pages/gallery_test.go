@@ -242,9 +242,6 @@ func TestEveryPageRendersInEveryLanguage(t *testing.T) {
 // TestPagesInABrowser checks every page in Chromium: on a desktop and on a phone, light and dark.
 // It saves a picture of each in the directory GATEHOUSE_TEST_SCREENSHOTS, if that is set.
 func TestPagesInABrowser(t *testing.T) {
-	if testing.Short() {
-		t.Skip("drives a browser")
-	}
 	r, err := newRenderer()
 	if err != nil {
 		t.Fatal(err)

@@ -100,9 +100,6 @@ func TestLettersAreInThePersonsLanguage(t *testing.T) {
 // TestLettersInABrowser checks the letters in the web view of a mail program. It saves pictures if
 // GATEHOUSE_TEST_SCREENSHOTS is set.
 func TestLettersInABrowser(t *testing.T) {
-	if testing.Short() {
-		t.Skip("drives a browser")
-	}
 	w, err := newWords()
 	if err != nil {
 		t.Fatal(err)
