@@ -94,7 +94,7 @@ func (a *App) resetOwner(ctx context.Context, by caller.Caller, email string, pa
 			return err
 		}
 		audit.Write(tx, audit.Event{Action: "owner.reset", Target: u.Target()})
-		return role.Give(ctx, tx, role.Everything(), role.OfUser(u.ID), role.Owner, time.Time{})
+		return role.Assign(ctx, tx, role.Everything(), role.OfUser(u.ID), role.Owner, time.Time{})
 	})
 }
 

@@ -121,7 +121,7 @@ func (a *App) seed(ctx context.Context, t demoTenant, applicationURL string) err
 			if err := credential.SetPassword(ctx, tx, made.ID, phc); err != nil || u.role == "" {
 				return err
 			}
-			return role.Give(ctx, tx, role.Everything(), role.OfUser(made.ID), u.role, time.Time{})
+			return role.Assign(ctx, tx, role.Everything(), role.OfUser(made.ID), u.role, time.Time{})
 		})
 		if err != nil && !errors.Is(err, user.ErrEmailTaken) {
 			return err

@@ -109,7 +109,7 @@ func (a *App) createOwner(ctx context.Context, c caller.Caller, email string, pa
 		if err := credential.SetPassword(ctx, tx, u.ID, phc); err != nil {
 			return err
 		}
-		return role.Give(ctx, tx, role.Everything(), role.OfUser(u.ID), role.Owner, time.Time{})
+		return role.Assign(ctx, tx, role.Everything(), role.OfUser(u.ID), role.Owner, time.Time{})
 	})
 }
 
@@ -126,6 +126,6 @@ func createClient(ctx context.Context, tx *db.Tx, n application.New, roleName st
 	if err != nil {
 		return newClient{}, err
 	}
-	err = role.Give(ctx, tx, role.Everything(), role.OfApplication(app.ID), roleName, time.Time{})
+	err = role.Assign(ctx, tx, role.Everything(), role.OfApplication(app.ID), roleName, time.Time{})
 	return newClient{app, shown}, err
 }

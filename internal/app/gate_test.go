@@ -29,7 +29,7 @@ func TestOwnersTokensThatAreNotMeantForTheAPI(t *testing.T) {
 					return err
 				}
 				app, clientSecret = a, s.Reveal()
-				return role.Give(ctx, tx, role.Everything(), role.OfApplication(a.ID), role.Owner, time.Time{})
+				return role.Assign(ctx, tx, role.Everything(), role.OfApplication(a.ID), role.Owner, time.Time{})
 			}); err != nil {
 				t.Fatal(err)
 			}

@@ -87,7 +87,7 @@ func TestARoleLimitedToAnApplication(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return role.Give(context.Background(), tx, role.Everything(), role.OfApplication(a.ID), "granter",
+			return role.Assign(context.Background(), tx, role.Everything(), role.OfApplication(a.ID), "granter",
 				time.Time{})
 		}); err != nil {
 			t.Fatal(err)

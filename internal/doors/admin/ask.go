@@ -18,12 +18,12 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// custom is the role of whoever holds roles that the tenant has defined itself. Those
-// roles' names are not told: one could be that of a built-in role to come.
+// custom is the role of a caller with roles that the tenant has defined. The policies do not see
+// the names of those roles: one could be the name of a later built-in role.
 const custom = "custom"
 
-// principalOf is the sender of a request as the policies see them; the package comment
-// of policies/ says what each attribute means.
+// principalOf returns the caller as the policies see it. The package comment of policies/ explains
+// each attribute.
 func principalOf(actor caller.Actor, held role.Set, platform bool) *enginev1.Principal {
 	roles, own, only := held.Builtins(), held.Own(), held.Only()
 	if len(own)+len(only) > 0 {
@@ -56,17 +56,17 @@ func lists(m map[string][]string) *structpb.Value {
 	return structpb.NewStructValue(&structpb.Struct{Fields: fields})
 }
 
-// kindOf is what an action is asked as: user.read is read of gatehouse:user.
-func kindOf(action string) (kind, verb string) {
+// kindOf splits an action into the kind and the action of a check: user.read is read of
+// gatehouse:user.
+func kindOf(action string) (string, string) {
 	noun, verb, _ := strings.Cut(action, ".")
 	return "gatehouse:" + noun, verb
 }
 
-// maxResourceID bounds what of an address becomes part of a decision, in bytes.
+// maxResourceID is how many bytes of a path segment become the resource id of a decision.
 const maxResourceID = 256
 
-// resourceOf is the thing that a request names in its path; a collection goes by the
-// id of its tenant.
+// resourceOf returns the id in the request's path. A collection has the id of its tenant.
 func resourceOf(r *http.Request, c caller.Caller) string {
 	for _, name := range []string{"id", "name"} {
 		if v := r.PathValue(name); v != "" {
@@ -76,19 +76,21 @@ func resourceOf(r *http.Request, c caller.Caller) string {
 	return c.Tenant.String()
 }
 
-// ruling is what the policies said of one request.
+// ruling is the answer of the policies to one request.
 type ruling struct {
 	allowed  bool
 	shown    filter.Filter // of a filtered list
 	decision decision.Decision
 }
 
-// ask asks the policies whether the principal may do the operation, and for a filtered
-// list what of it they may see.
-func (g *Gate) ask(ctx context.Context, c caller.Caller, op api.Op, p *enginev1.Principal, resource string) (ruling, error) {
+// ask evaluates the policies for one operation. For a filtered list it returns what the principal
+// may see of it.
+func (g *Gate) ask(ctx context.Context, c caller.Caller, op api.Op, p *enginev1.Principal, resource string) (ruling,
+	error) {
 	kind, verb := kindOf(op.Action)
 	began := g.Clock.Now()
-	// Roles limited to many applications make a principal large, and a record waits for the database with it.
+	// Roles that are limited to many applications make a principal large. The recorder bounds its
+	// queue by this size.
 	a := ruling{decision: decision.Decision{ID: id.At(began), Kind: decision.Admin, Size: p.SizeVT()}}
 	if op.Filtered {
 		in := &enginev1.PlanResourcesInput{
@@ -112,11 +114,12 @@ func (g *Gate) ask(ctx context.Context, c caller.Caller, op api.Op, p *enginev1.
 		return a, fmt.Errorf("admin: check %s: %w", op.Action, err)
 	}
 	a.decision.Inputs, a.decision.Outputs, a.decision.Took = in, checked.Outputs, g.Clock.Now().Sub(began)
-	a.allowed = len(checked.Outputs) == 1 && checked.Outputs[0].GetActions()[verb].GetEffect() == effectv1.Effect_EFFECT_ALLOW
+	a.allowed = len(checked.Outputs) == 1 &&
+		checked.Outputs[0].GetActions()[verb].GetEffect() == effectv1.Effect_EFFECT_ALLOW
 	return a, nil
 }
 
-// planOf is the filter that a plan amounts to, and whether there is anything to see.
+// planOf translates a plan into a filter. It returns false if the plan shows nothing.
 func planOf(p *enginev1.PlanResourcesOutput) (filter.Filter, bool, error) {
 	f := p.GetFilter()
 	switch f.GetKind() {
@@ -130,16 +133,17 @@ func planOf(p *enginev1.PlanResourcesOutput) (filter.Filter, bool, error) {
 	return filter.Nothing(), false, nil
 }
 
-// Where attributes of a row are in a plan's expressions.
+// The variables of a plan's expressions that stand for attributes of a row.
 const (
 	planID        = "request.resource.id"
 	planAttribute = "request.resource.attr."
 )
 
-// maxPlanDepth bounds the expressions of a plan; ours have three levels or four.
+// maxPlanDepth is how many levels a plan's expression can have. Ours have at most four.
 const maxPlanDepth = 32
 
-// nodeOf translates an expression of a plan. What it does not know is an error.
+// nodeOf translates an expression of a plan. It fails with filter.ErrUnsupported for anything
+// unknown.
 func nodeOf(o *enginev1.PlanResourcesFilter_Expression_Operand, depth int) (filter.Node, error) {
 	if depth > maxPlanDepth {
 		return filter.Node{}, filter.ErrUnsupported

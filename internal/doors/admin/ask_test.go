@@ -35,7 +35,8 @@ func value(v any) *operand {
 }
 
 func expression(operator string, operands ...*operand) *operand {
-	return &operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Expression{Expression: &enginev1.PlanResourcesFilter_Expression{Operator: operator, Operands: operands}}}
+	return &operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Expression{
+		Expression: &enginev1.PlanResourcesFilter_Expression{Operator: operator, Operands: operands}}}
 }
 
 func TestPlanOf(t *testing.T) {
@@ -44,7 +45,8 @@ func TestPlanOf(t *testing.T) {
 		deep = expression("not", deep)
 	}
 	conditional := func(o *operand) *enginev1.PlanResourcesOutput {
-		return &enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_CONDITIONAL, Condition: o}}
+		return &enginev1.PlanResourcesOutput{
+			Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_CONDITIONAL, Condition: o}}
 	}
 	columns := filter.Columns{"id": {SQL: "id", Kind: filter.Text}}
 	for name, tt := range map[string]struct {
@@ -53,19 +55,28 @@ func TestPlanOf(t *testing.T) {
 		allowed bool
 		fails   bool
 	}{
-		"always":      {&enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED}}, "", true, false},
-		"never":       {&enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED}}, " AND 1 = 0", false, false},
-		"unspecified": {&enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{}}, " AND 1 = 0", false, false},
-		"no filter":   {&enginev1.PlanResourcesOutput{}, " AND 1 = 0", false, false},
-		"no output":   {nil, " AND 1 = 0", false, false},
-		"by id":       {conditional(expression("in", variable("request.resource.id"), value([]any{"a", "b"}))), " AND (id IN (a, b))", true, false},
+		"always": {&enginev1.PlanResourcesOutput{
+			Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED}}, "", true,
+			false},
+		"never": {&enginev1.PlanResourcesOutput{
+			Filter: &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED}}, " AND 1 = 0",
+			false, false},
+		"unspecified": {&enginev1.PlanResourcesOutput{Filter: &enginev1.PlanResourcesFilter{}}, " AND 1 = 0", false,
+			false},
+		"no filter": {&enginev1.PlanResourcesOutput{}, " AND 1 = 0", false, false},
+		"no output": {nil, " AND 1 = 0", false, false},
+		"by id": {conditional(expression("in", variable("request.resource.id"), value([]any{"a", "b"}))),
+			" AND (id IN (a, b))", true, false},
 
-		"no condition":              {plan: conditional(nil), fails: true},
-		"another variable":          {plan: conditional(expression("eq", variable("request.resource.kind"), value("a"))), fails: true},
-		"an attribute's name":       {plan: conditional(expression("eq", variable("request.resource.attr."), value("a"))), fails: true},
-		"no operator":               {plan: conditional(expression("", value(true))), fails: true},
-		"too deep":                  {plan: conditional(deep), fails: true},
-		"unsupported, found by SQL": {conditional(expression("lambda", variable("request.resource.id"))), "", true, false},
+		"no condition": {plan: conditional(nil), fails: true},
+		"another variable": {
+			plan: conditional(expression("eq", variable("request.resource.kind"), value("a"))), fails: true},
+		"an attribute's name": {
+			plan: conditional(expression("eq", variable("request.resource.attr."), value("a"))), fails: true},
+		"no operator": {plan: conditional(expression("", value(true))), fails: true},
+		"too deep":    {plan: conditional(deep), fails: true},
+		"unsupported, found by SQL": {conditional(expression("lambda", variable("request.resource.id"))), "", true,
+			false},
 	} {
 		shown, allowed, err := planOf(tt.plan)
 		if allowed != tt.allowed || (err != nil) != tt.fails || err != nil && !errors.Is(err, filter.ErrUnsupported) {

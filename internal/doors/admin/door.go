@@ -8,23 +8,27 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// Prefix is where the API is below a tenant's base.
+// Prefix is the path of the API below a tenant's base.
 const Prefix = "/api/v1"
 
 const about = `Everything an administrator or a script does to a tenant.
 
-Get an access token with the scope ` + "`gatehouse:manage`" + ` and send it as a bearer token; for a machine application that is the client credentials grant at the tenant's token endpoint.
-Lists are paged by ` + "`limit`" + ` and ` + "`cursor`" + ` and keep a stable order. Failures are problem documents (RFC 9457) with a stable ` + "`code`" + `.`
+Get an access token with the scope ` + "`gatehouse:manage`" +
+	` and send it as a bearer token; for a machine application that is the client credentials grant at the tenant's token endpoint.
+Lists are paged by ` + "`limit`" + ` and ` + "`cursor`" +
+	` and keep a stable order. Failures are problem documents (RFC 9457) with a stable ` + "`code`" + `.`
 
-// Mount puts the operations of all features on a tenant's routes, with their OpenAPI
-// description beside them, and returns that description.
+// Mount registers the operations of all features and their OpenAPI description. It returns that
+// description.
 func Mount(routes *web.Routes, gate *Gate, operations ...[]api.Operation) []byte {
 	programs := routes.Group(web.Program, nil)
 	programs.Below(Prefix + "/")
-	m := api.Mount{Mux: programs, Prefix: Prefix, Title: "Gatehouse management API", About: about, DB: gate.DB, Gate: gate, Answer: answer}
+	m := api.Mount{Mux: programs, Prefix: Prefix, Title: "Gatehouse management API", About: about, DB: gate.DB,
+		Gate: gate, Answer: answer}
 	doc := m.Operations(slices.Concat(operations...))
-	routes.Group(web.Script, nil).HandleFunc("GET "+Prefix+"/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		web.WriteJSON(w, http.StatusOK, doc)
-	})
+	routes.Group(web.Script, nil).HandleFunc("GET "+Prefix+"/openapi.json",
+		func(w http.ResponseWriter, _ *http.Request) {
+			web.WriteJSON(w, http.StatusOK, doc)
+		})
 	return doc
 }

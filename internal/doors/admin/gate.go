@@ -18,19 +18,19 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// Scope is what a token must have to be good for this API. Roles say what its
-// holder may do; the scope says that this token was meant for it, so that a token
-// given to some web application does not administer a tenant.
+// Scope is the scope of a token for this API. Roles say what the token's holder may do. The scope
+// says that the token was meant for this API, so that a token of some web application cannot
+// administer a tenant.
 const Scope = "gatehouse:manage"
 
-// Deps are what a Gate works with; all are required.
+// Deps are what a Gate works with. All are required.
 type Deps struct {
 	DB     *db.DB
 	Access *access.Guard
-	// Engine answers by the policies in policies/; the management API's kinds are
-	// reserved, so no tenant's own policies are asked.
+	// Engine evaluates the policies in policies/. The kinds of the management API are reserved, so
+	// a tenant's own policies never count.
 	Engine *engine.Engine
-	// Decisions keeps what was answered, allowed or refused, to be found and explained later.
+	// Decisions records every answer, allowed or refused.
 	Decisions *decision.Recorder
 	Clock     clock.Clock
 }
@@ -41,7 +41,7 @@ type Gate struct {
 	refused *refusals
 }
 
-// NewGate makes a gate.
+// NewGate returns a gate.
 func NewGate(d Deps) *Gate { return &Gate{Deps: d, refused: newRefusals()} }
 
 // Admit implements api.Gate.
@@ -49,13 +49,15 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
 	ctx, site := r.Context(), web.SiteOf(r)
 	platform := g.Access.Platform.Tenant
 	if op.Platform && site.Tenant != platform {
-		return api.Request{}, fault.New(fault.NotFound, "request.not_found", "There is nothing at this address: it exists under the platform tenant only.")
+		return api.Request{}, fault.New(fault.NotFound, "request.not_found",
+			"There is nothing at this address: it exists under the platform tenant only.")
 	}
 	bearer, ok := access.Bearer(r.Header["Authorization"])
 	if !ok {
 		return api.Request{}, grant.ErrToken
 	}
-	h, err := g.Access.Admit(ctx, web.CallerOf(r), site, bearer, access.Want{Scope: Scope, Operators: true, Rights: true})
+	h, err := g.Access.Admit(ctx, web.CallerOf(r), site, bearer,
+		access.Want{Scope: Scope, Operators: true, Rights: true})
 	if err != nil {
 		return api.Request{}, err
 	}
@@ -72,8 +74,8 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
 	return api.Request{Caller: c, Rights: h.Rights, Filter: a.shown}, nil
 }
 
-// refuse records a refused call, in the audit log and as a decision, and returns the
-// fault that names the action.
+// refuse records a refused call in the audit log and as a decision. It returns the fault that names
+// the action.
 func (g *Gate) refuse(ctx context.Context, c caller.Caller, op api.Op, resource string, d decision.Decision) error {
 	write, more := g.refused.count(refusal{c.Tenant, c.Actor.ID, op.Action}, g.Clock.Now())
 	if write {

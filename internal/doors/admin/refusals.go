@@ -9,15 +9,14 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Bounds on what refused calls write: of one actor and action one event in refusalEvery
-// and replica, whatever the number of calls; the next event says how many it stands for.
+// Bounds on what refused calls write. A replica writes one event in refusalEvery for an actor and
+// an action. The next event says how many calls were not recorded.
 const (
 	refusalEvery = time.Minute
 	refusalSize  = 4096 // pairs of actor and action that are remembered
 )
 
-// refusals keeps a flood of refused calls from becoming a flood of audit events. It is
-// safe for concurrent use.
+// refusals limits the audit events of refused calls. It is safe for concurrent use.
 type refusals struct {
 	mu   sync.Mutex
 	seen *lru.Cache[refusal, tally]
@@ -41,8 +40,8 @@ func newRefusals() *refusals {
 	return &refusals{seen: seen}
 }
 
-// count notes a refusal at now. It reports whether it is to be written, and how many
-// before it were not.
+// count counts a refusal. It reports whether to write an event, and how many refusals since the
+// last event had none.
 func (r *refusals) count(of refusal, now time.Time) (write bool, more int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -183,7 +183,7 @@ func TestSetupMakesTheFirstOwnerOnly(t *testing.T) {
 		says(t, form, 200, "Create the first owner account")
 		ada := h.person("ada@acme.example")
 		if err := h.Update(ctx, h.c, func(tx *db.Tx) error {
-			return role.Give(ctx, tx, role.Everything(), role.OfUser(ada.ID), role.Owner, time.Time{})
+			return role.Assign(ctx, tx, role.Everything(), role.OfUser(ada.ID), role.Owner, time.Time{})
 		}); err != nil {
 			t.Fatal(err)
 		}

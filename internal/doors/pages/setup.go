@@ -93,7 +93,7 @@ func (d *Door) setup(v *visit) error {
 			if err := credential.SetPassword(ctx, tx, u.ID, phc); err != nil {
 				return nil, err
 			}
-			if err := role.Give(ctx, tx, role.Everything(), role.OfUser(u.ID), role.Owner, time.Time{}); err != nil {
+			if err := role.Assign(ctx, tx, role.Everything(), role.OfUser(u.ID), role.Owner, time.Time{}); err != nil {
 				return nil, err
 			}
 			s.Prove(u.ID, signin.Password, tx.Now())

@@ -18,7 +18,7 @@ import (
 func (h *house) give(u id.ID, name string) {
 	h.T.Helper()
 	if err := h.Update(ctx, h.c, func(tx *db.Tx) error {
-		return role.Give(ctx, tx, role.Everything(), role.OfUser(u), name, time.Time{})
+		return role.Assign(ctx, tx, role.Everything(), role.OfUser(u), name, time.Time{})
 	}); err != nil {
 		h.T.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (w *scene) people(c caller.Caller, named string, roles ...string) []string 
 				return err
 			}
 			if name != "" {
-				if err := role.Give(ctx, tx, everything, role.OfUser(u.ID), name, time.Time{}); err != nil {
+				if err := role.Assign(ctx, tx, everything, role.OfUser(u.ID), name, time.Time{}); err != nil {
 					return err
 				}
 			}

@@ -10,8 +10,9 @@ import (
 
 // Faults of admission. A token that is not good is grant.ErrToken.
 var (
-	ErrNoToken = fault.New(fault.Unauthenticated, "token.missing", "Send an access token in the header: Authorization: Bearer, a space, and the token.")
-	ErrScope   = LacksScope("")
+	ErrNoToken = fault.New(fault.Unauthenticated, "token.missing",
+		"Send an access token in the header: Authorization: Bearer, a space, and the token.")
+	ErrScope = LacksScope("")
 )
 
 // LacksScope returns ErrScope with the scope that is missing.
@@ -21,7 +22,7 @@ func LacksScope(scope string) *fault.Fault {
 
 // Bearer returns the bearer token of a request (RFC 6750 §2.1) from the values of its
 // Authorization header, of which there must be exactly one. Doors ignore tokens in a query.
-func Bearer(authorization []string) (token string, ok bool) {
+func Bearer(authorization []string) (string, bool) {
 	if len(authorization) != 1 {
 		return "", false
 	}

@@ -76,20 +76,24 @@ func (w *world) update(h house, fn func(ctx context.Context, tx *db.Tx) error) {
 }
 
 // house creates a tenant whose application is an auditor and whose user is a developer.
-func (w *world) house(slug string, sites *tenant.Directory) (h house) {
+func (w *world) house(slug string, sites *tenant.Directory) house {
+	var h house
 	h.c = w.Tenant(w.t, slug)
 	h.site = web.Site{Tenant: h.c.Tenant, Slug: slug, Base: sites.Issuer(slug), Path: "/t/" + slug}
-	w.update(h, func(ctx context.Context, tx *db.Tx) (err error) {
-		if h.app, _, err = application.Create(ctx, tx, application.New{Name: "Reports", Type: application.Machine}); err != nil {
+	w.update(h, func(ctx context.Context, tx *db.Tx) error {
+		var err error
+		if h.app, _, err = application.Create(ctx, tx,
+			application.New{Name: "Reports", Type: application.Machine}); err != nil {
 			return err
 		}
 		if h.user, err = user.Create(ctx, tx, user.Profile{Email: "ada@example.com"}); err != nil {
 			return err
 		}
-		if err := role.Give(ctx, tx, role.Everything(), role.OfApplication(h.app.ID), role.Auditor, time.Time{}); err != nil {
+		if err := role.Assign(ctx, tx, role.Everything(), role.OfApplication(h.app.ID), role.Auditor,
+			time.Time{}); err != nil {
 			return err
 		}
-		return role.Give(ctx, tx, role.Everything(), role.OfUser(h.user.ID), role.Developer, time.Time{})
+		return role.Assign(ctx, tx, role.Everything(), role.OfUser(h.user.ID), role.Developer, time.Time{})
 	})
 	return h
 }
@@ -113,7 +117,8 @@ func (w *world) jwt(h house, audience string, scope string) string {
 }
 
 // opaque is a token of the house's application, or of its user.
-func (w *world) opaque(h house, ofUser bool, audience string) (token string) {
+func (w *world) opaque(h house, ofUser bool, audience string) string {
+	var token string
 	w.t.Helper()
 	w.update(h, func(ctx context.Context, tx *db.Tx) error {
 		var g grant.Grant
@@ -149,28 +154,46 @@ func TestAdmit(t *testing.T) {
 			want  access.Want
 			err   error
 		}{
-			"its own tenant's":                        {w.jwt(w.acme, w.acme.site.Base, "manage"), w.acme.site, plain, nil},
-			"its own tenant's, opaque":                {w.opaque(w.acme, false, w.acme.site.Base), w.acme.site, plain, nil},
-			"one without the scope":                   {w.jwt(w.acme, w.acme.site.Base, "email"), w.acme.site, plain, access.ErrScope},
-			"one with another audience":               {w.jwt(w.acme, "https://api.example", "manage"), w.acme.site, plain, grant.ErrToken},
-			"one without an audience":                 {w.opaque(w.acme, false, ""), w.acme.site, anyBase, grant.ErrToken},
-			"a neighbour's":                           {w.jwt(w.globex, w.globex.site.Base, "manage"), w.acme.site, plain, grant.ErrToken},
-			"a neighbour's, opaque":                   {w.opaque(w.globex, false, w.globex.site.Base), w.acme.site, plain, grant.ErrToken},
-			"a neighbour's where operators are":       {w.jwt(w.globex, w.globex.site.Base, "manage"), w.acme.site, operators, grant.ErrToken},
-			"a neighbour's for this audience":         {w.jwt(w.globex, w.acme.site.Base, "manage"), w.acme.site, operators, grant.ErrToken},
-			"a neighbour's of any base":               {w.opaque(w.acme, false, w.globex.site.Base), w.acme.site, anyBase, grant.ErrToken},
-			"an operator's":                           {w.jwt(w.platform, w.platform.site.Base, "manage"), w.acme.site, operators, nil},
-			"an operator's, opaque":                   {w.opaque(w.platform, false, w.platform.site.Base), w.acme.site, operators, nil},
-			"an operator's where none are wanted":     {w.jwt(w.platform, w.platform.site.Base, "manage"), w.acme.site, plain, grant.ErrToken},
-			"an operator's, opaque, none wanted":      {w.opaque(w.platform, false, w.platform.site.Base), w.acme.site, plain, grant.ErrToken},
-			"an operator's without the scope":         {w.jwt(w.platform, w.platform.site.Base, "email"), w.acme.site, operators, access.ErrScope},
-			"a tenant's at the platform":              {w.jwt(w.acme, w.acme.site.Base, "manage"), w.platform.site, operators, grant.ErrToken},
-			"one of the tenant's domain":              {w.opaque(w.acme, false, domain), w.acme.site, plain, grant.ErrToken},
+			"its own tenant's": {w.jwt(w.acme, w.acme.site.Base, "manage"), w.acme.site, plain,
+				nil},
+			"its own tenant's, opaque": {w.opaque(w.acme, false, w.acme.site.Base), w.acme.site, plain,
+				nil},
+			"one without the scope": {w.jwt(w.acme, w.acme.site.Base, "email"), w.acme.site, plain,
+				access.ErrScope},
+			"one with another audience": {w.jwt(w.acme, "https://api.example", "manage"), w.acme.site, plain, grant.ErrToken},
+			"one without an audience": {w.opaque(w.acme, false, ""), w.acme.site, anyBase,
+				grant.ErrToken},
+			"a neighbour's": {w.jwt(w.globex, w.globex.site.Base, "manage"), w.acme.site,
+				plain, grant.ErrToken},
+			"a neighbour's, opaque": {w.opaque(w.globex, false, w.globex.site.Base), w.acme.site,
+				plain, grant.ErrToken},
+			"a neighbour's where operators are": {w.jwt(w.globex, w.globex.site.Base, "manage"), w.acme.site,
+				operators, grant.ErrToken},
+			"a neighbour's for this audience": {w.jwt(w.globex, w.acme.site.Base, "manage"), w.acme.site,
+				operators, grant.ErrToken},
+			"a neighbour's of any base": {w.opaque(w.acme, false, w.globex.site.Base), w.acme.site,
+				anyBase, grant.ErrToken},
+			"an operator's": {w.jwt(w.platform, w.platform.site.Base, "manage"), w.acme.site,
+				operators, nil},
+			"an operator's, opaque": {w.opaque(w.platform, false, w.platform.site.Base), w.acme.site,
+				operators, nil},
+			"an operator's where none are wanted": {w.jwt(w.platform, w.platform.site.Base, "manage"), w.acme.site,
+				plain, grant.ErrToken},
+			"an operator's, opaque, none wanted": {w.opaque(w.platform, false, w.platform.site.Base), w.acme.site,
+				plain, grant.ErrToken},
+			"an operator's without the scope": {w.jwt(w.platform, w.platform.site.Base, "email"), w.acme.site,
+				operators, access.ErrScope},
+			"a tenant's at the platform": {w.jwt(w.acme, w.acme.site.Base, "manage"), w.platform.site,
+				operators, grant.ErrToken},
+			"one of the tenant's domain": {w.opaque(w.acme, false, domain), w.acme.site, plain,
+				grant.ErrToken},
 			"one of the tenant's domain, at any base": {w.opaque(w.acme, false, domain), w.acme.site, anyBase, nil},
-			"a user's":                               {w.opaque(w.acme, true, w.acme.site.Base), w.acme.site, users, nil},
-			"an application's where a user's is due": {w.opaque(w.acme, false, w.acme.site.Base), w.acme.site, users, grant.ErrToken},
-			"nonsense":                               {"nonsense", w.acme.site, operators, grant.ErrToken},
-			"nothing":                                {"", w.acme.site, operators, grant.ErrToken},
+			"a user's": {w.opaque(w.acme, true, w.acme.site.Base), w.acme.site, users,
+				nil},
+			"an application's where a user's is due": {w.opaque(w.acme, false, w.acme.site.Base), w.acme.site, users,
+				grant.ErrToken},
+			"nonsense": {"nonsense", w.acme.site, operators, grant.ErrToken},
+			"nothing":  {"", w.acme.site, operators, grant.ErrToken},
 		} {
 			c := w.acme.c
 			c.Tenant = tt.site.Tenant
@@ -201,24 +224,28 @@ func TestHolder(t *testing.T) {
 			return h
 		}
 		h := admit(w.acme.site, w.opaque(w.acme, false, w.acme.site.Base))
-		if a := h.Caller.Actor; a.Kind != caller.Application || a.ID != w.acme.app.ID || a.Name != "Reports" || a.Tenant != w.acme.c.Tenant {
+		if a := h.Caller.Actor; a.Kind != caller.Application || a.ID != w.acme.app.ID || a.Name != "Reports" ||
+			a.Tenant != w.acme.c.Tenant {
 			t.Errorf("an application: %+v", a)
 		}
 		if !h.Rights.Allows("audit.read") || h.Rights.Allows("application.create") {
 			t.Errorf("an application's rights: %v", h.Rights.Actions())
 		}
 		h = admit(w.acme.site, w.opaque(w.acme, true, w.acme.site.Base))
-		if a := h.Caller.Actor; a.Kind != caller.User || a.ID != w.acme.user.ID || a.Via != w.acme.app.ID || a.Session.IsZero() || a.Name != "ada@example.com" {
+		if a := h.Caller.Actor; a.Kind != caller.User || a.ID != w.acme.user.ID || a.Via != w.acme.app.ID ||
+			a.Session.IsZero() || a.Name != "ada@example.com" {
 			t.Errorf("a user: %+v", a)
 		}
 		if h.Rights.Allows("audit.read") || !h.Rights.Allows("application.create") {
 			t.Errorf("a user has the user's rights, not the application's: %v", h.Rights.Actions())
 		}
 		h = admit(w.acme.site, w.opaque(w.platform, true, w.platform.site.Base))
-		if a := h.Caller.Actor; a.Tenant != w.platform.c.Tenant || a.ID != w.platform.user.ID || h.Home != w.platform.site || !h.Caller.Foreign() {
+		if a := h.Caller.Actor; a.Tenant != w.platform.c.Tenant || a.ID != w.platform.user.ID ||
+			h.Home != w.platform.site || !h.Caller.Foreign() {
 			t.Errorf("an operator: %+v at %s", a, h.Home.Slug)
 		}
-		if h, err := w.guard.Admit(t.Context(), w.acme.c, w.acme.site, w.opaque(w.acme, true, w.acme.site.Base), access.Want{Scope: "manage"}); err != nil || len(h.Rights.Actions()) != 0 {
+		if h, err := w.guard.Admit(t.Context(), w.acme.c, w.acme.site, w.opaque(w.acme, true, w.acme.site.Base),
+			access.Want{Scope: "manage"}); err != nil || len(h.Rights.Actions()) != 0 {
 			t.Errorf("rights that nobody wanted: %v %v", h.Rights.Actions(), err)
 		}
 	})
@@ -257,7 +284,8 @@ func TestADisabledApplicationsTokenIsRefused(t *testing.T) {
 			return err
 		})
 		w.guard.Tokens = careless{w.guard.Tokens} // as one that remembers tokens may be for a moment
-		if _, err := w.guard.Admit(t.Context(), w.acme.c, w.acme.site, token, access.Want{Scope: "manage"}); !errors.Is(err, grant.ErrToken) {
+		if _, err := w.guard.Admit(t.Context(), w.acme.c, w.acme.site, token,
+			access.Want{Scope: "manage"}); !errors.Is(err, grant.ErrToken) {
 			t.Errorf("%v", err)
 		}
 	})

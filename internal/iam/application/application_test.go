@@ -302,7 +302,7 @@ func TestOnlyThoseAboveManageAnApplication(t *testing.T) {
 		acme := d.Tenant(t, "acme")
 		a, _ := create(t, d, acme, application.New{Name: "Robot", Type: application.Machine})
 		if err := d.Update(ctx, acme, func(tx *db.Tx) error {
-			return role.Give(ctx, tx, role.Everything(), role.OfApplication(a.ID), role.Owner, time.Time{})
+			return role.Assign(ctx, tx, role.Everything(), role.OfApplication(a.ID), role.Owner, time.Time{})
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -332,7 +332,7 @@ func TestOnlyThoseAboveManageAnApplication(t *testing.T) {
 			t.Errorf("after deletion: %v", err)
 		}
 		if err := d.View(ctx, acme, func(tx *db.Tx) error {
-			g, err := role.GrantsOf(ctx, tx, role.OfApplication(a.ID))
+			g, err := role.AssignmentsOf(ctx, tx, role.OfApplication(a.ID))
 			if len(g) != 0 {
 				t.Errorf("roles outlive their application: %v", g)
 			}

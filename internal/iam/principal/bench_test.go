@@ -40,7 +40,7 @@ func BenchmarkResolve(b *testing.B) {
 						if err != nil {
 							return err
 						}
-						return role.Give(b.Context(), tx, all, role.OfUser(u.ID), role.Auditor, time.Time{})
+						return role.Assign(b.Context(), tx, all, role.OfUser(u.ID), role.Auditor, time.Time{})
 					}); err != nil {
 						b.Fatal(err)
 					}

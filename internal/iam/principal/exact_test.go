@@ -57,10 +57,10 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 			return func(tx *db.Tx) error { _, err := user.SetStatus(ctx, tx, role.KeepOwner, ada, s); return err }
 		}
 		give := func(s role.Subject, name string, until time.Time) func(tx *db.Tx) error {
-			return func(tx *db.Tx) error { return role.Give(ctx, tx, all, s, name, until) }
+			return func(tx *db.Tx) error { return role.Assign(ctx, tx, all, s, name, until) }
 		}
 		take := func(s role.Subject, name string) func(tx *db.Tx) error {
-			return func(tx *db.Tx) error { return role.Take(ctx, tx, all, s, name) }
+			return func(tx *db.Tx) error { return role.Revoke(ctx, tx, all, s, name) }
 		}
 		regroup := func(p group.Patch) func(tx *db.Tx) error {
 			return func(tx *db.Tx) error { _, err := group.Update(ctx, tx, groups, all, g, p); return err }

@@ -82,7 +82,7 @@ func (f *fixture) machine(name string) id.ID {
 
 func (f *fixture) give(s role.Subject, name string, until time.Time) {
 	f.t.Helper()
-	f.must(func(ctx context.Context, tx *db.Tx) error { return role.Give(ctx, tx, all, s, name, until) })
+	f.must(func(ctx context.Context, tx *db.Tx) error { return role.Assign(ctx, tx, all, s, name, until) })
 }
 
 func (f *fixture) status(u id.ID, to user.Status) {

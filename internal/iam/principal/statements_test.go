@@ -27,7 +27,7 @@ var unseen = map[string]string{
 	"internal/iam/group.Create":       "nobody is in a new group",
 	"internal/iam/group.Hold":         "locks a row and changes nothing",
 	"internal/iam/role.Create":        "nobody has a new role",
-	"internal/iam/role.hold":          "locks a row and changes nothing",
+	"internal/iam/role.lock":          "locks a row and changes nothing",
 	"internal/iam/application.Create": "no copy is kept of whom the directory does not know",
 }
 

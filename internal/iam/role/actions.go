@@ -6,29 +6,28 @@ import (
 	"strings"
 )
 
-// Action is one thing the management API can be asked to do.
+// Action is one thing that the management API can do.
 type Action struct {
 	Name string // "noun.verb", the same word the audit log uses
 	Does string // a sentence for the golden table
 }
 
-// Actions is the catalogue, in the order of the golden table. What is not in it
-// cannot be granted.
+// Actions is the catalogue, in the order of the golden table. No role has an action outside it.
 var Actions = []Action{
 	{"user.read", "See users."},
 	{"user.create", "Create users."},
-	{"user.update", "Update users and their status."},
+	{"user.update", "Change users and their status."},
 	{"user.delete", "Delete users."},
 	{"group.read", "See groups and their members."},
 	{"group.create", "Create groups."},
-	{"group.update", "Update groups."},
+	{"group.update", "Change groups."},
 	{"group.delete", "Delete groups."},
 	{"group.member", "Add users to groups and remove them."},
 	{"credential.read", "See which credentials a user has."},
 	{"credential.reset", "Set a password, remove an authenticator app, send a reset link."},
 	{"role.read", "See roles and their assignments."},
 	{"role.create", "Create custom roles."},
-	{"role.update", "Update custom roles."},
+	{"role.update", "Change custom roles."},
 	{"role.delete", "Delete custom roles."},
 	{"role.grant", "Assign roles within one's own rights."},
 	{"role.revoke", "Revoke roles within one's own rights."},
@@ -38,21 +37,21 @@ var Actions = []Action{
 	{"grant.revoke", "Revoke grants."},
 	{"application.read", "See applications."},
 	{"application.create", "Create applications."},
-	{"application.update", "Update applications and rotate their secrets."},
+	{"application.update", "Change applications and rotate their secrets."},
 	{"application.delete", "Delete applications."},
 	{"settings.read", "See the tenant's settings."},
-	{"settings.update", "Update the tenant's settings."},
+	{"settings.update", "Change the tenant's settings."},
 	{"key.read", "See signing keys."},
 	{"key.rotate", "Rotate signing keys."},
 	{"policy.read", "See policies, their draft and their revisions."},
 	{"policy.update", "Change, validate and test the policy draft."},
 	{"policy.replay", "Replay decision records with the policy draft."},
-	{"policy.publish", "Publish policies, roll back, update the engine's settings."},
+	{"policy.publish", "Publish policies, roll back, change the engine's settings."},
 	{"audit.read", "Read the audit log."},
 	{"decision.read", "Read and explain decision records."},
 	{"tenant.read", "See tenants (platform only)."},
 	{"tenant.create", "Create tenants (platform only)."},
-	{"tenant.update", "Update tenants (platform only)."},
+	{"tenant.update", "Change tenants (platform only)."},
 	{"tenant.suspend", "Suspend and resume tenants (platform only)."},
 	{"tenant.delete", "Delete tenants (platform only)."},
 }
@@ -68,7 +67,7 @@ var known = func() map[string]bool {
 // Known reports whether the action is in the catalogue.
 func Known(action string) bool { return known[action] }
 
-// Set is what a subject may do. The zero Set allows nothing. It is immutable.
+// Set holds the rights of a subject. The zero Set allows nothing. A Set is immutable.
 type Set struct {
 	rights map[string]bool
 	roles  []string            // names, sorted
@@ -76,7 +75,7 @@ type Set struct {
 	only   map[string][]string // those they brought with one: action → ids of what it is limited to, sorted
 }
 
-// SetOf makes a Set of the given actions; those not in the catalogue are left out.
+// SetOf returns a Set of the given actions. It ignores those outside the catalogue.
 func SetOf(actions ...string) Set {
 	s := Set{rights: make(map[string]bool, len(actions))}
 	for _, a := range actions {
@@ -87,10 +86,10 @@ func SetOf(actions ...string) Set {
 	return s
 }
 
-// Everything is the Set of Gatehouse itself: the command line, first start, jobs.
+// Everything returns the Set of Gatehouse itself: the command line, the first start and jobs.
 func Everything() Set { return Set{rights: known} }
 
-// setOf is the union of roles.
+// setOf returns the union of the roles' rights.
 func setOf(roles ...Role) Set {
 	s := Set{rights: map[string]bool{}}
 	for _, r := range roles {
@@ -124,11 +123,11 @@ func setOf(roles ...Role) Set {
 // Allows reports whether the action is in the set without a limit.
 func (s Set) Allows(action string) bool { return s.rights[action] }
 
-// Covers reports whether every right of other is in s.
-func (s Set) Covers(other Set) bool { return s.missing(other) == "" }
+// covers reports whether every right of other is in s.
+func (s Set) covers(other Set) bool { return s.missing(other) == "" }
 
-// missing returns a right of other that s lacks, the first by name. An action without
-// a limit covers the same one with any.
+// missing returns the first right, by name, of other that s lacks, or "". An action without a limit
+// covers the same action with any limit.
 func (s Set) missing(other Set) string {
 	lacking := ""
 	for right := range other.rights {
@@ -151,12 +150,12 @@ func (s Set) Builtins() []string {
 	return slices.DeleteFunc(slices.Clone(s.roles), func(name string) bool { _, ok := builtin(name); return !ok })
 }
 
-// Own returns the actions that the tenant's own roles brought without a limit, sorted:
-// all that the policies know of those roles, together with Only.
+// Own returns the actions that custom roles bring without a limit, sorted. Together with Only, it
+// is all that the policies learn of those roles.
 func (s Set) Own() []string { return slices.Clone(s.own) }
 
-// Only returns the actions that the tenant's own roles brought with a limit, with the
-// ids of what each is limited to, sorted.
+// Only returns the actions that custom roles bring with a limit, each with the sorted ids of the
+// things it is limited to.
 func (s Set) Only() map[string][]string { return maps.Clone(s.only) }
 
 // The built-in roles.
@@ -168,12 +167,15 @@ const (
 	Auditor     = "auditor"
 )
 
-// builtins in the order of the golden table. What each may do is said by the
-// policies in policies/; builtin.go is their answer.
+// builtins are in the order of the golden table. The policies in policies/ decide what each allows,
+// and builtin.go is generated from their answers.
 var builtins = []Role{
-	{Name: Owner, Builtin: true, Description: "Everything, including what cannot be undone.", Actions: builtinActions[Owner]},
-	{Name: Admin, Builtin: true, Description: "Everything but deleting tenants and rotating keys.", Actions: builtinActions[Admin]},
-	{Name: UserManager, Builtin: true, Description: "Users, their groups, credentials, sessions and roles.", Actions: builtinActions[UserManager]},
+	{Name: Owner, Builtin: true, Description: "Everything, including what cannot be undone.",
+		Actions: builtinActions[Owner]},
+	{Name: Admin, Builtin: true, Description: "Everything but deleting tenants and rotating keys.",
+		Actions: builtinActions[Admin]},
+	{Name: UserManager, Builtin: true, Description: "Users, their groups, credentials, sessions and roles.",
+		Actions: builtinActions[UserManager]},
 	{Name: Developer, Builtin: true, Description: "Applications.", Actions: builtinActions[Developer]},
 	{Name: Auditor, Builtin: true, Description: "Sees everything, changes nothing.", Actions: builtinActions[Auditor]},
 }

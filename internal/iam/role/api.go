@@ -28,8 +28,9 @@ type View struct {
 }
 
 func view(r Role) View {
-	v := View{Name: r.Name, Description: r.Description, Builtin: r.Builtin, Actions: append([]string{}, slices.Sorted(slices.Values(r.Actions))...)}
-	if !r.Limits.None() {
+	v := View{Name: r.Name, Description: r.Description, Builtin: r.Builtin,
+		Actions: append([]string{}, slices.Sorted(slices.Values(r.Actions))...)}
+	if !r.Limits.none() {
 		v.Limits = &r.Limits
 	}
 	if !r.Builtin {
@@ -45,7 +46,7 @@ type GrantView struct {
 	GrantedAt time.Time  `json:"granted_at"`
 }
 
-func grantView(g Grant) GrantView {
+func grantView(g Assignment) GrantView {
 	v := GrantView{Role: g.Role, GrantedAt: g.GrantedAt}
 	if !g.Until.IsZero() {
 		v.Until = &g.Until
@@ -93,17 +94,19 @@ type revokeInput struct {
 // application returns a NotFound fault for an application that is not there.
 func Operations(application func(ctx context.Context, tx *db.Tx, application id.ID) error) []api.Operation {
 	op := func(method, path, name, action, summary string, description ...string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Roles", Summary: summary, Description: strings.Join(description, " ")}
+		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Roles", Summary: summary,
+			Description: strings.Join(description, " ")}
 	}
 	create := op("POST", "/roles", "create-role", "role.create", "Create a role")
 	create.Status = 201
 	ops := []api.Operation{
 		api.Read(op("GET", "/roles", "list-roles", "role.read", "List roles",
 			"The built-in roles come first."), list),
-		api.Read(op("GET", "/roles/{name}", "get-role", "role.read", "Get a role"), func(ctx context.Context, tx *db.Tx, _ api.Request, in *ByName) (View, error) {
-			r, err := Get(ctx, tx, in.Name)
-			return view(r), err
-		}),
+		api.Read(op("GET", "/roles/{name}", "get-role", "role.read", "Get a role"),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *ByName) (View, error) {
+				r, err := Get(ctx, tx, in.Name)
+				return view(r), err
+			}),
 		api.Write(create, func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput) (View, error) {
 			d := Definition{Name: in.Body.Name, Description: in.Body.Description, Actions: in.Body.Actions}
 			if in.Body.Limits != nil {
@@ -115,35 +118,40 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 			r, err := Create(ctx, tx, Of(req.Rights), d)
 			return view(r), err
 		}),
-		api.Write(op("PATCH", "/roles/{name}", "update-role", "role.update", "Update a custom role"), func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
-			p := Patch{Description: in.Body.Description, Limits: in.Body.Limits}
-			if in.Body.Actions != nil {
-				p.Actions = append([]string{}, *in.Body.Actions...)
-			}
-			if p.Limits != nil {
-				if err := p.Limits.exist(ctx, tx, application); err != nil {
-					return View{}, err
+		api.Write(op("PATCH", "/roles/{name}", "update-role", "role.update", "Update a custom role"),
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
+				p := Patch{Description: in.Body.Description, Limits: in.Body.Limits}
+				if in.Body.Actions != nil {
+					p.Actions = append([]string{}, *in.Body.Actions...)
 				}
-			}
-			r, err := Update(ctx, tx, Of(req.Rights), in.Name, p)
-			return view(r), err
-		}),
+				if p.Limits != nil {
+					if err := p.Limits.exist(ctx, tx, application); err != nil {
+						return View{}, err
+					}
+				}
+				r, err := Update(ctx, tx, Of(req.Rights), in.Name, p)
+				return view(r), err
+			}),
 		api.Write(op("DELETE", "/roles/{name}", "delete-role", "role.delete", "Delete a custom role",
-			"Its assignments end with it."), func(ctx context.Context, tx *db.Tx, req api.Request, in *ByName) (api.None, error) {
-			return api.None{}, Delete(ctx, tx, Of(req.Rights), in.Name)
-		}),
+			"Its assignments end with it."),
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *ByName) (api.None, error) {
+				return api.None{}, Delete(ctx, tx, Of(req.Rights), in.Name)
+			}),
 	}
-	ops = append(ops, grants("user", "/users/{id}/roles", func(ctx context.Context, tx *db.Tx, u id.ID) (Subject, error) {
-		_, err := user.Get(ctx, tx, u)
-		return OfUser(u), err
-	})...)
-	ops = append(ops, grants("group", "/groups/{id}/roles", func(ctx context.Context, tx *db.Tx, g id.ID) (Subject, error) {
-		_, err := group.Get(ctx, tx, g)
-		return OfGroup(g), err
-	})...)
-	return append(ops, grants("application", "/applications/{id}/roles", func(ctx context.Context, tx *db.Tx, a id.ID) (Subject, error) {
-		return OfApplication(a), application(ctx, tx, a)
-	})...)
+	ops = append(ops, grants("user", "/users/{id}/roles",
+		func(ctx context.Context, tx *db.Tx, u id.ID) (Subject, error) {
+			_, err := user.Get(ctx, tx, u)
+			return OfUser(u), err
+		})...)
+	ops = append(ops, grants("group", "/groups/{id}/roles",
+		func(ctx context.Context, tx *db.Tx, g id.ID) (Subject, error) {
+			_, err := group.Get(ctx, tx, g)
+			return OfGroup(g), err
+		})...)
+	return append(ops, grants("application", "/applications/{id}/roles",
+		func(ctx context.Context, tx *db.Tx, a id.ID) (Subject, error) {
+			return OfApplication(a), application(ctx, tx, a)
+		})...)
 }
 
 func list(ctx context.Context, tx *db.Tx, _ api.Request, in *api.Page) (page.List[View], error) {
@@ -167,39 +175,42 @@ func list(ctx context.Context, tx *db.Tx, _ api.Request, in *api.Page) (page.Lis
 // a NotFound fault when it is not there.
 func grants(noun, path string, find func(ctx context.Context, tx *db.Tx, i id.ID) (Subject, error)) []api.Operation {
 	return []api.Operation{
-		api.Read(api.Op{Method: "GET", Path: path, ID: "list-" + noun + "-roles", Action: "role.read", Tag: "Roles", Summary: "List the roles of a" + article(noun),
+		api.Read(api.Op{Method: "GET", Path: path, ID: "list-" + noun + "-roles", Action: "role.read", Tag: "Roles",
+			Summary:     "List the roles of a" + article(noun),
 			Description: "At most fifty, all on one page."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (page.List[GrantView], error) {
 				s, err := find(ctx, tx, in.ID)
 				if err != nil {
 					return page.List[GrantView]{}, err
 				}
-				all, err := GrantsOf(ctx, tx, s)
-				return page.Map(page.List[Grant]{Items: all}, grantView), err
+				all, err := AssignmentsOf(ctx, tx, s)
+				return page.Map(page.List[Assignment]{Items: all}, grantView), err
 			}),
-		api.Write(api.Op{Method: "POST", Path: path, ID: "grant-" + noun + "-role", Action: "role.grant", Tag: "Roles", Summary: "Assign a role to a" + article(noun),
+		api.Write(api.Op{Method: "POST", Path: path, ID: "grant-" + noun + "-role", Action: "role.grant", Tag: "Roles",
+			Summary:     "Assign a role to a" + article(noun),
 			Description: "Assigning it again changes its end.", Status: 201},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *grantInput) (GrantView, error) {
 				s, err := find(ctx, tx, in.ID)
 				if err != nil {
 					return GrantView{}, err
 				}
-				g := Grant{Role: in.Body.Role, GrantedAt: tx.Now()}
+				g := Assignment{Role: in.Body.Role, GrantedAt: tx.Now()}
 				if in.Body.Until != nil {
 					g.Until = in.Body.Until.UTC().Truncate(time.Microsecond)
 				}
-				if err := Give(ctx, tx, Of(req.Rights), s, g.Role, g.Until); err != nil {
+				if err := Assign(ctx, tx, Of(req.Rights), s, g.Role, g.Until); err != nil {
 					return GrantView{}, unknownRole(err, "role")
 				}
 				return grantView(g), nil
 			}),
-		api.Write(api.Op{Method: "DELETE", Path: path + "/{role}", ID: "revoke-" + noun + "-role", Action: "role.revoke", Tag: "Roles", Summary: "Revoke a role from a" + article(noun)},
+		api.Write(api.Op{Method: "DELETE", Path: path + "/{role}", ID: "revoke-" + noun + "-role",
+			Action: "role.revoke", Tag: "Roles", Summary: "Revoke a role from a" + article(noun)},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *revokeInput) (api.None, error) {
 				s, err := find(ctx, tx, in.ID)
 				if err != nil {
 					return api.None{}, err
 				}
-				return api.None{}, Take(ctx, tx, Of(req.Rights), s, in.Role)
+				return api.None{}, Revoke(ctx, tx, Of(req.Rights), s, in.Role)
 			}),
 	}
 }
@@ -230,11 +241,11 @@ func Of(rights api.Rights) Set {
 func ForUsers() user.Roles {
 	return user.Roles{
 		// A user who is being created gets a role without an end.
-		Give: func(ctx context.Context, tx *db.Tx, by api.Rights, u id.ID, name string) error {
+		Assign: func(ctx context.Context, tx *db.Tx, by api.Rights, u id.ID, name string) error {
 			if !Of(by).Allows("role.grant") {
 				return beyond("role.grant")
 			}
-			return unknownRole(Give(ctx, tx, Of(by), OfUser(u), name, time.Time{}), "roles")
+			return unknownRole(Assign(ctx, tx, Of(by), OfUser(u), name, time.Time{}), "roles")
 		},
 		MayManage: func(ctx context.Context, tx *db.Tx, by api.Rights, u id.ID) error {
 			return MayManage(ctx, tx, Of(by), OfUser(u))
@@ -247,10 +258,10 @@ func ForUsers() user.Roles {
 func ForGroups() group.Roles {
 	return group.Roles{
 		MayFill: func(ctx context.Context, tx *db.Tx, by api.Rights, g id.ID) error {
-			return mayPassOn(ctx, tx, Of(by), g, "role.grant")
+			return mayAssignAll(ctx, tx, Of(by), g, "role.grant")
 		},
 		MayEmpty: func(ctx context.Context, tx *db.Tx, by api.Rights, g id.ID) error {
-			return mayPassOn(ctx, tx, Of(by), g, "role.revoke")
+			return mayAssignAll(ctx, tx, Of(by), g, "role.revoke")
 		},
 		MayRename: func(ctx context.Context, tx *db.Tx, by api.Rights, g id.ID) error {
 			return MayManage(ctx, tx, Of(by), OfGroup(g))

@@ -1,19 +1,18 @@
-// Package role owns what may be done in the management API and by whom: the
-// catalogue of actions, the built-in roles (policies/ says what they allow, builtin.go
-// is its answer), a tenant's own roles (rows) and the grants of both to users, groups
-// and applications.
+// Package role owns the rights in the management API: the catalogue of actions, the built-in roles,
+// a tenant's custom roles, and the assignments of both to users, groups and applications.
 //
 // Invariants:
-//   - A right is asked for by its action, never by a role's name.
-//   - Nobody gives, takes or defines what they do not hold: every change here takes
-//     the Set of the one who makes it, and an action outside of it refuses the change.
-//     For the same reason nobody manages a user, group or application that may do more
-//     than they may (MayManage), and putting somebody into a group is giving them its
-//     roles (ForGroups).
-//   - A tenant never loses its last active owner (KeepOwner).
-//   - Only unexpired grants of active users and of their groups count, and they are read
-//     from the database every time.
-//   - What changes who has which role moves the version of the tenant's principals.
 //
-// docs/roles.md is the golden table of built-in role × action; a test in policies/ keeps it true.
+//   - A right is checked by its action, never by the name of a role.
+//   - A caller can assign, revoke or define only what is within the caller's own rights. Every
+//     change takes the caller's Set and refuses an action outside it.
+//   - For the same reason a caller cannot manage a user, group or application with more rights
+//     (MayManage). Adding a user to a group counts as assigning the group's roles (ForGroups).
+//   - A tenant never loses its last active owner (KeepOwner).
+//   - Only unexpired assignments of active users and of their groups count. They are read from the
+//     database every time.
+//   - Every change of an assignment advances the version of the tenant's principals.
+//
+// The policies in policies/ decide what the built-in roles allow. A test there keeps builtin.go and
+// the golden table in docs/roles.md current.
 package role

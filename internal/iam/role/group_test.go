@@ -17,7 +17,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-func (f *fixture) group(name string, members ...id.ID) (g id.ID) {
+func (f *fixture) group(name string, members ...id.ID) id.ID {
+	var g id.ID
 	f.t.Helper()
 	f.must(func(ctx context.Context, tx *db.Tx) error {
 		made, err := group.Create(ctx, tx, group.New{Name: name})
@@ -50,12 +51,12 @@ func (f *fixture) drop(by role.Set, g id.ID) error {
 
 func (f *fixture) giveGroup(by role.Set, g id.ID, name string, until time.Time) error {
 	return f.try(func(ctx context.Context, tx *db.Tx) error {
-		return role.Give(ctx, tx, by, role.OfGroup(g), name, until)
+		return role.Assign(ctx, tx, by, role.OfGroup(g), name, until)
 	})
 }
 
 func (f *fixture) takeGroup(by role.Set, g id.ID, name string) error {
-	return f.try(func(ctx context.Context, tx *db.Tx) error { return role.Take(ctx, tx, by, role.OfGroup(g), name) })
+	return f.try(func(ctx context.Context, tx *db.Tx) error { return role.Revoke(ctx, tx, by, role.OfGroup(g), name) })
 }
 
 func TestRolesComeThroughGroups(t *testing.T) {
@@ -163,19 +164,27 @@ func TestTheLastOwnerMayBeOneThroughAGroup(t *testing.T) {
 		wantErr(t, "giving", f.giveGroup(all, g, role.Owner, time.Time{}), nil)
 		ways := map[string]func() error{
 			"taking it from the group": func() error { return f.takeGroup(all, g, role.Owner) },
-			"putting an end to it":     func() error { return f.giveGroup(all, g, role.Owner, f.Clock.Now().Add(time.Hour)) },
-			"taking the member out":    func() error { return f.leave(all, g, ada) },
-			"deleting the group":       func() error { return f.drop(all, g) },
-			"locking the member":       func() error { return f.status(ada, user.Locked) },
+			"putting an end to it": func() error {
+				return f.giveGroup(all, g, role.Owner, f.Clock.Now().Add(time.Hour))
+			},
+			"taking the member out": func() error { return f.leave(all, g, ada) },
+			"deleting the group":    func() error { return f.drop(all, g) },
+			"locking the member":    func() error { return f.status(ada, user.Locked) },
 			"deleting the member": func() error {
-				return f.try(func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, role.KeepOwner, ada) })
+				return f.try(func(ctx context.Context, tx *db.Tx) error {
+					return user.Delete(ctx, tx, role.KeepOwner, ada)
+				})
 			},
 		}
 		for what, way := range ways {
 			wantErr(t, what, way(), role.ErrLastOwner)
 		}
 		var owned bool
-		f.must(func(ctx context.Context, tx *db.Tx) (err error) { owned, err = role.Owned(ctx, tx); return err })
+		f.must(func(ctx context.Context, tx *db.Tx) error {
+			var err error
+			owned, err = role.Owned(ctx, tx)
+			return err
+		})
 		if !owned {
 			t.Error("the tenant is said to have no owner")
 		}

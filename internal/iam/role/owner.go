@@ -9,7 +9,8 @@ import (
 )
 
 // ErrLastOwner refuses a change after which the tenant would have no active owner.
-var ErrLastOwner = fault.New(fault.Conflict, "user.last_owner", "This is the tenant's last active owner. Make another user an owner first.")
+var ErrLastOwner = fault.New(fault.Conflict, "user.last_owner",
+	"This is the tenant's last active owner. Make another user an owner first.")
 
 // KeepOwner runs a change after which a user may no longer be an owner: of the user, of a role
 // assignment or of a group. It fails with ErrLastOwner if an active user was an owner without an
@@ -43,7 +44,11 @@ func KeepOwner(ctx context.Context, tx *db.Tx, change func() error) error {
 // hasOwner reports whether an active user is an owner without an end, by an assignment of their
 // own or of one of their groups.
 func hasOwner(ctx context.Context, tx *db.Tx) (bool, error) {
-	owners, err := db.List(ctx, tx, func(r db.Row) (u id.ID, err error) { return u, r.Scan(&u) },
+	owners, err := db.List(ctx, tx, func(r db.Row) (id.ID, error) {
+		var u id.ID
+		err := r.Scan(&u)
+		return u, err
+	},
 		`SELECT u.id FROM role_grants g JOIN users u ON u.tenant_id = $1 AND u.id = g.user_id
 		WHERE g.tenant_id = $1 AND g.role = 'owner' AND g.until IS NULL AND u.status = 'active'
 		UNION ALL SELECT u.id FROM role_grants g JOIN group_members m ON m.tenant_id = $1 AND m.group_id = g.group_id

@@ -12,8 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Role is a named set of actions. One without actions counts only in the tenant's
-// own policies.
+// Role is a named set of actions. A role without actions counts only in the tenant's own policies.
 type Role struct {
 	ID          id.ID  // zero for a built-in role
 	Name        string // stable: what grants refer to
@@ -31,20 +30,20 @@ func (r Role) target() audit.Target {
 	return audit.Target{Kind: "role", ID: r.Name, Name: r.Name}
 }
 
-// Subject is whom a role is granted to: exactly one of the three is set.
+// Subject has a role assigned. Exactly one of its fields is set.
 type Subject struct {
 	User        id.ID
 	Application id.ID
 	Group       id.ID // the role is its members' as long as they are in it
 }
 
-// OfUser is the subject for a user.
+// OfUser returns the subject for a user.
 func OfUser(user id.ID) Subject { return Subject{User: user} }
 
-// OfApplication is the subject for an application.
+// OfApplication returns the subject for an application.
 func OfApplication(application id.ID) Subject { return Subject{Application: application} }
 
-// OfGroup is the subject for a group.
+// OfGroup returns the subject for a group.
 func OfGroup(group id.ID) Subject { return Subject{Group: group} }
 
 func (s Subject) id() id.ID {
@@ -67,14 +66,14 @@ func (s Subject) target() audit.Target {
 	return audit.Target{Kind: "application", ID: s.Application.String()}
 }
 
-// Grant is a role given to a subject.
-type Grant struct {
+// Assignment is one role of a subject.
+type Assignment struct {
 	Role      string
 	Until     time.Time // zero: without an end
 	GrantedAt time.Time
 }
 
-// Limits of what a tenant may define.
+// Bounds on what a tenant can define.
 const (
 	maxRoles       = 100 // own roles of a tenant
 	maxGrants      = 50  // grants of one subject
@@ -83,12 +82,16 @@ const (
 
 // Faults of this package.
 var (
-	ErrNotFound    = fault.New(fault.NotFound, "role.not_found", "There is no role with this name.")
-	ErrNotGranted  = fault.New(fault.NotFound, "role.not_granted", "The role is not granted to this user, group or application.")
-	ErrNameTaken   = fault.New(fault.Conflict, "role.name_taken", "There is a role with this name already.")
-	ErrBuiltin     = fault.New(fault.Conflict, "role.builtin", "A built-in role cannot be changed. Define a role of your own.")
-	ErrBeyond      = fault.New(fault.Denied, "role.beyond_own", "You cannot give or take what you do not hold yourself.")
-	ErrOutranked   = fault.New(fault.Denied, "role.outranked", "This user, group or application may do things that you may not, so you cannot change it.")
+	ErrNotFound   = fault.New(fault.NotFound, "role.not_found", "There is no role with this name.")
+	ErrNotGranted = fault.New(fault.NotFound, "role.not_granted",
+		"The role is not granted to this user, group or application.")
+	ErrNameTaken = fault.New(fault.Conflict, "role.name_taken", "There is a role with this name already.")
+	ErrBuiltin   = fault.New(fault.Conflict, "role.builtin",
+		"A built-in role cannot be changed. Define a role of your own.")
+	ErrBeyond = fault.New(fault.Denied, "role.beyond_own",
+		"You cannot give or take what you do not hold yourself.")
+	ErrOutranked = fault.New(fault.Denied, "role.outranked",
+		"This user, group or application may do things that you may not, so you cannot change it.")
 	ErrTooMany     = fault.New(fault.Limited, "role.too_many", "There are too many roles. Delete one first.")
 	errNoSubject   = fault.New(fault.NotFound, "role.subject_not_found", "There is no such user, group or application.")
 	errUntilIsPast = fault.InvalidField("role.invalid", "until", "The end of the grant must lie in the future.")
@@ -96,7 +99,7 @@ var (
 
 var nameRE = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
 
-// Definition is what an own role is made from or changed to.
+// Definition says what a custom role shall be.
 type Definition struct {
 	Name        string
 	Description string
@@ -108,23 +111,25 @@ func (d Definition) set() Set {
 	return setOf(Role{Name: d.Name, Actions: d.Actions, Limits: d.Limits})
 }
 
-// Patch says what of an own role to change; nil means unchanged.
+// Patch says what to change of a custom role. A nil field stays unchanged.
 type Patch struct {
 	Description *string
 	Actions     []string
 	Limits      *Limits
 }
 
-// check cleans d in place and says everything that is wrong with it.
-func (d *Definition) check() error {
+// validate normalizes d in place. It fails with an Invalid fault that names every wrong field.
+func (d *Definition) validate() error {
 	var wrong fault.Fields
 	if !nameRE.MatchString(d.Name) {
-		wrong.Add("name", "A role's name has lower-case letters, digits and hyphens, starts with a letter and is at most 63 long.")
+		wrong.Add("name",
+			"A role's name has lower-case letters, digits and hyphens, starts with a letter and is at most 63 long.")
 	} else if _, ok := builtin(d.Name); ok {
 		wrong.Add("name", "This is the name of a built-in role. Choose another.")
 	}
 	d.Description = strings.TrimSpace(d.Description)
-	if !utf8.ValidString(d.Description) || utf8.RuneCountInString(d.Description) > maxDescription || strings.ContainsFunc(d.Description, func(r rune) bool { return r < ' ' }) {
+	if !utf8.ValidString(d.Description) || utf8.RuneCountInString(d.Description) > maxDescription ||
+		strings.ContainsFunc(d.Description, func(r rune) bool { return r < ' ' }) {
 		wrong.Add("description", "A description has at most %d characters and no line breaks.", maxDescription)
 	}
 	d.Actions = append([]string{}, d.Actions...)
@@ -136,24 +141,26 @@ func (d *Definition) check() error {
 			break
 		}
 	}
-	d.Limits.check(d.Actions, &wrong)
+	d.Limits.validate(d.Actions, &wrong)
 	return wrong.Err("role.invalid")
 }
 
-// passOn fails with ErrBeyond unless one who holds s may give or take the role: they
-// hold its every action. What a role without actions is worth is known to the
-// tenant's policies only, so they hold the role itself or may change what it is.
-func (s Set) passOn(r Role) error {
+// mayAssign fails with ErrBeyond unless a caller with the rights s may assign or revoke the role: s
+// must cover all its actions. Only the tenant's policies know the worth of a role without actions.
+// So the caller must have that role too, or be allowed to update roles.
+func (s Set) mayAssign(r Role) error {
 	if m := s.missing(r.set()); m != "" {
 		return beyond(m)
 	}
 	if len(r.Actions) == 0 && !s.Allows("role.update") && !slices.Contains(s.roles, r.Name) {
-		return fault.New(ErrBeyond.Kind, ErrBeyond.Code, "You cannot give or take what you do not hold yourself: the role %s.", r.Name)
+		return fault.New(ErrBeyond.Kind, ErrBeyond.Code,
+			"You cannot give or take what you do not hold yourself: the role %s.", r.Name)
 	}
 	return nil
 }
 
-// beyond is ErrBeyond with the action that is missing.
+// beyond returns ErrBeyond with the missing action.
 func beyond(action string) error {
-	return fault.New(ErrBeyond.Kind, ErrBeyond.Code, "You cannot give or take what you do not hold yourself: %s is missing from your roles.", action)
+	return fault.New(ErrBeyond.Kind, ErrBeyond.Code,
+		"You cannot give or take what you do not hold yourself: %s is missing from your roles.", action)
 }

@@ -8,13 +8,13 @@ func TestBuiltinsAreOrdered(t *testing.T) {
 	owner, _ := builtin(Owner)
 	admin, _ := builtin(Admin)
 	for _, r := range Builtins() {
-		if !owner.set().Covers(r.set()) {
+		if !owner.set().covers(r.set()) {
 			t.Errorf("an owner cannot manage %s", r.Name)
 		}
-		if r.Name != Owner && r.set().Covers(owner.set()) {
+		if r.Name != Owner && r.set().covers(owner.set()) {
 			t.Errorf("%s may do all that an owner may", r.Name)
 		}
-		if r.Name != Owner && r.Name != Admin && r.set().Covers(admin.set()) {
+		if r.Name != Owner && r.Name != Admin && r.set().covers(admin.set()) {
 			t.Errorf("%s may do all that an admin may", r.Name)
 		}
 	}
@@ -25,13 +25,13 @@ func TestBuiltinsAreOrdered(t *testing.T) {
 
 func TestSet(t *testing.T) {
 	var none Set
-	if none.Allows("user.read") || !none.Covers(none) || none.Covers(SetOf("user.read")) {
+	if none.Allows("user.read") || !none.covers(none) || none.covers(SetOf("user.read")) {
 		t.Error("the zero set allows something")
 	}
 	if SetOf("no.such", "user.read").Allows("no.such") {
 		t.Error("an action outside of the catalogue is allowed")
 	}
-	if !Everything().Covers(SetOf("key.rotate", "tenant.delete")) {
+	if !Everything().covers(SetOf("key.rotate", "tenant.delete")) {
 		t.Error("Everything lacks something")
 	}
 }

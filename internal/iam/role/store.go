@@ -16,16 +16,19 @@ import (
 
 const columns = `id, name, description, actions, limits, created_at, updated_at`
 
-func scanRole(row db.Row) (r Role, err error) {
+func scanRole(row db.Row) (Role, error) {
+	var r Role
+	var err error
 	var actions, limits string
 	if err := row.Scan(&r.ID, &r.Name, &r.Description, &actions, &limits, &r.CreatedAt, &r.UpdatedAt); err != nil {
 		return Role{}, err
 	}
-	return r, r.read(actions, limits)
+	err = r.decode(actions, limits)
+	return r, err
 }
 
-// read takes what is stored as JSON.
-func (r *Role) read(actions, limits string) error {
+// decode reads the columns that are stored as JSON.
+func (r *Role) decode(actions, limits string) error {
 	if err := json.Unmarshal([]byte(actions), &r.Actions); err != nil {
 		return fmt.Errorf("actions of role %s: %w", r.Name, err)
 	}
@@ -35,8 +38,8 @@ func (r *Role) read(actions, limits string) error {
 	return nil
 }
 
-// List returns the built-in roles, then the tenant's own in the order they were made; there are at
-// most a hundred of those.
+// List returns the built-in roles, then the custom ones in the order of their creation. A tenant
+// has at most maxRoles of those.
 func List(ctx context.Context, tx *db.Tx) ([]Role, error) {
 	own, err := db.List(ctx, tx, scanRole, `SELECT `+columns+` FROM roles WHERE tenant_id = $1 ORDER BY id`)
 	if err != nil {
@@ -63,9 +66,9 @@ func found(r Role, err error) (Role, error) {
 	return r, err
 }
 
-// Create defines a role of the tenant's own. by is what the one who does it holds.
+// Create stores a custom role. by are the rights of the caller.
 func Create(ctx context.Context, tx *db.Tx, by Set, d Definition) (Role, error) {
-	if err := d.check(); err != nil {
+	if err := d.validate(); err != nil {
 		return Role{}, err
 	}
 	if m := by.missing(d.set()); m != "" {
@@ -78,8 +81,10 @@ func Create(ctx context.Context, tx *db.Tx, by Set, d Definition) (Role, error) 
 	if n >= maxRoles {
 		return Role{}, ErrTooMany
 	}
-	r := Role{ID: id.New(), Name: d.Name, Description: d.Description, Actions: d.Actions, Limits: d.Limits, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
-	_, err = tx.Exec(ctx, `INSERT INTO roles (tenant_id, id, name, description, actions, limits, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`,
+	r := Role{ID: id.New(), Name: d.Name, Description: d.Description, Actions: d.Actions, Limits: d.Limits,
+		CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
+	_, err = tx.Exec(ctx, `INSERT INTO roles (tenant_id, id, name, description, actions, limits, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`,
 		r.ID, r.Name, r.Description, text(r.Actions), text(r.Limits), r.CreatedAt)
 	if db.IsConflict(err, "roles", "name") {
 		return Role{}, ErrNameTaken
@@ -96,35 +101,37 @@ func text(v any) string {
 	return string(b)
 }
 
-// detail is what the audit log says of a role.
+// detail returns the details of a role for the audit log.
 func (r Role) detail() map[string]any {
 	d := map[string]any{"actions": r.Actions}
-	if !r.Limits.None() {
+	if !r.Limits.none() {
 		d["limits"] = r.Limits
 	}
 	return d
 }
 
-func scanCount(row db.Row) (n int64, err error) {
-	err = row.Scan(&n)
+func scanCount(row db.Row) (int64, error) {
+	var n int64
+	err := row.Scan(&n)
 	return n, err
 }
 
-// hold reads an own role for changing; the row stays locked until the
-// transaction ends, so that what was compared with by is what is changed.
-func hold(ctx context.Context, tx *db.Tx, name string) (Role, error) {
+// lock reads a custom role and locks its row until the transaction ends. What was compared with the
+// caller's rights is then what is changed.
+func lock(ctx context.Context, tx *db.Tx, name string) (Role, error) {
 	if _, ok := builtin(name); ok {
 		return Role{}, ErrBuiltin
 	}
 	if !nameRE.MatchString(name) {
 		return Role{}, ErrNotFound
 	}
-	return found(db.One(ctx, tx, scanRole, `UPDATE roles SET updated_at = updated_at WHERE tenant_id = $1 AND name = $2 RETURNING `+columns, name))
+	return found(db.One(ctx, tx, scanRole,
+		`UPDATE roles SET updated_at = updated_at WHERE tenant_id = $1 AND name = $2 RETURNING `+columns, name))
 }
 
-// Update changes an own role. Both what it had and what it gets must be within by.
+// Update changes a custom role. Its actions before and after must be within by.
 func Update(ctx context.Context, tx *db.Tx, by Set, name string, p Patch) (Role, error) {
-	r, err := hold(ctx, tx, name)
+	r, err := lock(ctx, tx, name)
 	if err != nil {
 		return Role{}, err
 	}
@@ -138,7 +145,7 @@ func Update(ctx context.Context, tx *db.Tx, by Set, name string, p Patch) (Role,
 	if p.Limits != nil {
 		d.Limits = *p.Limits
 	}
-	if err := d.check(); err != nil {
+	if err := d.validate(); err != nil {
 		return Role{}, err
 	}
 	for _, s := range []Set{r.set(), d.set()} {
@@ -151,20 +158,23 @@ func Update(ctx context.Context, tx *db.Tx, by Set, name string, p Patch) (Role,
 	if r.Description == before.Description && text(r.detail()) == text(before.detail()) {
 		return before, nil
 	}
-	tx.Later(`UPDATE roles SET description = $3, actions = $4, limits = $5, updated_at = $6 WHERE tenant_id = $1 AND id = $2`,
+	tx.Later(
+		`UPDATE roles SET description = $3, actions = $4, limits = $5, updated_at = $6
+			WHERE tenant_id = $1 AND id = $2`,
 		r.ID, r.Description, text(r.Actions), text(r.Limits), r.UpdatedAt)
 	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: "role.update", Target: r.target(), Detail: map[string]any{"before": before.detail(), "after": r.detail()}})
+	audit.Write(tx, audit.Event{Action: "role.update", Target: r.target(),
+		Detail: map[string]any{"before": before.detail(), "after": r.detail()}})
 	return r, nil
 }
 
-// Delete removes an own role and with it all its grants.
+// Delete removes a custom role and its assignments.
 func Delete(ctx context.Context, tx *db.Tx, by Set, name string) error {
-	r, err := hold(ctx, tx, name)
+	r, err := lock(ctx, tx, name)
 	if err != nil {
 		return err
 	}
-	if err := by.passOn(r); err != nil {
+	if err := by.mayAssign(r); err != nil {
 		return err
 	}
 	n, err := tx.Exec(ctx, `DELETE FROM role_grants WHERE tenant_id = $1 AND role = $2`, r.Name)
@@ -173,15 +183,15 @@ func Delete(ctx context.Context, tx *db.Tx, by Set, name string) error {
 	}
 	tx.Later(`DELETE FROM roles WHERE tenant_id = $1 AND id = $2`, r.ID)
 	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: "role.delete", Target: r.target(), Detail: map[string]any{"grants": n, "actions": r.Actions}})
+	audit.Write(tx, audit.Event{Action: "role.delete", Target: r.target(),
+		Detail: map[string]any{"grants": n, "actions": r.Actions}})
 	return nil
 }
 
-// Give grants a role to a subject, until a time when that is not zero; a grant
-// that is there already gets the new end. by is what the giver holds. It fails
-// with ErrBeyond, ErrNotFound, and with ErrLastOwner where an end is put to
-// the last owner's grant.
-func Give(ctx context.Context, tx *db.Tx, by Set, to Subject, name string, until time.Time) error {
+// Assign assigns a role to a subject, without an end if until is zero. An existing assignment gets
+// the new end. by are the rights of the caller. It fails with ErrBeyond and ErrNotFound, and with
+// ErrLastOwner if the last owner's assignment would get an end.
+func Assign(ctx context.Context, tx *db.Tx, by Set, to Subject, name string, until time.Time) error {
 	if !until.IsZero() && !until.After(tx.Now()) {
 		return errUntilIsPast
 	}
@@ -189,29 +199,32 @@ func Give(ctx context.Context, tx *db.Tx, by Set, to Subject, name string, until
 	if err != nil {
 		return err
 	}
-	if err := by.passOn(r); err != nil {
+	if err := by.mayAssign(r); err != nil {
 		return err
 	}
 	if r.Name == Owner && !until.IsZero() {
-		return KeepOwner(ctx, tx, func() error { return give(ctx, tx, to, r, until) })
+		return KeepOwner(ctx, tx, func() error { return assign(ctx, tx, to, r, until) })
 	}
-	return give(ctx, tx, to, r, until)
+	return assign(ctx, tx, to, r, until)
 }
 
-func give(ctx context.Context, tx *db.Tx, to Subject, r Role, until time.Time) error {
+func assign(ctx context.Context, tx *db.Tx, to Subject, r Role, until time.Time) error {
 	if !to.Group.IsZero() {
 		if _, err := group.Hold(ctx, tx, to.Group); err != nil {
 			return err
 		}
 	}
-	n, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM role_grants WHERE tenant_id = $1 AND subject_id = $2`, to.id())
+	n, err := db.One(ctx, tx, scanCount, `SELECT count(*) FROM role_grants WHERE tenant_id = $1 AND subject_id = $2`,
+		to.id())
 	if err != nil {
 		return err
 	}
 	if n >= maxGrants {
 		return ErrTooMany
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO role_grants (tenant_id, subject_id, role, role_id, user_id, application_id, group_id, until, granted_at)
+	_,
+		err = tx.Exec(ctx,
+		`INSERT INTO role_grants (tenant_id, subject_id, role, role_id, user_id, application_id, group_id, until, granted_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (tenant_id, subject_id, role) DO UPDATE SET until = excluded.until, granted_at = excluded.granted_at`,
 		to.id(), r.Name, r.ID, to.User, to.Application, to.Group, until, tx.Now())
@@ -230,24 +243,25 @@ func give(ctx context.Context, tx *db.Tx, to Subject, r Role, until time.Time) e
 	return nil
 }
 
-// Take revokes a role from a subject. It fails with ErrBeyond, ErrNotFound,
-// ErrNotGranted and ErrLastOwner.
-func Take(ctx context.Context, tx *db.Tx, by Set, from Subject, name string) error {
+// Revoke revokes a role from a subject. It fails with ErrBeyond, ErrNotFound, ErrNotGranted and
+// ErrLastOwner.
+func Revoke(ctx context.Context, tx *db.Tx, by Set, from Subject, name string) error {
 	r, err := Get(ctx, tx, name)
 	if err != nil {
 		return err
 	}
-	if err := by.passOn(r); err != nil {
+	if err := by.mayAssign(r); err != nil {
 		return err
 	}
 	if r.Name == Owner {
-		return KeepOwner(ctx, tx, func() error { return take(ctx, tx, from, r) })
+		return KeepOwner(ctx, tx, func() error { return revoke(ctx, tx, from, r) })
 	}
-	return take(ctx, tx, from, r)
+	return revoke(ctx, tx, from, r)
 }
 
-func take(ctx context.Context, tx *db.Tx, from Subject, r Role) error {
-	n, err := tx.Exec(ctx, `DELETE FROM role_grants WHERE tenant_id = $1 AND subject_id = $2 AND role = $3`, from.id(), r.Name)
+func revoke(ctx context.Context, tx *db.Tx, from Subject, r Role) error {
+	n, err := tx.Exec(ctx, `DELETE FROM role_grants WHERE tenant_id = $1 AND subject_id = $2 AND role = $3`, from.id(),
+		r.Name)
 	if err != nil {
 		return err
 	}
@@ -259,16 +273,17 @@ func take(ctx context.Context, tx *db.Tx, from Subject, r Role) error {
 	return nil
 }
 
-// GrantsOf returns a subject's grants by role name, the expired ones too.
-func GrantsOf(ctx context.Context, tx *db.Tx, s Subject) ([]Grant, error) {
-	return db.List(ctx, tx, func(row db.Row) (g Grant, err error) {
-		err = row.Scan(&g.Role, &g.Until, &g.GrantedAt)
+// AssignmentsOf returns a subject's assignments by role name, including expired ones.
+func AssignmentsOf(ctx context.Context, tx *db.Tx, s Subject) ([]Assignment, error) {
+	return db.List(ctx, tx, func(row db.Row) (Assignment, error) {
+		var g Assignment
+		err := row.Scan(&g.Role, &g.Until, &g.GrantedAt)
 		return g, err
 	}, `SELECT role, until, granted_at FROM role_grants WHERE tenant_id = $1 AND subject_id = $2 ORDER BY role`, s.id())
 }
 
-// ActionsOf returns what a subject may do at this moment: the union of its
-// unexpired roles and of its groups', nothing for a user who is not active. One query.
+// ActionsOf returns the rights of a subject at this moment: the union of its unexpired roles and of
+// its groups' roles. A user who is not active has none. It is one query.
 func ActionsOf(ctx context.Context, tx *db.Tx, s Subject) (Set, error) {
 	active := ""
 	if !s.User.IsZero() {
@@ -278,24 +293,24 @@ func ActionsOf(ctx context.Context, tx *db.Tx, s Subject) (Set, error) {
 	return setOf(roles...), err
 }
 
-// MayManage fails with ErrOutranked when the subject may do what by does not
-// allow: whoever could change such a user's email address, password or status, or
-// such an application's secret, could become it. The roles of a user who is
-// locked for the moment count too.
+// MayManage fails with ErrOutranked unless by covers the rights of the subject. A caller who can
+// change a user's address, password or status, or an application's secret, can become that subject.
+// The roles of a locked user count too.
 func MayManage(ctx context.Context, tx *db.Tx, by Set, s Subject) error {
 	roles, err := held(ctx, tx, s, "")
 	if err != nil {
 		return err
 	}
-	if !by.Covers(setOf(roles...)) {
+	if !by.covers(setOf(roles...)) {
 		return ErrOutranked
 	}
 	return nil
 }
 
-// mayPassOn fails with ErrBeyond unless by may do action (role.grant, role.revoke) with every
-// role of the group. The group is held (group.Hold), so that it gets no other meanwhile.
-func mayPassOn(ctx context.Context, tx *db.Tx, by Set, g id.ID, action string) error {
+// mayAssignAll fails with ErrBeyond unless by allows the action (role.grant or role.revoke) for
+// every role of the group. The group must be held (group.Hold), so that it gets no other role
+// meanwhile.
+func mayAssignAll(ctx context.Context, tx *db.Tx, by Set, g id.ID, action string) error {
 	roles, err := held(ctx, tx, OfGroup(g), "")
 	if err != nil || len(roles) == 0 {
 		return err
@@ -304,23 +319,27 @@ func mayPassOn(ctx context.Context, tx *db.Tx, by Set, g id.ID, action string) e
 		return beyond(action)
 	}
 	for _, r := range roles {
-		if err := by.passOn(r); err != nil {
+		if err := by.mayAssign(r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// held returns the subject's unexpired roles by name, those of a user's groups too.
+// held returns the subject's unexpired roles by name, including those of a user's groups.
 func held(ctx context.Context, tx *db.Tx, s Subject, condition string) ([]Role, error) {
 	const of = ` LEFT JOIN roles r ON r.tenant_id = $1 AND r.id = g.role_id WHERE `
 	const lasting = ` AND (g.until IS NULL OR g.until > $3)`
-	query := `SELECT g.role, COALESCE(r.actions, '[]'), COALESCE(r.limits, '{}') FROM role_grants g` + of + `g.tenant_id = $1 AND g.subject_id = $2` + lasting + condition
+	query := `SELECT g.role, COALESCE(r.actions, '[]'), COALESCE(r.limits, '{}') FROM role_grants g` + of +
+		`g.tenant_id = $1 AND g.subject_id = $2` + lasting + condition
 	if !s.User.IsZero() {
-		query += ` UNION SELECT g.role, COALESCE(r.actions, '[]'), COALESCE(r.limits, '{}') FROM group_members m JOIN role_grants g ON g.tenant_id = $1 AND g.subject_id = m.group_id` +
+		query += ` UNION SELECT g.role, COALESCE(r.actions, '[]'), COALESCE(r.limits, '{}') FROM group_members m
+			JOIN role_grants g ON g.tenant_id = $1 AND g.subject_id = m.group_id` +
 			of + `m.tenant_id = $1 AND m.user_id = $2` + lasting + condition
 	}
-	return db.List(ctx, tx, func(row db.Row) (r Role, err error) {
+	return db.List(ctx, tx, func(row db.Row) (Role, error) {
+		var r Role
+		var err error
 		var actions, limits string
 		if err := row.Scan(&r.Name, &actions, &limits); err != nil {
 			return Role{}, err
@@ -328,6 +347,7 @@ func held(ctx context.Context, tx *db.Tx, s Subject, condition string) ([]Role, 
 		if b, ok := builtin(r.Name); ok {
 			return b, nil
 		}
-		return r, r.read(actions, limits)
+		err = r.decode(actions, limits)
+		return r, err
 	}, query+` ORDER BY 1`, s.id(), tx.Now())
 }

@@ -38,7 +38,8 @@ func (f *fixture) must(fn func(ctx context.Context, tx *db.Tx) error) {
 	}
 }
 
-func (f *fixture) user(login string) (u id.ID) {
+func (f *fixture) user(login string) id.ID {
+	var u id.ID
 	f.t.Helper()
 	f.must(func(ctx context.Context, tx *db.Tx) error {
 		made, err := user.Create(ctx, tx, user.Profile{Username: login})
@@ -49,11 +50,13 @@ func (f *fixture) user(login string) (u id.ID) {
 }
 
 func (f *fixture) give(by role.Set, u id.ID, name string, until time.Time) error {
-	return f.try(func(ctx context.Context, tx *db.Tx) error { return role.Give(ctx, tx, by, role.OfUser(u), name, until) })
+	return f.try(func(ctx context.Context, tx *db.Tx) error {
+		return role.Assign(ctx, tx, by, role.OfUser(u), name, until)
+	})
 }
 
 func (f *fixture) take(by role.Set, u id.ID, name string) error {
-	return f.try(func(ctx context.Context, tx *db.Tx) error { return role.Take(ctx, tx, by, role.OfUser(u), name) })
+	return f.try(func(ctx context.Context, tx *db.Tx) error { return role.Revoke(ctx, tx, by, role.OfUser(u), name) })
 }
 
 func (f *fixture) status(u id.ID, to user.Status) error {
@@ -63,9 +66,11 @@ func (f *fixture) status(u id.ID, to user.Status) error {
 	})
 }
 
-func (f *fixture) actionsOf(u id.ID) (s role.Set) {
+func (f *fixture) actionsOf(u id.ID) role.Set {
+	var s role.Set
 	f.t.Helper()
-	if err := f.View(f.t.Context(), f.c, func(tx *db.Tx) (err error) {
+	if err := f.View(f.t.Context(), f.c, func(tx *db.Tx) error {
+		var err error
 		s, err = role.ActionsOf(f.t.Context(), tx, role.OfUser(u))
 		return err
 	}); err != nil {
@@ -92,7 +97,9 @@ func TestActionsOf(t *testing.T) {
 			t.Errorf("without a role: %v", s.Actions())
 		}
 		f.must(func(ctx context.Context, tx *db.Tx) error {
-			_, err := role.Create(ctx, tx, all, role.Definition{Name: "support", Description: " First line ", Actions: []string{"user.read", "credential.reset", "user.read"}})
+			_, err := role.Create(ctx, tx, all,
+				role.Definition{Name: "support", Description: " First line ",
+					Actions: []string{"user.read", "credential.reset", "user.read"}})
 			return err
 		})
 		wantErr(t, "own role", f.give(all, ada, "support", time.Time{}), nil)
@@ -126,8 +133,10 @@ func TestActionsOf(t *testing.T) {
 		if s := globex.actionsOf(ada); len(s.Actions()) != 0 {
 			t.Errorf("in another tenant: %v", s.Actions())
 		}
-		wantErr(t, "a grant to another tenant's user", fault.As(globex.give(all, ada, role.Admin, time.Time{})), fault.New(fault.NotFound, "role.subject_not_found", ""))
-		wantErr(t, "deleting the role", f.try(func(ctx context.Context, tx *db.Tx) error { return role.Delete(ctx, tx, all, "support") }), nil)
+		wantErr(t, "a grant to another tenant's user", fault.As(globex.give(all, ada, role.Admin, time.Time{})),
+			fault.New(fault.NotFound, "role.subject_not_found", ""))
+		wantErr(t, "deleting the role",
+			f.try(func(ctx context.Context, tx *db.Tx) error { return role.Delete(ctx, tx, all, "support") }), nil)
 		if s := f.actionsOf(ada); len(s.Actions()) != 0 {
 			t.Errorf("after the role was deleted: %v", s.Actions())
 		}
@@ -163,9 +172,13 @@ func TestNobodyGivesWhatTheyLack(t *testing.T) {
 		wantErr(t, "widening", change(manager, "modest", "user.read", "key.rotate"), role.ErrBeyond)
 		wantErr(t, "defining by an owner", define(all, "keys", "key.rotate"), nil)
 		wantErr(t, "narrowing what one lacks", change(manager, "keys", "user.read"), role.ErrBeyond)
-		wantErr(t, "deleting what one lacks", f.try(func(ctx context.Context, tx *db.Tx) error { return role.Delete(ctx, tx, manager, "keys") }), role.ErrBeyond)
+		wantErr(t, "deleting what one lacks",
+			f.try(func(ctx context.Context, tx *db.Tx) error { return role.Delete(ctx, tx, manager, "keys") }),
+			role.ErrBeyond)
 		manage := func(u id.ID) error {
-			return f.try(func(ctx context.Context, tx *db.Tx) error { return role.MayManage(ctx, tx, manager, role.OfUser(u)) })
+			return f.try(func(ctx context.Context, tx *db.Tx) error {
+				return role.MayManage(ctx, tx, manager, role.OfUser(u))
+			})
 		}
 		wantErr(t, "managing an equal", manage(ada), nil)
 		wantErr(t, "managing an owner", manage(bob), role.ErrOutranked)
@@ -187,11 +200,16 @@ func builtin(t *testing.T, name string) []string {
 func TestDefinitions(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
 		create := func(d role.Definition) error {
-			return f.try(func(ctx context.Context, tx *db.Tx) error { _, err := role.Create(ctx, tx, all, d); return err })
+			return f.try(func(ctx context.Context, tx *db.Tx) error {
+				_,
+					err := role.Create(ctx, tx, all, d)
+				return err
+			})
 		}
 		for _, d := range []role.Definition{
 			{}, {Name: "Upper", Actions: []string{"user.read"}}, {Name: "owner", Actions: []string{"user.read"}},
-			{Name: "x", Actions: []string{"user.read", "no.such"}}, {Name: "x", Actions: []string{"user.read"}, Description: "a\nb"},
+			{Name: "x", Actions: []string{"user.read", "no.such"}},
+			{Name: "x", Actions: []string{"user.read"}, Description: "a\nb"},
 			{Name: "x y", Actions: []string{"user.read"}}, {Name: "../x", Actions: []string{"user.read"}},
 		} {
 			if err := create(d); fault.Of(err) != fault.Invalid {
@@ -201,27 +219,38 @@ func TestDefinitions(t *testing.T) {
 		wantErr(t, "a good one", create(role.Definition{Name: "x", Actions: []string{"user.read"}}), nil)
 		wantErr(t, "again", create(role.Definition{Name: "x", Actions: []string{"user.read"}}), role.ErrNameTaken)
 		for i := range 99 {
-			wantErr(t, "more", create(role.Definition{Name: fmt.Sprintf("r%d", i), Actions: []string{"user.read"}}), nil)
+			wantErr(t, "more", create(role.Definition{Name: fmt.Sprintf("r%d", i), Actions: []string{"user.read"}}),
+				nil)
 		}
 		wantErr(t, "too many", create(role.Definition{Name: "y", Actions: []string{"user.read"}}), role.ErrTooMany)
 		wantErr(t, "changing a built-in", f.try(func(ctx context.Context, tx *db.Tx) error {
 			_, err := role.Update(ctx, tx, all, role.Admin, role.Patch{Actions: []string{"user.read"}})
 			return err
 		}), role.ErrBuiltin)
-		wantErr(t, "deleting a built-in", f.try(func(ctx context.Context, tx *db.Tx) error { return role.Delete(ctx, tx, all, role.Owner) }), role.ErrBuiltin)
+		wantErr(t, "deleting a built-in",
+			f.try(func(ctx context.Context, tx *db.Tx) error { return role.Delete(ctx, tx, all, role.Owner) }),
+			role.ErrBuiltin)
 		for _, name := range []string{"", "nope", "\x00", "' OR 1=1 --"} {
-			wantErr(t, "getting "+name, f.try(func(ctx context.Context, tx *db.Tx) error { _, err := role.Get(ctx, tx, name); return err }), role.ErrNotFound)
+			wantErr(t, "getting "+name,
+				f.try(func(ctx context.Context, tx *db.Tx) error { _, err := role.Get(ctx, tx, name); return err }),
+				role.ErrNotFound)
 		}
 		var list []role.Role
-		f.must(func(ctx context.Context, tx *db.Tx) (err error) { list, err = role.List(ctx, tx); return err })
+		f.must(func(ctx context.Context, tx *db.Tx) error {
+			var err error
+			list, err = role.List(ctx, tx)
+			return err
+		})
 		if len(list) != 105 || list[0].Name != role.Owner || !list[0].Builtin || list[5].Name != "x" {
 			t.Errorf("%d roles, from %s", len(list), list[0].Name)
 		}
 		ada := f.user("ada")
-		wantErr(t, "an end in the past", fault.As(f.give(all, ada, "x", f.Clock.Now())), fault.New(fault.Invalid, "role.invalid", ""))
+		wantErr(t, "an end in the past", fault.As(f.give(all, ada, "x", f.Clock.Now())),
+			fault.New(fault.Invalid, "role.invalid", ""))
 		wantErr(t, "no such role", f.give(all, ada, "nope", time.Time{}), role.ErrNotFound)
 		wantErr(t, "taking what was not given", f.take(all, ada, "x"), role.ErrNotGranted)
-		wantErr(t, "nobody", fault.As(f.give(all, id.New(), "x", time.Time{})), fault.New(fault.NotFound, "role.subject_not_found", ""))
+		wantErr(t, "nobody", fault.As(f.give(all, id.New(), "x", time.Time{})),
+			fault.New(fault.NotFound, "role.subject_not_found", ""))
 	})
 }
 
@@ -235,7 +264,9 @@ func TestLastOwnerStays(t *testing.T) {
 			"locking":      func(u id.ID) error { return f.status(u, user.Locked) },
 			"deactivating": func(u id.ID) error { return f.status(u, user.Deactivated) },
 			"deleting": func(u id.ID) error {
-				return f.try(func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, role.KeepOwner, u) })
+				return f.try(func(ctx context.Context, tx *db.Tx) error {
+					return user.Delete(ctx, tx, role.KeepOwner, u)
+				})
 			},
 		}
 		for what, way := range ways {
@@ -269,7 +300,9 @@ func TestTwoOwnersCannotRemoveEachOther(t *testing.T) {
 				func(u id.ID) error { return f.status(u, user.Locked) },
 				func(u id.ID) error { return f.give(all, u, role.Owner, f.Clock.Now().Add(time.Hour)) },
 				func(u id.ID) error {
-					return f.try(func(ctx context.Context, tx *db.Tx) error { return user.Delete(ctx, tx, role.KeepOwner, u) })
+					return f.try(func(ctx context.Context, tx *db.Tx) error {
+						return user.Delete(ctx, tx, role.KeepOwner, u)
+					})
 				},
 			}
 			errs := make([]error, 2)

@@ -17,7 +17,7 @@ import (
 // Roles are the rules on roles that the operations need; role.ForUsers returns them. by is what the
 // caller of the operation may do. They fail with a Denied fault.
 type Roles struct {
-	Give      func(ctx context.Context, tx *db.Tx, by api.Rights, user id.ID, name string) error
+	Assign    func(ctx context.Context, tx *db.Tx, by api.Rights, user id.ID, name string) error
 	MayManage func(ctx context.Context, tx *db.Tx, by api.Rights, user id.ID) error
 	KeepOwner KeepOwner
 }
@@ -126,7 +126,7 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 				}
 			}
 			for _, name := range b.Roles {
-				if err := roles.Give(ctx, tx, req.Rights, u.ID, name); err != nil {
+				if err := roles.Assign(ctx, tx, req.Rights, u.ID, name); err != nil {
 					return View{}, err
 				}
 			}

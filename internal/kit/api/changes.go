@@ -83,7 +83,8 @@ func membersOf[T any]() map[string][]int {
 
 // typeOfChanges returns the T of a Changes[T], and false for any other type.
 func typeOfChanges(t reflect.Type) (reflect.Type, bool) {
-	if !strings.HasPrefix(t.Name(), "Changes[") || !reflect.PointerTo(t).Implements(reflect.TypeFor[huma.SchemaTransformer]()) {
+	if !strings.HasPrefix(t.Name(), "Changes[") ||
+		!reflect.PointerTo(t).Implements(reflect.TypeFor[huma.SchemaTransformer]()) {
 		return nil, false
 	}
 	f, ok := t.FieldByName("value")

@@ -58,17 +58,20 @@ func TestChangesAreDescribedAsTheirTypeWithNothingRequired(t *testing.T) {
 	r.Schema(reflect.TypeFor[Changes[thing]](), true, "makeInputBody")
 	answer := r.Schema(reflect.TypeFor[thing](), false, "")
 	if len(answer.Required) != 3 || answer.Properties["name"].MaxLength != nil {
-		t.Errorf("the answer requires %v, and its name has the limit %v", answer.Required, answer.Properties["name"].MaxLength)
+		t.Errorf("the answer requires %v, and its name has the limit %v", answer.Required,
+			answer.Properties["name"].MaxLength)
 	}
 	body := r.Map()["MakeThingRequest"]
 	if body == nil || len(body.Required) > 0 || len(body.Properties) != 3 || *body.Properties["name"].MaxLength != 8 {
 		t.Fatalf("the body is %+v", body)
 	}
-	for text, errors := range map[string]int{`{}`: 0, `{"name":"12345678"}`: 0, `{"name":"123456789"}`: 1, `{"size":0}`: 1, `{"other":1}`: 1} {
+	for text, errors := range map[string]int{`{}`: 0, `{"name":"12345678"}`: 0, `{"name":"123456789"}`: 1,
+		`{"size":0}`: 1, `{"other":1}`: 1} {
 		var v any
 		_ = json.Unmarshal([]byte(text), &v)
 		var res huma.ValidateResult
-		if huma.Validate(r, body, huma.NewPathBuffer(nil, 0), huma.ModeWriteToServer, v, &res); len(res.Errors) != errors {
+		if huma.Validate(r, body, huma.NewPathBuffer(nil, 0), huma.ModeWriteToServer, v,
+			&res); len(res.Errors) != errors {
 			t.Errorf("%s: %v, want %d errors", text, res.Errors, errors)
 		}
 	}

@@ -22,10 +22,10 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// Gate decides whether the sender of a request may do an operation; the door that mounts
-// operations is one.
+// Gate decides whether the sender of a request may do an operation. The door that mounts the
+// operations implements it.
 type Gate interface {
-	// Admit returns on whose behalf the operation runs, and with which rights. It fails with an
+	// Admit returns the caller of the operation and the caller's rights. It fails with an
 	// Unauthenticated, Denied or NotFound fault.
 	Admit(r *http.Request, op Op) (Request, error)
 }
@@ -38,17 +38,18 @@ type Mount struct {
 	About  string // Markdown, at the head of the description
 	DB     *db.DB
 	Gate   Gate
-	// Answer maps a fault to the HTTP status and further headers of its answer.
+	// Answer returns the HTTP status of a fault and the headers to add to its answer.
 	Answer func(*fault.Fault) (status int, header http.Header)
 
 	mu       sync.Mutex
 	underWay map[id.ID]int // requests of operations with AtOnce, by tenant
 }
 
-var errTooManyAtOnce = fault.New(fault.Limited, "request.at_once", "Your tenant has as many requests of this kind under way as it may. Wait until one of them has been answered.")
+var errTooManyAtOnce = fault.New(fault.Limited, "request.at_once",
+	"Your tenant has as many requests of this kind under way as it may. Wait until one of them has been answered.")
 
-// enter counts a request of an operation with AtOnce, and reports whether it may go on; leave
-// must follow.
+// enter counts a request of an operation with AtOnce. It reports whether the request may proceed,
+// and leave must follow then.
 func (m *Mount) enter(tenant id.ID, most int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -70,8 +71,7 @@ func (m *Mount) leave(tenant id.ID) {
 	}
 }
 
-// words makes huma's refusals ours. huma keeps its wording in package variables, so
-// this is done once for the process.
+// words replaces huma's wording of refusals, which is in package variables, once for the process.
 var words = sync.OnceFunc(func() {
 	huma.ValidateStrictCasing = true // "Email" is not "email", whatever encoding/json thinks
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
@@ -82,9 +82,8 @@ var words = sync.OnceFunc(func() {
 	}
 })
 
-// Operations registers ops and returns the OpenAPI 3.1 document of them, as indented JSON.
-// Two operations with the same id, or a path the mux refuses, panic: that is a mistake in
-// the declarations and shows at start.
+// Operations registers ops and returns their OpenAPI 3.1 document as indented JSON. It panics at
+// start for a mistake in the declarations, such as an id that is used twice.
 func (m *Mount) Operations(ops []Operation) []byte {
 	words()
 	names := &namer{}
@@ -102,13 +101,17 @@ func (m *Mount) Operations(ops []Operation) []byte {
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", names.name),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"bearer": {Type: "http", Scheme: "bearer", Description: "An access token of this tenant, or of the platform, with the scope gatehouse:manage."},
+					"bearer": {Type: "http", Scheme: "bearer",
+						Description: "An access token of this tenant, or of the platform, with the scope " +
+							"gatehouse:manage."},
 				},
 			},
 			Security: []map[string][]string{{"bearer": {}}},
 		},
 		// "json" is huma's name for every type that ends in +json.
-		Formats:                      map[string]huma.Format{"application/json": {Marshal: marshal, Unmarshal: unmarshal}, "json": {Marshal: marshal, Unmarshal: unmarshal}},
+		Formats: map[string]huma.Format{
+			"application/json": {Marshal: marshal, Unmarshal: unmarshal},
+			"json":             {Marshal: marshal, Unmarshal: unmarshal}},
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
 	}
@@ -136,7 +139,7 @@ func (m *Mount) Operations(ops []Operation) []byte {
 	return append(doc, '\n')
 }
 
-// requestKey carries a Request through huma, which hands its handlers nothing but a context.
+// requestKey carries a Request through huma, whose handlers get nothing but a context.
 type requestKey struct{}
 
 func requestOf(ctx context.Context) Request {
@@ -144,10 +147,10 @@ func requestOf(ctx context.Context) Request {
 	return req
 }
 
-// errNoRights is the cause of a 500: a gate let a caller in without saying what they may do.
+// errNoRights is the cause of a 500: a gate admitted a caller without rights.
 var errNoRights = errors.New("api: the gate admitted a caller without rights")
 
-// register is huma.Register with our gate before it and our problems after it.
+// register registers an operation with huma, with the gate before it and our problems after it.
 func register[I, O any](a huma.API, m *Mount, op Op, fn func(context.Context, *I) (*O, error)) {
 	tags := []string{op.Tag}
 	extensions := map[string]any{"x-action": op.Action}
@@ -183,7 +186,7 @@ func register[I, O any](a huma.API, m *Mount, op Op, fn func(context.Context, *I
 	})
 }
 
-// admit lets a request through the gate before anything of its body is read.
+// admit asks the gate before it reads anything of the body.
 func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
 	return func(hc huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hc)
@@ -212,8 +215,7 @@ func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
 	}
 }
 
-// onlyOnce refuses a query that names a parameter twice: which of the two counts would
-// otherwise be a matter of luck.
+// onlyOnce refuses a query that names a parameter twice: it would be unclear which one counts.
 func onlyOnce(r *http.Request) error {
 	var wrong fault.Fields
 	q := r.URL.Query()
@@ -232,8 +234,8 @@ func marshal(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// unmarshal is json.Unmarshal for text that the databases can store: UTF-8 without NUL.
-// encoding/json would replace what is not UTF-8 in silence.
+// unmarshal decodes JSON whose text both databases can store: UTF-8 without NUL. encoding/json
+// would replace invalid UTF-8 silently.
 func unmarshal(data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return sentence("The body is not UTF-8.")
@@ -254,7 +256,7 @@ func unmarshal(data []byte, v any) error {
 	return sentence("The body could not be read. Check the form of its fields.")
 }
 
-// hasNUL finds the escape \u0000; a raw NUL is not valid JSON anyway.
+// hasNUL reports whether JSON has the escape \u0000. A raw NUL is not valid JSON.
 func hasNUL(data []byte) bool {
 	for rest := data; ; {
 		i := bytes.IndexByte(rest, '\\')

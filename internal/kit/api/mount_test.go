@@ -67,19 +67,20 @@ func (g open) Admit(r *http.Request, op api.Op) (api.Request, error) {
 func fixture(t *testing.T) (http.Handler, []byte) {
 	t.Helper()
 	mux := http.NewServeMux()
-	m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "Widgets", Gate: open{}, Answer: func(f *fault.Fault) (int, http.Header) {
-		switch f.Kind {
-		case fault.Unauthenticated:
-			return 401, http.Header{"Www-Authenticate": {"Bearer"}}
-		case fault.Denied:
-			return 403, nil
-		case fault.Invalid:
-			return 400, nil
-		case fault.Conflict:
-			return 409, nil
-		}
-		return 500, nil
-	}}
+	m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "Widgets", Gate: open{},
+		Answer: func(f *fault.Fault) (int, http.Header) {
+			switch f.Kind {
+			case fault.Unauthenticated:
+				return 401, http.Header{"Www-Authenticate": {"Bearer"}}
+			case fault.Denied:
+				return 403, nil
+			case fault.Invalid:
+				return 400, nil
+			case fault.Conflict:
+				return 409, nil
+			}
+			return 500, nil
+		}}
 	call := func(op api.Op) api.Operation {
 		return api.Call(op, func(_ context.Context, _ *db.DB, _ api.Request, in *newWidget) (widget, error) {
 			switch in.Body.Name {
@@ -92,16 +93,21 @@ func fixture(t *testing.T) (http.Handler, []byte) {
 		})
 	}
 	doc := m.Operations([]api.Operation{
-		call(api.Op{Method: "POST", Path: "/widgets", ID: "create-widget", Action: "widget.create", Tag: "Widgets", Summary: "Create a widget", Status: 201}),
-		api.Call(api.Op{Method: "GET", Path: "/widgets/{id}", ID: "get-widget", Action: "widget.read", Tag: "Widgets", Summary: "Get a widget"},
+		call(api.Op{Method: "POST", Path: "/widgets", ID: "create-widget", Action: "widget.create", Tag: "Widgets",
+			Summary: "Create a widget", Status: 201}),
+		api.Call(api.Op{Method: "GET", Path: "/widgets/{id}", ID: "get-widget", Action: "widget.read", Tag: "Widgets",
+			Summary: "Get a widget"},
 			func(_ context.Context, _ *db.DB, _ api.Request, in *api.ByID) (widget, error) {
 				return widget{ID: in.ID}, nil
 			}),
-		api.Call(api.Op{Method: "DELETE", Path: "/widgets/{id}", ID: "delete-widget", Action: "widget.delete", Tag: "Widgets", Summary: "Delete a widget"},
+		api.Call(api.Op{Method: "DELETE", Path: "/widgets/{id}", ID: "delete-widget", Action: "widget.delete",
+			Tag: "Widgets", Summary: "Delete a widget"},
 			func(context.Context, *db.DB, api.Request, *api.ByID) (api.None, error) { return api.None{}, nil }),
-		api.Call(api.Op{Method: "PUT", Path: "/widgets/{id}", ID: "put-widget", Action: "widget.update", Tag: "Widgets", Summary: "Put a widget"},
+		api.Call(api.Op{Method: "PUT", Path: "/widgets/{id}", ID: "put-widget", Action: "widget.update", Tag: "Widgets",
+			Summary: "Put a widget"},
 			func(context.Context, *db.DB, api.Request, *api.ByID) (api.None, error) { return api.None{}, nil }),
-		api.Call(api.Op{Method: "GET", Path: "/widgets", ID: "list-widgets", Action: "widget.read", Tag: "Widgets", Summary: "List widgets"},
+		api.Call(api.Op{Method: "GET", Path: "/widgets", ID: "list-widgets", Action: "widget.read", Tag: "Widgets",
+			Summary: "List widgets"},
 			func(_ context.Context, _ *db.DB, _ api.Request, in *listWidgets) (page.List[widget], error) {
 				r, err := in.Page.Request()
 				return page.List[widget]{Items: []widget{{ID: r.After, Limit: r.Limit}}}, err
@@ -115,13 +121,15 @@ type putPicture struct {
 	RawBody []byte `contentType:"application/octet-stream"`
 }
 
-// Bodies and answers that are no JSON, at paths that contain slashes.
+// Bodies and answers of bytes instead of JSON, at paths that contain slashes.
 func TestBytesInAndOut(t *testing.T) {
 	mux := http.NewServeMux()
-	m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "Pictures", Gate: open{}, Answer: func(f *fault.Fault) (int, http.Header) { return 422, nil }}
+	m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "Pictures", Gate: open{},
+		Answer: func(f *fault.Fault) (int, http.Header) { return 422, nil }}
 	kept := map[string][]byte{}
 	doc := m.Operations([]api.Operation{
-		api.Call(api.Op{Method: "PUT", Path: "/pictures/{path...}", ID: "put-picture", Action: "picture.update", Tag: "Pictures", Summary: "Put a picture", Body: 8},
+		api.Call(api.Op{Method: "PUT", Path: "/pictures/{path...}", ID: "put-picture", Action: "picture.update",
+			Tag: "Pictures", Summary: "Put a picture", Body: 8},
 			func(_ context.Context, _ *db.DB, _ api.Request, in *putPicture) (api.None, error) {
 				if len(in.RawBody) == 1 {
 					wrong := fault.InvalidField("picture.invalid", in.Path, "This is no picture.")
@@ -131,7 +139,8 @@ func TestBytesInAndOut(t *testing.T) {
 				kept[in.Path] = bytes.Clone(in.RawBody)
 				return api.None{}, nil
 			}),
-		api.Call(api.Op{Method: "GET", Path: "/pictures/{path...}", ID: "get-picture", Action: "picture.read", Tag: "Pictures", Summary: "Get a picture"},
+		api.Call(api.Op{Method: "GET", Path: "/pictures/{path...}", ID: "get-picture", Action: "picture.read",
+			Tag: "Pictures", Summary: "Get a picture"},
 			func(_ context.Context, _ *db.DB, _ api.Request, in *struct {
 				Path string `path:"path"`
 			}) (api.File, error) {
@@ -152,11 +161,13 @@ func TestBytesInAndOut(t *testing.T) {
 	}
 	r, _ := do(t, mux, "GET", "/api/v1/pictures/a/b.png", "")
 	got, _ := io.ReadAll(r.Body)
-	if string(got) != body || r.Header.Get("Content-Type") != "image/png" || r.Header.Get("ETag") != `"7"` || r.Header.Get("Content-Disposition") != "attachment; filename=a.png" {
+	if string(got) != body || r.Header.Get("Content-Type") != "image/png" || r.Header.Get("ETag") != `"7"` ||
+		r.Header.Get("Content-Disposition") != "attachment; filename=a.png" {
 		t.Errorf("GET: %q %v", got, r.Header)
 	}
 	_, p := do(t, mux, "PUT", "/api/v1/pictures/c.png", "x")
-	want := []api.FieldError{{Name: "c.png", Reason: "This is no picture.", File: "c.png", Line: 3, Message: "This is no picture."}}
+	want := []api.FieldError{
+		{Name: "c.png", Reason: "This is no picture.", File: "c.png", Line: 3, Message: "This is no picture."}}
 	if diff := cmp.Diff(want, p.Errors); diff != "" {
 		t.Error(diff)
 	}
@@ -250,7 +261,8 @@ func TestBadInputIsNamed(t *testing.T) {
 			}
 		}
 		if resp.StatusCode != tc.status || p.Code != tc.code {
-			t.Errorf("%s %s %.80s: %d %+v, want %d %s", tc.method, tc.target, tc.body, resp.StatusCode, p, tc.status, tc.code)
+			t.Errorf("%s %s %.80s: %d %+v, want %d %s", tc.method, tc.target, tc.body, resp.StatusCode, p, tc.status,
+				tc.code)
 		} else if d := cmp.Diff(tc.fields, fields); d != "" {
 			t.Errorf("%s %s %.80s: fields %s", tc.method, tc.target, tc.body, d)
 		}
@@ -266,7 +278,8 @@ func TestContentType(t *testing.T) {
 		"application/x-www-form-urlencoded": 415,
 		"\xff;;":                            415,
 	} {
-		if resp, p := do(t, h, "POST", "/api/v1/widgets", `{"name":"a"}`, "Content-Type", ct); resp.StatusCode != status {
+		if resp, p := do(t, h, "POST", "/api/v1/widgets", `{"name":"a"}`, "Content-Type",
+			ct); resp.StatusCode != status {
 			t.Errorf("%q: %d %+v, want %d", ct, resp.StatusCode, p, status)
 		}
 	}
@@ -321,24 +334,28 @@ func (g byHeader) Admit(r *http.Request, _ api.Op) (api.Request, error) {
 	return api.Request{Caller: caller.Caller{Tenant: g[r.Header.Get("Tenant")]}, Rights: everything{}}, nil
 }
 
-// What costs much is refused to a tenant that has as much of it under way as it may, and to no other.
+// What costs much is refused to a tenant that has as much of it under way as it may, and to no
+// other.
 func TestATenantMayHaveSoManyAtOnce(t *testing.T) {
 	mux := http.NewServeMux()
-	m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "Costs", Gate: byHeader{"acme": id.New(), "globex": id.New()}, Answer: func(f *fault.Fault) (int, http.Header) {
-		if f.Kind == fault.Limited {
-			return 429, nil
-		}
-		return 500, nil
-	}}
+	m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "Costs", Gate: byHeader{"acme": id.New(), "globex": id.New()},
+		Answer: func(f *fault.Fault) (int, http.Header) {
+			if f.Kind == fault.Limited {
+				return 429, nil
+			}
+			return 500, nil
+		}}
 	begun, end := make(chan bool), make(chan bool)
 	m.Operations([]api.Operation{
-		api.Call(api.Op{Method: "GET", Path: "/slow", ID: "slow", Action: "x.slow", Tag: "X", Summary: "Slow", AtOnce: 2},
+		api.Call(api.Op{Method: "GET", Path: "/slow", ID: "slow", Action: "x.slow", Tag: "X", Summary: "Slow",
+			AtOnce: 2},
 			func(context.Context, *db.DB, api.Request, *struct{}) (api.None, error) {
 				begun <- true
 				<-end
 				return api.None{}, nil
 			}),
-		api.Call(api.Op{Method: "GET", Path: "/costly", ID: "costly", Action: "x.costly", Tag: "X", Summary: "Costly", AtOnce: 2},
+		api.Call(api.Op{Method: "GET", Path: "/costly", ID: "costly", Action: "x.costly", Tag: "X", Summary: "Costly",
+			AtOnce: 2},
 			func(context.Context, *db.DB, api.Request, *struct{}) (api.None, error) { return api.None{}, nil }),
 		api.Call(api.Op{Method: "GET", Path: "/cheap", ID: "cheap", Action: "x.cheap", Tag: "X", Summary: "Cheap"},
 			func(context.Context, *db.DB, api.Request, *struct{}) (api.None, error) { return api.None{}, nil }),
@@ -378,18 +395,20 @@ func TestNoOperationRunsWithoutRights(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			mux, ran := http.NewServeMux(), false
-			m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "X", Gate: gateFunc(func(*http.Request, api.Op) (api.Request, error) { return tt.request, nil }),
+			m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "X",
+				Gate: gateFunc(func(*http.Request, api.Op) (api.Request, error) { return tt.request, nil }),
 				Answer: func(f *fault.Fault) (int, http.Header) {
 					if f.Kind == fault.Denied {
 						return 403, nil
 					}
 					return 500, nil
 				}}
-			m.Operations([]api.Operation{api.Call(api.Op{Method: "GET", Path: "/x", ID: "x", Action: "x.do", Tag: "X", Summary: "X"},
-				func(_ context.Context, _ *db.DB, req api.Request, _ *struct{}) (api.None, error) {
-					ran = true
-					return api.None{}, req.Require("x.more")
-				})})
+			m.Operations([]api.Operation{
+				api.Call(api.Op{Method: "GET", Path: "/x", ID: "x", Action: "x.do", Tag: "X", Summary: "X"},
+					func(_ context.Context, _ *db.DB, req api.Request, _ *struct{}) (api.None, error) {
+						ran = true
+						return api.None{}, req.Require("x.more")
+					})})
 			if r, p := do(t, mux, "GET", "/api/v1/x", ""); r.StatusCode != tt.status {
 				t.Errorf("%d %+v, want %d", r.StatusCode, p, tt.status)
 			}

@@ -27,29 +27,29 @@ type Op struct {
 	Status      int    // of success; 0 means 200, or 204 when the output is None
 	Platform    bool   // exists only in the platform tenant
 	Filtered    bool   // a list that shows only what Request.Filter lets through
-	// Body is how many bytes a body may have whose input has a RawBody; 0 means what
-	// kit/web allows every request. It is read into memory as a whole.
+	// Body is the maximum size, in bytes, of an input's RawBody. It is read into memory as a whole.
+	// 0 means the limit of kit/web.
 	Body int64
-	// AtOnce is how many requests a tenant may have under way of all the operations that
-	// set it: what costs much memory or CPU hurts only the tenant that asks. 0 means any.
+	// AtOnce is how many requests of all operations that set it a tenant may have in progress. What
+	// costs much memory or CPU then hurts only that tenant. 0 means any number.
 	AtOnce int
 }
 
-// Rights say which actions the caller of an operation may do. role.Set implements it.
+// Rights say which actions the caller of an operation may do. role.Set implements them.
 type Rights interface {
 	Allows(action string) bool
 }
 
-// Request is what the door found out about the caller of one operation. The zero Request
-// allows nothing and shows nothing.
+// Request is the admitted caller of one operation. The zero Request allows nothing and shows
+// nothing.
 type Request struct {
 	Caller caller.Caller
 	Rights Rights
 	Filter filter.Filter // of an operation with Filtered: what of the list the caller may see
 }
 
-// Require fails with a Denied fault unless the caller may do a second action, besides the one
-// that guards the operation.
+// Require fails with a Denied fault unless the caller may do action. It is for a second action
+// besides the one that guards the operation.
 func (r Request) Require(action string) error {
 	if r.Rights == nil || !r.Rights.Allows(action) {
 		return Denied(action)
@@ -68,10 +68,10 @@ type Operation struct {
 	bind func(a huma.API, m *Mount, op Op)
 }
 
-// None is the output of an operation that answers nothing (204).
+// None is the output of an operation without an answer (204).
 type None struct{}
 
-// File is the output of an operation that answers bytes instead of JSON.
+// File is the output of an operation that returns bytes instead of JSON.
 type File struct {
 	ContentType string // "application/zip"
 	Name        string // under which a browser saves it; "" to show it
@@ -101,13 +101,13 @@ func (f File) answer() *file {
 	return a
 }
 
-// Page is the part of an input that pages a list. Embed it.
+// Page is the part of an input that pages a list. Embed it in the input.
 type Page struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items a page holds at most."`
 	Cursor string `query:"cursor" maxLength:"64" doc:"next_cursor of the page before. Leave it out for the first page."`
 }
 
-// Request is the page asked for. It fails with an Invalid fault that names the cursor.
+// Request returns the requested page. It fails with an Invalid fault that names the cursor.
 func (p Page) Request() (page.Request, error) {
 	r, err := page.Parse("", p.Cursor)
 	if p.Limit > 0 {
@@ -128,17 +128,16 @@ func Read[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, req Request, 
 	})
 }
 
-// Write declares an operation that changes something. fn runs in an Update, so it may
-// run more than once and must do nothing slow.
+// Write declares an operation that changes something. fn runs in an Update, so it may run more than
+// once and must not do anything slow.
 func Write[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, req Request, in *I) (O, error)) Operation {
 	return Call(op, func(ctx context.Context, d *db.DB, req Request, in *I) (O, error) {
 		return db.Write(ctx, d, req.Caller, func(tx *db.Tx) (O, error) { return fn(ctx, tx, req, in) })
 	})
 }
 
-// WriteAfter is Write for an operation that must first do something slow, such as hashing a
-// password: prepare runs before the transaction is opened, and only for a caller who is allowed
-// the action.
+// WriteAfter is Write for an operation that first does something slow, such as hashing a password.
+// prepare runs before the transaction, and only for a caller who is allowed the action.
 func WriteAfter[I, P, O any](op Op, prepare func(ctx context.Context, req Request, in *I) (P, error),
 	fn func(ctx context.Context, tx *db.Tx, req Request, in *I, prepared P) (O, error)) Operation {
 	return Call(op, func(ctx context.Context, d *db.DB, req Request, in *I) (O, error) {
@@ -151,8 +150,8 @@ func WriteAfter[I, P, O any](op Op, prepare func(ctx context.Context, req Reques
 	})
 }
 
-// Call declares an operation that opens its own transactions: one over system tables, or one
-// that needs several.
+// Call declares an operation that opens its own transactions, over system tables or several of
+// them.
 func Call[I, O any](op Op, fn func(ctx context.Context, d *db.DB, req Request, in *I) (O, error)) Operation {
 	var out O
 	_, none := any(out).(None)

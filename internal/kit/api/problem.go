@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// Problem is what every failed operation answers, as application/problem+json (RFC 9457).
+// Problem is the answer of a failed operation, as application/problem+json (RFC 9457).
 type Problem struct {
 	Type      string       `json:"type" doc:"Always about:blank: code says which problem it is."`
 	Title     string       `json:"title" doc:"The status in words."`
@@ -25,7 +25,7 @@ type Problem struct {
 	header http.Header
 }
 
-// FieldError says what is wrong with one field.
+// FieldError describes one wrong field.
 type FieldError struct {
 	Name   string `json:"name" doc:"The field or parameter, as the request wrote it." example:"redirect_uris[0]"`
 	Reason string `json:"reason" doc:"What is wrong and what is accepted."`
@@ -48,7 +48,7 @@ func (p *Problem) GetHeaders() http.Header { return p.header }
 // ContentType implements huma.ContentTypeFilter.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
-// problem maps err to a problem document and notes its cause for the log.
+// problem returns the problem document of err and notes its cause for the log.
 func (m *Mount) problem(ctx context.Context, err error) *Problem {
 	f := fault.As(err)
 	if f.Kind == fault.Internal || f.Kind == fault.Unavailable {
@@ -68,10 +68,11 @@ func (m *Mount) problem(ctx context.Context, err error) *Problem {
 }
 
 func newProblem(ctx context.Context, status int, code, detail string) *Problem {
-	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail, RequestID: web.RequestIDOf(ctx)}
+	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail,
+		RequestID: web.RequestIDOf(ctx)}
 }
 
-// write answers r with p, for refusals before huma has begun.
+// write answers with p, for refusals before huma has begun.
 func (p *Problem) write(w http.ResponseWriter) {
 	for name, values := range p.header {
 		w.Header()[name] = values
@@ -80,7 +81,7 @@ func (p *Problem) write(w http.ResponseWriter) {
 	web.WriteProblemJSON(w, p.Status, append(b, '\n'))
 }
 
-// fromHuma words huma's own refusals (of what cannot be decoded, or breaks the schema) as ours.
+// fromHuma rewords a refusal of huma: of a body that cannot be decoded or breaks the schema.
 func fromHuma(ctx context.Context, status int, msg string, errs []error) *Problem {
 	p := newProblem(ctx, status, "request.malformed", "")
 	switch status {
@@ -101,7 +102,8 @@ func fromHuma(ctx context.Context, status int, msg string, errs []error) *Proble
 		// noted, and is the request's fault only if the request was being read.
 		web.NoteError(ctx, errorsOf(msg, errs))
 		if msg == "cannot read request body" {
-			p = newProblem(ctx, http.StatusBadRequest, "request.malformed", "The request's body could not be read to its end.")
+			p = newProblem(ctx, http.StatusBadRequest, "request.malformed",
+				"The request's body could not be read to its end.")
 		} else {
 			f := fault.As(errorsOf(msg, errs))
 			p.Code, p.Detail = f.Code, f.Reason
@@ -144,12 +146,12 @@ func errorsOf(msg string, errs []error) error {
 	return sentence(msg)
 }
 
-// sentence is an error that is shown to people as it is.
+// sentence is an error whose text people see as it is.
 type sentence string
 
 func (s sentence) Error() string { return string(s) }
 
-// fieldError words one of huma's complaints. Values are left out: they may be secrets.
+// fieldError rewords one of huma's findings. It leaves out values, which may be secrets.
 func fieldError(d *huma.ErrorDetail) FieldError {
 	name := d.Location
 	for _, in := range []string{"body", "query", "path", "header"} {
@@ -188,21 +190,28 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 		_, list, _ := strings.Cut(d.Message, `"`)
 		return FieldError{Name: name, Reason: "This must be one of: " + strings.TrimSuffix(list, `"`) + "."}
 	case strings.Contains(msg, "RFC 4122 uuid"), msg == "not a UUID":
-		return FieldError{Name: name, Reason: "This must be an id as we gave it: 36 characters such as 018f3a52-7c1e-7b7a-9d5e-0f6a1c2b3d4e."}
+		return FieldError{Name: name,
+			Reason: "This must be an id as we gave it: 36 characters such as 018f3a52-7c1e-7b7a-9d5e-0f6a1c2b3d4e."}
 	case strings.Contains(msg, "RFC 3339"):
 		return FieldError{Name: name, Reason: "This must be a time such as 2026-01-31T12:00:00Z."}
 	case strings.HasPrefix(msg, "expected length <="):
-		return FieldError{Name: name, Reason: "This is too long: at most " + strings.TrimPrefix(msg, "expected length <= ") + " characters."}
+		return FieldError{Name: name,
+			Reason: "This is too long: at most " + strings.TrimPrefix(msg, "expected length <= ") + " characters."}
 	case strings.HasPrefix(msg, "expected length >="):
-		return FieldError{Name: name, Reason: "This is too short: at least " + strings.TrimPrefix(msg, "expected length >= ") + " characters."}
+		return FieldError{Name: name,
+			Reason: "This is too short: at least " + strings.TrimPrefix(msg, "expected length >= ") + " characters."}
 	case strings.HasPrefix(msg, "expected array length <="):
-		return FieldError{Name: name, Reason: "There are too many: at most " + strings.TrimPrefix(msg, "expected array length <= ") + "."}
+		return FieldError{Name: name,
+			Reason: "There are too many: at most " + strings.TrimPrefix(msg, "expected array length <= ") + "."}
 	case strings.HasPrefix(msg, "expected array length >="):
-		return FieldError{Name: name, Reason: "There are too few: at least " + strings.TrimPrefix(msg, "expected array length >= ") + "."}
+		return FieldError{Name: name,
+			Reason: "There are too few: at least " + strings.TrimPrefix(msg, "expected array length >= ") + "."}
 	case strings.HasPrefix(msg, "expected number <="):
-		return FieldError{Name: name, Reason: "This must be at most " + strings.TrimPrefix(msg, "expected number <= ") + "."}
+		return FieldError{Name: name,
+			Reason: "This must be at most " + strings.TrimPrefix(msg, "expected number <= ") + "."}
 	case strings.HasPrefix(msg, "expected number >="):
-		return FieldError{Name: name, Reason: "This must be at least " + strings.TrimPrefix(msg, "expected number >= ") + "."}
+		return FieldError{Name: name,
+			Reason: "This must be at least " + strings.TrimPrefix(msg, "expected number >= ") + "."}
 	}
 	if msg == "" {
 		msg = "this is not valid"

@@ -1,11 +1,11 @@
 // Package fault is the closed set of ways in which an operation can fail.
 //
-// A feature returns a fault with a stable code of its own ("user.email_taken")
-// and a sentence for the person who reads it; each door maps the eight kinds to
-// its protocol once. It never knows a protocol: no HTTP status lives here.
+// A feature returns a fault with a stable code of its own ("user.email_taken") and a sentence for
+// the reader. Each door maps the eight kinds to its protocol. This package knows no protocol, so no
+// HTTP status is here.
 //
-// Refusals that must leave a trace (a wrong password, a replayed code) are not
-// faults but outcomes: a fault rolls its transaction back.
+// Refusals that must leave a trace (a wrong password, a replayed code) are outcomes, not faults: a
+// fault rolls its transaction back.
 package fault
 
 import (
@@ -20,7 +20,7 @@ type Kind uint8
 const (
 	Internal        Kind = iota // our mistake, or a part we depend on behaved unexpectedly
 	Invalid                     // the request is wrong; Fields may name where
-	Unauthenticated             // nobody is signed in, or the proof is not good
+	Unauthenticated             // no session, or a bad proof
 	Denied                      // known caller, action not allowed
 	NotFound                    // no such thing, or it is another tenant's
 	Conflict                    // the state does not allow it (taken, already done, changed meanwhile)
@@ -53,12 +53,12 @@ func (k Kind) String() string {
 	}
 }
 
-// Field says what is wrong with one field of a request.
+// Field describes one wrong field of a request.
 type Field struct {
 	Name   string // as the caller wrote it: "email", "redirect_uris[0]"
 	Reason string // a sentence: what is wrong and what is accepted
-	// File says that Name is the path of a file; Line and Column, from 1, say where in
-	// it, 0 where that is not known.
+	// File says that Name is the path of a file. Line and Column count from 1, and are 0 if
+	// unknown.
 	File         bool
 	Line, Column int
 }
@@ -72,7 +72,7 @@ type Fault struct {
 	cause  error
 }
 
-// Error implements error. It is for logs; people are shown Reason.
+// Error implements error. It is for logs. People see Reason.
 func (f *Fault) Error() string {
 	s := f.Code + ": " + f.Reason
 	for _, fd := range f.Fields {
@@ -94,13 +94,14 @@ func (f *Fault) Because(cause error) *Fault {
 	return &c
 }
 
-// Is makes two faults equal when kind and code are: errors.Is(err, user.ErrEmailTaken).
+// Is reports whether target is a fault of the same kind and code: errors.Is(err,
+// user.ErrEmailTaken).
 func (f *Fault) Is(target error) bool {
 	t, ok := target.(*Fault)
 	return ok && t.Kind == f.Kind && t.Code == f.Code
 }
 
-// New makes a fault; reason is formatted with args.
+// New returns a fault. It formats reason with args.
 func New(kind Kind, code, reason string, args ...any) *Fault {
 	if len(args) > 0 {
 		reason = fmt.Sprintf(reason, args...)
@@ -108,18 +109,18 @@ func New(kind Kind, code, reason string, args ...any) *Fault {
 	return &Fault{Kind: kind, Code: code, Reason: reason}
 }
 
-// InvalidField makes an Invalid fault about one field.
+// InvalidField returns an Invalid fault about one field.
 func InvalidField(code, field, reason string, args ...any) *Fault {
 	f := New(Invalid, code, reason, args...)
 	f.Fields = []Field{{Name: field, Reason: f.Reason}}
 	return f
 }
 
-// Fields collects what is wrong with a request, so that all of it is said at once.
-// The zero value is ready to use.
+// Fields collects everything that is wrong with a request, to report it at once. The zero value is
+// ready to use.
 type Fields []Field
 
-// Add notes that the field name is wrong because of reason.
+// Add adds a field and the reason why it is wrong.
 func (fs *Fields) Add(name, reason string, args ...any) {
 	if len(args) > 0 {
 		reason = fmt.Sprintf(reason, args...)
@@ -127,7 +128,7 @@ func (fs *Fields) Add(name, reason string, args ...any) {
 	*fs = append(*fs, Field{Name: name, Reason: reason})
 }
 
-// Err returns an Invalid fault with all fields, or nil when there are none.
+// Err returns an Invalid fault with all fields, or nil if there are none.
 func (fs Fields) Err(code string) error {
 	if len(fs) == 0 {
 		return nil
@@ -135,7 +136,7 @@ func (fs Fields) Err(code string) error {
 	return &Fault{Kind: Invalid, Code: code, Reason: fs[0].Reason, Fields: fs}
 }
 
-// Of returns the kind of err: that of the first fault in its chain, else Internal.
+// Of returns the kind of the first fault in err's chain, or Internal.
 func Of(err error) Kind {
 	if f, ok := errors.AsType[*Fault](err); ok {
 		return f.Kind
@@ -143,11 +144,13 @@ func Of(err error) Kind {
 	return Internal
 }
 
-// As returns the first fault in err's chain. An error that is no fault becomes
-// an Internal one whose reason says nothing about its cause.
+// As returns the first fault in err's chain. Any other error becomes an Internal fault whose reason
+// does not reveal the cause.
 func As(err error) *Fault {
 	if f, ok := errors.AsType[*Fault](err); ok {
 		return f
 	}
-	return New(Internal, "internal", "Something went wrong on our side. Try again; if it stays, give the request id to your administrator.").Because(err)
+	return New(Internal, "internal",
+		"Something went wrong on our side. Try again; if it stays, give the request id to your administrator.").Because(
+		err)
 }

@@ -1,11 +1,12 @@
-// Package filter says which rows of a list its reader may see: a condition on named
-// attributes, which whoever decides makes and which a store turns into SQL of its own.
+// Package filter says which rows of a list its reader may see. A filter is a condition on named
+// attributes. A door takes it from the policies, and a store turns it into SQL of its own.
 //
 // Invariants:
+//
 //   - The zero Filter shows nothing: a door that forgets the filter cannot show too much.
-//   - SQL text comes from the store's columns only; what the condition brings is
-//     bound. An attribute without a column, an operator that is not known and a value
-//     of the wrong type are errors, never "true".
+//   - SQL text comes from the store's columns only, and values are bound.
+//   - An attribute without a column, an unknown operator and a value of the wrong type are errors,
+//     never "true".
 //
 // It knows neither policies nor tables.
 package filter
@@ -18,19 +19,19 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Filter says which rows are shown. It is immutable.
+// Filter selects the rows that are shown. It is immutable.
 type Filter struct {
 	all       bool
 	condition *Node
 }
 
-// All shows every row.
+// All returns a filter that shows every row.
 func All() Filter { return Filter{all: true} }
 
-// Nothing shows no row; it is the zero Filter.
+// Nothing returns the zero Filter, which shows no row.
 func Nothing() Filter { return Filter{} }
 
-// Where shows the rows for which a condition holds.
+// Where returns a filter that shows the rows for which condition holds.
 func Where(condition Node) Filter { return Filter{condition: &condition} }
 
 // Node is one node of a condition: an operator with its operands, an attribute of the
@@ -42,7 +43,7 @@ type Node struct {
 	Value     any    // a leaf that is a value: string, bool, or a list of strings
 }
 
-// Kind is what an attribute holds.
+// Kind is the type of an attribute.
 type Kind int
 
 // The kinds of attribute.
@@ -50,10 +51,12 @@ const (
 	Text Kind = iota
 	Bool      // the expression is a condition
 	ID        // an id.ID; a text that is none equals no row's
-	IDs       // a set of ids that is in other rows: the expression is a condition with %s for a list of ids, true when one is in the set
+	// a set of ids that is in other rows: the expression is a condition with %s for a list of ids,
+	// true when one is in the set
+	IDs
 )
 
-// Column is how a store reads an attribute.
+// Column says how a store reads an attribute.
 type Column struct {
 	SQL  string
 	Kind Kind
@@ -62,13 +65,12 @@ type Column struct {
 // Columns are the attributes that a list can be filtered by.
 type Columns map[string]Column
 
-// ErrUnsupported is the fault of a condition that cannot be turned into SQL: the list
-// is refused.
-var ErrUnsupported = fault.New(fault.Internal, "filter.unsupported", "The policies limit this list in a way that it cannot be limited.")
+// ErrUnsupported refuses a list whose condition cannot be turned into SQL.
+var ErrUnsupported = fault.New(fault.Internal, "filter.unsupported",
+	"The policies limit this list in a way that it cannot be limited.")
 
-// SQL returns the condition to be added to a WHERE, beginning with " AND ", or "" when
-// every row is shown. arg binds a value and returns its placeholder. It fails with
-// ErrUnsupported.
+// SQL returns the condition to add to a WHERE clause. It begins with " AND ", or is "" if every row
+// is shown. arg binds a value and returns its placeholder. It fails with ErrUnsupported.
 func (f Filter) SQL(columns Columns, arg func(v any) string) (string, error) {
 	switch {
 	case f.all:
@@ -84,7 +86,7 @@ func (f Filter) SQL(columns Columns, arg func(v any) string) (string, error) {
 	return " AND (" + text + ")", nil
 }
 
-// Limits of a condition: what is larger was made by nobody reasonable.
+// Bounds on a condition. Reasonable policies stay far below.
 const (
 	maxDepth  = 16
 	maxValues = 1000
@@ -100,7 +102,7 @@ func unsupported(format string, args ...any) error {
 	return ErrUnsupported.Because(fmt.Errorf(format, args...))
 }
 
-// condition writes a node that is true or false.
+// condition writes a node that is true or false for a row.
 func (w *writer) condition(n Node, depth int) (string, error) {
 	if depth > maxDepth {
 		return "", unsupported("deeper than %d", maxDepth)
@@ -133,7 +135,7 @@ func (w *writer) condition(n Node, depth int) (string, error) {
 	return "", unsupported("operator %q", n.Operator)
 }
 
-// truth writes a leaf that stands for itself.
+// truth writes a leaf that is a condition itself.
 func (w *writer) truth(n Node) (string, error) {
 	if n.Attribute == "" {
 		switch n.Value {
@@ -151,7 +153,7 @@ func (w *writer) truth(n Node) (string, error) {
 	return c.SQL, nil
 }
 
-// comparison writes an attribute compared with a value, in whichever order they come.
+// comparison writes the comparison of an attribute with a value. Either may come first.
 func (w *writer) comparison(n Node) (string, error) {
 	if len(n.Operands) != 2 {
 		return "", unsupported("%s of %d", n.Operator, len(n.Operands))
@@ -171,7 +173,8 @@ func (w *writer) comparison(n Node) (string, error) {
 			return "", unsupported("in")
 		}
 		return w.oneOf(c, []any{text})
-	case n.Operator == "hasIntersection" && c.Kind == IDs, n.Operator == "in" && c.Kind != Bool && attribute.Attribute == n.Operands[0].Attribute:
+	case n.Operator == "hasIntersection" && c.Kind == IDs, n.Operator == "in" && c.Kind != Bool &&
+		attribute.Attribute == n.Operands[0].Attribute:
 		list, ok := value.Value.([]any)
 		if !ok {
 			return "", unsupported("%s of %T", n.Operator, value.Value)
@@ -198,7 +201,7 @@ func (w *writer) comparison(n Node) (string, error) {
 	return text, err
 }
 
-// oneOf writes that a column holds one of the values.
+// oneOf writes the condition that a column holds one of the values.
 func (w *writer) oneOf(c Column, values []any) (string, error) {
 	var places []string
 	for _, v := range values {

@@ -34,16 +34,22 @@ func TestSQL(t *testing.T) {
 		" AND 1 = 0":                        filter.Nothing(),
 		" AND (a.status IN (active))":       filter.Where(op("eq", attr("status"), val("active"))),
 		" AND (NOT (a.status IN (active)))": filter.Where(op("ne", val("active"), attr("status"))),
-		" AND (a.id IN (" + a.String() + ", " + b.String() + "))": filter.Where(op("in", attr("id"), list(a.String(), "nonsense", b.String()))),
-		" AND (1 = 0)":                                               filter.Where(op("in", attr("id"), list())),
-		" AND (EXISTS (SELECT 1))":                                   filter.Where(attr("owner")),
-		" AND (NOT (EXISTS (SELECT 1)))":                             filter.Where(op("eq", attr("owner"), val(false))),
-		" AND (NOT (NOT (EXISTS (SELECT 1))))":                       filter.Where(op("not", op("ne", attr("owner"), val(true)))),
-		" AND ((EXISTS (SELECT 1) OR 1 = 1))":                        filter.Where(op("or", attr("owner"), val(true))),
-		" AND ((a.status IN (x) AND (1 = 0 OR a.status IN (y, z))))": filter.Where(op("and", op("eq", attr("status"), val("x")), op("or", val(false), op("in", attr("status"), list("y", "z"))))),
-		" AND (EXISTS (SELECT 1 FROM m WHERE m.g IN (" + a.String() + ", " + b.String() + ")))": filter.Where(op("hasIntersection", attr("groups"), list(a.String(), b.String()))),
-		" AND (EXISTS (SELECT 1 FROM m WHERE m.g IN (" + b.String() + ")))":                     filter.Where(op("in", val(b.String()), attr("groups"))),
-		" AND (a.status IN (' OR 1=1 --))":                                                      filter.Where(op("eq", attr("status"), val("' OR 1=1 --"))),
+		" AND (a.id IN (" + a.String() + ", " + b.String() +
+			"))": filter.Where(op("in", attr("id"), list(a.String(), "nonsense", b.String()))),
+		" AND (1 = 0)":                   filter.Where(op("in", attr("id"), list())),
+		" AND (EXISTS (SELECT 1))":       filter.Where(attr("owner")),
+		" AND (NOT (EXISTS (SELECT 1)))": filter.Where(op("eq", attr("owner"), val(false))),
+		" AND (NOT (NOT (EXISTS (SELECT 1))))": filter.Where(op("not",
+			op("ne", attr("owner"), val(true)))),
+		" AND ((EXISTS (SELECT 1) OR 1 = 1))": filter.Where(op("or",
+			attr("owner"), val(true))),
+		" AND ((a.status IN (x) AND (1 = 0 OR a.status IN (y, z))))": filter.Where(op("and",
+			op("eq", attr("status"), val("x")), op("or", val(false), op("in", attr("status"), list("y", "z"))))),
+		" AND (EXISTS (SELECT 1 FROM m WHERE m.g IN (" + a.String() + ", " + b.String() +
+			")))": filter.Where(op("hasIntersection", attr("groups"), list(a.String(), b.String()))),
+		" AND (EXISTS (SELECT 1 FROM m WHERE m.g IN (" + b.String() +
+			")))": filter.Where(op("in", val(b.String()), attr("groups"))),
+		" AND (a.status IN (' OR 1=1 --))": filter.Where(op("eq", attr("status"), val("' OR 1=1 --"))),
 	} {
 		got, err := f.SQL(columns, func(v any) string { return fmt.Sprint(v) })
 		if err != nil {
@@ -88,7 +94,8 @@ func TestUnsupported(t *testing.T) {
 		"deep":                      deep,
 		"long":                      op("in", attr("status"), val(slices.Repeat([]any{"a"}, 1001))),
 	} {
-		if got, err := filter.Where(n).SQL(columns, func(any) string { return "?" }); !errors.Is(err, filter.ErrUnsupported) || got != "" {
+		if got, err := filter.Where(n).SQL(columns, func(any) string { return "?" }); !errors.Is(err,
+			filter.ErrUnsupported) || got != "" {
 			t.Errorf("%s: %q %v", name, got, err)
 		}
 	}

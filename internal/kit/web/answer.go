@@ -24,5 +24,5 @@ func writeBody(w http.ResponseWriter, status int, contentType []string, body []b
 	h["Content-Type"] = contentType
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client may have gone, and then nobody is left to tell
+	_, _ = w.Write(body) // the client may have gone
 }

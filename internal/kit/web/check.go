@@ -13,8 +13,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
-// clean reports whether s is valid UTF-8 without control characters: what may be
-// stored in either database and written to a log line.
+// clean reports whether s is valid UTF-8 without control characters, so that it can be stored and
+// logged.
 func clean(s string) bool {
 	ascii := true
 	for i := 0; i < len(s); i++ {
@@ -27,7 +27,7 @@ func clean(s string) bool {
 	return ascii || utf8.ValidString(s)
 }
 
-// checkPath returns why the path cannot be any of ours, or "".
+// checkPath returns why no route can have the path, or "".
 func checkPath(u *url.URL) string {
 	p := u.Path
 	if p == "" || p[0] != '/' {
@@ -42,15 +42,16 @@ func checkPath(u *url.URL) string {
 			continue
 		}
 		rest := p[i+1:]
-		if rest[0] == '/' || rest == "." || rest == ".." || strings.HasPrefix(rest, "./") || strings.HasPrefix(rest, "../") {
+		if rest[0] == '/' || rest == "." || rest == ".." || strings.HasPrefix(rest, "./") ||
+			strings.HasPrefix(rest, "../") {
 			return "The address contains an empty part or a dot part."
 		}
 	}
 	return ""
 }
 
-// checkQuery returns why the query cannot be read as a form, or "". net/http would
-// leave out what it cannot read and go on, which turns a typing error into another request.
+// checkQuery returns why the query cannot be read as a form, or "". net/http would skip what it
+// cannot read, and answer another request than the client meant.
 func checkQuery(q string) string {
 	ascii := true
 	for i := 0; i < len(q); i++ {
@@ -84,7 +85,7 @@ func hex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// single lists the headers that mean something to us and may come only once.
+// single lists the headers that may occur only once, because they decide something.
 var single = []string{"Authorization", "Content-Type", "Content-Encoding", "Origin", "User-Agent", "Dpop"}
 
 func checkHeaders(h http.Header) string {
@@ -96,13 +97,13 @@ func checkHeaders(h http.Header) string {
 	return ""
 }
 
-// Form reads the request's body as application/x-www-form-urlencoded. Parameters of
-// the query are not in it. It fails with an Invalid fault for another content type,
-// for a body that is too large, cannot be decoded, is not UTF-8 or contains NUL:
-// what neither database could store.
+// Form parses the request's body as application/x-www-form-urlencoded. It ignores the query. It
+// fails with an Invalid fault for another content type, and for a body that is too large,
+// malformed, not UTF-8 or contains NUL: neither database could store that.
 func Form(r *http.Request) (url.Values, error) {
 	if !isForm(r.Header.Get("Content-Type")) {
-		return nil, fault.New(fault.Invalid, "request.content_type", "The request must be a form: Content-Type application/x-www-form-urlencoded.")
+		return nil, fault.New(fault.Invalid, "request.content_type",
+			"The request must be a form: Content-Type application/x-www-form-urlencoded.")
 	}
 	if r.Header.Get("Content-Encoding") != "" {
 		return nil, fault.New(fault.Invalid, "request.content_encoding", "The request must not be compressed.")
@@ -116,12 +117,14 @@ func Form(r *http.Request) (url.Values, error) {
 			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 				return nil, fault.New(fault.Invalid, "request.too_large", "The request is larger than we accept.")
 			}
-			return nil, fault.New(fault.Invalid, "request.malformed", "The form could not be read. Check its percent-encoding.").Because(err)
+			return nil, fault.New(fault.Invalid, "request.malformed",
+				"The form could not be read. Check its percent-encoding.").Because(err)
 		}
 	}
 	for name, values := range r.PostForm {
 		if !storable(name) || slices.ContainsFunc(values, func(s string) bool { return !storable(s) }) {
-			return nil, fault.New(fault.Invalid, "request.malformed", "The form contains text that is not UTF-8, or a NUL character.")
+			return nil, fault.New(fault.Invalid, "request.malformed",
+				"The form contains text that is not UTF-8, or a NUL character.")
 		}
 	}
 	return r.PostForm, nil

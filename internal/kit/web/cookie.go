@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// MaxCookie is the longest cookie value that Cookie returns, in bytes.
-const MaxCookie = 1024
+// maxCookie is the longest cookie value that Cookie returns, in bytes.
+const maxCookie = 1024
 
-// cookieName is the name on the wire. The prefixes make browsers refuse a cookie
-// of that name from plain HTTP, and, for __Host-, from other subdomains (RFC 6265bis
-// §4.1.3). __Host- demands Path=/, which only a custom domain has.
+// cookieName returns the name on the wire. The prefixes make browsers refuse such a cookie from
+// plain HTTP and, for __Host-, from other subdomains (RFC 6265bis §4.1.3). __Host- requires Path=/,
+// which only a custom domain has.
 func cookieName(s Site, name string) string {
 	switch {
 	case !s.Secure():
@@ -31,10 +31,9 @@ func cookiePath(s Site) string {
 	return s.Path
 }
 
-// SetCookie gives the browser the cookie name ("session") for the request's site
-// only: HttpOnly, SameSite=Lax, Path of the site, Secure and a name prefix on https.
-// A maxAge of zero makes it last until the browser is closed. The value must be
-// base64url or plain ASCII without quotes, commas and semicolons.
+// SetCookie sets a cookie for the request's site only: HttpOnly, SameSite=Lax, the site's path, and
+// on https Secure and a name prefix. With a maxAge of zero it lasts until the browser is closed.
+// The value must be base64url or plain ASCII without quotes, commas and semicolons.
 func SetCookie(w http.ResponseWriter, r *http.Request, name, value string, maxAge time.Duration) {
 	s := SiteOf(r)
 	http.SetCookie(w, &http.Cookie{
@@ -48,7 +47,7 @@ func SetCookie(w http.ResponseWriter, r *http.Request, name, value string, maxAg
 	})
 }
 
-// ClearCookie makes the browser forget the cookie name of the request's site.
+// ClearCookie deletes a cookie of the request's site.
 func ClearCookie(w http.ResponseWriter, r *http.Request, name string) {
 	s := SiteOf(r)
 	http.SetCookie(w, &http.Cookie{
@@ -61,11 +60,11 @@ func ClearCookie(w http.ResponseWriter, r *http.Request, name string) {
 	})
 }
 
-// Cookie returns the value of the cookie name of the request's site; "" when the
-// browser sent none, or one longer than MaxCookie.
+// Cookie returns the value of a cookie of the request's site. It returns "" for no cookie and for a
+// value longer than maxCookie.
 func Cookie(r *http.Request, name string) string {
 	c, err := r.Cookie(cookieName(SiteOf(r), name))
-	if err != nil || len(c.Value) > MaxCookie {
+	if err != nil || len(c.Value) > maxCookie {
 		return ""
 	}
 	return c.Value
@@ -74,10 +73,10 @@ func Cookie(r *http.Request, name string) string {
 // browserBytes is the size of the browser secret before encoding.
 const browserBytes = 32
 
-// Browser returns the random secret of this browser on this site, from the cookie
-// gh_browser, and sets one when there is none or it is not of our making. What was
-// begun in a browser (a sign-in, a consent) is bound to it, so that a link with the
-// flow's id is worth nothing elsewhere. Store its hash, not the secret.
+// Browser returns the random secret of this browser on this site. It comes from the cookie
+// gh_browser, which Browser sets if it is missing or malformed. A sign-in or consent is bound to
+// its browser, so that a link with the flow's id is worthless elsewhere. Store the hash, not the
+// secret.
 func Browser(w http.ResponseWriter, r *http.Request) string {
 	s := scopeOf(r.Context())
 	if s != nil && s.browser != "" {

@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 )
 
 func on(site Site) *http.Request {
-	return WithSite(httptest.NewRequest("GET", "/", nil), site, netip.MustParseAddr("192.0.2.1"))
+	return withSite(httptest.NewRequest("GET", "/", nil), site, netip.MustParseAddr("192.0.2.1"))
 }
 
 func TestCookieAttributes(t *testing.T) {
@@ -60,4 +63,16 @@ func TestBrowser(t *testing.T) {
 			t.Errorf("a secret not of our making was taken over: %q", bad)
 		}
 	}
+}
+
+// withSite returns r as a door gets it for site, from address.
+func withSite(r *http.Request, site Site, address netip.Addr) *http.Request {
+	s := &scope{
+		Bounded: clock.Bounded{Context: r.Context(), At: time.Now().Add(time.Minute)}, site: site, scheme: "http",
+		caller: caller.Caller{Tenant: site.Tenant, Actor: caller.Actor{Kind: caller.Anonymous}, Address: address},
+	}
+	if site.Secure() {
+		s.scheme = "https"
+	}
+	return r.WithContext(s)
 }

@@ -1,19 +1,18 @@
-// Package web is what happens to every request before a door sees it, and to
-// every answer after.
+// Package web handles every request before a door sees it, and every answer after.
 //
-// It owns: which tenant a request is for and under which base it was reached;
-// the client's address and scheme, believed only from named proxies; limits on
-// everything a stranger controls (headers, path, query, body, time, rate); the
-// request id, the one log line per request and the request metrics; recovery
-// from panics; default security headers; cross-origin protection of forms;
-// cookies; listeners, TLS and graceful shutdown.
+// It owns:
 //
-// It never knows users, applications or what a door does. The tenant directory
-// is plugged in as a SiteResolver.
+//   - the tenant of a request, and the base under which it was reached;
+//   - the client's address and scheme, which only named proxies may report;
+//   - limits on everything that a client controls: headers, path, query, body, time and rate;
+//   - the classes of routes, which decide CORS, cross-origin protection and the form of refusals;
+//   - the request id, the log line and the metrics of a request, and recovery from panics;
+//   - default security headers, cookies, listeners, TLS and graceful shutdown.
 //
-// A door registers plain patterns on the one ServeMux of all doors
-// ("GET /oauth2/authorize", "POST /signin/password"); the tenant's prefix has been
-// taken off when they match. Do not register subtree patterns ("/account/"):
-// ServeMux would redirect "/account" to a path without the prefix. Redirects and
-// links use Site.Local or Site.URL.
+// It never knows users, applications, protocols or the path of a door. The tenant directory is
+// plugged in as a SiteResolver.
+//
+// A door registers patterns ("GET /oauth2/authorize") on Routes, with a class. The tenant's prefix
+// is removed before they match. Do not register subtree patterns ("/account/"): ServeMux would
+// redirect "/account" to a path without the prefix. Redirects and links use Site.Local or Site.URL.
 package web

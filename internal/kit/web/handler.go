@@ -18,7 +18,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
-// Limits bound one request. The zero value of a field means its default.
+// Limits bound one request. A zero field has its default.
 type Limits struct {
 	Path       int           // bytes of path; default 2 KiB
 	Query      int           // bytes of query; default 16 KiB
@@ -43,8 +43,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Handler is everything between a listener and the doors. Make it as a struct literal
-// and call Ready once; it is safe for concurrent use after that.
+// Handler is everything between a listener and the doors. Fill in a struct literal and call Ready
+// once. After that it is safe for concurrent use.
 type Handler struct {
 	Sites     SiteResolver
 	PublicURL *url.URL // where Gatehouse is reached: scheme, host and port
@@ -74,7 +74,7 @@ func (h *Handler) Ready() *Handler {
 	return h
 }
 
-// exchange is a request on its way through the handler; one allocation.
+// exchange is a request on its way through the handler, in one allocation.
 type exchange struct {
 	scope
 	rec recorder
@@ -85,7 +85,8 @@ type exchange struct {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := h.Clock.Now()
 	x := &exchange{url: *r.URL}
-	x.Bounded = clock.Bounded{Context: r.Context(), At: time.Now().Add(h.Limits.Time)} // the machine's clock: it is waited for
+	// the machine's clock: it is waited for
+	x.Bounded = clock.Bounded{Context: r.Context(), At: time.Now().Add(h.Limits.Time)}
 	defer x.End()
 	x.caller.Actor.Kind = caller.Anonymous
 	x.caller.Address, x.scheme = h.Proxies.Client(r)
@@ -137,14 +138,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	routes.ServeHTTP(&x.rec, r)
 }
 
-// admit decides whether the request may reach a door, and whose routes answer it. It
-// takes the site's prefix off the request's path.
+// admit decides whether the request may reach a door, and returns the routes that answer it. It
+// removes the site's prefix from the path.
 func (h *Handler) admit(x *exchange, r *http.Request, concurrent int64) (*Routes, Refusal) {
 	refuse := func(status int, code, reason string) (*Routes, Refusal) {
 		return nil, Refusal{Status: status, Code: code, Reason: reason}
 	}
 	if concurrent > h.Limits.Concurrent {
-		return nil, Refusal{Status: http.StatusServiceUnavailable, Code: "request.busy", Reason: "The server has too much to do right now. Try again in a moment.", RetryAfter: time.Second}
+		return nil, Refusal{Status: http.StatusServiceUnavailable, Code: "request.busy",
+			Reason: "The server has too much to do right now. Try again in a moment.", RetryAfter: time.Second}
 	}
 	limiter := h.Limiter
 	if rules[x.group.class].frequent {
@@ -153,7 +155,8 @@ func (h *Handler) admit(x *exchange, r *http.Request, concurrent int64) (*Routes
 	if limiter != nil {
 		if ok, retry := limiter.Allow(x.caller.Address); !ok {
 			h.Metrics.limited.Inc()
-			return nil, Refusal{Status: http.StatusTooManyRequests, Code: "request.limited", Reason: "Too many requests came from your address. Wait a moment and try again.", RetryAfter: retry}
+			return nil, Refusal{Status: http.StatusTooManyRequests, Code: "request.limited",
+				Reason: "Too many requests came from your address. Wait a moment and try again.", RetryAfter: retry}
 		}
 	}
 	switch {
@@ -170,7 +173,9 @@ func (h *Handler) admit(x *exchange, r *http.Request, concurrent int64) (*Routes
 		}
 	}
 	if h.secure && x.scheme != "https" {
-		return refuse(http.StatusBadRequest, "request.insecure", "This server is reached by https only. If a proxy in front of it ends TLS, the proxy's address must be named in GATEHOUSE_TRUSTED_PROXIES and it must send X-Forwarded-Proto.")
+		return refuse(http.StatusBadRequest, "request.insecure",
+			"This server is reached by https only. If a proxy in front of it ends TLS, the proxy's address must be "+
+				"named in GATEHOUSE_TRUSTED_PROXIES and it must send X-Forwarded-Proto.")
 	}
 	routes, err := h.locate(x, r)
 	if err != nil {
@@ -181,12 +186,13 @@ func (h *Handler) admit(x *exchange, r *http.Request, concurrent int64) (*Routes
 	}
 	x.group = routes.group(r)
 	if rules[x.group.class].sameOrigin && h.origins.Check(r) != nil {
-		return refuse(http.StatusForbidden, "request.cross_origin", "This request came from a page of another site. Open the page here and try again.")
+		return refuse(http.StatusForbidden, "request.cross_origin",
+			"This request came from a page of another site. Open the page here and try again.")
 	}
 	return routes, Refusal{}
 }
 
-// locate finds the request's site and takes its prefix off the path.
+// locate finds the request's site and removes its prefix from the path.
 func (h *Handler) locate(x *exchange, r *http.Request) (*Routes, error) {
 	if r.Host != h.PublicURL.Host {
 		if host := domainOf(r.Host); host != "" && host != h.PublicURL.Hostname() {
@@ -206,7 +212,7 @@ func (h *Handler) locate(x *exchange, r *http.Request) (*Routes, error) {
 		return h.Root, nil
 	}
 	if raw := r.URL.RawPath; raw != "" {
-		// Escaped otherwise than usual: the prefix itself must not be.
+		// The path is escaped unusually. Its prefix must not be.
 		rawSlug, rawRest, ok := cutSlug(raw)
 		if !ok || rawSlug != slug {
 			return nil, fault.New(fault.NotFound, "request.not_found", "There is nothing at this address.")
@@ -222,11 +228,11 @@ func (h *Handler) locate(x *exchange, r *http.Request) (*Routes, error) {
 	return h.Tenant, nil
 }
 
-// cutSlug reads "/t/{slug}/rest" and the form of RFC 8414 §3.1, which has the
-// well-known part before the issuer's path: "/.well-known/{name}/t/{slug}".
-func cutSlug(path string) (slug, rest string, ok bool) {
+// cutSlug splits "/t/{slug}/rest", and the form of RFC 8414 §3.1 with the well-known part before
+// the issuer's path: "/.well-known/{name}/t/{slug}".
+func cutSlug(path string) (string, string, bool) {
 	if after, ok := strings.CutPrefix(path, "/t/"); ok {
-		slug, rest, _ = strings.Cut(after, "/")
+		slug, rest, _ := strings.Cut(after, "/")
 		return slug, "/" + rest, slug != ""
 	}
 	if after, ok := strings.CutPrefix(path, "/.well-known/"); ok {
@@ -238,8 +244,8 @@ func cutSlug(path string) (slug, rest string, ok bool) {
 	return "", "", false
 }
 
-// domainOf returns the host name of a Host header in lower case without its port and
-// final dot; "" for an IP address and for what cannot be a name.
+// domainOf returns the host of a Host header in lower case, without port and final dot. It returns
+// "" for an IP address and for anything that cannot be a name.
 func domainOf(host string) string {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 {
 		host = host[:i]
@@ -264,9 +270,8 @@ var (
 	httpsOnly = []string{"max-age=31536000"}
 )
 
-// headers sets the defaults, all of them the strict choice; a door loosens what it must.
-// Referrer-Policy is same-origin, not no-referrer: the latter makes browsers send
-// "Origin: null" with our own forms.
+// headers sets strict defaults, which a door may relax. Referrer-Policy is same-origin, because
+// no-referrer makes browsers send "Origin: null" with our own forms.
 func (h *Handler) headers(o http.Header, x *exchange) {
 	o["X-Content-Type-Options"] = nosniff
 	o["Referrer-Policy"] = sameSite
@@ -279,8 +284,8 @@ func (h *Handler) headers(o http.Header, x *exchange) {
 	}
 }
 
-// record writes the metrics and the one log line of the request: never its path or
-// query, which may hold secrets, but the pattern that matched.
+// record writes the metrics and the log line of the request. It logs the matched pattern, never the
+// path or query, which may hold secrets.
 func (h *Handler) record(x *exchange, r *http.Request, start time.Time) {
 	status := x.rec.status
 	if status == 0 {
@@ -301,7 +306,8 @@ func (h *Handler) record(x *exchange, r *http.Request, start time.Time) {
 	}
 	if h.Lines != nil && level == slog.LevelInfo && x.err == nil {
 		h.Lines.add(line{
-			at: start.Add(took), route: route, method: methodLabel(r.Method), status: status, took: took, bytes: x.rec.bytes,
+			at: start.Add(took), route: route, method: methodLabel(r.Method), status: status, took: took,
+			bytes:  x.rec.bytes,
 			tenant: x.site.Slug, address: x.caller.Address, requestID: x.caller.RequestID,
 		})
 		return
@@ -325,8 +331,8 @@ func (h *Handler) record(x *exchange, r *http.Request, start time.Time) {
 	h.Log.LogAttrs(x.Context, level, "request", attrs[:n]...)
 }
 
-// NoteError hands the cause of an answer to the request's log line. Doors call it once, where
-// they map an error to an answer.
+// NoteError adds the cause of an answer to the request's log line. A door calls it once, where it
+// maps an error to an answer.
 func NoteError(ctx context.Context, err error) {
 	if s := scopeOf(ctx); s != nil && err != nil {
 		s.err = errors.Join(s.err, err)

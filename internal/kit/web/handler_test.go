@@ -67,7 +67,8 @@ func newFixture(t *testing.T) *fixture {
 	doors.HandleFunc("GET /.well-known/{name}", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, SiteOf(r).Slug, " ", r.PathValue("name"))
 	})
-	doors.HandleFunc("GET /users/{id}", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.PathValue("id")) })
+	doors.HandleFunc("GET /users/{id}",
+		func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.PathValue("id")) })
 	echo := func(w http.ResponseWriter, r *http.Request) {
 		v, err := Form(r)
 		if err != nil {
@@ -172,7 +173,8 @@ func TestPanic(t *testing.T) {
 	if w.Code != 500 || strings.Contains(w.Body.String(), "secret detail") || strings.Contains(w.Body.String(), ".go") {
 		t.Errorf("a panic answers %d %s", w.Code, w.Body)
 	}
-	if l := f.log.String(); !strings.Contains(l, "secret detail") || !strings.Contains(l, w.Header().Get("X-Request-Id")) {
+	if l := f.log.String(); !strings.Contains(l, "secret detail") ||
+		!strings.Contains(l, w.Header().Get("X-Request-Id")) {
 		t.Errorf("the log line lacks the cause or the request id: %s", l)
 	}
 }
@@ -204,7 +206,8 @@ func TestMalformedIsRefused(t *testing.T) {
 		"semicolon in the query":  {"GET", query("a=1;b=2"), 400},
 		"good UTF-8 in the query": {"GET", query("a=%C3%A9"), 200},
 		"unknown method":          {"BREW", nil, 405},
-		"two authorizations":      {"GET", func(r *http.Request) { r.Header["Authorization"] = []string{"Bearer a", "Bearer b"} }, 400},
+		"two authorizations": {"GET",
+			func(r *http.Request) { r.Header["Authorization"] = []string{"Bearer a", "Bearer b"} }, 400},
 	} {
 		w := f.do(tc.method, "/t/acme/where", func(r *http.Request) {
 			if tc.change != nil {
@@ -292,11 +295,13 @@ func TestInsecureIsRefused(t *testing.T) {
 			r.Header.Set("X-Forwarded-For", "198.51.100.7")
 		}
 	}
-	if w := f.do("GET", "/t/acme/where", from("203.0.113.9:1")); w.Code != 400 || !strings.Contains(w.Body.String(), "GATEHOUSE_TRUSTED_PROXIES") {
+	if w := f.do("GET", "/t/acme/where", from("203.0.113.9:1")); w.Code != 400 ||
+		!strings.Contains(w.Body.String(), "GATEHOUSE_TRUSTED_PROXIES") {
 		t.Errorf("a stranger's word on the scheme was believed: %d %s", w.Code, w.Body)
 	}
 	w := f.do("GET", "/t/acme/where", from("10.0.0.1:1"))
-	if w.Code != 200 || !strings.HasSuffix(w.Body.String(), " 198.51.100.7") || w.Header().Get("Strict-Transport-Security") == "" {
+	if w.Code != 200 || !strings.HasSuffix(w.Body.String(), " 198.51.100.7") ||
+		w.Header().Get("Strict-Transport-Security") == "" {
 		t.Errorf("our proxy's word was not believed: %d %s", w.Code, w.Body)
 	}
 }
@@ -304,7 +309,8 @@ func TestInsecureIsRefused(t *testing.T) {
 func TestRefusalForBrowsers(t *testing.T) {
 	f := newFixture(t)
 	html := func(r *http.Request) { r.Header.Set("Accept", "text/html,*/*") }
-	if w := f.do("GET", "/t/nobody/where", html); !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") || !strings.Contains(w.Body.String(), "<h1>Not Found</h1>") {
+	if w := f.do("GET", "/t/nobody/where", html); !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") ||
+		!strings.Contains(w.Body.String(), "<h1>Not Found</h1>") {
 		t.Errorf("a browser gets %s %s", w.Header(), w.Body)
 	}
 	if w := f.do("GET", "/t/nobody/api/v1/users", html); w.Header().Get("Content-Type") != "application/problem+json" {
@@ -314,9 +320,11 @@ func TestRefusalForBrowsers(t *testing.T) {
 
 func TestLogAndMetricsNameNoSecrets(t *testing.T) {
 	f := newFixture(t)
-	f.do("GET", "/t/acme/users/4711?token=hunter2", func(r *http.Request) { r.Header.Set("Authorization", "Bearer hunter3") })
+	f.do("GET", "/t/acme/users/4711?token=hunter2",
+		func(r *http.Request) { r.Header.Set("Authorization", "Bearer hunter3") })
 	f.do("GET", "/t/acme/hunter4")
-	if l := f.log.String(); strings.Contains(l, "hunter") || strings.Contains(l, "4711") || !strings.Contains(l, `"route":"GET /users/{id}"`) {
+	if l := f.log.String(); strings.Contains(l, "hunter") || strings.Contains(l, "4711") ||
+		!strings.Contains(l, `"route":"GET /users/{id}"`) {
 		t.Errorf("log: %s", l)
 	}
 	families, err := f.reg.Gather()
@@ -372,7 +380,8 @@ func TestConcurrencyIsBounded(t *testing.T) {
 	f := newFixture(t)
 	f.Limits.Concurrent = 1
 	entered, leave := make(chan struct{}), make(chan struct{})
-	f.Tenant.Group(Page, nil).HandleFunc("GET /slow", func(http.ResponseWriter, *http.Request) { close(entered); <-leave })
+	f.Tenant.Group(Page, nil).HandleFunc("GET /slow",
+		func(http.ResponseWriter, *http.Request) { close(entered); <-leave })
 	done := make(chan struct{})
 	go func() { f.do("GET", "/t/acme/slow"); close(done) }()
 	<-entered
@@ -389,7 +398,8 @@ func TestConcurrencyIsBounded(t *testing.T) {
 // TestRawRequests sends what no client library would over a real connection.
 func TestRawRequests(t *testing.T) {
 	f := newFixture(t)
-	s := &Server{Name: "public", Address: "127.0.0.1:0", Handler: f.Handler, Log: slog.New(slog.DiscardHandler), Clock: clock.System{}}
+	s := &Server{Name: "public", Address: "127.0.0.1:0", Handler: f.Handler, Log: slog.New(slog.DiscardHandler),
+		Clock: clock.System{}}
 	if err := s.Listen(); err != nil {
 		t.Fatal(err)
 	}
@@ -406,7 +416,8 @@ func TestRawRequests(t *testing.T) {
 		"GET /t/acme/where HTTP/1.1\r\nHost: id.test\r\nBad Header: x\r\n\r\n",
 		"GET /t/acme/where HTTP/1.1\r\nHost: id.test\r\nX-Nul: \x00\r\n\r\n",
 		"POST /t/acme/form HTTP/1.1\r\nHost: id.test\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-		"POST /t/acme/form HTTP/1.1\r\nHost: id.test\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+		"POST /t/acme/form HTTP/1.1\r\nHost: id.test\r\nContent-Type: " +
+			"application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
 		"CONNECT id.test:443 HTTP/1.1\r\nHost: id.test\r\n\r\n",
 		"OPTIONS * HTTP/1.1\r\nHost: id.test\r\n\r\n",
 		"nonsense\r\n\r\n",
@@ -474,7 +485,11 @@ func TestADoorMayChangeTheLimitOfABody(t *testing.T) {
 			}
 		})
 		for n, want := range map[int64]int{limit: 200, limit + 1: 413} {
-			if w := f.do("POST", "/t/acme"+path, func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(strings.Repeat("x", int(n)))) }); w.Code != want {
+			if w := f.do("POST", "/t/acme"+path,
+				func(r *http.Request) {
+					r.Body = io.NopCloser(strings.NewReader(strings.Repeat("x",
+						int(n))))
+				}); w.Code != want {
 				t.Errorf("%s: %d bytes: %d, want %d", path, n, w.Code, want)
 			}
 		}

@@ -12,9 +12,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 )
 
-// Limiter bounds how often one address may do something. It lives in memory and
-// forgets the addresses longest unseen: it protects this replica from a flood, while
-// the lockout of accounts, which must survive a restart, is kept in the database.
+// Limiter bounds how often one address may do something. It lives in memory and evicts the
+// addresses longest unseen. It protects one replica from a flood. The lockout of accounts, which
+// must survive a restart, is in the database.
 type Limiter struct {
 	rate  rate.Limit
 	burst int
@@ -36,8 +36,8 @@ func NewLimiter(c clock.Clock, perSecond float64, burst int) *Limiter {
 	return &Limiter{rate: rate.Limit(perSecond), burst: max(burst, 1), clock: c, seen: seen}
 }
 
-// networkOf is what counts as one address: all of an IPv4 address, the /64 of an
-// IPv6 address, because that is what one customer of a provider is given.
+// networkOf returns the network that counts as one address: an IPv4 address, or the /64 of an IPv6
+// address, which is what a provider gives one customer.
 func networkOf(a netip.Addr) netip.Prefix {
 	a = a.Unmap()
 	bits := 64
@@ -48,9 +48,9 @@ func networkOf(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// Allow counts one event from a. When it is one too many it returns false and how long to
-// wait until the next would be allowed, rounded up to whole seconds.
-func (l *Limiter) Allow(a netip.Addr) (ok bool, retry time.Duration) {
+// Allow counts one event of an address. If it is one too many, Allow returns false and how long to
+// wait for the next, rounded up to seconds.
+func (l *Limiter) Allow(a netip.Addr) (bool, time.Duration) {
 	now := l.clock.Now()
 	key := networkOf(a)
 	l.mu.Lock()

@@ -9,16 +9,15 @@ import (
 	"time"
 )
 
-// gatherFor is how long a line waits at most for others to be written with.
+// gatherFor is how long a line waits at most to be written together with others.
 const gatherFor = 25 * time.Millisecond
 
-// gatherBytes is how many bytes of lines are written without waiting any longer.
+// gatherBytes is the size of gathered lines, in bytes, from which they are written at once.
 const gatherBytes = 32 << 10
 
-// Lines writes the log lines of requests that went well, many in one write: a write for each
-// costs more than the line. A process that is killed loses those of its last gatherFor; what
-// failed never waits here, and audit events and access records are not log lines. It is safe
-// for concurrent use.
+// Lines writes the log lines of successful requests, many in one write: a write costs more than a
+// line. A process that is killed loses the lines of its last gatherFor. Failures never wait here,
+// and audit events and access records are not log lines. It is safe for concurrent use.
 type Lines struct {
 	w    io.Writer
 	json bool
@@ -72,7 +71,7 @@ func (l *Lines) add(n line) {
 	}
 }
 
-// line is one request's. All its texts are ours or from closed sets: the pattern that matched,
+// line is the log line of one request. Its texts are ours or from closed sets: the matched pattern,
 // never the path, which may hold secrets.
 type line struct {
 	at            time.Time

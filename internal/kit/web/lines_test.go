@@ -16,8 +16,10 @@ import (
 // A gathered line reads like the one that slog writes when nothing is gathered.
 func TestLinesReadLikeSlog(t *testing.T) {
 	for _, n := range []line{{
-		at: time.Date(2026, 11, 24, 3, 4, 5, 678_000_000, time.UTC), route: "GET /users/{id}", method: "GET", status: 404,
-		took: 1234 * time.Microsecond, bytes: 17, tenant: "acme", address: netip.MustParseAddr("2001:db8::1"), requestID: "abc234",
+		at: time.Date(2026, 11, 24, 3, 4, 5, 678_000_000, time.UTC), route: "GET /users/{id}", method: "GET",
+		status: 404,
+		took:   1234 * time.Microsecond, bytes: 17, tenant: "acme", address: netip.MustParseAddr("2001:db8::1"),
+		requestID: "abc234",
 	}, {
 		at: time.Date(2026, 11, 24, 3, 4, 5, 0, time.UTC), route: "unmatched", method: "other", status: 405, took: 0,
 		tenant: "", address: netip.MustParseAddr("192.0.2.1"), requestID: "abc234",
@@ -28,8 +30,10 @@ func TestLinesReadLikeSlog(t *testing.T) {
 
 func linesReadLikeSlog(t *testing.T, n line) {
 	attrs := []slog.Attr{
-		slog.String("route", n.route), slog.String("method", n.method), slog.Int("status", n.status), slog.Duration("took", n.took),
-		slog.Int64("bytes", n.bytes), slog.String("tenant", n.tenant), slog.String("address", n.address.String()), slog.String("request_id", n.requestID),
+		slog.String("route", n.route), slog.String("method", n.method), slog.Int("status", n.status),
+		slog.Duration("took", n.took),
+		slog.Int64("bytes", n.bytes), slog.String("tenant", n.tenant), slog.String("address", n.address.String()),
+		slog.String("request_id", n.requestID),
 	}
 	for name, format := range map[string]struct {
 		handler func(io.Writer) slog.Handler

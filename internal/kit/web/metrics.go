@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics counts and times requests. Its labels are the route's pattern, the method
-// and the status: all from closed sets, never a path, a tenant or an address.
+// Metrics counts and times requests. Its labels are the route's pattern, the method and the status.
+// All come from closed sets: never a path, a tenant or an address.
 type Metrics struct {
 	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
@@ -16,7 +16,7 @@ type Metrics struct {
 	calls    *prometheus.HistogramVec
 }
 
-// NewMetrics makes the request metrics and registers them.
+// NewMetrics returns the request metrics, registered.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -46,7 +46,7 @@ func (m *Metrics) observe(route, method string, status int, d time.Duration) {
 	m.duration.WithLabelValues(route, methodLabel(method), strconv.Itoa(status)).Observe(d.Seconds())
 }
 
-// known are the methods that any of our routes may answer to.
+// known are the methods that a route can have.
 func known(method string) bool {
 	switch method {
 	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":

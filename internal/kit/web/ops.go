@@ -11,12 +11,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// readyTime bounds a readiness check.
+// readyTime is how long a readiness check may take.
 const readyTime = 2 * time.Second
 
-// OpsHandler answers /livez, /readyz and /metrics. It belongs on a listener of its own
-// that strangers do not reach. ready says whether requests can be answered now: the
-// database can be asked, and the server is not shutting down.
+// OpsHandler answers /livez, /readyz and /metrics. It belongs on a private listener. ready fails if
+// the database does not answer or the server is shutting down.
 func OpsHandler(log *slog.Logger, metrics prometheus.Gatherer, ready func(context.Context) error) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, r *http.Request) {

@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// Proxies says whose word on the client's address and scheme is believed.
-// The zero value believes nobody: address and scheme are those of the connection.
+// Proxies says which proxies may report the client's address and scheme. The zero value trusts
+// none: address and scheme are those of the connection.
 type Proxies struct {
 	// Trusted are the addresses of our own reverse proxies.
 	Trusted []netip.Prefix
-	// Forwarded makes the standard header (RFC 7239) the one that is read. Otherwise
-	// X-Forwarded-For and X-Forwarded-Proto are. Never both: a proxy that writes
-	// one of them passes the other on as the client wrote it.
+	// Forwarded reads the standard header (RFC 7239) instead of X-Forwarded-For and
+	// X-Forwarded-Proto. Never both: a proxy that writes one of them forwards the other as the
+	// client wrote it.
 	Forwarded bool
 }
 
-// ParseProxies reads addresses and CIDR blocks ("10.0.0.0/8", "192.0.2.7").
+// ParseProxies parses addresses and CIDR blocks ("10.0.0.0/8", "192.0.2.7").
 func ParseProxies(list []string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for _, s := range list {
@@ -48,16 +48,15 @@ func (p Proxies) trusts(a netip.Addr) bool {
 	return false
 }
 
-// hop is what one proxy said about the connection it took.
+// hop is what one proxy reported about its connection.
 type hop struct {
 	client netip.Addr // invalid when it was not an address
 	scheme string     // "" when not said
 }
 
-// Client returns the address and the scheme ("http" or "https") that the client
-// used. It walks from the connection towards the client and stops at the first
-// address that is not one of ours: everything left of that is the client's own
-// writing (the right-most untrusted rule).
+// Client returns the address and the scheme ("http" or "https") of the client. It walks from the
+// connection towards the client and stops at the first address that is not a trusted proxy.
+// Everything left of it was written by the client (the right-most untrusted rule).
 func (p Proxies) Client(r *http.Request) (netip.Addr, string) {
 	scheme := "http"
 	if r.TLS != nil {
@@ -92,9 +91,8 @@ func (p Proxies) Client(r *http.Request) (netip.Addr, string) {
 	return addr, scheme
 }
 
-// xForwarded pairs the two lists from the right: each proxy appends to both. A
-// proxy that overwrites X-Forwarded-Proto leaves one value, which then holds for
-// the hops that have none of their own.
+// xForwarded pairs the two lists from the right, because each proxy appends to both. A proxy that
+// overwrites X-Forwarded-Proto leaves one value, which then counts for the hops without one.
 func xForwarded(fors, protos []string) []hop {
 	clients, schemes := listOf(fors), listOf(protos)
 	hops := make([]hop, max(len(clients), min(len(schemes), 1)))

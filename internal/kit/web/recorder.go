@@ -4,8 +4,8 @@ import (
 	"net/http"
 )
 
-// recorder watches what is answered. It also replaces ServeMux's own plain-text 404
-// and 405 with a refusal: until a pattern has matched, r.Pattern is empty.
+// recorder records the status and size of an answer. It replaces ServeMux's plain-text 404 and 405
+// by a refusal: r.Pattern is empty until a pattern has matched.
 type recorder struct {
 	http.ResponseWriter
 	r       *http.Request // the request the mux sees
@@ -24,7 +24,8 @@ func (w *recorder) WriteHeader(status int) {
 	if w.status != 0 {
 		return
 	}
-	if w.r != nil && w.r.Pattern == "" && !w.refused && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
+	if w.r != nil && w.r.Pattern == "" && !w.refused &&
+		(status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
 		w.refused = true
 		f := Refusal{Status: status, Code: "request.not_found", Reason: "There is nothing at this address."}
 		if status == http.StatusMethodNotAllowed {

@@ -10,11 +10,11 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
-// Refusal is an answer given before, or instead of, a door's.
+// Refusal is an answer that is given before, or instead of, a door's.
 type Refusal struct {
 	Status     int
 	Code       string        // stable, "request.malformed"
-	Reason     string        // a sentence for whoever reads it
+	Reason     string        // a sentence for the reader
 	RetryAfter time.Duration // zero: not said
 }
 
@@ -47,8 +47,8 @@ func Status(k fault.Kind) int {
 	return http.StatusInternalServerError
 }
 
-// Refuse answers r with f in the form of the route's class and door: a page for a browser, or
-// what the door's programs expect. Outside a Handler it writes a problem document.
+// Refuse answers with f in the form of the route's class and door: a page for a browser, or the
+// format of the door's programs. Outside a Handler it writes a problem document.
 func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -75,11 +75,12 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, f Refusal) {
 	writeBody(w, f.Status, problemType, append(b, '\n'))
 }
 
-// WritePage answers with a small page that needs nothing but itself.
+// WritePage answers with a small page that loads nothing.
 func WritePage(w http.ResponseWriter, r *http.Request, f Refusal) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+	h.Set("Content-Security-Policy",
+		"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 	w.WriteHeader(f.Status)
 	refusalPage.Execute(w, struct {
 		Title, Reason, RequestID string

@@ -26,7 +26,7 @@ const (
 	Decision
 )
 
-// rules are what follows from a class; TestClasses has the table once more.
+// rules are what a class decides. TestClasses repeats the table.
 var rules = [...]struct {
 	sameOrigin bool // requests of other sites' pages that may change something are refused
 	anyOrigin  bool // scripts of any origin may send requests and read the answers
@@ -43,8 +43,8 @@ var rules = [...]struct {
 // RefusalWriter answers a request with a refusal.
 type RefusalWriter func(http.ResponseWriter, *http.Request, Refusal)
 
-// Routes are the addresses below one base, each with the class of its callers. Register all of
-// them before the first request; then it is safe for concurrent use.
+// Routes are the addresses below one base, each with the class of its callers. Register all of them
+// before the first request. After that it is safe for concurrent use.
 type Routes struct {
 	mux      *http.ServeMux
 	page     RefusalWriter
@@ -67,7 +67,8 @@ func NewRoutes(page RefusalWriter) *Routes {
 	if page == nil {
 		page = WritePage
 	}
-	r := &Routes{mux: http.NewServeMux(), page: page, literals: map[endpoint]*Group{}, paths: map[string]*Group{}, patterns: map[string]*Group{}}
+	r := &Routes{mux: http.NewServeMux(), page: page, literals: map[endpoint]*Group{}, paths: map[string]*Group{},
+		patterns: map[string]*Group{}}
 	r.other = r.Group(Page, nil)
 	return r
 }
@@ -88,15 +89,16 @@ type Group struct {
 	refuse RefusalWriter
 }
 
-// HandleFunc registers a route; the pattern must name a method. Scripts' routes answer preflight
-// requests too.
+// HandleFunc registers a route. Its pattern must name a method. A route of scripts answers
+// preflight requests too.
 func (g *Group) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
 	method, path, ok := strings.Cut(pattern, " ")
 	if !ok {
 		panic("web: the pattern " + pattern + " names no method")
 	}
 	g.add(method, path, handler)
-	if preflights := (endpoint{http.MethodOptions, path}); rules[g.class].anyOrigin && g.routes.patterns[preflights.pattern()] == nil {
+	if preflights := (endpoint{http.MethodOptions, path}); rules[g.class].anyOrigin &&
+		g.routes.patterns[preflights.pattern()] == nil {
 		g.add(preflights.method, path, preflight)
 	}
 }
@@ -115,7 +117,8 @@ func (g *Group) add(method, path string, handler http.HandlerFunc) {
 	}
 }
 
-// Below makes g the group of every address below path that no route has. The longest path counts.
+// Below makes g the group of every address below path without a route of its own. The longest path
+// counts.
 func (g *Group) Below(path string) { g.routes.below = append(g.routes.below, prefix{path, g}) }
 
 // ServeHTTP implements http.Handler, for tests of a door without a Handler around it.
@@ -164,7 +167,7 @@ func (r *Routes) elsewhere(path string) *Group {
 	return longest.group
 }
 
-// early returns the group of a request whose tenant is not known yet: by its path alone.
+// early returns the group of a request by its path alone, before its tenant is known.
 func (r *Routes) early(path string) *Group {
 	if _, rest, ok := cutSlug(path); ok {
 		path = rest

@@ -78,7 +78,8 @@ func TestClasses(t *testing.T) {
 				}
 				for _, method := range []string{"GET", "POST"} {
 					w := send(h, method, path)
-					if w.Code != 200 || w.Header().Get("Access-Control-Allow-Origin") != tt.cors || w.Header().Get("Access-Control-Allow-Credentials") != "" {
+					if w.Code != 200 || w.Header().Get("Access-Control-Allow-Origin") != tt.cors ||
+						w.Header().Get("Access-Control-Allow-Credentials") != "" {
 						t.Errorf("%s: %d %v", method, w.Code, w.Header())
 					}
 				}
@@ -86,10 +87,12 @@ func TestClasses(t *testing.T) {
 				if w.Code != tt.preflight || w.Header().Get("Access-Control-Allow-Origin") != tt.cors && w.Code == 204 {
 					t.Errorf("preflight: %d %v", w.Code, w.Header())
 				}
-				if w := send(h, "GET", path+"?refuse", "Accept", "text/html"); w.Code != 400 || w.Header().Get("Content-Type") != tt.refusal || w.Header().Get("Cache-Control") != "no-store" {
+				if w := send(h, "GET", path+"?refuse", "Accept", "text/html"); w.Code != 400 ||
+					w.Header().Get("Content-Type") != tt.refusal || w.Header().Get("Cache-Control") != "no-store" {
 					t.Errorf("a refusal for a browser: %d %v", w.Code, w.Header())
 				}
-				if w := send(h, "GET", path+"?refuse"); w.Code != 400 || w.Header().Get("Content-Type") != "application/problem+json" {
+				if w := send(h, "GET", path+"?refuse"); w.Code != 400 ||
+					w.Header().Get("Content-Type") != "application/problem+json" {
 					t.Errorf("a refusal for a program: %d %v", w.Code, w.Header())
 				}
 			})
@@ -128,8 +131,9 @@ func TestAddressesWithoutARoute(t *testing.T) {
 	routes.Group(Program, nil).HandleFunc("GET /api/{id}/x", func(http.ResponseWriter, *http.Request) {})
 	h := one(Page, func(h *Handler) { h.Tenant = routes })
 	for path, want := range map[string]string{
-		"/nothing": "text/html; charset=utf-8", "/api/nothing": "application/problem+json", "/api/oauth/nothing": "application/json",
-		"/xapi/": "text/html; charset=utf-8", "/x/api/": "text/html; charset=utf-8",
+		"/nothing": "text/html; charset=utf-8", "/api/nothing": "application/problem+json",
+		"/api/oauth/nothing": "application/json",
+		"/xapi/":             "text/html; charset=utf-8", "/x/api/": "text/html; charset=utf-8",
 	} {
 		if w := send(h, "GET", path, "Accept", "text/html"); w.Code != 404 || w.Header().Get("Content-Type") != want {
 			t.Errorf("%s: %d %v, want %s", path, w.Code, w.Header(), want)

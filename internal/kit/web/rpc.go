@@ -31,15 +31,15 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 )
 
-// RPC is a gRPC listener, and what Handler is for HTTP: everything between it and the doors.
-// It answers grpc.health.v1 and reflection itself, to anybody. Make it as a struct literal,
-// then Register, then Listen, then Serve.
+// RPC is a gRPC listener and everything between it and the doors, as Handler is for HTTP. It
+// answers grpc.health.v1 and reflection itself, without a token. Fill in a struct literal, then
+// call Register, Listen and Serve.
 type RPC struct {
 	Address  string // "127.0.0.1:8082"
 	CertFile string // PEM; with KeyFile makes the listener speak TLS
 	KeyFile  string
-	// Secure refuses calls that came in clear: the tokens they carry are good for a public
-	// URL that is https. A trusted proxy may say that it ended TLS.
+	// Secure refuses calls without TLS, because their tokens are valid for an https public URL. A
+	// trusted proxy may report that it ended TLS.
 	Secure  bool
 	Proxies Proxies
 	Limits  Limits // Body bounds a message; Path and Query are of no use here
@@ -57,8 +57,8 @@ type RPC struct {
 	inFlight atomic.Int64
 }
 
-// Admit authenticates a call before its message is read. The context it returns is the
-// method's. Its error is a status.
+// Admit authenticates a call before its message is read. It returns the context of the method. Its
+// error is a status.
 type Admit func(ctx context.Context, bearer []string) (context.Context, error)
 
 type service struct {
@@ -67,7 +67,7 @@ type service struct {
 	admit Admit
 }
 
-// Register adds a service of unary methods. Only before Listen.
+// Register adds a service of unary methods. Call it before Listen.
 func (s *RPC) Register(desc *grpc.ServiceDesc, impl any, admit Admit) {
 	s.services = append(s.services, service{desc, impl, admit})
 }
@@ -80,12 +80,13 @@ func (s *RPC) Listen() error {
 		grpc.MaxRecvMsgSize(int(s.Limits.Body)),
 		grpc.MaxConcurrentStreams(1000),
 		grpc.MaxHeaderListSize(32 << 10),
-		// Windows of a fixed size: gRPC would measure the connection by a ping for every message, and let a
-		// stream grow to 16 MiB of what nobody has admitted yet. A message larger than a stream's window is
-		// let in once somebody reads it.
+		// Windows have a fixed size. Otherwise gRPC would measure the connection by a ping for
+		// every message, and let a stream grow to 16 MiB before its caller is admitted. A message
+		// larger than a stream's window is received once a method reads it.
 		grpc.StaticStreamWindowSize(64 << 10),
 		grpc.StaticConnWindowSize(1 << 20),
-		// Goroutines that stay: a decision is deep, and a new one grows its stack step by step each time.
+		// The workers' goroutines stay: a decision is deep, and a new goroutine grows its stack
+		// step by step.
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(10 * time.Second),
 		// Connections are renewed now and then, so that calls spread over new replicas.
@@ -93,7 +94,8 @@ func (s *RPC) Listen() error {
 			MaxConnectionIdle: 15 * time.Minute, MaxConnectionAge: 10 * time.Minute, MaxConnectionAgeGrace: time.Minute,
 			Time: 2 * time.Minute, Timeout: 20 * time.Second,
 		}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second,
+			PermitWithoutStream: true}),
 	}
 	if s.Limiter != nil {
 		options = append(options, grpc.InTapHandle(s.limit))
@@ -103,7 +105,8 @@ func (s *RPC) Listen() error {
 		if err != nil {
 			return err
 		}
-		options = append(options, grpc.Creds(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get})))
+		options = append(options,
+			grpc.Creds(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get})))
 	}
 	l, err := net.Listen("tcp", s.Address)
 	if err != nil {
@@ -119,14 +122,15 @@ func (s *RPC) Listen() error {
 	return nil
 }
 
-// streamWorkers is how many calls are answered by goroutines that are kept. More at once have one of their own.
+// streamWorkers is how many goroutines are kept to answer calls. Further calls get one of their
+// own.
 const streamWorkers = 64
 
-// Addr is the bound address. Only after Listen.
+// Addr returns the bound address. Call it after Listen.
 func (s *RPC) Addr() net.Addr { return s.listener.Addr() }
 
-// Serve answers calls until ctx ends; then it says so to health checks, takes no new calls, lets
-// those in flight end within Drain and returns nil. Only after Listen.
+// Serve answers calls until ctx ends. Then it tells health checks, accepts no new calls, gives
+// those in flight Drain to end, and returns nil. Call it after Listen.
 func (s *RPC) Serve(ctx context.Context) error {
 	failed := make(chan error, 1)
 	go func() { failed <- s.server.Serve(s.listener) }()
@@ -149,17 +153,18 @@ func (s *RPC) Serve(ctx context.Context) error {
 	return nil
 }
 
-// limit refuses an address that calls too often, before anything is done for it.
+// limit refuses an address that calls too often, before any other work.
 func (s *RPC) limit(ctx context.Context, info *tap.Info) (context.Context, error) {
 	address, _ := s.client(ctx)
 	if ok, _ := s.Limiter.Allow(address); !ok {
 		s.Metrics.limited.Inc()
-		return ctx, status.Error(codes.ResourceExhausted, "Too many calls came from your address. Wait a moment and try again.")
+		return ctx, status.Error(codes.ResourceExhausted,
+			"Too many calls came from your address. Wait a moment and try again.")
 	}
 	return ctx, nil
 }
 
-// client returns the address and the scheme that the client used.
+// client returns the address and the scheme of the client.
 func (s *RPC) client(ctx context.Context) (netip.Addr, string) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -185,23 +190,25 @@ func (s *RPC) client(ctx context.Context) (netip.Addr, string) {
 	return netip.Addr{}, scheme
 }
 
-// guarded is a service whose methods go through call. Registered like this, a method's message
-// is not even read before its caller is known.
+// guarded returns a service whose methods go through call. A method's message is then not read
+// before its caller is admitted.
 func (s *RPC) guarded(sv service) *grpc.ServiceDesc {
 	desc := *sv.desc
 	desc.Methods = make([]grpc.MethodDesc, len(sv.desc.Methods))
 	for i, m := range sv.desc.Methods {
 		route, handler := "/"+desc.ServiceName+"/"+m.MethodName, m.Handler
-		desc.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName, Handler: func(impl any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-			return s.call(ctx, route, sv.admit, func(ctx context.Context, x *scope) (any, error) {
-				return handler(impl, ctx, func(m any) error { return x.read(m, dec) }, nil)
-			})
-		}}
+		desc.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName,
+			Handler: func(impl any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any,
+				error) {
+				return s.call(ctx, route, sv.admit, func(ctx context.Context, x *scope) (any, error) {
+					return handler(impl, ctx, func(m any) error { return x.read(m, dec) }, nil)
+				})
+			}}
 	}
 	return &desc
 }
 
-// read takes the call's message up.
+// read decodes the call's message.
 func (s *scope) read(m any, dec func(any) error) error {
 	in := message{to: m}
 	if err := dec(&in); err != nil {
@@ -214,8 +221,9 @@ func (s *scope) read(m any, dec func(any) error) error {
 	return nil
 }
 
-// call is one call from its headers to its answer and its log line.
-func (s *RPC) call(ctx context.Context, route string, admit Admit, method func(context.Context, *scope) (any, error)) (answer any, err error) {
+// call handles one call from its headers to its answer and its log line.
+func (s *RPC) call(ctx context.Context, route string, admit Admit,
+	method func(context.Context, *scope) (any, error)) (answer any, err error) {
 	start := s.Clock.Now()
 	x := &scope{Bounded: clock.Bounded{Context: ctx, At: time.Now().Add(s.Limits.Time)}}
 	defer x.End()
@@ -229,7 +237,8 @@ func (s *RPC) call(ctx context.Context, route string, admit Admit, method func(c
 		s.inFlight.Add(-1)
 		if p := recover(); p != nil {
 			x.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			answer, err = nil, status.Error(codes.Internal, "Something went wrong on our side. Try again; if it stays, give the request id to your administrator.")
+			answer, err = nil, status.Error(codes.Internal,
+				"Something went wrong on our side. Try again; if it stays, give the request id to your administrator.")
 		}
 		s.record(x, route, status.Code(err), start)
 	}()
@@ -237,7 +246,9 @@ func (s *RPC) call(ctx context.Context, route string, admit Admit, method func(c
 	case n > s.Limits.Concurrent:
 		return nil, status.Error(codes.Unavailable, "The server has too much to do right now. Try again in a moment.")
 	case s.Secure && x.scheme != "https":
-		return nil, status.Error(codes.FailedPrecondition, "This server is called over TLS only. If a proxy in front of it ends TLS, the proxy's address must be named in GATEHOUSE_TRUSTED_PROXIES and it must send X-Forwarded-Proto.")
+		return nil, status.Error(codes.FailedPrecondition,
+			"This server is called over TLS only. If a proxy in front of it ends TLS, the proxy's address must be "+
+				"named in GATEHOUSE_TRUSTED_PROXIES and it must send X-Forwarded-Proto.")
 	}
 	inside, err := admit(x, metadata.ValueFromIncomingContext(ctx, "authorization"))
 	if err != nil {
@@ -245,14 +256,15 @@ func (s *RPC) call(ctx context.Context, route string, admit Admit, method func(c
 	}
 	answer, err = method(inside, x)
 	if m, ok := answer.(generated); ok && m.SizeVT() < worthCompressing {
-		_ = grpc.SetSendCompressor(ctx, encoding.Identity) // fails where the headers are out, and then it is late anyway
+		// fails where the headers are out, and then it is late anyway
+		_ = grpc.SetSendCompressor(ctx, encoding.Identity)
 	}
 	return answer, err
 }
 
-// worthCompressing is the size of an answer, in bytes, from which on it is compressed for a client that
-// compresses its calls, as Cerbos' Go SDK does. A smaller one fits into the ten segments that TCP
-// sends at once (RFC 6928), so it would arrive no sooner, and compressing it costs more than a decision.
+// worthCompressing is the size, in bytes, from which an answer is compressed for a client that
+// compresses its calls, as Cerbos' Go SDK does. A smaller answer fits into the ten segments that
+// TCP sends at once (RFC 6928). Compressing it would cost more than a decision and gain no time.
 const worthCompressing = 14 << 10
 
 func first(values []string) string {
@@ -262,8 +274,8 @@ func first(values []string) string {
 	return values[0]
 }
 
-// record writes the metrics and the one log line of a call. It is that of a request, with the
-// status that gRPC has (0 is OK) and the bytes of the call's message.
+// record writes the metrics and the log line of a call. The line has gRPC's status (0 is OK) and
+// the bytes of the call's message.
 func (s *RPC) record(x *scope, route string, code codes.Code, start time.Time) {
 	took := s.Clock.Now().Sub(start)
 	s.Metrics.calls.WithLabelValues(route, code.String()).Observe(took.Seconds())
@@ -300,14 +312,14 @@ func (s *RPC) record(x *scope, route string, code codes.Code, start time.Time) {
 	s.Log.LogAttrs(x.Context, level, "request", attrs[:n]...)
 }
 
-// Enter notes whose tenant's call it is, which its token said, and returns its anonymous caller.
+// Enter sets the tenant of a call, which its token named, and returns the call's anonymous caller.
 func Enter(ctx context.Context, site Site) caller.Caller {
 	x := scopeOf(ctx)
 	x.site, x.caller.Tenant = site, site.Tenant
 	return x.caller
 }
 
-// CallSize returns the size of the call's message as it came, in bytes.
+// CallSize returns the size of the call's message as it was received, in bytes.
 func CallSize(ctx context.Context) int {
 	if x := scopeOf(ctx); x != nil {
 		return x.size

@@ -5,12 +5,12 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// codec is gRPC's codec "proto". Messages that come with generated code for it (vtprotobuf)
-// cost a third of what reflection does.
+// codec is gRPC's codec "proto". For messages with generated code (vtprotobuf) it costs a third of
+// reflection.
 type codec struct{}
 
-// message is what a call's message is read into, how large it was, and why it could not be read:
-// of an error that the codec returns gRPC makes one of the server's.
+// message receives a call's message, its size, and why it could not be decoded. gRPC would report
+// an error of the codec as an error of the server.
 type message struct {
 	to   any
 	size int
@@ -23,12 +23,12 @@ type generated interface {
 	UnmarshalVT([]byte) error
 }
 
-// maxGenerated is the largest message that generated code reads: it has no limit on nesting,
-// and some hundred thousand levels fit into a megabyte. Larger ones are read by
-// reflection, which has one.
+// maxGenerated is the largest message, in bytes, that generated code decodes. It has no limit on
+// nesting, and a megabyte can have some hundred thousand levels. Reflection, which has a limit,
+// decodes larger messages.
 const maxGenerated = 32 << 10
 
-// maxNesting is how deep the values of a message may be nested.
+// maxNesting is how many levels the values of a message may have.
 const maxNesting = 400
 
 // Name implements encoding.CodecV2.

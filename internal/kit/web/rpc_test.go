@@ -31,24 +31,27 @@ type calls struct {
 }
 
 func (c *calls) desc() *grpc.ServiceDesc {
-	return &grpc.ServiceDesc{ServiceName: "test.Calls", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{{MethodName: "Do", Handler: func(_ any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-		in := &healthpb.HealthCheckRequest{}
-		if err := dec(in); err != nil {
-			return nil, err
-		}
-		c.read++
-		switch in.Service {
-		case "panic":
-			panic("a secret detail")
-		case "fail":
-			NoteError(ctx, errors.New("the cause"))
-			return nil, status.Error(codes.Internal, "Something went wrong.")
-		case "hold":
-			close(c.holding)
-			<-c.release
-		}
-		return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_SERVING}, nil
-	}}}}
+	return &grpc.ServiceDesc{ServiceName: "test.Calls", HandlerType: (*any)(nil),
+		Methods: []grpc.MethodDesc{
+			{MethodName: "Do", Handler: func(_ any, ctx context.Context, dec func(any) error,
+				_ grpc.UnaryServerInterceptor) (any, error) {
+				in := &healthpb.HealthCheckRequest{}
+				if err := dec(in); err != nil {
+					return nil, err
+				}
+				c.read++
+				switch in.Service {
+				case "panic":
+					panic("a secret detail")
+				case "fail":
+					NoteError(ctx, errors.New("the cause"))
+					return nil, status.Error(codes.Internal, "Something went wrong.")
+				case "hold":
+					close(c.holding)
+					<-c.release
+				}
+				return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_SERVING}, nil
+			}}}}
 }
 
 type rpcFixture struct {
@@ -62,7 +65,8 @@ type rpcFixture struct {
 func newRPC(t *testing.T, with func(*RPC), creds credentials.TransportCredentials) *rpcFixture {
 	t.Helper()
 	f := &rpcFixture{calls: calls{holding: make(chan struct{}), release: make(chan struct{})}}
-	f.RPC = &RPC{Address: "127.0.0.1:0", Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.NewTextHandler(&f.log, nil)), Clock: &clock.Fake{}, Drain: 20 * time.Second}
+	f.RPC = &RPC{Address: "127.0.0.1:0", Metrics: NewMetrics(prometheus.NewRegistry()),
+		Log: slog.New(slog.NewTextHandler(&f.log, nil)), Clock: &clock.Fake{}, Drain: 20 * time.Second}
 	with(f.RPC)
 	f.Register(f.desc(), nil, func(ctx context.Context, bearer []string) (context.Context, error) {
 		if len(bearer) != 1 || bearer[0] != "Bearer good" {
@@ -87,7 +91,8 @@ func newRPC(t *testing.T, with func(*RPC), creds credentials.TransportCredential
 
 func (f *rpcFixture) do(token, what string) error {
 	ctx := metadata.AppendToOutgoingContext(context.Background(), "authorization", token)
-	return f.conn.Invoke(ctx, "/test.Calls/Do", &healthpb.HealthCheckRequest{Service: what}, &healthpb.HealthCheckResponse{})
+	return f.conn.Invoke(ctx, "/test.Calls/Do", &healthpb.HealthCheckRequest{Service: what},
+		&healthpb.HealthCheckResponse{})
 }
 
 func TestACallHasOneLineAndKeepsItsSecrets(t *testing.T) {
@@ -108,7 +113,8 @@ func TestACallHasOneLineAndKeepsItsSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := f.log.String()
-	if strings.Count(log, "route=/test.Calls/Do method=gRPC") != 4 || !strings.Contains(log, "a secret detail") || !strings.Contains(log, "the cause") || strings.Contains(log, "Bearer") {
+	if strings.Count(log, "route=/test.Calls/Do method=gRPC") != 4 || !strings.Contains(log, "a secret detail") ||
+		!strings.Contains(log, "the cause") || strings.Contains(log, "Bearer") {
 		t.Error(log)
 	}
 }
@@ -144,7 +150,8 @@ func TestStoppingLetsCallsEnd(t *testing.T) {
 	go func() { held <- f.do("Bearer good", "hold") }()
 	<-f.holding
 	go func() { stopped <- f.stop() }()
-	testkit.Eventually(t, "the server has said that it goes away", func() bool { return f.conn.GetState().String() != "READY" })
+	testkit.Eventually(t, "the server has said that it goes away",
+		func() bool { return f.conn.GetState().String() != "READY" })
 	close(f.release)
 	if err := <-held; err != nil {
 		t.Errorf("the call in flight: %v", err)

@@ -13,8 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 )
 
-// Server is one listener and what answers on it. Make it as a struct literal, then Listen,
-// then Serve.
+// Server is one listener and its handler. Fill in a struct literal, then call Listen and Serve.
 type Server struct {
 	Name     string // "public" or "ops", for the log
 	Address  string // "127.0.0.1:8080", ":8080"
@@ -23,15 +22,15 @@ type Server struct {
 	KeyFile  string
 	Log      *slog.Logger
 	Clock    clock.Clock
-	// Drain is how long requests in flight may take to end once Serve's context has
-	// ended; default 20 s.
+	// Drain is how long requests in flight may take after Serve's context has ended. The default is
+	// 20 s.
 	Drain time.Duration
 
 	listener net.Listener
 }
 
-// Listen binds the address and reads the certificate, so that every reason not to
-// start is known before anything is served.
+// Listen binds the address and reads the certificate, so that every reason not to start is known
+// before anything is served.
 func (s *Server) Listen() error {
 	var conf *tls.Config
 	if s.CertFile != "" {
@@ -56,21 +55,23 @@ func (s *Server) Listen() error {
 	return nil
 }
 
-// Addr is the bound address; useful when the port was 0. Only after Listen.
+// Addr returns the bound address, for a configured port of 0. Call it after Listen.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Serve answers requests until ctx ends; then it takes no new ones, lets those in
-// flight end within Drain and returns nil. Only after Listen.
+// Serve answers requests until ctx ends. Then it accepts no new ones, gives those in flight Drain
+// to end, and returns nil. Call it after Listen.
 func (s *Server) Serve(ctx context.Context) error {
 	srv := &http.Server{
-		Handler:                      s.Handler,
-		ReadHeaderTimeout:            10 * time.Second,
-		ReadTimeout:                  30 * time.Second,
-		WriteTimeout:                 60 * time.Second,
-		IdleTimeout:                  120 * time.Second,
-		MaxHeaderBytes:               32 << 10,
-		DisableGeneralOptionsHandler: true,                                                // "OPTIONS *" is as unknown here as any other address
-		ErrorLog:                     slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // strangers' broken handshakes
+		Handler:           s.Handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       120 * time.Second,
+		MaxHeaderBytes:    32 << 10,
+		// "OPTIONS *" is as unknown here as any other address
+		DisableGeneralOptionsHandler: true,
+		// strangers' broken handshakes
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(s.listener) }()

@@ -4,17 +4,14 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Site is a tenant as it was reached: by path on the public host, or by one of
-// its own domains.
+// Site is a tenant as it was reached: by path on the public host, or by one of its own domains.
 type Site struct {
 	Tenant id.ID
 	Slug   string
@@ -26,18 +23,17 @@ type Site struct {
 	Path string // the part of Base after the host: "/t/acme", or "" on a custom domain
 }
 
-// URL is the absolute address of path ("/signin?flow=…") below the site's base.
+// URL returns the absolute address of path ("/signin?flow=…") below the site's base.
 func (s Site) URL(path string) string { return s.Base + path }
 
-// Local is path ("/signin?flow=…") as a browser on the site's host must ask for it.
+// Local returns path ("/signin?flow=…") as a browser on the site's host must request it.
 func (s Site) Local(path string) string { return s.Path + path }
 
 // Secure reports whether people reach the site over https.
 func (s Site) Secure() bool { return strings.HasPrefix(s.Base, "https://") }
 
-// SiteResolver finds the tenant of a request. Both methods return a NotFound
-// fault for a tenant that is unknown or being deleted, and a Denied fault for one
-// that is suspended.
+// SiteResolver finds the tenant of a request. Both methods fail with a NotFound fault for a tenant
+// that is unknown or being deleted, and with a Denied fault for a suspended one.
 type SiteResolver interface {
 	// BySlug finds the tenant reached at /t/{slug}.
 	BySlug(ctx context.Context, slug string) (Site, error)
@@ -45,8 +41,8 @@ type SiteResolver interface {
 	ByDomain(ctx context.Context, host string) (Site, error)
 }
 
-// scope is what is known of one request. It is the request's context: one
-// allocation carries everything below.
+// scope is the state of one request. It is the request's context, so one allocation carries all of
+// it.
 type scope struct {
 	clock.Bounded
 	site    Site
@@ -76,7 +72,7 @@ func scopeOf(ctx context.Context) *scope {
 	return s
 }
 
-// SiteOf returns the site the request is for; the zero Site outside a tenant's base.
+// SiteOf returns the site of the request, or the zero Site outside a tenant's base.
 func SiteOf(r *http.Request) Site {
 	if s := scopeOf(r.Context()); s != nil {
 		return s.site
@@ -84,9 +80,8 @@ func SiteOf(r *http.Request) Site {
 	return Site{}
 }
 
-// CallerOf returns the anonymous caller of the request: its tenant, address,
-// agent and request id. A door that has authenticated somebody uses
-// CallerOf(r).As(actor).
+// CallerOf returns the anonymous caller of the request: its tenant, address, agent and request id.
+// A door that has authenticated an actor uses CallerOf(r).As(actor).
 func CallerOf(r *http.Request) caller.Caller {
 	if s := scopeOf(r.Context()); s != nil {
 		return s.caller
@@ -94,27 +89,11 @@ func CallerOf(r *http.Request) caller.Caller {
 	return caller.Caller{Actor: caller.Actor{Kind: caller.Anonymous}}
 }
 
-// RequestIDOf returns the id that ties an answer, its log line and its audit events
-// together; "" outside a request.
+// RequestIDOf returns the id that ties an answer to its log line and audit events, or "" outside a
+// request.
 func RequestIDOf(ctx context.Context) string {
 	if s := scopeOf(ctx); s != nil {
 		return s.caller.RequestID
 	}
 	return ""
-}
-
-// WithSite returns r as a door would get it for site, from address. It is for
-// tests of doors that do not want a whole Handler around them.
-func WithSite(r *http.Request, site Site, address netip.Addr) *http.Request {
-	s := &scope{Bounded: clock.Bounded{Context: r.Context(), At: time.Now().Add(time.Minute)}, site: site, scheme: "http", caller: caller.Caller{
-		Tenant:    site.Tenant,
-		Actor:     caller.Actor{Kind: caller.Anonymous},
-		Address:   address,
-		Agent:     agentOf(r),
-		RequestID: newRequestID(),
-	}}
-	if site.Secure() {
-		s.scheme = "https"
-	}
-	return r.WithContext(s)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 )
 
-// certificate serves a key pair from two files and takes up a renewed one without a
-// restart. It looks at the files when a client connects, at most once in recheck.
+// certificate serves a key pair from two files and loads a renewed pair without a restart. It
+// checks the files when a client connects, at most once in recheck.
 type certificate struct {
 	certFile, keyFile string
 	clock             clock.Clock
@@ -40,7 +40,8 @@ func newCertificate(certFile, keyFile string, c clock.Clock, log *slog.Logger) (
 	return k, nil
 }
 
-func (k *certificate) stat() (changed [2]time.Time, err error) {
+func (k *certificate) stat() ([2]time.Time, error) {
+	var changed [2]time.Time
 	for i, name := range [...]string{k.certFile, k.keyFile} {
 		info, err := os.Stat(name)
 		if err != nil {
@@ -51,8 +52,8 @@ func (k *certificate) stat() (changed [2]time.Time, err error) {
 	return changed, nil
 }
 
-// get implements tls.Config.GetCertificate. While the new files do not fit together, or
-// cannot be read, the old pair is served and the reason is logged.
+// get implements tls.Config.GetCertificate. If the new files do not match or cannot be read, it
+// serves the old pair and logs the reason.
 func (k *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -24,7 +24,8 @@ func writePair(t *testing.T, dir, name string, at time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+		NotAfter: time.Now().Add(time.Hour)}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +34,8 @@ func writePair(t *testing.T, dir, name string, at time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, b := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: cert}, "key.pem": {Type: "PRIVATE KEY", Bytes: der}} {
+	for file, b := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: cert},
+		"key.pem": {Type: "PRIVATE KEY", Bytes: der}} {
 		p := filepath.Join(dir, file)
 		if err := os.WriteFile(p, pem.EncodeToMemory(b), 0o600); err != nil {
 			t.Fatal(err)
@@ -48,7 +50,8 @@ func TestCertificateIsReloaded(t *testing.T) {
 	dir, c := t.TempDir(), &clock.Fake{}
 	old := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	writePair(t, dir, "one", old)
-	k, err := newCertificate(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), c, slog.New(slog.DiscardHandler))
+	k, err := newCertificate(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), c,
+		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func (w *World) Machine(slug, roleName string, format application.AccessToken) (
 	made := w.Client(c, application.New{Name: roleName + " machine", Type: application.Machine, AccessToken: format})
 	if roleName != "" {
 		w.Do(c, func(tx *db.Tx) error {
-			return role.Give(ctx, tx, role.Everything(), role.OfApplication(made.ID), roleName, time.Time{})
+			return role.Assign(ctx, tx, role.Everything(), role.OfApplication(made.ID), roleName, time.Time{})
 		})
 	}
 	return made.ClientID, made.Secret.Reveal()

@@ -168,7 +168,7 @@ func (w *World) User(c caller.Caller, n user.Profile, roles ...string) user.User
 		u, err := user.Create(ctx, tx, n)
 		for _, name := range roles {
 			if err == nil {
-				err = role.Give(ctx, tx, role.Everything(), role.OfUser(u.ID), name, time.Time{})
+				err = role.Assign(ctx, tx, role.Everything(), role.OfUser(u.ID), name, time.Time{})
 			}
 		}
 		return u, err
