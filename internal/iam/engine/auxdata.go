@@ -34,11 +34,11 @@ const (
 	keySetRetry = 10 * time.Second // after a fetch that failed
 )
 
-// ErrAuxData refuses a request whose auxData cannot be verified, in Cerbos' words.
-var ErrAuxData = fault.New(fault.Invalid, "policy.invalid_aux_data", "invalid auxData")
+// errAuxData refuses a request whose auxData cannot be verified, in Cerbos' words.
+var errAuxData = fault.New(fault.Invalid, "policy.invalid_aux_data", "invalid auxData")
 
 // AuxData verifies the JWTs of a request with the tenant's key sets, as Cerbos does, and returns
-// their claims. ErrAuxData wraps the reason: an unknown key set, a bad signature, an expired token.
+// their claims. errAuxData wraps the reason: an unknown key set, a bad signature, an expired token.
 func (e *Engine) AuxData(ctx context.Context, c caller.Caller, in *requestv1.AuxData) (*enginev1.AuxData, error) {
 	if in.GetJwt() == nil && len(in.GetJwts()) == 0 {
 		return nil, nil
@@ -52,7 +52,7 @@ func (e *Engine) AuxData(ctx context.Context, c caller.Caller, in *requestv1.Aux
 		return &enginev1.AuxData{Jwt: claims}, err
 	}
 	if len(in.GetJwts()) > maxTokens {
-		return nil, ErrAuxData.Because(fmt.Errorf("more than %d tokens", maxTokens))
+		return nil, errAuxData.Because(fmt.Errorf("more than %d tokens", maxTokens))
 	}
 	out := &enginev1.AuxData{Jwts: map[string]*enginev1.AuxData_JWT{}}
 	for name, one := range in.GetJwts() {
@@ -104,11 +104,11 @@ func (ks keySets) claims(ctx context.Context, in *requestv1.AuxData_JWT) (map[st
 		}
 	}
 	if k == nil || len(in.GetToken()) > maxToken {
-		return nil, ErrAuxData.Because(errors.New("no such key set, or the token is too long"))
+		return nil, errAuxData.Because(errors.New("no such key set, or the token is too long"))
 	}
 	set, err := k.keys(ctx)
 	if err != nil {
-		return nil, ErrAuxData.Because(err)
+		return nil, errAuxData.Because(err)
 	}
 	var options []any
 	if k.of.OptionalAlg {
@@ -120,7 +120,7 @@ func (ks keySets) claims(ctx context.Context, in *requestv1.AuxData_JWT) (map[st
 	token, err := jwt.ParseString(in.GetToken(), jwt.WithKeySet(set, options...), jwt.WithValidate(true),
 		jwt.WithClock(jwt.ClockFunc(k.clock.Now)))
 	if err != nil {
-		return nil, ErrAuxData.Because(err)
+		return nil, errAuxData.Because(err)
 	}
 	out := map[string]*structpb.Value{}
 	for _, name := range token.Keys() {

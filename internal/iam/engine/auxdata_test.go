@@ -90,7 +90,7 @@ func TestAuxDataIsVerified(t *testing.T) {
 				"b": {Token: other(later)}}}, false},
 	} {
 		got, err := e.AuxData(t.Context(), as(c.tenant), c.in)
-		if c.good != (err == nil) || err != nil && !errors.Is(err, ErrAuxData) {
+		if c.good != (err == nil) || err != nil && !errors.Is(err, errAuxData) {
 			t.Errorf("%s: %v %v", name, got, err)
 		}
 		if !c.good {

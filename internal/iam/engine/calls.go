@@ -137,7 +137,7 @@ func (c *boundedCall) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 	}
 	if known {
 		if bytes, steps := c.cost(args); bytes+steps > 0 && !evaluationIn(frame).take(bytes, steps) {
-			panic(interpreter.EvalCancelledError{Message: ErrTooMuch.Error(), Cause: interpreter.CostLimitExceeded})
+			panic(interpreter.EvalCancelledError{Message: errTooMuch.Error(), Cause: interpreter.CostLimitExceeded})
 		}
 	}
 	if trait := c.impl.OperandTrait; trait == 0 || c.impl.NonStrict && types.IsUnknownOrError(args[0]) ||

@@ -16,9 +16,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// MaxEvaluators bounds the memory of all evaluators of a process, in bytes. It holds about 10,000
+// maxEvaluators bounds the memory of all evaluators of a process, in bytes. It holds about 10,000
 // tenants with ten small policies each.
-const MaxEvaluators = 1 << 30
+const maxEvaluators = 1 << 30
 
 // Checked is the answer to a check.
 type Checked struct {
@@ -68,7 +68,7 @@ type Engine struct {
 
 // New returns an engine that loads from source.
 func New(source Source, base Base) *Engine {
-	return newEngine(source, base, MaxEvaluators)
+	return newEngine(source, base, maxEvaluators)
 }
 
 func newEngine(source Source, base Base, maxBytes int64) *Engine {

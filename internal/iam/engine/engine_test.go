@@ -305,7 +305,7 @@ func TestAConditionThatRunsForEverHasNoAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, err := ev.Check(t.Context(), []*enginev1.CheckInput{asking("doc", map[string]any{"l": list}, "view")})
-		if !errors.Is(err, ErrTooSlow) {
+		if !errors.Is(err, errTooSlow) {
 			t.Errorf("%v %v, want no answer", out, err)
 		}
 		if _, err := ev.Check(t.Context(), []*enginev1.CheckInput{asking("doc", map[string]any{"l": list[:3]},
@@ -350,13 +350,13 @@ func TestATenantHoldsOnlyItsTurns(t *testing.T) {
 	testkit.Eventually(t, "as many wait as may", func() bool { return in.evaluator.waiting.Load() >= maxWaiting })
 	impatient, stop := context.WithTimeout(ctx, 5*time.Second)
 	defer stop()
-	if err := ask(impatient, slow, "doc"); !errors.Is(err, ErrBusy) {
+	if err := ask(impatient, slow, "doc"); !errors.Is(err, errBusy) {
 		t.Errorf("one too many: %v", err)
 	}
 	_, err = e.Plan(impatient, as(slow), &enginev1.PlanResourcesInput{Actions: []string{"view"},
 		Principal: &enginev1.Principal{Id: "u",
 			Roles: []string{"user"}}, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
-	if !errors.Is(err, ErrBusy) {
+	if !errors.Is(err, errBusy) {
 		t.Errorf("a plan too many: %v", err)
 	}
 	for tenant, kind := range map[id.ID]string{quick: "doc", slow: "gatehouse:doc"} {

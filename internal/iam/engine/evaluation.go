@@ -80,12 +80,12 @@ func (e *evaluation) take(bytes, steps int64) bool {
 // Otherwise it returns nil.
 func (e *evaluation) stopped(requester context.Context, err error) error {
 	switch {
-	case e.over || errors.Is(err, ErrTooMuch):
-		return ErrTooMuch
+	case e.over || errors.Is(err, errTooMuch):
+		return errTooMuch
 	case e.Err() != nil && requester.Err() != nil:
 		return requester.Err()
-	case e.Err() != nil || errors.Is(err, ErrTooSlow):
-		return ErrTooSlow
+	case e.Err() != nil || errors.Is(err, errTooSlow):
+		return errTooSlow
 	}
 	return nil
 }

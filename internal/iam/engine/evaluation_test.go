@@ -150,7 +150,7 @@ func TestGreedyConditionsHaveNoAnswer(t *testing.T) {
 			most, began := peakMemory(), time.Now()
 			err := question()
 			took, peak := time.Since(began), most()
-			if !errors.Is(err, ErrTooMuch) && !errors.Is(err, ErrTooSlow) && !(name == "plan" && g.variables != "" &&
+			if !errors.Is(err, errTooMuch) && !errors.Is(err, errTooSlow) && !(name == "plan" && g.variables != "" &&
 				errors.Is(err, ErrNoPlan)) {
 				t.Errorf("%s of %.80s: %v", name, g.condition, err)
 			}
@@ -187,7 +187,7 @@ func TestVariablesShareABatchsTime(t *testing.T) {
 		}
 		began := time.Now()
 		out, err := ev.Check(t.Context(), in)
-		if slow := size > 2; slow != errors.Is(err, ErrTooSlow) || !slow && (len(out) != 50 ||
+		if slow := size > 2; slow != errors.Is(err, errTooSlow) || !slow && (len(out) != 50 ||
 			out[49].Actions["view"].GetEffect() != effectv1.Effect_EFFECT_ALLOW) || time.Since(began) > 10*time.Second {
 			t.Errorf("of %d elements: %v, %v after %v", size, out, err, time.Since(began))
 		}

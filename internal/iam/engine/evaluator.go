@@ -23,18 +23,17 @@ const maxWaiting = 512
 
 // Faults of the engine.
 var (
-	ErrBusy = fault.New(fault.Limited, "policy.busy", "Too many questions wait for an answer by these policies. "+
-		"Ask again in a moment; if it stays, look for conditions that take long.")
-	ErrTooSlow = fault.New(fault.Limited, "policy.too_slow", "The policies took longer than 2 seconds to answer, "+
-		"so there is no answer. Look for conditions that go through long lists within long lists.")
-	ErrTooMuch = fault.New(fault.Limited, "policy.too_much", "The policies wanted more memory or more comparisons "+
-		"for one question than there are (32 MB, 50 million), so there is no answer. Look for conditions that make "+
-		"long texts and lists, or that compare long lists with each other.")
+	errBusy = fault.New(fault.Limited, "policy.busy", "Too many requests wait for these policies. Try again in a "+
+		"moment. If it stays, look for slow conditions.")
+	errTooSlow = fault.New(fault.Limited, "policy.too_slow", "The policies took longer than 2 seconds, so there is "+
+		"no answer. Look for conditions with loops within loops over long lists.")
+	errTooMuch = fault.New(fault.Limited, "policy.too_much", "The policies needed more than 32 MB of memory or 50 "+
+		"million comparisons, so there is no answer. Look for conditions that build long texts or lists, or that "+
+		"compare long lists with each other.")
 	// ErrNoPlan reports that Cerbos' planner failed, as it does at some conditions with attributes
 	// of an unexpected type. A check of the same resources has an answer.
-	ErrNoPlan = fault.New(fault.Conflict, "policy.no_plan", "The conditions of the policies cannot be made a "+
-		"filter for this principal and these attributes. Ask about the resources themselves: POST "+
-		"/api/check/resources.")
+	ErrNoPlan = fault.New(fault.Conflict, "policy.no_plan", "The conditions of the policies cannot become a filter "+
+		"for this principal and these attributes. Check the resources themselves: POST /api/check/resources.")
 )
 
 // Evaluator answers by one rule table. It is safe for concurrent use, and knows neither tenants nor
@@ -56,7 +55,7 @@ type Evaluator struct {
 // no earlier. So a tenant with slow policies cannot hold the processors that others need.
 func (e *Evaluator) takeTurns() { e.turns = make(chan struct{}, runtime.GOMAXPROCS(0)) }
 
-// enter waits for the caller's turn, which leave ends. It fails with ErrBusy if too many wait
+// enter waits for the caller's turn, which leave ends. It fails with errBusy if too many wait
 // already.
 func (e *Evaluator) enter(ctx context.Context) error {
 	if e.turns == nil {
@@ -69,7 +68,7 @@ func (e *Evaluator) enter(ctx context.Context) error {
 	}
 	defer e.waiting.Add(-1)
 	if e.waiting.Add(1) > maxWaiting {
-		return ErrBusy
+		return errBusy
 	}
 	select {
 	case e.turns <- struct{}{}:
@@ -133,8 +132,8 @@ func (s Settings) cerbos() (*epdpv2.Config, error) {
 	}, nil
 }
 
-// Check answers every input, in order; inputs may share messages. It fails with ErrTooSlow after 2
-// seconds, with ErrTooMuch beyond the other bounds, and with ErrBusy if too many wait.
+// Check answers every input, in order; inputs may share messages. It fails with errTooSlow after 2
+// seconds, with errTooMuch beyond the other bounds, and with errBusy if too many wait.
 func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*enginev1.CheckOutput, error) {
 	if err := e.enter(ctx); err != nil {
 		return nil, err

@@ -91,7 +91,7 @@ type TestView struct {
 	Version string `json:"version,omitempty" doc:"The version of the draft that was tested."`
 }
 
-func draftView(d Draft, files []FileInfo) DraftView {
+func draftView(d Draft, files []fileInfo) DraftView {
 	v := DraftView{Changed: d.Changed(), Version: d.Version.String(), Base: d.Base, UpdatedBy: d.UpdatedBy,
 		Files: []FileView{}}
 	if d.Changed() {
@@ -226,7 +226,7 @@ func Operations(deps Deps) []api.Operation {
 							return 0, nil, err
 						}
 					}
-					now, err := DraftFiles(ctx, tx)
+					now, err := readDraftFiles(ctx, tx)
 					return old, now, err
 				})
 			}),
@@ -320,7 +320,7 @@ func Operations(deps Deps) []api.Operation {
 		api.Read(api.Op{Method: "GET", Path: "/policies/revisions/{n}", ID: "get-policy-revision",
 			Action: "policy.read", Tag: revisionTag, Summary: "Get a revision"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *byNumber) (RevisionView, error) {
-				r, err := GetRevision(ctx, tx, in.N)
+				r, err := getRevision(ctx, tx, in.N)
 				if err != nil {
 					return RevisionView{}, err
 				}
@@ -342,7 +342,7 @@ func Operations(deps Deps) []api.Operation {
 			Action: "policy.publish", Tag: revisionTag, Summary: "Roll back to a revision", Status: 201,
 			Description: "Publishes the older revision again, as a new one."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *rollbackInput) (RevisionView, error) {
-				r, err := Rollback(ctx, tx, in.N, in.Body.Reason)
+				r, err := rollback(ctx, tx, in.N, in.Body.Reason)
 				if err != nil {
 					return RevisionView{}, err
 				}
@@ -358,7 +358,7 @@ func Operations(deps Deps) []api.Operation {
 			Action: "policy.publish", Tag: "Policy settings", Summary: "Update the settings of the policy engine",
 			Description: "They apply at once, also to the revision in force."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchSettingsInput) (SettingsView, error) {
-				s, err := UpdateSettings(ctx, tx, in.Body)
+				s, err := updateSettings(ctx, tx, in.Body)
 				return settingsView(s), err
 			}),
 	}
@@ -423,16 +423,16 @@ func change(ctx context.Context, d *db.DB, c caller.Caller, ifMatch string, fn f
 }
 
 // describe lists the files of the draft.
-func describe(ctx context.Context, tx *db.Tx, d Draft) ([]FileInfo, error) {
+func describe(ctx context.Context, tx *db.Tx, d Draft) ([]fileInfo, error) {
 	if d.Changed() {
 		return listFiles(ctx, tx)
 	}
 	files, err := filesOf(ctx, tx, d)
-	var out []FileInfo
+	var out []fileInfo
 	for p, content := range files {
-		out = append(out, FileInfo{Path: p, Size: int64(len(content))})
+		out = append(out, fileInfo{Path: p, Size: int64(len(content))})
 	}
-	slices.SortFunc(out, func(a, b FileInfo) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(out, func(a, b fileInfo) int { return strings.Compare(a.Path, b.Path) })
 	return out, err
 }
 
@@ -542,12 +542,12 @@ func export(ctx context.Context, d *db.DB, req api.Request, in *exportInput) (ap
 	}
 	content, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) ([]byte, error) {
 		if in.Draft {
-			files, err := DraftFiles(ctx, tx)
+			files, err := readDraftFiles(ctx, tx)
 			return Pack(files, in.Format), err
 		}
 		number := in.Revision
 		if number == 0 {
-			current, err := Current(ctx, tx)
+			current, err := currentRevision(ctx, tx)
 			if err != nil {
 				return nil, err
 			}

@@ -25,8 +25,8 @@ type Draft struct {
 // Changed reports whether there is a change to publish.
 func (d Draft) Changed() bool { return !d.Version.IsZero() }
 
-// FileInfo describes a file of the draft.
-type FileInfo struct {
+// fileInfo describes a file of the draft.
+type fileInfo struct {
 	Path      string
 	Size      int64 // bytes
 	UpdatedAt time.Time
@@ -134,8 +134,8 @@ func discard(ctx context.Context, tx *db.Tx) error {
 	return nil
 }
 
-// DraftFiles returns the files of the draft; without changes, those of the revision in force.
-func DraftFiles(ctx context.Context, tx *db.Tx) (compiler.Files, error) {
+// readDraftFiles returns the files of the draft; without changes, those of the revision in force.
+func readDraftFiles(ctx context.Context, tx *db.Tx) (compiler.Files, error) {
 	d, err := getDraft(ctx, tx)
 	if err != nil {
 		return nil, err

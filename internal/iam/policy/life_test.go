@@ -75,9 +75,9 @@ func importFiles(d *testkit.Database, c caller.Caller, files compiler.Files, rea
 		&importInput{Publish: reason != "", Reason: reason, RawBody: Pack(files, TarGz)})
 }
 
-func rollback(d *testkit.Database, c caller.Caller, number int64) (Revision, error) {
+func rollbackTo(d *testkit.Database, c caller.Caller, number int64) (Revision, error) {
 	return db.Write(background, d.DB, c, func(tx *db.Tx) (Revision, error) {
-		return Rollback(background, tx, number, "it was better")
+		return rollback(background, tx, number, "it was better")
 	})
 }
 
@@ -165,14 +165,14 @@ func TestTheLifeOfAPolicy(t *testing.T) {
 			f.Fields[0].Name != "album.yaml" || f.Fields[0].Line != 5 {
 			t.Errorf("a broken policy was published: %v %+v", err, f.Fields)
 		}
-		if r, err := rollback(d, acme, 1); err != nil || r.Number != 3 || r.Origin != 1 {
+		if r, err := rollbackTo(d, acme, 1); err != nil || r.Number != 3 || r.Origin != 1 {
 			t.Errorf("rollback: %+v %v", r, err)
 		}
-		if _, err := rollback(d, acme, 3); fault.Of(err) != fault.Conflict {
+		if _, err := rollbackTo(d, acme, 3); fault.Of(err) != fault.Conflict {
 			t.Errorf("rollback to what is in force: %v", err)
 		}
 		for _, n := range []int64{4, 1 << 60} {
-			if _, err := rollback(d, acme, n); !errors.Is(err, ErrRevisionNotFound) {
+			if _, err := rollbackTo(d, acme, n); !errors.Is(err, errRevisionNotFound) {
 				t.Errorf("rollback to %d: %v", n, err)
 			}
 		}
@@ -211,7 +211,7 @@ func TestTheLifeOfAPolicy(t *testing.T) {
 			t.Error(diff)
 		}
 		// Another tenant has its own numbers and nothing of this one's.
-		if _, err := rollback(d, globex, 1); !errors.Is(err, ErrRevisionNotFound) {
+		if _, err := rollbackTo(d, globex, 1); !errors.Is(err, errRevisionNotFound) {
 			t.Errorf("another tenant's revision: %v", err)
 		}
 		if v, err := importFiles(d, globex, compiler.Files{"a.yaml": album("view")}, "theirs"); err != nil ||
@@ -335,7 +335,7 @@ func TestNumbersHaveNoGaps(t *testing.T) {
 		}
 		won, lost := race(t, d, func(i int) error {
 			if i%2 == 0 {
-				_, err := rollback(d, acme, 1)
+				_, err := rollbackTo(d, acme, 1)
 				return err
 			}
 			_, err := importFiles(d, acme, compiler.Files{"album.yaml": album(fmt.Sprint("a", i))}, "mine")
@@ -463,7 +463,7 @@ func TestSettings(t *testing.T) {
 		acme := d.Tenant(t, "acme")
 		patch := func(p SettingsChange) (engine.Settings, error) {
 			return db.Write(background, d.DB, acme, func(tx *db.Tx) (engine.Settings, error) {
-				return UpdateSettings(background, tx, p)
+				return updateSettings(background, tx, p)
 			})
 		}
 		reject, globals := engine.SchemaReject, map[string]any{"environment": "staging", "limits": []any{1.0, 2.0}}

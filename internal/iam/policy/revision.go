@@ -37,8 +37,8 @@ var (
 	// ErrNothingPublished reports that the tenant has no revision.
 	ErrNothingPublished = fault.New(fault.NotFound, "policy.nothing_published", "No policies of this tenant have "+
 		"been published yet.")
-	// ErrRevisionNotFound reports a number that the tenant does not have.
-	ErrRevisionNotFound = fault.New(fault.NotFound, "policy.revision_not_found", "There is no revision with this "+
+	// errRevisionNotFound reports a number that the tenant does not have.
+	errRevisionNotFound = fault.New(fault.NotFound, "policy.revision_not_found", "There is no revision with this "+
 		"number.")
 
 	errNothingToPublish = fault.New(fault.Conflict, "policy.nothing_to_publish", "The draft has no change to "+
@@ -141,19 +141,19 @@ func publish(ctx context.Context, tx *db.Tx, p prepared) (Revision, error) {
 	return r, nil
 }
 
-// Rollback publishes revision number again as a new revision, with the table that was compiled
-// then. A draft stays as it is. It fails with ErrRevisionNotFound, or with a Conflict fault if that
+// rollback publishes revision number again as a new revision, with the table that was compiled
+// then. A draft stays as it is. It fails with errRevisionNotFound, or with a Conflict fault if that
 // revision is in force or another was published meanwhile.
-func Rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revision, error) {
+func rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revision, error) {
 	reason, err := checkReason(reason)
 	if err != nil {
 		return Revision{}, err
 	}
-	old, err := GetRevision(ctx, tx, number)
+	old, err := getRevision(ctx, tx, number)
 	if err != nil {
 		return Revision{}, err
 	}
-	current, err := Current(ctx, tx)
+	current, err := currentRevision(ctx, tx)
 	if err != nil {
 		return Revision{}, err
 	}
@@ -202,9 +202,9 @@ func checkReason(reason string) (string, error) {
 	return reason, nil
 }
 
-// UpdateSettings changes the tenant's settings of the engine. They apply at once, to the revision
+// updateSettings changes the tenant's settings of the engine. They apply at once, to the revision
 // in force. It fails with an Invalid fault that names every wrong field.
-func UpdateSettings(ctx context.Context, tx *db.Tx, p SettingsChange) (engine.Settings, error) {
+func updateSettings(ctx context.Context, tx *db.Tx, p SettingsChange) (engine.Settings, error) {
 	stored, err := getSettings(ctx, tx)
 	if err != nil {
 		return engine.Settings{}, err

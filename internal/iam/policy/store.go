@@ -164,9 +164,9 @@ func getFile(ctx context.Context, tx *db.Tx, path string) ([]byte, error) {
 }
 
 // listFiles describes the files of a stored draft, by path.
-func listFiles(ctx context.Context, tx *db.Tx) ([]FileInfo, error) {
-	return db.List(ctx, tx, func(row db.Row) (FileInfo, error) {
-		var f FileInfo
+func listFiles(ctx context.Context, tx *db.Tx) ([]fileInfo, error) {
+	return db.List(ctx, tx, func(row db.Row) (fileInfo, error) {
+		var f fileInfo
 		err := row.Scan(&f.Path, &f.Size, &f.UpdatedAt)
 		return f, err
 	}, `SELECT path, length(content), updated_at FROM policy_draft_files WHERE tenant_id = $1 ORDER BY path`)
@@ -212,8 +212,8 @@ func currentNumber(ctx context.Context, tx *db.Tx) (int64, error) {
 	return db.One(ctx, tx, scanNumber, `SELECT coalesce(max(number), 0) FROM policy_revisions WHERE tenant_id = $1`)
 }
 
-// Current returns the revision in force, or ErrNothingPublished.
-func Current(ctx context.Context, tx *db.Tx) (Revision, error) {
+// currentRevision returns the revision in force, or ErrNothingPublished.
+func currentRevision(ctx context.Context, tx *db.Tx) (Revision, error) {
 	r, err := db.One(ctx, tx, scanRevision,
 		`SELECT `+revisionColumns+` FROM policy_revisions WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1`)
 	if errors.Is(err, db.ErrNoRows) {
@@ -222,12 +222,12 @@ func Current(ctx context.Context, tx *db.Tx) (Revision, error) {
 	return r, err
 }
 
-// GetRevision returns a revision by its number, or ErrRevisionNotFound.
-func GetRevision(ctx context.Context, tx *db.Tx, number int64) (Revision, error) {
+// getRevision returns a revision by its number, or errRevisionNotFound.
+func getRevision(ctx context.Context, tx *db.Tx, number int64) (Revision, error) {
 	r, err := db.One(ctx, tx, scanRevision,
 		`SELECT `+revisionColumns+` FROM policy_revisions WHERE tenant_id = $1 AND number = $2`, number)
 	if errors.Is(err, db.ErrNoRows) {
-		err = ErrRevisionNotFound
+		err = errRevisionNotFound
 	}
 	return r, err
 }
@@ -244,7 +244,7 @@ func listRevisions(ctx context.Context, tx *db.Tx, before int64, limit int) ([]R
 			WHERE tenant_id = $1 AND number < $3 ORDER BY number DESC LIMIT $2`, limit, before)
 }
 
-// RevisionFiles returns the files of a revision, or ErrRevisionNotFound.
+// RevisionFiles returns the files of a revision, or errRevisionNotFound.
 func RevisionFiles(ctx context.Context, tx *db.Tx, number int64) (compiler.Files, error) {
 	b, err := revisionArchive(ctx, tx, number)
 	if err != nil {
@@ -258,7 +258,7 @@ func revisionArchive(ctx context.Context, tx *db.Tx, number int64) ([]byte, erro
 	b, err := db.One(ctx, tx, scanBytes, `SELECT sources FROM policy_revisions WHERE tenant_id = $1 AND number = $2`,
 		number)
 	if errors.Is(err, db.ErrNoRows) {
-		err = ErrRevisionNotFound
+		err = errRevisionNotFound
 	}
 	return b, err
 }
