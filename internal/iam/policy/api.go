@@ -3,11 +3,9 @@ package policy
 import (
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
@@ -26,141 +24,6 @@ type Deps struct {
 	// transaction that publishes; acknowledged is what the request says. nil accepts all.
 	Acknowledged func(ctx context.Context, tx *db.Tx, draft id.ID, acknowledged string) error
 }
-
-// DraftView is the draft as the API shows it.
-type DraftView struct {
-	Changed   bool       `json:"changed" doc:"There is something to publish. Without a change the draft is the same as the revision in force."`
-	Version   string     `json:"version,omitempty" doc:"Another one after every change. Give it as If-Match, or to publish, to be sure that nobody changed the draft meanwhile."`
-	Base      int64      `json:"base" doc:"The revision that the draft was begun from; 0 for none."`
-	UpdatedBy string     `json:"updated_by,omitempty"`
-	UpdatedAt *time.Time `json:"updated_at,omitempty"`
-	Files     []FileView `json:"files"`
-}
-
-// FileView is a file of the draft as the API lists it.
-type FileView struct {
-	Path string `json:"path" example:"policies/album.yaml"`
-	Size int64  `json:"size" doc:"In bytes."`
-}
-
-// WrittenView is the answer to a change of one file.
-type WrittenView struct {
-	Version string `json:"version" doc:"The draft's version after the change."`
-	Base    int64  `json:"base" doc:"The revision that the draft was begun from."`
-}
-
-// RevisionView is a revision as the API shows it.
-type RevisionView struct {
-	Revision  int64      `json:"revision" doc:"Its number: 1, 2, 3, … of this tenant."`
-	Origin    int64      `json:"rolled_back_to,omitempty" doc:"The revision that a rollback published again."`
-	Reason    string     `json:"reason"`
-	Author    AuthorView `json:"author"`
-	CreatedAt time.Time  `json:"created_at"`
-	Files     int64      `json:"files" doc:"How many files it has."`
-	Bytes     int64      `json:"bytes" doc:"Their size together."`
-	Digest    string     `json:"digest" doc:"SHA-256 of the files as tar.gz: revisions with the same digest are the same."`
-}
-
-// AuthorView is the author of a revision.
-type AuthorView struct {
-	Kind     string `json:"kind" enum:"user,application,system"`
-	ID       string `json:"id,omitempty"`
-	Name     string `json:"name,omitempty"`
-	TenantID string `json:"tenant_id,omitempty" doc:"The author's own tenant: another one for a platform operator."`
-}
-
-// ImportView is the answer to an import.
-type ImportView struct {
-	Revision int64      `json:"revision,omitempty" doc:"What has been published, with publish=true."`
-	Draft    *DraftView `json:"draft,omitempty" doc:"The draft that was made, without publish."`
-}
-
-// ValidationView says whether a draft compiles.
-type ValidationView struct {
-	Valid   bool          `json:"valid"`
-	Version string        `json:"version,omitempty" doc:"The version of the draft that was looked at."`
-	Errors  []ProblemView `json:"errors"`
-}
-
-// ProblemView is a Problem as the API shows it.
-type ProblemView compiler.Problem
-
-// TestView has the results of a draft's suites.
-type TestView struct {
-	compiler.Results
-	Version string `json:"version,omitempty" doc:"The version of the draft that was tested."`
-}
-
-func draftView(d Draft, files []fileInfo) DraftView {
-	v := DraftView{Changed: d.Changed(), Version: d.Version.String(), Base: d.Base, UpdatedBy: d.UpdatedBy,
-		Files: []FileView{}}
-	if d.Changed() {
-		v.UpdatedAt = &d.UpdatedAt
-	}
-	for _, f := range files {
-		v.Files = append(v.Files, FileView{f.Path, f.Size})
-	}
-	return v
-}
-
-func revisionView(r Revision) RevisionView {
-	return RevisionView{
-		Revision: r.Number, Origin: r.Origin, Reason: r.Reason, CreatedAt: r.CreatedAt, Files: r.Files, Bytes: r.Bytes,
-		Digest: hex.EncodeToString(r.Digest),
-		Author: AuthorView{string(r.Author.Kind), r.Author.ID.String(), r.Author.Name, r.Author.Tenant.String()},
-	}
-}
-
-type (
-	fileInput struct {
-		Path string `path:"path" doc:"The path in the directory of policies; may contain slashes."`
-	}
-	putFileInput struct {
-		Path    string `path:"path" doc:"The path in the directory of policies; may contain slashes."`
-		IfMatch string `header:"If-Match" maxLength:"40" doc:"The version of the draft that you have seen. If it has been changed since, nothing is done (409)."`
-		RawBody []byte `contentType:"application/yaml"`
-	}
-	deleteFileInput struct {
-		Path    string `path:"path" doc:"The path in the directory of policies; may contain slashes."`
-		IfMatch string `header:"If-Match" maxLength:"40" doc:"The version of the draft that you have seen. If it has been changed since, nothing is done (409)."`
-	}
-	importInput struct {
-		Publish bool   `query:"publish" doc:"Check, test and publish at once. Where anything is wrong, the draft stays as it is."`
-		Reason  string `query:"reason" maxLength:"1000" doc:"Why; needed to publish."`
-		RawBody []byte `contentType:"application/zip"`
-	}
-	exportInput struct {
-		Format   string `query:"format" enum:"zip,tar.gz" default:"zip"`
-		Revision int64  `query:"revision" minimum:"1" doc:"Which revision; the one in force where it is left out."`
-		Draft    bool   `query:"draft" doc:"The draft instead of a revision."`
-	}
-	publishInput struct {
-		Body struct {
-			Reason       string `json:"reason" maxLength:"1000" doc:"Why, in a sentence. It is kept with the revision."`
-			Version      string `json:"version,omitempty" maxLength:"40" doc:"The version of the draft that you mean. If it has been changed since, nothing is published."`
-			Base         int64  `json:"base,omitempty" minimum:"0" doc:"The revision that is to be replaced, where the draft was begun from an older one and you have seen what came in between."`
-			Acknowledged string `json:"acknowledged,omitempty" maxLength:"200" doc:"What the replay of the draft gave, to say that its new ALLOWs are meant."`
-		}
-	}
-	byNumber struct {
-		N int64 `path:"n" minimum:"1" doc:"The revision's number."`
-	}
-	diffInput struct {
-		N       int64 `path:"n" minimum:"1" doc:"The revision's number."`
-		Against int64 `query:"against" minimum:"1" doc:"The revision to compare with; the one before where it is left out."`
-	}
-	draftDiffInput struct {
-		Against int64 `query:"against" minimum:"1" doc:"The revision to compare with; the one in force where it is left out."`
-	}
-	rollbackInput struct {
-		N    int64 `path:"n" minimum:"1" doc:"The revision's number."`
-		Body struct {
-			Reason string `json:"reason" maxLength:"1000" doc:"Why, in a sentence. It is kept with the revision."`
-		}
-	}
-	patchSettingsInput struct{ Body SettingsChange }
-	nothing            struct{ Body *struct{} } // many clients send {} with every POST
-)
 
 // version reads an If-Match header, or the version of a publish request.
 func version(text string) (id.ID, error) {
