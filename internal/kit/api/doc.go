@@ -17,12 +17,24 @@
 //		}
 //	}
 //
-// func Operations() []api.Operation { get := api.Op{Method: "GET", Path: "/users/{id}", ID:
-// "get-user", Action: "user.read"} create := api.Op{Method: "POST", Path: "/users", ID:
-// "create-user", Action: "user.create"} return []api.Operation{ api.Read(get, func(ctx
-// context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) { … }), api.Write(create,
-// func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput) (View, error) { … }), } }
+//	func Operations() []api.Operation {
+//		get := api.Op{Method: "GET", Path: "/users/{id}", ID: "get-user", Action: "user.read",
+//			Tag: "Users", Summary: "Get a user"}
+//		add := api.Op{Method: "POST", Path: "/users", ID: "create-user", Action: "user.create",
+//			Tag: "Users", Summary: "Create a user", Status: 201}
+//		return []api.Operation{api.Read(get, show), api.Write(add, create)}
+//	}
 //
-// A field without omitempty in its json tag is required. In a patch every field is a pointer with
-// omitempty: nil means unchanged. An undeclared field or query parameter is refused by name.
+//	func show(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
+//		…
+//	}
+//
+//	func create(ctx context.Context, tx *db.Tx, _ api.Request, in *createInput) (View, error) {
+//		…
+//	}
+//
+// A field of a body without omitempty in its json tag is required. In a patch every field has
+// omitempty. It is a pointer, and nil means unchanged, or it is a number, and 0 means unchanged.
+// The body of a user and the settings of a tenant are a Changes[T] instead. It knows which members
+// were given, and requires none. An undeclared field or query parameter is refused by name.
 package api
