@@ -1,8 +1,10 @@
 package config
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -22,7 +24,7 @@ func TestPrecedence(t *testing.T) {
 	dir := t.TempDir()
 	file, pw := filepath.Join(dir, "c.yaml"), filepath.Join(dir, "pw")
 	write(t, file, "listen: 127.0.0.1:1\nops-listen: 127.0.0.1:2\ndata: /file\ndatabase-connections: 7\n"+
-		"trusted-proxies: [10.0.0.0/8, 192.0.2.1]\n")
+		"trusted-proxies: [10.0.0.0/8, \"::ffff:192.0.2.1\"]\n")
 	write(t, pw, "correct horse battery staple\n")
 	c, err := Load(Flags{Config: file, Listen: "127.0.0.1:9"}, []string{
 		"GATEHOUSE_LISTEN=127.0.0.1:8", "GATEHOUSE_OPS_LISTEN=127.0.0.1:7", "PATH=/bin",
@@ -33,8 +35,9 @@ func TestPrecedence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")}
 	if c.Listen != "127.0.0.1:9" || c.OpsListen != "127.0.0.1:7" || c.Data != "/file" || c.DatabaseConnections != 7 ||
-		len(c.TrustedProxies) != 2 || !c.Forwarded {
+		!slices.Equal(c.TrustedProxies, proxies) || !c.Forwarded {
 		t.Errorf("%+v", c)
 	}
 	if c.AdminPassword.Reveal() != "correct horse battery staple" {
@@ -47,7 +50,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	write(t, file, "listn: 1\nlog-format: xml\n")
 	_, err := Load(Flags{
-		Config: file, Listen: "nowhere", PublicURL: "ftp://x", TLSCert: "/does/not/exist", TrustedProxies: "10.0.0.0/8,me",
+		Config: file, Listen: "nowhere", PublicURL: "ftp://x", TLSCert: "/does/not/exist", TrustedProxies: "10.0.0.0/8,me,fe80::1%eth0",
 		LogLevel: "loud", Development: "perhaps",
 	}, []string{
 		"GATEHOUSE_DATABSE=x", "GATEHOUSE_DATABASE=mysql://u:hunter2@h/d", "GATEHOUSE_ADMIN_EMAIL=ada",
@@ -63,7 +66,8 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		"GATEHOUSE_DATABSE is not a setting; did you mean GATEHOUSE_DATABASE?",
 		"listen (--listen) must be HOST:PORT", "public-url (--public-url)",
 		"tls-cert (--tls-cert): /does/not/exist cannot be read", "tls-cert and tls-key belong together",
-		`"me" is neither an address`, "log-level (--log-level)", "log-format", "development (--development)",
+		`"me" is neither an address`, `"fe80::1%eth0" is neither`,
+		"log-level (--log-level)", "log-format", "development (--development)",
 		"database (GATEHOUSE_DATABASE) must be postgres://",
 		"admin-email and admin-password belong together", "admin-email (GATEHOUSE_ADMIN_EMAIL) must be an email",
 		"admin-client-secret (GATEHOUSE_ADMIN_CLIENT_SECRET) has 7 characters",

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // minSecret is the minimum length of a client secret from outside, in characters. Gatehouse
@@ -176,16 +177,12 @@ func (l *loader) proxies(c *Config) {
 		if part == "" {
 			continue
 		}
-		if a, err := netip.ParseAddr(part); err == nil {
-			c.TrustedProxies = append(c.TrustedProxies, netip.PrefixFrom(a, a.BitLen()))
-			continue
-		}
-		p, err := netip.ParsePrefix(part)
+		p, err := web.ParseProxy(part)
 		if err != nil {
-			l.fault("trusted-proxies (%s): %q is neither an address nor a network such as 10.0.0.0/8", s.from, part)
+			l.fault("trusted-proxies (%s): %v", s.from, err)
 			continue
 		}
-		c.TrustedProxies = append(c.TrustedProxies, p.Masked())
+		c.TrustedProxies = append(c.TrustedProxies, p)
 	}
 }
 

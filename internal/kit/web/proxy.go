@@ -18,25 +18,24 @@ type Proxies struct {
 	Forwarded bool
 }
 
-// ParseProxies parses addresses and CIDR blocks ("10.0.0.0/8", "192.0.2.7").
-func ParseProxies(list []string) ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for _, s := range list {
-		if s = strings.TrimSpace(s); s == "" {
-			continue
-		}
-		if p, err := netip.ParsePrefix(s); err == nil {
-			out = append(out, p.Masked())
-			continue
-		}
-		a, err := netip.ParseAddr(s)
-		if err != nil || a.Zone() != "" {
-			return nil, fmt.Errorf("%q is neither an IP address nor a CIDR block such as 10.0.0.0/8", s)
-		}
-		a = a.Unmap()
-		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+// ParseProxy parses an address or a network: "192.0.2.7", "10.0.0.0/8". An IPv4 address mapped into
+// IPv6 becomes IPv4, as the addresses of connections do.
+func ParseProxy(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if a, failed := netip.ParseAddr(s); failed == nil && a.Zone() == "" {
+		p, err = netip.PrefixFrom(a, a.BitLen()), nil
 	}
-	return out, nil
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/8", s)
+	}
+	if p.Addr().Is4In6() {
+		const mapped = 128 - 32 // bits before the IPv4 address
+		if p.Bits() < mapped {
+			return netip.Prefix{}, fmt.Errorf("%q mixes IPv4 and IPv6: write it as 10.0.0.0/8", s)
+		}
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
+	}
+	return p.Masked(), nil
 }
 
 func (p Proxies) trusts(a netip.Addr) bool {

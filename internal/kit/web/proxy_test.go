@@ -8,10 +8,8 @@ import (
 )
 
 func TestClient(t *testing.T) {
-	trusted, err := ParseProxies([]string{"10.0.0.0/8", " 2001:db8:1::/48", "192.0.2.7"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48"),
+		netip.MustParsePrefix("192.0.2.7/32")}
 	const ours, outer = "10.0.0.1:555", "10.0.0.2"
 	for name, tc := range map[string]struct {
 		remote    string
@@ -71,9 +69,22 @@ func TestClient(t *testing.T) {
 			t.Errorf("%s: %s %s, want %s %s", name, addr, scheme, tc.addr, tc.scheme)
 		}
 	}
-	for _, bad := range []string{"10.0.0.0/33", "proxy.internal", "fe80::1%eth0"} {
-		if _, err := ParseProxies([]string{bad}); err == nil {
-			t.Errorf("ParseProxies accepted %q", bad)
+}
+
+func TestParseProxy(t *testing.T) {
+	for text, want := range map[string]string{
+		"10.0.0.0/8": "10.0.0.0/8", "192.0.2.7": "192.0.2.7/32", "10.1.2.3/8": "10.0.0.0/8",
+		"2001:db8:1::/48": "2001:db8:1::/48", "2001:db8::1": "2001:db8::1/128", "::/0": "::/0",
+		"::ffff:10.0.0.1": "10.0.0.1/32", "::ffff:10.0.0.0/104": "10.0.0.0/8",
+	} {
+		if p, err := ParseProxy(text); err != nil || p.String() != want {
+			t.Errorf("%s: %v, %v, want %s", text, p, err, want)
+		}
+	}
+	for _, bad := range []string{"", "10.0.0.0/33", "proxy.internal", "fe80::1%eth0", "fe80::1%eth0/64",
+		"::ffff:10.0.0.0/8"} {
+		if p, err := ParseProxy(bad); err == nil {
+			t.Errorf("%q became %v", bad, p)
 		}
 	}
 }
