@@ -2,7 +2,6 @@ package internal
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -25,14 +24,6 @@ const (
 	proseColumns   = 120
 	tabColumns     = 4
 )
-
-// notSwept lists the packages and pages whose words still await a sweep. The list only shrinks:
-// sweep a package, run its subtest, remove its line.
-var notSwept = []string{
-	"docs/roles.md",
-}
-
-var unswept = flag.Bool("unswept", false, "check the words of packages in notSwept too")
 
 // phrases are the worst patterns of prose that is hard to read, each with what to write instead.
 // A blank in a pattern also matches a line break.
@@ -64,10 +55,6 @@ var goodNo = regexp.MustCompile(`(?i)\b(there (is|are|was|were) no|` +
 //
 //	go test ./internal -run 'TestWords/iam/user'
 //	go test ./internal -run 'TestWords/docs/ARCHITECTURE.md'
-//
-// A package in notSwept is skipped. The flag -unswept checks it nevertheless:
-//
-//	go test ./internal -run 'TestWords/iam/user' -unswept
 func TestWords(t *testing.T) {
 	units := map[string][]string{} // file paths by unit
 	for _, p := range files(t, "..", ".go", ".md") {
@@ -79,16 +66,8 @@ func TestWords(t *testing.T) {
 		unit = strings.TrimPrefix(unit, "internal/")
 		units[unit] = append(units[unit], p)
 	}
-	for _, unit := range notSwept {
-		if units[unit] == nil {
-			t.Logf("notSwept: %s does not exist", unit)
-		}
-	}
 	for unit, paths := range units {
 		t.Run(unit, func(t *testing.T) {
-			if !*unswept && slices.Contains(notSwept, unit) {
-				t.Skip("its words await their sweep")
-			}
 			for _, p := range paths {
 				text, err := os.ReadFile(p)
 				if err != nil {

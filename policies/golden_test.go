@@ -76,17 +76,22 @@ func anys(s []string) []any {
 // both are the policies' own answers.
 func TestGoldenTable(t *testing.T) {
 	var table, code strings.Builder
-	table.WriteString("# Roles and actions\n\nWhat each built-in role may do in the management API. A tenant can " +
-		"define roles of its own from the same actions.\n" +
-		"Nobody can give, take or define what they do not hold, nor change a user or application that may do more " +
-		"than they may.\n\n" +
-		"The policies in `policies/` are the truth. This file is their answer, written by `go test ./policies -run " +
-		"TestGoldenTable -write` and compared by the tests.\n\n")
+	table.WriteString(`# Roles and actions
+
+What each built-in role may do in the management API. A tenant can define its own roles from the same actions.
+A caller cannot assign, revoke or define rights that it does not have, nor change a user or application with more
+rights.
+
+The policies in ` + "`policies/`" + ` decide. This file is their answer. The command
+` + "`go test ./policies -run TestGoldenTable -write`" + ` writes it, and the tests compare it.
+
+`)
 	table.WriteString("| action | what it is |")
-	code.WriteString("// Code generated from policies/ by go test ./policies -run TestGoldenTable -write; DO NOT " +
-		"EDIT.\n\npackage role\n\n" +
-		"// builtinActions is what the policies allow each built-in role, in the order of the catalogue.\nvar " +
-		"builtinActions = map[string][]string{\n")
+	code.WriteString("// Code generated from policies/ by go test ./policies -run TestGoldenTable -write; " +
+		"DO NOT EDIT.\n\n" +
+		"package role\n\n" +
+		"// builtinActions is what the policies allow each built-in role, in the order of the catalogue.\n" +
+		"var builtinActions = map[string][]string{\n")
 	may := map[string]map[string]bool{}
 	for _, r := range role.Builtins() {
 		table.WriteString(" " + r.Name + " |")
