@@ -149,7 +149,8 @@ func (f *Flow) forget() {
 }
 
 // bindProofs gives new proofs the version of the user's credentials, and drops the proofs that
-// were made with another version: after a reset, the old password proves nothing.
+// were made with another version: after a reset, the old password proves nothing. A proof of the
+// version before gets the version if its credential has not been replaced since it was proved.
 func (f *Flow) bindProofs(has credential.Summary) {
 	var kept []Proof
 	for _, p := range f.Proofs {
@@ -161,7 +162,10 @@ func (f *Flow) bindProofs(has credential.Summary) {
 		if p.unbound {
 			p.Version, p.unbound = version, false
 		}
-		if p.Version.Equal(version) {
+		if p.unversioned && !version.IsZero() && !version.After(p.At) {
+			p.Version, p.unversioned = version, false
+		}
+		if !p.unversioned && p.Version.Equal(version) {
 			kept = append(kept, p)
 		}
 	}

@@ -97,6 +97,8 @@ type Proof struct {
 	At      time.Time `json:"at"`      // when
 	Version time.Time `json:"version"` // of the credential it was made with
 	unbound bool      // new: readFacts gives it the credential's version
+
+	unversioned bool // saved by the version before, which kept no credential's version
 }
 
 // method returns the proof's method, or nil for one that this build does not know.

@@ -1,7 +1,6 @@
 package signin
 
 import (
-	"encoding/json"
 	"slices"
 	"testing"
 	"time"
@@ -274,19 +273,6 @@ func TestProofsAreBoundToTheirCredential(t *testing.T) {
 		if g.bindProofs(tt.has); !slices.Equal(g.AMR(), tt.want) {
 			t.Errorf("%s: %v, want %v", name, g.AMR(), tt.want)
 		}
-	}
-}
-
-// A flow that the version before has stored is read. What it proved then does not count.
-func TestFlowsOfTheVersionBefore(t *testing.T) {
-	var f Flow
-	old := `{"kind":"account","return_to":"/account","user":"0190c0de-0000-7000-8000-000000000001","amr":["pwd","otp"],
-		"auth_time":"2026-01-01T00:00:00Z","session":"00000000-0000-0000-0000-000000000000","login_hint":"ada"}`
-	if err := json.Unmarshal([]byte(old), &f); err != nil {
-		t.Fatal(err)
-	}
-	if f.Kind != Account || f.ReturnTo != "/account" || f.LoginHint != "ada" || Next(f, Facts{}) != AskPassword {
-		t.Errorf("read as %+v", f)
 	}
 }
 
