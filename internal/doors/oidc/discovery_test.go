@@ -155,8 +155,7 @@ func TestHeaders(t *testing.T) {
 
 // server answers requests without a network, for benchmarks.
 func server(b *testing.B) (*scene, func(r *http.Request) int) {
-	var w *scene
-	w = newScene(world.New(b, testkit.Postgres(b)))
+	w := newScene(world.New(b, testkit.Postgres(b)))
 	return w, func(r *http.Request) int {
 		rec := httptest.NewRecorder()
 		w.Handler.ServeHTTP(rec, r)

@@ -222,8 +222,7 @@ func TestUpdateAndRotate(t *testing.T) {
 		update := func(p application.Patch) (application.Application, secret.String, error) {
 			var b application.Application
 			var s secret.String
-			var err error
-			err = d.Update(ctx, acme, func(tx *db.Tx) error {
+			err := d.Update(ctx, acme, func(tx *db.Tx) error {
 				var err error
 				b, s, err = application.Update(ctx, tx, role.Everything(), a.ID, p)
 				return err
@@ -237,8 +236,7 @@ func TestUpdateAndRotate(t *testing.T) {
 		rotate := func(keep time.Duration) (application.Application, secret.String, error) {
 			var b application.Application
 			var s secret.String
-			var err error
-			err = d.Update(ctx, acme, func(tx *db.Tx) error {
+			err := d.Update(ctx, acme, func(tx *db.Tx) error {
 				var err error
 				b, s, err = application.RotateSecret(ctx, tx, role.Everything(), a.ID, keep)
 				return err

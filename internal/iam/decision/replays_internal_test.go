@@ -48,8 +48,7 @@ func (k desk) acknowledged(version id.ID, text string) error {
 
 func (k desk) last(version id.ID) (Report, error) {
 	var r Report
-	var err error
-	err = k.d.View(background, k.c,
+	err := k.d.View(background, k.c,
 		func(tx *db.Tx) error {
 			var err error
 			r, err = lastReplay(background, tx, version)

@@ -256,7 +256,7 @@ func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (ruletable.
 	Environment()
 	t := evaluatorType()
 	if t == nil {
-		return nil, errors.New("Cerbos' rule table has another layout")
+		return nil, errors.New("the rule table of Cerbos has another layout")
 	}
 	evalConf, err := evaluatorConf(conf.GetEvaluator())
 	if err != nil {

@@ -46,8 +46,7 @@ func (f *fixture) try(fn func(ctx context.Context, tx *db.Tx) error) error {
 
 func (f *fixture) create(n group.New) (group.Group, error) {
 	var g group.Group
-	var err error
-	err = f.try(func(ctx context.Context, tx *db.Tx) error {
+	err := f.try(func(ctx context.Context, tx *db.Tx) error {
 		var err error
 		g, err = group.Create(ctx, tx, n)
 		return err
@@ -133,8 +132,7 @@ func TestAGroupsLife(t *testing.T) {
 		other := f.group("Sales")
 		change := func(g id.ID, p group.Patch) (group.Group, error) {
 			var out group.Group
-			var err error
-			err = f.try(func(ctx context.Context, tx *db.Tx) error {
+			err := f.try(func(ctx context.Context, tx *db.Tx) error {
 				var err error
 				out, err = group.Update(ctx, tx, anybody, nil, g, p)
 				return err

@@ -60,8 +60,7 @@ func save(d *testkit.Database, c caller.Caller, f signin.Flow, do func(f *signin
 
 func load(d *testkit.Database, c caller.Caller, flow id.ID, browser string) (signin.Flow, error) {
 	var f signin.Flow
-	var err error
-	err = d.View(ctx, c, func(tx *db.Tx) error {
+	err := d.View(ctx, c, func(tx *db.Tx) error {
 		var err error
 		f, err = signin.Load(ctx, tx, flow, browser)
 		return err
@@ -79,8 +78,7 @@ func complete(t testing.TB, d *testkit.Database, c caller.Caller, f signin.Flow)
 
 func finish(d *testkit.Database, c caller.Caller, flow id.ID, browser string) (signin.Flow, error) {
 	var f signin.Flow
-	var err error
-	err = d.Update(ctx, c, func(tx *db.Tx) error {
+	err := d.Update(ctx, c, func(tx *db.Tx) error {
 		var err error
 		f, err = signin.Finish(ctx, tx, flow, browser)
 		return err
