@@ -54,12 +54,19 @@ type Guard struct {
 	seed    maphash.Seed
 }
 
-// issuersSize bounds the remembered issuers of tokens: a few megabytes.
-const issuersSize = 20_000
+// Limits on the remembered issuers. The tokens are not verified, so a stranger can fill the cache.
+const (
+	issuersMaxBytes  = 6 << 20 // about 20,000 issuers of usual length
+	issuerExtraBytes = 256     // what a remembered issuer takes besides its text
+	issuerMaxBytes   = 512     // of an issuer that is remembered: none of ours is longer
+)
 
 // New returns a guard.
 func New(d Deps) *Guard {
-	issuers := cache.New[uint64](cache.Options[string]{Max: issuersSize})
+	issuers := cache.New[uint64](cache.Options[string]{
+		Max:  issuersMaxBytes,
+		Cost: func(issuer string) int64 { return int64(len(issuer)) + issuerExtraBytes },
+	})
 	return &Guard{Deps: d, issuers: issuers, seed: maphash.MakeSeed()}
 }
 
@@ -177,7 +184,9 @@ func (g *Guard) issuerOf(jwt string) string {
 	issuer, ok := g.issuers.Lookup(id.ID{}, hash)
 	if !ok {
 		issuer = jose.Peek(jwt).Issuer
-		g.issuers.Put(id.ID{}, hash, issuer)
+		if len(issuer) <= issuerMaxBytes {
+			g.issuers.Put(id.ID{}, hash, issuer)
+		}
 	}
 	return issuer
 }
