@@ -2,6 +2,7 @@ package application
 
 import (
 	"context"
+	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -59,6 +60,10 @@ func (d *Directory) ByID(ctx context.Context, c caller.Caller, application id.ID
 func (d *Directory) get(
 	ctx context.Context, c caller.Caller, key copyKey, load func(context.Context, *db.Tx) (Application, error),
 ) (*Application, error) {
+	if a, ok := d.apps.Lookup(c.Tenant, key); ok {
+		return a, nil
+	}
+	key.clientID = strings.Clone(key.clientID) // the cache keeps it, and must not keep the request with it
 	return d.apps.Get(ctx, c.Tenant, key, func(ctx context.Context) (*Application, error) {
 		a, err := db.Read(ctx, d.db, c, func(tx *db.Tx) (Application, error) { return load(ctx, tx) })
 		return &a, err
