@@ -129,9 +129,9 @@ func (d *Door) standing(r *http.Request, c caller.Caller, q *request, app *appli
 // interact begins the flow and sends the browser to the sign-in pages, which bring it back to
 // authorizeContinue.
 func (d *Door) interact(w http.ResponseWriter, r *http.Request, s signin.Standing) error {
-	b := signin.Browser{Secret: web.Browser(w, r)}
+	browser := web.Browser(w, r)
 	begun, err := db.Write(r.Context(), d.DB, web.CallerOf(r), func(tx *db.Tx) (signin.Standing, error) {
-		return d.SignIn.Advance(r.Context(), tx, s, b, nil)
+		return d.SignIn.Store(r.Context(), tx, s, browser)
 	})
 	if err != nil {
 		return err

@@ -94,13 +94,13 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 		Kind: signin.SignOut, Application: e.App, Request: b, ReturnTo: logoutContinuePath,
 		Locales: e.Locale, PostLogoutName: e.Name,
 	}
-	browser := signin.Browser{Secret: web.Browser(w, r)}
+	browser := web.Browser(w, r)
 	begun, err := db.Write(ctx, d.DB, c, func(tx *db.Tx) (signin.Standing, error) {
 		now, err := d.SignIn.Standing(ctx, tx, &s, demand)
 		if err != nil {
 			return now, err
 		}
-		return d.SignIn.Advance(ctx, tx, now, browser, nil)
+		return d.SignIn.Store(ctx, tx, now, browser)
 	})
 	if err != nil {
 		return err

@@ -74,7 +74,8 @@ func (d *Door) forgotten(v *visit) error {
 		if err != nil {
 			return err
 		}
-		if err := d.setLoginHint(tx, v, s, email); err != nil {
+		s.Flow.LoginHint = email // the sign-in page of the flow offers it next
+		if _, err := d.SignIn.Store(v.ctx(), tx, s, v.browser); err != nil {
 			return err
 		}
 		audit.Write(tx, audit.Event{Action: "password.forget", Target: audit.Target{Kind: "user", Name: email}})
@@ -85,16 +86,6 @@ func (d *Door) forgotten(v *visit) error {
 		return err
 	}
 	return v.redirect("/forgotten/sent?flow=" + s.Flow.ID.String())
-}
-
-// setLoginHint stores the address that the sign-in page of the flow offers next.
-func (d *Door) setLoginHint(tx *db.Tx, v *visit, s signin.Standing, login string) error {
-	_, err := d.SignIn.Advance(v.ctx(), tx, s, v.ofBrowser(),
-		func(_ context.Context, _ *db.Tx, s *signin.Standing) (bool, error) {
-			s.Flow.LoginHint = login
-			return true, nil
-		})
-	return err
 }
 
 // showForgottenSent says that a mail is on its way if there is an account.

@@ -115,5 +115,7 @@ func (d *Door) resume(ctx context.Context, tx *db.Tx, v *visit, u user.User) (id
 	if err != nil || s.Next() != signin.AskPassword {
 		return id.ID{}, err
 	}
-	return s.Flow.ID, d.setLoginHint(tx, v, s, u.Login())
+	s.Flow.LoginHint = u.Login()
+	_, err = d.SignIn.Store(ctx, tx, s, v.browser)
+	return s.Flow.ID, err
 }

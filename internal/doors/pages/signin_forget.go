@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"context"
 	"errors"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
@@ -15,11 +14,8 @@ func (d *Door) signInForget(v *visit) error {
 		if err != nil {
 			return err
 		}
-		_, err = d.SignIn.Advance(v.ctx(), tx, s, v.ofBrowser(),
-			func(_ context.Context, _ *db.Tx, s *signin.Standing) (bool, error) {
-				s.Forget()
-				return true, nil
-			})
+		s.Forget()
+		_, err = d.SignIn.Store(v.ctx(), tx, s, v.browser)
 		return err
 	})
 	if err != nil && !errors.Is(err, signin.ErrStale) {

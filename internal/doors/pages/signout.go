@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"context"
 	"errors"
 	"net/http"
 
@@ -43,11 +42,11 @@ func (d *Door) signOut(v *visit) error {
 	if err == nil {
 		c = v.as(on)
 	}
-	end := func(ctx context.Context, tx *db.Tx) error {
+	end := func(tx *db.Tx) error {
 		if on.ID.IsZero() {
 			return nil
 		}
-		err := session.Revoke(ctx, tx, on.ID, "signout")
+		err := session.Revoke(v.ctx(), tx, on.ID, "signout")
 		if errors.Is(err, session.ErrNotFound) {
 			return nil // it ended by itself
 		}
@@ -62,11 +61,11 @@ func (d *Door) signOut(v *visit) error {
 			if s.Next() != signin.AskSignOut {
 				return s, signin.ErrGone
 			}
-			return d.SignIn.Advance(v.ctx(), tx, s, v.ofBrowser(),
-				func(ctx context.Context, tx *db.Tx, s *signin.Standing) (bool, error) {
-					s.Flow.SignedOut = true
-					return true, end(ctx, tx)
-				})
+			if err := end(tx); err != nil {
+				return s, err
+			}
+			s.Flow.SignedOut = true
+			return d.SignIn.Store(v.ctx(), tx, s, v.browser)
 		})
 		if err != nil {
 			return err
@@ -74,7 +73,7 @@ func (d *Door) signOut(v *visit) error {
 		web.ClearCookie(v.w, v.r, session.Cookie)
 		return v.redirect(s.Flow.Return())
 	}
-	if err := d.DB.Update(v.ctx(), c, func(tx *db.Tx) error { return end(v.ctx(), tx) }); err != nil {
+	if err := d.DB.Update(v.ctx(), c, end); err != nil {
 		return err
 	}
 	web.ClearCookie(v.w, v.r, session.Cookie)

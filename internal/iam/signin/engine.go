@@ -78,7 +78,7 @@ func (s *Standing) Forget() {
 }
 
 // Standing returns where a flow for d would stand that begins in the browser whose session is on
-// (nil for none). It stores nothing: if the standing is not Done, Advance begins the flow. This is
+// (nil for none). It stores nothing: if the standing is not Done, Store begins the flow. This is
 // the one way to ask whether a session is enough for something.
 func (e *Engine) Standing(ctx context.Context, tx *db.Tx, on *session.Session, d Demand) (Standing, error) {
 	f, err := newFlow(d, on, tx.Now())
@@ -114,8 +114,11 @@ type Change func(ctx context.Context, tx *db.Tx, s *Standing) (bool, error)
 
 // Advance applies change to the flow that stands at from, and stores it. A nil change is accepted.
 // When everything is proved it starts the browser's session, and when the policies refuse the user
-// it records that. It begins a flow that is not stored yet, and fails with ErrStale when another
-// step was stored since from was read.
+// it records that. The caller must set the cookie of Started, because the browser's old token no
+// longer counts. Use Store for a change that proves nothing.
+//
+// Advance begins a flow that is not stored yet. It fails with ErrStale when another step was stored
+// since from was read.
 func (e *Engine) Advance(ctx context.Context, tx *db.Tx, from Standing, b Browser, change Change) (Standing, error) {
 	s := from
 	s.Started = nil
@@ -144,6 +147,18 @@ func (e *Engine) Advance(ctx context.Context, tx *db.Tx, from Standing, b Browse
 		return from, err
 	}
 	return s, nil
+}
+
+// Store stores the flow of s where it stands, and begins it if it is not stored yet. It applies no
+// step: it starts no session and records no refusal. A proof needs Advance. It fails as Advance
+// does.
+func (e *Engine) Store(ctx context.Context, tx *db.Tx, s Standing, browser string) (Standing, error) {
+	if s.proved {
+		return s, fault.New(fault.Internal, "signin.unsettled", "A flow with a new proof needs Advance.")
+	}
+	s.Started = nil
+	err := save(ctx, tx, browser, &s)
+	return s, err
 }
 
 // startSession makes the browser's session the flow's user's, under a new token. A session that the

@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
@@ -222,6 +223,25 @@ func TestOldFlowsArePurged(t *testing.T) {
 			}); err != nil {
 				t.Fatal(err)
 			}
+		}
+	})
+}
+
+func TestStoreRefusesAProof(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		c := d.Tenant(t, "acme")
+		f := begin(t, d, c)
+		err := d.Update(ctx, c, func(tx *db.Tx) error {
+			s := signin.Standing{Flow: f}
+			s.Prove(id.New(), signin.Password, tx.Now())
+			_, err := engine.Store(ctx, tx, s, browser)
+			return err
+		})
+		if fault.Of(err) != fault.Internal {
+			t.Errorf("a proof was stored without its step: %v", err)
+		}
+		if now, err := load(d, c, f.ID, browser); err != nil || now.Version != f.Version {
+			t.Errorf("version %d, %v; want %d", now.Version, err, f.Version)
 		}
 	})
 }
