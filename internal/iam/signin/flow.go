@@ -97,8 +97,9 @@ func newFlow(d Demand, on *session.Session, now time.Time) (Flow, error) {
 	if fresh(on.AuthTime, now, d.Reauthenticate, d.MaxAge) {
 		f.Session = on.ID
 		for _, m := range withReferences(on.AMR) {
-			// A session ends with the credential that it was started with, so its proofs are
-			// of the versions that are current while it lives.
+			// readFacts binds the proof to the credential's current version. A new password ends
+			// the user's other sessions. A replaced authenticator app does not: in a session that
+			// the old app started, its code counts as a proof of the new one.
 			f.Proofs = append(f.Proofs, Proof{Method: m.Name, At: on.AuthTime, unbound: true})
 		}
 	}
