@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"maps"
 	"math"
 	"sync"
 	"time"
@@ -32,9 +33,10 @@ type Cache[K comparable, V any] struct {
 	mu     sync.Mutex
 	copies *simplelru.LRU[place[K], *kept[V]]
 	cost   int64
-	loads  map[place[K]]*load[V] // under way
-	drops  map[id.ID]int64       // how often a tenant was dropped: one small entry per changed tenant
-	all    int64                 // how often every tenant was dropped
+	loads  map[flight[K]]*load[V] // under way
+	begun  int64                  // how many loads and Puts there were
+	drops  map[id.ID]int64        // how often a tenant was dropped: one small entry per changed tenant
+	all    int64                  // how often every tenant was dropped
 }
 
 // place is where a copy is kept.
@@ -43,11 +45,18 @@ type place[K comparable] struct {
 	key    K
 }
 
+// flight identifies a load: at most one runs for a place and a version.
+type flight[K comparable] struct {
+	place[K]
+	version int64
+}
+
 // kept is a copy. It counts for one version: the number of its tenant's drops, or the one that
 // GetAt names.
 type kept[V any] struct {
 	value   V
 	version int64
+	begun   int64 // the number of its load: a later one replaces it, an earlier one does not
 	cost    int64
 }
 
@@ -65,7 +74,7 @@ func New[K comparable, V any](o Options[V]) *Cache[K, V] {
 	if o.LoadLimit == 0 {
 		o.LoadLimit = 5 * time.Second
 	}
-	c := &Cache[K, V]{options: o, loads: map[place[K]]*load[V]{}, drops: map[id.ID]int64{}}
+	c := &Cache[K, V]{options: o, loads: map[flight[K]]*load[V]{}, drops: map[id.ID]int64{}}
 	copies, err := simplelru.NewLRU(math.MaxInt, func(_ place[K], e *kept[V]) { c.cost -= e.cost })
 	if err != nil { // only for a size below one
 		panic("cache: " + err.Error())
@@ -76,8 +85,12 @@ func New[K comparable, V any](o Options[V]) *Cache[K, V] {
 
 // Get returns the copy, and loads it if there is no valid one. load must not depend on its caller:
 // its result answers other callers too, its context outlives this one, and it runs on another
-// goroutine. Get fails as load does, with ctx.Err(), or at the load's limit with an Unavailable
-// fault.
+// goroutine. Get fails as load does, with ctx.Err(), or at the limit with an Unavailable fault.
+//
+// The context of a load ends at its limit. A load that watches it returns then, and the next caller
+// starts another one. A load that computes on is not repeated beside itself. New callers wait for
+// it, each up to a limit of its own, and its late result is kept. After giveUpLimits limits the
+// cache gives it up: the next caller starts another load, and the result of the first is dropped.
 func (c *Cache[K, V]) Get(ctx context.Context, tenant id.ID, key K, load func(context.Context) (V, error)) (V, error) {
 	c.mu.Lock()
 	return c.get(ctx, place[K]{tenant, key}, c.drops[tenant]+c.all, load)
@@ -95,23 +108,43 @@ func (c *Cache[K, V]) GetAt(ctx context.Context, tenant id.ID, key K, version in
 // get is called with the lock held, and releases it.
 func (c *Cache[K, V]) get(ctx context.Context, p place[K], version int64, fn func(context.Context) (V, error)) (V,
 	error) {
+	if e, ok := c.copies.Get(p); ok && e.version == version && c.options.Valid(e.value) {
+		c.mu.Unlock()
+		return e.value, nil
+	}
+	return c.getLoaded(ctx, flight[K]{p, version}, fn)
+}
+
+// getLoaded joins the load under way or begins one. It is called with the lock held, and releases
+// it.
+func (c *Cache[K, V]) getLoaded(ctx context.Context, f flight[K], fn func(context.Context) (V, error)) (V, error) {
+	var own context.Context // the limit of a caller that met a late load
 	for {
-		if e, ok := c.copies.Get(p); ok && e.version == version && c.options.Valid(e.value) {
+		l, joined := c.loads[f]
+		if joined = joined && l.grace.Err() == nil; !joined {
+			l = c.begin(ctx, f, fn)
+		}
+		late := joined && l.limit.Err() != nil
+		c.mu.Unlock()
+		if late && own == nil {
+			var cancel context.CancelFunc
+			own, cancel = context.WithTimeout(context.WithoutCancel(ctx), c.options.LoadLimit)
+			defer cancel()
+		}
+		limit := l.limit
+		if own != nil {
+			limit = own
+		}
+		v, err := l.wait(ctx, limit)
+		if !joined || err == nil && c.options.Valid(v) || err != nil && !(late && l.ended()) {
+			return v, err
+		}
+		// What another caller began no longer counts, or failed because its limit was over.
+		c.mu.Lock()
+		if e, ok := c.copies.Get(f.place); ok && e.version == f.version && c.options.Valid(e.value) {
 			c.mu.Unlock()
 			return e.value, nil
 		}
-		l, joined := c.loads[p]
-		if joined = joined && l.version == version && l.limit.Err() == nil; !joined {
-			l = c.begin(ctx, p, version, fn)
-		}
-		c.mu.Unlock()
-		v, err := l.wait(ctx)
-		c.mu.Lock()
-		if joined && err == nil && !c.options.Valid(v) {
-			continue // what another caller began to load no longer counts
-		}
-		c.mu.Unlock()
-		return v, err
 	}
 }
 
@@ -132,7 +165,8 @@ func (c *Cache[K, V]) Lookup(tenant id.ID, key K) (V, bool) {
 func (c *Cache[K, V]) Put(tenant id.ID, key K, v V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.keep(place[K]{tenant, key}, v, c.drops[tenant]+c.all)
+	c.begun++
+	c.keep(place[K]{tenant, key}, v, c.drops[tenant]+c.all, c.begun)
 }
 
 // Last returns the copy that was loaded last, valid or not, for a load that reuses parts of it.
@@ -150,8 +184,9 @@ func (c *Cache[K, V]) Last(tenant id.ID, key K) (V, bool) {
 func (c *Cache[K, V]) Forget(tenant id.ID, key K) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.copies.Remove(place[K]{tenant, key})
-	delete(c.loads, place[K]{tenant, key})
+	p := place[K]{tenant, key}
+	c.copies.Remove(p)
+	maps.DeleteFunc(c.loads, func(f flight[K], _ *load[V]) bool { return f.place == p })
 }
 
 // Drop makes every copy of a tenant invalid. The zero id drops every tenant's copies, for a replica
@@ -168,9 +203,12 @@ func (c *Cache[K, V]) Drop(tenant id.ID) {
 
 // keep stores a copy and evicts others until all fit. A copy that costs more than Max by itself is
 // the only one. It is called with the lock held.
-func (c *Cache[K, V]) keep(p place[K], v V, version int64) {
+func (c *Cache[K, V]) keep(p place[K], v V, version, begun int64) {
+	if e, ok := c.copies.Peek(p); ok && e.begun > begun {
+		return
+	}
 	c.copies.Remove(p)
-	e := &kept[V]{v, version, c.options.Cost(v)}
+	e := &kept[V]{v, version, begun, c.options.Cost(v)}
 	c.copies.Add(p, e)
 	c.cost += e.cost
 	for c.cost > c.options.Max && c.copies.Len() > 1 {

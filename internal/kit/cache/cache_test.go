@@ -141,6 +141,90 @@ func TestCallersWatchTheirOwnDeadline(t *testing.T) {
 	})
 }
 
+func TestALoadThatOutlastsItsLimitIsNotRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New[string, int](Options[int]{Max: 10, LoadLimit: 3 * time.Second})
+		tenant := id.New()
+		var loads atomic.Int64
+		compute := func(context.Context) (int, error) { time.Sleep(7 * time.Second); return int(loads.Add(1)), nil }
+		var wg sync.WaitGroup
+		for after, waits := range map[time.Duration]time.Duration{
+			0:                       3 * time.Second, // to the load's limit
+			time.Second:             2 * time.Second,
+			3500 * time.Millisecond: 3 * time.Second, // to its own
+			5 * time.Second:         2 * time.Second, // to the late result
+		} {
+			wg.Go(func() {
+				time.Sleep(after)
+				start := time.Now()
+				v, err := c.Get(background, tenant, "k", compute)
+				if after < 4*time.Second && !errors.Is(err, context.DeadlineExceeded) ||
+					after > 4*time.Second && v != 1 || time.Since(start) != waits {
+					t.Errorf("the caller after %s got %d, %v in %s", after, v, err, time.Since(start))
+				}
+			})
+		}
+		wg.Wait()
+		synctest.Wait()
+		if v, ok := c.Lookup(tenant, "k"); v != 1 || !ok || loads.Load() != 1 {
+			t.Errorf("%d loads left the copy %d", loads.Load(), v)
+		}
+	})
+}
+
+func TestALateResultThatNoLongerCountsIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, end := range map[string]func(c *Cache[string, int], tenant id.ID){
+			"drop":   func(c *Cache[string, int], tenant id.ID) { c.Drop(tenant) },
+			"forget": func(c *Cache[string, int], tenant id.ID) { c.Forget(tenant, "k") },
+		} {
+			c := New[string, int](Options[int]{Max: 10, LoadLimit: 3 * time.Second})
+			tenant := id.New()
+			_, err := c.Get(background, tenant, "k",
+				func(context.Context) (int, error) { time.Sleep(7 * time.Second); return 1, nil })
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: the first caller got %v", name, err)
+			}
+			end(c, tenant)
+			start := time.Now()
+			next := func(context.Context) (int, error) { time.Sleep(time.Second); return 2, nil }
+			if v := get(t, c, tenant, "k", next); v != 2 || time.Since(start) != time.Second {
+				t.Errorf("%s: the next caller got %d in %s", name, v, time.Since(start))
+			}
+			time.Sleep(10 * time.Second)
+			if v, _ := c.Lookup(tenant, "k"); v != 2 {
+				t.Errorf("%s: the late result %d was kept", name, v)
+			}
+		}
+	})
+}
+
+func TestOneLoadRunsForAVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New[string, int](Options[int]{Max: 10})
+		tenant := id.New()
+		var loads atomic.Int64
+		var wg sync.WaitGroup
+		for _, version := range []int64{5, 6, 5, 6, 5} {
+			wg.Go(func() {
+				v, err := c.GetAt(background, tenant, "k", version, func(context.Context) (int, error) {
+					loads.Add(1)
+					time.Sleep(time.Second)
+					return int(version), nil
+				})
+				if v != int(version) || err != nil {
+					t.Errorf("version %d: %d, %v", version, v, err)
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		if v, _ := c.Last(tenant, "k"); v != 6 || loads.Load() != 2 {
+			t.Errorf("%d loads left the copy of version %d, want 2 and version 6", loads.Load(), v)
+		}
+	})
+}
+
 func TestASilentLoadEndsAtItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := New[string, int](Options[int]{Max: 10, LoadLimit: 3 * time.Second})
@@ -161,7 +245,14 @@ func TestASilentLoadEndsAtItsLimit(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if v := get(t, c, tenant, name, func(context.Context) (int, error) { return 2, nil }); v != 2 {
+			next := func(context.Context) (int, error) { return 2, nil }
+			if name == "watches nothing" { // the key is blocked until the load is given up
+				if _, err := c.Get(background, tenant, name, next); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%s: a second load ran beside it: %v", name, err)
+				}
+				time.Sleep(giveUpLimits * 3 * time.Second)
+			}
+			if v := get(t, c, tenant, name, next); v != 2 {
 				t.Errorf("%s: the next caller got %d", name, v)
 			}
 		}

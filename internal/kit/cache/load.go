@@ -12,28 +12,35 @@ import (
 // errSlow means that a load did not end within its limit.
 var errSlow = fault.New(fault.Unavailable, "service.slow", "This takes longer than it should. Try again in a moment.")
 
-// load is one load under way. All fields but limit and version may be read once done is closed.
+// giveUpLimits is after how many of its limits the cache gives up a load that ignores its context.
+// It may be silent for ever, and must not block its key for ever.
+const giveUpLimits = 10
+
+// load is one load under way. value, err and panic may be read once done is closed.
 type load[V any] struct {
-	version int64
-	limit   context.Context // ends at the load's limit, or once the load is done
-	done    chan struct{}
-	value   V
-	err     error
-	panic   string // what load panicked with, and where
+	begun int64           // see kept
+	limit context.Context // ends at the load's limit, or once the load is done
+	grace context.Context // ends when the cache gives the load up, or once the load is done
+	done  chan struct{}
+	value V
+	err   error
+	panic string // what load panicked with, and where
 }
 
 // begin starts a load. It is called with the lock held.
 //
 // The load runs on a goroutine of its own, so that the caller that began it watches its own
 // deadline as all others do. It keeps the values of that caller's context, but not its end.
-func (c *Cache[K, V]) begin(ctx context.Context, p place[K], version int64,
-	fn func(context.Context) (V, error)) *load[V] {
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.LoadLimit)
-	l := &load[V]{version: version, limit: limit, done: make(chan struct{})}
-	c.loads[p] = l
+func (c *Cache[K, V]) begin(ctx context.Context, f flight[K], fn func(context.Context) (V, error)) *load[V] {
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpLimits*c.options.LoadLimit)
+	limit, stop := context.WithTimeout(grace, c.options.LoadLimit)
+	c.begun++
+	l := &load[V]{begun: c.begun, limit: limit, grace: grace, done: make(chan struct{})}
+	c.loads[f] = l
 	go func() {
 		defer cancel() // after done is closed: see wait
-		defer c.end(p, l)
+		defer stop()
+		defer c.end(f, l)
 		l.run(fn)
 	}()
 	return l
@@ -50,22 +57,23 @@ func (l *load[V]) run(fn func(context.Context) (V, error)) {
 	l.value, l.err = fn(l.limit)
 }
 
-// end keeps what was loaded, unless the copy was forgotten or another load began meanwhile.
-func (c *Cache[K, V]) end(p place[K], l *load[V]) {
+// end keeps what was loaded, unless the copy was forgotten, the load was given up, or a load that
+// began later ended before.
+func (c *Cache[K, V]) end(f flight[K], l *load[V]) {
 	c.mu.Lock()
-	if c.loads[p] == l {
-		delete(c.loads, p)
+	if c.loads[f] == l {
+		delete(c.loads, f)
 		if l.err == nil {
-			c.keep(p, l.value, l.version)
+			c.keep(f.place, l.value, f.version, l.begun)
 		}
 	}
 	c.mu.Unlock()
 	close(l.done)
 }
 
-// wait returns what is loaded, or fails at the end of ctx or at the load's limit. A context creates
-// its timer when it is asked for its end, so wait asks only if it has to.
-func (l *load[V]) wait(ctx context.Context) (V, error) {
+// wait returns what is loaded, or fails at the end of ctx or of limit. A context creates its timer
+// when it is asked for its end, so wait asks only if it has to.
+func (l *load[V]) wait(ctx, limit context.Context) (V, error) {
 	select {
 	case <-l.done:
 		return l.result()
@@ -77,13 +85,23 @@ func (l *load[V]) wait(ctx context.Context) (V, error) {
 		return l.result()
 	case <-ctx.Done():
 		return none, ctx.Err()
-	case <-l.limit.Done():
+	case <-limit.Done():
 	}
 	select {
 	case <-l.done: // the load's end cancels the limit
 		return l.result()
 	default:
-		return none, errSlow.Because(context.Cause(l.limit))
+		return none, errSlow.Because(context.Cause(limit))
+	}
+}
+
+// ended reports whether the load has ended.
+func (l *load[V]) ended() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
 	}
 }
 
