@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"regexp"
@@ -163,6 +164,26 @@ func TestBadFieldsAreNamed(t *testing.T) {
 		}
 		if !named {
 			t.Errorf("POST %s: %s is not named in %s", c.path, c.field, got.Body)
+		}
+	}
+}
+
+// The schema is checked against the last of two members of one name, and null passes it.
+func TestARepeatedFieldIsRefused(t *testing.T) {
+	w := world.OnSQLite(t)
+	operator := w.Operator()
+	acme := w.Must(operator, "POST", "platform", "/tenants",
+		map[string]any{"slug": "acme", "name": "Acme"})["id"].(string)
+	ada := w.Must(operator, "POST", "acme", "/users", map[string]any{"email": "ada@acme.example"})["id"].(string)
+	for _, c := range []struct{ method, tenant, path, body, field string }{
+		{"POST", "acme", "/users", `{"email":"b@acme.example","status":"locked","status":null}`, "status"},
+		{"PATCH", "acme", "/users/" + ada, `{"given_name":"Ada","given_name":null}`, "given_name"},
+		{"PATCH", "acme", "/settings", `{"password_min_length":1,"password_min_length":null}`, "password_min_length"},
+		{"PATCH", "platform", "/tenants/" + acme, `{"settings":{"mfa":"never","mfa":null}}`, "mfa"},
+	} {
+		got := w.Call(operator, c.method, c.tenant, c.path, json.RawMessage(c.body))
+		if got.Status != 400 || !strings.Contains(got.Body, "The field "+c.field+" may be given only once.") {
+			t.Errorf("%s %s %s: %d %s", c.method, c.path, c.body, got.Status, got.Body)
 		}
 	}
 }

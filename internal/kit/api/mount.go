@@ -247,6 +247,9 @@ func unmarshal(data []byte, v any) error {
 	if err == nil {
 		return nil
 	}
+	if s, ok := errors.AsType[sentence](err); ok {
+		return s
+	}
 	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return sentence(fmt.Sprintf("The body is not valid JSON from byte %d on.", s.Offset))
 	}
