@@ -70,6 +70,20 @@ type createBody struct {
 	Roles        []string      `json:"roles" maxItems:"50" doc:"Names of roles to give, each within what you may do yourself."`
 }
 
+// adder returns Create or Invite, as the status asks. The schema has checked the status before, but
+// only this check is beside its use.
+func (b createBody) adder(hasPassword bool) (func(context.Context, *db.Tx, Profile) (User, error), error) {
+	switch {
+	case b.Status == Invited, b.Status == "" && !hasPassword:
+		return Invite, nil
+	case b.Status == Active, b.Status == "":
+		return Create, nil
+	}
+	var wrong fault.Fields
+	wrong.Add("status", "A new user is invited or active.")
+	return nil, wrong.Err("user.invalid")
+}
+
 type patchInput struct {
 	api.ByID
 	Body api.Changes[patchBody]
@@ -112,9 +126,9 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 				b.GivenName, b.FamilyName)
 		}, func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput, phc string) (View, error) {
 			b := in.Body.Value()
-			add := Create
-			if b.Status == Invited || b.Status == "" && phc == "" {
-				add = Invite
+			add, err := b.adder(phc != "")
+			if err != nil {
+				return View{}, err
 			}
 			u, err := add(ctx, tx, b.Profile)
 			if err != nil {
