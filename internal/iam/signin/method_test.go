@@ -45,3 +45,14 @@ func TestReferencesStandOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A session keeps references only, and withReferences takes the first row with one. Its proof must
+// not be worth more or less than that of the row that was used.
+func TestRowsOfOneReferenceAgree(t *testing.T) {
+	for _, m := range methods {
+		back := withReferences([]string{m.AMR})
+		if len(back) != 1 || back[0].First != m.First || back[0].Factor != m.Factor {
+			t.Errorf("%s: a session with %q is credited with %+v", m.Name, m.AMR, back)
+		}
+	}
+}
