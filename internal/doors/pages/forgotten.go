@@ -112,8 +112,7 @@ func (d *Door) mailReset(ctx context.Context, c caller.Caller, payload []byte) e
 	}
 	return d.DB.Update(ctx, c, func(tx *db.Tx) error {
 		u, err := user.ByLogin(ctx, tx, m.Email)
-		if err != nil && fault.Of(err) == fault.NotFound || err == nil && u.Status != user.Active &&
-			u.Status != user.Invited {
+		if err != nil && fault.Of(err) == fault.NotFound || err == nil && !u.Status.MaySignIn() {
 			return nil
 		}
 		if err != nil {

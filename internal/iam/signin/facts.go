@@ -22,8 +22,8 @@ type Facts struct {
 	Allowed            []string           // scopes the user has allowed this application before
 }
 
-// readFacts reads what is true of f's user now. It drops from f a user who is no longer active, and
-// proofs made with a credential that was replaced.
+// readFacts reads what is true of f's user now. It drops from f a user who may no longer sign in,
+// and proofs made with a credential that was replaced.
 func (e *Engine) readFacts(ctx context.Context, tx *db.Tx, f *Flow) (Facts, error) {
 	if f.User.IsZero() {
 		return Facts{}, nil
@@ -32,7 +32,7 @@ func (e *Engine) readFacts(ctx context.Context, tx *db.Tx, f *Flow) (Facts, erro
 	if err != nil && fault.Of(err) != fault.NotFound {
 		return Facts{}, err
 	}
-	if err != nil || u.Status != user.Active && u.Status != user.Invited {
+	if err != nil || !u.Status.MaySignIn() {
 		f.forget()
 		return Facts{}, nil
 	}

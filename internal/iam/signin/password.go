@@ -37,7 +37,7 @@ func FindPassword(ctx context.Context, tx *db.Tx, login, browser string) (Passwo
 	if t.stored, err = credential.PasswordOf(ctx, tx, t.User.ID); err != nil {
 		return PasswordTry{}, 0, err
 	}
-	if t.User.Status != user.Active && t.User.Status != user.Invited {
+	if !t.User.Status.MaySignIn() {
 		t.stored = "" // locked and deactivated accounts answer like unknown ones
 	}
 	t.count = attempt.ForSignIn(t.User.ID, login, browser, attempt.Address(tx.Caller().Address))

@@ -13,9 +13,9 @@ import (
 // Status says whether a user counts.
 type Status string
 
-// The statuses. Only an active user can sign in, hold a session or use a grant.
+// The statuses. Only an active user can hold a session or use a grant.
 const (
-	Invited     Status = "invited" // exists and has not chosen a credential yet
+	Invited     Status = "invited" // has not chosen a credential or not confirmed the address yet
 	Active      Status = "active"
 	Locked      Status = "locked"      // suspended by an administrator; everything is kept
 	Deactivated Status = "deactivated" // has left; everything is kept until deletion
@@ -23,6 +23,10 @@ const (
 
 // statuses lists every status.
 var statuses = []Status{Invited, Active, Locked, Deactivated}
+
+// MaySignIn reports whether a user with this status may sign in. A registered user is invited until
+// the address is confirmed.
+func (s Status) MaySignIn() bool { return s == Active || s == Invited }
 
 // User is one person of a tenant.
 type User struct {
