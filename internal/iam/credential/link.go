@@ -56,8 +56,7 @@ func NewLink(ctx context.Context, tx *db.Tx, kind LinkKind, u user.User) (secret
 	}
 	token, hash := secret.NewToken(tokenKind, tx.Tenant())
 	email, _ := user.EmailKey(u.Email)
-	_,
-		err := tx.Exec(ctx,
+	_, err := tx.Exec(ctx,
 		`INSERT INTO mailed_links (tenant_id, id, kind, user_id, email_key, token_hash, created_at, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		id.New(), kind, u.ID, email, hash, tx.Now(), tx.Now().Add(linkLife[kind]))

@@ -180,8 +180,7 @@ func TestEnrolmentBelongsToItsPlace(t *testing.T) {
 			}
 			f.update(t, func(tx *db.Tx) error {
 				var err error
-				out,
-					err = f.totp.Confirm(ctx, tx, f.ada.ID, at, code)
+				out, err = f.totp.Confirm(ctx, tx, f.ada.ID, at, code)
 				return err
 			})
 			return out
@@ -291,13 +290,11 @@ func TestTOTP(t *testing.T) {
 		var bob user.User
 		f.update(t, func(tx *db.Tx) error {
 			var err error
-			bob,
-				err = user.Create(ctx, tx, user.Profile{Username: "bob"})
+			bob, err = user.Create(ctx, tx, user.Profile{Username: "bob"})
 			return err
 		})
 		f.update(t, func(tx *db.Tx) error {
-			_,
-				err := tx.Exec(ctx,
+			_, err := tx.Exec(ctx,
 				`INSERT INTO totp_factors (tenant_id, user_id, secret, last_step, created_at, confirmed_at)
 				SELECT $1, $2, secret, 0, created_at, confirmed_at FROM totp_factors WHERE tenant_id = $1 AND user_id = $3`, bob.ID, f.ada.ID)
 			return err
@@ -325,8 +322,7 @@ func TestTOTPOneWinner(t *testing.T) {
 		var e Enrolment
 		f.update(t, func(tx *db.Tx) error {
 			var err error
-			e,
-				err = f.totp.Enrol(ctx, tx, f.ada.ID, here, "Acme", "ada")
+			e, err = f.totp.Enrol(ctx, tx, f.ada.ID, here, "Acme", "ada")
 			return err
 		})
 		key := strings.ReplaceAll(e.Secret.Reveal(), " ", "")

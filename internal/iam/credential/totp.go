@@ -187,8 +187,7 @@ func (t TOTP) Use(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outc
 		return Wrong, err
 	}
 	// This statement decides: the last step only increases.
-	n,
-		err := tx.Exec(ctx,
+	n, err := tx.Exec(ctx,
 		`UPDATE totp_factors SET last_step = $3 WHERE tenant_id = $1 AND user_id = $2 AND last_step < $3`, user, step)
 	if err != nil {
 		return Wrong, err

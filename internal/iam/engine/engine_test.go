@@ -104,7 +104,7 @@ var questions = []*enginev1.CheckInput{
 	}(),
 }
 
-// What load.go makes answers as what Cerbos makes, to the last field.
+// A table that we load answers as one that Cerbos loads, to the last field.
 func TestLoadedAsCerbosLoads(t *testing.T) {
 	table := tableOf(t, everything)
 	for _, strict := range []bool{false, true} {

@@ -100,7 +100,7 @@ func (g *Group) normalise() error {
 		least int
 	}{{"name", &g.Name, maxName, 1}, {"description", &g.Description, maxDescription, 0}} {
 		if !utf8.ValidString(*f.value) || len(*f.value) > f.limit*utf8.UTFMax {
-			wrong.Add(f.field, "This has at most %d characters.", f.limit)
+			wrong.Add(f.field, "Use at most %d characters.", f.limit)
 			continue
 		}
 		*f.value = strings.TrimSpace(norm.NFC.String(*f.value))
@@ -108,7 +108,7 @@ func (g *Group) normalise() error {
 		case n < f.least:
 			wrong.Add(f.field, "A group needs a name.")
 		case n > f.limit || strings.ContainsFunc(*f.value, unprintable):
-			wrong.Add(f.field, "This has at most %d characters and no line breaks.", f.limit)
+			wrong.Add(f.field, "Use at most %d characters and no line breaks.", f.limit)
 		}
 	}
 	if g.Attributes == nil {

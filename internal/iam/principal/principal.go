@@ -12,7 +12,7 @@ import (
 // Roles that everybody has; a tenant cannot define them, because its own have no colon.
 const (
 	RoleUser        = "gatehouse:user"
-	RoleApplication = "gatehouse:application"
+	roleApplication = "gatehouse:application"
 )
 
 // Ask is whom a decision is about, and who wants to know.

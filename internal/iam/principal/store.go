@@ -91,7 +91,7 @@ func read(ctx context.Context, tx *db.Tx, principal id.ID) (*entry, error) {
 			attr["kind"], attr["email"], attr["email_verified"], attr["username"] = "user", w.b, w.n == 1, w.c
 			attr["given_name"], attr["family_name"], attr["locale"] = w.d, w.e, w.f
 		case rowApplication:
-			e.outcome, everybody = ofApplication[application.Status(w.a)], RoleApplication
+			e.outcome, everybody = ofApplication[application.Status(w.a)], roleApplication
 			attr["kind"], attr["name"], attr["client_id"] = "application", w.b, w.c
 		case rowGroup:
 			groups = append(groups, w.a)

@@ -222,8 +222,7 @@ func assign(ctx context.Context, tx *db.Tx, to Subject, r Role, until time.Time)
 	if n >= maxGrants {
 		return ErrTooMany
 	}
-	_,
-		err = tx.Exec(ctx,
+	_, err = tx.Exec(ctx,
 		`INSERT INTO role_grants (tenant_id, subject_id, role, role_id, user_id, application_id, group_id, until, granted_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (tenant_id, subject_id, role) DO UPDATE SET until = excluded.until, granted_at = excluded.granted_at`,

@@ -33,8 +33,8 @@ const (
 	statusRetired status = "retired"
 )
 
-// Sealer encrypts private keys at rest; kit/secret's key ring implements it.
-type Sealer interface {
+// sealer encrypts private keys at rest; kit/secret's key ring implements it.
+type sealer interface {
 	Seal(tenant id.ID, purpose string, plain []byte) ([]byte, error)
 	Open(tenant id.ID, purpose string, sealed []byte) ([]byte, error)
 }
@@ -44,7 +44,7 @@ const purpose = "signing-key"
 // Keys signs and verifies with the keys of all tenants. It is safe for concurrent use.
 type Keys struct {
 	db    *db.DB
-	seal  Sealer
+	seal  sealer
 	clock clock.Clock
 	touch func(*db.Tx)                  // tells the other replicas that the tenant's keys changed
 	cache *cache.Cache[struct{}, *ring] // one ring a tenant
@@ -55,7 +55,7 @@ const maxRings = 10_000
 
 // New returns the keys of all tenants. It calls touch in every transaction that changes a tenant's
 // keys.
-func New(d *db.DB, seal Sealer, c clock.Clock, touch func(*db.Tx)) *Keys {
+func New(d *db.DB, seal sealer, c clock.Clock, touch func(*db.Tx)) *Keys {
 	return &Keys{
 		db: d, seal: seal, clock: c, touch: touch, cache: cache.New[struct{}](cache.Options[*ring]{Max: maxRings}),
 	}

@@ -12,7 +12,7 @@ import (
 
 // The values of Settings.MFA.
 const (
-	MFAOptional = "optional" // a user who has a second factor must use it
+	mfaOptional = "optional" // a user who has a second factor must use it
 	MFARequired = "required" // a user without one sets it up at the next sign-in
 )
 
@@ -42,7 +42,7 @@ func (s Settings) SessionMax() time.Duration { return time.Duration(s.SessionMax
 // DefaultSettings returns the settings of a new tenant.
 func DefaultSettings() Settings {
 	return Settings{
-		VerifyEmail: true, MFA: MFAOptional, Accent: "#2f5bea", Locale: "en",
+		VerifyEmail: true, MFA: mfaOptional, Accent: "#2f5bea", Locale: "en",
 		SessionIdleSeconds: 24 * 60 * 60, SessionMaxSeconds: 7 * 24 * 60 * 60, PasswordMinLength: 10,
 	}
 }
@@ -66,7 +66,7 @@ var accentRE = regexp.MustCompile(`^#[0-9a-f]{6}$`)
 // check notes every wrong setting, with prefix before its name.
 func (s Settings) check(prefix string, wrong *fault.Fields) {
 	const day = 24 * 60 * 60
-	if s.MFA != MFAOptional && s.MFA != MFARequired {
+	if s.MFA != mfaOptional && s.MFA != MFARequired {
 		wrong.Add(prefix+"mfa", "This must be optional or required.")
 	}
 	if !accentRE.MatchString(s.Accent) {

@@ -248,8 +248,7 @@ func write(ctx context.Context, tx *db.Tx, t *Tenant) error {
 	if t.UpdatedAt = tx.Now(); !t.UpdatedAt.After(read) {
 		t.UpdatedAt = read.Add(time.Microsecond)
 	}
-	n,
-		err := tx.Exec(ctx,
+	n, err := tx.Exec(ctx,
 		`UPDATE tenants SET name = $2, status = $3, settings = $4, updated_at = $5 WHERE id = $1 AND updated_at = $6`,
 		t.Name, string(t.Status), t.Settings.text(), t.UpdatedAt, read)
 	if err == nil && n == 0 {

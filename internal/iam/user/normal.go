@@ -108,7 +108,7 @@ func (p *Profile) normalise() (derived, error) {
 			text := value.(*string)
 			clean, ok := cleanLine(*text, f.limit)
 			if !ok {
-				wrong.Add(f.name, "This has at most %d characters and no line breaks.", f.limit)
+				wrong.Add(f.name, "Use at most %d characters and no line breaks.", f.limit)
 			}
 			*text = clean
 		}
