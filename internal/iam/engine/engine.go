@@ -104,6 +104,9 @@ func (f inForce) cost() int64 {
 }
 
 func (e *Engine) inForce(ctx context.Context, c caller.Caller) (inForce, error) {
+	if t, ok := e.tenants.Lookup(c.Tenant, struct{}{}); ok {
+		return t, nil
+	}
 	return e.tenants.Get(ctx, c.Tenant, struct{}{}, func(ctx context.Context) (inForce, error) {
 		before, _ := e.tenants.Last(c.Tenant, struct{}{}) // what did not change is kept
 		p, err := e.source.Published(ctx, c)

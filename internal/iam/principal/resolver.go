@@ -157,6 +157,9 @@ var errUnknown = errors.New("principal: unknown")
 // at returns what the directory says of a principal at a version, or later. Callers that found the
 // same version share one read: it began after the version was read, so it is never older.
 func (r *Resolver) at(ctx context.Context, c caller.Caller, principal id.ID, version int64) (*entry, error) {
+	if e, ok := r.entries.LookupAt(c.Tenant, principal, version); ok {
+		return e, nil
+	}
 	e, err := r.entries.GetAt(ctx, c.Tenant, principal, version, func(ctx context.Context) (*entry, error) {
 		e, err := db.Read(ctx, r.db, c, func(tx *db.Tx) (*entry, error) { return read(ctx, tx, principal) })
 		if err == nil && e.outcome == Unknown {

@@ -106,11 +106,11 @@ func (c *Cache[K, V]) GetAt(ctx context.Context, tenant id.ID, key K, version in
 }
 
 // get is called with the lock held, and releases it.
-func (c *Cache[K, V]) get(ctx context.Context, p place[K], version int64, fn func(context.Context) (V, error)) (V,
-	error) {
-	if e, ok := c.copies.Get(p); ok && e.version == version && c.options.Valid(e.value) {
+func (c *Cache[K, V]) get(ctx context.Context, p place[K], version int64,
+	fn func(context.Context) (V, error)) (V, error) {
+	if v, ok := c.lookup(p, version); ok {
 		c.mu.Unlock()
-		return e.value, nil
+		return v, nil
 	}
 	return c.getLoaded(ctx, flight[K]{p, version}, fn)
 }
@@ -141,23 +141,35 @@ func (c *Cache[K, V]) getLoaded(ctx context.Context, f flight[K], fn func(contex
 		}
 		// What another caller began no longer counts, or failed because its limit was over.
 		c.mu.Lock()
-		if e, ok := c.copies.Get(f.place); ok && e.version == f.version && c.options.Valid(e.value) {
+		if v, ok := c.lookup(f.place, f.version); ok {
 			c.mu.Unlock()
-			return e.value, nil
+			return v, nil
 		}
 	}
 }
 
-// Lookup returns the copy if there is a valid one. It loads nothing.
+// Lookup returns the copy if there is a valid one. It loads nothing. A path that must not allocate
+// calls it before Get, whose load escapes to another goroutine.
 func (c *Cache[K, V]) Lookup(tenant id.ID, key K) (V, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, ok := c.copies.Get(place[K]{tenant, key})
-	if !ok || e.version != c.drops[tenant]+c.all || !c.options.Valid(e.value) {
-		var none V
-		return none, false
+	return c.lookup(place[K]{tenant, key}, c.drops[tenant]+c.all)
+}
+
+// LookupAt is Lookup for a cache that is used by GetAt.
+func (c *Cache[K, V]) LookupAt(tenant id.ID, key K, version int64) (V, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lookup(place[K]{tenant, key}, version)
+}
+
+// lookup is called with the lock held.
+func (c *Cache[K, V]) lookup(p place[K], version int64) (V, bool) {
+	if e, ok := c.copies.Get(p); ok && e.version == version && c.options.Valid(e.value) {
+		return e.value, true
 	}
-	return e.value, true
+	var none V
+	return none, false
 }
 
 // Put keeps a value that follows from its key alone, such as a parsed text. Use Get for a value

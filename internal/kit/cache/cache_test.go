@@ -351,6 +351,9 @@ func TestGetAtLoadsOncePerVersion(t *testing.T) {
 	c := New[string, int](Options[int]{Max: 10})
 	tenant := id.New()
 	load, _ := counter()
+	if _, ok := c.LookupAt(tenant, "k", 5); ok {
+		t.Error("a copy was found before a load")
+	}
 	for i, step := range []struct{ version, want int }{{5, 1}, {5, 1}, {6, 2}, {6, 2}, {4, 3}} {
 		// 4: the database was restored
 		if v, err := c.GetAt(background, tenant, "k", int64(step.version), load); v != step.want || err != nil {
