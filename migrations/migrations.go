@@ -1,9 +1,9 @@
-// Package migrations holds the schema of both databases as paired, forward-only
-// files: number N under postgres/ and under sqlite/ are the same step.
+// Package migrations has the schema of both databases as paired, forward-only files. Number N below
+// postgres/ and number N below sqlite/ are the same step.
 //
-// A tenant table has tenant_id first in its primary key, a foreign key
-// (tenant_id) REFERENCES tenants(id) without cascade, and on Postgres a call to
-// gatehouse_protect. Everything else must be listed in SystemTables with its reason.
+// A tenant table has tenant_id first in its primary key and a foreign key (tenant_id) REFERENCES
+// tenants(id) without cascade. On Postgres its file calls gatehouse_protect for it. SystemTables
+// lists every other table with its reason.
 package migrations
 
 import "embed"
@@ -18,9 +18,8 @@ var Postgres embed.FS
 //go:embed sqlite/*.sql
 var SQLite embed.FS
 
-// SystemTables names the tables that are not protected by tenant, each with its
-// reason. They hold no personal data; only db.System and statements that name
-// the tenant by $1 reach them.
+// SystemTables names the tables that no tenant owns, each with its reason. They hold no personal
+// data. Only db.System, and statements that name the tenant by $1, reach them.
 var SystemTables = map[string]string{
 	"tenants":          "read before a tenant is known; holds names and settings, no personal data",
 	"tenant_domains":   "maps a host to its tenant before a tenant is known",
