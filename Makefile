@@ -4,13 +4,14 @@
 #   make dev       starts the server, and builds and restarts it when a source file changes
 #   make test      runs every test: both databases, a real browser, foreign clients
 #   make test-fast runs the tests that need no other program, on SQLite only, in under 90 seconds
-#   make check     runs what CI runs: format, vet, lint, generated files, commit subjects, tests with the race detector
-#   make bench     measures the built binary for docs/benchmarks.md; BENCH=TestDecisions measures decisions only
+#   make check     runs what CI runs: format, lint, generated files, tests with the race detector
+#   make bench     measures the built binary (BENCH=TestDecisions: its decisions only)
 #   make generate  writes the generated files again
 #   make fuzz      runs every fuzz target for FUZZTIME (10s) each
 #   make modules   installs the packages of e2e/package-lock.json
 #
-# run, test, check and modules install what the machine lacks, or print the command for it: see scripts/setup.
+# run, test, check and modules install what the machine lacks, or print the command for it: see
+# scripts/setup.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -18,14 +19,16 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 GO      ?= go
-# Packages tested at once. Each may run a Chromium, a Postgres session and a server, so there is one per core.
+# Packages tested at once. Each may run a Chromium, a Postgres session and a server, so there is one
+# per core.
 PARALLEL ?= $(shell nproc 2>/dev/null || echo 2)
 # Flags of the compiler and of the tests. make check adds the race detector to the former.
 BUILDFLAGS ?=
 TESTFLAGS ?=
 FUZZTIME ?= 10s
 PACKAGES ?= ./...
-# What make bench measures: ^TestMeasure$ the provider, ^TestDecisions$ decisions beside a real Cerbos server.
+# What make bench measures: ^TestMeasure$ the provider, ^TestDecisions$ decisions beside a real
+# Cerbos server.
 BENCH ?= ^(TestMeasure|TestDecisions)$$
 # Ubuntu's tests use the Chromium that scripts/setup fetches.
 ifneq (,$(wildcard bin/chromium))
@@ -36,7 +39,7 @@ endif
 help:
 	@sed -n 's/^#   //p' $(MAKEFILE_LIST)
 
-# ---- running ------------------------------------------------------------------------------------------------------
+# ---- running ------------------------------------------------------------------------------------
 
 .PHONY: build bin/gatehouse bin/webapp
 build:
@@ -46,8 +49,9 @@ bin/gatehouse:
 bin/webapp:
 	@scripts/build -o $@ ./examples/webapp
 
-# The Cerbos server that tests and benchmarks compare with. It is Cerbos' own release, which make modules fetches for
-# this machine, or otherwise built from a module of its own, which takes minutes the first time.
+# The Cerbos server that tests and benchmarks compare with. It is Cerbos' own release, which make
+# modules fetches for this machine. Otherwise it is built from a module of its own, which takes
+# minutes the first time.
 CERBOS := github.com/cerbos/cerbos
 CERBOS_RELEASE := e2e/node_modules/@cerbos/cerbos-linux-x64/cerbos-linux-x64
 .PHONY: bin/cerbos
@@ -67,7 +71,7 @@ dev:
 	@scripts/setup run
 	@exec scripts/dev
 
-# ---- proving ------------------------------------------------------------------------------------------------------
+# ---- proving ------------------------------------------------------------------------------------
 
 .PHONY: modules
 modules:
@@ -80,15 +84,16 @@ test:
 	@scripts/build $(BUILDFLAGS) $(PACKAGES)
 	$(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(BUILDFLAGS) $(TESTFLAGS) $(PACKAGES)
 
-# The inner loop: SQLite only; no browser, no Node, no Cerbos server and no built binary. What it leaves out is skipped
-# by testkit.SkipFast; make test and make check never skip.
+# The inner loop: SQLite only; no browser, no Node, no Cerbos server and no built binary. What it
+# leaves out is skipped by testkit.SkipFast; make test and make check never skip.
 .PHONY: test-fast
 test-fast:
 	@scripts/build $(BUILDFLAGS) $(PACKAGES)
 	$(GO) test -short -vet=off -p $(PARALLEL) -timeout 5m $(TESTFLAGS) $(PACKAGES)
 
-# modernc.org/sqlite is C in Go and keeps its pointers in integers. -race also checks each such conversion (checkptr),
-# which took a quarter of the tests' time. The race detector still covers it, and our own pointers are checked.
+# modernc.org/sqlite is C in Go and keeps its pointers in integers. -race also checks each such
+# conversion (checkptr), which took a quarter of the tests' time. The race detector still covers it,
+# and our own pointers are checked.
 RACE := -race -gcflags=modernc.org/...=-d=checkptr=0
 
 # What fails fast comes first, and the tests last, so that a log ends in what they said.
@@ -99,8 +104,8 @@ check:
 	@$(MAKE) format subjects vet lint tidy generated bin/sandbox
 	@GATEHOUSE_TEST_SANDBOX=$(CURDIR)/bin/sandbox $(MAKE) test BUILDFLAGS="$(RACE) $(BUILDFLAGS)"
 
-# The server without the race detector. Tests with the detector run it as the policies' sandbox. README's tests write
-# bin/gatehouse.
+# The server without the race detector. Tests with the detector run it as the policies' sandbox.
+# README's tests write bin/gatehouse.
 .PHONY: bin/sandbox
 bin/sandbox:
 	@$(GO) build -o $@ ./cmd/gatehouse
@@ -131,7 +136,8 @@ tidy:
 generate:
 	$(GO) generate $(PACKAGES)
 
-# Generates again and fails when that changed a file. It works in a tree with uncommitted changes too.
+# Generates again and fails when that changed a file. It works in a tree with uncommitted changes
+# too.
 .PHONY: generated
 generated:
 	@state() { git status --porcelain; git diff; }; \

@@ -25,6 +25,9 @@ const (
 	tabColumns     = 4
 )
 
+// sentenceWords is the most words a comment's sentence may have.
+const sentenceWords = 30
+
 // phrases are the worst patterns of prose that is hard to read, each with what to write instead.
 // A blank in a pattern also matches a line break.
 var phrases = []phrase{
@@ -50,17 +53,21 @@ type phrase struct{ pattern, instead string }
 var goodNo = regexp.MustCompile(`(?i)\b(there (is|are|was|were) no|` +
 	`(is|are|was|were) no (longer|more|less|later|earlier|older|newer))\b`)
 
-// TestWords rejects phrases, widths and named results that the house's language rules out.
-// Each package and each Markdown page is a subtest, named by its path without "internal/":
+// TestWords rejects phrases, widths, long sentences and named results that the house's language
+// rules out. Each folder of code and each Markdown page is a subtest, named by its path without
+// "internal/":
 //
 //	go test ./internal -run 'TestWords/iam/user'
 //	go test ./internal -run 'TestWords/docs/ARCHITECTURE.md'
 func TestWords(t *testing.T) {
 	units := map[string][]string{} // file paths by unit
-	for _, p := range files(t, "..", ".go", ".md") {
+	for _, p := range files(t, "..") {
+		if checkFor(p) == nil {
+			continue
+		}
 		rel := strings.TrimPrefix(filepath.ToSlash(p), "../")
 		unit := rel
-		if strings.HasSuffix(rel, ".go") {
+		if !strings.HasSuffix(rel, ".md") {
 			unit = path.Dir(rel)
 		}
 		unit = strings.TrimPrefix(unit, "internal/")
@@ -73,11 +80,7 @@ func TestWords(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				check := checkProse
-				if strings.HasSuffix(p, ".go") {
-					check = checkGo
-				}
-				for _, finding := range check(t, p, text) {
+				for _, finding := range checkFor(p)(t, p, text) {
 					t.Errorf("%s:%d: %s", strings.TrimPrefix(p, "../"), finding.line, finding.text)
 				}
 			}
@@ -85,13 +88,31 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// checkFor returns the check for a file by its name, nil if it has none.
+func checkFor(name string) func(t *testing.T, name string, text []byte) []finding {
+	scripts, folder := []string{"scripts", ".ci"}, path.Base(path.Dir(filepath.ToSlash(name)))
+	switch ext := path.Ext(name); {
+	case ext == ".go":
+		return checkGo
+	case ext == ".md":
+		return checkProse
+	case ext == ".sql":
+		return checkComments("--")
+	case ext == ".mjs", ext == ".proto":
+		return checkComments("//")
+	case ext == ".yaml", ext == ".sh", path.Base(name) == "Makefile", ext == "" && slices.Contains(scripts, folder):
+		return checkComments("#")
+	}
+	return nil
+}
+
 type finding struct {
 	line int
 	text string
 }
 
-// files returns the paths below root that end in one of the suffixes, without hidden and foreign
-// folders.
+// files returns the paths below root that end in one of the suffixes (none: all paths), without
+// hidden and foreign folders.
 func files(t *testing.T, root string, suffixes ...string) []string {
 	t.Helper()
 	var out []string
@@ -99,12 +120,12 @@ func files(t *testing.T, root string, suffixes ...string) []string {
 		if err != nil {
 			return err
 		}
-		hidden := strings.HasPrefix(e.Name(), ".") && e.Name() != ".."
+		hidden := strings.HasPrefix(e.Name(), ".") && e.Name() != ".." && e.Name() != ".ci"
 		foreign := []string{"node_modules", "gatehouse-data", "tmp", "bin"}
 		if e.IsDir() && (hidden || slices.Contains(foreign, e.Name())) {
 			return fs.SkipDir
 		}
-		if slices.Contains(suffixes, path.Ext(p)) {
+		if !e.IsDir() && (len(suffixes) == 0 || slices.Contains(suffixes, path.Ext(p))) {
 			out = append(out, p)
 		}
 		return nil
@@ -131,6 +152,82 @@ func findPhrases(text string, first int) []finding {
 		}
 	}
 	return out
+}
+
+var (
+	sentenceEnd = regexp.MustCompile(`[.!?]["'` + "`" + `)\]]*(\s+|$)`)
+	listItem    = regexp.MustCompile(`^\s*([-*•]|[0-9]+[.)])\s`)
+	verbatim    = regexp.MustCompile(`^(\t| {3,})`)
+	countable   = regexp.MustCompile(`[\pL\pN]`)
+)
+
+// findLongSentences looks for sentences over sentenceWords in a comment, whose first line has the
+// given number. A blank line, a list item and indented text end a sentence. Indented text outside
+// of a list has none.
+func findLongSentences(comment string, first int) []finding {
+	var out []finding
+	var words, from int
+	list := false
+	end := func() {
+		if words > sentenceWords {
+			out = append(out, finding{from, fmt.Sprintf("a sentence of %d words, over %d", words, sentenceWords)})
+		}
+		words = 0
+	}
+	for i, line := range strings.Split(comment, "\n") {
+		blank := strings.TrimSpace(line) == ""
+		switch {
+		case listItem.MatchString(line):
+			line, list = listItem.ReplaceAllString(line, ""), true
+			end()
+		case blank, verbatim.MatchString(line) && !list:
+			list = list && !blank
+			end()
+			continue
+		}
+		for rest := line; rest != ""; {
+			part, stop := rest, sentenceEnd.FindStringIndex(rest)
+			rest = ""
+			if stop != nil {
+				part, rest = line[len(line)-len(part):][:stop[1]], part[stop[1]:]
+			}
+			for _, word := range strings.Fields(part) {
+				if !countable.MatchString(word) {
+					continue
+				}
+				if words == 0 {
+					from = first + i
+				}
+				words++
+			}
+			if stop != nil {
+				end()
+			}
+		}
+	}
+	end()
+	return out
+}
+
+// checkComments returns a check of the comments that fill their lines, which begin with mark.
+func checkComments(mark string) func(t *testing.T, name string, text []byte) []finding {
+	return func(_ *testing.T, _ string, text []byte) []finding {
+		var out []finding
+		var comment strings.Builder
+		for i, line := range strings.Split(string(text), "\n") {
+			trimmed := strings.TrimSpace(line)
+			prose, is := strings.CutPrefix(trimmed, mark)
+			if n := columns(line); is && n > commentColumns && !strings.Contains(line, "://") {
+				out = append(out, finding{i + 1, fmt.Sprintf("a comment of %d columns, over %d", n, commentColumns)})
+			}
+			if is && !strings.HasPrefix(prose, "!") {
+				comment.WriteString(prose)
+			}
+			comment.WriteByte('\n')
+		}
+		out = append(out, findPhrases(comment.String(), 1)...)
+		return append(out, findLongSentences(comment.String(), 1)...)
+	}
 }
 
 // columns returns the width of a line.
@@ -164,7 +261,9 @@ func checkGo(t *testing.T, name string, text []byte) []finding {
 			}
 			prose.WriteByte('\n')
 		}
-		out = append(out, findPhrases(prose.String(), fset.Position(g.Pos()).Line)...)
+		line := fset.Position(g.Pos()).Line
+		out = append(out, findPhrases(prose.String(), line)...)
+		out = append(out, findLongSentences(prose.String(), line)...)
 	}
 	raw := rawStringLines(fset, file)
 	for i, line := range strings.Split(string(text), "\n") {
@@ -267,13 +366,22 @@ func TestWordsFinds(t *testing.T) {
 		"\n[a](words_test.go) [b](#c) [d](https://e) [f](none.go#g)\n"
 	source := "// Package p asks anew.\npackage p\n\n//lint:ignore X anew\n// as many of them\n// as there are\n" +
 		"func f() (n int) { return 0 }\n\nfunc g() (err error) { defer f(); return nil }\n\n" +
-		"//" + strings.Repeat(" x", commentColumns/2) + "\nvar s = \"" + strings.Repeat(" x", codeColumns/2) + "\"\n"
+		"//" + strings.Repeat(" xxx", commentColumns/4) + "\nvar s = \"" + strings.Repeat(" x", codeColumns/2) + "\"\n"
+	long := strings.Repeat("x ", sentenceWords/2)
+	sentences := "// f is " + long + "\n// and " + long + "on. Then it ends. " + long + "on.\n//\n" +
+		"// It lists:\n//   - " + long + "\n//     on\n//   - " + long + "\n//     " + long + "on\n" +
+		"//\n//     " + long + long + "on\n//\n// - " + long + "\npackage p\n"
+	script := "#!/bin/sh " + long + "\n# " + long + "\n\n# It is " + long + "\n# and " + long +
+		"on (e.g.\n# here).\necho " + long + long + "on\n  # on " + long + "\nx: 1 # anew\n# asks anew\n"
 	for name, c := range map[string]struct {
 		got  []finding
 		want []int
 	}{
 		"page":   {checkProse(t, "p.md", []byte(page)), []int{3, 8, 10, 11}},
 		"source": {checkGo(t, "p.go", []byte(source)), []int{1, 5, 7, 11, 12}},
+		// the first sentence and the second list item
+		"sentences": {checkGo(t, "p.go", []byte(sentences)), []int{1, 7}},
+		"script":    {checkComments("#")(t, "p.sh", []byte(script)), []int{4, 10}},
 	} {
 		var got []int
 		for _, f := range c.got {

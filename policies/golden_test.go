@@ -71,9 +71,8 @@ func anys(s []string) []any {
 	return out
 }
 
-// TestGoldenTable keeps docs/roles.md true, in a form that people who read neither
-// Go nor Cerbos can check, and with it what iam/role knows of the built-in roles:
-// both are the policies' own answers.
+// TestGoldenTable compares docs/roles.md and iam/role's built-in roles with the policies' own
+// answers. People who read neither Go nor Cerbos can check that page.
 func TestGoldenTable(t *testing.T) {
 	var table, code strings.Builder
 	table.WriteString(`# Roles and actions

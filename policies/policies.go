@@ -7,10 +7,10 @@
 //     user.read asks gatehouse:user for read.
 //   - P.id is the user's or application's id. P.roles are the built-in roles that the principal
 //     holds, and "custom" for a principal with roles that the tenant defined.
-//   - P.attr.held are the actions of the tenant's own roles, P.attr.only those of its limited
-//     roles, each with the ids of what it is limited to, P.attr.platform whether the principal
-//     belongs to the platform tenant.
-//   - R.id is the id of the thing, and the tenant's where there is none.
+//   - P.attr.held are the actions of the tenant's own roles that the principal holds.
+//   - P.attr.only are the actions of its limited roles, each with the ids it is limited to.
+//   - P.attr.platform is true if the principal belongs to the platform tenant.
+//   - R.id is the resource's id, or the tenant's if the resource has none.
 //
 // There are no DENY rules, so a missing attribute can only refuse. docs/roles.md is the resulting
 // table, and a test compares it.

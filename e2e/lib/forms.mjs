@@ -1,5 +1,6 @@
-// A browser without a browser: fetch, cookies, and the plain HTML forms of the hosted pages. It can only do what a
-// browser with JavaScript switched off can do, so it also shows that the pages need none.
+// A browser without a browser: fetch, cookies, and the plain HTML forms of the hosted pages. It can
+// only do what a browser with JavaScript switched off can do, so it also shows that the pages need
+// none.
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { totp } from './totp.mjs'

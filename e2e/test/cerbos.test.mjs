@@ -1,5 +1,5 @@
-// npm @cerbos/grpc and @cerbos/http, which were written for a Cerbos server, pointed at a tenant: only the address is
-// another, and a token goes with every request.
+// Points npm @cerbos/grpc and @cerbos/http at a tenant. Against a Cerbos server only the address
+// would differ, and the token that goes with every request.
 import assert from 'node:assert/strict'
 import { createSign, generateKeyPairSync } from 'node:crypto'
 import { after, test } from 'node:test'
@@ -11,7 +11,7 @@ import { grpc } from '../lib/environment.mjs'
 
 const tenant = await createTenant()
 
-// A key of somebody else's identity provider, whose JWTs come as auxiliary data.
+// The key of a foreign identity provider, whose JWTs come as auxiliary data.
 const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const jwt = (claims) => {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url')

@@ -1,4 +1,4 @@
-// npm oauth4webapi, one layer lower: every message is looked at before it is believed.
+// npm oauth4webapi, one layer lower: it checks every message before it uses it.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as oauth from 'oauth4webapi'
@@ -35,7 +35,7 @@ async function redeem({ client, authentication }, answer, { verifier, state, non
   const response = await oauth.authorizationCodeGrantRequest(as, client, authentication, parameters, redirectURI, verifier, plainHTTP)
   assert.match(response.headers.get('cache-control'), /no-store/)
   const tokens = await oauth.processAuthorizationCodeResponse(as, client, response, { expectedNonce: nonce, requireIdToken: true })
-  // The keys as they are now: a key of another algorithm is made when an application first needs it.
+  // Fetch the keys now: a key of an algorithm is created when an application first needs it.
   await oauth.validateApplicationLevelSignature({ ...as }, response, plainHTTP)
   return tokens
 }

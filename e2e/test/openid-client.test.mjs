@@ -40,7 +40,8 @@ async function signIn(config, parameters = {}, visitor = new Visitor()) {
   return { tokens: await redeem(), redeem, seen, visitor, url }
 }
 
-// A client that tried HTTP Basic is answered with a challenge too (RFC 6749 §5.2), which openid-client reports instead of the body.
+// A client that tried HTTP Basic also gets a challenge (RFC 6749 §5.2). openid-client reports it
+// instead of the body.
 const challenged = (error, code) => code === 'invalid_client' && error.code === 'OAUTH_WWW_AUTHENTICATE_CHALLENGE' && error.status === 401
 
 const refused = (promise, code) => assert.rejects(promise, (error) => error.error === code || challenged(error, code) || assert.fail(`want ${code}, got ${error.error ?? error}`))
@@ -87,7 +88,7 @@ test('code with PKCE, ID token, userinfo, single sign-on and sign-out', async ()
   const after = await visitor.open(end, { stopAt: 'http://127.0.0.1:9/signedout' })
   assert.equal(after.href, 'http://127.0.0.1:9/signedout?state=bye')
 
-  // Gone: prompt=none has nobody to speak for.
+  // The session is gone, so prompt=none has no user.
   const silent = oidc.buildAuthorizationUrl(config, {
     redirect_uri: redirectURI, scope, prompt: 'none', state: 's',
     code_challenge: await oidc.calculatePKCECodeChallenge('v'.repeat(43)), code_challenge_method: 'S256',

@@ -1,5 +1,5 @@
-// The whole way of a newcomer in Chromium: register → sign in → authenticator app → consent → signed in → sign out,
-// through an application written against go-oidc.
+// A newcomer in Chromium, through an application written against go-oidc: register → sign in →
+// authenticator app → consent → signed in → sign out.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createServer } from 'node:net'

@@ -167,11 +167,11 @@ func text(m proto.Message) string {
 
 func byText[M proto.Message](a, b M) int { return cmp.Compare(text(a), text(b)) }
 
-// ordered brings a condition into the one form of all that mean the same by the laws of and and or:
-// what they join is a set. Cerbos joins rules two by two, in the order of Go maps that are made
-// when the policies are compiled, and leaves out some of those that it has already. So are the
-// fields of a struct, which a known object becomes where a condition wants something of it that it
-// does not have, in the order of a Go map; two answers of one server differ in it.
+// ordered sorts the operands of every "and" and "or", so that conditions of one meaning are equal.
+// Cerbos joins rules two by two in the order of Go maps, which it creates when it compiles the
+// policies, and skips some duplicates. It also turns a known object into a struct if a condition
+// reads a field that the object lacks. The fields are in the order of a Go map, so two answers of
+// one server differ.
 func ordered(o *enginev1.PlanResourcesFilter_Expression_Operand) {
 	e := o.GetExpression()
 	if e == nil {
@@ -294,14 +294,16 @@ func differs[M proto.Message](theirs M, theirErr error, ours M, ourErr error) st
 	return fmt.Sprintf("Cerbos: %s\nours:   %s", shown(theirs), shown(ours))
 }
 
-// compiledAgain reports whether we answer about one of the resources as Cerbos did once the same
-// policies have been compiled again, a few times. Cerbos keeps a rule once for each of its roles
-// and derived roles, in the order of a Go map that is made when the policies are compiled. Which of
-// several that fail comes first says which policy denied (strict evaluation), and an output of a
-// condition that was not met is there or not: it is not for the first of a kind, and is for the
-// next. There is a map for each pattern of actions, and an answer in which the rarer order of
-// several shows up comes once in a hundred compilations. So each action is looked for by itself,
-// and all the rest together: each must once be as Cerbos said it.
+// compiledAgain reports whether we answer for one resource as Cerbos did, after some more
+// compilations of the same policies. Cerbos keeps a rule once for each of its roles and derived
+// roles, in the order of a Go map, which it creates when it compiles.
+//
+// The order shows in two ways. The first rule that fails names the policy that denied (strict
+// evaluation). A condition that is not met has an output only if it is not the first of its kind.
+//
+// Each pattern of actions has a map of its own. An answer with the rarer order of several maps
+// comes once in a hundred compilations. So each action is compared alone, and the rest together:
+// each must equal Cerbos' answer once.
 func (w *world) compiledAgain(t *testing.T, server *process.Server, theirs *responsev1.CheckResourcesResponse,
 	in *requestv1.CheckResourcesRequest, i int) bool {
 	const times = 60 // the rarer order of two entries of a small map comes once in eight
@@ -366,9 +368,9 @@ func only(r *responsev1.CheckResourcesResponse_ResultEntry, action string) {
 }
 
 // unsettled reports whether a Cerbos server answers the same question in several ways, and we in
-// one or more of them. It does where a condition speaks of derived roles: their conditions are put
-// into it with the numbers that their parts have already, so parts with the same number are taken
-// for each other, and which those are hangs on the order of a Go map.
+// one or more of them. That happens if a condition names derived roles. Cerbos copies their
+// conditions into it without new node ids, and takes nodes of one id for each other. Which nodes
+// share an id depends on the order of a Go map.
 func unsettled(ctx context.Context, theirs, ours pdp, in *requestv1.PlanResourcesRequest) bool {
 	const times = 400 // of some questions there are hundreds of ways
 	known, own := map[string]bool{}, map[string]bool{}
@@ -389,8 +391,8 @@ func unsettled(ctx context.Context, theirs, ours pdp, in *requestv1.PlanResource
 	return false
 }
 
-// noPlan reports whether both fail at the same plan: a Cerbos server with an error of its own or a
-// panic that it catches, we with a refusal, because neither the request nor we are broken.
+// noPlan reports whether both fail at the same plan. A Cerbos server fails with an internal error
+// or a panic that it catches. We refuse, because neither the request nor our server is broken.
 func noPlan(theirs, ours error) bool {
 	failed := status.Code(theirs) == codes.Internal || status.Code(theirs) == codes.Unknown &&
 		strings.Contains(theirs.Error(), "panic caught")

@@ -19,9 +19,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
-// The examples of Cerbos' documentation, restated: the policies of testdata/documentation, which
-// follow its pages on every kind of policy, conditions, outputs, schemas, scopes, best practices
-// and recipes; and its tables of functions.
+// The examples of Cerbos' documentation, restated, and its tables of functions. The policies of
+// testdata/documentation follow its pages on every kind of policy, conditions, outputs, schemas,
+// scopes, best practices and recipes.
 
 // example asks for actions on one resource and says what the documentation says of them.
 type example struct {

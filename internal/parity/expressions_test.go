@@ -5,9 +5,9 @@ import (
 	"math/rand/v2"
 )
 
-// A writer writes CEL of every family that Cerbos documents. What it writes has the right
-// types as far as they are known when a policy is compiled; attributes may be missing or of
-// another type when it is evaluated, which is wanted.
+// A writer writes CEL of every family that Cerbos documents. An expression has the right types as
+// far as they are known when a policy is compiled. Attributes may be missing or of another type
+// when it is evaluated, on purpose.
 type writer struct {
 	*rand.Rand
 	flags   []string // expressions that are booleans: variables in scope

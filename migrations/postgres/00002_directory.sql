@@ -73,8 +73,8 @@ CREATE INDEX role_grants_user ON role_grants (tenant_id, user_id) WHERE user_id 
 CREATE INDEX role_grants_application ON role_grants (tenant_id, application_id) WHERE application_id IS NOT NULL;
 SELECT gatehouse_protect('role_grants');
 
--- One row a tenant: whoever may leave the tenant with fewer owners writes it
--- first, so that two removals run one after the other.
+-- One row a tenant. A change that may leave the tenant with fewer owners writes it first, so that
+-- two removals run one after the other.
 CREATE TABLE owner_locks (
     tenant_id uuid   PRIMARY KEY REFERENCES tenants (id),
     taken_at  bigint NOT NULL

@@ -68,8 +68,8 @@ CREATE INDEX role_grants_role_id ON role_grants (tenant_id, role_id) WHERE role_
 CREATE INDEX role_grants_user ON role_grants (tenant_id, user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX role_grants_application ON role_grants (tenant_id, application_id) WHERE application_id IS NOT NULL;
 
--- One row a tenant: whoever may leave the tenant with fewer owners writes it
--- first, so that two removals run one after the other.
+-- One row a tenant. A change that may leave the tenant with fewer owners writes it first, so that
+-- two removals run one after the other.
 CREATE TABLE owner_locks (
     tenant_id BLOB PRIMARY KEY REFERENCES tenants (id),
     taken_at  INTEGER NOT NULL

@@ -32,7 +32,8 @@ CREATE TABLE applications (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX applications__client_id ON applications (tenant_id, client_id);
 
--- An application's roles end with it. SQLite cannot add a constraint to a table, so it is made anew.
+-- An application's roles end with it. SQLite cannot add a constraint to a table, so it is created
+-- again.
 CREATE TABLE role_grants_new (
     tenant_id      BLOB NOT NULL REFERENCES tenants (id),
     subject_id     BLOB NOT NULL,

@@ -29,7 +29,7 @@ CREATE TABLE group_members (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX group_members_user ON group_members (tenant_id, user_id, group_id);
 
--- A grant can be to a group as well. SQLite cannot change a CHECK, so the table is made anew.
+-- A grant can be to a group too. SQLite cannot change a CHECK, so the table is created again.
 CREATE TABLE role_grants_with_groups (
     tenant_id      BLOB NOT NULL REFERENCES tenants (id),
     subject_id     BLOB NOT NULL,

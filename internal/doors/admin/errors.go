@@ -9,8 +9,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// answer returns the HTTP status of a fault, and the headers that go with it: the challenge of
-// RFC 6750 §3 for a token that is missing, bad or lacks the scope.
+// answer returns the HTTP status of a fault, and its headers. A token that is missing, bad or lacks
+// the scope gets the challenge of RFC 6750 §3.
 func answer(f *fault.Fault) (int, http.Header) {
 	status := web.Status(f.Kind)
 	h := http.Header{}

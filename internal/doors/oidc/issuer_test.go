@@ -12,9 +12,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
-// A tenant is reached by path and by its own domain: two issuers. Each has both well-known
-// forms (OpenID Connect Discovery §4 appends the segment, RFC 8414 §3.1 inserts it after
-// the host), and the iss of its responses is its metadata's issuer, byte for byte (RFC 9207 §2).
+// A tenant is reached by path and by its own domain: two issuers. Each has both well-known forms:
+// OpenID Connect Discovery §4 appends the segment, RFC 8414 §3.1 inserts it after the host. The iss
+// of its responses is its metadata's issuer, byte for byte (RFC 9207 §2).
 func TestIssuers(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		w.Do(w.c, func(tx *db.Tx) error {

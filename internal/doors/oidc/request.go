@@ -176,9 +176,9 @@ func allowedScopes(app *application.Application, asked []string) []string {
 	return out
 }
 
-// checkChallenge requires PKCE with S256 (RFC 7636, RFC 9700 §2.1.1) from every public client, and
-// from a confidential client unless it uses OpenID Connect, whose ID token binds the code to the
-// sign-in.
+// checkChallenge requires PKCE with S256 (RFC 7636, RFC 9700 §2.1.1) from every public client. A
+// confidential client needs it unless it uses OpenID Connect: the ID token then binds the code to
+// the sign-in.
 func checkChallenge(q *request, p params, app *application.Application) error {
 	t, challenge, method := q.Target, p.get("code_challenge"), p.get("code_challenge_method")
 	switch {

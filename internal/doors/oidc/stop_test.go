@@ -11,9 +11,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 )
 
-// Switching off an application, removing it, deactivating or removing a user and
-// suspending a tenant stop at once what was given before: codes, refresh tokens, access
-// tokens of both forms, offline or not, and what introspection says of them.
+// An application is disabled or removed, a user is deactivated or removed, or a tenant is
+// suspended. Each ends at once what was issued before: codes, refresh tokens and access tokens of
+// both forms, offline or not. Introspection then says the same of them.
 func TestStopsAtOnce(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		robot := w.client(application.New{Type: application.Machine, Name: "Robot", Scopes: []string{"a"}})

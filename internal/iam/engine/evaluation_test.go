@@ -49,8 +49,8 @@ resourcePolicy:
 `, variables, condition)
 }
 
-// greedy are conditions that take little of what they are given where it is small, and more than
-// there is where it is not: P.attr.l is a list, m another one, s a text and n how long the list is.
+// greedy are conditions that are cheap for small attributes and exceed the budget for large ones.
+// P.attr.l and P.attr.m are lists, P.attr.s is a text, and P.attr.n is the length of the lists.
 var greedy = []struct{ variables, condition string }{
 	{"", "lists.range(int(P.attr.n) * 1000).size() >= 0"},
 	{"", "P.attr.s.replace('a', P.attr.s).size() >= 0"},
@@ -332,9 +332,8 @@ func TestBoundedCallsAnswerAsOthers(t *testing.T) {
 	}
 }
 
-// harmless are the functions of CEL as Cerbos has it that need no cost: what they answer with is a
-// number, a moment, a truth or a part of what they were given, in time that grows with its size
-// alone.
+// harmless are the functions of Cerbos' CEL that need no cost. Each returns a number, a time, a
+// boolean or a part of its arguments, in time linear in their size.
 const harmless = `!_ -_ @in @not_strictly_false _!=_ _%_ _&&_ _*_ _-_ _/_ _<=_ _<_ _==_ _>=_ _>_ _?._ _?_:_ _[?_] _[_] __not_strictly_false__ _in_ _||_
 	ancestorOf basePath bool cel.@block cidr commonAncestors contains containsCIDR containsIP descendentOf dirPath double duration dyn endsWith extPath family first
 	getDate getDayOfMonth getDayOfWeek getDayOfYear getFullYear getHours getMilliseconds getMinutes getMonth getSeconds hasValue id immediateChildOf immediateParentOf in

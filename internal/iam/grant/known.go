@@ -21,9 +21,9 @@ const knownSize = 20_000
 //
 // It remembers what the signature proves. For a token with a grant it still asks the database every
 // time whether the grant, its user and its session are valid. A machine application's own token has
-// no grant. Whatever can end it (its tenant, its application, its revocation) touches the tenant,
-// and that drops everything remembered of the tenant: at once on the replica that did it, within a
-// second on the others.
+// no grant. Whatever can end it (its tenant, its application, its revocation) touches the tenant. A
+// touch drops everything remembered of the tenant: at once on the same replica, within a second on
+// the others.
 //
 // It is safe for concurrent use. Pass Drop to tenant.Directory.Watch.
 type Known struct {

@@ -33,8 +33,8 @@ func (f *fixture) group(n group.New) id.ID {
 	return g
 }
 
-// Every operation that changes what a principal is, in turn, on one replica: the next answer
-// of another, which has a copy of what was before, is the one that a third gives who has none.
+// Each operation that changes a principal runs on one replica. A second replica has a copy from
+// before the change, and a third has none. The next answers of both must be equal.
 func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
 		other := *f

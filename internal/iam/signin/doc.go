@@ -1,5 +1,5 @@
-// Package signin owns sign-in: the flow of one browser from "who are you" to where it was going,
-// the rule that says which step comes next, and the start of the session.
+// Package signin owns sign-in: the flow of one browser, the rule that orders its steps, and the
+// start of the session.
 //
 // Engine is the one path. Standing tells where a flow would stand that began now, Read where a
 // stored flow stands, and Advance applies one step. docs/decisions/0012-sign-in-engine.md says why.

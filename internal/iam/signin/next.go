@@ -22,9 +22,9 @@ const (
 // place where the order of steps is written down.
 //
 // Done is reached in three ways only. The person said no, or went back refused. A sign-out was
-// confirmed. Or a session exists that was started after every factor was proved that the policies,
-// the application and the account ask for, the policies let the person in, and every scope that
-// needs consent has it.
+// confirmed. Or a session exists, the policies let the person in, and every scope that needs
+// consent has it. Such a session started after every factor was proved that the policies, the
+// application and the account ask for.
 func Next(f Flow, facts Facts) Step {
 	switch {
 	case f.Denied:

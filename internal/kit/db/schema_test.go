@@ -13,9 +13,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/migrations"
 )
 
-// Lock three and four, read from the schema: every table is keyed by tenant,
-// references only within its tenant and forces row-level security, or is on the
-// short list with its reason.
+// Locks three and four, read from the schema. Every table is keyed by tenant, references only rows
+// of its tenant and forces row-level security. The short list names the exceptions with their
+// reasons.
 
 func TestPostgresSchemaIsTenantKeyed(t *testing.T) {
 	ctx := context.Background()

@@ -55,7 +55,8 @@ const commands = {
   async text({ page, selector }) { return { text: await pages.get(page).p.innerText(selector) }; },
   async value({ page, selector }) { return { text: await pages.get(page).p.inputValue(selector) }; },
   async where({ page }) { const { p } = pages.get(page); return { url: p.url(), title: await p.title() }; },
-  // A page gives the focus to what has autofocus when it is drawn, which may be after it was loaded (HTML, "flush autofocus candidates").
+  // A page focuses the element with autofocus when it is drawn, which may be after it was loaded
+  // (HTML, "flush autofocus candidates").
   async focused({ page }) { return { text: await pages.get(page).p.evaluate(async () => {
     await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
     return document.activeElement?.id || document.activeElement?.name || document.activeElement?.tagName || '';
