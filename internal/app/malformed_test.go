@@ -179,10 +179,19 @@ func TestARepeatedFieldIsRefused(t *testing.T) {
 		{"POST", "acme", "/users", `{"email":"b@acme.example","status":"locked","status":null}`, "status"},
 		{"PATCH", "acme", "/users/" + ada, `{"given_name":"Ada","given_name":null}`, "given_name"},
 		{"PATCH", "acme", "/settings", `{"password_min_length":1,"password_min_length":null}`, "password_min_length"},
-		{"PATCH", "platform", "/tenants/" + acme, `{"settings":{"mfa":"never","mfa":null}}`, "mfa"},
+		{"PATCH", "platform", "/tenants/" + acme, `{"settings":{"mfa":"never","mfa":null}}`, "settings.mfa"},
+		{"PATCH", "acme", "/settings", `{"signin":{"block":[{"roles":["owner"],"roles":null}]}}`,
+			"signin.block[0].roles"},
+		{"POST", "acme", "/users", `{"email":"b@acme.example","attributes":{"a":1,"a":2}}`, "attributes.a"},
+		{"POST", "acme", "/groups", `{"name":"Finance","name":null}`, "name"},
+		{"POST", "acme", "/roles", `{"name":"all","actions":["user.delete"],"actions":[]}`, "actions"},
+		{"POST", "acme", "/users/" + ada + "/roles", `{"role":"auditor","role":"owner"}`, "role"},
+		{"POST", "acme", "/applications", `{"name":"x","type":"machine","first_party":true,"first_party":false}`,
+			"first_party"},
 	} {
 		got := w.Call(operator, c.method, c.tenant, c.path, json.RawMessage(c.body))
-		if got.Status != 400 || !strings.Contains(got.Body, "The field "+c.field+" may be given only once.") {
+		want := `{"name":"` + c.field + `","reason":"This field may be given only once."}`
+		if got.Status != 400 || !strings.Contains(got.Body, want) {
 			t.Errorf("%s %s %s: %d %s", c.method, c.path, c.body, got.Status, got.Body)
 		}
 	}

@@ -2,9 +2,7 @@ package api
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
-	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
@@ -16,9 +14,6 @@ import (
 // one that exists. T declares its members once, for the answer and for both bodies. A member of
 // the answer may be required and unlimited: in a body none is required, and the tag limit is the
 // greatest length of a text in characters.
-//
-// A body that names a member twice is refused. The schema is checked against the last one, and null
-// passes it, but encoding/json keeps the first one if the last is null.
 type Changes[T any] struct {
 	value T
 	given map[string]bool // members of the body that are not null
@@ -26,9 +21,6 @@ type Changes[T any] struct {
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *Changes[T]) UnmarshalJSON(text []byte) error {
-	if name, err := repeated(text); err != nil || name != "" {
-		return cmp.Or(err, error(sentence(fmt.Sprintf("The field %s may be given only once.", name))))
-	}
 	if err := json.Unmarshal(text, &c.value); err != nil {
 		return err
 	}
@@ -43,32 +35,6 @@ func (c *Changes[T]) UnmarshalJSON(text []byte) error {
 		}
 	}
 	return nil
-}
-
-// repeated returns the first member that an object names a second time, or "". The schema refuses
-// names in another case.
-func repeated(object []byte) (string, error) {
-	d := json.NewDecoder(bytes.NewReader(object))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return "", err // json.Unmarshal says what is wrong with another value
-	}
-	seen := map[string]bool{}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return "", err
-		}
-		name, _ := t.(string)
-		if seen[name] {
-			return name, nil
-		}
-		seen[name] = true
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return "", err
-		}
-	}
-	return "", nil
 }
 
 // Apply replaces those members of to that the body has. Each is replaced as a whole.

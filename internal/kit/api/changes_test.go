@@ -52,24 +52,6 @@ func TestChangesReplaceTheMembersThatTheBodyHas(t *testing.T) {
 	}
 }
 
-func TestChangesRefuseARepeatedMember(t *testing.T) {
-	for body, name := range map[string]string{
-		`{"name":"new","name":null}`:              "name",
-		`{"name":null,"size":1,"name":"new"}`:     "name",
-		`{"extra":{},"na\u006de":"a","name":"b"}`: "name",
-	} {
-		var c Changes[thing]
-		err := unmarshal([]byte(body), &c)
-		if want := "The field " + name + " may be given only once."; err == nil || err.Error() != want {
-			t.Errorf("%s: %v, want %q", body, err, want)
-		}
-	}
-	var c Changes[thing]
-	if err := unmarshal([]byte(`{"extra":{"a":1,"A":2},"name":"a"}`), &c); err != nil {
-		t.Errorf("a member of the tenant's own field was refused: %v", err)
-	}
-}
-
 func TestChangesAreDescribedAsTheirTypeWithNothingRequired(t *testing.T) {
 	n := &namer{operation: "make-thing"}
 	r := huma.NewMapRegistry("#/", n.name)

@@ -235,13 +235,18 @@ func marshal(w io.Writer, v any) error {
 }
 
 // unmarshal decodes JSON whose text both databases can store: UTF-8 without NUL. encoding/json
-// would replace invalid UTF-8 silently.
+// would replace invalid UTF-8 silently. It refuses an object that names a member twice. The schema
+// is checked against the last one, and null passes it, but encoding/json keeps the first one if the
+// last is null.
 func unmarshal(data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return sentence("The body is not UTF-8.")
 	}
 	if hasNUL(data) {
 		return sentence("The body contains a NUL character, which no field accepts.")
+	}
+	if name := web.RepeatedMember(data); name != "" {
+		return sentence(repeatedMember + name)
 	}
 	err := json.Unmarshal(data, v)
 	if err == nil {

@@ -151,6 +151,10 @@ type sentence string
 
 func (s sentence) Error() string { return string(s) }
 
+// repeatedMember begins the text of the error for a repeated member. Its path follows, because huma
+// passes on nothing but the text of an error.
+const repeatedMember = "repeated member "
+
 // fieldError rewords one of huma's findings. It leaves out values, which may be secrets.
 func fieldError(d *huma.ErrorDetail) FieldError {
 	name := d.Location
@@ -170,6 +174,9 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 	if rest, ok := strings.CutPrefix(msg, "expected required property "); ok {
 		child, _, _ := strings.Cut(rest, " to be present")
 		return FieldError{Name: join(child), Reason: "This field is required."}
+	}
+	if path, ok := strings.CutPrefix(msg, repeatedMember); ok {
+		return FieldError{Name: path, Reason: "This field may be given only once."}
 	}
 	known := map[string]string{
 		"unexpected property":     "There is no such field here.",

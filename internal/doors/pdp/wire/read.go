@@ -5,6 +5,7 @@ package wire
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // MaxDepth is how deep attributes may be nested, in levels.
@@ -86,6 +88,9 @@ func ReadSearch(body string, m proto.Message) (Page, error) {
 	}
 	if err := unmarshal(protojson.UnmarshalOptions{DiscardUnknown: true}, first, m); err != nil || first == nil {
 		return none, err
+	}
+	if name := web.RepeatedMember(first); name != "" { // protojson has read no page
+		return none, malformed(fmt.Errorf("the member %s may be given only once", name))
 	}
 	var paged struct {
 		Page struct {

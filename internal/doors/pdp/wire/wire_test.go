@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	authzenv1 "github.com/cerbos/cerbos/api/genpb/authzen/authorization/v1"
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	requestv1 "github.com/cerbos/cerbos/api/genpb/cerbos/request/v1"
@@ -18,6 +19,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
 // bodies are requests as SDKs write them, and broken ones.
@@ -91,6 +94,31 @@ func FuzzReader(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, body string) { sameReading(t, body) })
+}
+
+func TestARepeatedMemberIsRefused(t *testing.T) {
+	search := func(body string, m proto.Message) error { _, err := ReadSearch(body, m); return err }
+	for _, c := range []struct {
+		read func(string, proto.Message) error
+		m    proto.Message
+		body string
+		name string
+	}{
+		{Read, &requestv1.CheckResourcesRequest{}, `{"requestId":"a","request_id":"b"}`, "request_id"},
+		{Read, &requestv1.CheckResourcesRequest{}, `{"principal":{"id":"ada"},"principal":null}`, "principal"},
+		{Read, &requestv1.CheckResourcesRequest{}, `{"principal":{"roles":["x"],"roles":["owner"]}}`, "roles"},
+		{Read, &requestv1.CheckResourcesRequest{}, `{"principal":{"attr":{"ab":1,"ab":2}}}`, "ab"},
+		{Read, &requestv1.PlanResourcesRequest{}, `{"resource":{"attr":{"o":{"cd":1,"cd":2}}}}`, "cd"},
+		{ReadLenient, &authzenv1.AccessEvaluationRequest{}, `{"subject":{"id":"a"},"subject":{"id":"b"}}`, "subject"},
+		{ReadLenient, &authzenv1.AccessEvaluationRequest{}, `{"context":{"ef":1,"ef":2}}`, "ef"},
+		{search, &authzenv1.AccessEvaluationRequest{}, `{"subject":{"type":"user"},"subject":null}`, "subject"},
+		{search, &authzenv1.AccessEvaluationRequest{}, `{"page":{"limit":1},"page":{"limit":2}}`, "page"},
+		{search, &authzenv1.AccessEvaluationRequest{}, `{"page":{"limit":1,"limit":null}}`, "page.limit"},
+	} {
+		if err := c.read(c.body, c.m); err == nil || !strings.Contains(fault.As(err).Reason, c.name) {
+			t.Errorf("%s: %v, want a refusal that names %s", c.body, err, c.name)
+		}
+	}
 }
 
 func TestTheWriterWritesLikeProtoJSON(t *testing.T) {
