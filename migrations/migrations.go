@@ -4,6 +4,14 @@
 // A tenant table has tenant_id first in its primary key and a foreign key (tenant_id) REFERENCES
 // tenants(id) without cascade. On Postgres its file calls gatehouse_protect for it. SystemTables
 // lists every other table with its reason.
+//
+// On Postgres the migrating role owns the tables, and row-level security binds it too. A step that
+// reads or writes rows of all tenants first says ALTER TABLE t NO FORCE ROW LEVEL SECURITY, and
+// restores FORCE at its end. It is one transaction. Adding a foreign key to a table reads both
+// tables. Migrations run with row_security = off, so a step that forgets to lift the force fails.
+//
+// The database records which numbers were applied, and no checksums. A file may be mended for new
+// databases if old ones already have the same schema from it.
 package migrations
 
 import "embed"

@@ -46,7 +46,8 @@ func Postgres(t testing.TB) string {
 		t.Fatalf("no Postgres for the tests: %v\nInstall it (Debian: apt-get install postgresql) or set GATEHOUSE_TEST_POSTGRES=postgres://… to a server where this user may create databases and roles.", template.err)
 	}
 	name := "gh_" + strings.ReplaceAll(id.New().String(), "-", "")
-	if err := admin(template.server, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", name, template.name)); err != nil {
+	if err := admin(template.server, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s OWNER %s", name, template.name,
+		owner)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -54,7 +55,20 @@ func Postgres(t testing.TB) string {
 			t.Error(err)
 		}
 	})
-	return withDatabase(template.server, name)
+	return ownerURL(template.server, name)
+}
+
+// owner is the role that owns and migrates the tests' databases. It is what a managed Postgres
+// gives its customers: neither a superuser nor exempt from row-level security.
+const owner = "gatehouse_test_owner"
+
+// ownerPassword is for a server that asks for one.
+const ownerPassword = "gatehouse"
+
+func ownerURL(server, database string) string {
+	u, _ := url.Parse(withDatabase(server, database))
+	u.User = url.UserPassword(owner, ownerPassword)
+	return u.String()
 }
 
 // EmptyPostgres is Postgres without the migrations, for tests of migrating.
@@ -66,7 +80,8 @@ func EmptyPostgres(t testing.TB) string {
 		t.Fatal(err)
 	}
 	name := strings.TrimPrefix(u.Path, "/")
-	for _, q := range []string{"DROP DATABASE " + name + " WITH (FORCE)", "CREATE DATABASE " + name} {
+	for _, q := range []string{"DROP DATABASE " + name + " WITH (FORCE)",
+		"CREATE DATABASE " + name + " OWNER " + owner} {
 		if err := admin(template.server, q); err != nil {
 			t.Fatal(err)
 		}
@@ -96,10 +111,17 @@ func admin(server string, statements ...string) error {
 	return nil
 }
 
+const makeOwner = `DO $$ BEGIN
+	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '%[1]s') THEN
+		CREATE ROLE %[1]s LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS PASSWORD '%[2]s';
+		GRANT %[1]s TO current_user;
+	END IF; END $$`
+
 // makeTemplate creates the database that each test's database is cloned from. It does so once for a
 // server and a set of migrations.
 func makeTemplate(server string) (string, error) {
 	h := sha256.New()
+	h.Write([]byte(owner))
 	err := fs.WalkDir(migrations.Postgres, ".", func(p string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
@@ -124,18 +146,22 @@ func makeTemplate(server string) (string, error) {
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock(4242)"); err != nil {
 		return "", err
 	}
+	if _, err := conn.Exec(ctx, fmt.Sprintf(makeOwner, owner, ownerPassword)); err != nil {
+		return "", err
+	}
 	var there bool
 	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)",
 		name).Scan(&there); err != nil || there {
 		return name, err
 	}
 	making := name + "_making"
-	for _, q := range []string{"DROP DATABASE IF EXISTS " + making + " WITH (FORCE)", "CREATE DATABASE " + making} {
+	for _, q := range []string{"DROP DATABASE IF EXISTS " + making + " WITH (FORCE)",
+		"CREATE DATABASE " + making + " OWNER " + owner} {
 		if _, err := conn.Exec(ctx, q); err != nil {
 			return "", err
 		}
 	}
-	if _, err := db.Migrate(ctx, config(withDatabase(server, making))); err != nil {
+	if _, err := db.Migrate(ctx, config(ownerURL(server, making))); err != nil {
 		return "", err
 	}
 	_, err = conn.Exec(ctx, fmt.Sprintf("ALTER DATABASE %s RENAME TO %s", making, name))
@@ -152,11 +178,21 @@ func serverURL() (string, error) {
 
 var errNoBinaries = errors.New("neither initdb and postgres on the PATH nor below /usr/lib/postgresql")
 
-// Execute runs statements on a test's database as its owner, past every lock. It is for data that
-// no door can write.
+// Execute runs statements on a test's database as the server's administrator, past every lock. It
+// is for data that no door can write.
 func Execute(t testing.TB, dsn string, statements ...string) {
 	t.Helper()
-	if err := admin(dsn, statements...); err != nil {
+	if err := admin(AdminDSN(t, dsn), statements...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// AdminDSN returns the URL of a test's database for the server's administrator.
+func AdminDSN(t testing.TB, dsn string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return withDatabase(template.server, strings.TrimPrefix(u.Path, "/"))
 }

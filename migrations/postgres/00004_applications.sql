@@ -33,6 +33,11 @@ CREATE TABLE applications (
 CREATE UNIQUE INDEX applications__client_id ON applications (tenant_id, client_id);
 SELECT gatehouse_protect('applications');
 
--- An application's roles end with it.
+-- An application's roles end with it. Adding the key reads the rows of both tables as their owner,
+-- which row-level security binds too while it is forced. See migrations.go.
+ALTER TABLE role_grants NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE applications NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE role_grants ADD CONSTRAINT role_grants_application_fkey
     FOREIGN KEY (tenant_id, application_id) REFERENCES applications (tenant_id, id) ON DELETE CASCADE;
+ALTER TABLE role_grants FORCE ROW LEVEL SECURITY;
+ALTER TABLE applications FORCE ROW LEVEL SECURITY;

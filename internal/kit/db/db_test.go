@@ -418,14 +418,19 @@ func TestACallerThatGoesAwayDoesNotInterruptTheGroup(t *testing.T) {
 
 func TestPostgresRefusesToServeWithARoleThatCouldBypass(t *testing.T) {
 	d := testkit.Open(t, testkit.Postgres(t))
-	cfg := d.Config
-	cfg.OwnerDSN = cfg.DSN + "&application_name=owner" // two DSNs, so the serving one is taken as it is: the owner
-	other, err := db.Open(context.Background(), cfg)
-	if err == nil {
-		other.Close()
-		t.Fatal("served as a superuser")
-	}
-	if !strings.Contains(err.Error(), "could bypass row-level security") {
-		t.Errorf("err = %v", err)
+	for dsn, why := range map[string]string{
+		d.Config.DSN:                      "could lift its row-level security",
+		testkit.AdminDSN(t, d.Config.DSN): "could bypass row-level security",
+	} {
+		cfg := d.Config
+		cfg.DSN, cfg.OwnerDSN = dsn, dsn+"&application_name=owner" // two DSNs, so the serving one is taken as it is
+		other, err := db.Open(context.Background(), cfg)
+		if err == nil {
+			other.Close()
+			t.Fatal("served with " + dsn)
+		}
+		if !strings.Contains(err.Error(), why) {
+			t.Errorf("err = %v, want %q", err, why)
+		}
 	}
 }

@@ -136,7 +136,7 @@ func unlocked(t *testing.T, d *testkit.Database) reader {
 		}
 	}
 	var mu sync.Mutex
-	conn, err := pgx.Connect(context.Background(), d.Config.DSN)
+	conn, err := pgx.Connect(context.Background(), testkit.AdminDSN(t, d.Config.DSN))
 	if err != nil {
 		t.Fatal(err)
 	}
