@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -33,25 +34,17 @@ func principalOf(actor caller.Actor, held role.Set, platform bool) *enginev1.Pri
 		Id:    actor.ID.String(),
 		Roles: roles,
 		Attr: map[string]*structpb.Value{
-			"held":     texts(own),
+			"held":     engine.Texts(own),
 			"only":     lists(only),
 			"platform": structpb.NewBoolValue(platform),
 		},
 	}
 }
 
-func texts(list []string) *structpb.Value {
-	values := make([]*structpb.Value, len(list))
-	for i, s := range list {
-		values[i] = structpb.NewStringValue(s)
-	}
-	return structpb.NewListValue(&structpb.ListValue{Values: values})
-}
-
 func lists(m map[string][]string) *structpb.Value {
 	fields := make(map[string]*structpb.Value, len(m))
 	for k, v := range m {
-		fields[k] = texts(v)
+		fields[k] = engine.Texts(v)
 	}
 	return structpb.NewStructValue(&structpb.Struct{Fields: fields})
 }

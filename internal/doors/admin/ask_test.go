@@ -167,7 +167,7 @@ func BenchmarkAsk(b *testing.B) {
 	owner := principalOf(caller.Actor{ID: id.New()}, role.Set{}, false)
 	owner.Roles = []string{role.Owner}
 	own := principalOf(caller.Actor{ID: id.New()}, role.Set{}, false)
-	own.Roles, own.Attr["held"] = []string{custom}, texts([]string{"user.read", "user.update", "session.read"})
+	own.Roles, own.Attr["held"] = []string{custom}, engine.Texts([]string{"user.read", "user.update", "session.read"})
 	for _, tt := range []struct {
 		name      string
 		principal *enginev1.Principal

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
@@ -119,12 +118,7 @@ type rotateInput struct {
 
 // Operations are the management operations on applications.
 func Operations() []api.Operation {
-	op := func(method, path, name, action, summary string, description ...string) api.Op {
-		return api.Op{
-			Method: method, Path: path, ID: name, Action: action, Tag: "Applications", Summary: summary,
-			Description: strings.Join(description, " "),
-		}
-	}
+	op := api.Tag("Applications").Op
 	created := op("POST", "/applications", "create-application", "application.create", "Create an application")
 	created.Status = 201
 	created.Description = "The answer shows the client_secret, if the application has one. It is shown only this once."

@@ -2,7 +2,6 @@ package credential
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
@@ -78,12 +77,7 @@ type passwordInput struct {
 
 // Operations returns the management operations on users' credentials.
 func Operations(d Deps) []api.Operation {
-	op := func(method, path, name, action, summary string, description ...string) api.Op {
-		return api.Op{
-			Method: method, Path: path, ID: name, Action: action, Tag: "Credentials",
-			Summary: summary, Description: strings.Join(description, " "),
-		}
-	}
+	op := api.Tag("Credentials").Op
 	manage := func(ctx context.Context, tx *db.Tx, by api.Rights, i id.ID) (user.User, error) {
 		u, err := user.Get(ctx, tx, i)
 		if err != nil {

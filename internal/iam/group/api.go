@@ -2,7 +2,6 @@ package group
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
@@ -79,10 +78,7 @@ type memberInput struct {
 
 // Operations returns the management operations on groups and their members.
 func Operations(roles Roles) []api.Operation {
-	op := func(method, path, name, action, summary string, description ...string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Groups", Summary: summary,
-			Description: strings.Join(description, " ")}
-	}
+	op := api.Tag("Groups").Op
 	created := op("POST", "/groups", "create-group", "group.create", "Create a group")
 	created.Status = 201
 	listed := op("GET", "/groups", "list-groups", "group.read", "List groups",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
@@ -93,10 +92,7 @@ type revokeInput struct {
 // Operations returns the management operations on roles and their grants.
 // application returns a NotFound fault for an application that is not there.
 func Operations(application func(ctx context.Context, tx *db.Tx, application id.ID) error) []api.Operation {
-	op := func(method, path, name, action, summary string, description ...string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Roles", Summary: summary,
-			Description: strings.Join(description, " ")}
-	}
+	op := api.Tag("Roles").Op
 	create := op("POST", "/roles", "create-role", "role.create", "Create a role")
 	create.Status = 201
 	ops := []api.Operation{

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
@@ -65,15 +66,15 @@ func (e *Engine) ask(ctx context.Context, tx *db.Tx, person, app id.ID, amr []st
 	in := &enginev1.CheckInput{
 		RequestId: tx.Caller().RequestID,
 		Principal: &enginev1.Principal{Id: person.String(), Roles: []string{"user"}, Attr: map[string]*structpb.Value{
-			"roles":  texts(held.Roles()),
-			"groups": texts(groups),
+			"roles":  engine.Texts(held.Roles()),
+			"groups": engine.Texts(groups),
 			"admin":  structpb.NewBoolValue(len(held.Actions()) > 0),
-			"amr":    texts(amr),
+			"amr":    engine.Texts(amr),
 		}},
 		Resource: &enginev1.Resource{Kind: "gatehouse:signin", Id: application, Attr: map[string]*structpb.Value{
 			"network":       structpb.NewStringValue(network),
 			"mfa_required":  structpb.NewBoolValue(of.Settings.MFA == tenant.MFARequired),
-			"second_factor": texts(rules.SecondFactor),
+			"second_factor": engine.Texts(rules.SecondFactor),
 			"block":         blocks(rules.Block),
 			"sessions":      limits(rules.Sessions),
 		}},
@@ -135,14 +136,6 @@ func groupsOf(ctx context.Context, tx *db.Tx, user id.ID) ([]string, error) {
 	return names, err
 }
 
-func texts(list []string) *structpb.Value {
-	values := make([]*structpb.Value, len(list))
-	for i, s := range list {
-		values[i] = structpb.NewStringValue(s)
-	}
-	return structpb.NewListValue(&structpb.ListValue{Values: values})
-}
-
 func blocks(all []tenant.SignInBlock) *structpb.Value {
 	values := make([]*structpb.Value, len(all))
 	for i, b := range all {
@@ -165,7 +158,7 @@ func limits(all []tenant.SignInLimit) *structpb.Value {
 
 func rule(roles, groups, applications []string, network string) map[string]*structpb.Value {
 	return map[string]*structpb.Value{
-		"roles": texts(roles), "groups": texts(groups), "applications": texts(applications),
+		"roles": engine.Texts(roles), "groups": engine.Texts(groups), "applications": engine.Texts(applications),
 		"network": structpb.NewStringValue(network),
 	}
 }

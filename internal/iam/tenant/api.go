@@ -65,8 +65,9 @@ func (d Deps) view(t Tenant) View {
 // tenant's own settings.
 func Operations(d Deps) []api.Operation {
 	op := func(method, path, name, action, summary string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Tenants", Summary: summary,
-			Platform: true}
+		o := api.Tag("Tenants").Op(method, path, name, action, summary)
+		o.Platform = true
+		return o
 	}
 	created := op("POST", "/tenants", "create-tenant", "tenant.create", "Create a tenant")
 	created.Status = 201
@@ -74,9 +75,7 @@ func Operations(d Deps) []api.Operation {
 	deleted.Status = 202
 	deleted.Description = "The tenant is not found from now on. Its rows are erased in batches, and the platform's " +
 		"audit log says when that is complete. This cannot be undone."
-	own := func(method, name, action, summary string) api.Op {
-		return api.Op{Method: method, Path: "/settings", ID: name, Action: action, Tag: "Settings", Summary: summary}
-	}
+	own := api.Tag("Settings").Op
 	return []api.Operation{
 		api.Call(op("GET", "/tenants", "list-tenants", "tenant.read", "List tenants"),
 			func(ctx context.Context, database *db.DB, req api.Request, in *api.Page) (page.List[View], error) {
@@ -108,12 +107,12 @@ func Operations(d Deps) []api.Operation {
 					return d.view(t), err
 				})
 		}),
-		api.Read(own("GET", "get-settings", "settings.read", "Get the tenant's settings"),
+		api.Read(own("GET", "/settings", "get-settings", "settings.read", "Get the tenant's settings"),
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (SettingsView, error) {
 				t, err := Get(ctx, tx)
 				return SettingsView(t.Settings), err
 			}),
-		api.Write(own("PATCH", "update-settings", "settings.update", "Update the tenant's settings"),
+		api.Write(own("PATCH", "/settings", "update-settings", "settings.update", "Update the tenant's settings"),
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *settingsInput) (SettingsView, error) {
 				t, err := Update(ctx, tx, Patch{Settings: in.Body.Apply})
 				return SettingsView(t.Settings), err

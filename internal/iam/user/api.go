@@ -2,7 +2,6 @@ package user
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
@@ -96,10 +95,7 @@ type patchBody struct {
 
 // Operations returns the management operations on users.
 func Operations(roles Roles, passwords Passwords) []api.Operation {
-	op := func(method, path, name, action, summary string, description ...string) api.Op {
-		return api.Op{Method: method, Path: path, ID: name, Action: action, Tag: "Users", Summary: summary,
-			Description: strings.Join(description, " ")}
-	}
+	op := api.Tag("Users").Op
 	add := op("POST", "/users", "create-user", "user.create", "Create a user")
 	add.Status = 201
 	listed := op("GET", "/users", "list-users", "user.read", "List users",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"mime"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -33,6 +34,15 @@ type Op struct {
 	// AtOnce is how many requests of all operations that set it a tenant may have in progress. What
 	// costs much memory or CPU then hurts only that tenant. 0 means any number.
 	AtOnce int
+}
+
+// Tag groups operations in the API document: "Users".
+type Tag string
+
+// Op returns an operation of the tag. The description is joined from its sentences.
+func (t Tag) Op(method, path, name, action, summary string, description ...string) Op {
+	return Op{Method: method, Path: path, ID: name, Action: action, Tag: string(t), Summary: summary,
+		Description: strings.Join(description, " ")}
 }
 
 // Rights say which actions the caller of an operation may do. role.Set implements them.
