@@ -116,8 +116,8 @@ func (k *PrivateKey) Marshal() ([]byte, error) {
 // ID returns the key's kid.
 func (k *PrivateKey) ID() string { return k.public.ID }
 
-// Algorithm returns the algorithm that the key signs with.
-func (k *PrivateKey) Algorithm() Algorithm { return k.public.Algorithms[0] }
+// algorithm returns the algorithm that the key signs with.
+func (k *PrivateKey) algorithm() Algorithm { return k.public.Algorithms[0] }
 
 // Public returns the key's public half.
 func (k *PrivateKey) Public() PublicKey { return k.public }

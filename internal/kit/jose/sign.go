@@ -29,7 +29,7 @@ func NewSigner(key *PrivateKey, typ string) (*Signer, error) {
 		Alg Algorithm `json:"alg"`
 		Kid string    `json:"kid"`
 		Typ string    `json:"typ"`
-	}{key.Algorithm(), key.ID(), typ})
+	}{key.algorithm(), key.ID(), typ})
 	if err != nil {
 		return nil, fmt.Errorf("jose: %w", err)
 	}
@@ -37,7 +37,7 @@ func NewSigner(key *PrivateKey, typ string) (*Signer, error) {
 }
 
 // Algorithm returns the algorithm that the signer signs with.
-func (s *Signer) Algorithm() Algorithm { return s.key.Algorithm() }
+func (s *Signer) Algorithm() Algorithm { return s.key.algorithm() }
 
 // Sign returns claims as a signed JWT in the compact serialization (RFC 7515 §7.1).
 func (s *Signer) Sign(claims any) (string, error) {
@@ -59,7 +59,7 @@ func (s *Signer) Sign(claims any) (string, error) {
 }
 
 func (s *Signer) sign(input []byte) ([]byte, error) {
-	switch s.key.Algorithm() {
+	switch s.key.algorithm() {
 	case ES256:
 		// A JWS has r and s as two 32-byte numbers, not ASN.1 (RFC 7518 §3.4).
 		digest := sha256.Sum256(input)
@@ -77,6 +77,6 @@ func (s *Signer) sign(input []byte) ([]byte, error) {
 	case EdDSA:
 		return s.key.signer.Sign(rand.Reader, input, crypto.Hash(0))
 	default:
-		return nil, fmt.Errorf("%s does not sign", s.key.Algorithm())
+		return nil, fmt.Errorf("%s does not sign", s.key.algorithm())
 	}
 }

@@ -177,6 +177,3 @@ func (a Audience) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal([]string(a))
 }
-
-// Contains reports whether s is an audience.
-func (a Audience) Contains(s string) bool { return slices.Contains(a, s) }

@@ -15,7 +15,7 @@ const maxCookie = 1024
 // which only a custom domain has.
 func cookieName(s Site, name string) string {
 	switch {
-	case !s.Secure():
+	case !s.secure():
 		return "gh_" + name
 	case s.Path == "":
 		return "__Host-gh_" + name
@@ -41,7 +41,7 @@ func SetCookie(w http.ResponseWriter, r *http.Request, name, value string, maxAg
 		Value:    value,
 		Path:     cookiePath(s),
 		MaxAge:   int(maxAge / time.Second),
-		Secure:   s.Secure(),
+		Secure:   s.secure(),
 		HttpOnly: true,
 		SameSite: http.SameSiteLaxMode,
 	})
@@ -54,7 +54,7 @@ func ClearCookie(w http.ResponseWriter, r *http.Request, name string) {
 		Name:     cookieName(s, name),
 		Path:     cookiePath(s),
 		MaxAge:   -1,
-		Secure:   s.Secure(),
+		Secure:   s.secure(),
 		HttpOnly: true,
 		SameSite: http.SameSiteLaxMode,
 	})

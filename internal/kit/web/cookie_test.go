@@ -71,7 +71,7 @@ func withSite(r *http.Request, site Site, address netip.Addr) *http.Request {
 		Bounded: clock.Bounded{Context: r.Context(), At: time.Now().Add(time.Minute)}, site: site, scheme: "http",
 		caller: caller.Caller{Tenant: site.Tenant, Actor: caller.Actor{Kind: caller.Anonymous}, Address: address},
 	}
-	if site.Secure() {
+	if site.secure() {
 		s.scheme = "https"
 	}
 	return r.WithContext(s)

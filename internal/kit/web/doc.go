@@ -14,5 +14,5 @@
 //
 // A door registers patterns ("GET /oauth2/authorize") on Routes, with a class. The tenant's prefix
 // is removed before they match. Do not register subtree patterns ("/account/"): ServeMux would
-// redirect "/account" to a path without the prefix. Redirects and links use Site.Local or Site.URL.
+// redirect "/account" to a path without the prefix. Redirects and links use Site.Local.
 package web

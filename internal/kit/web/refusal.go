@@ -59,11 +59,11 @@ func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 		s.group.write(w, r, f)
 		return
 	}
-	WriteProblem(w, r, f)
+	writeProblem(w, r, f)
 }
 
-// WriteProblem answers with a problem document (RFC 9457).
-func WriteProblem(w http.ResponseWriter, r *http.Request, f Refusal) {
+// writeProblem answers with a problem document (RFC 9457).
+func writeProblem(w http.ResponseWriter, r *http.Request, f Refusal) {
 	b, _ := json.Marshal(map[string]any{ // strings and numbers only
 		"type":       "about:blank",
 		"title":      http.StatusText(f.Status),

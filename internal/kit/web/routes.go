@@ -74,10 +74,10 @@ func NewRoutes(page RefusalWriter) *Routes {
 }
 
 // Group returns a group for routes of one class. refuse writes their refusals for programs; nil
-// for WriteProblem.
+// for writeProblem.
 func (r *Routes) Group(c Class, refuse RefusalWriter) *Group {
 	if refuse == nil {
-		refuse = WriteProblem
+		refuse = writeProblem
 	}
 	return &Group{routes: r, class: c, refuse: refuse}
 }

@@ -23,14 +23,11 @@ type Site struct {
 	Path string // the part of Base after the host: "/t/acme", or "" on a custom domain
 }
 
-// URL returns the absolute address of path ("/signin?flow=…") below the site's base.
-func (s Site) URL(path string) string { return s.Base + path }
-
 // Local returns path ("/signin?flow=…") as a browser on the site's host must request it.
 func (s Site) Local(path string) string { return s.Path + path }
 
-// Secure reports whether people reach the site over https.
-func (s Site) Secure() bool { return strings.HasPrefix(s.Base, "https://") }
+// secure reports whether people reach the site over https.
+func (s Site) secure() bool { return strings.HasPrefix(s.Base, "https://") }
 
 // SiteResolver finds the tenant of a request. Both methods fail with a NotFound fault for a tenant
 // that is unknown or being deleted, and with a Denied fault for a suspended one.

@@ -28,8 +28,8 @@ func (s *Server) Operator() *Operator {
 	return &Operator{server: s, http: &http.Client{Transport: connections, Timeout: 30 * time.Second}}
 }
 
-// Token returns an access token of the platform tenant. It is at most a minute old.
-func (o *Operator) Token() (string, error) {
+// freshToken returns an access token of the platform tenant. It is at most a minute old.
+func (o *Operator) freshToken() (string, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.token != "" && time.Now().Before(o.until) {
@@ -63,7 +63,7 @@ func (o *Operator) Call(method, tenant, path string, in, out any) error {
 // Send is Call with a body of any type. An empty contentType sends no body. An out of type *[]byte
 // gets the raw answer.
 func (o *Operator) Send(method, tenant, path, contentType string, body []byte, out any) error {
-	token, err := o.Token()
+	token, err := o.freshToken()
 	if err != nil {
 		return err
 	}

@@ -43,16 +43,16 @@ func (o *Operator) Decider(tenant, mode string) (Application, string, error) {
 		Secret string `json:"client_secret"`
 	}
 	fields := map[string]any{"name": "Decisions " + mode, "type": "machine", "principal_mode": mode,
-		"scopes": []string{DecideScope}}
+		"scopes": []string{decideScope}}
 	if err := o.Call("POST", tenant, "/applications", fields, &created); err != nil {
 		return Application{}, "", err
 	}
 	app := Application{Issuer: o.server.URL + "/t/" + tenant, ClientID: created.ID, Secret: created.Secret}
 	var tokens Tokens
 	err := PostForm(http.DefaultClient, app.Issuer+"/oauth2/token", app.ClientID, app.Secret,
-		url.Values{"grant_type": {"client_credentials"}, "scope": {DecideScope}}, &tokens)
+		url.Values{"grant_type": {"client_credentials"}, "scope": {decideScope}}, &tokens)
 	return app, tokens.AccessToken, err
 }
 
-// DecideScope is the scope of a token that asks for decisions.
-const DecideScope = "gatehouse:decide"
+// decideScope is the scope of a token that asks for decisions.
+const decideScope = "gatehouse:decide"

@@ -83,7 +83,7 @@ func (s *Server) begin(t testing.TB) {
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
-			t.Logf("the server's log ends:\n%s", s.Log(6000))
+			t.Logf("the server's log ends:\n%s", s.logTail(6000))
 		}
 	})
 	// Another process may take a free port before the server has it. Then the next try uses other
@@ -94,8 +94,8 @@ func (s *Server) begin(t testing.TB) {
 		if err == nil {
 			return
 		}
-		if attempt == 3 || !strings.Contains(s.Log(4000), "address already in use") {
-			t.Fatalf("gatehouse serve: %v\n%s", err, s.Log(6000))
+		if attempt == 3 || !strings.Contains(s.logTail(4000), "address already in use") {
+			t.Fatalf("gatehouse serve: %v\n%s", err, s.logTail(6000))
 		}
 	}
 }
@@ -105,7 +105,7 @@ func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Kill()
 	if err := s.start(); err != nil {
-		t.Fatalf("gatehouse serve, again: %v\n%s", err, s.Log(6000))
+		t.Fatalf("gatehouse serve, again: %v\n%s", err, s.logTail(6000))
 	}
 }
 
@@ -179,8 +179,8 @@ func (s *Server) Kill() {
 	<-s.gone
 }
 
-// Log returns the end of what the process wrote, at most limit bytes.
-func (s *Server) Log(limit int) string {
+// logTail returns the end of what the process wrote, at most limit bytes.
+func (s *Server) logTail(limit int) string {
 	b, err := os.ReadFile(s.log)
 	if err != nil {
 		return err.Error()
