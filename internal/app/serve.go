@@ -78,6 +78,7 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	public := &web.Server{
 		Name: "public", Address: a.Config.Listen, Handler: a.Handler(hosted, metrics, limiter, frequent),
 		CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey, Log: a.Log, Clock: a.Clock,
+		PerClient: a.perClient(), Proxies: a.proxies(),
 	}
 	ops := &web.Server{
 		Name: "ops", Address: a.Config.OpsListen, Handler: web.OpsHandler(a.Log, registry, a.DB.Ping),
@@ -86,7 +87,7 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	calls := &web.RPC{
 		Address: a.Config.GRPCListen, CertFile: a.Config.TLSCert, KeyFile: a.Config.TLSKey,
 		Secure: a.Config.PublicURL.Scheme == "https", Proxies: a.proxies(), Limiter: frequent, Metrics: metrics,
-		Log: a.Log, Lines: a.Lines, Clock: a.Clock,
+		Log: a.Log, Lines: a.Lines, Clock: a.Clock, PerClient: a.perClient(),
 	}
 	a.PDP.Serve(calls)
 	listeners := []listener{
@@ -182,6 +183,9 @@ const (
 	// An application's server asks for a decision at every step of its own.
 	decisionsPerAddress      = 10_000
 	decisionsPerAddressBurst = 20_000
+
+	// Connections of one client to one listener.
+	connectionsPerClient = 1024
 )
 
 // Handler returns the handler of the public listener: kit/web around the doors.
@@ -204,6 +208,15 @@ func (a *App) limiter(perSecond float64, burst int) *web.Limiter {
 		return nil
 	}
 	return web.NewLimiter(a.Clock, perSecond, burst)
+}
+
+// perClient returns the limit of connections per client, or 0 if only this machine reaches the
+// server.
+func (a *App) perClient() int64 {
+	if a.Config.Local() {
+		return 0
+	}
+	return connectionsPerClient
 }
 
 func (a *App) proxies() web.Proxies {

@@ -13,7 +13,9 @@ import (
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/network"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
@@ -40,6 +42,9 @@ type HasherConfig struct {
 	Queue  int           // how many callers may wait; 0 means 64 per slot
 }
 
+// queueShare is the part of the queue that one client may fill: a quarter.
+const queueShare = 4
+
 // Hasher computes password hashes under a limit on memory, Slots × Params.Memory. An imported hash
 // that needs more takes several slots. One that needs more than all of them runs alone. It is safe
 // for concurrent use.
@@ -48,7 +53,8 @@ type Hasher struct {
 	budget  int64 // KiB
 	free    *semaphore.Weighted
 	waiting atomic.Int64
-	nothing phc // stands in for the password of an unknown user
+	clients *network.Places // of the queue, for callers that serve a client
+	nothing phc             // stands in for the password of an unknown user
 }
 
 // NewHasher returns a Hasher.
@@ -68,6 +74,7 @@ func NewHasher(cfg HasherConfig) *Hasher {
 	budget := int64(cfg.Slots) * int64(cfg.Params.Memory)
 	return &Hasher{
 		cfg: cfg, budget: budget, free: semaphore.NewWeighted(budget),
+		clients: network.NewPlaces(int64(cfg.Queue), int64(cfg.Queue)/queueShare),
 		nothing: phc{
 			scheme: argon2id, memory: cfg.Params.Memory, passes: cfg.Params.Passes, lanes: cfg.Params.Lanes,
 			salt: randomBytes(saltBytes), sum: randomBytes(sumBytes),
@@ -138,7 +145,8 @@ func (h *Hasher) current(p phc) bool {
 		len(p.salt) >= saltBytes && len(p.sum) >= sumBytes
 }
 
-// enter waits for kib of free memory. release returns it.
+// enter waits for kib of free memory. release returns it. The client that ctx serves can fill only
+// its share of the queue, so that guesses from one place do not keep others from signing in.
 func (h *Hasher) enter(ctx context.Context, kib int64) (release func(), err error) {
 	kib = min(max(kib, int64(h.cfg.Params.Memory)), h.budget) // every hash takes a core, so at least a slot
 	if h.free.TryAcquire(kib) {
@@ -149,6 +157,12 @@ func (h *Hasher) enter(ctx context.Context, kib int64) (release func(), err erro
 		return nil, ErrBusy
 	}
 	defer h.waiting.Add(-1)
+	if a := caller.AddressOf(ctx); a.IsValid() {
+		if h.clients.Take(a, 1) != network.Taken {
+			return nil, ErrBusy
+		}
+		defer h.clients.Give(a, 1)
+	}
 	wait, cancel := context.WithTimeout(ctx, h.cfg.Wait)
 	defer cancel()
 	if err := h.free.Acquire(wait, kib); err != nil {

@@ -3,11 +3,13 @@ package credential
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
@@ -168,5 +170,39 @@ func TestLargeHashRunsAlone(t *testing.T) {
 	all.Wait()
 	if !h.free.TryAcquire(h.budget) {
 		t.Error("places were lost")
+	}
+}
+
+// One client fills only its share of the queue.
+func TestTheQueueIsShared(t *testing.T) {
+	h := NewHasher(HasherConfig{Params: light, Slots: 1, Queue: 8, Wait: time.Minute})
+	release, err := h.enter(t.Context(), int64(light.Memory))
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := func(a string) context.Context {
+		return context.WithValue(t.Context(), caller.AddressKey{}, netip.MustParseAddr(a))
+	}
+	got := make(chan error)
+	for range 8 {
+		go func() {
+			_, err := h.Hash(from("192.0.2.1"), "a password")
+			got <- err
+		}()
+	}
+	for range 6 { // two wait: the share of one client in a queue of eight
+		if err := <-got; !errors.Is(err, ErrBusy) {
+			t.Errorf("a guess beyond the share: %v", err)
+		}
+	}
+	go func() {
+		_, err := h.Hash(from("198.51.100.1"), "a password")
+		got <- err
+	}()
+	release()
+	for range 3 {
+		if err := <-got; err != nil {
+			t.Errorf("a hash within the share: %v", err)
+		}
 	}
 }

@@ -6,6 +6,7 @@
 package caller
 
 import (
+	"context"
 	"net/netip"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -48,6 +49,16 @@ type Caller struct {
 func (c Caller) As(a Actor) Caller {
 	c.Actor = a
 	return c
+}
+
+// AddressKey is the key of a context's value for the address of the client that it serves.
+type AddressKey struct{}
+
+// AddressOf returns the address of the client that ctx serves, or the invalid address. It is for
+// limits that no client may use up alone, where no caller is at hand.
+func AddressOf(ctx context.Context) netip.Addr {
+	a, _ := ctx.Value(AddressKey{}).(netip.Addr)
+	return a
 }
 
 // Foreign reports whether the actor belongs to a tenant other than the one it touches.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,12 +11,12 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/network"
 )
 
 // Limits bound one request. A zero field has its default.
@@ -23,9 +24,21 @@ type Limits struct {
 	Path       int           // bytes of path; default 2 KiB
 	Query      int           // bytes of query; default 16 KiB
 	Body       int64         // bytes of body; default 1 MiB
-	Time       time.Duration // until the request's context ends; default 30 s
+	Time       time.Duration // until the request's context ends; default DefaultTime
 	Concurrent int64         // requests answered at once; default 4096
+	Arriving   int64         // requests whose bodies are on their way at once; default 4096
+	Memory     int64         // bytes of all bodies that are kept at once; default 256 MiB
 }
+
+// DefaultTime is how long a request may take once its body has arrived.
+const DefaultTime = 30 * time.Second
+
+// The parts of a limit that one client may hold: its network, as kit/network counts it.
+const (
+	concurrentShare = 4  // a quarter of the requests that are answered
+	arrivingShare   = 16 // of the bodies that are on their way
+	memoryShare     = 8  // of the memory for bodies
+)
 
 func (l Limits) withDefaults() Limits {
 	def := func(v *int64, d int64) {
@@ -37,8 +50,10 @@ func (l Limits) withDefaults() Limits {
 	def(&path, 2<<10)
 	def(&query, 16<<10)
 	def(&l.Body, 1<<20)
-	def(&spent, int64(30*time.Second))
+	def(&spent, int64(DefaultTime))
 	def(&l.Concurrent, 4096)
+	def(&l.Arriving, 4096)
+	def(&l.Memory, 256<<20)
 	l.Path, l.Query, l.Time = int(path), int(query), time.Duration(spent)
 	return l
 }
@@ -61,13 +76,18 @@ type Handler struct {
 
 	secure   bool
 	origins  http.CrossOriginProtection
-	inFlight atomic.Int64
+	places   *network.Places // for requests that are answered
+	arriving *network.Places // for bodies on their way
+	memory   *network.Places // for bytes of bodies
 }
 
 // Ready fills in defaults and returns h.
 func (h *Handler) Ready() *Handler {
 	h.Limits = h.Limits.withDefaults()
 	h.secure = h.PublicURL.Scheme == "https"
+	h.places = network.NewPlaces(h.Limits.Concurrent, h.Limits.Concurrent/concurrentShare)
+	h.arriving = network.NewPlaces(h.Limits.Arriving, h.Limits.Arriving/arrivingShare)
+	h.memory = network.NewPlaces(h.Limits.Memory, h.Limits.Memory/memoryShare)
 	if h.Root == nil {
 		h.Root = NewRoutes(nil)
 	}
@@ -79,13 +99,17 @@ type exchange struct {
 	scope
 	rec recorder
 	url url.URL
+
+	arrived bytes.Reader // reads the body that was received
+	kept    int64        // bytes of memory taken for the body, beyond pooled
+	pooled  *[]byte      // the first buffer of the body
 }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := h.Clock.Now()
 	x := &exchange{url: *r.URL}
-	// the machine's clock: it is waited for
+	// The machine's clock: it is waited for. The time starts again once the body has arrived.
 	x.Bounded = clock.Bounded{Context: r.Context(), At: time.Now().Add(h.Limits.Time)}
 	defer x.End()
 	x.caller.Actor.Kind = caller.Anonymous
@@ -94,20 +118,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.caller.RequestID = newRequestID()
 	r = r.WithContext(&x.scope)
 	r.URL = &x.url
-	if r.Body != nil && r.Body != http.NoBody {
-		// The server's own writer: MaxBytesReader tells it to close the connection.
-		x.body, x.writer = r.Body, w
-		r.Body = http.MaxBytesReader(w, r.Body, h.Limits.Body)
-	}
+	x.writer = w
 	x.group = h.Tenant.early(r.URL.Path)
 	x.rec = recorder{ResponseWriter: w}
 	h.headers(w.Header(), x)
 
-	n := h.inFlight.Add(1)
-	h.Metrics.inFlight.Set(float64(n))
 	defer func() {
 		p := recover()
-		h.Metrics.inFlight.Set(float64(h.inFlight.Add(-1)))
+		h.leave(x)
 		if p != nil && p != http.ErrAbortHandler {
 			x.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 			if x.rec.status == 0 {
@@ -125,7 +143,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 
-	routes, refusal := h.admit(x, r, n)
+	routes, refusal := h.admit(x, r)
 	if routes == nil {
 		x.rec.refused = true
 		Refuse(&x.rec, r, refusal)
@@ -139,14 +157,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit decides whether the request may reach a door, and returns the routes that answer it. It
-// removes the site's prefix from the path.
-func (h *Handler) admit(x *exchange, r *http.Request, concurrent int64) (*Routes, Refusal) {
+// removes the site's prefix from the path. A request takes a place only once its body has arrived,
+// so a client cannot hold one by sending nothing.
+func (h *Handler) admit(x *exchange, r *http.Request) (*Routes, Refusal) {
 	refuse := func(status int, code, reason string) (*Routes, Refusal) {
 		return nil, Refusal{Status: status, Code: code, Reason: reason}
-	}
-	if concurrent > h.Limits.Concurrent {
-		return nil, Refusal{Status: http.StatusServiceUnavailable, Code: "request.busy",
-			Reason: "The server has too much to do right now. Try again in a moment.", RetryAfter: time.Second}
 	}
 	limiter := h.Limiter
 	if rules[x.group.class].frequent {
@@ -177,6 +192,12 @@ func (h *Handler) admit(x *exchange, r *http.Request, concurrent int64) (*Routes
 			"This server is reached by https only. If a proxy in front of it ends TLS, the proxy's address must be "+
 				"named in GATEHOUSE_TRUSTED_PROXIES and it must send X-Forwarded-Proto.")
 	}
+	if refusal := h.receive(x, r); refusal.Status != 0 {
+		return nil, refusal
+	}
+	if refusal := h.enter(x); refusal.Status != 0 {
+		return nil, refusal
+	}
 	routes, err := h.locate(x, r)
 	if err != nil {
 		if fault.Of(err) == fault.Internal {
@@ -185,11 +206,23 @@ func (h *Handler) admit(x *exchange, r *http.Request, concurrent int64) (*Routes
 		return nil, refusalOf(err)
 	}
 	x.group = routes.group(r)
-	if rules[x.group.class].sameOrigin && h.origins.Check(r) != nil {
+	if rules[x.group.class].sameOrigin && !h.ownOrigin(x, r) && h.origins.Check(r) != nil {
 		return refuse(http.StatusForbidden, "request.cross_origin",
 			"This request came from a page of another site. Open the page here and try again.")
 	}
 	return routes, Refusal{}
+}
+
+// ownOrigin reports whether a page of the request's own site sent it. The site's origin comes from
+// configuration and the database. CrossOriginProtection compares with the Host header, which
+// proxies rewrite ("gatehouse:8080") or extend ("id.example.com:443").
+func (h *Handler) ownOrigin(x *exchange, r *http.Request) bool {
+	base := x.site.Base
+	if base == "" {
+		base = h.PublicURL.String()
+	}
+	u, err := url.Parse(base)
+	return err == nil && r.Header.Get("Origin") == u.Scheme+"://"+u.Host
 }
 
 // locate finds the request's site and removes its prefix from the path.

@@ -379,6 +379,7 @@ func TestRateLimit(t *testing.T) {
 func TestConcurrencyIsBounded(t *testing.T) {
 	f := newFixture(t)
 	f.Limits.Concurrent = 1
+	f.Ready()
 	entered, leave := make(chan struct{}), make(chan struct{})
 	f.Tenant.Group(Page, nil).HandleFunc("GET /slow",
 		func(http.ResponseWriter, *http.Request) { close(entered); <-leave })
@@ -475,6 +476,7 @@ func (d *discard) WriteHeader(int)             {}
 func TestADoorMayChangeTheLimitOfABody(t *testing.T) {
 	f := newFixture(t)
 	f.Limits.Body = 10
+	f.Ready()
 	for path, limit := range map[string]int64{"/api/plain": 10, "/api/large": 100, "/api/small": 5} {
 		f.Tenant.Group(Program, nil).HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 			if path != "/api/plain" {

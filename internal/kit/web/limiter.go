@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/network"
 )
 
 // Limiter bounds how often one address may do something. It lives in memory and evicts the
@@ -36,23 +37,11 @@ func NewLimiter(c clock.Clock, perSecond float64, burst int) *Limiter {
 	return &Limiter{rate: rate.Limit(perSecond), burst: max(burst, 1), clock: c, seen: seen}
 }
 
-// networkOf returns the network that counts as one address: an IPv4 address, or the /64 of an IPv6
-// address, which is what a provider gives one customer.
-func networkOf(a netip.Addr) netip.Prefix {
-	a = a.Unmap()
-	bits := 64
-	if a.Is4() {
-		bits = 32
-	}
-	p, _ := a.Prefix(bits)
-	return p
-}
-
 // Allow counts one event of an address. If it is one too many, Allow returns false and how long to
 // wait for the next, rounded up to seconds.
 func (l *Limiter) Allow(a netip.Addr) (bool, time.Duration) {
 	now := l.clock.Now()
-	key := networkOf(a)
+	key := network.Client(a)
 	l.mu.Lock()
 	b, found := l.seen.Get(key)
 	if !found {

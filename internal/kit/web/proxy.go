@@ -61,10 +61,7 @@ func (p Proxies) Client(r *http.Request) (netip.Addr, string) {
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	var addr netip.Addr
-	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		addr = ap.Addr().Unmap().WithZone("")
-	}
+	addr := addressOf(r.RemoteAddr)
 	if len(p.Trusted) == 0 || !p.trusts(addr) {
 		return addr, scheme
 	}

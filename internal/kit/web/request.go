@@ -21,6 +21,7 @@ func newRequestID() string {
 // Limits.Body. A door calls it after it has admitted the sender, and before it reads.
 func AllowBody(r *http.Request, n int64) {
 	if s := scopeOf(r.Context()); s != nil && s.body != nil {
+		// The server's own writer: MaxBytesReader tells it to close the connection.
 		r.Body = http.MaxBytesReader(s.writer, s.body, n)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -29,6 +28,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/network"
 )
 
 // RPC is a gRPC listener and everything between it and the doors, as Handler is for HTTP. It
@@ -49,12 +49,16 @@ type RPC struct {
 	Lines   *Lines // as of Handler
 	Clock   clock.Clock
 	Drain   time.Duration // default 20 s, as of Server
+	// PerClient bounds the connections of one client, as of Server.
+	PerClient int64
 
 	services []service
 	listener net.Listener
 	server   *grpc.Server
 	health   *health.Server
-	inFlight atomic.Int64
+	places   *network.Places // for calls that are answered
+	arriving *network.Places // for messages on their way
+	watching *network.Places // for streams of health checks and reflection
 }
 
 // Admit authenticates a call before its message is read. It returns the context of the method. Its
@@ -75,6 +79,9 @@ func (s *RPC) Register(desc *grpc.ServiceDesc, impl any, admit Admit) {
 // Listen binds the address and reads the certificate.
 func (s *RPC) Listen() error {
 	s.Limits = s.Limits.withDefaults()
+	s.places = network.NewPlaces(s.Limits.Concurrent, s.Limits.Concurrent/concurrentShare)
+	s.arriving = network.NewPlaces(s.Limits.Arriving, s.Limits.Arriving/arrivingShare)
+	s.watching = network.NewPlaces(maxStreams, maxStreams/arrivingShare)
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.MaxRecvMsgSize(int(s.Limits.Body)),
@@ -89,6 +96,7 @@ func (s *RPC) Listen() error {
 		// step by step.
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.StreamInterceptor(s.stream),
 		// Connections are renewed now and then, so that calls spread over new replicas.
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: 15 * time.Minute, MaxConnectionAge: 10 * time.Minute, MaxConnectionAgeGrace: time.Minute,
@@ -112,7 +120,7 @@ func (s *RPC) Listen() error {
 	if err != nil {
 		return fmt.Errorf("listen for gRPC calls: %w", err)
 	}
-	s.listener, s.server, s.health = l, grpc.NewServer(options...), health.NewServer()
+	s.listener, s.server, s.health = shared(l, s.PerClient, s.Proxies), grpc.NewServer(options...), health.NewServer()
 	for _, sv := range s.services {
 		s.server.RegisterService(s.guarded(sv), sv.impl)
 		s.health.SetServingStatus(sv.desc.ServiceName, healthpb.HealthCheckResponse_SERVING)
@@ -120,6 +128,21 @@ func (s *RPC) Listen() error {
 	healthpb.RegisterHealthServer(s.server, s.health)
 	reflection.Register(s.server)
 	return nil
+}
+
+// maxStreams bounds the streams that last: Watch of health checks, and reflection. They need no
+// token.
+const maxStreams = 1024
+
+// stream bounds the streams that last, in all and for each client.
+func (s *RPC) stream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	a, _ := s.client(ss.Context())
+	if s.watching.Take(a, 1) != network.Taken {
+		s.Metrics.limited.Inc()
+		return status.Error(codes.ResourceExhausted, "Too many streams are open. Close one and try again.")
+	}
+	defer s.watching.Give(a, 1)
+	return handler(srv, ss)
 }
 
 // streamWorkers is how many goroutines are kept to answer calls. Further calls get one of their
@@ -201,22 +224,61 @@ func (s *RPC) guarded(sv service) *grpc.ServiceDesc {
 			Handler: func(impl any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any,
 				error) {
 				return s.call(ctx, route, sv.admit, func(ctx context.Context, x *scope) (any, error) {
-					return handler(impl, ctx, func(m any) error { return x.read(m, dec) }, nil)
+					return handler(impl, ctx, func(m any) error { return s.receive(x, m, dec) }, nil)
 				})
 			}}
 	}
 	return &desc
 }
 
-// read decodes the call's message.
-func (s *scope) read(m any, dec func(any) error) error {
+// receive waits for the call's message and decodes it. Meanwhile the call has no place among those
+// that are answered, as a request of Handler has none.
+func (s *RPC) receive(x *scope, m any, dec func(any) error) error {
+	a := x.caller.Address
+	s.leave(x)
+	if err := refused(s.arriving.Take(a, 1)); err != nil {
+		return err
+	}
 	in := message{to: m}
-	if err := dec(&in); err != nil {
+	err := dec(&in)
+	s.arriving.Give(a, 1)
+	if err != nil {
 		return err // too large, or the client went away; gRPC has answered it
 	}
-	s.size = in.size
+	if err := s.enter(x); err != nil {
+		return err
+	}
+	x.At = time.Now().Add(s.Limits.Time)
+	x.size = in.size
 	if in.err != nil {
 		return status.Error(codes.InvalidArgument, "The message is not one of this method: "+in.err.Error())
+	}
+	return nil
+}
+
+// enter takes a place for a call.
+func (s *RPC) enter(x *scope) error {
+	err := refused(s.places.Take(x.caller.Address, 1))
+	x.placed = err == nil
+	return err
+}
+
+// leave returns the place of a call.
+func (s *RPC) leave(x *scope) {
+	if x.placed {
+		x.placed = false
+		s.places.Give(x.caller.Address, 1)
+	}
+}
+
+// refused returns the status for an outcome, or nil for network.Taken.
+func refused(o network.Outcome) error {
+	switch o {
+	case network.Full:
+		return status.Error(codes.Unavailable, busy.Reason)
+	case network.TooMany:
+		return status.Error(codes.ResourceExhausted, tooManyAtOnce.Reason)
+	case network.Taken:
 	}
 	return nil
 }
@@ -232,9 +294,8 @@ func (s *RPC) call(ctx context.Context, route string, admit Admit,
 	x.caller.Agent = cleanAgent(first(metadata.ValueFromIncomingContext(ctx, "user-agent")))
 	x.caller.RequestID = newRequestID()
 	_ = grpc.SetHeader(ctx, metadata.MD{"x-request-id": {x.caller.RequestID}})
-	n := s.inFlight.Add(1)
 	defer func() {
-		s.inFlight.Add(-1)
+		s.leave(x)
 		if p := recover(); p != nil {
 			x.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 			answer, err = nil, status.Error(codes.Internal,
@@ -242,10 +303,10 @@ func (s *RPC) call(ctx context.Context, route string, admit Admit,
 		}
 		s.record(x, route, status.Code(err), start)
 	}()
-	switch {
-	case n > s.Limits.Concurrent:
-		return nil, status.Error(codes.Unavailable, "The server has too much to do right now. Try again in a moment.")
-	case s.Secure && x.scheme != "https":
+	if err := s.enter(x); err != nil {
+		return nil, err
+	}
+	if s.Secure && x.scheme != "https" {
 		return nil, status.Error(codes.FailedPrecondition,
 			"This server is called over TLS only. If a proxy in front of it ends TLS, the proxy's address must be "+
 				"named in GATEHOUSE_TRUSTED_PROXIES and it must send X-Forwarded-Proto.")

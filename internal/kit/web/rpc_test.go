@@ -160,3 +160,39 @@ func TestStoppingLetsCallsEnd(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// One client has a share of the streams that need no token, and of the calls.
+func TestAClientHasAShareOfTheCalls(t *testing.T) {
+	f := newRPC(t, func(s *RPC) { s.Limits.Concurrent = 4 }, insecure.NewCredentials())
+	client := healthpb.NewHealthClient(f.conn)
+	for i := range maxStreams/arrivingShare + 1 {
+		w, err := client.Watch(t.Context(), &healthpb.HealthCheckRequest{})
+		if err == nil {
+			_, err = w.Recv()
+		}
+		if last := i == maxStreams/arrivingShare; last != (status.Code(err) == codes.ResourceExhausted) {
+			t.Fatalf("stream %d of a client: %v", i+1, err)
+		}
+	}
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer good")
+	do := func(what string) error {
+		return f.conn.Invoke(ctx, "/test.Calls/Do", &healthpb.HealthCheckRequest{Service: what},
+			&healthpb.HealthCheckResponse{})
+	}
+	held := make(chan error, 1)
+	go func() { held <- do("hold") }()
+	<-f.holding
+	if err := do(""); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a second call of a client whose share is one: %v", err)
+	}
+	close(f.release)
+	if err := <-held; err != nil {
+		t.Error(err)
+	}
+	if err := do(""); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	if f.places.Used()+f.arriving.Used() != 0 {
+		t.Error("places are left over")
+	}
+}

@@ -25,9 +25,16 @@ type Server struct {
 	// Drain is how long requests in flight may take after Serve's context has ended. The default is
 	// 20 s.
 	Drain time.Duration
+	// PerClient bounds the connections of one client. With 0 they are not counted, and those of a
+	// trusted proxy never are.
+	PerClient int64
+	Proxies   Proxies
 
 	listener net.Listener
 }
+
+// readTimeout is how long a request may take to arrive. Handler is stricter with bodies.
+const readTimeout = 30 * time.Second
 
 // Listen binds the address and reads the certificate, so that every reason not to start is known
 // before anything is served.
@@ -48,6 +55,7 @@ func (s *Server) Listen() error {
 	if err != nil {
 		return fmt.Errorf("listen for %s requests: %w", s.Name, err)
 	}
+	l = shared(l, s.PerClient, s.Proxies)
 	if conf != nil {
 		l = tls.NewListener(l, conf)
 	}
@@ -64,7 +72,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	srv := &http.Server{
 		Handler:           s.Handler,
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
+		ReadTimeout:       readTimeout,
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    32 << 10,

@@ -49,6 +49,7 @@ type scope struct {
 	err     error  // what NoteError was told, for the log line
 	size    int    // of a gRPC call's message
 	group   *Group // of the route that answers; of HTTP only
+	placed  bool   // holds a place among the requests that are answered
 
 	body   io.ReadCloser       // the request's body without its limit, for AllowBody
 	writer http.ResponseWriter // the server's own
@@ -58,8 +59,11 @@ type scopeKey struct{}
 
 // Value implements context.Context.
 func (s *scope) Value(key any) any {
-	if key == (scopeKey{}) {
+	switch key {
+	case scopeKey{}:
 		return s
+	case caller.AddressKey{}:
+		return s.caller.Address
 	}
 	return s.Context.Value(key)
 }
