@@ -92,6 +92,7 @@ func (f *fixture) succeed(s SignIn) Verdict {
 }
 
 func TestSignIn(t *testing.T) {
+	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
 		ada := id.New()
@@ -178,6 +179,7 @@ func TestSignIn(t *testing.T) {
 
 // Browsers without a cookie cannot become known.
 func TestNoCookieIsNotKnown(t *testing.T) {
+	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
 		s := ForSignIn(id.New(), "ada", "", address)
@@ -196,6 +198,7 @@ func TestNoCookieIsNotKnown(t *testing.T) {
 
 // The answers must not reveal that an account does not exist.
 func TestUnknownUsersAreCountedAlike(t *testing.T) {
+	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
 		known, unknown := ForSignIn(id.New(), "ada@example.com", "b", address),
@@ -214,6 +217,7 @@ func TestUnknownUsersAreCountedAlike(t *testing.T) {
 // Guesses that are all checked before any is counted are worth no more than the rule's tries. One
 // of them is correct.
 func TestManyGuessesAtOnce(t *testing.T) {
+	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
 		ada := id.New()
@@ -251,6 +255,7 @@ func TestManyGuessesAtOnce(t *testing.T) {
 
 // Sixteen second factors at once get exactly the tries that the rule allows.
 func TestHoldIsExact(t *testing.T) {
+	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
 		k := Factor(id.New())
@@ -284,6 +289,7 @@ func TestHoldIsExact(t *testing.T) {
 }
 
 func TestAddressAndTenant(t *testing.T) {
+	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
 		var v Verdict
@@ -323,6 +329,7 @@ func TestAddressAndTenant(t *testing.T) {
 }
 
 func TestPurge(t *testing.T) {
+	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
 		for range 7 {

@@ -193,6 +193,7 @@ func (w *world) events(action string) int {
 }
 
 func TestACodeHasOneWinnerAndAReplayRevokesWhatItGave(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, w *world) {
 		g, code := w.grant(false)
 		outcomes := make([]grant.Outcome, 16)
@@ -220,6 +221,7 @@ func TestACodeHasOneWinnerAndAReplayRevokesWhatItGave(t *testing.T) {
 }
 
 func TestCodesAreRefused(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, w *world) {
 		other := id.New()
 		w.application(other)
@@ -253,6 +255,7 @@ func TestCodesAreRefused(t *testing.T) {
 // A code that arrives with the wrong redirect_uri or verifier may be stolen (RFC 6749 §10.5, RFC
 // 7636 §1). The first mismatch ends its grant, and every token that the grant gave.
 func TestAMismatchRevokesTheGrant(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, w *world) {
 		for name, matches := range map[string]func(uri, challenge string) bool{
 			"redirect_uri": func(uri, challenge string) bool {
@@ -282,6 +285,7 @@ func TestAMismatchRevokesTheGrant(t *testing.T) {
 
 // A refresh token ends with its grant at the latest, and so does each successor.
 func TestARefreshTokenNeverOutlivesItsGrant(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, w *world) {
 		expires := func(token secret.String) time.Time {
 			var at time.Time
@@ -339,6 +343,7 @@ func (w *world) family(offline bool) (grant.Grant, secret.String) {
 var rotate = grant.Rotation{Lifetime: time.Hour}
 
 func TestRefreshRotatesOnceHoweverManyAsk(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, w *world) {
 		g, rt := w.family(true)
 		next := make([]secret.String, 16)
@@ -367,6 +372,7 @@ func TestRefreshRotatesOnceHoweverManyAsk(t *testing.T) {
 }
 
 func TestRefreshReuseRevokesTheFamily(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, w *world) {
 		for name, misuse := range map[string]func(first, second secret.String){
 			"after the grace": func(_, _ secret.String) { w.Clock.Advance(grant.Grace + time.Second) },
@@ -400,6 +406,7 @@ func TestRefreshReuseRevokesTheFamily(t *testing.T) {
 }
 
 func TestRefreshIsBoundAndExpires(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, w *world) {
 		other := id.New()
 		w.application(other)
@@ -446,6 +453,7 @@ func TestRefreshIsBoundAndExpires(t *testing.T) {
 }
 
 func TestAccessEndsWithWhatItRestsOn(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, w *world) {
 		jwt := func(g grant.Grant) string {
 			s, err := w.verifier.Keys.Signer(context.Background(), w.c, jose.ES256, jose.TypeAccessToken)
@@ -537,6 +545,7 @@ func TestAccessEndsWithWhatItRestsOn(t *testing.T) {
 
 // What a machine's JWT rests on is remembered, and forgotten the moment it ends.
 func TestAMachinesTokenEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, w *world) {
 		ctx := context.Background()
 		var app application.Application
@@ -622,6 +631,7 @@ func TestAMachinesTokenEndsAtOnce(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func TestRevocationReachesOnlyTheCallersOwn(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, w *world) {
 		other := id.New()
 		w.application(other)
@@ -652,6 +662,7 @@ func TestRevocationReachesOnlyTheCallersOwn(t *testing.T) {
 }
 
 func TestAJTIIsUsedOncePerTenantAndIssuer(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, w *world) {
 		use := func(c caller.Caller, issuer string) bool {
 			var first bool
@@ -683,6 +694,7 @@ func TestAJTIIsUsedOncePerTenantAndIssuer(t *testing.T) {
 }
 
 func TestConsentsAddUpAndPurgeKeepsTheLiving(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, w *world) {
 		for _, s := range [][]string{{"openid"}, {"email", "openid"}} {
 			w.update(func(ctx context.Context, tx *db.Tx) error { return grant.Consent(ctx, tx, w.user, w.app, s) })

@@ -60,6 +60,7 @@ func (f *fixture) takeGroup(by role.Set, g id.ID, name string) error {
 }
 
 func TestRolesComeThroughGroups(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, f *fixture) {
 		ada, bob := f.user("ada"), f.user("bob")
 		g := f.group("Finance", ada)
@@ -97,6 +98,7 @@ func TestRolesComeThroughGroups(t *testing.T) {
 
 // TestNobodyGivesWhatTheyLackThroughAGroup: who fills a group gives its roles.
 func TestNobodyGivesWhatTheyLackThroughAGroup(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, f *fixture) {
 		manager := role.SetOf(builtin(t, role.UserManager)...)
 		ada, bob := f.user("ada"), f.user("bob")
@@ -136,6 +138,7 @@ func TestNobodyGivesWhatTheyLackThroughAGroup(t *testing.T) {
 // TestARoleOfNoActions: what it is worth is known to the tenant's policies alone, so it is
 // given by who has it, or who may say what roles are.
 func TestARoleOfNoActions(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, f *fixture) {
 		ada, bob := f.user("ada"), f.user("bob")
 		f.must(func(ctx context.Context, tx *db.Tx) error {
@@ -158,6 +161,7 @@ func TestARoleOfNoActions(t *testing.T) {
 }
 
 func TestTheLastOwnerMayBeOneThroughAGroup(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, f *fixture) {
 		ada := f.user("ada")
 		g := f.group("Owners", ada)
@@ -200,6 +204,7 @@ func TestTheLastOwnerMayBeOneThroughAGroup(t *testing.T) {
 // TestOwnersOfBothKindsCannotRemoveEachOther: one is an owner, another through a group; at
 // the same time each of them stops being one.
 func TestOwnersOfBothKindsCannotRemoveEachOther(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, f *fixture) {
 		for round := range 8 {
 			f := &fixture{f.Database, t, f.Tenant(t, fmt.Sprintf("t%d", round))}

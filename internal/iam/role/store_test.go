@@ -91,6 +91,7 @@ func wantErr(t *testing.T, what string, got, want error) {
 }
 
 func TestActionsOf(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, f *fixture) {
 		ada := f.user("ada")
 		if s := f.actionsOf(ada); len(s.Actions()) != 0 {
@@ -145,6 +146,7 @@ func TestActionsOf(t *testing.T) {
 
 // TestNobodyGivesWhatTheyLack: by every way there is.
 func TestNobodyGivesWhatTheyLack(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, f *fixture) {
 		ada, bob := f.user("ada"), f.user("bob")
 		wantErr(t, "set-up", f.give(all, bob, role.Owner, time.Time{}), nil)
@@ -198,6 +200,7 @@ func builtin(t *testing.T, name string) []string {
 }
 
 func TestDefinitions(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, f *fixture) {
 		create := func(d role.Definition) error {
 			return f.try(func(ctx context.Context, tx *db.Tx) error {
@@ -255,6 +258,7 @@ func TestDefinitions(t *testing.T) {
 }
 
 func TestLastOwnerStays(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, f *fixture) {
 		ada, bob := f.user("ada"), f.user("bob")
 		wantErr(t, "ada", f.give(all, ada, role.Owner, time.Time{}), nil)
@@ -288,6 +292,7 @@ func TestLastOwnerStays(t *testing.T) {
 
 // TestTwoOwnersCannotRemoveEachOther: at the same time, by every pair of ways.
 func TestTwoOwnersCannotRemoveEachOther(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, f *fixture) {
 		for round := range 12 {
 			f := &fixture{f.Database, t, f.Tenant(t, fmt.Sprintf("t%d", round))}

@@ -68,6 +68,7 @@ func find(t testing.TB, d *testkit.Database, c caller.Caller, token string) (ses
 }
 
 func TestFind(t *testing.T) {
+	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")
 		c.Address, c.Agent = netip.MustParseAddr("192.0.2.7"), "Firefox"
@@ -147,6 +148,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestListAndRevoke(t *testing.T) {
+	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c, other := d.Tenant(t, "acme"), d.Tenant(t, "globex")
 		a, b := newUser(t, d, c, "a@acme.example"), newUser(t, d, c, "b@acme.example")
@@ -212,6 +214,7 @@ func TestListAndRevoke(t *testing.T) {
 }
 
 func TestRevokeHasOneWinner(t *testing.T) {
+	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")
 		u := newUser(t, d, c, "ada@acme.example")
@@ -236,6 +239,7 @@ func TestRevokeHasOneWinner(t *testing.T) {
 }
 
 func TestEndedSessionsAreForgotten(t *testing.T) {
+	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")
 		u := newUser(t, d, c, "ada@acme.example")
@@ -265,6 +269,7 @@ func TestEndedSessionsAreForgotten(t *testing.T) {
 }
 
 func TestRenew(t *testing.T) {
+	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")
 		a, b := newUser(t, d, c, "a@acme.example"), newUser(t, d, c, "b@acme.example")
@@ -302,6 +307,7 @@ func TestRenew(t *testing.T) {
 
 // Without a newer sign-in, renewing only shortens a session. With one, the new limits hold.
 func TestRenewLimits(t *testing.T) {
+	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")
 		a := newUser(t, d, c, "a@acme.example")
