@@ -117,7 +117,7 @@ func startRun(t *testing.T) *makeRun {
 		gone: make(chan struct{})}
 	for _, setting := range []string{"GATEHOUSE_LISTEN", "GATEHOUSE_OPS_LISTEN", "GATEHOUSE_GRPC_LISTEN",
 		"WEBAPP_LISTEN"} {
-		r.address[setting] = freeAddress(t)
+		r.address[setting] = testkit.FreeAddress(t)
 	}
 	r.cmd = r.command(t.Context(), r.data, "make", "run")
 	r.cmd.Cancel = func() error { return r.signal(syscall.SIGKILL) }
@@ -214,8 +214,8 @@ func (r *makeRun) page(t *testing.T, page string) string {
 	for _, block := range blocks {
 		script.WriteString(block[1])
 	}
-	changed := strings.NewReplacer("./gatehouse-data", r.data, "127.0.0.1:3592", freeAddress(t), "127.0.0.1:3593",
-		freeAddress(t))
+	changed := strings.NewReplacer("./gatehouse-data", r.data,
+		"127.0.0.1:3592", testkit.FreeAddress(t), "127.0.0.1:3593", testkit.FreeAddress(t))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -263,14 +263,4 @@ func TestPagesUseOldCurl(t *testing.T) {
 			t.Errorf("%s uses an option that curl 7.81 lacks: %s", page, found)
 		}
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }

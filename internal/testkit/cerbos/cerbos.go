@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -117,7 +116,7 @@ var errEnded = errors.New("the process ended before it was ready")
 
 func start(t testing.TB, program string, cfg Config) (*Server, error) {
 	dir := t.TempDir()
-	http, grpc := freeAddress(t), freeAddress(t)
+	http, grpc := testkit.FreeAddress(t), testkit.FreeAddress(t)
 	s := &Server{HTTP: "http://" + http, GRPC: grpc, log: filepath.Join(dir, "server.log")}
 	config := map[string]any{
 		"server": map[string]any{"httpListenAddr": http, "grpcListenAddr": grpc},
@@ -201,14 +200,4 @@ func (s *Server) logged() string {
 		return err.Error()
 	}
 	return string(b[max(0, len(b)-6000):])
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }

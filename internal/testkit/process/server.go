@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -89,7 +88,7 @@ func (s *Server) begin(t testing.TB) {
 	// Another process may take a free port before the server has it. Then the next try uses other
 	// ports.
 	for attempt := 1; ; attempt++ {
-		s.listen = [3]string{freeAddress(t), freeAddress(t), freeAddress(t)}
+		s.listen = [3]string{testkit.FreeAddress(t), testkit.FreeAddress(t), testkit.FreeAddress(t)}
 		err := s.start()
 		if err == nil {
 			return
@@ -192,14 +191,4 @@ func (s *Server) logTail(limit int) string {
 		}
 	}
 	return string(b)
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
