@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 )
 
@@ -98,7 +99,7 @@ func (c *remote) login(e *env) error {
 	if err := c.complete(e); err != nil || c.Token != "" {
 		return err
 	}
-	form := url.Values{"grant_type": {"client_credentials"}, "scope": {admin.Scope}}
+	form := url.Values{"grant_type": {"client_credentials"}, "scope": {application.ScopeManage}}
 	r, err := http.NewRequestWithContext(e.ctx, "POST", c.URL+"/oauth2/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		return err

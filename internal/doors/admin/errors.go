@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -16,7 +17,7 @@ func answer(f *fault.Fault) (int, http.Header) {
 	h := http.Header{}
 	switch f.Kind {
 	case fault.Unauthenticated, fault.Denied:
-		if c := access.Challenge(f, Scope); c != "" {
+		if c := access.Challenge(f, application.ScopeManage); c != "" {
 			h.Set("WWW-Authenticate", c)
 		}
 	case fault.Limited, fault.Unavailable:

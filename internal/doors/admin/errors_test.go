@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
@@ -45,8 +46,8 @@ func TestEveryKindOfFaultIsMapped(t *testing.T) {
 
 func TestChallenges(t *testing.T) {
 	for f, want := range map[*fault.Fault]string{
-		grant.ErrToken:           `Bearer error="invalid_token", scope="gatehouse:manage"`,
-		access.LacksScope(Scope): `Bearer error="insufficient_scope", scope="gatehouse:manage"`,
+		grant.ErrToken: `Bearer error="invalid_token", scope="gatehouse:manage"`,
+		access.LacksScope(application.ScopeManage):      `Bearer error="insufficient_scope", scope="gatehouse:manage"`,
 		fault.New(fault.Denied, "action.denied", "No."): "",
 	} {
 		if _, h := answer(f); h.Get("WWW-Authenticate") != want {

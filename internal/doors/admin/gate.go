@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
@@ -17,11 +18,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
-
-// Scope is the scope of a token for this API. Roles say what the token's holder may do. The scope
-// says that the token was meant for this API, so that a token of some web application cannot
-// administer a tenant.
-const Scope = "gatehouse:manage"
 
 // Deps are what a Gate works with. All are required.
 type Deps struct {
@@ -57,7 +53,7 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
 		return api.Request{}, grant.ErrToken
 	}
 	h, err := g.Access.Admit(ctx, web.CallerOf(r), site, bearer,
-		access.Want{Scope: Scope, Operators: true, Rights: true})
+		access.Want{Scope: application.ScopeManage, Operators: true, Rights: true})
 	if err != nil {
 		return api.Request{}, err
 	}

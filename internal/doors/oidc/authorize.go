@@ -11,7 +11,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -90,40 +89,19 @@ func (d *Door) authorizeTo(w http.ResponseWriter, r *http.Request, p params, app
 		}
 		q.Subject = h.Subject
 	}
-	now, on, err := d.standing(r, c, &q, app)
+	now, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (signin.Standing, error) {
+		return d.SignIn.BeginWith(ctx, tx, web.Cookie(r, session.Cookie), q.demand(app))
+	})
 	if err != nil {
 		return err
 	}
 	switch code := missing(now.Next()); {
 	case code == "":
-		return d.grant(w, r, app, &q, *on, nil)
+		return d.grant(w, r, app, &q, *now.Session, nil)
 	case q.None:
 		return t.fail(code, "prompt=none was asked for, but the person has to do something first.")
 	}
 	return d.interact(w, r, now)
-}
-
-// standing returns where a flow for the request would stand, and the browser's session that counts
-// for it, or nil. The session of another person than the request insists on does not count.
-func (d *Door) standing(r *http.Request, c caller.Caller, q *request, app *application.Application) (signin.Standing,
-	*session.Session, error) {
-	type answer struct {
-		standing signin.Standing
-		session  *session.Session
-	}
-	a, err := db.Read(r.Context(), d.DB, c, func(tx *db.Tx) (answer, error) {
-		var on *session.Session
-		found, err := session.Find(r.Context(), tx, web.Cookie(r, session.Cookie))
-		if err != nil && !errors.Is(err, session.ErrNone) {
-			return answer{}, err
-		}
-		if err == nil && (q.Subject == "" || q.Subject == found.User.String()) {
-			on = &found
-		}
-		s, err := d.SignIn.Standing(r.Context(), tx, on, q.demand(app))
-		return answer{s, on}, err
-	})
-	return a.standing, a.session, err
 }
 
 // interact begins the flow and sends the browser to the sign-in pages, which bring it back to

@@ -27,15 +27,15 @@ func (d *Door) authorizeContinue(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return finished{}, err
 		}
-		now, err := d.SignIn.Inspect(ctx, tx, f)
+		now, err := d.SignIn.Inspect(ctx, tx, f, web.Cookie(r, session.Cookie))
 		if err != nil {
 			return finished{}, err
 		}
-		s, err := session.Find(ctx, tx, web.Cookie(r, session.Cookie))
-		if errors.Is(err, session.ErrNone) {
-			s, err = session.Session{}, nil
+		was := finished{flow: f, next: now.Next()}
+		if now.Session != nil {
+			was.session = *now.Session
 		}
-		return finished{f, now.Next(), s}, err
+		return was, nil
 	})
 	if err != nil {
 		return err

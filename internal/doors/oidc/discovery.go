@@ -65,7 +65,7 @@ func describe(issuer string) metadata {
 		ResponseTypes:     []string{"code"},
 		ResponseModes:     []string{modeQuery, modeFormPost},
 		GrantTypes:        grantTypeNames(),
-		ACRValues:         signin.Classes,
+		ACRValues:         signin.Levels,
 		SubjectTypes:      []string{"public"},
 		IDTokenAlgs:       jose.Signing,
 		TokenAuth:         all,

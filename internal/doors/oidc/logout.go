@@ -96,7 +96,7 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 	}
 	browser := web.Browser(w, r)
 	begun, err := db.Write(ctx, d.DB, c, func(tx *db.Tx) (signin.Standing, error) {
-		now, err := d.SignIn.Standing(ctx, tx, &s, demand)
+		now, err := d.SignIn.Begin(ctx, tx, &s, demand)
 		if err != nil {
 			return now, err
 		}

@@ -315,7 +315,7 @@ func (q *request) acrOf(s session.Session) (string, bool) {
 func (q *request) demand(app *application.Application) signin.Demand {
 	return signin.Demand{
 		Kind: signin.Authorize, Application: app.ID, Request: q.encode(), ReturnTo: continuePath,
-		LoginHint: q.LoginHint, Locales: q.Locales, Reauthenticate: q.Login, MaxAge: q.maxAge(),
+		Subject: q.Subject, LoginHint: q.LoginHint, Locales: q.Locales, Reauthenticate: q.Login, MaxAge: q.maxAge(),
 		RequireMFA:    q.RequireMFA,
 		ConsentScopes: q.consentScopes(app), ForceConsent: q.Consent,
 	}

@@ -108,7 +108,7 @@ func (b *browser) signIn(u user.User, proved ...*signin.Method) session.Session 
 	b.w.Do(b.w.c, func(tx *db.Tx) error {
 		var err error
 		s, token, err = session.Start(ctx, tx, session.New{User: u.ID, UserName: u.Email, AMR: amr,
-			ACR: signin.ClassOf(amr)})
+			ACR: signin.LevelOf(amr)})
 		return err
 	})
 	b.SetCookie("session", token.Reveal())
@@ -144,7 +144,7 @@ func (b *browser) complete(at string, u user.User, allow bool, proved ...*signin
 func (b *browser) change(f signin.Flow, do func(tx *db.Tx, s *signin.Standing) error) {
 	b.w.T.Helper()
 	b.w.Do(b.w.c, func(tx *db.Tx) error {
-		s, err := b.w.App.SignIn.Inspect(ctx, tx, f)
+		s, err := b.w.App.SignIn.Inspect(ctx, tx, f, b.Cookie("session"))
 		if err != nil {
 			return err
 		}

@@ -1,70 +1,68 @@
 package pages
 
 import (
-	"errors"
 	"net/http"
 	"time"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// recent is the maximum age of the sign-in for changing how one signs in. A person who finds an
-// open browser later must prove the password and the second factor first.
-const recent = 10 * time.Minute
+// accountHandler answers an account page for the person whose session is s. facts are what the
+// engine knows of the person.
+type accountHandler func(s session.Session, facts signin.Facts) error
 
-// account runs h for the person who is signed in. Anybody else is asked to sign in
-// first and comes back to path.
-func (d *Door) account(v *visit, path string, h func(s session.Session) error) error {
-	s, err := d.signedIn(v)
-	if errors.Is(err, session.ErrNone) {
-		return d.beginSignIn(v, signin.Demand{ReturnTo: path}, nil)
-	}
+// account runs h for the person who is signed in. Anybody else is asked to sign in first and comes
+// back to path. So is a person whose session is not what a sign-in to the account pages would give
+// now, such as one from before a second factor was set up.
+func (d *Door) account(v *visit, path string, h accountHandler) error {
+	return d.accountFor(v, signin.Demand{Kind: signin.Account, ReturnTo: path}, h)
+}
+
+// guarded is account for changes of how one signs in, which need a recent proof.
+func (d *Door) guarded(v *visit, path string, h accountHandler) error {
+	return d.accountFor(v, signin.Demand{Kind: signin.Account, ReturnTo: path, ForCredentials: true}, h)
+}
+
+func (d *Door) accountFor(v *visit, demand signin.Demand, h accountHandler) error {
+	now, err := d.standing(v.r, demand)
 	if err != nil {
 		return err
 	}
-	return h(s)
-}
-
-// accountFor is account for changes of how one signs in. The session must be what a sign-in to the
-// account pages would give now: one from before a second factor was set up is not enough. With a
-// maxAge the proof must be that recent too.
-func (d *Door) accountFor(v *visit, path string, maxAge *time.Duration,
-	h func(s session.Session, u user.User) error) error {
-	return d.account(v, path, func(s session.Session) error {
-		demand := signin.Demand{Kind: signin.Account, ReturnTo: path, MaxAge: maxAge}
-		now, err := db.Read(v.ctx(), d.DB, v.as(s), func(tx *db.Tx) (signin.Standing, error) {
-			return d.SignIn.Standing(v.ctx(), tx, &s, demand)
-		})
+	if now.Next() != signin.Done {
+		begun, err := d.begin(v, demand, now.Session, nil)
 		if err != nil {
 			return err
 		}
-		if now.Next() != signin.Done {
-			return d.beginSignIn(v, demand, &s)
-		}
-		return h(s, now.Facts.User)
-	})
-}
-
-// guarded is accountFor with a recent proof.
-func (d *Door) guarded(v *visit, path string, h func(s session.Session, u user.User) error) error {
-	maxAge := recent
-	return d.accountFor(v, path, &maxAge, h)
-}
-
-// beginSignIn sends the browser, whose session is on (nil for none), to the sign-in pages.
-func (d *Door) beginSignIn(v *visit, demand signin.Demand, on *session.Session) error {
-	s, err := d.begin(v, demand, on, nil)
-	if err != nil {
-		return err
+		return v.redirectToFlow(begun.Flow.ID)
 	}
-	return v.redirectToFlow(s.Flow.ID)
+	return h(*now.Session, now.Facts)
+}
+
+// standing returns where a flow for demand would stand that begins with the browser's session. It
+// records the visit.
+func (d *Door) standing(r *http.Request, demand signin.Demand) (signin.Standing, error) {
+	c := web.CallerOf(r)
+	type answer struct {
+		signin.Standing
+		stale bool
+	}
+	now, err := db.Read(r.Context(), d.DB, c, func(tx *db.Tx) (answer, error) {
+		s, err := d.SignIn.BeginWith(r.Context(), tx, web.Cookie(r, session.Cookie), demand)
+		return answer{s, s.Session != nil && s.Session.Stale(tx.Now())}, err
+	})
+	if err == nil && now.stale {
+		err = d.DB.Update(r.Context(), c, func(tx *db.Tx) error {
+			session.Touch(tx, now.Session.ID)
+			return nil
+		})
+	}
+	return now.Standing, err
 }
 
 // as is the caller of what a signed-in person does.
@@ -80,27 +78,20 @@ func (v *visit) noticeOf() *notice {
 
 // showAccount shows the profile and how the person signs in.
 func (d *Door) showAccount(v *visit) error {
-	return d.account(v, "/account", func(s session.Session) error {
+	return d.account(v, "/account", func(s session.Session, facts signin.Facts) error {
 		var (
-			u   user.User
-			has credential.Summary
 			all []session.Session
 			now time.Time
 		)
 		if err := d.DB.View(v.ctx(), v.as(s), func(tx *db.Tx) error {
 			var err error
 			now = tx.Now()
-			if u, err = user.Get(v.ctx(), tx, s.User); err != nil {
-				return err
-			}
-			if has, err = credential.Of(v.ctx(), tx, s.User); err != nil {
-				return err
-			}
 			all, err = session.List(v.ctx(), tx, filter.All(), s.User, id.ID{}, maxSessions)
 			return err
 		}); err != nil {
 			return err
 		}
+		u, has := facts.User, facts.Credentials
 		p := &accountPage{
 			frame:     frame{Title: say("account.title"), Tabs: tabs(v.site.Path, "home"), Notice: v.noticeOf()},
 			GivenName: u.GivenName, HasTOTP: has.TOTP,

@@ -3,7 +3,7 @@ package pages
 import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -11,7 +11,7 @@ import (
 
 // newRecoveryCodes replaces the recovery codes.
 func (d *Door) newRecoveryCodes(v *visit) error {
-	return d.guarded(v, authenticatorPath, func(s session.Session, u user.User) error {
+	return d.guarded(v, authenticatorPath, func(s session.Session, facts signin.Facts) error {
 		codes, err := db.Write(v.ctx(), d.DB, v.as(s), func(tx *db.Tx) ([]secret.String, error) {
 			has, err := credential.Of(v.ctx(), tx, s.User)
 			if err != nil {
@@ -25,7 +25,7 @@ func (d *Door) newRecoveryCodes(v *visit) error {
 			if err != nil {
 				return nil, err
 			}
-			return codes, d.report(v, tx, u, codesRenewed)
+			return codes, d.report(v, tx, facts.User, codesRenewed)
 		})
 		if err != nil {
 			return err

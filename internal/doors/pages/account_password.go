@@ -8,14 +8,13 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
 // showPassword asks for the current and the new password.
 func (d *Door) showPassword(v *visit) error {
-	return d.accountFor(v, "/account/password", nil, func(s session.Session, _ user.User) error {
+	return d.account(v, "/account/password", func(s session.Session, _ signin.Facts) error {
 		return d.passwordPage(v, s, http.StatusOK, nil)
 	})
 }
@@ -33,7 +32,8 @@ func (d *Door) passwordPage(v *visit, s session.Session, status int, problems []
 // changePassword sets a new password. Other browsers are signed out, and this
 // one's session goes on under a new token.
 func (d *Door) changePassword(v *visit) error {
-	return d.accountFor(v, "/account/password", nil, func(s session.Session, u user.User) error {
+	return d.account(v, "/account/password", func(s session.Session, facts signin.Facts) error {
+		u := facts.User
 		current, next := secret.String(v.form.Get("current_password")), secret.String(v.form.Get("password"))
 		var problems []problem
 		if current.IsZero() {

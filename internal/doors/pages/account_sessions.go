@@ -2,11 +2,11 @@ package pages
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
@@ -19,7 +19,7 @@ const maxSessions = 100
 
 // showSessions lists where the person is signed in.
 func (d *Door) showSessions(v *visit) error {
-	return d.account(v, "/account/sessions", func(s session.Session) error {
+	return d.account(v, "/account/sessions", func(s session.Session, _ signin.Facts) error {
 		var (
 			all []session.Session
 			now time.Time
@@ -53,7 +53,7 @@ func (d *Door) showSessions(v *visit) error {
 
 // revokeSession signs out one of the person's other browsers, or all others.
 func (d *Door) revokeSession(v *visit) error {
-	return d.account(v, "/account/sessions", func(s session.Session) error {
+	return d.account(v, "/account/sessions", func(s session.Session, _ signin.Facts) error {
 		which := v.form.Get("session")
 		err := d.DB.Update(v.ctx(), v.as(s), func(tx *db.Tx) error {
 			if which == "others" {
@@ -84,12 +84,16 @@ func (d *Door) revokeSession(v *visit) error {
 // JSON, or 401.
 func (d *Door) serveSession(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	s, err := d.sessionOf(r)
-	if err != nil && !errors.Is(err, session.ErrNone) {
-		web.NoteError(r.Context(), err)
-	}
-	status, answer := http.StatusOK, any(session.ViewOf(s))
+	now, err := d.standing(r, signin.Demand{Kind: signin.Account, ReturnTo: "/account"})
 	if err != nil {
+		web.NoteError(r.Context(), err)
+	} else if now.Next() != signin.Done {
+		err = session.ErrNone
+	}
+	status, answer := http.StatusOK, any(nil)
+	if err == nil {
+		answer = session.ViewOf(*now.Session)
+	} else {
 		f := fault.As(err)
 		status = web.Status(f.Kind)
 		answer = map[string]any{"code": f.Code, "detail": f.Reason, "request_id": web.RequestIDOf(r.Context())}

@@ -72,7 +72,7 @@ func TestRegister(t *testing.T) {
 		form := bad.Open("/register")
 		a := bad.Fill(form, "email", "nonsense", "given_name", strings.Repeat("x", 200), "family_name", "", "password",
 			"short")
-		for _, sentence := range []string{"That isn't an email address.", "Use at most 100 characters.",
+		for _, sentence := range []string{"That isn't an email address.", "Use at most 128 characters.",
 			"Enter your name.", "Use at least 10 characters."} {
 			says(t, a, 422, sentence)
 		}

@@ -33,7 +33,7 @@ func (d *Door) findConfirmation(v *visit) (confirmation, error) {
 		if err != nil {
 			return confirmation{}, err
 		}
-		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.browser)
+		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.ofBrowser())
 		switch {
 		case errors.Is(err, signin.ErrGone):
 			return confirmation{user: u}, nil

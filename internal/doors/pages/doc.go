@@ -7,9 +7,8 @@
 // (4xx).
 //
 // Invariants:
-//   - iam/signin says what comes next in a flow, and whether a session is enough; flow.go and
-//     account.go ask it. Two rules are still here: how old a proof may be for the account pages
-//     (account.go), and the note that a second factor is required (account_authenticator.go).
+//   - iam/signin says what comes next in a flow, and whether a session is enough for a page.
+//     flow.go and account.go ask it.
 //   - Browsers are sent only to addresses in the flow's row.
 //   - An unknown account and a wrong password get the same words, the same status and cost the same
 //     time. So do a known and an unknown address in registration with confirmation and in the

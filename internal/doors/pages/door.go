@@ -245,35 +245,12 @@ func (v *visit) param(name string) string {
 	return v.r.URL.Query().Get(name)
 }
 
-// signedIn returns the browser's session, or session.ErrNone.
+// signedIn returns the browser's session, or session.ErrNone. It asks no rule: use account for a
+// page.
 func (d *Door) signedIn(v *visit) (session.Session, error) {
-	return d.sessionOf(v.r)
-}
-
-func (d *Door) sessionOf(r *http.Request) (session.Session, error) {
-	var s session.Session
-	var err error
-	token := web.Cookie(r, session.Cookie)
-	if token == "" {
-		return session.Session{}, session.ErrNone
-	}
-	c := web.CallerOf(r)
-	var stale bool
-	if err = d.DB.View(r.Context(), c, func(tx *db.Tx) error {
-		var err error
-		s, err = session.Find(r.Context(), tx, token)
-		stale = err == nil && s.Stale(tx.Now())
-		return err
-	}); err != nil {
-		return session.Session{}, err
-	}
-	if stale {
-		err = d.DB.Update(r.Context(), c, func(tx *db.Tx) error {
-			session.Touch(tx, s.ID)
-			return nil
-		})
-	}
-	return s, err
+	return db.Read(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (session.Session, error) {
+		return session.Find(v.ctx(), tx, web.Cookie(v.r, session.Cookie))
+	})
 }
 
 // address returns the counter of the visitor's network.

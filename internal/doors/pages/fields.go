@@ -1,24 +1,24 @@
 package pages
 
-// Limits on text fields, in characters. Browsers enforce them for people, and the handlers for
-// every client.
-const (
-	maxUsername = 320
-	maxPassword = 1024
-	maxName     = 100
-	maxCode     = 32
+import (
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 )
+
+// maxCode limits the fields for codes, in characters. Browsers enforce limits for people, and the
+// handlers for every client. The limits of other fields are those of their packages.
+const maxCode = 32
 
 func usernameField(value string) field {
 	return field{
-		Name: "username", Label: say("field.username"), Type: "text", Value: value, MaxLength: maxUsername,
+		Name: "username", Label: say("field.username"), Type: "text", Value: value, MaxLength: user.MaxEmail,
 		Autocomplete: "username webauthn", Plain: true,
 	}
 }
 
 func passwordField() field {
 	return field{Name: "password", Label: say("field.password"), Type: "password", Autocomplete: "current-password",
-		MaxLength: maxPassword}
+		MaxLength: credential.MaxPasswordBytes}
 }
 
 func currentPasswordField() field {
@@ -31,24 +31,24 @@ func currentPasswordField() field {
 func newPasswordField(label message, least int) field {
 	hint := say("field.new_password_hint", "Count", least)
 	return field{Name: "password", Label: label, Hint: &hint, Type: "password", Autocomplete: "new-password",
-		MaxLength: maxPassword}
+		MaxLength: credential.MaxPasswordBytes}
 }
 
 func emailField(value string) field {
 	return field{
-		Name: "email", Label: say("field.email"), Type: "email", Value: value, MaxLength: maxUsername,
+		Name: "email", Label: say("field.email"), Type: "email", Value: value, MaxLength: user.MaxEmail,
 		Autocomplete: "email", InputMode: "email", Plain: true,
 	}
 }
 
 func givenNameField(value string) field {
 	return field{Name: "given_name", Label: say("field.given_name"), Type: "text", Value: value,
-		Autocomplete: "given-name", MaxLength: maxName}
+		Autocomplete: "given-name", MaxLength: user.MaxName}
 }
 
 func familyNameField(value string) field {
 	return field{Name: "family_name", Label: say("field.family_name"), Type: "text", Value: value,
-		Autocomplete: "family-name", MaxLength: maxName}
+		Autocomplete: "family-name", MaxLength: user.MaxName}
 }
 
 func codeField() field {

@@ -36,7 +36,7 @@ func (d *Door) readFlow(v *visit, flow id.ID) (signin.Standing, error) {
 		return signin.Standing{}, signin.ErrGone
 	}
 	return db.Read(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (signin.Standing, error) {
-		return d.SignIn.Read(v.ctx(), tx, flow, v.browser)
+		return d.SignIn.Read(v.ctx(), tx, flow, v.ofBrowser())
 	})
 }
 
@@ -70,7 +70,7 @@ func (d *Door) runStep(v *visit, flow id.ID, expected signin.Step, do change) (o
 		return outcome{}, signin.ErrGone
 	}
 	out, err := db.Write(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (outcome, error) {
-		s, err := d.SignIn.Read(v.ctx(), tx, flow, v.browser)
+		s, err := d.SignIn.Read(v.ctx(), tx, flow, v.ofBrowser())
 		if err != nil || s.Next() != expected {
 			return outcome{Standing: s}, err
 		}
@@ -129,7 +129,7 @@ func (d *Door) begin(v *visit, demand signin.Demand, on *session.Session, do cha
 		demand.ReturnTo = "/account"
 	}
 	out, err := db.Write(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (outcome, error) {
-		s, err := d.SignIn.Standing(v.ctx(), tx, on, demand)
+		s, err := d.SignIn.Begin(v.ctx(), tx, on, demand)
 		if err != nil {
 			return outcome{}, err
 		}
@@ -205,6 +205,10 @@ func (d *Door) showSignIn(v *visit) error {
 	if err != nil || s == nil {
 		return err
 	}
+	if s.Adoptable {
+		out, err := d.runStep(v, s.Flow.ID, signin.AskPassword, adopt)
+		return d.answerStep(v, out, err, nil)
+	}
 	step := s.Next()
 	if step == signin.StartSession || step == signin.Done || step == signin.Refuse && !s.Flow.Refused {
 		// Something else completed the step: a confirmed address, a session, a consent.
@@ -218,6 +222,12 @@ func (d *Door) showSignIn(v *visit) error {
 		s = &out.Standing
 	}
 	return d.showStep(v, *s, http.StatusOK, nil)
+}
+
+// adopt goes on in a second tab after the person has signed in in another.
+func adopt(_ context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
+	s.Adopt(tx.Now())
+	return nil, nil
 }
 
 // showStep renders the page of the step that s waits for.

@@ -54,7 +54,7 @@ func (d *Door) forgotten(v *visit) error {
 	if err != nil {
 		return err
 	}
-	email, wrong := v.typed("email", maxUsername)
+	email, wrong := v.typed("email", user.MaxEmail)
 	if wrong == nil {
 		wrong = checkEmail(email)
 	}
@@ -70,7 +70,7 @@ func (d *Door) forgotten(v *visit) error {
 			[]problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
 	}
 	err = d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
-		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.browser)
+		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.ofBrowser())
 		if err != nil {
 			return err
 		}

@@ -34,7 +34,7 @@ func (v *visit) person(least int) (person, []problem) {
 		}
 	}
 	var wrong *problem
-	p.email, wrong = v.typed("email", maxUsername)
+	p.email, wrong = v.typed("email", user.MaxEmail)
 	if wrong == nil {
 		wrong = checkEmail(p.email)
 	}
@@ -43,7 +43,7 @@ func (v *visit) person(least int) (person, []problem) {
 		name string
 		to   *string
 	}{{"given_name", &p.given}, {"family_name", &p.family}} {
-		if *f.to, wrong = v.typed(f.name, maxName); wrong == nil && *f.to == "" {
+		if *f.to, wrong = v.typed(f.name, user.MaxName); wrong == nil && *f.to == "" {
 			wrong = &problem{f.name, say("problem.name_missing")}
 		}
 		note(wrong)

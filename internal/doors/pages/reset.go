@@ -108,7 +108,7 @@ func (d *Door) reset(v *visit) error {
 // resume returns the flow in which the new password was asked for, now with the
 // account's name, if it is this browser's and waits for a password. Otherwise it returns zero.
 func (d *Door) resume(ctx context.Context, tx *db.Tx, v *visit, u user.User) (id.ID, error) {
-	s, err := d.SignIn.Read(ctx, tx, v.flowID(), v.browser)
+	s, err := d.SignIn.Read(ctx, tx, v.flowID(), v.ofBrowser())
 	if errors.Is(err, signin.ErrGone) {
 		return id.ID{}, nil
 	}

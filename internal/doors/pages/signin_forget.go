@@ -10,7 +10,7 @@ import (
 // signInForget is "Not you?": the flow starts over for anybody.
 func (d *Door) signInForget(v *visit) error {
 	err := d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
-		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.browser)
+		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.ofBrowser())
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
@@ -40,7 +41,7 @@ func (d *Door) passwordStep(v *visit, s signin.Standing, a *application.Applicat
 // signInPassword takes the username and password. It reads the flow once, with the account: the
 // hash is computed outside any transaction, and the save detects a flow that changed meanwhile.
 func (d *Door) signInPassword(v *visit) error {
-	login, wrong := v.typed("username", maxUsername)
+	login, wrong := v.typed("username", user.MaxEmail)
 	password := secret.String(v.form.Get("password"))
 	show := func(s signin.Standing, status int, problems []problem) error {
 		v.speak(d, s.Flow.Locales)
@@ -59,8 +60,8 @@ func (d *Door) signInPassword(v *visit) error {
 	}
 	if password.IsZero() {
 		problems = append(problems, problem{"password", say("problem.password_missing")})
-	} else if len(password) > 4*maxPassword {
-		problems = append(problems, problem{"password", say("problem.too_long", "Count", maxPassword)})
+	} else if len(password) > credential.MaxPasswordBytes {
+		problems = append(problems, problem{"password", say("problem.too_long", "Count", credential.MaxPasswordLength)})
 	}
 	if v.flowID().IsZero() {
 		return signin.ErrGone
@@ -72,7 +73,7 @@ func (d *Door) signInPassword(v *visit) error {
 	}
 	// Without a flow, no client can make us compute a hash.
 	was, err := db.Read(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (found, error) {
-		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.browser)
+		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.ofBrowser())
 		if err != nil || s.Next() != signin.AskPassword || len(problems) > 0 {
 			return found{standing: s}, err
 		}

@@ -222,7 +222,7 @@ func (g *guest) authorize(a application.Application, on *session.Session, change
 		change(&demand)
 	}
 	s, err := db.Write(ctx, g.h.DB, g.h.c, func(tx *db.Tx) (signin.Standing, error) {
-		s, err := g.h.App.SignIn.Standing(ctx, tx, on, demand)
+		s, err := g.h.App.SignIn.Begin(ctx, tx, on, demand)
 		if err != nil {
 			return s, err
 		}

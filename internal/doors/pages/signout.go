@@ -54,7 +54,7 @@ func (d *Door) signOut(v *visit) error {
 	}
 	if flow := v.flowID(); !flow.IsZero() {
 		s, err := db.Write(v.ctx(), d.DB, c, func(tx *db.Tx) (signin.Standing, error) {
-			s, err := d.SignIn.Read(v.ctx(), tx, flow, v.browser)
+			s, err := d.SignIn.Read(v.ctx(), tx, flow, v.ofBrowser())
 			if err != nil {
 				return s, err
 			}

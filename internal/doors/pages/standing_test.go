@@ -2,6 +2,7 @@ package pages_test
 
 import (
 	"context"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -170,5 +171,92 @@ func TestChangingThePasswordNeedsTheSecondFactor(t *testing.T) {
 		says(t, after, 200, "Enter the code from your app")
 		// with the password of before
 		says(t, h.guest().SignIn("ada@acme.example"), 200, "Enter the code from your app")
+	})
+}
+
+// A sign-in page that was open in another tab goes on by itself once the person has signed in. It
+// does not if the person said that the session is another's.
+func TestSecondTabContinues(t *testing.T) {
+	both(t, nil, func(t *testing.T, h *house) {
+		h.person("ada@acme.example")
+		app := h.application()
+		g := h.guest()
+		flow := g.authorize(app, nil, nil)
+		says(t, g.Open("/signin?flow="+flow), 200, "Sign in")
+		again := g.authorize(app, nil, func(d *signin.Demand) { d.Reauthenticate = true })
+		declined := g.authorize(app, nil, nil)
+		g.Post("/signin/forget", url.Values{"flow": {declined}})
+		says(t, g.SignIn("ada@acme.example"), 200, "Hello")
+		says(t, g.Open("/signin?flow="+flow), 200, "wants to")
+		for what, flow := range map[string]string{"prompt=login": again, "declined": declined} {
+			if a := g.Open("/signin?flow=" + flow); !strings.Contains(a.Body, `type="password"`) {
+				t.Errorf("%s: %d %s", what, a.Status, a.Text())
+			}
+		}
+	})
+}
+
+// settings changes the tenant's settings.
+func (h *house) settings(change func(*tenant.Settings)) {
+	h.T.Helper()
+	h.Do(h.c, func(tx *db.Tx) error {
+		_, err := tenant.Update(ctx, tx, tenant.Patch{Settings: change})
+		return err
+	})
+}
+
+// A session that has lasted longer than the rules allow for an application proves nothing there.
+// The other tabs of its browser ask for the password too.
+func TestLimitOfAnApplicationHoldsForAnOldSession(t *testing.T) {
+	both(t, nil, func(t *testing.T, h *house) {
+		h.person("ada@acme.example")
+		app := h.application()
+		h.settings(func(s *tenant.Settings) {
+			s.SignIn.Sessions = []tenant.SignInLimit{{Applications: []string{app.ID.String()}, MaxSeconds: 60}}
+		})
+		g := h.guest()
+		other := g.authorize(app, nil, nil)
+		says(t, g.SignIn("ada@acme.example"), 200, "Hello")
+		sid, err := id.Parse(g.session()["id"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		says(t, g.Open("/signin?flow="+g.authorize(app, h.sessionOf(sid), nil)), 200, "wants to")
+		h.Clock.Advance(61 * time.Second)
+		for _, flow := range []string{g.authorize(app, h.sessionOf(sid), nil), other} {
+			if a := g.Open("/signin?flow=" + flow); !strings.Contains(a.Body, `type="password"`) {
+				t.Errorf("after 61 of 60 seconds: %d %s", a.Status, a.Text())
+			}
+		}
+		says(t, g.Open("/account"), 200, "Hello") // the limit is the application's
+	})
+}
+
+// An open browser is not enough to set up an authenticator app, whichever way leads there.
+func TestEnrolmentNeedsARecentPassword(t *testing.T) {
+	both(t, nil, func(t *testing.T, h *house) {
+		h.person("ada@acme.example")
+		app := h.application()
+		g := h.guest()
+		says(t, g.SignIn("ada@acme.example"), 200, "Hello")
+		sid, err := id.Parse(g.session()["id"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stepUp := func() world.Answer {
+			flow := g.authorize(app, h.sessionOf(sid), func(d *signin.Demand) { d.RequireMFA = true })
+			return g.Open("/signin?flow=" + flow)
+		}
+		page := stepUp()
+		key := page.Find(t, secretRE)
+		h.Clock.Advance(11 * time.Minute)
+		for what, a := range map[string]world.Answer{
+			"the page that was open": g.Fill(page, "code", h.code(key)), "a new flow": stepUp(),
+			"the account page": g.Open("/account/authenticator"),
+		} {
+			if !strings.Contains(a.Body, `type="password"`) {
+				t.Errorf("%s asks for no password: %d %s", what, a.Status, a.Text())
+			}
+		}
 	})
 }

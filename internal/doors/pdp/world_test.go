@@ -268,7 +268,7 @@ func (w *scene) person(username string, amr []string, roles ...string) (user.Use
 		RedirectURIs: []string{"https://a.example"}})
 	var g grant.Grant
 	w.Do(w.acme, func(tx *db.Tx) error {
-		s, _, err := session.Start(ctx, tx, session.New{User: u.ID, AMR: amr, ACR: signin.ClassOf(amr)})
+		s, _, err := session.Start(ctx, tx, session.New{User: u.ID, AMR: amr, ACR: signin.LevelOf(amr)})
 		if err != nil {
 			return err
 		}

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/sync/semaphore"
@@ -127,7 +126,7 @@ func (h *Hasher) Verify(ctx context.Context, stored string, password secret.Stri
 	}
 	defer release()
 	given := prepare(password)
-	tooLong := len(given) > MaxPasswordLength*utf8.UTFMax
+	tooLong := len(given) > MaxPasswordBytes
 	if tooLong {
 		given = ""
 	}

@@ -79,12 +79,12 @@ func linkTarget(u user.User) audit.Target {
 
 // goodLink selects a link that is unused and unexpired. Its user must still be able to act on it,
 // and still have the address it was mailed to.
-const goodLink = ` FROM mailed_links WHERE tenant_id = $1 AND token_hash = $2 AND used_at IS NULL AND expires_at > $3` +
+var goodLink = ` FROM mailed_links WHERE tenant_id = $1 AND token_hash = $2 AND used_at IS NULL AND expires_at > $3` +
 	stillTheirs
 
-const stillTheirs = ` AND (user_id IS NULL OR EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = $1
+var stillTheirs = ` AND (user_id IS NULL OR EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = $1
 	AND u.id = mailed_links.user_id
-	AND u.email_key = mailed_links.email_key AND u.status IN ('active', 'invited')))`
+	AND u.email_key = mailed_links.email_key AND ` + user.MaySignInSQL + `))`
 
 const linkColumns = `id, kind, user_id, email_key, expires_at`
 

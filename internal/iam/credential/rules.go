@@ -17,6 +17,8 @@ import (
 const (
 	MinPasswordLength = 8
 	MaxPasswordLength = 256
+	// MaxPasswordBytes bounds what is read of a password, whatever its characters.
+	MaxPasswordBytes = MaxPasswordLength * utf8.UTFMax
 )
 
 // Rules are the requirements for a new password.
@@ -60,7 +62,7 @@ func (r Rules) minimum() int { return max(r.MinLength, MinPasswordLength) }
 func Judge(password secret.String, rules Rules) Weakness {
 	raw := password.Reveal()
 	// Bytes first, so that the code below never reads a text longer than any password.
-	if len(raw) > MaxPasswordLength*utf8.UTFMax {
+	if len(raw) > MaxPasswordBytes {
 		return TooLong
 	}
 	if raw == "" {

@@ -1,7 +1,7 @@
 // Package signin owns sign-in: the flow of one browser, the rule that orders its steps, and the
 // start of the session.
 //
-// Engine is the one path. Standing tells where a flow would stand that began now, Read where a
+// Engine is the one path. Begin tells where a flow would stand that began now, Read where a
 // stored flow stands, and Advance applies one step. docs/decisions/0012-sign-in-engine.md says why.
 //
 // Invariants:

@@ -50,7 +50,12 @@ type Browser struct {
 type Standing struct {
 	Flow    Flow
 	Facts   Facts
-	Started *Started // the session that Advance started with this step, or nil
+	Session *session.Session // the browser's, also if the flow is about another user; nil for none
+	Started *Started         // the session that Advance started with this step, or nil
+
+	// Adoptable says that nothing was proved in the flow, but the browser has got a session
+	// meanwhile, in another tab, that counts for it.
+	Adoptable bool
 
 	proved bool // the facts are older than the flow's last proof
 }
@@ -74,37 +79,89 @@ func (s *Standing) Prove(user id.ID, m *Method, now time.Time) {
 // Forget drops who the flow is about and all that was proved ("Not you?").
 func (s *Standing) Forget() {
 	s.Flow.forget()
+	s.Flow.Declined = true
 	s.Facts = Facts{}
 }
 
-// Standing returns where a flow for d would stand that begins in the browser whose session is on
-// (nil for none). It stores nothing: if the standing is not Done, Store begins the flow. This is
-// the one way to ask whether a session is enough for something.
-func (e *Engine) Standing(ctx context.Context, tx *db.Tx, on *session.Session, d Demand) (Standing, error) {
+// Adopt credits an Adoptable flow with the browser's session.
+func (s *Standing) Adopt(now time.Time) {
+	if s.Adoptable && s.Flow.credit(*s.Session, now) {
+		s.proved, s.Adoptable = true, false
+	}
+}
+
+// adoptable reports whether the session on would advance f, in which nothing was proved. A flow
+// that was begun for another account, as after a reset, is left alone.
+func (e *Engine) adoptable(ctx context.Context, tx *db.Tx, f Flow, on *session.Session) (bool, error) {
+	begun := len(f.Proofs) > 0 || f.Declined || !f.Registered.IsZero() || f.Kind == Account && f.LoginHint != ""
+	if on == nil || begun || f.Kind == SignOut || !f.credit(*on, tx.Now()) {
+		return false, nil
+	}
+	facts, err := e.readFacts(ctx, tx, &f, on)
+	return Next(f, facts) != AskPassword, err
+}
+
+// Begin returns where a flow for d would stand that begins in the browser whose session is on (nil
+// for none). It stores nothing: if the standing is not Done, Store begins the flow. This is the one
+// way to ask whether a session is enough for something.
+func (e *Engine) Begin(ctx context.Context, tx *db.Tx, on *session.Session, d Demand) (Standing, error) {
+	if on != nil && d.Subject != "" && d.Subject != on.User.String() {
+		on = nil
+	}
 	f, err := newFlow(d, on, tx.Now())
 	if err != nil {
 		return Standing{}, err
 	}
-	facts, err := e.readFacts(ctx, tx, &f)
-	return Standing{Flow: f, Facts: facts}, err
+	facts, err := e.readFacts(ctx, tx, &f, on)
+	return Standing{Flow: f, Facts: facts, Session: on}, err
 }
 
-// Read returns where a stored flow stands. It fails with ErrGone.
-func (e *Engine) Read(ctx context.Context, tx *db.Tx, flow id.ID, browser string) (Standing, error) {
-	f, err := Load(ctx, tx, flow, browser)
+// BeginWith is Begin in the browser that brings token as its session's, or "".
+func (e *Engine) BeginWith(ctx context.Context, tx *db.Tx, token string, d Demand) (Standing, error) {
+	on, err := findSession(ctx, tx, token)
 	if err != nil {
 		return Standing{}, err
 	}
-	return e.Inspect(ctx, tx, f)
+	return e.Begin(ctx, tx, on, d)
 }
 
-// Inspect returns where f stands, a flow that was just loaded.
-func (e *Engine) Inspect(ctx context.Context, tx *db.Tx, f Flow) (Standing, error) {
-	if err := dropEndedSession(ctx, tx, &f); err != nil {
+// Read returns where a stored flow stands. It fails with ErrGone.
+func (e *Engine) Read(ctx context.Context, tx *db.Tx, flow id.ID, b Browser) (Standing, error) {
+	f, err := Load(ctx, tx, flow, b.Secret)
+	if err != nil {
 		return Standing{}, err
 	}
-	facts, err := e.readFacts(ctx, tx, &f)
-	return Standing{Flow: f, Facts: facts}, err
+	return e.Inspect(ctx, tx, f, b.Token)
+}
+
+// Inspect returns where f stands, a flow that was just loaded, in the browser that brings token as
+// its session's.
+func (e *Engine) Inspect(ctx context.Context, tx *db.Tx, f Flow, token string) (Standing, error) {
+	on, err := findSession(ctx, tx, token)
+	if err != nil {
+		return Standing{}, err
+	}
+	if !f.Session.IsZero() && (on == nil || on.ID != f.Session || on.User != f.User) {
+		f.Proofs, f.Session = nil, id.ID{} // it has ended
+	}
+	facts, err := e.readFacts(ctx, tx, &f, on)
+	if err != nil {
+		return Standing{}, err
+	}
+	adoptable, err := e.adoptable(ctx, tx, f, on)
+	return Standing{Flow: f, Facts: facts, Session: on, Adoptable: adoptable}, err
+}
+
+// findSession returns the session that token opens, or nil.
+func findSession(ctx context.Context, tx *db.Tx, token string) (*session.Session, error) {
+	if token == "" {
+		return nil, nil //nolint:nilnil // most browsers begin without a session
+	}
+	on, err := session.Find(ctx, tx, token)
+	if errors.Is(err, session.ErrNone) {
+		return nil, nil //nolint:nilnil // it has ended
+	}
+	return &on, err
 }
 
 // A Change applies one step to a flow. It reports whether the step was accepted. A refused step
@@ -129,7 +186,7 @@ func (e *Engine) Advance(ctx context.Context, tx *db.Tx, from Standing, b Browse
 	}
 	var err error
 	if s.proved {
-		if s.Facts, err = e.readFacts(ctx, tx, &s.Flow); err != nil {
+		if s.Facts, err = e.readFacts(ctx, tx, &s.Flow, s.Session); err != nil {
 			return from, err
 		}
 		s.proved = false
@@ -233,7 +290,7 @@ func (e *Engine) Renew(ctx context.Context, tx *db.Tx, on session.Session, prove
 	for _, m := range proved {
 		f.prove(on.User, m, tx.Now())
 	}
-	facts, err := e.readFacts(ctx, tx, &f)
+	facts, err := e.readFacts(ctx, tx, &f, nil)
 	if err != nil {
 		return Started{}, err
 	}

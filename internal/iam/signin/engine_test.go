@@ -103,7 +103,7 @@ func start(t *testing.T, d *testkit.Database, c caller.Caller, u user.User) open
 func signIn(t *testing.T, d *testkit.Database, c caller.Caller, e *signin.Engine, on opened, u id.ID) signin.Standing {
 	t.Helper()
 	return write(t, d, c, func(tx *db.Tx) (signin.Standing, error) {
-		s, err := e.Standing(ctx, tx, &on.Session,
+		s, err := e.Begin(ctx, tx, &on.Session,
 			signin.Demand{Kind: signin.Account, ReturnTo: "/account", Reauthenticate: true})
 		if err != nil {
 			return s, err
@@ -178,7 +178,7 @@ func TestRefusalIsRecordedOnceAFlow(t *testing.T) {
 		}
 		for range 2 {
 			write(t, d, c, func(tx *db.Tx) (signin.Standing, error) {
-				s, err := e.Read(ctx, tx, s.Flow.ID, browser)
+				s, err := e.Read(ctx, tx, s.Flow.ID, signin.Browser{Secret: browser})
 				if err != nil {
 					return s, err
 				}

@@ -20,11 +20,14 @@ type Facts struct {
 	Credentials        credential.Summary // which there are, and their versions
 	Verdict            Verdict            // of the policies; zero until a first factor is proved
 	Allowed            []string           // scopes the user has allowed this application before
+	StaleProof         bool               // the first factor was proved too long ago to set up another
 }
 
-// readFacts reads what is true of f's user now. It drops from f a user who may no longer sign in,
-// and proofs made with a credential that was replaced.
-func (e *Engine) readFacts(ctx context.Context, tx *db.Tx, f *Flow) (Facts, error) {
+// readFacts reads what is true of f's user now. on is the browser's session, or nil.
+//
+// It drops from f a user who may no longer sign in, and proofs made with a credential that was
+// replaced. It also drops a session older than the policies allow for this application.
+func (e *Engine) readFacts(ctx context.Context, tx *db.Tx, f *Flow, on *session.Session) (Facts, error) {
 	if f.User.IsZero() {
 		return Facts{}, nil
 	}
@@ -51,23 +54,13 @@ func (e *Engine) readFacts(ctx context.Context, tx *db.Tx, f *Flow) (Facts, erro
 	if facts.Verdict, err = e.ask(ctx, tx, u.ID, f.Application, f.AMR()); err != nil {
 		return Facts{}, err
 	}
+	if on != nil && !f.Session.IsZero() && on.ID == f.Session && facts.Verdict.outlived(on, tx.Now()) {
+		f.Proofs, f.Session, facts.Verdict = nil, id.ID{}, Verdict{}
+		return facts, nil
+	}
+	facts.StaleProof = tx.Now().Sub(f.AuthTime()) > recent
 	if f.Kind == Authorize && len(f.ConsentScopes) > 0 {
 		facts.Allowed, err = grant.Consented(ctx, tx, u.ID, f.Application)
 	}
 	return facts, err
-}
-
-// dropEndedSession drops f's session and what it proved when the session has ended.
-func dropEndedSession(ctx context.Context, tx *db.Tx, f *Flow) error {
-	if f.Session.IsZero() {
-		return nil
-	}
-	on, err := session.Get(ctx, tx, f.Session)
-	if err != nil && fault.Of(err) != fault.NotFound {
-		return err
-	}
-	if err != nil || on.User != f.User {
-		f.Proofs, f.Session = nil, id.ID{}
-	}
-	return nil
 }

@@ -14,6 +14,10 @@ import (
 // Lifetime is how long a flow can be finished after it began: long enough to fetch a mail.
 const Lifetime = time.Hour
 
+// recent is the maximum age of a proof with which a person may change how they sign in. A stranger
+// who finds an open browser later must prove the password and the second factor first.
+const recent = 10 * time.Minute
+
 // Kind is the purpose of a flow.
 type Kind string
 
@@ -31,10 +35,12 @@ type Demand struct {
 	Request     []byte `json:"request"`     // the door's own validated request; opaque here
 	ReturnTo    string `json:"return_to"`   // a path below the tenant's base; see Return
 
+	Subject        string         `json:"subject"` // only this user's session counts; "" for any
 	LoginHint      string         `json:"login_hint"`
 	Locales        []string       `json:"locales"`          // ui_locales, best first
 	Reauthenticate bool           `json:"reauthenticate"`   // prompt=login: an existing session proves nothing
 	MaxAge         *time.Duration `json:"max_age"`          // nil: any age will do; zero is not nil
+	ForCredentials bool           `json:"for_credentials"`  // to change how one signs in: needs a recent proof
 	RequireMFA     bool           `json:"require_mfa"`      // by acr_values, beyond what the tenant asks
 	ConsentScopes  []string       `json:"consent_scopes"`   // scopes the person must allow; empty: no consent page
 	ForceConsent   bool           `json:"force_consent"`    // prompt=consent: ask again for allowed scopes
@@ -54,6 +60,7 @@ type Flow struct {
 	Refused    bool    `json:"refused"`    // the policies refused the person, and that was recorded
 	SignedOut  bool    `json:"signed_out"` // SignOut: confirmed
 	Registered id.ID   `json:"registered"` // an account created in this flow, its address unconfirmed
+	Declined   bool    `json:"declined"`   // the person is not the session's ("Not you?")
 
 	CreatedAt time.Time `json:"-"`
 	ExpiresAt time.Time `json:"-"`
@@ -90,30 +97,39 @@ func newFlow(d Demand, on *session.Session, now time.Time) (Flow, error) {
 		d.Locales = d.Locales[:maxLocales]
 	}
 	f := Flow{ID: id.New(), Demand: d, CreatedAt: now, ExpiresAt: now.Add(Lifetime)}
-	if on == nil {
-		return f, nil
-	}
-	f.User = on.User
-	if fresh(on.AuthTime, now, d.Reauthenticate, d.MaxAge) {
-		f.Session = on.ID
-		for _, m := range withReferences(on.AMR) {
-			// readFacts binds the proof to the credential's current version. A new password ends
-			// the user's other sessions. A replaced authenticator app does not: in a session that
-			// the old app started, its code counts as a proof of the new one.
-			f.Proofs = append(f.Proofs, Proof{Method: m.Name, At: on.AuthTime, unbound: true})
-		}
+	if on != nil {
+		f.User = on.User
+		f.credit(*on, now)
 	}
 	return f, nil
 }
 
-// fresh reports whether a sign-in at authTime still counts at now for a request
-// with these parameters (OpenID Connect Core §3.1.2.1, prompt and max_age).
-// max_age=0 means that nothing earlier than the request counts.
-func fresh(authTime, now time.Time, reauthenticate bool, maxAge *time.Duration) bool {
-	if reauthenticate {
+// credit credits the flow with the session on, and reports whether it counts.
+func (f *Flow) credit(on session.Session, now time.Time) bool {
+	if !f.accepts(on, now) {
 		return false
 	}
-	return maxAge == nil || (*maxAge > 0 && now.Sub(authTime) <= *maxAge)
+	f.User, f.Session, f.Proofs = on.User, on.ID, nil
+	for _, m := range withReferences(on.AMR) {
+		// readFacts binds the proof to the credential's current version. A new password ends
+		// the user's other sessions. A replaced authenticator app does not: in a session that
+		// the old app started, its code counts as a proof of the new one.
+		f.Proofs = append(f.Proofs, Proof{Method: m.Name, At: on.AuthTime, unbound: true})
+	}
+	return true
+}
+
+// accepts reports whether a session still counts at now for what the demand asks (OpenID Connect
+// Core §3.1.2.1, prompt and max_age). max_age=0 means that nothing earlier than the request counts.
+func (d Demand) accepts(on session.Session, now time.Time) bool {
+	age := now.Sub(on.AuthTime)
+	switch {
+	case d.Reauthenticate, d.Subject != "" && d.Subject != on.User.String():
+		return false
+	case d.ForCredentials && age > recent:
+		return false
+	}
+	return d.MaxAge == nil || *d.MaxAge > 0 && age <= *d.MaxAge
 }
 
 // Return is where the browser goes when the flow is done, below the tenant's base. A door that
@@ -205,7 +221,7 @@ func (f Flow) AMR() []string {
 }
 
 // ACR returns the class of what was proved.
-func (f Flow) ACR() string { return classOf(factorsOf(f.proved())) }
+func (f Flow) ACR() string { return levelOf(factorsOf(f.proved())) }
 
 // AuthTime is when the first factor was proved (OpenID Connect Core §2, auth_time), or zero.
 func (f Flow) AuthTime() time.Time {

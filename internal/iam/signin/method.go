@@ -58,13 +58,13 @@ const (
 	TwoFactors = "aal2"
 )
 
-// Classes are the classes that a sign-in can have, weakest first.
-var Classes = []string{OneFactor, TwoFactors}
+// Levels are the classes that a sign-in can have, weakest first.
+var Levels = []string{OneFactor, TwoFactors}
 
-// ClassOf returns the class of a sign-in with the method references amr.
-func ClassOf(amr []string) string { return classOf(factorsOf(withReferences(amr))) }
+// LevelOf returns the class of a sign-in with the method references amr.
+func LevelOf(amr []string) string { return levelOf(factorsOf(withReferences(amr))) }
 
-func classOf(f factor) string {
+func levelOf(f factor) string {
 	if bits.OnesCount8(uint8(f)) > 1 {
 		return TwoFactors
 	}

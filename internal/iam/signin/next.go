@@ -46,6 +46,8 @@ func Next(f Flow, facts Facts) Step {
 			return ask
 		case facts.Verdict.NoEnrolment:
 			return Refuse
+		case facts.StaleProof: // an open browser is not enough to set up a factor
+			return AskPassword
 		}
 		return EnrolTOTP
 	}

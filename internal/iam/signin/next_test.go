@@ -49,6 +49,10 @@ func TestNext(t *testing.T) {
 			AskEmail},
 		{"has an authenticator app", Flow{Demand: authorize, User: u, Proofs: pwd}, hasTOTP, AskTOTP},
 		{"policies want two, has none", Flow{Demand: authorize, User: u, Proofs: pwd}, Facts{Verdict: two}, EnrolTOTP},
+		{"has none, and proved the password long ago", Flow{Demand: authorize, User: u, Proofs: pwd},
+			Facts{Verdict: two, StaleProof: true}, AskPassword},
+		{"proved long ago, and needs no more", Flow{Demand: authorize, User: u, Proofs: pwd, Session: s},
+			Facts{StaleProof: true}, Done},
 		{"application wants two, has none", Flow{Demand: stepUp, User: u, Proofs: pwd}, none, EnrolTOTP},
 		{"application wants two, has one", Flow{Demand: stepUp, User: u, Proofs: pwd}, hasTOTP, AskTOTP},
 		{"step up from a session with one factor", Flow{Demand: stepUp, User: u, Proofs: pwd, Session: s}, hasTOTP,
@@ -96,7 +100,7 @@ func TestNext(t *testing.T) {
 
 // every calls fn with every combination of the values that Next can tell apart.
 func every(fn func(Flow, Facts)) {
-	const bits = 18
+	const bits = 19
 	u, s := id.New(), id.New()
 	for n := range 1 << bits {
 		b := func(i int) bool { return n>>i&1 == 1 }
@@ -128,6 +132,7 @@ func every(fn func(Flow, Facts)) {
 			if b(17) {
 				facts.Allowed = append(facts.Allowed, "email")
 			}
+			facts.StaleProof = b(18)
 			fn(f, facts)
 		}
 	}
@@ -176,7 +181,8 @@ func TestEnrolmentIsNoWayRound(t *testing.T) {
 	every(func(f Flow, facts Facts) {
 		v := facts.Verdict
 		if Next(f, facts) == EnrolTOTP &&
-			(!facts.Credentials.TOTPSince.IsZero() || v.NoEnrolment || v.Refused || !f.provedFirst()) {
+			(!facts.Credentials.TOTPSince.IsZero() || v.NoEnrolment || v.Refused || facts.StaleProof ||
+				!f.provedFirst()) {
 			t.Fatalf("enrolment offered: %+v %+v", f, facts)
 		}
 	})
@@ -195,6 +201,7 @@ func TestNextTerminates(t *testing.T) {
 			switch step {
 			case AskPassword:
 				f.prove(u, Password, changed)
+				facts.StaleProof = false
 			case Refuse:
 				f.Denied = true
 			case AskEmail:
@@ -276,37 +283,42 @@ func TestProofsAreBoundToTheirCredential(t *testing.T) {
 	}
 }
 
-func TestClassOf(t *testing.T) {
+func TestLevelOf(t *testing.T) {
 	for _, tt := range []struct {
 		amr  []string
 		want string
 	}{{nil, "aal1"}, {[]string{"pwd"}, "aal1"}, {[]string{"otp"}, "aal1"}, {[]string{"pwd", "otp"}, "aal2"},
 		{[]string{"pwd", "otp", "mfa"}, "aal2"}, {[]string{"x"}, "aal1"}} {
-		if got := ClassOf(tt.amr); got != tt.want {
-			t.Errorf("ClassOf(%v) = %s, want %s", tt.amr, got, tt.want)
+		if got := LevelOf(tt.amr); got != tt.want {
+			t.Errorf("LevelOf(%v) = %s, want %s", tt.amr, got, tt.want)
 		}
 	}
 }
 
-func TestFresh(t *testing.T) {
+func TestDemandAccepts(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	on := id.New()
 	d := func(d time.Duration) *time.Duration { return &d }
 	tests := []struct {
-		name   string
-		age    time.Duration
-		reauth bool
-		max    *time.Duration
-		want   bool
+		name string
+		age  time.Duration
+		d    Demand
+		want bool
 	}{
-		{"no limit", 99 * time.Hour, false, nil, true},
-		{"prompt=login", 0, true, nil, false},
-		{"max_age=0", 0, false, d(0), false},
-		{"young enough", time.Minute, false, d(time.Minute), true},
-		{"too old", time.Minute + 1, false, d(time.Minute), false},
+		{"no limit", 99 * time.Hour, Demand{}, true},
+		{"prompt=login", 0, Demand{Reauthenticate: true}, false},
+		{"max_age=0", 0, Demand{MaxAge: d(0)}, false},
+		{"young enough", time.Minute, Demand{MaxAge: d(time.Minute)}, true},
+		{"too old", time.Minute + 1, Demand{MaxAge: d(time.Minute)}, false},
+		{"the user asked for", 0, Demand{Subject: on.String()}, true},
+		{"another user", 0, Demand{Subject: id.New().String()}, false},
+		{"recent enough for credentials", recent, Demand{ForCredentials: true}, true},
+		{"too old for credentials", recent + 1, Demand{ForCredentials: true}, false},
 	}
 	for _, tt := range tests {
-		if got := fresh(now.Add(-tt.age), now, tt.reauth, tt.max); got != tt.want {
-			t.Errorf("%s: fresh = %v, want %v", tt.name, got, tt.want)
+		got := tt.d.accepts(session.Session{User: on, AuthTime: now.Add(-tt.age)}, now)
+		if got != tt.want {
+			t.Errorf("%s: accepts = %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }

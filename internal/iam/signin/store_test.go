@@ -31,7 +31,7 @@ func begin(t testing.TB, d *testkit.Database, c caller.Caller) signin.Flow {
 	t.Helper()
 	age := 90 * time.Second
 	s, err := db.Write(ctx, d.DB, c, func(tx *db.Tx) (signin.Standing, error) {
-		s, err := engine.Standing(ctx, tx, nil, signin.Demand{
+		s, err := engine.Begin(ctx, tx, nil, signin.Demand{
 			Kind: signin.Authorize, Application: id.New(), Request: []byte(`{"state":"x"}`),
 			ReturnTo:  "/oauth2/authorize/continue",
 			LoginHint: "ada", Locales: []string{"de"}, MaxAge: &age, ConsentScopes: []string{"openid"},

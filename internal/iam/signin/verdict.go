@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -107,6 +108,11 @@ func (e *Engine) ask(ctx context.Context, tx *db.Tx, person, app id.ID, amr []st
 		}
 	}
 	return v, nil
+}
+
+// outlived reports whether a session has lasted longer at now than v lets one last.
+func (v Verdict) outlived(on *session.Session, now time.Time) bool {
+	return now.Sub(on.AuthTime) > v.Max || now.Sub(on.LastSeen) > v.Idle
 }
 
 // shorten applies one limit of the session.

@@ -17,12 +17,13 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
-// Limits of what a user may hold.
+// Limits of what a user may hold. A login is an email address or a username, so it has at most
+// MaxEmail characters.
 const (
-	maxEmail      = 254 // bytes, RFC 5321 §4.5.3.1.3 less the angle brackets
+	MaxEmail      = 254 // bytes, RFC 5321 §4.5.3.1.3 less the angle brackets
 	maxLocalPart  = 64  // bytes, RFC 5321 §4.5.3.1.1
 	maxUsername   = 64  // code points
-	maxName       = 128 // code points
+	MaxName       = 128 // code points
 	maxAttributes = 8 << 10
 	maxTerms      = 16
 )
@@ -30,7 +31,7 @@ const (
 // EmailKey returns the form of an email address that is unique in a tenant, and whether mail can be
 // sent to it. Addresses are ASCII. A domain with other letters is written in its xn-- form.
 func EmailKey(email string) (string, bool) {
-	if len(email) > maxEmail {
+	if len(email) > MaxEmail {
 		return "", false
 	}
 	local, domain, ok := strings.Cut(email, "@")
@@ -154,7 +155,7 @@ func cleanLine(s string, limit int) (string, bool) {
 // fold returns the form of a text that search compares: without case and accents, compatibility
 // forms resolved.
 func fold(s string) string {
-	s = s[:min(len(s), 2*maxName*utf8.UTFMax+1)]
+	s = s[:min(len(s), 2*MaxName*utf8.UTFMax+1)]
 	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "")
 	t := transform.Chain(norm.NFKD, runes.Remove(runes.In(unicode.Mn)), cases.Fold(), norm.NFC)
 	out, _, err := transform.String(t, s)

@@ -2,6 +2,7 @@ package user
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
@@ -27,6 +28,17 @@ var statuses = []Status{Invited, Active, Locked, Deactivated}
 // MaySignIn reports whether a user with this status may sign in. A registered user is invited until
 // the address is confirmed.
 func (s Status) MaySignIn() bool { return s == Active || s == Invited }
+
+// MaySignInSQL is MaySignIn as a condition of a statement in which u is a row of users.
+var MaySignInSQL = func() string {
+	var list []string
+	for _, s := range statuses {
+		if s.MaySignIn() {
+			list = append(list, "'"+string(s)+"'")
+		}
+	}
+	return "u.status IN (" + strings.Join(list, ", ") + ")"
+}()
 
 // User is one person of a tenant.
 type User struct {
