@@ -113,7 +113,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.Bounded = clock.Bounded{Context: r.Context(), At: time.Now().Add(h.Limits.Time)}
 	defer x.End()
 	x.caller.Actor.Kind = caller.Anonymous
-	x.caller.Address, x.scheme = h.Proxies.Client(r)
+	x.caller.Address, x.scheme = h.Proxies.client(r)
 	x.caller.Agent = agentOf(r)
 	x.caller.RequestID = newRequestID()
 	r = r.WithContext(&x.scope)

@@ -53,10 +53,10 @@ type hop struct {
 	scheme string     // "" when not said
 }
 
-// Client returns the address and the scheme ("http" or "https") of the client. It walks from the
+// client returns the address and the scheme ("http" or "https") of the client. It walks from the
 // connection towards the client and stops at the first address that is not a trusted proxy.
 // Everything left of it was written by the client (the right-most untrusted rule).
-func (p Proxies) Client(r *http.Request) (netip.Addr, string) {
+func (p Proxies) client(r *http.Request) (netip.Addr, string) {
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"

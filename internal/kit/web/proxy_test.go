@@ -64,7 +64,7 @@ func TestClient(t *testing.T) {
 		if tc.tls {
 			r.TLS = &tls.ConnectionState{}
 		}
-		addr, scheme := (Proxies{Trusted: trusted, Forwarded: tc.forwarded}).Client(r)
+		addr, scheme := (Proxies{Trusted: trusted, Forwarded: tc.forwarded}).client(r)
 		if addr.String() != tc.addr || scheme != tc.scheme {
 			t.Errorf("%s: %s %s, want %s %s", name, addr, scheme, tc.addr, tc.scheme)
 		}
@@ -99,7 +99,7 @@ func FuzzClient(f *testing.F) {
 		}}
 		for _, std := range []bool{false, true} {
 			p.Forwarded = std
-			addr, scheme := p.Client(r)
+			addr, scheme := p.client(r)
 			if !addr.IsValid() || addr.Zone() != "" || scheme != "http" && scheme != "https" {
 				t.Errorf("%q %q %q: %v %q", fors, protos, fwd, addr, scheme)
 			}

@@ -205,7 +205,7 @@ func (s *RPC) client(ctx context.Context) (netip.Addr, string) {
 		if scheme == "https" {
 			r.TLS = &tls.ConnectionState{}
 		}
-		return s.Proxies.Client(r)
+		return s.Proxies.client(r)
 	}
 	if a, ok := p.Addr.(*net.TCPAddr); ok {
 		return a.AddrPort().Addr().Unmap().WithZone(""), scheme
