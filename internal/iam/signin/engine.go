@@ -223,7 +223,7 @@ func (e *Engine) Store(ctx context.Context, tx *db.Tx, s Standing, browser strin
 func (e *Engine) startSession(ctx context.Context, tx *db.Tx, s *Standing, token string) error {
 	u := s.Facts.User
 	n := session.New{
-		User: u.ID, UserName: u.Login(), AMR: s.Flow.AMR(), ACR: s.Flow.ACR(), AuthTime: s.Flow.AuthTime(),
+		User: u.ID, UserName: u.Login(), AMR: s.Flow.amr(), ACR: s.Flow.acr(), AuthTime: s.Flow.authTime(),
 		Idle: s.Facts.Verdict.Idle, Max: s.Facts.Verdict.Max,
 	}
 	had, err := session.Find(ctx, tx, token)
@@ -295,7 +295,7 @@ func (e *Engine) Renew(ctx context.Context, tx *db.Tx, on session.Session, prove
 		return Started{}, err
 	}
 	now, token, err := session.Renew(ctx, tx, on.ID, session.New{
-		User: on.User, UserName: on.UserName, AMR: f.AMR(), ACR: f.ACR(), AuthTime: on.AuthTime,
+		User: on.User, UserName: on.UserName, AMR: f.amr(), ACR: f.acr(), AuthTime: on.AuthTime,
 		Idle: facts.Verdict.Idle, Max: facts.Verdict.Max,
 	})
 	return Started{Session: now, Token: token, Lasts: now.ExpiresAt.Sub(tx.Now())}, err

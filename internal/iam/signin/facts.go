@@ -51,14 +51,14 @@ func (e *Engine) readFacts(ctx context.Context, tx *db.Tx, f *Flow, on *session.
 	if !f.provedFirst() {
 		return facts, nil
 	}
-	if facts.Verdict, err = e.ask(ctx, tx, u.ID, f.Application, f.AMR()); err != nil {
+	if facts.Verdict, err = e.ask(ctx, tx, u.ID, f.Application, f.amr()); err != nil {
 		return Facts{}, err
 	}
 	if on != nil && !f.Session.IsZero() && on.ID == f.Session && facts.Verdict.outlived(on, tx.Now()) {
 		f.Proofs, f.Session, facts.Verdict = nil, id.ID{}, Verdict{}
 		return facts, nil
 	}
-	facts.StaleProof = tx.Now().Sub(f.AuthTime()) > recent
+	facts.StaleProof = tx.Now().Sub(f.authTime()) > recent
 	if f.Kind == Authorize && len(f.ConsentScopes) > 0 {
 		facts.Allowed, err = grant.Consented(ctx, tx, u.ID, f.Application)
 	}

@@ -205,26 +205,26 @@ func (f Flow) provedFirst() bool {
 	return slices.ContainsFunc(f.proved(), func(m *Method) bool { return m.First })
 }
 
-// AMR returns the references of the methods proved, as an ID token's amr claim has them: with
+// amr returns the references of the methods proved, as an ID token's amr claim has them: with
 // "mfa" when there were two factors (RFC 8176 §2).
-func (f Flow) AMR() []string {
+func (f Flow) amr() []string {
 	var amr []string
 	for _, m := range f.proved() {
 		if !slices.Contains(amr, m.AMR) {
 			amr = append(amr, m.AMR)
 		}
 	}
-	if f.ACR() == TwoFactors {
+	if f.acr() == TwoFactors {
 		amr = append(amr, multiple)
 	}
 	return amr
 }
 
-// ACR returns the class of what was proved.
-func (f Flow) ACR() string { return levelOf(factorsOf(f.proved())) }
+// acr returns the class of what was proved.
+func (f Flow) acr() string { return levelOf(factorsOf(f.proved())) }
 
-// AuthTime is when the first factor was proved (OpenID Connect Core §2, auth_time), or zero.
-func (f Flow) AuthTime() time.Time {
+// authTime is when the first factor was proved (OpenID Connect Core §2, auth_time), or zero.
+func (f Flow) authTime() time.Time {
 	for _, p := range f.Proofs {
 		if m := p.method(); m != nil && m.First {
 			return p.At

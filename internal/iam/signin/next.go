@@ -40,7 +40,7 @@ func Next(f Flow, facts Facts) Step {
 	case facts.AddressUnconfirmed:
 		return AskEmail
 	}
-	if ask := facts.secondStep(); f.ACR() != TwoFactors && (ask != "" || f.RequireMFA || facts.Verdict.SecondFactor) {
+	if ask := facts.secondStep(); f.acr() != TwoFactors && (ask != "" || f.RequireMFA || facts.Verdict.SecondFactor) {
 		switch {
 		case ask != "":
 			return ask

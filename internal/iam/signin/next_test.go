@@ -227,16 +227,16 @@ func TestProve(t *testing.T) {
 	f := Flow{User: a, Proofs: proofs(Password, TOTP), Session: id.New(), Consented: true}
 	before := f
 	f.prove(b, Password, changed)
-	if f.User != b || !slices.Equal(f.AMR(), []string{"pwd"}) || !f.Session.IsZero() || f.Consented {
+	if f.User != b || !slices.Equal(f.amr(), []string{"pwd"}) || !f.Session.IsZero() || f.Consented {
 		t.Errorf("another person inherits what was proved: %+v", f)
 	}
 	f.prove(b, Recovery, changed)
 	f.prove(b, TOTP, changed)
-	if got, want := f.AMR(), []string{"pwd", "otp", "mfa"}; !slices.Equal(got, want) || f.ACR() != TwoFactors {
-		t.Errorf("AMR = %v, ACR = %s, want %v", got, f.ACR(), want)
+	if got, want := f.amr(), []string{"pwd", "otp", "mfa"}; !slices.Equal(got, want) || f.acr() != TwoFactors {
+		t.Errorf("AMR = %v, ACR = %s, want %v", got, f.acr(), want)
 	}
 	later := changed.Add(time.Hour)
-	if f.prove(b, Password, later); !f.AuthTime().Equal(later) || len(f.Proofs) != 3 {
+	if f.prove(b, Password, later); !f.authTime().Equal(later) || len(f.Proofs) != 3 {
 		t.Errorf("proved again: %+v", f)
 	}
 	if before.prove(a, TOTP, later); before.Proofs[1].At != later {
@@ -263,7 +263,7 @@ func TestProofsAreBoundToTheirCredential(t *testing.T) {
 	f.prove(u, Password, later)
 	f.prove(u, TOTP, later)
 	f.bindProofs(now)
-	if f.ACR() != TwoFactors {
+	if f.acr() != TwoFactors {
 		t.Fatalf("new proofs are dropped: %+v", f)
 	}
 	for name, tt := range map[string]struct {
@@ -277,8 +277,8 @@ func TestProofsAreBoundToTheirCredential(t *testing.T) {
 		"nothing":               {credential.Summary{}, nil},
 	} {
 		g := f
-		if g.bindProofs(tt.has); !slices.Equal(g.AMR(), tt.want) {
-			t.Errorf("%s: %v, want %v", name, g.AMR(), tt.want)
+		if g.bindProofs(tt.has); !slices.Equal(g.amr(), tt.want) {
+			t.Errorf("%s: %v, want %v", name, g.amr(), tt.want)
 		}
 	}
 }
@@ -335,7 +335,7 @@ func TestNewFlow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Session != on.ID || f.User != on.User || !slices.Equal(f.AMR(), on.AMR) || !f.AuthTime().Equal(on.AuthTime) {
+	if f.Session != on.ID || f.User != on.User || !slices.Equal(f.amr(), on.AMR) || !f.authTime().Equal(on.AuthTime) {
 		t.Errorf("the session is not credited: %+v", f)
 	}
 	if got, want := f.Return(), "/oauth2/authorize/continue?flow="+f.ID.String(); got != want {

@@ -20,7 +20,7 @@ type plainFlow Flow
 
 // MarshalJSON writes the flow for this version and for the version before.
 func (f Flow) MarshalJSON() ([]byte, error) {
-	return json.Marshal(storedFlow{plainFlow(f), f.AMR(), f.AuthTime()})
+	return json.Marshal(storedFlow{plainFlow(f), f.amr(), f.authTime()})
 }
 
 // UnmarshalJSON reads a flow that either version saved. The version before drops the proofs when it

@@ -46,14 +46,14 @@ func TestFlowsOfTheVersionBefore(t *testing.T) {
 			t.Fatalf("read as %+v", f)
 		}
 		f.bindProofs(tt.has)
-		if got := f.AMR(); !slices.Equal(got, tt.amr) {
+		if got := f.amr(); !slices.Equal(got, tt.amr) {
 			t.Errorf("%s: amr %v, want %v", name, got, tt.amr)
 		}
 		if got := Next(f, Facts{Credentials: tt.has}); got != tt.next {
 			t.Errorf("%s: %s, want %s", name, got, tt.next)
 		}
-		if tt.next == StartSession && !f.AuthTime().Equal(proved) {
-			t.Errorf("%s: proved at %s, want %s", name, f.AuthTime(), proved)
+		if tt.next == StartSession && !f.authTime().Equal(proved) {
+			t.Errorf("%s: proved at %s, want %s", name, f.authTime(), proved)
 		}
 	}
 }
@@ -104,7 +104,7 @@ func TestFlowsForTheVersionBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	back.bindProofs(has)
-	if back.ACR() != TwoFactors || !back.AuthTime().Equal(at) || back.ReturnTo != "/account" {
+	if back.acr() != TwoFactors || !back.authTime().Equal(at) || back.ReturnTo != "/account" {
 		t.Errorf("after a step of the version before: %+v", back)
 	}
 }
