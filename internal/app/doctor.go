@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
@@ -67,8 +68,8 @@ func examine(ctx context.Context, cfg *config.Config) []finding {
 	}
 	d, err := db.Open(ctx, database(cfg, nil))
 	if err != nil {
-		return append(out, finding{subject: "database", err: err, remedy: "give --database a login role that is only " +
-			"IN ROLE gatehouse_app, and the owner to --migrate-database"})
+		return append(out, finding{subject: "database", err: err, remedy: "give --database a login role of its own, " +
+			"and the owner's to --migrate-database; see docs/guides/postgres.md"})
 	}
 	defer d.Close()
 	note := "SQLite, for one machine: no replicas"
@@ -76,6 +77,10 @@ func examine(ctx context.Context, cfg *config.Config) []finding {
 		note = "Postgres; the serving role cannot bypass row-level security, and every tenant table forces it"
 	}
 	out = append(out, finding{subject: "database", note: note}, clockFinding(ctx, d))
+	for _, line := range d.Advice() {
+		what, remedy, _ := strings.Cut(line, ": ")
+		out = append(out, finding{subject: "rights on the database", err: errors.New(what), remedy: remedy})
+	}
 	return append(out, contents(ctx, cfg, d)...)
 }
 

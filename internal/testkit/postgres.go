@@ -46,12 +46,15 @@ func Postgres(t testing.TB) string {
 		t.Fatalf("no Postgres for the tests: %v\nInstall it (Debian: apt-get install postgresql) or set GATEHOUSE_TEST_POSTGRES=postgres://… to a server where this user may create databases and roles.", template.err)
 	}
 	name := "gh_" + strings.ReplaceAll(id.New().String(), "-", "")
-	if err := admin(template.server, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s OWNER %s", name, template.name,
-		owner)); err != nil {
+	// A copy has the rights of its template's tables, but those of a new database.
+	if err := admin(template.server, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s OWNER %s", name, template.name, owner),
+		fmt.Sprintf("REVOKE ALL ON DATABASE %s FROM PUBLIC", name),
+		fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s", name, servingRole(template.name+making))); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := admin(template.server, fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", name)); err != nil {
+		if err := admin(template.server, fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", name),
+			"DROP ROLE IF EXISTS "+servingRole(name)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -61,6 +64,12 @@ func Postgres(t testing.TB) string {
 // owner is the role that owns and migrates the tests' databases. It is what a managed Postgres
 // gives its customers: neither a superuser nor exempt from row-level security.
 const owner = "gatehouse_test_owner"
+
+// making ends the name of a template that is not complete yet.
+const making = "_making"
+
+// servingRole returns the role that migrating a database of that name creates.
+func servingRole(database string) string { return "gatehouse_app_" + database }
 
 // ownerPassword is for a server that asks for one.
 const ownerPassword = "gatehouse"
@@ -154,17 +163,16 @@ func makeTemplate(server string) (string, error) {
 		name).Scan(&there); err != nil || there {
 		return name, err
 	}
-	making := name + "_making"
-	for _, q := range []string{"DROP DATABASE IF EXISTS " + making + " WITH (FORCE)",
-		"CREATE DATABASE " + making + " OWNER " + owner} {
+	for _, q := range []string{"DROP DATABASE IF EXISTS " + name + making + " WITH (FORCE)",
+		"CREATE DATABASE " + name + making + " OWNER " + owner} {
 		if _, err := conn.Exec(ctx, q); err != nil {
 			return "", err
 		}
 	}
-	if _, err := db.Migrate(ctx, config(ownerURL(server, making))); err != nil {
+	if _, err := db.Migrate(ctx, config(ownerURL(server, name+making))); err != nil {
 		return "", err
 	}
-	_, err = conn.Exec(ctx, fmt.Sprintf("ALTER DATABASE %s RENAME TO %s", making, name))
+	_, err = conn.Exec(ctx, fmt.Sprintf("ALTER DATABASE %s RENAME TO %s", name+making, name))
 	return name, err
 }
 

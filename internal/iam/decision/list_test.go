@@ -212,7 +212,7 @@ func TestOldRecordsAreDeleted(t *testing.T) {
 	})
 }
 
-// A month outside every retention is dropped as a whole; audit events stay.
+// A month that has ended is dropped once its rows are gone; audit events stay.
 func TestExpiredPartitionsAreDropped(t *testing.T) {
 	d := testkit.Open(t, testkit.Postgres(t))
 	acme := d.Tenant(t, "acme")
@@ -238,9 +238,29 @@ func TestExpiredPartitionsAreDropped(t *testing.T) {
 		}
 		return names
 	}
-	if err := audit.DropPartitions(ctx, d.DB, acme, time.Date(2026, 2, 28, 23, 59, 59, 0, time.UTC)); err != nil {
-		t.Fatal(err)
+	drop := func(before time.Time) {
+		t.Helper()
+		if err := audit.DropPartitions(ctx, d.DB, acme, before); err != nil {
+			t.Fatal(err)
+		}
 	}
+	purge := func(before time.Time) {
+		t.Helper()
+		if err := d.Update(ctx, acme, func(tx *db.Tx) error {
+			_, err := decision.Purge(ctx, tx, tx.Now().Sub(before), 100)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	february, march := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	drop(february)
+	if got := partitions(); !slices.Contains(got, "decisions_2026_01") ||
+		slices.Contains(got, "access_records_2026_01") {
+		t.Errorf("with a record of January: %v", got)
+	}
+	purge(february)
+	drop(march.Add(-time.Second))
 	want := []string{"access_records_2026_02", "access_records_2026_03", "audit_events_2026_01", "audit_events_2026_02",
 		"audit_events_2026_03", "decisions_2026_02", "decisions_2026_03"}
 	if got := partitions(); !slices.Equal(got, want) {
@@ -249,9 +269,8 @@ func TestExpiredPartitionsAreDropped(t *testing.T) {
 	if n := len(list(t, d, acme, decision.Filter{}, page.First()).Items); n != 2 {
 		t.Errorf("%d records left", n)
 	}
-	if err := audit.DropPartitions(ctx, d.DB, acme, time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)); err != nil {
-		t.Fatal(err)
-	}
+	purge(march)
+	drop(march)
 	if got := partitions(); slices.Contains(got, "decisions_2026_02") || !slices.Contains(got, "audit_events_2026_02") {
 		t.Errorf("after February: %v", got)
 	}

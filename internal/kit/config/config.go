@@ -46,7 +46,7 @@ type Flags struct {
 
 	Data                string `name:"data" placeholder:"DIR" fallback:"./gatehouse-data" help:"Directory of the SQLite database and of development keys. Default ./gatehouse-data."`
 	Database            string `name:"database" placeholder:"URL" secret:"yes" help:"Postgres database to use instead of SQLite: postgres://…"`
-	MigrateDatabase     string `name:"migrate-database" placeholder:"URL" secret:"yes" help:"Postgres database for migrations, as the role that owns the tables. Default: --database, which then serves as the role gatehouse_app."`
+	MigrateDatabase     string `name:"migrate-database" placeholder:"URL" secret:"yes" help:"Postgres database for migrations, as the role that owns the tables. Default: --database, each of whose connections then takes the serving role."`
 	DatabaseConnections string `name:"database-connections" placeholder:"N" fallback:"20" help:"Maximum Postgres connections. Default 20."`
 
 	Keys string `name:"keys" placeholder:"RING" secret:"yes" help:"Key ring that seals secrets at rest: lines of id:base64 of 32 bytes, the current key first. Default: a development key in --data."`

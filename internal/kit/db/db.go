@@ -44,6 +44,7 @@ type engine interface {
 	close()
 	ping(ctx context.Context) error
 	name() string
+	advice() []string
 }
 
 // DB is an open database. It is safe for concurrent use.
@@ -96,8 +97,14 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, line := range d.Advice() {
+		cfg.Log.WarnContext(ctx, "database: "+line)
+	}
 	return d, nil
 }
+
+// Advice names what is open besides the locks, with its remedy. The locks hold without it.
+func (d *DB) Advice() []string { return d.engine.advice() }
 
 // Close waits for running transactions and closes the database.
 func (d *DB) Close() { d.engine.close() }

@@ -1,14 +1,17 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -19,28 +22,57 @@ import (
 // Migrate applies the missing migrations and returns how many it applied. It runs as the owner of
 // the tables. Replicas that start together wait for one another. A current schema is only read.
 func Migrate(ctx context.Context, cfg Config) (int, error) {
-	p, conn, err := provider(cfg)
-	if err != nil {
-		return 0, fmt.Errorf("migrate: %w", err)
-	}
-	defer func() { _ = conn.Close() }()
-	pending, err := p.HasPending(ctx)
+	pending, err := Pending(ctx, cfg)
 	if err != nil {
 		return 0, fmt.Errorf("migrate: %w", classify(err))
 	}
-	if !pending {
-		return 0, nil
+	var steps []*goose.MigrationResult
+	if pending {
+		if err := mayMigrate(ctx, cfg); err != nil {
+			return 0, fmt.Errorf("migrate: %w", classify(err))
+		}
+		if steps, err = up(ctx, cfg); err != nil {
+			return len(steps), fmt.Errorf("migrate: %w", err)
+		}
 	}
-	steps, err := p.Up(ctx)
-	if err != nil {
-		return len(steps), fmt.Errorf("migrate: %w", err)
+	if cfg.isPostgres() {
+		if err := closeDatabase(ctx, cfg); err != nil {
+			return len(steps), fmt.Errorf("migrate: %w", classify(err))
+		}
 	}
 	return len(steps), nil
 }
 
+// mayMigrate fails if the role of the owner's URL does not own the tables. The migrations would
+// fail too, after minutes of waiting for their lock.
+func mayMigrate(ctx context.Context, cfg Config) error {
+	if !cfg.isPostgres() {
+		return nil
+	}
+	pc, err := ownerConfig(cfg)
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, pc)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	var other bool
+	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('tenants')
+		AND NOT pg_has_role(current_user, relowner, 'USAGE'))`).Scan(&other); err != nil {
+		return err
+	}
+	if other {
+		return fmt.Errorf("the schema is older than this binary, and the role %q does not own it: give the owner's "+
+			"URL to --migrate-database, or run `gatehouse migrate` with it", pc.User)
+	}
+	return nil
+}
+
 // Pending reports whether the schema is older than this binary needs.
 func Pending(ctx context.Context, cfg Config) (bool, error) {
-	p, conn, err := provider(cfg)
+	p, conn, err := provider(cfg, nil)
 	if err != nil {
 		return false, err
 	}
@@ -48,7 +80,25 @@ func Pending(ctx context.Context, cfg Config) (bool, error) {
 	return p.HasPending(ctx)
 }
 
-func provider(cfg Config) (*goose.Provider, *sql.DB, error) {
+// up applies the missing migrations.
+func up(ctx context.Context, cfg Config) ([]*goose.MigrationResult, error) {
+	// The owner is bound by row-level security too. A back-fill that it would hide rows from fails,
+	// instead of changing nothing.
+	p, conn, err := provider(cfg, map[string]string{"row_security": "off"})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	steps, err := p.Up(ctx)
+	if err != nil && strings.Contains(err.Error(), "unsupported startup parameter") {
+		err = fmt.Errorf("migrations cannot go through a pooler, which has no session: give Postgres' own address to "+
+			"--migrate-database: %w", err)
+	}
+	return steps, err
+}
+
+// provider opens the owner's connection with the given session parameters.
+func provider(cfg Config, session map[string]string) (*goose.Provider, *sql.DB, error) {
 	log := cfg.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -65,17 +115,11 @@ func provider(cfg Config) (*goose.Provider, *sql.DB, error) {
 		conn.SetMaxOpenConns(1)
 		return newProvider(goose.DialectSQLite3, conn, cfg.SQLite, "sqlite", opts)
 	}
-	dsn := cfg.OwnerDSN
-	if dsn == "" {
-		dsn = cfg.DSN
-	}
-	pc, err := pgx.ParseConfig(dsn)
+	pc, err := ownerConfig(cfg)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the Postgres URL cannot be read: %w", err)
+		return nil, nil, err
 	}
-	// The owner is bound by row-level security too. A back-fill that it would hide rows from fails,
-	// instead of changing nothing.
-	pc.RuntimeParams["row_security"] = "off"
+	maps.Copy(pc.RuntimeParams, session)
 	// A lease row, not an advisory lock: those are no-ops on CockroachDB and
 	// session state behind PgBouncer.
 	locker, err := lock.NewPostgresTableLocker()
@@ -84,6 +128,15 @@ func provider(cfg Config) (*goose.Provider, *sql.DB, error) {
 	}
 	return newProvider(goose.DialectPostgres, stdlib.OpenDB(*pc), cfg.Postgres, "postgres",
 		append(opts, goose.WithLocker(locker)))
+}
+
+func ownerConfig(cfg Config) (*pgx.ConnConfig, error) {
+	pc, err := pgx.ParseConfig(cmp.Or(cfg.OwnerDSN, cfg.DSN))
+	if err != nil {
+		return nil, fmt.Errorf("the Postgres URL cannot be read: %w", err)
+	}
+	pc.DefaultQueryExecMode = pgx.QueryExecModeExec // prepares nothing, so it passes a pooler
+	return pc, nil
 }
 
 func newProvider(d goose.Dialect, conn *sql.DB, files fs.FS, dir string, opts []goose.ProviderOption) (*goose.Provider,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,21 +14,17 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// servingRole is the role that the first migration creates. With a single DSN every serving
-// connection takes it. With two, the serving login role is a member of it.
-const servingRole = "gatehouse_app"
-
 const bindSQL = `SELECT set_config('app.tenant_id', $1, true)`
 
-type postgres struct{ pool *pgxpool.Pool }
+type postgres struct {
+	pool *pgxpool.Pool
+	open []string // see DB.Advice
+}
 
 func openPostgres(ctx context.Context, cfg Config) (engine, *gate, error) {
 	pc, err := pgxpool.ParseConfig(cfg.DSN)
 	if err != nil {
 		return nil, nil, fmt.Errorf("database: the Postgres URL cannot be read: %w", err)
-	}
-	if cfg.OwnerDSN == "" || cfg.OwnerDSN == cfg.DSN {
-		pc.ConnConfig.RuntimeParams["role"] = servingRole
 	}
 	pc.MaxConns = 20
 	if cfg.MaxConns > 0 {
@@ -37,68 +32,35 @@ func openPostgres(ctx context.Context, cfg Config) (engine, *gate, error) {
 	}
 	pc.MaxConnIdleTime = 5 * time.Minute
 	pc.ConnConfig.ConnectTimeout = 5 * time.Second
+	a, err := readAccess(ctx, pc.ConnConfig)
+	if err != nil {
+		return nil, nil, classify(err)
+	}
+	separate := cfg.OwnerDSN != "" && cfg.OwnerDSN != cfg.DSN
+	if !separate && (a.strong || !a.member) {
+		// One URL for all: each serving connection takes the restricted role.
+		if a.pooled {
+			return nil, nil, fmt.Errorf("database: --database goes through a pooler, where a connection cannot keep "+
+				"the role %[1]s: give it a login role IN ROLE %[1]s, and the owner to --migrate-database", a.serving)
+		}
+		pc.ConnConfig.RuntimeParams["role"] = a.serving
+	}
+	if a.pooled {
+		// In transaction mode the next transaction may have another connection to Postgres, which
+		// does not know the statements prepared on this one. The mode costs one round trip more for
+		// the first use of a statement, and none later.
+		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, nil, err
 	}
-	g, err := provePostgres(ctx, pool, cfg)
+	g, advice, err := provePostgres(ctx, pool, cfg, a.serving)
 	if err != nil {
 		pool.Close()
 		return nil, nil, classify(err)
 	}
-	return &postgres{pool}, g, nil
-}
-
-// provePostgres reads the schema and refuses a database whose locks are open.
-func provePostgres(ctx context.Context, pool *pgxpool.Pool, cfg Config) (*gate, error) {
-	var role string
-	var bypass bool
-	err := pool.QueryRow(ctx,
-		`SELECT rolname, rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user`).Scan(&role, &bypass)
-	if err != nil {
-		return nil, fmt.Errorf("database: connect as the serving role: %w", err)
-	}
-	if bypass {
-		return nil, fmt.Errorf("database: the role %q could bypass row-level security, so it must not serve: give "+
-			"--database a role that is only IN ROLE %s, and this one to --migrate-database", role, servingRole)
-	}
-	rows, err := pool.Query(ctx, `
-		SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity, pg_has_role(current_user, c.relowner, 'USAGE')
-		FROM pg_class c
-		WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = current_schema()::regnamespace
-		  AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var tables []string
-	for rows.Next() {
-		var table string
-		var forced, owned bool
-		if err := rows.Scan(&table, &forced, &owned); err != nil {
-			return nil, err
-		}
-		if _, system := cfg.SystemTables[table]; system {
-			continue
-		}
-		if !forced {
-			return nil, fmt.Errorf("database: row-level security is not forced on %s: the schema was changed by "+
-				"hand; restore it before serving", table)
-		}
-		if owned {
-			return nil, fmt.Errorf("database: the role %q owns %s and so could lift its row-level security: serve "+
-				"with a role that is only IN ROLE %s", role, table, servingRole)
-		}
-		tables = append(tables, table)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	if len(tables) == 0 {
-		return nil, errors.New("database: there are no tables: run `gatehouse migrate` first")
-	}
-	slices.Sort(tables)
-	return newGate(tables, systemNames(cfg)), nil
+	return &postgres{pool, advice}, g, nil
 }
 
 func systemNames(cfg Config) []string {
@@ -110,6 +72,7 @@ func systemNames(cfg Config) []string {
 }
 
 func (p *postgres) name() string                   { return "postgres" }
+func (p *postgres) advice() []string               { return p.open }
 func (p *postgres) close()                         { p.pool.Close() }
 func (p *postgres) ping(ctx context.Context) error { return p.pool.Ping(ctx) }
 

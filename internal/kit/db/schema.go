@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ type Table struct {
 	Name string
 	Key  []string // the columns of its primary key besides tenant_id, in order
 	refs []string // the tenant tables it references
+	kept bool     // append-only: the serving role may not delete from it, see EraseSome
 }
 
 const (
@@ -23,6 +25,8 @@ const (
 		WHERE k.contype = 'p' AND c.relnamespace = current_schema()::regnamespace ORDER BY c.relname, u.place`
 	pgRefs = `SELECT c.relname, r.relname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class r ON r.oid = k.confrelid
 		WHERE k.contype = 'f' AND c.relnamespace = current_schema()::regnamespace`
+	pgKept = `SELECT c.relname, '' FROM pg_class c WHERE c.relkind IN ('r', 'p')
+		AND c.relnamespace = current_schema()::regnamespace AND NOT has_table_privilege(c.oid, 'DELETE')`
 	sqliteKeys = `SELECT m.name, i.name FROM sqlite_master m JOIN pragma_table_info(m.name) i
 		WHERE m.type = 'table' AND i.pk > 0 ORDER BY m.name, i.pk`
 	sqliteRefs = `SELECT m.name, f."table" FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
@@ -30,7 +34,7 @@ const (
 )
 
 // Tables returns the tenant tables in the order in which a tenant's rows can be deleted: a table
-// comes before those it references.
+// comes before those it references, and append-only tables come last.
 func (d *DB) Tables(ctx context.Context) ([]Table, error) {
 	keys, refs := pgKeys, pgRefs
 	if d.engine.name() == "sqlite" {
@@ -60,16 +64,29 @@ func (d *DB) Tables(ctx context.Context) ([]Table, error) {
 		}); err != nil {
 			return err
 		}
-		return pairs(refs, func(t *Table, other string) {
+		if err := pairs(refs, func(t *Table, other string) {
 			if other != t.Name && tables[other] != nil {
 				t.refs = append(t.refs, other)
 			}
-		})
+		}); err != nil || d.engine.name() == "sqlite" {
+			return err
+		}
+		return pairs(pgKept, func(t *Table, _ string) { t.kept = true })
 	})
 	if err != nil {
 		return nil, classify(err)
 	}
-	return childrenFirst(tables)
+	out, err := childrenFirst(tables)
+	slices.SortStableFunc(out, func(a, b Table) int {
+		switch {
+		case a.kept == b.kept:
+			return 0
+		case b.kept:
+			return -1
+		}
+		return 1
+	})
+	return out, err
 }
 
 // childrenFirst sorts tables so that none stands before one that references it.
@@ -102,7 +119,16 @@ func childrenFirst(tables map[string]*Table) ([]Table, error) {
 
 // EraseSome deletes up to limit rows of the transaction's tenant from t, a table of Tables, and
 // returns how many. It fails (IsForeignKey) if other rows reference them without cascade.
+//
+// On Postgres only a function of the owner erases from an append-only table. It demands that the
+// tenant is being deleted, and fails (IsForeignKey) if the tenant has rows in any other table.
 func EraseSome(ctx context.Context, tx *Tx, t Table, limit int) (int64, error) {
+	if t.kept {
+		if !tx.write {
+			return 0, errors.New("db: a View may not write")
+		}
+		return One(ctx, tx, Column[int64], `SELECT gatehouse_erase($1, $2, $3)`, t.Name, limit)
+	}
 	if len(t.Key) == 0 {
 		return tx.Exec(ctx, `DELETE FROM `+t.Name+` WHERE tenant_id = $1`)
 	}

@@ -41,8 +41,8 @@ func TestPostgresSchemaIsTenantKeyed(t *testing.T) {
 		  (SELECT count(*) FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'
 		     AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND a.attnum = k.conkey[1])),
 		  EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f' AND k.confrelid = 'tenants'::regclass AND k.confdeltype = 'a'),
-		  has_table_privilege('gatehouse_app', c.oid, 'TRUNCATE'),
-		  (SELECT count(*) FROM pg_inherits h WHERE h.inhparent = c.oid AND has_table_privilege('gatehouse_app', h.inhrelid, 'SELECT'))
+		  has_table_privilege(gatehouse_serving_role(), c.oid, 'TRUNCATE'),
+		  (SELECT count(*) FROM pg_inherits h WHERE h.inhparent = c.oid AND has_table_privilege(gatehouse_serving_role(), h.inhrelid, 'SELECT'))
 		FROM pg_class c WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace ORDER BY 1`)
 	if err != nil {
 		t.Fatal(err)

@@ -109,7 +109,7 @@ func (l *sqlite) prepare(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	if len(tables) == 0 {
-		return errors.New("there are no tables: run `gatehouse migrate` first")
+		return ErrNotMigrated
 	}
 	slices.Sort(tables)
 	l.gate = newGate(tables, systemNames(cfg))
@@ -127,7 +127,8 @@ func (l *sqlite) prepare(ctx context.Context, cfg Config) (err error) {
 	return err
 }
 
-func (l *sqlite) name() string { return "sqlite" }
+func (l *sqlite) name() string     { return "sqlite" }
+func (l *sqlite) advice() []string { return nil }
 
 func (l *sqlite) close() {
 	l.once.Do(func() {
