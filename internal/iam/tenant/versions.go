@@ -45,6 +45,10 @@ type Version struct {
 // returned before the question. One read answers all questions for a moment (fresh). Questions that
 // arrive during a read, of any tenant, share the next one. So there is at most one read at a time,
 // and more questions cost less each. It is safe for concurrent use.
+//
+// It is not a kit/cache. A cache runs a load for each key, and a caller joins one that has begun.
+// Here one read is for all tenants that ask, and a caller that joined a read under way could miss a
+// change that was answered after the read began.
 type Versions struct {
 	db   *db.DB
 	turn sync.Mutex // held by the read under way

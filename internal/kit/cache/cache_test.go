@@ -199,6 +199,40 @@ func TestALateResultThatNoLongerCountsIsNotKept(t *testing.T) {
 	})
 }
 
+func TestALoadOfAForgottenCopyIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New[string, int](Options[int]{Max: 10})
+		tenant := id.New()
+		go func() {
+			_, _ = c.Get(background, tenant, "k",
+				func(context.Context) (int, error) { time.Sleep(time.Second); return 1, nil })
+		}()
+		synctest.Wait()
+		c.Forget(tenant, "k")
+		time.Sleep(2 * time.Second)
+		if v, ok := c.Lookup(tenant, "k"); ok {
+			t.Errorf("the result %d was kept", v)
+		}
+	})
+}
+
+func TestALoadDoesNotReplaceWhatWasPutSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New[string, int](Options[int]{Max: 10})
+		tenant := id.New()
+		go func() {
+			_, _ = c.Get(background, tenant, "k",
+				func(context.Context) (int, error) { time.Sleep(time.Second); return 1, nil })
+		}()
+		synctest.Wait()
+		c.Put(tenant, "k", 2)
+		time.Sleep(2 * time.Second)
+		if v, _ := c.Lookup(tenant, "k"); v != 2 {
+			t.Errorf("the older result %d was kept", v)
+		}
+	})
+}
+
 func TestOneLoadRunsForAVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := New[string, int](Options[int]{Max: 10})
@@ -393,6 +427,14 @@ type unasked struct {
 func (u unasked) Done() <-chan struct{} {
 	u.t.Error("asked for its end, though there was nothing to wait for")
 	return u.Context.Done()
+}
+
+func TestALoadThatHasEndedIsNotWaitedFor(t *testing.T) {
+	l := &load[int]{value: 7, done: make(chan struct{})}
+	close(l.done)
+	if v, err := l.wait(unasked{background, t}, unasked{background, t}); v != 7 || err != nil {
+		t.Error(v, err)
+	}
 }
 
 func TestACopyIsNotWaitedFor(t *testing.T) {
