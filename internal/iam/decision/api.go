@@ -107,7 +107,7 @@ func Operations(deps Deps) []api.Operation {
 				"A filter without an index " +
 				"searches a bounded number of records for each page. So a page may be short or empty and still " +
 				"have a `next_cursor`: continue with it."},
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *listInput) (page.List[View], error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *listInput) (page.List[View], error) {
 				f, err := in.filter()
 				if err != nil {
 					return page.List[View]{}, err
@@ -117,15 +117,19 @@ func Operations(deps Deps) []api.Operation {
 					return page.List[View]{}, err
 				}
 				l, err := List(ctx, tx, f, r)
-				return page.Map(l, listed), err
+				return page.Map(l, func(r Record) View {
+					r.hideFrom(req.Rights)
+					return listed(r)
+				}), err
 			}),
 		api.Read(api.Op{Method: "GET", Path: "/decisions/{id}", ID: "get-decision", Action: "decision.read",
 			Tag: "Decisions", Summary: "Get a decision with its input"},
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (View, error) {
 				r, err := Get(ctx, tx, in.ID)
 				if err != nil {
 					return View{}, err
 				}
+				r.hideFrom(req.Rights)
 				return r.view(true), nil
 			}),
 		api.Call(api.Op{Method: "GET", Path: "/decisions/{id}/explain", ID: "explain-decision", Action: "decision.read",
@@ -186,7 +190,12 @@ func (deps Deps) explain(ctx context.Context, d *db.DB, req api.Request, in *exp
 	if err != nil {
 		return Explained{}, err
 	}
-	return Explain(ctx, a.record, in.Index, a.files, a.settings)
+	x, err := Explain(ctx, a.record, in.Index, a.files, a.settings)
+	if err == nil && a.record.hideFrom(req.Rights) {
+		x.Result = a.record.view(true).Results[in.Index]
+		x.hideValues()
+	}
+	return x, err
 }
 
 func (deps Deps) replay(ctx context.Context, d *db.DB, req api.Request, in *replayInput) (Report, error) {
@@ -194,6 +203,7 @@ func (deps Deps) replay(ctx context.Context, d *db.DB, req api.Request, in *repl
 	if err != nil {
 		return Report{}, err
 	}
+	p.WithoutPeople = !req.Rights.Allows("user.read") || !req.Rights.Allows("role.read")
 	draft, err := policy.Rehearse(ctx, d, req.Caller)
 	if err != nil {
 		return Report{}, err

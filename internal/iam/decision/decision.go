@@ -55,6 +55,7 @@ type Record struct {
 	RequestID string // ties the record to the answer and the server's log
 	Redacted  []Mark // the values that the tenant's rule removed
 	Oversized bool   // the input was too large to keep: it has no attributes
+	Hidden    bool   // hideFrom removed values
 
 	shown []int // the inputs that a list's filter matches; nil for all
 }

@@ -81,6 +81,9 @@ type replay struct {
 	draft  *engine.Evaluator
 	reads  func(path string) bool // whether the draft may read a redacted attribute
 	report Report
+
+	withoutPeople bool // see Period
+
 	flips  map[flipped]*Flip
 	unable map[string]int
 }
@@ -113,6 +116,8 @@ func (p *replay) answer(ctx context.Context, r *Record) (string, error) {
 		return "some of several principals were refused", nil
 	case r.Reason != "" || r.Kind == SignIn || r.Kind == Admin:
 		return unaffected, nil
+	case p.withoutPeople && r.ofDirectory():
+		return "about people of the directory: needs user.read and role.read", nil
 	case r.Oversized:
 		return "oversized", nil
 	}

@@ -31,8 +31,8 @@ var (
 		"This version of the draft has been replayed %d times. Change it or publish it.", maxReplays)
 	errUnacknowledged = fault.New(fault.Conflict, "policy.unacknowledged",
 		"Replaying this draft found decisions that were denied and would be allowed, and this request does not "+
-			"acknowledge them. Read them in the replay. If they are meant, publish with its acknowledge as "+
-			"acknowledged.")
+			"acknowledge them. Look at them in the replay, and publish with its acknowledge as acknowledged if they "+
+			"are meant.")
 	errDraftMoved = fault.New(fault.Conflict, "policy.draft_changed",
 		"The draft was changed while it was being replayed. Replay it again.")
 	errPeriod = fault.InvalidField("request.invalid", "from", "The period must begin before it ends.")
@@ -42,6 +42,9 @@ var (
 type Period struct {
 	From, To time.Time // From inclusive, To exclusive
 	Records  int       // at most, of those that a draft can change; more if several share the last microsecond
+	// WithoutPeople skips records about people of the directory. A draft is a question, so a caller
+	// who may not see people could read their attributes from its answers.
+	WithoutPeople bool
 }
 
 // Replay answers the records of a period again with a draft, the newest first. It stops at the end
@@ -54,6 +57,7 @@ func Replay(ctx context.Context, d *db.DB, c caller.Caller, draft *engine.Evalua
 func replayWithin(ctx context.Context, bound time.Duration, d *db.DB, c caller.Caller, draft *engine.Evaluator,
 	files compiler.Files, s engine.Settings, p Period) (Report, error) {
 	run := replay{draft: draft, reads: mayRead(files, s), flips: map[flipped]*Flip{}, unable: map[string]int{}}
+	run.withoutPeople = p.WithoutPeople
 	run.report = Report{ID: id.New(), From: p.From, To: p.To, Until: p.To}
 	limited, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()

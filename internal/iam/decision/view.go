@@ -29,6 +29,7 @@ type View struct {
 	Plan            *PlanView     `json:"plan,omitempty"`
 	AuxData         any           `json:"aux_data,omitempty" doc:"The claims of the request's JWT; only when one decision is fetched."`
 	Redacted        []string      `json:"redacted,omitempty" doc:"The redaction rules that removed a value. Policies that read it cannot be explained or replayed exactly."`
+	Hidden          bool          `json:"hidden,omitempty" doc:"Values of the directory are left out: attributes of people need user.read, their roles role.read."`
 	Oversized       bool          `json:"oversized,omitempty" doc:"The input was too large to keep: it has no attributes."`
 }
 
@@ -92,7 +93,7 @@ func (r *Record) view(attributes bool) View {
 		Actor: ActorView{Kind: string(r.Actor.Kind), ID: r.Actor.ID.String(), Name: r.Actor.Name,
 			TenantID: r.Actor.Tenant.String()},
 		ApplicationID: askedBy(r.Actor).String(), PrincipalMode: string(r.Mode), Reason: r.Reason,
-		Oversized: r.Oversized, Results: []ResultView{},
+		Hidden: r.Hidden, Oversized: r.Oversized, Results: []ResultView{},
 	}
 	for _, m := range r.Redacted {
 		if !slices.Contains(v.Redacted, m.Path) {
