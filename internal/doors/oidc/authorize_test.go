@@ -350,6 +350,29 @@ func TestPromptAndMaxAge(t *testing.T) {
 	})
 }
 
+// A first-party application is not asked about, unless it would act in the tenant for the person.
+func TestAFirstPartyApplicationAsksBeforeItActsForAPerson(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		c := w.client(application.New{Type: application.Web, FirstParty: true,
+			Scopes: []string{"openid", "email", application.ScopeManage}})
+		_, challenge := pkce()
+		b := w.browser()
+		b.signIn(w.user)
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "scope", "openid email"))); q.Get("code") == "" {
+			t.Errorf("without such a scope: %v", q)
+		}
+		scope := "openid email " + application.ScopeManage
+		if q := w.response(t, b.Visit(c.authorizeURL(challenge, "scope", scope, "prompt", "none"))); q.Get(
+			"error") != "consent_required" {
+			t.Errorf("prompt=none: %v", q)
+		}
+		at := toSignIn(t, b.Visit(c.authorizeURL(challenge, "scope", scope)))
+		if f := b.flow(at); len(f.ConsentScopes) != 1 || f.ConsentScopes[0] != application.ScopeManage {
+			t.Errorf("the person is asked for %q", f.ConsentScopes)
+		}
+	})
+}
+
 // A fresh sign-in after max_age: auth_time is the new one.
 func TestAuthTime(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {

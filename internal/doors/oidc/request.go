@@ -284,11 +284,11 @@ func (q *request) maxAge() *time.Duration {
 	return &d
 }
 
-// consentScopes returns the scopes that a person must allow, including those of single claims. A
-// first-party application needs none.
+// consentScopes returns the scopes that a person must allow, including those of single claims. For
+// a first-party application they are only those with which it acts in the tenant for that person.
 func (q *request) consentScopes(app *application.Application) []string {
 	if app.FirstParty {
-		return nil
+		return slices.DeleteFunc(slices.Clone(q.Scopes), func(s string) bool { return !application.ReservedScope(s) })
 	}
 	out := slices.Clone(q.Scopes)
 	for _, s := range q.Claims.scopes() {

@@ -38,14 +38,12 @@ func (h *house) refusals() []audit.Record {
 	return out
 }
 
-// blocking blocks auditors, the group Interns at the account pages, and developers from
-// networks that are not known.
+// blocking blocks auditors, and developers from networks that are not known.
 func blocking(s *tenant.Settings) {
 	s.SignIn = tenant.SignIn{
 		KnownNetworks: []string{"127.0.0.0/8", "::1/128"},
 		Block: []tenant.SignInBlock{
 			{Roles: []string{role.Auditor}},
-			{Groups: []string{"Interns"}, Applications: []string{tenant.AccountPages}},
 			{Roles: []string{role.Developer}, Network: "unknown"},
 		},
 	}
@@ -58,8 +56,14 @@ func TestWhoMayNotSignIn(t *testing.T) {
 		h.give(carl.ID, role.Auditor)
 		h.give(dora.ID, role.Developer)
 		if err := h.Update(ctx, h.c, func(tx *db.Tx) error {
-			g, err := group.Create(ctx, tx, group.New{Name: "Interns"})
+			g, err := group.Create(ctx, tx, group.Profile{Name: "Interns"})
 			if err != nil {
+				return err
+			}
+			if _, err := tenant.Update(ctx, tx, tenant.Patch{Settings: func(s *tenant.Settings) {
+				s.SignIn.Block = append(s.SignIn.Block, tenant.SignInBlock{Groups: []string{g.ID.String()},
+					Applications: []string{tenant.AccountPages}})
+			}}); err != nil {
 				return err
 			}
 			return group.AddMember(ctx, tx, role.ForGroups(), role.Everything(), g.ID, ines.ID)

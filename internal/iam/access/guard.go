@@ -119,7 +119,7 @@ func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, beare
 	h := Holder{Caller: c.As(actorOf(home, token, app)), Home: home, Token: token, Application: app}
 	if want.Rights {
 		h.Rights, err = db.Read(ctx, g.DB, atHome, func(tx *db.Tx) (role.Set, error) {
-			return role.ActionsOf(ctx, tx, subjectOf(token))
+			return rightsOf(ctx, tx, token)
 		})
 	}
 	return h, err
@@ -135,11 +135,15 @@ func actorOf(home web.Site, t grant.Token, app *application.Application) caller.
 	}
 }
 
-func subjectOf(t grant.Token) role.Subject {
-	if t.User.IsZero() {
-		return role.OfApplication(t.Application)
+// rightsOf returns what the holder of a token may do with it. For a user's token that is what both
+// the user and the application may do: an application's roles say how much it may do for its users.
+func rightsOf(ctx context.Context, tx *db.Tx, t grant.Token) (role.Set, error) {
+	allowed, err := role.ActionsOf(ctx, tx, role.OfApplication(t.Application))
+	if err != nil || t.User.IsZero() {
+		return allowed, err
 	}
-	return role.OfUser(t.User)
+	own, err := role.ActionsOf(ctx, tx, role.OfUser(t.User))
+	return own.Within(allowed), err
 }
 
 // meantFor reports whether a base of the tenant is in the token's audience. A token that was

@@ -121,7 +121,10 @@ func Operations() []api.Operation {
 	op := api.Tag("Applications").Op
 	created := op("POST", "/applications", "create-application", "application.create", "Create an application")
 	created.Status = 201
-	created.Description = "The answer shows the client_secret, if the application has one. It is shown only this once."
+	const acts = " An application that is first_party, has a scope of gatehouse: or asks the directory acts for " +
+		"others. That needs the action application.trust, and for the directory user.read, group.read and role.read."
+	created.Description = "The answer shows the client_secret, if the application has one. It is shown only this " +
+		"once." + acts
 	listed := op("GET", "/applications", "list-applications", "application.read", "List applications",
 		"Only the applications that you may see.")
 	listed.Filtered = true
@@ -140,12 +143,17 @@ func Operations() []api.Operation {
 				a, err := Get(ctx, tx, in.ID)
 				return hidden(a), err
 			}),
-		api.Write(created, func(ctx context.Context, tx *db.Tx, _ api.Request, in *createInput) (View, error) {
-			a, shown, err := Create(ctx, tx, in.application())
+		api.Write(created, func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput) (View, error) {
+			n := in.application()
+			wanted := n.application()
+			if err := mayTrust(req.Rights, &wanted); err != nil {
+				return View{}, err
+			}
+			a, shown, err := Create(ctx, tx, n)
 			return view(a, shown), err
 		}),
 		api.Write(op("PATCH", "/applications/{id}", "update-application", "application.update",
-			"Update an application"),
+			"Update an application", "What decides what it can do, and which program is it, needs more."+acts),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, in.patch())
 				return view(a, shown), err

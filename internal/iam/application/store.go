@@ -165,8 +165,12 @@ func Update(
 	if err != nil {
 		return Application{}, "", err
 	}
+	before := a
 	p.apply(&a)
 	if err := a.check(); err != nil {
+		return Application{}, "", err
+	}
+	if err := mayChange(by, &before, &a); err != nil {
 		return Application{}, "", err
 	}
 	var shown secret.String
@@ -193,6 +197,9 @@ func rotateSecret(
 	}
 	a, err := manage(ctx, tx, by, application)
 	if err != nil {
+		return Application{}, "", err
+	}
+	if err := mayTrust(by, &a); err != nil {
 		return Application{}, "", err
 	}
 	if !a.AuthMethod.Secret() {

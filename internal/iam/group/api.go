@@ -12,29 +12,23 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
 
-// View is a group as the API shows it.
-type View struct {
-	ID          id.ID          `json:"id" format:"uuid"`
-	Name        string         `json:"name"`
-	Description string         `json:"description"`
-	Attributes  map[string]any `json:"attributes" doc:"The tenant's own fields; policies see them."`
-	CreatedAt   time.Time      `json:"created_at"`
-	UpdatedAt   time.Time      `json:"updated_at"`
-}
-
-func view(g Group) View { return View(g) }
-
 // MemberView is a user in a group as the API shows it.
 type MemberView struct {
 	UserID  id.ID       `json:"user_id" format:"uuid"`
-	Login   string      `json:"login" doc:"Email address, or the username of those who have none."`
-	Name    string      `json:"name"`
-	Status  user.Status `json:"status" enum:"invited,active,locked,deactivated"`
+	Login   string      `json:"login,omitempty" doc:"Email address, or the username of those who have none. Absent without the action user.read, as are name and status."`
+	Name    string      `json:"name,omitempty"`
+	Status  user.Status `json:"status,omitempty" enum:"invited,active,locked,deactivated"`
 	AddedAt time.Time   `json:"added_at"`
 }
 
-func memberView(m Member) MemberView {
-	return MemberView{UserID: m.User, Login: m.Login, Name: m.Name, Status: m.Status, AddedAt: m.AddedAt}
+// memberView shows a reader no more of a member than the reader may see of users.
+func memberView(reader api.Rights) func(Member) MemberView {
+	return func(m Member) MemberView {
+		if !reader.Allows("user.read") {
+			return MemberView{UserID: m.User, AddedAt: m.AddedAt}
+		}
+		return MemberView{UserID: m.User, Login: m.Login, Name: m.Name, Status: m.Status, AddedAt: m.AddedAt}
+	}
 }
 
 type listInput struct {
@@ -43,21 +37,17 @@ type listInput struct {
 }
 
 type createInput struct {
-	Body struct {
-		Name        string         `json:"name" minLength:"1" maxLength:"128" doc:"Unique in the tenant, whatever its case." example:"Finance"`
-		Description string         `json:"description,omitempty" maxLength:"256"`
-		Attributes  map[string]any `json:"attributes,omitempty" doc:"The tenant's own fields, up to 2 KB."`
-	}
+	Body api.Changes[createBody]
 }
+
+type createBody struct{ Profile }
 
 type patchInput struct {
 	api.ByID
-	Body struct {
-		Name        *string         `json:"name,omitempty" minLength:"1" maxLength:"128" doc:"Policies that name the group must follow."`
-		Description *string         `json:"description,omitempty" maxLength:"256"`
-		Attributes  *map[string]any `json:"attributes,omitempty" doc:"Replaces all of them."`
-	}
+	Body api.Changes[patchBody]
 }
+
+type patchBody struct{ Profile }
 
 type pageInput struct {
 	api.ByID
@@ -86,31 +76,36 @@ func Operations(roles Roles) []api.Operation {
 	listed.Filtered = true
 	return []api.Operation{
 		api.Read(listed,
-			func(ctx context.Context, tx *db.Tx, req api.Request, in *listInput) (page.List[View], error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *listInput) (page.List[Group], error) {
 				p, err := in.Request()
 				if err != nil {
-					return page.List[View]{}, err
+					return page.List[Group]{}, err
 				}
-				l, err := List(ctx, tx, req.Filter, in.Search, p)
-				return page.Map(l, view), err
+				return List(ctx, tx, req.Filter, in.Search, p)
 			}),
 		api.Read(op("GET", "/groups/{id}", "get-group", "group.read", "Get a group"),
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
-				g, err := Get(ctx, tx, in.ID)
-				return view(g), err
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (Group, error) {
+				return Get(ctx, tx, in.ID)
 			}),
-		api.Write(created, func(ctx context.Context, tx *db.Tx, _ api.Request, in *createInput) (View, error) {
-			g, err := Create(ctx, tx, New(in.Body))
-			return view(g), err
+		api.Write(created, func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput) (Group, error) {
+			if len(in.Body.Value().Attributes) > 0 {
+				if err := req.Require("group.attributes"); err != nil {
+					return Group{}, err
+				}
+			}
+			return Create(ctx, tx, in.Body.Value().Profile)
 		}),
 		api.Write(op("PATCH", "/groups/{id}", "update-group", "group.update", "Update a group"),
-			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
-				if in.Body == (patchInput{}).Body {
-					return View{}, fault.New(fault.Invalid, "group.invalid",
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (Group, error) {
+				if in.Body.Len() == 0 {
+					return Group{}, fault.New(fault.Invalid, "group.invalid",
 						"The request changes nothing. Give at least one field.")
 				}
-				g, err := Update(ctx, tx, roles, req.Rights, in.ID, Patch(in.Body))
-				return view(g), err
+				return Update(ctx, tx, roles, req.Rights, in.ID, func(p *Profile) {
+					now := patchBody{*p}
+					in.Body.Apply(&now)
+					*p = now.Profile
+				})
 			}),
 		api.Write(op("DELETE", "/groups/{id}", "delete-group", "group.delete", "Delete a group",
 			"Its members stay."),
@@ -118,13 +113,13 @@ func Operations(roles Roles) []api.Operation {
 				return api.None{}, Delete(ctx, tx, roles, req.Rights, in.ID)
 			}),
 		api.Read(op("GET", "/groups/{id}/members", "list-group-members", "group.read", "List the members of a group"),
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *pageInput) (page.List[MemberView], error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *pageInput) (page.List[MemberView], error) {
 				p, err := in.Request()
 				if err != nil {
 					return page.List[MemberView]{}, err
 				}
 				l, err := Members(ctx, tx, in.ID, p)
-				return page.Map(l, memberView), err
+				return page.Map(l, memberView(req.Rights)), err
 			}),
 		api.Write(op("POST", "/groups/{id}/members", "add-group-member", "group.member", "Add a user to a group"),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *addInput) (api.None, error) {
@@ -140,13 +135,12 @@ func Operations(roles Roles) []api.Operation {
 				return api.None{}, RemoveMember(ctx, tx, roles, req.Rights, in.ID, in.User)
 			}),
 		api.Read(op("GET", "/users/{id}/groups", "list-user-groups", "group.read", "List the groups of a user"),
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *pageInput) (page.List[View], error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *pageInput) (page.List[Group], error) {
 				p, err := in.Request()
 				if err != nil {
-					return page.List[View]{}, err
+					return page.List[Group]{}, err
 				}
-				l, err := OfUser(ctx, tx, in.ID, p)
-				return page.Map(l, view), err
+				return OfUser(ctx, tx, in.ID, p)
 			}),
 	}
 }

@@ -22,12 +22,18 @@ import (
 
 // Group is a named set of users.
 type Group struct {
-	ID          id.ID
-	Name        string // policies and people use it
-	Description string
-	Attributes  map[string]any // the tenant's own, as JSON; policies see them
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
+	ID id.ID `json:"id" format:"uuid"`
+	Profile
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// Profile is what the management API can edit of a group. limit is the maximum length in a request,
+// in characters.
+type Profile struct {
+	Name        string         `json:"name" minLength:"1" limit:"128" doc:"Unique in the tenant, whatever its case. Policies that name the group must follow a change." example:"Finance"`
+	Description string         `json:"description" limit:"256"`
+	Attributes  map[string]any `json:"attributes" doc:"The tenant's own fields, up to 2 KB. A change replaces all of them. They need the action group.attributes, because policies see them."`
 }
 
 func (g Group) target() audit.Target {
@@ -41,20 +47,6 @@ type Member struct {
 	Name    string
 	Status  user.Status
 	AddedAt time.Time
-}
-
-// New has the fields of a group to create.
-type New struct {
-	Name        string
-	Description string
-	Attributes  map[string]any
-}
-
-// Patch changes a group. A nil field stays as it is.
-type Patch struct {
-	Name        *string
-	Description *string
-	Attributes  *map[string]any // replaces all of them
 }
 
 // Roles are the rules on roles that this package needs; role.ForGroups returns them. by is what the
@@ -82,23 +74,25 @@ var (
 	ErrNotMember = fault.New(fault.NotFound, "group.not_member", "This user is not in the group.")
 	ErrNameTaken = fault.New(fault.Conflict, "group.name_taken", "Another group of this tenant has this name.")
 	errTooMany   = fault.New(fault.Limited, "group.too_many",
-		"The tenant has %d groups, which is the limit. Delete one first.", maxGroups)
+		"The tenant has as many groups as it can have (%d). Delete one first.", maxGroups)
+	errInRule = fault.New(fault.Conflict, "group.in_rule",
+		"A rule of signing in names this group. Change settings.signin first.")
 	ErrTooManyOf = fault.New(fault.Limited, "group.too_many_of_user",
-		"The user is in %d groups, which is the limit. Remove the user from one first.", maxOfUser)
+		"The user is in as many groups as a user can be (%d). Take them out of one first.", maxOfUser)
 )
 
 // nameKey returns the form of a name that is unique in a tenant.
 func nameKey(name string) string { return cases.Fold().String(norm.NFKC.String(name)) }
 
-// normalise cleans g in place. It fails with an Invalid fault that names every wrong field.
-func (g *Group) normalise() error {
+// normalise cleans p in place. It fails with an Invalid fault that names every wrong field.
+func (p *Profile) normalise() error {
 	var wrong fault.Fields
 	for _, f := range []struct {
 		field string
 		value *string
 		limit int
 		least int
-	}{{"name", &g.Name, maxName, 1}, {"description", &g.Description, maxDescription, 0}} {
+	}{{"name", &p.Name, maxName, 1}, {"description", &p.Description, maxDescription, 0}} {
 		if !utf8.ValidString(*f.value) || len(*f.value) > f.limit*utf8.UTFMax {
 			wrong.Add(f.field, "Use at most %d characters.", f.limit)
 			continue
@@ -111,10 +105,10 @@ func (g *Group) normalise() error {
 			wrong.Add(f.field, "Use at most %d characters and no line breaks.", f.limit)
 		}
 	}
-	if g.Attributes == nil {
-		g.Attributes = map[string]any{}
+	if p.Attributes == nil {
+		p.Attributes = map[string]any{}
 	}
-	text, err := json.Marshal(g.Attributes)
+	text, err := json.Marshal(p.Attributes)
 	switch {
 	case err != nil:
 		wrong.Add("attributes", "The attributes are not JSON.")

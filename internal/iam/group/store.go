@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
@@ -37,9 +38,8 @@ func idOf(g Group) id.ID { return g.ID }
 
 // Create adds a group without members. It fails with an Invalid fault that names every wrong field,
 // with ErrNameTaken, or with a Limited fault at the tenant's limit.
-func Create(ctx context.Context, tx *db.Tx, n New) (Group, error) {
-	g := Group{ID: id.New(), Name: n.Name, Description: n.Description, Attributes: n.Attributes, CreatedAt: tx.Now(),
-		UpdatedAt: tx.Now()}
+func Create(ctx context.Context, tx *db.Tx, p Profile) (Group, error) {
+	g := Group{ID: id.New(), Profile: p, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
 	if err := g.normalise(); err != nil {
 		return Group{}, err
 	}
@@ -108,8 +108,10 @@ func Hold(ctx context.Context, tx *db.Tx, group id.ID) (Group, error) {
 		`UPDATE groups SET updated_at = updated_at WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, group))
 }
 
-// Update changes a group's fields. It fails like Create, with ErrNotFound, and as roles says.
-func Update(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id.ID, p Patch) (Group, error) {
+// Update edits a copy of a group's profile and stores it. edit must replace Attributes instead of
+// changing what the map holds. Update fails like Create, with ErrNotFound, and as roles says.
+func Update(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id.ID, edit func(*Profile)) (Group,
+	error) {
 	old, err := Hold(ctx, tx, group)
 	if err != nil {
 		return Group{}, err
@@ -118,15 +120,18 @@ func Update(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id
 		return Group{}, err
 	}
 	g := old
-	set(&g.Name, p.Name)
-	set(&g.Description, p.Description)
-	set(&g.Attributes, p.Attributes)
+	edit(&g.Profile)
 	if err := g.normalise(); err != nil {
 		return Group{}, err
 	}
-	changed := changed(old, g)
+	changed := changed(old.Profile, g.Profile)
 	if len(changed) == 0 {
 		return old, nil
+	}
+	if slices.Contains(changed, "attributes") {
+		if err := (api.Request{Rights: by}).Require("group.attributes"); err != nil {
+			return Group{}, err
+		}
 	}
 	g.UpdatedAt = tx.Now()
 	_, err = tx.Exec(ctx,
@@ -144,8 +149,8 @@ func Update(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id
 	return g, nil
 }
 
-// changed names the fields in which two groups differ. Values stay out of the audit log.
-func changed(a, b Group) []string {
+// changed names the fields in which two profiles differ. Values stay out of the audit log.
+func changed(a, b Profile) []string {
 	var names []string
 	note := func(name string, differs bool) {
 		if differs {
@@ -160,13 +165,9 @@ func changed(a, b Group) []string {
 	return names
 }
 
-func set[T any](dst, src *T) {
-	if src != nil {
-		*dst = *src
-	}
-}
-
-// Delete removes a group. Its members stay users. It fails with ErrNotFound, and as roles says.
+// Delete removes a group. Its members stay users. It fails with ErrNotFound and as roles says. It
+// fails with a Conflict fault for a group that a rule of signing in names, because the rule would
+// no longer count for its members.
 func Delete(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id.ID) error {
 	return roles.KeepOwner(ctx, tx, func() error {
 		g, err := Hold(ctx, tx, group)
@@ -175,6 +176,13 @@ func Delete(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id
 		}
 		if err := roles.MayEmpty(ctx, tx, by, group); err != nil {
 			return err
+		}
+		t, err := tenant.Get(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if t.Settings.SignIn.NamesGroup(group) {
+			return errInRule
 		}
 		if _, err := tx.Exec(ctx, `DELETE FROM groups WHERE tenant_id = $1 AND id = $2`, group); err != nil {
 			return err

@@ -44,7 +44,7 @@ func (f *fixture) try(fn func(ctx context.Context, tx *db.Tx) error) error {
 	return f.Update(f.t.Context(), f.c, func(tx *db.Tx) error { return fn(f.t.Context(), tx) })
 }
 
-func (f *fixture) create(n group.New) (group.Group, error) {
+func (f *fixture) create(n group.Profile) (group.Group, error) {
 	var g group.Group
 	err := f.try(func(ctx context.Context, tx *db.Tx) error {
 		var err error
@@ -56,7 +56,7 @@ func (f *fixture) create(n group.New) (group.Group, error) {
 
 func (f *fixture) group(name string) id.ID {
 	f.t.Helper()
-	g, err := f.create(group.New{Name: name})
+	g, err := f.create(group.Profile{Name: name})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func wantErr(t *testing.T, what string, got, want error) {
 
 func TestAGroupsLife(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
-		made, err := f.create(group.New{Name: "  Fina\u0301nce ", Description: "Money",
+		made, err := f.create(group.Profile{Name: "  Fina\u0301nce ", Description: "Money",
 			Attributes: map[string]any{"cost_center": 7.0}})
 		if err != nil {
 			t.Fatal(err)
@@ -122,33 +122,33 @@ func TestAGroupsLife(t *testing.T) {
 			})
 		}
 		got, err := get(f.c)
-		want := group.Group{ID: made.ID, Name: "Fin\u00e1nce", Description: "Money",
-			Attributes: map[string]any{"cost_center": 7.0}, CreatedAt: f.Clock.Now(), UpdatedAt: f.Clock.Now()}
+		want := group.Group{ID: made.ID, Profile: group.Profile{Name: "Fin\u00e1nce", Description: "Money",
+			Attributes: map[string]any{"cost_center": 7.0}}, CreatedAt: f.Clock.Now(), UpdatedAt: f.Clock.Now()}
 		if diff := cmp.Diff(want, got); err != nil || diff != "" || cmp.Diff(made, got) != "" {
 			t.Errorf("%v %s", err, diff)
 		}
-		_, err = f.create(group.New{Name: "FIN\u00c1NCE"})
+		_, err = f.create(group.Profile{Name: "FIN\u00c1NCE"})
 		wantErr(t, "the same name in another case", err, group.ErrNameTaken)
 		other := f.group("Sales")
-		change := func(g id.ID, p group.Patch) (group.Group, error) {
+		rename := func(g id.ID, name string) (group.Group, error) {
 			var out group.Group
 			err := f.try(func(ctx context.Context, tx *db.Tx) error {
 				var err error
-				out, err = group.Update(ctx, tx, anybody, nil, g, p)
+				out, err = group.Update(ctx, tx, anybody, nil, g, func(p *group.Profile) { p.Name = name })
 				return err
 			})
 			return out, err
 		}
 		name, taken := "Finance", "finance"
 		f.Clock.Advance(1000)
-		got, err = change(made.ID, group.Patch{Name: &name})
+		got, err = rename(made.ID, name)
 		want.Name, want.UpdatedAt = name, f.Clock.Now()
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("renamed: %v %s", err, diff)
 		}
-		_, err = change(made.ID, group.Patch{Name: &name})
+		_, err = rename(made.ID, name)
 		wantErr(t, "no change", err, nil)
-		_, err = change(other, group.Patch{Name: &taken})
+		_, err = rename(other, taken)
 		wantErr(t, "renaming to a taken name", err, group.ErrNameTaken)
 		wantErr(t, "adding", f.add(made.ID, ada), nil)
 		wantErr(t, "adding again", f.add(made.ID, ada), nil)
@@ -178,7 +178,7 @@ func TestAGroupsLife(t *testing.T) {
 
 func TestWhatAGroupMayHold(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
-		for what, n := range map[string]group.New{
+		for what, n := range map[string]group.Profile{
 			"no name": {}, "blank": {Name: " \t"}, "a line break": {Name: "a\nb"}, "a NUL": {Name: "a\x00b"},
 			"not UTF-8": {Name: "a\xffb"},
 			"too long":  {Name: strings.Repeat("x", 129)}, "far too long": {Name: strings.Repeat("x", 1<<20)},
@@ -191,7 +191,7 @@ func TestWhatAGroupMayHold(t *testing.T) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
-		if _, err := f.create(group.New{Name: strings.Repeat("é", 128),
+		if _, err := f.create(group.Profile{Name: strings.Repeat("é", 128),
 			Description: strings.Repeat("é", 256)}); err != nil {
 			t.Error(err)
 		}
@@ -300,7 +300,7 @@ func TestOneWins(t *testing.T) {
 		g, ada := f.group("Finance"), f.user("ada")
 		var made, removed atomic.Int64
 		f.Race(t, 16, func(int) {
-			switch _, err := f.create(group.New{Name: "Sales"}); {
+			switch _, err := f.create(group.Profile{Name: "Sales"}); {
 			case err == nil:
 				made.Add(1)
 			case !errors.Is(err, group.ErrNameTaken):

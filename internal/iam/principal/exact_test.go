@@ -22,7 +22,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-func (f *fixture) group(n group.New) id.ID {
+func (f *fixture) group(n group.Profile) id.ID {
 	var g id.ID
 	f.t.Helper()
 	f.must(func(ctx context.Context, tx *db.Tx) error {
@@ -44,7 +44,7 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 		ctx, groups := t.Context(), role.ForGroups()
 		ada := f.user(user.Profile{Email: "ada@example.com", Attributes: map[string]any{"floor": 1}})
 		app := f.machine("reports")
-		g := f.group(group.New{Name: "Finance"})
+		g := f.group(group.Profile{Name: "Finance"})
 		f.must(func(ctx context.Context, tx *db.Tx) error {
 			_, err := role.Create(ctx, tx, all, role.Definition{Name: "payer"})
 			return err
@@ -62,8 +62,8 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 		take := func(s role.Subject, name string) func(tx *db.Tx) error {
 			return func(tx *db.Tx) error { return role.Revoke(ctx, tx, all, s, name) }
 		}
-		regroup := func(p group.Patch) func(tx *db.Tx) error {
-			return func(tx *db.Tx) error { _, err := group.Update(ctx, tx, groups, all, g, p); return err }
+		regroup := func(edit func(*group.Profile)) func(tx *db.Tx) error {
+			return func(tx *db.Tx) error { _, err := group.Update(ctx, tx, groups, all, g, edit); return err }
 		}
 		reapp := func(p application.Patch) func(tx *db.Tx) error {
 			return func(tx *db.Tx) error { _, _, err := application.Update(ctx, tx, all, app, p); return err }
@@ -86,8 +86,10 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 			{"role for a while", ada, give(role.OfUser(ada), role.Auditor, later)},
 			{"role taken", ada, take(role.OfUser(ada), role.Auditor)},
 			{"group joined", ada, func(tx *db.Tx) error { return group.AddMember(ctx, tx, groups, all, g, ada) }},
-			{"group renamed", ada, regroup(group.Patch{Name: text("Money")})},
-			{"group's attributes", ada, regroup(group.Patch{Attributes: &map[string]any{"cost_center": 7}})},
+			{"group renamed", ada, regroup(func(p *group.Profile) { p.Name = "Money" })},
+			{"group's attributes", ada, regroup(func(p *group.Profile) {
+				p.Attributes = map[string]any{"cost_center": 7}
+			})},
 			{"group's role", ada, give(role.OfGroup(g), role.Developer, time.Time{})},
 			{"group's role taken", ada, take(role.OfGroup(g), role.Developer)},
 			{"group's other role", ada, give(role.OfGroup(g), role.Auditor, time.Time{})},
@@ -154,7 +156,7 @@ func TestANewUserIsKnownAtOnce(t *testing.T) {
 func TestRolesEndByTheClock(t *testing.T) {
 	both(t, func(t *testing.T, f *fixture) {
 		ada := f.user(user.Profile{Username: "ada"})
-		g := f.group(group.New{Name: "Finance"})
+		g := f.group(group.Profile{Name: "Finance"})
 		f.must(func(ctx context.Context, tx *db.Tx) error {
 			return group.AddMember(ctx, tx, role.ForGroups(), all, g, ada)
 		})
@@ -189,7 +191,7 @@ func TestAnswersAreExactUnderLoad(t *testing.T) {
 		users, groups := make([]id.ID, workers), make([]id.ID, workers)
 		for i := range workers {
 			users[i], groups[i] = f.user(user.Profile{Username: fmt.Sprintf("u%d",
-				i)}), f.group(group.New{Name: fmt.Sprintf("g%d", i)})
+				i)}), f.group(group.Profile{Name: fmt.Sprintf("g%d", i)})
 		}
 		ctx := t.Context()
 		asker := principal.Ask{Mode: application.FromDirectory, Application: id.New()}

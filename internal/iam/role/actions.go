@@ -17,10 +17,12 @@ var Actions = []Action{
 	{"user.read", "See users."},
 	{"user.create", "Create users."},
 	{"user.update", "Change users and their status."},
+	{"user.attributes", "Change every attribute of users, not only those that the tenant lets managers change."},
 	{"user.delete", "Delete users."},
 	{"group.read", "See groups and their members."},
 	{"group.create", "Create groups."},
 	{"group.update", "Change groups."},
+	{"group.attributes", "Change the attributes of groups."},
 	{"group.delete", "Delete groups."},
 	{"group.member", "Add users to groups and remove them."},
 	{"credential.read", "See which credentials a user has."},
@@ -38,6 +40,7 @@ var Actions = []Action{
 	{"application.read", "See applications."},
 	{"application.create", "Create applications."},
 	{"application.update", "Change applications and rotate their secrets."},
+	{"application.trust", "Let applications act for others: first_party, gatehouse: scopes, principal_mode directory."},
 	{"application.delete", "Delete applications."},
 	{"settings.read", "See the tenant's settings."},
 	{"settings.update", "Change the tenant's settings."},
@@ -95,28 +98,17 @@ func setOf(roles ...Role) Set {
 	for _, r := range roles {
 		s.roles = append(s.roles, r.Name)
 		for _, right := range r.rights() {
-			action, to, only := strings.Cut(right, at)
+			action, _, _ := strings.Cut(right, at)
 			if !known[action] || s.rights[right] {
 				continue
 			}
 			s.rights[right] = true
-			switch {
-			case r.Builtin:
-			case !only:
-				s.own = append(s.own, action)
-			default:
-				if s.only == nil {
-					s.only = map[string][]string{}
-				}
-				s.only[action] = append(s.only[action], to)
+			if !r.Builtin {
+				s.note(right)
 			}
 		}
 	}
-	slices.Sort(s.roles)
-	slices.Sort(s.own)
-	for _, ids := range s.only {
-		slices.Sort(ids)
-	}
+	s.sort()
 	return s
 }
 
@@ -137,6 +129,51 @@ func (s Set) missing(other Set) string {
 		}
 	}
 	return lacking
+}
+
+// Within returns the rights that both sets have: what a caller with the rights s may do through
+// something that is allowed other. A role is in the result only if it is in both.
+func (s Set) Within(other Set) Set {
+	both := Set{rights: map[string]bool{}}
+	for _, name := range s.roles {
+		if slices.Contains(other.roles, name) {
+			both.roles = append(both.roles, name)
+		}
+	}
+	for _, pair := range [][2]Set{{s, other}, {other, s}} {
+		for right := range pair[0].rights {
+			action, _, _ := strings.Cut(right, at)
+			if pair[1].rights[right] || pair[1].rights[action] {
+				both.rights[right] = true
+			}
+		}
+	}
+	for right := range both.rights {
+		both.note(right)
+	}
+	both.sort()
+	return both
+}
+
+// note adds a right to those that the policies learn of one by one.
+func (s *Set) note(right string) {
+	action, to, limited := strings.Cut(right, at)
+	if !limited {
+		s.own = append(s.own, action)
+		return
+	}
+	if s.only == nil {
+		s.only = map[string][]string{}
+	}
+	s.only[action] = append(s.only[action], to)
+}
+
+func (s *Set) sort() {
+	slices.Sort(s.roles)
+	slices.Sort(s.own)
+	for _, ids := range s.only {
+		slices.Sort(ids)
+	}
 }
 
 // Actions returns the rights, sorted: actions, and "action@id" where one is limited.

@@ -5,7 +5,10 @@
 //
 //   - A right is checked by its action, never by the name of a role.
 //   - A caller can assign, revoke or define only what is within the caller's own rights. Every
-//     change takes the caller's Set and refuses an action outside it.
+//     change takes the caller's Set and refuses an action outside it. To assign or revoke a role,
+//     the caller must also have that role or be allowed to update roles: the tenant's policies read
+//     its name.
+//   - An assignment ends earlier only for a caller who may revoke it.
 //   - For the same reason a caller cannot manage a user, group or application with more rights
 //     (MayManage). Adding a user to a group counts as assigning the group's roles (ForGroups).
 //   - A tenant never loses its last active owner (KeepOwner).

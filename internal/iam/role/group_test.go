@@ -21,7 +21,7 @@ func (f *fixture) group(name string, members ...id.ID) id.ID {
 	var g id.ID
 	f.t.Helper()
 	f.must(func(ctx context.Context, tx *db.Tx) error {
-		made, err := group.Create(ctx, tx, group.New{Name: name})
+		made, err := group.Create(ctx, tx, group.Profile{Name: name})
 		g = made.ID
 		return err
 	})
@@ -100,7 +100,7 @@ func TestRolesComeThroughGroups(t *testing.T) {
 func TestNobodyGivesWhatTheyLackThroughAGroup(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, f *fixture) {
-		manager := role.SetOf(builtin(t, role.UserManager)...)
+		manager := f.holder(role.UserManager)
 		ada, bob := f.user("ada"), f.user("bob")
 		wantErr(t, "set-up", f.give(all, f.user("owner"), role.Owner, time.Time{}), nil)
 		plain, admins, managers := f.group("Everybody"), f.group("Admins", bob), f.group("Managers")
@@ -114,9 +114,9 @@ func TestNobodyGivesWhatTheyLackThroughAGroup(t *testing.T) {
 		wantErr(t, "deleting a group with more", f.drop(manager, admins), role.ErrBeyond)
 		wantErr(t, "giving a group more", f.giveGroup(manager, plain, role.Admin, time.Time{}), role.ErrBeyond)
 		wantErr(t, "taking from a group more", f.takeGroup(manager, admins, role.Admin), role.ErrBeyond)
-		name := "Interns"
 		wantErr(t, "renaming a group with more", f.try(func(ctx context.Context, tx *db.Tx) error {
-			_, err := group.Update(ctx, tx, role.ForGroups(), manager, admins, group.Patch{Name: &name})
+			rename := func(p *group.Profile) { p.Name = "Interns" }
+			_, err := group.Update(ctx, tx, role.ForGroups(), manager, admins, rename)
 			return err
 		}), role.ErrOutranked)
 		wantErr(t, "managing one who is more through a group", f.try(func(ctx context.Context, tx *db.Tx) error {
@@ -148,9 +148,9 @@ func TestARoleOfNoActions(t *testing.T) {
 			}
 			return err
 		})
-		manager := role.SetOf(builtin(t, role.UserManager)...)
+		manager := f.holder(role.UserManager)
 		wantErr(t, "by one without it", f.give(manager, ada, "payer", time.Time{}), role.ErrBeyond)
-		wantErr(t, "by an admin", f.give(role.SetOf(builtin(t, role.Admin)...), ada, "payer", time.Time{}), nil)
+		wantErr(t, "by an admin", f.give(f.holder(role.Admin), ada, "payer", time.Time{}), nil)
 		wantErr(t, "set-up", f.give(all, ada, role.UserManager, time.Time{}), nil)
 		wantErr(t, "by one who has it", f.give(f.actionsOf(ada), bob, "payer", time.Time{}), nil)
 		wantErr(t, "taking by one without it", f.take(manager, bob, "payer"), role.ErrBeyond)

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
@@ -189,8 +190,9 @@ func Delete(ctx context.Context, tx *db.Tx, by Set, name string) error {
 }
 
 // Assign assigns a role to a subject, without an end if until is zero. An existing assignment gets
-// the new end. by are the rights of the caller. It fails with ErrBeyond and ErrNotFound, and with
-// ErrLastOwner if the last owner's assignment would get an end.
+// the new end. An earlier end takes something away, so the caller, whose rights are by, needs
+// role.revoke for it. Assign fails with ErrBeyond and ErrNotFound, and with ErrLastOwner if the
+// last owner's assignment would get an end.
 func Assign(ctx context.Context, tx *db.Tx, by Set, to Subject, name string, until time.Time) error {
 	if !until.IsZero() && !until.After(tx.Now()) {
 		return errUntilIsPast
@@ -203,12 +205,12 @@ func Assign(ctx context.Context, tx *db.Tx, by Set, to Subject, name string, unt
 		return err
 	}
 	if r.Name == Owner && !until.IsZero() {
-		return KeepOwner(ctx, tx, func() error { return assign(ctx, tx, to, r, until) })
+		return KeepOwner(ctx, tx, func() error { return assign(ctx, tx, by, to, r, until) })
 	}
-	return assign(ctx, tx, to, r, until)
+	return assign(ctx, tx, by, to, r, until)
 }
 
-func assign(ctx context.Context, tx *db.Tx, to Subject, r Role, until time.Time) error {
+func assign(ctx context.Context, tx *db.Tx, by Set, to Subject, r Role, until time.Time) error {
 	if !to.Group.IsZero() {
 		if _, err := group.Hold(ctx, tx, to.Group); err != nil {
 			return err
@@ -222,16 +224,24 @@ func assign(ctx context.Context, tx *db.Tx, to Subject, r Role, until time.Time)
 	if n >= maxGrants {
 		return ErrTooMany
 	}
-	_, err = tx.Exec(ctx,
+	later := ` WHERE excluded.until IS NULL OR excluded.until >= role_grants.until`
+	if by.Allows("role.revoke") {
+		later = ""
+	}
+	written, err := tx.Exec(ctx,
 		`INSERT INTO role_grants (tenant_id, subject_id, role, role_id, user_id, application_id, group_id, until, granted_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-		ON CONFLICT (tenant_id, subject_id, role) DO UPDATE SET until = excluded.until, granted_at = excluded.granted_at`,
+		ON CONFLICT (tenant_id, subject_id, role) DO UPDATE SET until = excluded.until, granted_at = excluded.granted_at`+
+			later,
 		to.id(), r.Name, r.ID, to.User, to.Application, to.Group, until, tx.Now())
 	if db.IsForeignKey(err) {
 		return errNoSubject
 	}
 	if err != nil {
 		return err
+	}
+	if written == 0 {
+		return fault.New(ErrBeyond.Kind, ErrBeyond.Code, "The role would end earlier than now. That needs role.revoke.")
 	}
 	detail := map[string]any{"role": r.Name}
 	if !until.IsZero() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -151,7 +152,7 @@ func TestNobodyGivesWhatTheyLack(t *testing.T) {
 		ada, bob := f.user("ada"), f.user("bob")
 		wantErr(t, "set-up", f.give(all, bob, role.Owner, time.Time{}), nil)
 		wantErr(t, "set-up", f.give(all, f.user("carl"), role.Owner, time.Time{}), nil)
-		manager := role.SetOf(builtin(t, role.UserManager)...)
+		manager := f.holder(role.UserManager)
 		wantErr(t, "giving more", f.give(manager, ada, role.Owner, time.Time{}), role.ErrBeyond)
 		wantErr(t, "giving another", f.give(manager, ada, role.Developer, time.Time{}), role.ErrBeyond)
 		wantErr(t, "giving one's own", f.give(manager, ada, role.UserManager, time.Time{}), nil)
@@ -189,14 +190,76 @@ func TestNobodyGivesWhatTheyLack(t *testing.T) {
 	})
 }
 
-func builtin(t *testing.T, name string) []string {
-	for _, r := range role.Builtins() {
-		if r.Name == name {
-			return r.Actions
-		}
+// holder returns the rights of a new user with these roles.
+func (f *fixture) holder(roles ...string) role.Set {
+	f.t.Helper()
+	u := f.user(strings.Join(roles, "-") + "-holder")
+	for _, name := range roles {
+		wantErr(f.t, "set-up", f.give(all, u, name, time.Time{}), nil)
 	}
-	t.Fatalf("no role %s", name)
-	return nil
+	return f.actionsOf(u)
+}
+
+func (f *fixture) define(name string, actions ...string) {
+	f.t.Helper()
+	f.must(func(ctx context.Context, tx *db.Tx) error {
+		_, err := role.Create(ctx, tx, all, role.Definition{Name: name, Actions: actions})
+		return err
+	})
+}
+
+// Policies read the names of roles, so a role is worth more than its actions.
+func TestPassingOnARoleNeedsTheRoleItself(t *testing.T) {
+	both(t, func(t *testing.T, f *fixture) {
+		ada := f.user("ada")
+		f.define("approver", "user.read")
+		f.define("approver0")
+		f.define("role-admin", "role.grant", "role.revoke", "role.update", "user.read")
+		for name, tt := range map[string]struct {
+			by   role.Set
+			want error
+		}{
+			"a user-manager": {f.holder(role.UserManager), role.ErrBeyond},
+			"one who has the actions": {role.SetOf("role.grant", "role.revoke", "user.read"),
+				role.ErrBeyond},
+			"a user-manager who has both roles":  {f.holder(role.UserManager, "approver", "approver0"), nil},
+			"one who may update every such role": {f.holder("role-admin"), nil},
+		} {
+			for _, r := range []string{"approver", "approver0"} {
+				wantErr(t, name+" gives "+r, f.give(tt.by, ada, r, time.Time{}), tt.want)
+				wantErr(t, "set-up", f.give(all, ada, r, time.Time{}), nil)
+				wantErr(t, name+" takes "+r, f.take(tt.by, ada, r), tt.want)
+			}
+		}
+	})
+}
+
+func TestAnEarlierEndIsARevocation(t *testing.T) {
+	both(t, func(t *testing.T, f *fixture) {
+		f.define("reader", "user.read")
+		f.define("granter", "role.grant", "role.update", "user.read")
+		f.define("revoker", "role.revoke")
+		granter, both := f.holder("granter"), f.holder("granter", "revoker")
+		now := f.Clock.Now()
+		for name, tt := range map[string]struct {
+			before, after time.Time
+			by            role.Set
+			want          error
+		}{
+			"an end for what had none":        {time.Time{}, now.Add(2 * time.Second), granter, role.ErrBeyond},
+			"an earlier end":                  {now.Add(2 * time.Hour), now.Add(time.Hour), granter, role.ErrBeyond},
+			"the same end":                    {now.Add(time.Hour), now.Add(time.Hour), granter, nil},
+			"a later end":                     {now.Add(time.Hour), now.Add(2 * time.Hour), granter, nil},
+			"no end any longer":               {now.Add(time.Hour), time.Time{}, granter, nil},
+			"an earlier end by who may do it": {time.Time{}, now.Add(time.Hour), both, nil},
+		} {
+			u := f.user(strings.ReplaceAll(name, " ", "-"))
+			wantErr(t, "set-up", f.give(all, u, "reader", tt.before), nil)
+			wantErr(t, name, f.give(tt.by, u, "reader", tt.after), tt.want)
+		}
+		wantErr(t, "a first grant with a near end", f.give(granter, f.user("new"), "reader", now.Add(time.Second)),
+			nil)
+	})
 }
 
 func TestDefinitions(t *testing.T) {

@@ -133,13 +133,15 @@ func (e *Engine) record(tx *db.Tx, v Verdict) {
 	tx.AfterCommit(func() { e.Decisions.Record(c, v.decision) })
 }
 
+// groupsOf returns the ids of a user's groups, by which rules name them. Their names follow, for
+// rules that were stored with names.
 func groupsOf(ctx context.Context, tx *db.Tx, user id.ID) ([]string, error) {
-	var names []string
+	var ids, names []string
 	l, err := group.OfUser(ctx, tx, user, page.Request{Limit: page.MaxLimit}) // more than a user can be in
 	for _, g := range l.Items {
-		names = append(names, g.Name)
+		ids, names = append(ids, g.ID.String()), append(names, g.Name)
 	}
-	return names, err
+	return append(ids, names...), err
 }
 
 func blocks(all []tenant.SignInBlock) *structpb.Value {

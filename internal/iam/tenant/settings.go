@@ -19,16 +19,17 @@ const (
 // Settings are what a tenant decides for itself. A setting is declared here and nowhere else: the
 // API shows and changes it under its JSON name, and the database stores it under that name.
 type Settings struct {
-	Registration       bool   `json:"registration" doc:"Whether people may register themselves."`
-	VerifyEmail        bool   `json:"verify_email" doc:"Whether a person who registered must confirm the email address before the first sign-in."`
-	MFA                string `json:"mfa" enum:"optional,required" doc:"Whether every user needs a second factor."`
-	Accent             string `json:"accent" pattern:"^#[0-9a-f]{6}$" patternDescription:"a colour such as #2f5bea" doc:"The colour of buttons and links."`
-	LogoURL            string `json:"logo_url" maxLength:"500" doc:"An https address of the logo. Empty: the tenant's initial."`
-	Locale             string `json:"locale" enum:"en,de" doc:"The language of pages and mail for people who have not chosen one."`
-	SessionIdleSeconds int64  `json:"session_idle_seconds" minimum:"300" maximum:"7776000" doc:"How many seconds a session lasts without a request."`
-	SessionMaxSeconds  int64  `json:"session_max_seconds" minimum:"300" maximum:"31536000" doc:"How many seconds a session lasts at most."`
-	PasswordMinLength  int    `json:"password_min_length" minimum:"8" maximum:"128" doc:"The minimum number of characters of a password."`
-	SignIn             SignIn `json:"signin" doc:"Rules on who may sign in, with which factors, and for how long. A change replaces all of them."`
+	Registration       bool            `json:"registration" doc:"Whether people may register themselves."`
+	VerifyEmail        bool            `json:"verify_email" doc:"Whether a person who registered must confirm the email address before the first sign-in."`
+	MFA                string          `json:"mfa" enum:"optional,required" doc:"Whether every user needs a second factor."`
+	Accent             string          `json:"accent" pattern:"^#[0-9a-f]{6}$" patternDescription:"a colour such as #2f5bea" doc:"The colour of buttons and links."`
+	LogoURL            string          `json:"logo_url" maxLength:"500" doc:"An https address of the logo. Empty: the tenant's initial."`
+	Locale             string          `json:"locale" enum:"en,de" doc:"The language of pages and mail for people who have not chosen one."`
+	SessionIdleSeconds int64           `json:"session_idle_seconds" minimum:"300" maximum:"7776000" doc:"How many seconds a session lasts without a request."`
+	SessionMaxSeconds  int64           `json:"session_max_seconds" minimum:"300" maximum:"31536000" doc:"How many seconds a session lasts at most."`
+	PasswordMinLength  int             `json:"password_min_length" minimum:"8" maximum:"128" doc:"The minimum number of characters of a password."`
+	UserAttributes     []UserAttribute `json:"user_attributes" maxItems:"100" doc:"Attributes of users that callers other than administrators may change. An attribute that is not listed is for administrators only. A change replaces all of them."`
+	SignIn             SignIn          `json:"signin" doc:"Rules on who may sign in, with which factors, and for how long. A change replaces all of them."`
 }
 
 // SessionIdle returns how long a session lasts without a request.
@@ -42,7 +43,8 @@ func (s Settings) SessionMax() time.Duration { return time.Duration(s.SessionMax
 // DefaultSettings returns the settings of a new tenant.
 func DefaultSettings() Settings {
 	return Settings{
-		VerifyEmail: true, MFA: mfaOptional, Accent: "#2f5bea", Locale: "en",
+		UserAttributes: []UserAttribute{},
+		VerifyEmail:    true, MFA: mfaOptional, Accent: "#2f5bea", Locale: "en",
 		SessionIdleSeconds: 24 * 60 * 60, SessionMaxSeconds: 7 * 24 * 60 * 60, PasswordMinLength: 10,
 	}
 }
@@ -93,5 +95,6 @@ func (s Settings) check(prefix string, wrong *fault.Fields) {
 	if s.PasswordMinLength < 8 || s.PasswordMinLength > 128 {
 		wrong.Add(prefix+"password_min_length", "This must be from 8 to 128.")
 	}
+	checkUserAttributes(s.UserAttributes, prefix+"user_attributes", wrong)
 	s.SignIn.check(prefix+"signin.", wrong)
 }

@@ -26,7 +26,7 @@ const (
 // SignInBlock blocks sign-ins to which all of its fields apply.
 type SignInBlock struct {
 	Roles        []string `json:"roles,omitempty" maxItems:"50" doc:"Users with one of these roles."`
-	Groups       []string `json:"groups,omitempty" maxItems:"50" doc:"Users in one of these groups, by name."`
+	Groups       []string `json:"groups,omitempty" maxItems:"50" doc:"Users in one of these groups, by id."`
 	Applications []string `json:"applications,omitempty" maxItems:"100" doc:"Sign-ins to one of these applications, by id. account stands for the account pages."`
 	Network      string   `json:"network,omitempty" enum:"known,unknown" doc:"Sign-ins from a known network, or from any other."`
 }
@@ -34,7 +34,7 @@ type SignInBlock struct {
 // SignInLimit limits a session whose sign-in all of its fields apply to.
 type SignInLimit struct {
 	Roles        []string `json:"roles,omitempty" maxItems:"50" doc:"Users with one of these roles."`
-	Groups       []string `json:"groups,omitempty" maxItems:"50" doc:"Users in one of these groups, by name."`
+	Groups       []string `json:"groups,omitempty" maxItems:"50" doc:"Users in one of these groups, by id."`
 	Applications []string `json:"applications,omitempty" maxItems:"100" doc:"Sign-ins to one of these applications, by id. account stands for the account pages."`
 	Network      string   `json:"network,omitempty" enum:"known,unknown" doc:"Sign-ins from a known network, or from any other."`
 	IdleSeconds  int64    `json:"idle_seconds,omitempty" minimum:"60" maximum:"7776000" doc:"Seconds without a request."`
@@ -51,6 +51,13 @@ func (s SignIn) DependsOnPerson() bool {
 		slices.ContainsFunc(s.Sessions, func(l SignInLimit) bool { return len(l.Roles)+len(l.Groups) > 0 })
 }
 
+// NamesGroup reports whether a rule depends on a group.
+func (s SignIn) NamesGroup(group id.ID) bool {
+	name := group.String()
+	return slices.ContainsFunc(s.Block, func(b SignInBlock) bool { return slices.Contains(b.Groups, name) }) ||
+		slices.ContainsFunc(s.Sessions, func(l SignInLimit) bool { return slices.Contains(l.Groups, name) })
+}
+
 // Known reports whether an address belongs to a known network.
 func (s SignIn) Known(a netip.Addr) bool {
 	return slices.ContainsFunc(s.KnownNetworks, func(text string) bool {
@@ -59,7 +66,7 @@ func (s SignIn) Known(a netip.Addr) bool {
 	})
 }
 
-// maxRuleName bounds the names of roles and groups in a rule, in bytes.
+// maxRuleName bounds the name of a role in a rule, in bytes.
 const maxRuleName = 512
 
 // check notes every wrong rule, with prefix before its field.
@@ -82,14 +89,20 @@ func (s SignIn) check(prefix string, wrong *fault.Fields) {
 			wrong.Add(prefix+field, "The network of a rule is known or unknown.")
 		}
 		byNetwork = byNetwork || network != ""
-		for _, name := range slices.Concat(roles, groups) {
+		for _, name := range roles {
 			if name == "" || len(name) > maxRuleName {
-				wrong.Add(prefix+field, "A role or group has a name of at most %d bytes.", maxRuleName)
+				wrong.Add(prefix+field, "A role has a name of at most %d bytes.", maxRuleName)
+				return
+			}
+		}
+		for _, g := range groups { // a name could be changed, which would lift the rule
+			if !isID(g) {
+				wrong.Add(prefix+field, "Name a group by its id, in lower case.")
 				return
 			}
 		}
 		for _, a := range applications {
-			if i, err := id.Parse(a); a != AccountPages && (err != nil || i.String() != a) {
+			if a != AccountPages && !isID(a) {
 				wrong.Add(prefix+field,
 					"Name an application by its id, in lower case, and the account pages by account.")
 				return
@@ -115,4 +128,10 @@ func (s SignIn) check(prefix string, wrong *fault.Fields) {
 	if byNetwork && len(s.KnownNetworks) == 0 {
 		wrong.Add(prefix+"known_networks", "A rule depends on known networks, but none is given.")
 	}
+}
+
+// isID reports whether text is an id as we write it.
+func isID(text string) bool {
+	i, err := id.Parse(text)
+	return err == nil && i.String() == text
 }

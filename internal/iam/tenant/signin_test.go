@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -20,7 +21,7 @@ func TestSignInRulesAreChecked(t *testing.T) {
 				Block: []SignInBlock{{Network: "unknown"}}}, true},
 		"by all": {
 			SignIn{KnownNetworks: known,
-				Block: []SignInBlock{{Roles: []string{"x"}, Groups: []string{"Y Z"},
+				Block: []SignInBlock{{Roles: []string{"x"}, Groups: []string{"019b76da-a800-7000-a4aa-8654ff05f7ee"},
 					Applications: []string{"account", "019b76da-a800-7000-a4aa-8654ff05f7ed"}, Network: "known"}}},
 			true},
 		"a session":               {SignIn{Sessions: []SignInLimit{{MaxSeconds: 60}}}, true},
@@ -36,6 +37,7 @@ func TestSignInRulesAreChecked(t *testing.T) {
 		"an application's name":   {SignIn{Block: []SignInBlock{{Applications: []string{"billing"}}}}, false},
 		"an id in upper case": {
 			SignIn{Block: []SignInBlock{{Applications: []string{"019B76DA-A800-7000-A4AA-8654FF05F7ED"}}}}, false},
+		"a group's name":          {SignIn{Block: []SignInBlock{{Groups: []string{"Interns"}}}}, false},
 		"a role without a name":   {SignIn{Block: []SignInBlock{{Roles: []string{""}}}}, false},
 		"a session without limit": {SignIn{Sessions: []SignInLimit{{Roles: []string{"x"}}}}, false},
 		"a session of no time":    {SignIn{Sessions: []SignInLimit{{MaxSeconds: 1}}}, false},
@@ -61,5 +63,28 @@ func TestKnownNetworks(t *testing.T) {
 	}
 	if s.Known(netip.Addr{}) {
 		t.Error("no address is known")
+	}
+}
+
+func TestUserAttributesAreChecked(t *testing.T) {
+	for name, tt := range map[string]struct {
+		declared []UserAttribute
+		good     bool
+	}{
+		"none":           {nil, true},
+		"each":           {[]UserAttribute{{"a", ByPerson}, {"b", ByManager}, {"c", ByAdministrator}}, true},
+		"without a name": {[]UserAttribute{{"", ByPerson}}, false},
+		"a long name":    {[]UserAttribute{{strings.Repeat("n", 65), ByPerson}}, false},
+		"twice":          {[]UserAttribute{{"a", ByPerson}, {"a", ByManager}}, false},
+		"by no one":      {[]UserAttribute{{"a", ""}}, false},
+		"too many":       {make([]UserAttribute, maxUserAttributes+1), false},
+	} {
+		s := DefaultSettings()
+		s.UserAttributes = tt.declared
+		var wrong fault.Fields
+		s.check("", &wrong)
+		if (len(wrong) == 0) != tt.good || len(wrong) > 0 && wrong[0].Name != "user_attributes" {
+			t.Errorf("%s: %v", name, wrong)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package user
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -126,6 +127,13 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 			if err != nil {
 				return View{}, err
 			}
+			by, err := editorOf(ctx, tx, req, id.ID{})
+			if err != nil {
+				return View{}, err
+			}
+			if err := by.mayEdit(nil, b.Attributes); err != nil {
+				return View{}, err
+			}
 			u, err := add(ctx, tx, b.Profile)
 			if err != nil {
 				return View{}, err
@@ -151,10 +159,16 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 				if err := roles.MayManage(ctx, tx, req.Rights, in.ID); err != nil {
 					return View{}, err
 				}
+				by, err := editorOf(ctx, tx, req, in.ID)
+				if err != nil {
+					return View{}, err
+				}
 				b := in.Body.Value()
+				var denied error
 				edit := func(p *Profile) {
 					now := patchBody{Profile: *p}
 					in.Body.Apply(&now)
+					denied = by.mayEdit(p.Attributes, now.Attributes)
 					*p = now.Profile
 				}
 				move := in.Body.Has("status")
@@ -163,8 +177,8 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 					return View{}, fault.New(fault.Invalid, "user.invalid",
 						"The request changes nothing. Give at least one field.")
 				case in.Body.Len() > 1 || !move:
-					if u, err = Update(ctx, tx, in.ID, edit); err != nil {
-						return View{}, err
+					if u, err = Update(ctx, tx, in.ID, edit); err != nil || denied != nil {
+						return View{}, cmp.Or(denied, err)
 					}
 				}
 				if move {

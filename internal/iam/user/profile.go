@@ -21,7 +21,7 @@ type Profile struct {
 	GivenName     string         `json:"given_name" limit:"128" line:"true"`
 	FamilyName    string         `json:"family_name" limit:"128" line:"true"`
 	Locale        string         `json:"locale" limit:"35" doc:"A BCP 47 language tag." example:"de-CH"`
-	Attributes    map[string]any `json:"attributes" doc:"The tenant's own fields, up to 8 KB. A change replaces all of them."`
+	Attributes    map[string]any `json:"attributes" doc:"The tenant's own fields, up to 8 KB. A change replaces all of them. The setting user_attributes says who may change which."`
 }
 
 // Name returns how a page addresses the user.

@@ -1,0 +1,64 @@
+package application
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+)
+
+// reserved begins the scopes that Gatehouse itself reads.
+const reserved = "gatehouse:"
+
+// ReservedScope reports whether Gatehouse itself reads a scope. A token with such a scope acts in
+// the tenant for its holder.
+func ReservedScope(scope string) bool { return strings.HasPrefix(scope, reserved) }
+
+// powers returns the actions that a caller must be allowed in order to decide what the application
+// can do for others, or to become able to act as it. It is empty for one that acts for no one.
+//
+// The scope gatehouse:manage can do what the application's roles allow, and role.MayManage compares
+// those.
+func (a *Application) powers() []string {
+	directory := a.PrincipalMode == FromDirectory
+	if !directory && !a.FirstParty && !slices.ContainsFunc(a.Scopes, ReservedScope) {
+		return nil
+	}
+	actions := []string{"application.trust"}
+	if directory || a.Type != Machine && slices.Contains(a.Scopes, ScopeDecide) {
+		actions = append(actions, "user.read", "group.read", "role.read")
+	}
+	return actions
+}
+
+// mayTrust fails with a Denied fault unless by allows the powers of each application.
+func mayTrust(by api.Rights, apps ...*Application) error {
+	for _, a := range apps {
+		for _, action := range a.powers() {
+			if !by.Allows(action) {
+				return fault.New(fault.Denied, api.Denied(action).Code, "An application acts for others if it is "+
+					"first_party, has a scope of gatehouse: or asks the directory. That needs %s, which none of your "+
+					"roles allows.", action)
+			}
+		}
+	}
+	return nil
+}
+
+// sameClient reports whether a and b can do the same, and the same programs can act as them.
+func sameClient(a, b *Application) bool {
+	return a.FirstParty == b.FirstParty && a.PrincipalMode == b.PrincipalMode && a.AuthMethod == b.AuthMethod &&
+		slices.Equal(a.Scopes, b.Scopes) && slices.Equal(a.RedirectURIs, b.RedirectURIs) && bytes.Equal(a.JWKS, b.JWKS)
+}
+
+// mayChange fails with a Denied fault if the change from before to after needs a right that by
+// lacks.
+func mayChange(by role.Set, before, after *Application) error {
+	if sameClient(before, after) {
+		return nil
+	}
+	return mayTrust(by, before, after)
+}

@@ -1,0 +1,72 @@
+package application
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+)
+
+func TestAnApplicationThatActsForOthersNeedsMore(t *testing.T) {
+	developer := role.SetOf("application.create", "application.update")
+	trusting := role.SetOf("application.create", "application.update", "application.trust")
+	reading := role.SetOf("application.trust", "user.read", "group.read", "role.read")
+	plain := Application{Type: Web, Scopes: []string{"openid"}, RedirectURIs: []string{"https://a.example/cb"}}
+	change := func(fn func(a *Application)) *Application {
+		a := plain
+		fn(&a)
+		return &a
+	}
+	may, mayNot := []role.Set{trusting}, []role.Set{developer}
+	mayRead, mayNotRead := []role.Set{reading}, []role.Set{developer, trusting}
+	for name, tt := range map[string]struct {
+		change    func(a *Application)
+		by        []role.Set // who may make it
+		notEnough []role.Set
+	}{
+		"plain":             {func(*Application) {}, []role.Set{{}, developer}, nil},
+		"first-party":       {func(a *Application) { a.FirstParty = true }, may, mayNot},
+		"manages for users": {func(a *Application) { a.Scopes = []string{ScopeManage} }, may, mayNot},
+		"a machine's scope": {func(a *Application) { a.Type, a.Scopes = Machine, []string{ScopeDecide} },
+			may, mayNot},
+		"a later scope of us": {func(a *Application) { a.Scopes = []string{"gatehouse:later"} }, may, mayNot},
+		"decides for users":   {func(a *Application) { a.Scopes = []string{ScopeDecide} }, mayRead, mayNotRead},
+		"asks the directory": {func(a *Application) { a.Type, a.PrincipalMode = Machine, FromDirectory },
+			mayRead, mayNotRead},
+	} {
+		for _, by := range tt.by {
+			if err := mayTrust(by, change(tt.change)); err != nil {
+				t.Errorf("%s, by %v: %v", name, by.Actions(), err)
+			}
+		}
+		for _, by := range tt.notEnough {
+			if err := mayTrust(by, change(tt.change)); fault.Of(err) != fault.Denied {
+				t.Errorf("%s, by %v: %v", name, by.Actions(), err)
+			}
+		}
+	}
+
+	trusted := change(func(a *Application) { a.FirstParty = true })
+	for name, fn := range map[string]func(a *Application){
+		"redirect URIs": func(a *Application) { a.RedirectURIs = []string{"https://evil.example/cb"} },
+		"auth method":   func(a *Application) { a.AuthMethod = AuthNone },
+		"keys":          func(a *Application) { a.JWKS = json.RawMessage("{}") },
+		"scopes":        func(a *Application) { a.Scopes = []string{"openid", "email"} },
+		"no longer":     func(a *Application) { a.FirstParty = false },
+	} {
+		after := *trusted
+		fn(&after)
+		if err := mayChange(developer, trusted, &after); fault.Of(err) != fault.Denied {
+			t.Errorf("a developer changes a trusted application's %s: %v", name, err)
+		}
+		if err := mayChange(trusting, trusted, &after); err != nil {
+			t.Errorf("%s, by one who may: %v", name, err)
+		}
+	}
+	renamed := *trusted
+	renamed.Name = "Another"
+	if err := mayChange(developer, trusted, &renamed); err != nil {
+		t.Errorf("a developer renames a trusted application: %v", err)
+	}
+}
