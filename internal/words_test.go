@@ -44,6 +44,7 @@ var phrases = []phrase{
 	{`(look|looks|looked|looking) at`, `"inspect", "read" or "check"`},
 	{`as many(?: [a-z]+){0,3} as`, `"at most" or "the same number of"`},
 	{`where[^.;:]{1,80}, else`, `"if" and "otherwise"`},
+	{`where ((it|he|she) (is|has)|none|anything|nothing|there (is|are)|(a|the) [a-z]+ (has|names))`, `"if"`},
 	{`(is|are|was|were) no [a-z]+`, `"is not a"`},
 }
 
@@ -54,8 +55,9 @@ var goodNo = regexp.MustCompile(`(?i)\b(there (is|are|was|were) no|` +
 	`(is|are|was|were) no (longer|more|less|later|earlier|older|newer))\b`)
 
 // TestWords rejects phrases, widths, long sentences and named results that the house's language
-// rules out. Each folder of code and each Markdown page is a subtest, named by its path without
-// "internal/":
+// rules out. Messages count too: those of string literals, and of the tags doc and help.
+//
+// Each folder of code and each Markdown page is a subtest, named by its path without "internal/":
 //
 //	go test ./internal -run 'TestWords/iam/user'
 //	go test ./internal -run 'TestWords/docs/ARCHITECTURE.md'
@@ -283,9 +285,14 @@ func checkGo(t *testing.T, name string, text []byte) []finding {
 			out = append(out, namedResults(fset, f.Type, f.Body)...)
 		case *ast.FuncLit:
 			out = append(out, namedResults(fset, f.Type, f.Body)...)
+		case *ast.Field:
+			out = append(out, findDescribed(fset, f)...)
 		}
 		return true
 	})
+	if !strings.HasSuffix(name, "_test.go") {
+		out = append(out, findMessages(fset, file)...)
+	}
 	return out
 }
 
@@ -366,11 +373,16 @@ func TestWordsFinds(t *testing.T) {
 		"\n[a](words_test.go) [b](#c) [d](https://e) [f](none.go#g)\n"
 	source := "// Package p asks anew.\npackage p\n\n//lint:ignore X anew\n// as many of them\n// as there are\n" +
 		"func f() (n int) { return 0 }\n\nfunc g() (err error) { defer f(); return nil }\n\n" +
-		"//" + strings.Repeat(" xxx", commentColumns/4) + "\nvar s = \"" + strings.Repeat(" x", codeColumns/2) + "\"\n"
+		"//" + strings.Repeat(" xxx", commentColumns/4) + "\nvar s = \"" + strings.Repeat(" xxxxx", codeColumns/6) +
+		"\"\n"
 	long := strings.Repeat("x ", sentenceWords/2)
 	sentences := "// f is " + long + "\n// and " + long + "on. Then it ends. " + long + "on.\n//\n" +
 		"// It lists:\n//   - " + long + "\n//     on\n//   - " + long + "\n//     " + long + "on\n" +
 		"//\n//     " + long + long + "on\n//\n// - " + long + "\npackage p\n"
+	messages := "package p\n\ntype t struct {\n\tA int `json:\"anew\" doc:\"Asked anew.\"`\n" +
+		"\tB int `help:\"Where it is left out, " + long + long + "\"`\n}\n\n" +
+		"var a, b = \"the caller \"+x+\" asks \"+\n\t\"it anew\", \"anew\"\nvar c = \"" + long + "\" +\n\t\"" +
+		long + "on\"\nvar d = `\n" + long + "\n" + long + "on` // a template\n"
 	script := "#!/bin/sh " + long + "\n# " + long + "\n\n# It is " + long + "\n# and " + long +
 		"on (e.g.\n# here).\necho " + long + long + "on\n  # on " + long + "\nx: 1 # anew\n# asks anew\n"
 	for name, c := range map[string]struct {
@@ -380,6 +392,8 @@ func TestWordsFinds(t *testing.T) {
 		"page":   {checkProse(t, "p.md", []byte(page)), []int{3, 8, 10, 11}},
 		"source": {checkGo(t, "p.go", []byte(source)), []int{1, 5, 7, 11, 12}},
 		// the first sentence and the second list item
+		"messages":  {checkGo(t, "p.go", []byte(messages)), []int{4, 5, 5, 8, 10}},
+		"tests":     {checkGo(t, "p_test.go", []byte(messages)), []int{4, 5, 5}},
 		"sentences": {checkGo(t, "p.go", []byte(sentences)), []int{1, 7}},
 		"script":    {checkComments("#")(t, "p.sh", []byte(script)), []int{4, 10}},
 	} {

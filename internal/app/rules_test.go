@@ -219,7 +219,7 @@ func TestAllowedCallsAreRecorded(t *testing.T) {
 		}
 		for name, c := range map[string]struct {
 			actor, query string
-			home         any    // the actor's tenant, where it is another one
+			home         any    // the actor's tenant, if it is another one
 			resource     string // of a check
 			filter       string // of a plan
 		}{

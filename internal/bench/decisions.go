@@ -37,7 +37,7 @@ type decisionSize struct {
 // beside compares the cost of a request with its cost on a Cerbos server, measured in the same run.
 type beside struct {
 	Name         string
-	Budget       float64 // ours as a part of theirs; 0 where there is no budget
+	Budget       float64 // ours as a part of theirs; 0 if there is no budget
 	Ours, Theirs sample
 	Bare         sample // Cerbos' evaluator behind gRPC and nothing else, where that was measured
 }

@@ -199,7 +199,7 @@ func unprivileged() (*syscall.SysProcAttr, int, int, error) {
 		gid, _ := strconv.Atoi(u.Gid)
 		return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, uid, gid, nil
 	}
-	return nil, 0, 0, errors.New("running as root and there is neither a user postgres nor nobody to run the server as")
+	return nil, 0, 0, errors.New("running as root: create a user postgres to run the server as")
 }
 
 func binary(name string) (string, error) {

@@ -30,7 +30,7 @@ CREATE TABLE decision_settings (
 );
 SELECT gatehouse_protect('decision_settings');
 
--- Replays of a draft over recorded decisions. digest is of the new ALLOWs, '' where there are none.
+-- Replays of a draft over recorded decisions. digest is of the new ALLOWs, '' if there are none.
 CREATE TABLE policy_replays (
     tenant_id     uuid   NOT NULL REFERENCES tenants (id),
     id            uuid   NOT NULL,

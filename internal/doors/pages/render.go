@@ -75,7 +75,7 @@ type look struct {
 	Logo    string // https address
 	Locale  string
 	Theme   string
-	Here    *url.URL // the page's own address for the links to other languages; nil where it has none
+	Here    *url.URL // the page's own address for the links to other languages; nil if it has none
 	Targets []string // origins or schemes that a form may lead to besides our own
 }
 

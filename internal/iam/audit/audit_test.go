@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -28,6 +29,41 @@ func list(t *testing.T, d *testkit.Database, c caller.Caller, f audit.Filter,
 		t.Fatal(err)
 	}
 	return l
+}
+
+// TestEventsOfOneTransactionKeepTheirOrder also binds one transaction to its tenant twice.
+func TestEventsOfOneTransactionKeepTheirOrder(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ctx, acme := t.Context(), d.Tenant(t, "acme")
+		const events = 12
+		write := func(tx *db.Tx, from, to int) {
+			for n := from; n < to; n++ {
+				audit.Write(tx, audit.Event{Action: fmt.Sprintf("user.step%02d", n)})
+			}
+		}
+		if err := d.Update(ctx, acme, func(tx *db.Tx) error { write(tx, 0, events/3); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		d.Clock.Advance(time.Microsecond)
+		err := d.System(ctx, acme, "a test", func(st *db.SystemTx) error {
+			for part := 1; part < 3; part++ {
+				write(st.For(acme.Tenant), part*events/3, (part+1)*events/3)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := list(t, d, acme, audit.Filter{Action: "user."}, page.First())
+		for i, r := range l.Items {
+			if want := fmt.Sprintf("user.step%02d", events-1-i); r.Action != want {
+				t.Errorf("event %d, newest first: %s, want %s", i, r.Action, want)
+			}
+		}
+		if len(l.Items) != events {
+			t.Errorf("%d events, want %d", len(l.Items), events)
+		}
+	})
 }
 
 func TestEventsAreListedNewestFirstAndFiltered(t *testing.T) {

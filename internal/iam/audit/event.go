@@ -53,13 +53,14 @@ type Record struct {
 // maxDetail bounds the stored JSON of Detail, in bytes.
 const maxDetail = 4096
 
-// Write records e in tx. The INSERT travels with the next statement or with COMMIT.
+// Write records e in tx. The INSERT travels with the next statement or with COMMIT. Lists keep the
+// order in which a transaction wrote its events.
 func Write(tx *db.Tx, e Event) {
 	c := tx.Caller()
 	if e.Outcome == "" {
 		e.Outcome = Success
 	}
-	tx.Later(insertEvent, tx.Now(), id.At(tx.Now()), e.Action, e.Outcome,
+	tx.Later(insertEvent, tx.Now(), tx.NewID(), e.Action, e.Outcome,
 		c.Actor.Kind, c.Actor.ID, c.Actor.Tenant, cut(c.Actor.Name), c.Actor.Via,
 		e.Target.Kind, cut(e.Target.ID), cut(e.Target.Name),
 		address(c), cut(c.Agent), c.RequestID, detail(e.Detail))

@@ -23,7 +23,7 @@ const (
 type PolicyChange struct {
 	Policy string `json:"policy" example:"resource.album.vdefault/acme" doc:"The policy as Cerbos names it: kind, name, version and scope."`
 	Change string `json:"change" enum:"added,removed,changed"`
-	File   string `json:"file" doc:"Where it is, or was."`
+	File   string `json:"file" doc:"The policy's file, or the one that had it."`
 }
 
 // ComparePolicies returns the policies that change when now replaces old, by name. A comment, or a

@@ -31,7 +31,7 @@ type Files map[string][]byte
 // Problem is one error in policies.
 type Problem struct {
 	File    string `json:"file,omitempty" doc:"Where: the path in the directory of policies."`
-	Line    int    `json:"line,omitempty" doc:"From 1; left out where the problem has no line."`
+	Line    int    `json:"line,omitempty" doc:"From 1. Absent if the problem has no line."`
 	Column  int    `json:"column,omitempty" doc:"From 1."`
 	Message string `json:"message" doc:"What is wrong."`
 }

@@ -28,7 +28,7 @@ type Explanation struct {
 type ActionExplanation struct {
 	Action string `json:"action"`
 	Effect string `json:"effect" enum:"EFFECT_ALLOW,EFFECT_DENY"`
-	Policy string `json:"policy" doc:"The policy that decided; NO_MATCH where none did."`
+	Policy string `json:"policy" doc:"The policy that decided, or NO_MATCH if none did."`
 	Scope  string `json:"scope,omitempty"`
 }
 

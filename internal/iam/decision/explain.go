@@ -47,8 +47,8 @@ func Explain(ctx context.Context, r Record, index int, files compiler.Files, s e
 	for _, m := range r.Redacted {
 		if m.Input == -1 || m.Input == index {
 			x.Notes = append(x.Notes,
-				"The tenant's redaction rule took "+m.Path+
-					", so a condition that looks at it may come out otherwise here.")
+				"The tenant's redaction rule removed "+m.Path+
+					". A condition that reads it may have another result here.")
 		}
 	}
 	if r.Oversized {
@@ -69,8 +69,8 @@ func Explain(ctx context.Context, r Record, index int, files compiler.Files, s e
 	}
 	if !x.Same && len(x.Notes) == 0 {
 		x.Notes = append(x.Notes,
-			"The evaluation gave another answer. The policy looks at the time, or the tenant's settings of the engine "+
-				"have changed since.")
+			"The evaluation gave another answer. The policy may read the time, or the tenant's settings of the "+
+				"engine have changed since.")
 	}
 	for i := range x.Steps {
 		for j, v := range x.Steps[i].Values {

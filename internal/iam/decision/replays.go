@@ -31,8 +31,8 @@ var (
 		"This version of the draft has been replayed %d times. Change it or publish it.", maxReplays)
 	errUnacknowledged = fault.New(fault.Conflict, "policy.unacknowledged",
 		"Replaying this draft found decisions that were denied and would be allowed, and this request does not "+
-			"acknowledge them. Look at them in the replay, and publish with its acknowledge as acknowledged if they "+
-			"are meant.")
+			"acknowledge them. Read them in the replay. If they are meant, publish with its acknowledge as "+
+			"acknowledged.")
 	errDraftMoved = fault.New(fault.Conflict, "policy.draft_changed",
 		"The draft was changed while it was being replayed. Replay it again.")
 	errPeriod = fault.InvalidField("request.invalid", "from", "The period must begin before it ends.")

@@ -74,11 +74,11 @@ var (
 	ErrNotMember = fault.New(fault.NotFound, "group.not_member", "This user is not in the group.")
 	ErrNameTaken = fault.New(fault.Conflict, "group.name_taken", "Another group of this tenant has this name.")
 	errTooMany   = fault.New(fault.Limited, "group.too_many",
-		"The tenant has as many groups as it can have (%d). Delete one first.", maxGroups)
+		"The tenant has %d groups, which is the limit. Delete one first.", maxGroups)
 	errInRule = fault.New(fault.Conflict, "group.in_rule",
 		"A rule of signing in names this group. Change settings.signin first.")
 	ErrTooManyOf = fault.New(fault.Limited, "group.too_many_of_user",
-		"The user is in as many groups as a user can be (%d). Take them out of one first.", maxOfUser)
+		"The user is in %d groups, which is the limit. Remove the user from one first.", maxOfUser)
 )
 
 // nameKey returns the form of a name that is unique in a tenant.

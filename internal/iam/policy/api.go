@@ -368,9 +368,9 @@ func (deps Deps) publishDraft(ctx context.Context, d *db.DB, req api.Request, in
 		return RevisionView{}, errDraftMoved
 	case base != s.current:
 		return RevisionView{}, fault.New(fault.Conflict, "policy.draft_behind", fmt.Sprintf(
-			"The draft was begun from revision %d, and revision %d is in force now. Look at policies/draft/diff, "+
-				"which shows what publishing the draft would change, and publish with \"base\": %d if that is "+
-				"meant.", base, s.current, s.current))
+			"The draft was begun from revision %d, and revision %d is in force now. Read policies/draft/diff, "+
+				"which shows what publishing the draft would change. If you mean that, publish with \"base\": %d.",
+			base, s.current, s.current))
 	}
 	r, err := deps.publish(ctx, d, req.Caller, publishing{Version: s.draft.Version, Base: base, Files: s.files,
 		Reason: reason}, s.settings, in.Body.Acknowledged)

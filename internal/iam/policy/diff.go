@@ -29,7 +29,7 @@ type FileDiff struct {
 
 // Hunk is a run of lines as in a unified diff.
 type Hunk struct {
-	OldStart int      `json:"old_start" doc:"The first line in the old file, from 1; 0 where it has none here."`
+	OldStart int      `json:"old_start" doc:"The first line in the old file, from 1. It is 0 if the hunk has no line of that file."`
 	OldLines int      `json:"old_lines"`
 	NewStart int      `json:"new_start"`
 	NewLines int      `json:"new_lines"`

@@ -16,7 +16,7 @@ import (
 // Without changes since the last revision the tenant has no draft stored, and reads the files of
 // that revision. The first change copies them.
 type Draft struct {
-	Version   id.ID // another one after every change; zero where nothing has been changed
+	Version   id.ID // changes with every change of the draft; zero without one
 	Base      int64 // the revision it was begun from; 0 for none
 	UpdatedBy string
 	UpdatedAt time.Time

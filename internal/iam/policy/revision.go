@@ -42,12 +42,12 @@ var (
 		"number.")
 
 	errNothingToPublish = fault.New(fault.Conflict, "policy.nothing_to_publish", "The draft has no change to "+
-		"publish: it is the same as the revision in force. If you meant to publish, somebody else may just have "+
-		"published this draft; look at the revisions.")
+		"publish: it is the same as the revision in force. If you changed it, another user may just have "+
+		"published it. Read the list of revisions.")
 	errOvertaken = fault.New(fault.Conflict, "policy.overtaken", "Another revision was published while "+
-		"yours was being checked. Look at what it changed, then publish again.")
+		"yours was being checked. Read what it changed, then publish again.")
 	errDraftMoved = fault.New(fault.Conflict, "policy.draft_changed", "The draft was changed or published "+
-		"while it was being checked, and nothing has been published by you. Read it again, test it, and publish again.")
+		"while it was being checked, so this request published nothing. Read the draft, test it, and publish again.")
 )
 
 // ErrInvalid reports that the policies do not compile, or that their suites do not pass. Its fields
@@ -224,8 +224,8 @@ func updateSettings(ctx context.Context, tx *db.Tx, p SettingsChange) (engine.Se
 	return s, nil
 }
 
-var errSettingsChanged = fault.New(fault.Conflict, "policy.settings_changed", "Somebody changed these settings at "+
-	"the same moment. Read them again and repeat your change.")
+var errSettingsChanged = fault.New(fault.Conflict, "policy.settings_changed", "Another request changed these "+
+	"settings at the same moment. Read them again and repeat your change.")
 
 // fields names the settings that a patch changes, for the audit log.
 func (p SettingsChange) fields() []string {

@@ -14,10 +14,10 @@ import (
 
 // SettingsView is engine.Settings as the API shows and the database stores them.
 type SettingsView struct {
-	DefaultPolicyVersion string         `json:"default_policy_version" minLength:"1" maxLength:"128" doc:"The version of a policy where a request names none."`
-	DefaultScope         string         `json:"default_scope" maxLength:"256" doc:"The scope where a request names none."`
-	LenientScopeSearch   bool           `json:"lenient_scope_search" doc:"A scope without a policy is looked for up the tree."`
-	StrictEvaluation     bool           `json:"strict_evaluation" doc:"An error in a condition denies the action, instead of passing over the rule."`
+	DefaultPolicyVersion string         `json:"default_policy_version" minLength:"1" maxLength:"128" doc:"The policy version of a request that names none."`
+	DefaultScope         string         `json:"default_scope" maxLength:"256" doc:"The scope of a request that names none."`
+	LenientScopeSearch   bool           `json:"lenient_scope_search" doc:"If a scope has no policy, the scopes above it are searched."`
+	StrictEvaluation     bool           `json:"strict_evaluation" doc:"An error in a condition denies the action. Otherwise the rule is skipped."`
 	SchemaEnforcement    string         `json:"schema_enforcement" enum:"none,warn,reject" doc:"What becomes of attributes that do not follow the schema of a policy."`
 	Globals              map[string]any `json:"globals" doc:"The variable G (globals) of conditions."`
 	KeySets              []KeySetView   `json:"key_sets" maxItems:"20" doc:"Public keys that the JWT of a request's auxData is verified with."`
@@ -27,7 +27,7 @@ type SettingsView struct {
 type KeySetView struct {
 	ID             string `json:"id" minLength:"1" maxLength:"64" doc:"What requests call it: auxData.jwt.keySetId."`
 	URL            string `json:"url,omitempty" maxLength:"500" doc:"The https address of a JWK set. Either this or keys."`
-	RefreshSeconds int64  `json:"refresh_seconds,omitempty" minimum:"60" maximum:"604800" doc:"How often url is asked anew; 3600 where it is left out."`
+	RefreshSeconds int64  `json:"refresh_seconds,omitempty" minimum:"60" maximum:"604800" doc:"Seconds between fetches of url. Default 3600."`
 	Keys           string `json:"keys,omitempty" maxLength:"65536" doc:"A JWK set as JSON text, or keys in PEM. Either this or url."`
 	PEM            bool   `json:"pem,omitempty" doc:"keys is PEM."`
 	OptionalAlg    bool   `json:"optional_alg,omitempty" doc:"Keys without alg are accepted. Cerbos calls this insecure."`
@@ -37,10 +37,10 @@ type KeySetView struct {
 // SettingsChange is a patch of the settings; nil leaves a field unchanged. Globals and key sets are
 // replaced as a whole.
 type SettingsChange struct {
-	DefaultPolicyVersion *string         `json:"default_policy_version,omitempty" minLength:"1" maxLength:"128" doc:"The version of a policy where a request names none."`
-	DefaultScope         *string         `json:"default_scope,omitempty" maxLength:"256" doc:"The scope where a request names none."`
-	LenientScopeSearch   *bool           `json:"lenient_scope_search,omitempty" doc:"A scope without a policy is looked for up the tree."`
-	StrictEvaluation     *bool           `json:"strict_evaluation,omitempty" doc:"An error in a condition denies the action, instead of passing over the rule."`
+	DefaultPolicyVersion *string         `json:"default_policy_version,omitempty" minLength:"1" maxLength:"128" doc:"The policy version of a request that names none."`
+	DefaultScope         *string         `json:"default_scope,omitempty" maxLength:"256" doc:"The scope of a request that names none."`
+	LenientScopeSearch   *bool           `json:"lenient_scope_search,omitempty" doc:"If a scope has no policy, the scopes above it are searched."`
+	StrictEvaluation     *bool           `json:"strict_evaluation,omitempty" doc:"An error in a condition denies the action. Otherwise the rule is skipped."`
 	SchemaEnforcement    *string         `json:"schema_enforcement,omitempty" enum:"none,warn,reject" doc:"What becomes of attributes that do not follow the schema of a policy."`
 	Globals              *map[string]any `json:"globals,omitempty" doc:"The variable G (globals) of conditions. Replaces all of them."`
 	KeySets              *[]KeySetView   `json:"key_sets,omitempty" maxItems:"20" doc:"Public keys that the JWT of a request's auxData is verified with. Replaces all of them."`

@@ -10,7 +10,7 @@ import (
 // DraftView is the draft as the API shows it.
 type DraftView struct {
 	Changed   bool       `json:"changed" doc:"There is something to publish. Without a change the draft is the same as the revision in force."`
-	Version   string     `json:"version,omitempty" doc:"Another one after every change. Give it as If-Match, or to publish, to be sure that nobody changed the draft meanwhile."`
+	Version   string     `json:"version,omitempty" doc:"It changes with every change of the draft. Send it as If-Match, or when you publish: if the draft has changed meanwhile, nothing is done."`
 	Base      int64      `json:"base" doc:"The revision that the draft was begun from; 0 for none."`
 	UpdatedBy string     `json:"updated_by,omitempty"`
 	UpdatedAt *time.Time `json:"updated_at,omitempty"`
@@ -58,7 +58,7 @@ type ImportView struct {
 // ValidationView says whether a draft compiles.
 type ValidationView struct {
 	Valid   bool          `json:"valid"`
-	Version string        `json:"version,omitempty" doc:"The version of the draft that was looked at."`
+	Version string        `json:"version,omitempty" doc:"The version of the draft that was validated."`
 	Errors  []ProblemView `json:"errors"`
 }
 
@@ -105,20 +105,20 @@ type (
 		IfMatch string `header:"If-Match" maxLength:"40" doc:"The version of the draft that you have seen. If it has been changed since, nothing is done (409)."`
 	}
 	importInput struct {
-		Publish bool   `query:"publish" doc:"Check, test and publish at once. Where anything is wrong, the draft stays as it is."`
-		Reason  string `query:"reason" maxLength:"1000" doc:"Why; needed to publish."`
+		Publish bool   `query:"publish" doc:"Check, test and publish at once. If anything is wrong, the draft stays as it is."`
+		Reason  string `query:"reason" maxLength:"1000" doc:"Why, in a sentence. Needed to publish."`
 		RawBody []byte `contentType:"application/zip"`
 	}
 	exportInput struct {
 		Format   string `query:"format" enum:"zip,tar.gz" default:"zip"`
-		Revision int64  `query:"revision" minimum:"1" doc:"Which revision; the one in force where it is left out."`
+		Revision int64  `query:"revision" minimum:"1" doc:"The revision to export. Default: the one in force."`
 		Draft    bool   `query:"draft" doc:"The draft instead of a revision."`
 	}
 	publishInput struct {
 		Body struct {
 			Reason       string `json:"reason" maxLength:"1000" doc:"Why, in a sentence. It is kept with the revision."`
 			Version      string `json:"version,omitempty" maxLength:"40" doc:"The version of the draft that you mean. If it has been changed since, nothing is published."`
-			Base         int64  `json:"base,omitempty" minimum:"0" doc:"The revision that is to be replaced, where the draft was begun from an older one and you have seen what came in between."`
+			Base         int64  `json:"base,omitempty" minimum:"0" doc:"The revision in force, to confirm that you have seen what it changed. Needed if the draft was begun from an older one."`
 			Acknowledged string `json:"acknowledged,omitempty" maxLength:"200" doc:"What the replay of the draft gave, to say that its new ALLOWs are meant."`
 		}
 	}
@@ -127,10 +127,10 @@ type (
 	}
 	diffInput struct {
 		N       int64 `path:"n" minimum:"1" doc:"The revision's number."`
-		Against int64 `query:"against" minimum:"1" doc:"The revision to compare with; the one before where it is left out."`
+		Against int64 `query:"against" minimum:"1" doc:"The revision to compare with. Default: the one before."`
 	}
 	draftDiffInput struct {
-		Against int64 `query:"against" minimum:"1" doc:"The revision to compare with; the one in force where it is left out."`
+		Against int64 `query:"against" minimum:"1" doc:"The revision to compare with. Default: the one in force."`
 	}
 	rollbackInput struct {
 		N    int64 `path:"n" minimum:"1" doc:"The revision's number."`

@@ -17,7 +17,7 @@ import (
 
 // View is a role as the API shows it.
 type View struct {
-	Name        string     `json:"name" doc:"What grants refer to. It cannot be changed."`
+	Name        string     `json:"name" doc:"Assignments refer to it. It cannot be changed."`
 	Description string     `json:"description"`
 	Builtin     bool       `json:"builtin" doc:"Built-in roles are the same in every tenant and cannot be changed."`
 	Actions     []string   `json:"actions" doc:"What the role allows, sorted."`
@@ -38,15 +38,15 @@ func view(r Role) View {
 	return v
 }
 
-// GrantView is a grant as the API shows it.
-type GrantView struct {
+// AssignmentView is an Assignment as the API shows it.
+type AssignmentView struct {
 	Role      string     `json:"role"`
-	Until     *time.Time `json:"until,omitempty" doc:"When the grant ends. Absent: it does not."`
+	Until     *time.Time `json:"until,omitempty" doc:"When the assignment ends. Absent: it does not."`
 	GrantedAt time.Time  `json:"granted_at"`
 }
 
-func grantView(g Assignment) GrantView {
-	v := GrantView{Role: g.Role, GrantedAt: g.GrantedAt}
+func assignmentView(g Assignment) AssignmentView {
+	v := AssignmentView{Role: g.Role, GrantedAt: g.GrantedAt}
 	if !g.Until.IsZero() {
 		v.Until = &g.Until
 	}
@@ -76,11 +76,11 @@ type patchInput struct {
 	}
 }
 
-type grantInput struct {
+type assignInput struct {
 	api.ByID
 	Body struct {
 		Role  string     `json:"role" minLength:"1" maxLength:"63" doc:"The name of a role that you have, or any role within your own rights if you may update roles."`
-		Until *time.Time `json:"until,omitempty" doc:"When the grant ends. Leave it out for a grant without an end."`
+		Until *time.Time `json:"until,omitempty" doc:"When the assignment ends. Leave it out for one without an end."`
 	}
 }
 
@@ -179,30 +179,30 @@ func grants(noun, path string, find func(ctx context.Context, tx *db.Tx, i id.ID
 		api.Read(api.Op{Method: "GET", Path: path, ID: "list-" + noun + "-roles", Action: "role.read", Tag: "Roles",
 			Summary:     "List the roles of a" + article(noun),
 			Description: "At most fifty, all on one page."},
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (page.List[GrantView], error) {
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (page.List[AssignmentView], error) {
 				s, err := find(ctx, tx, in.ID)
 				if err != nil {
-					return page.List[GrantView]{}, err
+					return page.List[AssignmentView]{}, err
 				}
 				all, err := AssignmentsOf(ctx, tx, s)
-				return page.Map(page.List[Assignment]{Items: all}, grantView), err
+				return page.Map(page.List[Assignment]{Items: all}, assignmentView), err
 			}),
 		api.Write(api.Op{Method: "POST", Path: path, ID: "grant-" + noun + "-role", Action: "role.grant", Tag: "Roles",
 			Summary:     "Assign a role to a" + article(noun),
 			Description: description, Status: 201},
-			func(ctx context.Context, tx *db.Tx, req api.Request, in *grantInput) (GrantView, error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *assignInput) (AssignmentView, error) {
 				s, err := find(ctx, tx, in.ID)
 				if err != nil {
-					return GrantView{}, err
+					return AssignmentView{}, err
 				}
 				g := Assignment{Role: in.Body.Role, GrantedAt: tx.Now()}
 				if in.Body.Until != nil {
 					g.Until = in.Body.Until.UTC().Truncate(time.Microsecond)
 				}
 				if err := Assign(ctx, tx, Of(req.Rights), s, g.Role, g.Until); err != nil {
-					return GrantView{}, unknownRole(err, "role")
+					return AssignmentView{}, unknownRole(err, "role")
 				}
-				return grantView(g), nil
+				return assignmentView(g), nil
 			}),
 		api.Write(api.Op{Method: "DELETE", Path: path + "/{role}", ID: "revoke-" + noun + "-role",
 			Action: "role.revoke", Tag: "Roles", Summary: "Revoke a role from a" + article(noun)},

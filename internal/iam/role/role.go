@@ -84,17 +84,17 @@ const (
 var (
 	ErrNotFound   = fault.New(fault.NotFound, "role.not_found", "There is no role with this name.")
 	ErrNotGranted = fault.New(fault.NotFound, "role.not_granted",
-		"The role is not granted to this user, group or application.")
+		"The role is not assigned to this user, group or application.")
 	ErrNameTaken = fault.New(fault.Conflict, "role.name_taken", "There is a role with this name already.")
 	ErrBuiltin   = fault.New(fault.Conflict, "role.builtin",
 		"A built-in role cannot be changed. Define a role of your own.")
 	ErrBeyond = fault.New(fault.Denied, "role.beyond_own",
-		"You cannot give or take what you do not hold yourself.")
+		"You cannot assign or revoke what you do not hold yourself.")
 	ErrOutranked = fault.New(fault.Denied, "role.outranked",
 		"This user, group or application may do things that you may not, so you cannot change it.")
 	ErrTooMany     = fault.New(fault.Limited, "role.too_many", "There are too many roles. Delete one first.")
 	errNoSubject   = fault.New(fault.NotFound, "role.subject_not_found", "There is no such user, group or application.")
-	errUntilIsPast = fault.InvalidField("role.invalid", "until", "The end of the grant must lie in the future.")
+	errUntilIsPast = fault.InvalidField("role.invalid", "until", "The end of the assignment must lie in the future.")
 )
 
 var nameRE = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)

@@ -11,8 +11,8 @@ import (
 
 // namer names the types of the description. Every feature calls its answer View and its input
 // createInput, so a name is made from the feature's noun and the operation. user.View is User,
-// role.GrantView is RoleGrant, page.List[user.View] is UserList, and the body of create-user is
-// CreateUserRequest. Changes[tenant.Settings] is SettingsPatch.
+// role.AssignmentView is RoleAssignment, page.List[user.View] is UserList, and the body of
+// create-user is CreateUserRequest. Changes[tenant.Settings] is SettingsPatch.
 type namer struct{ operation string }
 
 func (n *namer) name(t reflect.Type, hint string) string {

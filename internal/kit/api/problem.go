@@ -30,7 +30,7 @@ type FieldError struct {
 	Name   string `json:"name" doc:"The field or parameter, as the request wrote it." example:"redirect_uris[0]"`
 	Reason string `json:"reason" doc:"What is wrong and what is accepted."`
 
-	File    string `json:"file,omitempty" doc:"The file that is wrong, where it is one."`
+	File    string `json:"file,omitempty" doc:"The file that is wrong, if the problem is in a file."`
 	Line    int    `json:"line,omitempty" doc:"Where in the file, from 1."`
 	Column  int    `json:"column,omitempty" doc:"Where in the line, from 1."`
 	Message string `json:"message,omitempty" doc:"What is wrong with the file; the same as reason."`

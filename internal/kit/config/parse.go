@@ -90,8 +90,8 @@ func (l *loader) production(c *Config) {
 		return
 	}
 	if c.PublicURL.Scheme != "https" {
-		l.fault("public-url %s is plain HTTP, and other machines can reach it: "+
-			"give tls-cert and tls-key, or put a proxy in front and an https:// public-url here (to try without, set development to yes)", c.PublicURL)
+		l.fault("public-url %s is plain HTTP, and other machines can reach it: give tls-cert and tls-key, "+
+			"or put a proxy in front and an https:// public-url here. To try without, set development to yes", c.PublicURL)
 	}
 	if c.Keys == "" {
 		l.fault("keys is not set: a development key must not protect %s. "+

@@ -136,7 +136,8 @@ func (d *DB) View(ctx context.Context, c caller.Caller, fn func(tx *Tx) error) e
 		return fmt.Errorf("db: %w: the caller names no tenant", ErrTenancy)
 	}
 	return classify(d.engine.view(ctx, func(s session) error {
-		return fn(&Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), after: new(afterwards), changed: d.changed})
+		return fn(&Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), ids: new(int), after: new(afterwards),
+			changed: d.changed})
 	}))
 }
 
@@ -153,7 +154,8 @@ func (d *DB) Update(ctx context.Context, c caller.Caller, fn func(tx *Tx) error)
 	var after afterwards
 	err := d.retry(ctx, func(s session) error {
 		after = afterwards{}
-		tx := &Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), write: true, after: &after, changed: d.changed}
+		tx := &Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), ids: new(int), write: true, after: &after,
+			changed: d.changed}
 		return tx.finish(fn(tx))
 	})
 	return d.committed(err, after)

@@ -29,6 +29,7 @@ type Tx struct {
 	gate    *gate
 	caller  caller.Caller
 	now     time.Time
+	ids     *int // how many ids the database transaction has made
 	write   bool
 	pending error       // the first refusal of a Later, reported at commit
 	last    []string    // what AtCommit deferred
@@ -44,6 +45,13 @@ func (tx *Tx) Tenant() id.ID { return tx.caller.Tenant }
 
 // Now returns the transaction's one reading of the clock, in UTC and microseconds.
 func (tx *Tx) Now() time.Time { return tx.now }
+
+// NewID returns a fresh id that sorts by Now, and after those that the database transaction made
+// before.
+func (tx *Tx) NewID() id.ID {
+	*tx.ids++
+	return id.Nth(tx.now, *tx.ids)
+}
 
 // Exec runs a statement and returns how many rows it changed. $1 is the tenant, and args start at
 // $2.
@@ -173,6 +181,7 @@ type SystemTx struct {
 	gate   *gate
 	caller caller.Caller
 	now    time.Time
+	ids    int // as in Tx
 	txs    *[]*Tx
 	after  *afterwards
 
@@ -184,7 +193,8 @@ type SystemTx struct {
 func (st *SystemTx) For(tenant id.ID) *Tx {
 	c := st.caller
 	c.Tenant = tenant
-	tx := &Tx{s: st.s, gate: st.gate, caller: c, now: st.now, write: !st.readOnly, after: st.after, changed: st.changed}
+	tx := &Tx{s: st.s, gate: st.gate, caller: c, now: st.now, ids: &st.ids, write: !st.readOnly, after: st.after,
+		changed: st.changed}
 	*st.txs = append(*st.txs, tx)
 	return tx
 }

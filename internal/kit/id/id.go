@@ -85,6 +85,9 @@ func (i *ID) Scan(src any) error {
 	return fmt.Errorf("id: cannot scan %T", src)
 }
 
+// maxNth is the highest number that Nth tells apart. It fills 22 bits.
+const maxNth = 1<<22 - 1
+
 // At returns a fresh ID that sorts by the time t, to the microsecond. The fraction of the
 // millisecond takes the place of rand_a (RFC 9562 §6.2, method 3).
 func At(t time.Time) ID {
@@ -96,6 +99,17 @@ func At(t time.Time) ID {
 	}
 	i[6] = 0x70 | byte(frac>>8)
 	i[7] = byte(frac)
+	return i
+}
+
+// Nth returns a fresh ID that sorts by the time t as At does, and among those of one t by n. The
+// number takes the first 22 bits of rand_b (RFC 9562 §6.2, method 1), and 40 stay random. Numbers
+// over 2^22-1 count as that one.
+func Nth(t time.Time, n int) ID {
+	i := At(t)
+	n = max(0, min(n, maxNth))
+	i[8] = 0x80 | byte(n>>16)
+	i[9], i[10] = byte(n>>8), byte(n)
 	return i
 }
 

@@ -1,6 +1,7 @@
 package id
 
 import (
+	"bytes"
 	"testing"
 	"time"
 )
@@ -14,6 +15,24 @@ func TestAtKeepsTheMicrosecond(t *testing.T) {
 		if s := At(at).String(); s[14] != '7' {
 			t.Errorf("%s is not version 7", s)
 		}
+	}
+}
+
+func TestNthSortsByTheNumber(t *testing.T) {
+	at := time.UnixMicro(1767225600123456).UTC()
+	last := ID{}
+	for _, n := range []int{-1, 1, 2, 255, 256, 65535, 65536, maxNth} {
+		i := Nth(at, n)
+		if bytes.Compare(last[:], i[:]) >= 0 {
+			t.Errorf("%d: %s does not follow %s", n, i, last)
+		}
+		if s := i.String(); !i.Time().Equal(at) || s[14] != '7' || s[19] < '8' || s[19] > 'b' {
+			t.Errorf("%d: %s is not version 7 at %v", n, i, at)
+		}
+		last = i
+	}
+	if i := Nth(at, maxNth+1); !bytes.Equal(i[:11], last[:11]) {
+		t.Errorf("%s is over the highest number, %s", i, last)
 	}
 }
 
