@@ -63,6 +63,46 @@ func TestSetup(t *testing.T) {
 	}
 }
 
+// TestSetupReadsGoVersion runs scripts/setup with several versions of Go.
+func TestSetupReadsGoVersion(t *testing.T) {
+	t.Parallel()
+	root := process.Root(t)
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(mod), "\ngo ")
+	wanted, _, _ := strings.Cut(after, "\n")
+	for _, c := range []struct {
+		version, toolchain string
+		old                bool
+	}{
+		{"go1.19.8", "", true}, {"go1.19", "", true}, {"go1.20.14", "", true},
+		{"go1.21.0", "auto", false}, {"go1.22.1", "local", true}, {"go" + wanted, "local", false},
+		{"go1.100.0", "local", false}, {"devel go1.100-0123456", "local", false},
+	} {
+		bin := t.TempDir()
+		fake := "#!/bin/sh\ncase $2 in GOVERSION) echo '" + c.version + "' ;; *) echo '" + c.toolchain + "' ;; esac\n"
+		if err := os.WriteFile(filepath.Join(bin, "go"), []byte(fake), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(filepath.Join(root, "scripts", "setup"), "run")
+		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		if (err != nil) != c.old {
+			t.Errorf("%s, GOTOOLCHAIN=%s: %v\n%s", c.version, c.toolchain, err, out)
+		}
+		want := ""
+		if c.old {
+			want = "Go " + strings.TrimPrefix(c.version, "go") + " is too old. Install " + wanted +
+				" or newer from https://go.dev/dl/\n"
+		}
+		if string(out) != want {
+			t.Errorf("%s, GOTOOLCHAIN=%s: it says %q, not %q", c.version, c.toolchain, out, want)
+		}
+	}
+}
+
 // TestSubjects runs scripts/subjects on the history of a small repository.
 func TestSubjects(t *testing.T) {
 	t.Parallel()
