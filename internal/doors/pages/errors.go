@@ -75,6 +75,9 @@ func (d *Door) Refuse(w http.ResponseWriter, r *http.Request, f web.Refusal) {
 	}
 	_, p := errorOf(fault.New(kindOfStatus(f.Status), f.Code, f.Reason))
 	p.RequestID = v.caller.RequestID
+	if f.Status == http.StatusNotFound {
+		p.Href, p.Action = v.site.Local("/account"), say("error.to_account")
+	}
 	if err := d.render(v, f.Status, p); err != nil {
 		web.NoteError(r.Context(), err)
 	}
