@@ -88,6 +88,9 @@ func Main(args []string, environ []string, stdout, stderr io.Writer) int {
 	if f, ok := errors.AsType[*fault.Fault](err); ok && f.Kind != fault.Internal {
 		fmt.Fprintln(stderr, "gatehouse:", f.Reason)
 		for _, fd := range f.Fields {
+			if fd.Reason == f.Reason { // said already
+				continue
+			}
 			fmt.Fprintf(stderr, "  %s: %s\n", fd.Name, fd.Reason)
 		}
 		if cause := errors.Unwrap(f); cause != nil {

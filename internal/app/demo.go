@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
@@ -51,7 +52,7 @@ func demoTenants() []demoTenant {
 			{"ada@acme.example", "Ada", "Lovelace", role.Owner, "manages Acme: users, applications, policies"},
 			{"grace@acme.example", "Grace", "Hopper", "", "uses Acme's applications"}}},
 		{tenant.New{Slug: "globex", Name: "Globex", Settings: &globex}, []demoUser{
-			{"hank@globex.example", "Hank", "Scorpio", role.Owner, "manages Globex, whose pages are in German"},
+			{"hank@globex.example", "Hank", "Scorpio", role.Owner, "manages Globex"},
 			{"homer@globex.example", "Homer", "Simpson", "", "uses Globex's applications"}}},
 	}
 }
@@ -69,10 +70,13 @@ func (c *demoCommand) Run(e *env) error {
 	if !a.Config.Local() {
 		return errDemoPublic
 	}
+	users, created := 0, 0
 	for _, t := range demoTenants() {
-		if err := a.seed(e.ctx, t, c.Application); err != nil {
+		n, err := a.seed(e.ctx, t, c.Application)
+		if err != nil {
 			return fmt.Errorf("tenant %s: %w", t.Slug, err)
 		}
+		users, created = users+len(t.users), created+n
 	}
 	fmt.Fprintf(e.out, "\n  %-10s %-23s %-8s %-45s %s\n", "tenant", "email address", "role", "", "account page")
 	for _, t := range demoTenants() {
@@ -81,19 +85,51 @@ func (c *demoCommand) Run(e *env) error {
 				t.Slug, u.email, cmp.Or(u.role, "none"), u.what, a.url(t.Slug, "/account"))
 		}
 	}
-	fmt.Fprintf(e.out, `
-  The password of all of them:  %s
-  Acme asks for an authenticator app at the first sign-in, and lets anyone register.
-
-`, demoPassword)
+	if created == users {
+		fmt.Fprintf(e.out, "\n  The password of all of them:  %s\n", demoPassword)
+	} else {
+		fmt.Fprintf(e.out, "\n  Their password, unless you have changed it:  %s\n", demoPassword)
+	}
+	for _, t := range demoTenants() {
+		if err := a.describe(e, t.Slug); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(e.out)
 	return nil
 }
 
-// seed creates what is missing of a demo tenant.
-func (a *App) seed(ctx context.Context, t demoTenant, applicationURL string) error {
-	phc, err := a.newPassword(ctx, "", demoPassword)
+// describe prints how a tenant's sign-in differs from the default, in a sentence.
+func (a *App) describe(e *env, slug string) error {
+	by, err := a.operator(e.ctx, slug)
 	if err != nil {
 		return err
+	}
+	t, err := db.Read(e.ctx, a.DB, by, func(tx *db.Tx) (tenant.Tenant, error) { return tenant.Get(e.ctx, tx) })
+	if err != nil {
+		return err
+	}
+	var says []string
+	if t.Settings.MFA == tenant.MFARequired {
+		says = append(says, "asks for a second factor")
+	}
+	if t.Settings.Registration {
+		says = append(says, "lets anyone register")
+	}
+	if t.Settings.Locale == "de" {
+		says = append(says, "shows its pages in German")
+	}
+	if len(says) > 0 {
+		fmt.Fprintf(e.out, "  %s %s.\n", t.Name, strings.Join(says, " and "))
+	}
+	return nil
+}
+
+// seed creates what is missing of a demo tenant. It returns how many users it created.
+func (a *App) seed(ctx context.Context, t demoTenant, applicationURL string) (int, error) {
+	phc, err := a.newPassword(ctx, "", demoPassword)
+	if err != nil {
+		return 0, err
 	}
 	if t.Slug != tenant.PlatformSlug {
 		by, reason := system(a.Platform.ID, "demo"), "a new tenant belongs to no tenant yet"
@@ -102,14 +138,15 @@ func (a *App) seed(ctx context.Context, t demoTenant, applicationURL string) err
 			return err
 		})
 		if err != nil && !errors.Is(err, tenant.ErrSlugTaken) {
-			return err
+			return 0, err
 		}
 	}
 	site, err := a.Tenants.BySlug(ctx, t.Slug)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	by := system(site.Tenant, "demo")
+	created := 0
 	for _, u := range t.users {
 		err := a.DB.Update(ctx, by, func(tx *db.Tx) error {
 			made, err := user.Create(ctx, tx, user.Profile{
@@ -123,14 +160,17 @@ func (a *App) seed(ctx context.Context, t demoTenant, applicationURL string) err
 			}
 			return role.Assign(ctx, tx, role.Everything(), role.OfUser(made.ID), u.role, time.Time{})
 		})
-		if err != nil && !errors.Is(err, user.ErrEmailTaken) {
-			return err
+		switch {
+		case err == nil:
+			created++
+		case !errors.Is(err, user.ErrEmailTaken):
+			return created, err
 		}
 	}
 	if t.Slug == tenant.PlatformSlug {
-		return nil
+		return created, nil
 	}
-	return a.DB.Update(ctx, by, func(tx *db.Tx) error {
+	return created, a.DB.Update(ctx, by, func(tx *db.Tx) error {
 		return seedApplication(ctx, tx, t.Name+" Billing", applicationURL)
 	})
 }

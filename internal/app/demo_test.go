@@ -1,0 +1,42 @@
+package app
+
+import (
+	"bytes"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestDemoSaysWhatIsTrue runs the demo, changes a password, and runs it again.
+func TestDemoSaysWhatIsTrue(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	run := func(args ...string) string {
+		t.Helper()
+		var out, errors bytes.Buffer
+		if code := Main(append(args, "--data", data), nil, &out, &errors); code != 0 {
+			t.Fatalf("%v: exit code %d\n%s", args, code, errors.String())
+		}
+		return out.String()
+	}
+	const all, settings = "The password of all of them:  " + demoPassword, "Acme asks for a second factor"
+	if first := run("demo"); !strings.Contains(first, all) || !strings.Contains(first, settings) {
+		t.Errorf("the first run says:\n%s", first)
+	}
+	run("admin", "reset-owner", "--email", "olga@platform.example")
+	second := run("demo")
+	if strings.Contains(second, all) || !strings.Contains(second, "unless you have changed it:  "+demoPassword) {
+		t.Errorf("after a change of a password it says:\n%s", second)
+	}
+}
+
+// TestFieldsReasonIsPrintedOnce gives the command line a value that is wrong.
+func TestFieldsReasonIsPrintedOnce(t *testing.T) {
+	t.Parallel()
+	var out, errors bytes.Buffer
+	code := Main([]string{"admin", "reset-owner", "--email", "foo", "--data", filepath.Join(t.TempDir(), "data")}, nil,
+		&out, &errors)
+	if n := strings.Count(errors.String(), "email address"); code != exitFailed || n != 1 {
+		t.Errorf("exit code %d, the reason is printed %d times:\n%s", code, n, errors.String())
+	}
+}
