@@ -74,7 +74,7 @@ func Main(args []string, environ []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "gatehouse: %v\nRun gatehouse --help for the commands and flags.\n", err)
+		fmt.Fprintf(stderr, "gatehouse: %v\nRun %s --help for the commands and flags.\n", err, commandOf(err))
 		return exitUsage
 	}
 	err = k.Run(&env{ctx: ctx, environ: environ, out: stdout, err: stderr})
@@ -100,6 +100,21 @@ func Main(args []string, environ []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stderr, "gatehouse:", err)
 	return exitFailed
+}
+
+// commandOf names the command whose arguments a parse error is about.
+func commandOf(err error) string {
+	name := "gatehouse"
+	wrong, ok := errors.AsType[*kong.ParseError](err)
+	if !ok {
+		return name
+	}
+	for _, part := range wrong.Context.Path {
+		if part.Command != nil {
+			name += " " + part.Command.Name
+		}
+	}
+	return name
 }
 
 // env is the environment of a command.

@@ -40,3 +40,19 @@ func TestFieldsReasonIsPrintedOnce(t *testing.T) {
 		t.Errorf("exit code %d, the reason is printed %d times:\n%s", code, n, errors.String())
 	}
 }
+
+// TestUsageErrorNamesTheHelp gives commands an unknown flag or too few arguments.
+func TestUsageErrorNamesTheHelp(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"policy export":              "Run gatehouse policy export --help",
+		"admin reset-owner --nope=1": "Run gatehouse admin reset-owner --help",
+		"--nope":                     "Run gatehouse --help",
+	} {
+		var out, errors bytes.Buffer
+		code := Main(strings.Fields(line), nil, &out, &errors)
+		if code != exitUsage || !strings.Contains(errors.String(), want) {
+			t.Errorf("%s: exit code %d\n%s", line, code, errors.String())
+		}
+	}
+}
