@@ -81,7 +81,7 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 		PerClient: a.perClient(), Proxies: a.proxies(),
 	}
 	ops := &web.Server{
-		Name: "ops", Address: a.Config.OpsListen, Handler: web.OpsHandler(a.Log, registry, a.DB.Ping),
+		Name: "ops", Address: a.Config.OpsListen, Handler: web.OpsHandler(a.Log, registry, a.Tenants.Ready),
 		Log: a.Log, Clock: a.Clock,
 	}
 	calls := &web.RPC{

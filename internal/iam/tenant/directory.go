@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -21,6 +22,8 @@ const (
 	directorySize = 20_000 // tenants, and names of tenants
 	unknownSize   = 4_096  // names that no tenant has
 	pollEvery     = time.Second
+	// pollLimit is how long one poll may take. A connection may be silent for ever.
+	pollLimit = 2 * time.Second
 	// stale is how long a replica that cannot poll trusts its copies.
 	stale = 5 * time.Second
 )
@@ -42,6 +45,7 @@ type Directory struct {
 	mu      sync.Mutex
 	version int64 // of the configuration as last polled
 	polled  time.Time
+	dropped time.Time // when distrust last dropped every copy
 	hooks   []func(id.ID)
 }
 
@@ -100,10 +104,53 @@ func (d *Directory) ByID(ctx context.Context, tenant id.ID) (*Tenant, error) {
 	if tenant.IsZero() {
 		return nil, ErrNotFound
 	}
+	d.distrust()
 	return d.tenants.Get(ctx, tenant, struct{}{}, func(ctx context.Context) (*Tenant, error) {
 		t, err := db.Read(ctx, d.db, within(directory, tenant), func(tx *db.Tx) (Tenant, error) { return Get(ctx, tx) })
 		return &t, err
 	})
+}
+
+// current fails if this replica could not poll for longer than it trusts its copies.
+func (d *Directory) current() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if since := d.clock.Now().Sub(d.polled); !d.polled.IsZero() && since > stale {
+		return fmt.Errorf("changes of the configuration were last read %s ago", since.Round(time.Second))
+	}
+	return nil
+}
+
+// Ready fails unless this replica can do what it promises: hear of changes, and write. It writes
+// one row without changing it. A nearly full disk may still take that, so it also asks whether
+// other writes were refused.
+func (d *Directory) Ready(ctx context.Context) error {
+	if err := d.current(); err != nil {
+		return err
+	}
+	if err := d.db.Willing(); err != nil {
+		return err
+	}
+	return d.db.System(ctx, directory, "try to write", func(st *db.SystemTx) error {
+		_, err := st.Exec(ctx, `UPDATE config_clock SET version = version WHERE id = 1`)
+		return err
+	})
+}
+
+// distrust drops every copy if this replica could not poll for longer than it trusts them. Each
+// read of a tenant asks, because the poller itself may hang. While no poll succeeds, copies serve
+// for as long as the time between two polls.
+func (d *Directory) distrust() {
+	now := d.clock.Now()
+	d.mu.Lock()
+	old := !d.polled.IsZero() && now.Sub(d.polled) > stale && now.Sub(d.dropped) > pollEvery
+	if old {
+		d.dropped = now
+	}
+	d.mu.Unlock()
+	if old {
+		d.drop(id.ID{})
+	}
 }
 
 // Issuer returns the base of a tenant on the public host: "https://id.example.com/t/acme".
@@ -254,13 +301,12 @@ func (d *Directory) Poll(ctx context.Context) {
 // could not poll for longer than it trusts its copies (stale) drops them all: it may have missed a
 // deletion.
 func (d *Directory) PollOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pollLimit)
+	defer cancel()
+	d.distrust()
 	d.mu.Lock()
-	last, polled := d.version, d.polled
+	last, first := d.version, d.polled.IsZero()
 	d.mu.Unlock()
-	first := polled.IsZero()
-	if !first && d.clock.Now().Sub(polled) > stale {
-		d.drop(id.ID{})
-	}
 	began := d.clock.Now()
 	type news struct {
 		version int64

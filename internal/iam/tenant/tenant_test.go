@@ -273,6 +273,47 @@ func TestDirectory(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
+// A replica whose poll hangs does not trust its copies for ever, and does not call itself ready.
+func TestDirectoryWhosePollHangs(t *testing.T) {
+	testkit.BothDSN(t, func(t *testing.T, at string) {
+		one, two := testkit.Open(t, at), testkit.Open(t, at)
+		_, acme := must(t, one, platform(t, one), "acme")
+		clk := &clock.Fake{}
+		public, _ := url.Parse("http://id.test")
+		dir := tenant.NewDirectory(two.DB, public, clk, slog.New(slog.DiscardHandler))
+		if err := dir.PollOnce(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := dir.BySlug(ctx, "acme"); err != nil {
+			t.Fatal(err)
+		}
+		set := func(to tenant.Status) {
+			t.Helper()
+			if err := one.Update(ctx, acme, func(tx *db.Tx) error {
+				return second(tenant.SetStatus(ctx, tx, to))
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set(tenant.Suspended)
+		if err := dir.Ready(ctx); err != nil {
+			t.Error(err)
+		}
+		clk.Advance(6 * time.Second) // and no poll ends
+		if _, err := dir.BySlug(ctx, "acme"); !errors.Is(err, tenant.ErrSuspended) {
+			t.Errorf("a suspended tenant: %v", err)
+		}
+		if dir.Ready(ctx) == nil {
+			t.Error("a replica that hears of nothing calls itself ready")
+		}
+		set(tenant.Active)
+		clk.Advance(2 * time.Second)
+		if _, err := dir.BySlug(ctx, "acme"); err != nil {
+			t.Errorf("resumed: %v", err)
+		}
+	})
+}
+
 // Another replica has a database handle of its own: it learns of changes by polling only.
 func TestDirectoryOfAnotherReplica(t *testing.T) {
 	for name, dsn := range map[string]func(testing.TB) string{"sqlite": testkit.SQLite, "postgres": testkit.Postgres} {

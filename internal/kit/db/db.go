@@ -2,11 +2,13 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -42,7 +44,6 @@ type engine interface {
 	view(ctx context.Context, fn func(session) error) error
 	update(ctx context.Context, fn func(session) error) error
 	close()
-	ping(ctx context.Context) error
 	name() string
 	advice() []string
 }
@@ -53,6 +54,8 @@ type DB struct {
 	gate   *gate
 	clock  clock.Clock
 	log    *slog.Logger
+
+	refused atomic.Int64 // when the database last took no write, in nanoseconds since 1970; 0: it does
 
 	watchMu  sync.RWMutex
 	watchers []func(tenant id.ID)
@@ -109,8 +112,30 @@ func (d *DB) Advice() []string { return d.engine.advice() }
 // Close waits for running transactions and closes the database.
 func (d *DB) Close() { d.engine.close() }
 
-// Ping checks that the database answers.
-func (d *DB) Ping(ctx context.Context) error { return classify(d.engine.ping(ctx)) }
+// Willing fails for a few seconds after a write found the database full or read-only, unless
+// another write succeeded since.
+func (d *DB) Willing() error {
+	at := d.refused.Load()
+	if since := d.clock.Now().UnixNano() - at; at == 0 || since > refusedFor.Nanoseconds() {
+		return nil
+	}
+	return errUnavailable.Because(errors.New("a write found the database full or read-only"))
+}
+
+// refusedFor is how long a refused write counts against readiness.
+const refusedFor = 10 * time.Second
+
+// noteWrite remembers when the database took no write, and forgets it with the next write.
+func (d *DB) noteWrite(err error) {
+	switch {
+	case err == nil:
+		if d.refused.Load() != 0 {
+			d.refused.Store(0)
+		}
+	case cannotWrite(err):
+		d.refused.Store(d.clock.Now().UnixNano())
+	}
+}
 
 // ServerTime returns the time of the database's clock. SQLite has the clock of this process.
 func (d *DB) ServerTime(ctx context.Context) (time.Time, error) {
@@ -142,8 +167,9 @@ func (d *DB) View(ctx context.Context, c caller.Caller, fn func(tx *Tx) error) e
 }
 
 // Update runs fn in one read-write transaction. It commits when fn returns nil and rolls back
-// otherwise. After a serialization failure or a deadlock it runs fn again, up to five times, so fn
-// must not change outer variables. Use Write for a transaction that returns a value.
+// otherwise. It runs fn again after a serialization failure or a deadlock, up to five times, and
+// once if the connection was lost before COMMIT was sent. So fn must not change outer variables.
+// Use Write for a transaction that returns a value.
 //
 // Nothing slow belongs inside: no hashing, no HTTP, no mail, no other transaction. On SQLite a
 // nested one would wait for itself.
@@ -192,11 +218,18 @@ func (d *DB) SystemView(ctx context.Context, c caller.Caller, reason string, fn 
 
 func (d *DB) retry(ctx context.Context, fn func(session) error) error {
 	var err error
+	again := true // after a loss, once
 	for range 5 {
-		if err = d.engine.update(ctx, fn); !retryable(err) {
+		err = d.engine.update(ctx, fn)
+		if _, gone := errors.AsType[rolledBack](err); gone && again && ctx.Err() == nil {
+			again = false
+			continue
+		}
+		if !retryable(err) {
 			break
 		}
 	}
+	d.noteWrite(err)
 	return classify(unjoin(err))
 }
 

@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 
@@ -47,7 +46,8 @@ func retryable(err error) bool {
 	return ok && (pe.Code == "40001" || pe.Code == "40P01")
 }
 
-// classify turns the loss of the database into a fault. It returns other errors as they are.
+// classify turns the loss of the database into a fault, and a database that is not willing. It
+// returns other errors as they are.
 func classify(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -55,23 +55,67 @@ func classify(err error) error {
 	if _, ok := errors.AsType[*fault.Fault](err); ok {
 		return err
 	}
-	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
-		switch {
-		case strings.HasPrefix(pe.Code, "08"), strings.HasPrefix(pe.Code, "57P"), strings.HasPrefix(pe.Code, "53"):
-			return errUnavailable.Because(err)
-		}
-		return err
-	}
-	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return errUnavailable.Because(err)
-	}
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return errUnavailable.Because(err)
-	}
-	if pgconn.Timeout(err) || errors.Is(err, errClosed) {
+	if isLost(err) || isUnwilling(err) {
 		return errUnavailable.Because(err)
 	}
 	return err
 }
 
-var errClosed = fmt.Errorf("database is closed")
+// lost says that a connection ended under a statement. Drivers report that by many errors, so the
+// session marks it by the state of the connection, and this package lists none of them.
+type lost struct{ error }
+
+func (l lost) Unwrap() error { return l.error }
+
+// isLost reports whether the database could not be reached or ended the connection.
+func isLost(err error) bool {
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pe.Severity == "FATAL" || pe.Severity == "PANIC" || strings.HasPrefix(pe.Code, "08") ||
+			strings.HasPrefix(pe.Code, "57P")
+	}
+	if _, ok := errors.AsType[lost](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return pgconn.Timeout(err) || errors.Is(err, errClosed)
+}
+
+// isUnwilling reports whether the database answered that it cannot do this now, whatever the
+// statement: it is read-only, full, out of resources, locked or interrupted.
+func isUnwilling(err error) bool {
+	pe, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return isSQLiteUnwilling(err)
+	}
+	switch pe.Code[:min(2, len(pe.Code))] {
+	case "53", "58": // insufficient resources such as a full disk, errors of the system
+		return true
+	}
+	switch pe.Code {
+	case "25006", "55P03", "57014", "25P03", "25P04": // a standby, a lock, an interrupt, times that ran out
+		return true
+	}
+	return retryable(err) // five runs did not help
+}
+
+// isReadOnly reports whether err is what a standby answers to a write.
+func isReadOnly(err error) bool {
+	pe, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pe.Code == "25006"
+}
+
+// cannotWrite reports whether err says that the database takes no writes: it is read-only or full.
+func cannotWrite(err error) bool {
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return isReadOnly(err) || strings.HasPrefix(pe.Code, "53") && pe.Code != "53300" ||
+			strings.HasPrefix(pe.Code, "58")
+	}
+	return isSQLiteFull(err)
+}
+
+var errClosed = errors.New("database is closed")

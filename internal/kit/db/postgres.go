@@ -14,6 +14,16 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
+const (
+	connectLimit = 5 * time.Second
+	// statementLimit bounds a round trip of a caller that sets no deadline, and the wait for a
+	// connection.
+	statementLimit = 10 * time.Second
+	closeLimit     = 5 * time.Second
+	// A peer that acknowledges nothing for as long is gone. The system closes the connection.
+	silentLimit = 10 * time.Second
+)
+
 const bindSQL = `SELECT set_config('app.tenant_id', $1, true)`
 
 type postgres struct {
@@ -31,7 +41,8 @@ func openPostgres(ctx context.Context, cfg Config) (engine, *gate, error) {
 		pc.MaxConns = int32(min(cfg.MaxConns, 1000))
 	}
 	pc.MaxConnIdleTime = 5 * time.Minute
-	pc.ConnConfig.ConnectTimeout = 5 * time.Second
+	pc.ConnConfig.ConnectTimeout = connectLimit
+	pc.ConnConfig.DialFunc = dial
 	a, err := readAccess(ctx, pc.ConnConfig)
 	if err != nil {
 		return nil, nil, classify(err)
@@ -71,27 +82,54 @@ func systemNames(cfg Config) []string {
 	return out
 }
 
-func (p *postgres) name() string                   { return "postgres" }
-func (p *postgres) advice() []string               { return p.open }
-func (p *postgres) close()                         { p.pool.Close() }
-func (p *postgres) ping(ctx context.Context) error { return p.pool.Ping(ctx) }
+func (p *postgres) name() string     { return "postgres" }
+func (p *postgres) advice() []string { return p.open }
+
+// close ends every connection. One that is in use and silent does not hold it up for longer than
+// closeLimit.
+func (p *postgres) close() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.pool.Close()
+	}()
+	select {
+	case <-done:
+	case <-time.After(closeLimit):
+	}
+}
+
+func (p *postgres) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	return p.pool.Acquire(ctx)
+}
+
+// limited returns ctx with statementLimit, unless it ends by itself.
+func limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ends := ctx.Deadline(); ends {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, statementLimit)
+}
 
 func (p *postgres) view(ctx context.Context, fn func(session) error) error {
-	conn, err := p.pool.Acquire(ctx)
+	conn, err := p.acquire(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Release()
-	return fn(&pgSession{conn: conn.Conn()})
+	s := &pgSession{pool: p, conn: conn}
+	defer func() { s.conn.Release() }()
+	return fn(s)
 }
 
 func (p *postgres) update(ctx context.Context, fn func(session) error) error {
-	conn, err := p.pool.Acquire(ctx)
+	conn, err := p.acquire(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Release()
-	s := &pgSession{conn: conn.Conn(), write: true}
+	s := &pgSession{pool: p, conn: conn, write: true}
+	defer func() { s.conn.Release() }()
 	done := false
 	defer func() {
 		if !done { // fn failed or panicked
@@ -99,9 +137,12 @@ func (p *postgres) update(ctx context.Context, fn func(session) error) error {
 		}
 	}()
 	if err := fn(s); err != nil {
-		return err
+		return s.uncommitted(err)
 	}
 	if err := s.commit(ctx); err != nil {
+		if pgconn.SafeToRetry(err) || isReadOnly(err) { // nothing was sent, or accepted
+			return rolledBack{err}
+		}
 		return err
 	}
 	done = true
@@ -125,7 +166,9 @@ type batch struct {
 // implicit transaction. Writing, it sends BEGIN and the bind with the first statement, and deferred
 // statements with the next one or with COMMIT.
 type pgSession struct {
-	conn  *pgx.Conn
+	pool  *postgres
+	conn  *pgxpool.Conn
+	gone  bool // conn was lost, and there is no other
 	write bool
 	begun bool
 	bound id.ID
@@ -167,8 +210,40 @@ func (s *pgSession) open(tenant id.ID) *batch {
 	return b
 }
 
-// send runs the batch and calls last with the results of its last statement.
-func (s *pgSession) send(ctx context.Context, b *batch, last func(pgx.BatchResults) error) (err error) {
+// send runs the batch and calls last with the results of its last statement. It marks the loss of
+// the connection, and closes one on which nothing can be written any longer.
+func (s *pgSession) send(ctx context.Context, b *batch, last func(pgx.BatchResults) error) error {
+	if s.gone {
+		return lost{errors.New("no connection")}
+	}
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	err := s.sendOnce(ctx, b, last)
+	if err == nil {
+		return nil
+	}
+	if isReadOnly(err) { // the primary has become a standby
+		s.drop()
+		return err
+	}
+	if _, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return err
+	}
+	if s.conn.Conn().IsClosed() && !errors.Is(err, context.Canceled) {
+		return lost{err}
+	}
+	return err
+}
+
+// drop closes the connection, and every other one once it is released.
+func (s *pgSession) drop() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.conn.Conn().Close(ctx)
+	s.pool.pool.Reset()
+}
+
+func (s *pgSession) sendOnce(ctx context.Context, b *batch, last func(pgx.BatchResults) error) (err error) {
 	res := s.conn.SendBatch(ctx, &b.Batch)
 	defer func() {
 		if cerr := res.Close(); err == nil {
@@ -200,22 +275,58 @@ func (s *pgSession) exec(ctx context.Context, tenant id.ID, sql string, args []a
 }
 
 func (s *pgSession) query(ctx context.Context, tenant id.ID, sql string, args []any, each func(Row) error) error {
+	rows, err := s.queryOnce(ctx, tenant, sql, args, each)
+	if isLost(err) && !s.write && rows == 0 && ctx.Err() == nil {
+		// The statement only reads, and no row of it was seen: once more, on another connection.
+		// The lost one is released first, because it counts in the pool until then.
+		s.conn.Release()
+		next, aerr := s.pool.acquire(ctx)
+		if aerr != nil {
+			s.gone = true
+			return err
+		}
+		s.conn = next
+		_, err = s.queryOnce(ctx, tenant, sql, args, each)
+	}
+	return err
+}
+
+// queryOnce also returns how many rows each has seen.
+func (s *pgSession) queryOnce(ctx context.Context, tenant id.ID, sql string, args []any,
+	each func(Row) error) (int, error) {
+	n := 0
 	b := s.open(tenant)
 	b.Queue(sql, pgArgs(tenant, args)...)
-	return s.send(ctx, b, func(res pgx.BatchResults) error {
+	err := s.send(ctx, b, func(res pgx.BatchResults) error {
 		rows, err := res.Query()
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		for rows.Next() {
+			n++
 			if err := each(scanner{rows.Scan}); err != nil {
 				return err
 			}
 		}
 		return rows.Err()
 	})
+	return n, err
 }
+
+// uncommitted marks a loss before COMMIT was sent, and a standby's refusal: nothing of the
+// transaction was stored, so it can run again.
+func (s *pgSession) uncommitted(err error) error {
+	if s.conn.Conn().IsClosed() && (isLost(err) || isReadOnly(err)) {
+		return rolledBack{err}
+	}
+	return err
+}
+
+// rolledBack is a loss after which nothing of the transaction is stored.
+type rolledBack struct{ error }
+
+func (r rolledBack) Unwrap() error { return r.error }
 
 func (s *pgSession) commit(ctx context.Context) error {
 	if !s.begun && len(s.put) == 0 {
@@ -238,12 +349,13 @@ func (s *pgSession) commit(ctx context.Context) error {
 // rollback ends a failed transaction. It closes a connection that cannot do even that, so that the
 // pool drops it.
 func (s *pgSession) rollback(ctx context.Context) {
-	if s.conn.IsClosed() || s.conn.PgConn().TxStatus() == 'I' {
+	conn := s.conn.Conn()
+	if conn.IsClosed() || conn.PgConn().TxStatus() == 'I' {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if _, err := s.conn.Exec(ctx, "ROLLBACK"); err != nil {
-		_ = s.conn.Close(ctx)
+	if _, err := conn.Exec(ctx, "ROLLBACK"); err != nil {
+		_ = conn.Close(ctx)
 	}
 }

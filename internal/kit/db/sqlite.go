@@ -140,8 +140,6 @@ func (l *sqlite) close() {
 	})
 }
 
-func (l *sqlite) ping(ctx context.Context) error { return l.reads.PingContext(ctx) }
-
 func (l *sqlite) view(_ context.Context, fn func(session) error) error {
 	return fn(&liteSession{lite: l})
 }
@@ -409,4 +407,32 @@ func isSQLiteUnique(err error) bool {
 func isSQLiteForeignKey(err error) bool {
 	e, ok := errors.AsType[*moderncsqlite.Error](err)
 	return ok && e.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+}
+
+// isSQLiteUnwilling reports whether SQLite cannot do this now. An extended code has its primary
+// code in the lowest byte.
+func isSQLiteUnwilling(err error) bool {
+	e, ok := errors.AsType[*moderncsqlite.Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_NOMEM,
+		sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_PERM:
+		return true
+	}
+	return isSQLiteFull(err)
+}
+
+// isSQLiteFull reports whether SQLite could not write its files.
+func isSQLiteFull(err error) bool {
+	e, ok := errors.AsType[*moderncsqlite.Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY:
+		return true
+	}
+	return false
 }

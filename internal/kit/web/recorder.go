@@ -36,6 +36,11 @@ func (w *recorder) WriteHeader(status int) {
 		return
 	}
 	w.status = status
+	// A client that may come back is told when, whichever door answers (RFC 9110 §10.2.3).
+	if h := w.Header(); (status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests) &&
+		h.Get("Retry-After") == "" {
+		h.Set("Retry-After", "1")
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 

@@ -1,0 +1,223 @@
+package db_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+)
+
+// wire passes connections on to a server, and can cut or silence them.
+type wire struct {
+	mu     sync.Mutex
+	conns  []*net.TCPConn
+	silent bool
+	wake   *sync.Cond
+}
+
+// through returns dsn through a new wire.
+func through(t *testing.T, dsn string) (*wire, string) {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := u.Host
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	w := &wire{}
+	w.wake = sync.NewCond(&w.mu)
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			back, err := net.Dial("tcp", server)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			w.mu.Lock()
+			w.conns = append(w.conns, client.(*net.TCPConn), back.(*net.TCPConn))
+			w.mu.Unlock()
+			go w.pass(client, back)
+			go w.pass(back, client)
+		}
+	}()
+	u.Host = l.Addr().String()
+	return w, u.String()
+}
+
+func (w *wire) pass(from, to net.Conn) {
+	defer func() { _, _ = from.Close(), to.Close() }()
+	b := make([]byte, 16<<10)
+	for {
+		n, err := from.Read(b)
+		w.mu.Lock()
+		for w.silent {
+			w.wake.Wait()
+		}
+		w.mu.Unlock()
+		if _, werr := to.Write(b[:n]); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+// cut resets every connection.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.conns {
+		_ = c.SetLinger(0)
+		_ = c.Close()
+	}
+	w.conns = nil
+}
+
+func (w *wire) silence(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.silent = on
+	w.wake.Broadcast()
+}
+
+func unavailable(err error) bool {
+	f, ok := errors.AsType[*fault.Fault](err)
+	return ok && f.Kind == fault.Unavailable
+}
+
+func touch(ctx context.Context, d *db.DB, c caller.Caller) error {
+	return d.Update(ctx, c, func(tx *db.Tx) error {
+		if _, err := db.List(ctx, tx, db.Column[int64],
+			`SELECT taken_at FROM owner_locks WHERE tenant_id = $1`); err != nil {
+			return err
+		}
+		tx.Later(`INSERT INTO owner_locks (tenant_id, taken_at) VALUES ($1, $2)
+			ON CONFLICT (tenant_id) DO UPDATE SET taken_at = excluded.taken_at`, tx.Now())
+		return nil
+	})
+}
+
+func look(ctx context.Context, d *db.DB, c caller.Caller) error {
+	_, err := db.Read(ctx, d, c, func(tx *db.Tx) ([]int64, error) {
+		return db.List(ctx, tx, db.Column[int64], `SELECT taken_at FROM owner_locks WHERE tenant_id = $1`)
+	})
+	return err
+}
+
+// A connection that ends under a statement is tried once more if nothing was stored. Otherwise
+// the answer is "try again", whatever the driver calls it.
+func TestLostConnections(t *testing.T) {
+	w, dsn := through(t, testkit.Postgres(t))
+	d := testkit.Open(t, dsn)
+	acme := d.Tenant(t, "acme")
+	for name, try := range map[string]func(context.Context, *db.DB, caller.Caller) error{"write": touch, "read": look} {
+		for range 5 {
+			if err := try(t.Context(), d.DB, acme); err != nil {
+				t.Fatal(err)
+			}
+			w.cut()
+			if err := try(t.Context(), d.DB, acme); err != nil {
+				t.Errorf("the first %s after a cut: %v", name, err)
+			}
+		}
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var lost, done int
+	var mu sync.Mutex
+	for range 8 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				err := errors.Join(touch(t.Context(), d.DB, acme), look(t.Context(), d.DB, acme))
+				mu.Lock()
+				if done++; err != nil {
+					lost++
+				}
+				mu.Unlock()
+				if err != nil && !unavailable(err) {
+					t.Errorf("an error of its own: %v", err)
+				}
+			}
+		})
+	}
+	for range 40 {
+		time.Sleep(25 * time.Millisecond)
+		w.cut()
+	}
+	close(stop)
+	wg.Wait()
+	t.Logf("%d of %d were lost", lost, done)
+}
+
+// A silent connection costs its own caller its own time, and no other.
+func TestSilentConnection(t *testing.T) {
+	w, dsn := through(t, testkit.Postgres(t))
+	d := testkit.Open(t, dsn)
+	acme := d.Tenant(t, "acme")
+	w.silence(true)
+	for name, try := range map[string]func(context.Context, *db.DB, caller.Caller) error{"write": touch, "read": look} {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		began := time.Now()
+		err := try(ctx, d.DB, acme)
+		cancel()
+		if !unavailable(err) || time.Since(began) > 5*time.Second {
+			t.Errorf("a silent %s ended after %v: %v", name, time.Since(began), err)
+		}
+	}
+	w.silence(false)
+	if err := touch(t.Context(), d.DB, acme); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// A database that takes no writes is not ready, says "try again", and is used again once it does.
+func TestReadOnlyDatabase(t *testing.T) {
+	dsn := testkit.Postgres(t)
+	u, _ := url.Parse(dsn)
+	set := func(value string) {
+		testkit.Execute(t, dsn, "SET default_transaction_read_only = off",
+			"ALTER DATABASE "+u.Path[1:]+" SET default_transaction_read_only = "+value)
+	}
+	d := testkit.Open(t, dsn)
+	acme := d.Tenant(t, "acme")
+	if err := d.Willing(); err != nil {
+		t.Fatal(err)
+	}
+	set("on")
+	d = testkit.Open(t, dsn)
+	if err := touch(t.Context(), d.DB, acme); !unavailable(err) {
+		t.Errorf("a write: %v", err)
+	}
+	if err := look(t.Context(), d.DB, acme); err != nil {
+		t.Errorf("a read: %v", err)
+	}
+	if err := d.Willing(); !unavailable(err) {
+		t.Errorf("ready: %v", err)
+	}
+	set("off") // the connections of before keep what they began with
+	if err := touch(t.Context(), d.DB, acme); err != nil {
+		t.Errorf("a write afterwards: %v", err)
+	}
+	if err := d.Willing(); err != nil {
+		t.Errorf("ready afterwards: %v", err)
+	}
+}
