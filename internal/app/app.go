@@ -104,7 +104,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 	tenants.Watch(applications.Drop)
 	decisions := decision.NewRecorder(d, keyRing, log)
 	tenants.Watch(decisions.Drop)
-	tokens := &grant.Verifier{DB: d, Keys: keys}
+	tokens := &grant.Verifier{DB: d, Keys: keys, Issuers: tenants}
 	known := grant.NewKnown(tokens, c)
 	tenants.Watch(known.Drop)
 	published := policy.Store{DB: d}
@@ -121,11 +121,12 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 	})
 	return &App{
 		Config: cfg, Log: log, Clock: c, DB: d, Ring: keyRing, Development: development,
-		Queue:        job.NewQueue(keyRing),
-		Records:      audit.NewRecorder(d, c, log),
-		Decisions:    decisions,
-		Engine:       decider,
-		SignIn:       &signin.Engine{Policies: decider, Decisions: decisions, Tenants: tenants, Clock: c},
+		Queue:     job.NewQueue(keyRing),
+		Records:   audit.NewRecorder(d, c, log),
+		Decisions: decisions,
+		Engine:    decider,
+		SignIn: &signin.Engine{Policies: decider, Decisions: decisions, Tenants: tenants, Clock: c,
+			Sealer: keyRing},
 		Tenants:      tenants,
 		Applications: applications,
 		BasePolicies: base,

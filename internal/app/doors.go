@@ -32,8 +32,9 @@ func (a *App) doors(hosted *pages.Door) *web.Routes {
 		DB: a.DB, Access: a.Access, Engine: a.Engine, Decisions: a.Decisions, Clock: a.Clock,
 	})
 	oidc.New(oidc.Deps{
-		DB: a.DB, Applications: a.Applications, Access: a.Access, Keys: a.Keys, Ring: a.Ring, Records: a.Records,
-		Clock: a.Clock, SignIn: a.SignIn,
+		DB: a.DB, Applications: a.Applications, Access: a.Access, Keys: a.Keys, Issuers: a.Tenants, Ring: a.Ring,
+		Records: a.Records,
+		Clock:   a.Clock, SignIn: a.SignIn,
 	}).Register(routes)
 	a.PDP.Register(routes)
 	admin.Mount(routes, gate, a.operations()...)

@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -78,7 +79,7 @@ func (d *Door) authorizeTo(w http.ResponseWriter, r *http.Request, p params, app
 		return err
 	}
 	if hint := p.get("id_token_hint"); hint != "" {
-		h, err := d.readHint(ctx, c, web.SiteOf(r).Base, hint)
+		h, err := d.readHint(ctx, c, hint)
 		switch {
 		case errors.Is(err, errHint):
 			return t.fail(codeInvalidRequest, "id_token_hint is not an ID token of this issuer.")
@@ -101,23 +102,42 @@ func (d *Door) authorizeTo(w http.ResponseWriter, r *http.Request, p params, app
 	case q.None:
 		return t.fail(code, "prompt=none was asked for, but the person has to do something first.")
 	}
-	return d.interact(w, r, now)
+	return d.interact(w, r, now, signinPath)
 }
 
-// interact begins the flow and sends the browser to the sign-in pages, which bring it back to
-// authorizeContinue.
-func (d *Door) interact(w http.ResponseWriter, r *http.Request, s signin.Standing) error {
-	browser := web.Browser(w, r)
-	begun, err := db.Write(r.Context(), d.DB, web.CallerOf(r), func(tx *db.Tx) (signin.Standing, error) {
-		return d.SignIn.Store(r.Context(), tx, s, browser)
-	})
-	if err != nil {
+// interact begins the flow and sends the browser to its first page. The pages bring it back to
+// authorizeContinue or logoutContinue.
+func (d *Door) interact(w http.ResponseWriter, r *http.Request, s signin.Standing, page string) error {
+	if err := d.begin(w, r, s); err != nil {
 		return err
 	}
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	seeOther(w, web.SiteOf(r).Local(signinPath)+"?flow="+begun.Flow.ID.String())
+	seeOther(w, web.SiteOf(r).Local(page)+"?flow="+s.Flow.ID.String())
 	return nil
 }
+
+// begin gives a new flow to the browser, which costs us nothing durable. One that is too large for
+// that is stored, under a limit for each client, its site and its provider.
+func (d *Door) begin(w http.ResponseWriter, r *http.Request, s signin.Standing) error {
+	ctx, c, browser := r.Context(), web.CallerOf(r), web.Browser(w, r)
+	text, err := d.SignIn.Carry(s, c.Tenant, browser)
+	if err == nil {
+		web.SetCookieOf(w, r, signin.CarriedCookie, s.Flow.ID.String(), text, signin.Lifetime)
+	}
+	if !errors.Is(err, signin.ErrUncarried) {
+		return err
+	}
+	if ok, _ := d.large.Allow(c.Address); !ok {
+		return errLargeRequests
+	}
+	return d.DB.Update(ctx, c, func(tx *db.Tx) error {
+		_, err := d.SignIn.Store(ctx, tx, s, browser)
+		return err
+	})
+}
+
+var errLargeRequests = fault.New(fault.Limited, "signin.large_requests",
+	"Too many large requests came from your address. Send a shorter state or fewer claims, or wait a minute.")
 
 // grant creates the application's code and sends it. before, if not nil, runs first in the same
 // transaction.
@@ -129,7 +149,7 @@ func (d *Door) grant(w http.ResponseWriter, r *http.Request, app *application.Ap
 			"The person could not sign in as strongly as the essential acr asks for.")
 	}
 	n := grant.New{
-		Application: app.ID, User: s.User, UserName: s.UserName, Session: s.ID,
+		Application: app.ID, User: s.User, Session: s.ID,
 		Offline: slices.Contains(q.Scopes, scopeOffline), Scopes: q.Scopes, Nonce: q.Nonce,
 		AuthTime: s.AuthTime, AMR: s.AMR, ACR: acr, Lifetime: app.Lifetimes.RefreshMax,
 		RedirectURI: q.Target.URI, CodeChallenge: q.Challenge,

@@ -23,7 +23,7 @@ func (d *Door) authorizeContinue(w http.ResponseWriter, r *http.Request) error {
 	}
 	browser := web.Browser(w, r)
 	was, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (finished, error) {
-		f, err := signin.Load(ctx, tx, flow, browser)
+		f, err := d.SignIn.Load(ctx, tx, flow, browserOf(r, browser, flow))
 		if err != nil {
 			return finished{}, err
 		}
@@ -108,7 +108,14 @@ func (d *Door) finish(w http.ResponseWriter, r *http.Request, app *application.A
 		return refuse(codeUnmetAuthentication,
 			"The person could not sign in as strongly as the essential acr asks for.")
 	}
+	web.ClearCookieOf(w, r, signin.CarriedCookie, f.ID.String())
 	return d.grant(w, r, app, q, s, consume)
+}
+
+// browserOf returns what the browser brings for a flow.
+func browserOf(r *http.Request, browser string, flow id.ID) signin.Browser {
+	return signin.Browser{Secret: browser, Token: web.Cookie(r, session.Cookie),
+		Carried: web.CookieOf(r, signin.CarriedCookie, flow.String())}
 }
 
 // flowID returns the flow in the address that the pages return to.

@@ -25,6 +25,7 @@ type Deps struct {
 	Applications *application.Directory
 	Access       *access.Guard
 	Keys         *signingkey.Keys
+	Issuers      grant.Issuers
 	Ring         grant.Deriver
 	Records      *audit.Recorder
 	Clock        clock.Clock
@@ -37,16 +38,25 @@ type Door struct {
 	verifier *grant.Verifier
 	metadata *cache.Cache[string, []byte] // by issuer, as JSON
 	clients  *cache.Cache[keySetKey, jose.Set]
+	large    *web.Limiter // of requests that are too large for a browser to carry
 }
 
 // cacheSize is the number of entries in each cache. An entry has a few kilobytes.
 const cacheSize = 4096
 
+// The limits on a client's authorization requests that are stored because a browser cannot carry
+// them. Each takes up to 25 KB for an hour.
+const (
+	largePerMinute = 1
+	largeBurst     = 20
+)
+
 // New returns the door.
 func New(d Deps) *Door {
 	metadata := cache.New[string](cache.Options[[]byte]{Max: cacheSize})
 	clients := cache.New[keySetKey](cache.Options[jose.Set]{Max: cacheSize})
-	return &Door{Deps: d, verifier: &grant.Verifier{DB: d.DB, Keys: d.Keys}, metadata: metadata, clients: clients}
+	return &Door{Deps: d, verifier: &grant.Verifier{DB: d.DB, Keys: d.Keys, Issuers: d.Issuers},
+		metadata: metadata, clients: clients, large: web.NewLimiter(d.Clock, largePerMinute/60., largeBurst)}
 }
 
 // Register adds the door's routes below a tenant's base. kit/web maps both well-known forms to

@@ -20,9 +20,10 @@ type hint struct {
 // errHint is the error for text that is not an ID token of this issuer.
 var errHint = errors.New("not an ID token of this issuer")
 
-// readHint checks the signature and the issuer of an id_token_hint. It accepts an expired one: a
-// hint names a user and proves nothing (OpenID Connect Core §3.1.2.1, RP-Initiated Logout §2).
-func (d *Door) readHint(ctx context.Context, c caller.Caller, issuer, token string) (hint, error) {
+// readHint checks the signature and the issuer of an id_token_hint, which is any of the tenant's.
+// It accepts an expired one: a hint names a user and proves nothing (OpenID Connect Core §3.1.2.1,
+// RP-Initiated Logout §2).
+func (d *Door) readHint(ctx context.Context, c caller.Caller, token string) (hint, error) {
 	payload, err := d.Keys.Verify(ctx, c, token, []string{jose.TypeJWT})
 	if errors.Is(err, jose.ErrToken) {
 		return hint{}, errHint
@@ -34,7 +35,10 @@ func (d *Door) readHint(ctx context.Context, c caller.Caller, issuer, token stri
 		jose.Claims
 		Session string `json:"sid"`
 	}
-	if err := json.Unmarshal(payload, &claims); err != nil || claims.Issuer != issuer || claims.Subject == "" {
+	if err := json.Unmarshal(payload, &claims); err != nil || claims.Subject == "" {
+		return hint{}, errHint
+	}
+	if site, err := d.Issuers.ByIssuer(ctx, claims.Issuer); err != nil || site.Tenant != c.Tenant {
 		return hint{}, errHint
 	}
 	return hint{claims.Subject, claims.Session, claims.Audience}, nil

@@ -54,16 +54,15 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 		return invalidRequest("token is missing.")
 	}
 	ctx, c := r.Context(), web.CallerOf(r)
-	issuer := web.SiteOf(r).Base
 	body := inactive
 	refresh := secret.HasKind(token, secret.RefreshToken)
-	t, err := d.findToken(ctx, c, issuer, token)
+	t, err := d.findToken(ctx, c, token)
 	switch {
 	case errors.Is(err, grant.ErrToken):
 	case err != nil:
 		return err
 	case t.Application == app.ID || !refresh && app.Type == application.Machine:
-		if body, err = d.describeToken(ctx, c, issuer, t, refresh); err != nil {
+		if body, err = d.describeToken(ctx, c, web.SiteOf(r).Base, t, refresh); err != nil {
 			return err
 		}
 	}
@@ -75,15 +74,15 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 
 // findToken returns an active token of any kind. A token names its own kind, so token_type_hint is
 // not needed.
-func (d *Door) findToken(ctx context.Context, c caller.Caller, issuer, token string) (grant.Token, error) {
+func (d *Door) findToken(ctx context.Context, c caller.Caller, token string) (grant.Token, error) {
 	if secret.HasKind(token, secret.RefreshToken) {
 		return db.Read(ctx, d.DB, c, func(tx *db.Tx) (grant.Token, error) { return grant.Refresh(ctx, tx, token) })
 	}
-	return d.verifier.Verify(ctx, c, issuer, token)
+	return d.verifier.Verify(ctx, c, token)
 }
 
 func (d *Door) describeToken(
-	ctx context.Context, c caller.Caller, issuer string, t grant.Token, refresh bool,
+	ctx context.Context, c caller.Caller, base string, t grant.Token, refresh bool,
 ) ([]byte, error) {
 	of, err := d.Applications.ByID(ctx, c, t.Application)
 	if fault.Of(err) == fault.NotFound || err == nil && of.Status != application.Active {
@@ -95,7 +94,10 @@ func (d *Door) describeToken(
 	out := introspection{
 		Active: true, Scope: joinScopes(t.Scopes), ClientID: of.ClientID, Username: t.UserName, TokenType: "Bearer",
 		Expiry: jose.At(t.ExpiresAt), IssuedAt: jose.At(t.IssuedAt), Subject: of.ID.String(), Audience: t.Audience,
-		Issuer: issuer, ID: t.ID, ACR: t.ACR, AMR: t.AMR, SessionID: t.Session.String(),
+		Issuer: base, ID: t.ID, ACR: t.ACR, AMR: t.AMR, SessionID: t.Session.String(),
+	}
+	if t.Issuer != "" { // a base of the tenant, perhaps another one than this
+		out.Issuer = t.Issuer
 	}
 	if refresh {
 		out.TokenType = ""

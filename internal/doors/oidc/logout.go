@@ -67,7 +67,7 @@ func (d *Door) logoutPost(w http.ResponseWriter, r *http.Request) error {
 
 func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) error {
 	ctx, c := r.Context(), web.CallerOf(r)
-	e, err := d.parseLogout(ctx, c, web.SiteOf(r).Base, p)
+	e, err := d.parseLogout(ctx, c, p)
 	if err != nil {
 		return err
 	}
@@ -94,32 +94,25 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 		Kind: signin.SignOut, Application: e.App, Request: b, ReturnTo: logoutContinuePath,
 		Locales: e.Locale, PostLogoutName: e.Name,
 	}
-	browser := web.Browser(w, r)
-	begun, err := db.Write(ctx, d.DB, c, func(tx *db.Tx) (signin.Standing, error) {
-		now, err := d.SignIn.Begin(ctx, tx, &s, demand)
-		if err != nil {
-			return now, err
-		}
-		return d.SignIn.Store(ctx, tx, now, browser)
+	now, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (signin.Standing, error) {
+		return d.SignIn.Begin(ctx, tx, &s, demand)
 	})
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Referrer-Policy", "no-referrer")
-	seeOther(w, web.SiteOf(r).Local(signoutPath)+"?flow="+begun.Flow.ID.String())
-	return nil
+	return d.interact(w, r, now, signoutPath)
 }
 
 // parseLogout validates a logout request. Its errors are pages, because a redirect URI that is not
 // validated is never followed (RP-Initiated Logout §3).
-func (d *Door) parseLogout(ctx context.Context, c caller.Caller, issuer string, p params) (ending, error) {
+func (d *Door) parseLogout(ctx context.Context, c caller.Caller, p params) (ending, error) {
 	var e ending
 	if p.repeated != "" {
 		return e, onPage("oauth.repeated", "The application sent %s more than once. Tell its operator.", p.repeated)
 	}
 	clientID := p.get("client_id")
 	if token := p.get("id_token_hint"); token != "" {
-		h, err := d.readHint(ctx, c, issuer, token)
+		h, err := d.readHint(ctx, c, token)
 		if err != nil && !errors.Is(err, errHint) {
 			return e, err
 		}
@@ -202,7 +195,7 @@ func (d *Door) logoutContinue(w http.ResponseWriter, r *http.Request) error {
 	}
 	browser := web.Browser(w, r)
 	f, err := db.Write(ctx, d.DB, c, func(tx *db.Tx) (signin.Flow, error) {
-		f, err := signin.Finish(ctx, tx, flow, browser)
+		f, err := d.SignIn.Finish(ctx, tx, flow, browserOf(r, browser, flow))
 		switch {
 		case err != nil:
 			return f, err

@@ -39,7 +39,7 @@ func (d *Door) revokeToken(r *http.Request, app *application.Application, token 
 			return grant.RevokeToken(ctx, tx, token, app.ID)
 		})
 	}
-	t, err := d.verifier.Verify(ctx, c, web.SiteOf(r).Base, token)
+	t, err := d.verifier.Verify(ctx, c, token)
 	if errors.Is(err, grant.ErrToken) || err == nil && t.Application != app.ID {
 		return nil
 	}

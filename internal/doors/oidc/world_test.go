@@ -148,7 +148,7 @@ func (b *browser) change(f signin.Flow, do func(tx *db.Tx, s *signin.Standing) e
 		if err != nil {
 			return err
 		}
-		_, err = b.w.App.SignIn.Advance(ctx, tx, s, signin.Browser{},
+		_, err = b.w.App.SignIn.Advance(ctx, tx, s, signin.Browser{Secret: b.Cookie("browser")},
 			func(_ context.Context, tx *db.Tx, s *signin.Standing) (bool, error) {
 				return true, do(tx, s)
 			})
@@ -156,7 +156,7 @@ func (b *browser) change(f signin.Flow, do func(tx *db.Tx, s *signin.Standing) e
 	})
 }
 
-// flow loads the flow whose id is in the address that the browser was sent to.
+// flow reads the flow whose id is in the address that the browser was sent to.
 func (b *browser) flow(at string) signin.Flow {
 	var f signin.Flow
 	b.w.T.Helper()
@@ -169,8 +169,10 @@ func (b *browser) flow(at string) signin.Flow {
 		b.w.T.Fatalf("no flow in %q: %v", at, err)
 	}
 	err = b.w.View(ctx, b.w.c, func(tx *db.Tx) error {
-		var err error
-		f, err = signin.Load(ctx, tx, flow, b.Cookie("browser"))
+		s, err := b.w.App.SignIn.Read(ctx, tx, flow, signin.Browser{
+			Secret: b.Cookie("browser"), Token: b.Cookie("session"),
+			Carried: b.Cookie(signin.CarriedCookie + "_" + flow.String())})
+		f = s.Flow
 		return err
 	})
 	if err != nil {

@@ -97,7 +97,7 @@ func (d *Door) tryPassword(v *visit, login string, password secret.String) (sign
 		wait time.Duration
 	}
 	f, err := db.Read(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (found, error) {
-		try, wait, err := signin.FindPassword(v.ctx(), tx, login, v.browser)
+		try, wait, err := signin.FindPassword(v.ctx(), tx, login, v.browser, v.numbers())
 		return found{try, wait}, err
 	})
 	if err != nil || f.wait > 0 {

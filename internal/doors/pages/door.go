@@ -253,8 +253,11 @@ func (d *Door) signedIn(v *visit) (session.Session, error) {
 	})
 }
 
-// address returns the counter of the visitor's network.
-func (v *visit) address() attempt.Key { return attempt.Address(v.caller.Address) }
+// numbers returns the tenant's own limits for one client address.
+func (v *visit) numbers() attempt.Numbers {
+	s := v.tenant.Settings
+	return attempt.Numbers{Failures: s.FailuresPerAddress, Registrations: s.RegistrationsPerAddress}
+}
 
 // flowID returns the flow that the page or form names, or zero.
 func (v *visit) flowID() id.ID {

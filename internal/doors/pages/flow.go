@@ -27,7 +27,33 @@ type outcome struct {
 }
 
 func (v *visit) ofBrowser() signin.Browser {
-	return signin.Browser{Secret: v.browser, Token: web.Cookie(v.r, session.Cookie)}
+	b := signin.Browser{Secret: v.browser, Token: web.Cookie(v.r, session.Cookie)}
+	if flow := v.flowID(); !flow.IsZero() {
+		b.Carried = web.CookieOf(v.r, signin.CarriedCookie, flow.String())
+	}
+	return b
+}
+
+// carry gives a new flow to the browser, or stores one that is too large for that. For a stored
+// flow it is Store.
+func (d *Door) carry(v *visit, s signin.Standing) error {
+	if s.Flow.Version == 0 {
+		text, err := d.SignIn.Carry(s, v.caller.Tenant, v.browser)
+		if err == nil {
+			web.SetCookieOf(v.w, v.r, signin.CarriedCookie, s.Flow.ID.String(), text, signin.Lifetime)
+		}
+		if !errors.Is(err, signin.ErrUncarried) {
+			return err
+		}
+	}
+	err := d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
+		_, err := d.SignIn.Store(v.ctx(), tx, s, v.browser)
+		return err
+	})
+	if errors.Is(err, signin.ErrStale) { // another tab was faster
+		return nil
+	}
+	return err
 }
 
 // readFlow reads where a flow stands.
@@ -103,6 +129,7 @@ func (d *Door) redirectToNextStep(v *visit, s signin.Standing) error {
 		}); err != nil {
 			return err
 		}
+		web.ClearCookieOf(v.w, v.r, signin.CarriedCookie, s.Flow.ID.String())
 	}
 	return v.redirect(s.Flow.Return())
 }
@@ -149,7 +176,12 @@ func (d *Door) withFlow(v *visit, path string) (*signin.Standing, error) {
 		}
 		return &s, err
 	}
-	s, err := d.begin(v, signin.Demand{}, nil, nil)
+	s, err := db.Read(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (signin.Standing, error) {
+		return d.SignIn.Begin(v.ctx(), tx, nil, signin.Demand{Kind: signin.Account, ReturnTo: "/account"})
+	})
+	if err == nil {
+		err = d.carry(v, s)
+	}
 	if err != nil {
 		return nil, err
 	}

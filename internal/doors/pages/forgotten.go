@@ -3,7 +3,6 @@ package pages
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -61,28 +60,27 @@ func (d *Door) forgotten(v *visit) error {
 	if wrong != nil {
 		return d.forgottenPage(v, s, refused, email, []problem{*wrong})
 	}
-	wait, err := d.count(v, attempt.Mail(email), attempt.Register(v.caller.Address))
+	may, err := d.count(v, attempt.Send(v.caller.Address, v.numbers()), attempt.Mail(attempt.ToReset, email))
 	if err != nil {
 		return err
 	}
-	if wait > 0 {
-		return d.forgottenPage(v, s, v.limited(wait), email,
-			[]problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
+	if may.wait > 0 {
+		return d.forgottenPage(v, s, v.limited(may.wait), email,
+			[]problem{{Text: say("problem.locked_code", "Wait", waiting(may.wait))}})
 	}
 	err = d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
-		s, err := d.SignIn.Read(v.ctx(), tx, v.flowID(), v.ofBrowser())
-		if err != nil {
-			return err
-		}
-		s.Flow.LoginHint = email // the sign-in page of the flow offers it next
-		if _, err := d.SignIn.Store(v.ctx(), tx, s, v.browser); err != nil {
-			return err
+		if !may.mail { // the last link to this address is still valid
+			return nil
 		}
 		audit.Write(tx, audit.Event{Action: "password.forget", Target: audit.Target{Kind: "user", Name: email}})
 		return d.Queue.Enqueue(tx,
 			job.New{Kind: resetMailJob, Payload: resetMail{Email: email, Flow: s.Flow.ID, Head: v.letterhead()}})
 	})
-	if err != nil && !errors.Is(err, signin.ErrStale) {
+	if err != nil {
+		return err
+	}
+	s.Flow.LoginHint = email // the sign-in page of the flow offers it next
+	if err := d.carry(v, s); err != nil {
 		return err
 	}
 	return v.redirect("/forgotten/sent?flow=" + s.Flow.ID.String())

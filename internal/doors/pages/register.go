@@ -131,13 +131,14 @@ func (d *Door) register(v *visit) error {
 	if s.Next() != signin.AskPassword {
 		return d.redirectToNextStep(v, s)
 	}
-	wait, err := d.count(v, attempt.Register(v.caller.Address), attempt.Mail(who.email))
+	may, err := d.count(v, attempt.Register(v.caller.Address, v.numbers()),
+		attempt.Mail(attempt.ToRegister, who.email))
 	if err != nil {
 		return err
 	}
-	if wait > 0 {
-		return d.registerPage(v, s, v.limited(wait), who,
-			[]problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
+	if may.wait > 0 {
+		return d.registerPage(v, s, v.limited(may.wait), who,
+			[]problem{{Text: say("problem.locked_code", "Wait", waiting(may.wait))}})
 	}
 	phc, err := d.Hasher.Hash(v.ctx(), who.password)
 	if errors.Is(err, credential.ErrBusy) {
@@ -149,7 +150,7 @@ func (d *Door) register(v *visit) error {
 	var mailed bool
 	enter := func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
 		var err error
-		mailed, err = d.enter(ctx, tx, v, s, who, phc)
+		mailed, err = d.enter(ctx, tx, v, s, who, phc, may.mail)
 		return nil, err
 	}
 	out, err := d.runStep(v, s.Flow.ID, signin.AskPassword, enter)
@@ -162,9 +163,10 @@ func (d *Door) register(v *visit) error {
 	return d.answerStep(v, out, err, nil)
 }
 
-// enter creates the account and reports whether the next step is a mailed link.
-func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *signin.Standing, who person, phc string) (bool,
-	error) {
+// enter creates the account and reports whether the next step is a mailed link. Without mail it
+// sends none: the address got one a moment ago.
+func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *signin.Standing, who person, phc string,
+	mail bool) (bool, error) {
 	before := s.Flow.Registered
 	s.Flow.LoginHint, s.Flow.Registered = who.email, id.ID{}
 	is, err := user.ByLogin(ctx, tx, who.email)
@@ -176,7 +178,12 @@ func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *signin.Standin
 			return false, err
 		}
 		s.Flow.Registered = is.ID
+		if !mail {
+			return true, nil
+		}
 		return true, d.mailConfirm(ctx, tx, v, s.Flow.ID, is)
+	case err == nil && !mail:
+		return true, nil
 	case err == nil:
 		h := v.letterhead()
 		return true, d.post(tx, h, is, existsLetter(h, is, "/signin"))

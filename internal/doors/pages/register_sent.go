@@ -24,18 +24,22 @@ func (d *Door) mailConfirm(ctx context.Context, tx *db.Tx, v *visit, flow id.ID,
 	return d.post(tx, h, u, confirmLetter(h, u, "/confirm?token="+token.Reveal()+"&flow="+flow.String()))
 }
 
-// count counts a request that a stranger can send. It returns how long to wait after too many.
-func (d *Door) count(v *visit, keys ...attempt.Key) (time.Duration, error) {
-	return db.Write(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (time.Duration, error) {
-		verdict, err := attempt.Hold(v.ctx(), tx, keys...)
-		if err != nil {
-			return 0, err
+// allowed says what a request that a stranger can send may do.
+type allowed struct {
+	wait time.Duration // how long the client has to wait; zero if the request may go on
+	mail bool          // the mail may be sent; otherwise its receiver has a valid one already
+}
+
+// count counts a request that a stranger can send: for the client's networks, and for the receiver
+// of its mail. The receiver's count never refuses the request, because a stranger could use it up.
+func (d *Door) count(v *visit, from attempt.Client, mail attempt.Key) (allowed, error) {
+	return db.Write(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (allowed, error) {
+		verdict, err := attempt.Take(v.ctx(), tx, from.Keys()...)
+		if err != nil || verdict.Blocked {
+			return allowed{wait: verdict.Wait(tx.Now())}, err
 		}
-		if wait := verdict.Wait(tx.Now()); wait > 0 {
-			return wait, nil
-		}
-		_, err = attempt.Fail(v.ctx(), tx, keys...)
-		return 0, err
+		verdict, err = attempt.Take(v.ctx(), tx, mail)
+		return allowed{mail: !verdict.Blocked}, err
 	})
 }
 
@@ -86,12 +90,12 @@ func (d *Door) registerAgain(v *visit) error {
 		back, who, address = "/signin?flow=", s.Facts.User.ID, s.Facts.User.Email
 	}
 	// Count the address that the mail goes to, not the one the flow was begun with.
-	wait, err := d.count(v, attempt.Mail(address), attempt.Register(v.caller.Address))
+	may, err := d.count(v, attempt.Send(v.caller.Address, v.numbers()), attempt.Mail(attempt.ToRegister, address))
 	if err != nil {
 		return err
 	}
-	if wait > 0 {
-		v.limited(wait)
+	if may.wait > 0 {
+		v.limited(may.wait)
 		return errTooMany
 	}
 	err = d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
@@ -101,6 +105,9 @@ func (d *Door) registerAgain(v *visit) error {
 		}
 		if err != nil {
 			return err
+		}
+		if !may.mail {
+			return nil
 		}
 		return d.mailConfirm(v.ctx(), tx, v, s.Flow.ID, u)
 	})

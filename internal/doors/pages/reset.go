@@ -85,7 +85,8 @@ func (d *Door) reset(v *visit) error {
 				return nil, err
 			}
 			grant.RevokeOfUser(tx, used.User, "password.reset")
-			attempt.ForSignIn(used.User, u.Login(), v.browser, v.address()).Forgive(tx)
+			from := attempt.Address(v.caller.Address, v.numbers())
+			attempt.ForSignIn(used.User, u.Login(), v.browser, from).Forgive(tx)
 			if _, err = session.RevokeAll(ctx, tx, used.User, id.ID{}, "password.reset"); err != nil {
 				return nil, err
 			}

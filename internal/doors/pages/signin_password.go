@@ -77,7 +77,7 @@ func (d *Door) signInPassword(v *visit) error {
 		if err != nil || s.Next() != signin.AskPassword || len(problems) > 0 {
 			return found{standing: s}, err
 		}
-		try, wait, err := signin.FindPassword(v.ctx(), tx, login, v.browser)
+		try, wait, err := signin.FindPassword(v.ctx(), tx, login, v.browser, v.numbers())
 		return found{s, try, wait}, err
 	})
 	switch {

@@ -41,7 +41,7 @@ func (a *requester) fromDirectory() bool { return a.mode == application.FromDire
 
 // admit admits a token to a base of its own tenant.
 func (d *Door) admit(ctx context.Context, c caller.Caller, site web.Site, bearer string) (*requester, error) {
-	h, err := d.Access.Admit(ctx, c, site, bearer, access.Want{Scope: application.ScopeDecide, AnyBase: true})
+	h, err := d.Access.Admit(ctx, c, site, bearer, access.Want{Scope: application.ScopeDecide})
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ import (
 
 // Tokens verifies access tokens. grant.Verifier and grant.Known implement it.
 type Tokens interface {
-	Verify(ctx context.Context, c caller.Caller, issuer, bearer string) (grant.Token, error)
+	Verify(ctx context.Context, c caller.Caller, bearer string) (grant.Token, error)
 }
 
 // Sites finds active tenants; tenant.Directory implements it. Both methods fail as those of
@@ -40,7 +40,7 @@ type Applications interface {
 type Deps struct {
 	DB           *db.DB // for Want.Rights
 	Tokens       Tokens
-	Sites        Sites // for Want.AnyBase and Guard.Home
+	Sites        Sites // of the bases of tenants
 	Applications Applications
 	Platform     web.Site // the platform tenant's, for Want.Operators
 }
@@ -75,7 +75,6 @@ type Want struct {
 	Scope     string // the scope that the token must have
 	User      bool   // the token must be a user's, not an application's own
 	Operators bool   // a token of the platform tenant is accepted at every tenant's base
-	AnyBase   bool   // a token for another base of the same tenant is accepted, as over gRPC no base is named
 	Rights    bool   // read from the database what the holder may do
 }
 
@@ -93,16 +92,16 @@ type Holder struct {
 // with ErrScope for a good one without the scope.
 func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, bearer string, want Want) (Holder, error) {
 	home := site
-	if want.Operators && site.Tenant != g.Platform.Tenant && g.claimsPlatform(bearer) {
+	if want.Operators && site.Tenant != g.Platform.Tenant && g.claimsPlatform(ctx, bearer) {
 		home = g.Platform
 	}
 	atHome := c
 	atHome.Tenant = home.Tenant
-	token, err := g.Tokens.Verify(ctx, atHome, home.Base, bearer)
+	token, err := g.Tokens.Verify(ctx, atHome, bearer)
 	switch {
 	case err != nil:
 		return Holder{}, err
-	case !slices.Contains(token.Audience, home.Base) && !(want.AnyBase && g.meantFor(ctx, home.Tenant, token)):
+	case !slices.Contains(token.Audience, home.Base) && !g.meantFor(ctx, home.Tenant, token):
 		return Holder{}, grant.ErrToken
 	case want.User && token.User.IsZero():
 		return Holder{}, grant.ErrToken
@@ -175,11 +174,16 @@ func unknownHome(err error) error {
 }
 
 // claimsPlatform reports whether a token claims, unverified, to be from the platform tenant.
-func (g *Guard) claimsPlatform(bearer string) bool {
+func (g *Guard) claimsPlatform(ctx context.Context, bearer string) bool {
 	if t, err := secret.ParseToken(bearer); err == nil {
 		return t.Tenant == g.Platform.Tenant
 	}
-	return g.issuerOf(bearer) == g.Platform.Base
+	issuer := g.issuerOf(bearer)
+	if issuer == g.Platform.Base {
+		return true
+	}
+	site, err := g.Sites.ByIssuer(ctx, issuer)
+	return err == nil && site.Tenant == g.Platform.Tenant
 }
 
 // issuerOf returns the unverified iss claim of a JWT, or "".

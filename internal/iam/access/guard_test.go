@@ -61,7 +61,7 @@ func both(t *testing.T, fn func(t *testing.T, w *world)) {
 			return err
 		})
 		w.guard = access.New(access.Deps{
-			DB: d.DB, Tokens: &grant.Verifier{DB: d.DB, Keys: w.keys}, Sites: sites,
+			DB: d.DB, Tokens: &grant.Verifier{DB: d.DB, Keys: w.keys, Issuers: sites}, Sites: sites,
 			Applications: application.NewDirectory(d.DB), Platform: w.platform.site,
 		})
 		fn(t, w)
@@ -147,7 +147,6 @@ func TestAdmit(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		plain := access.Want{Scope: "manage"}
 		operators := access.Want{Scope: "manage", Operators: true}
-		anyBase := access.Want{Scope: "manage", AnyBase: true}
 		users := access.Want{Scope: "manage", User: true}
 		for name, tt := range map[string]struct {
 			token string
@@ -162,7 +161,7 @@ func TestAdmit(t *testing.T) {
 			"one without the scope": {w.jwt(w.acme, w.acme.site.Base, "email"), w.acme.site, plain,
 				access.ErrScope},
 			"one with another audience": {w.jwt(w.acme, "https://api.example", "manage"), w.acme.site, plain, grant.ErrToken},
-			"one without an audience": {w.opaque(w.acme, false, ""), w.acme.site, anyBase,
+			"one without an audience": {w.opaque(w.acme, false, ""), w.acme.site, plain,
 				grant.ErrToken},
 			"a neighbour's": {w.jwt(w.globex, w.globex.site.Base, "manage"), w.acme.site,
 				plain, grant.ErrToken},
@@ -173,7 +172,7 @@ func TestAdmit(t *testing.T) {
 			"a neighbour's for this audience": {w.jwt(w.globex, w.acme.site.Base, "manage"), w.acme.site,
 				operators, grant.ErrToken},
 			"a neighbour's of any base": {w.opaque(w.acme, false, w.globex.site.Base), w.acme.site,
-				anyBase, grant.ErrToken},
+				plain, grant.ErrToken},
 			"an operator's": {w.jwt(w.platform, w.platform.site.Base, "manage"), w.acme.site,
 				operators, nil},
 			"an operator's, opaque": {w.opaque(w.platform, false, w.platform.site.Base), w.acme.site,
@@ -186,9 +185,8 @@ func TestAdmit(t *testing.T) {
 				operators, access.ErrScope},
 			"a tenant's at the platform": {w.jwt(w.acme, w.acme.site.Base, "manage"), w.platform.site,
 				operators, grant.ErrToken},
-			"one of the tenant's domain": {w.opaque(w.acme, false, domain), w.acme.site, plain,
-				grant.ErrToken},
-			"one of the tenant's domain, at any base": {w.opaque(w.acme, false, domain), w.acme.site, anyBase, nil},
+			"one of the tenant's domain":      {w.opaque(w.acme, false, domain), w.acme.site, plain, nil},
+			"one of the tenant's domain, JWT": {w.jwt(w.acme, domain, "manage"), w.acme.site, plain, nil},
 			"a user's": {w.opaque(w.acme, true, w.acme.site.Base), w.acme.site, users,
 				nil},
 			"an application's where a user's is due": {w.opaque(w.acme, false, w.acme.site.Base), w.acme.site, users,
@@ -296,7 +294,8 @@ func TestADisabledApplicationsTokenIsRefused(t *testing.T) {
 // careless says that every token is good and the acme application's.
 type careless struct{ access.Tokens }
 
-func (careless) Verify(_ context.Context, _ caller.Caller, issuer, bearer string) (grant.Token, error) {
-	app, err := id.Parse(jose.Peek(bearer).Subject)
-	return grant.Token{Application: app, Audience: []string{issuer}, Scopes: []string{"manage"}}, err
+func (careless) Verify(_ context.Context, _ caller.Caller, bearer string) (grant.Token, error) {
+	claims := jose.Peek(bearer)
+	app, err := id.Parse(claims.Subject)
+	return grant.Token{Application: app, Audience: claims.Audience, Scopes: []string{"manage"}}, err
 }

@@ -3,7 +3,6 @@ package attempt
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -18,22 +17,12 @@ type rule struct {
 	Forget time.Duration // counting starts again after this time without a failure
 }
 
-// The rules.
-var (
-	// An account: five tries, then delays of 1, 2, 4, 8, 15, 15 … minutes. That is about a hundred
-	// guesses a day.
-	accountRule = rule{Free: 5, First: time.Minute, Max: 15 * time.Minute, Forget: 24 * time.Hour}
-	// An address may stand for an office, so it has many more tries, over all accounts.
-	addressRule = rule{Free: 50, First: 30 * time.Second, Max: time.Hour, Forget: time.Hour}
-	// A tenant under a distributed attack: unknown browsers are delayed by seconds, known ones are
-	// not.
-	tenantRule = rule{Free: 2000, First: time.Second, Max: 15 * time.Second, Forget: 10 * time.Minute}
-	// Requests that send mail or create accounts: counted whether they succeed or not.
-	mailRule     = rule{Free: 3, First: 5 * time.Minute, Max: time.Hour, Forget: 24 * time.Hour}
-	registerRule = rule{Free: 10, First: time.Minute, Max: time.Hour, Forget: 24 * time.Hour}
-)
+// accountRule is of an account: five tries, then delays of 1, 2, 4, 8, 15, 15 … minutes. That is
+// about a hundred guesses a day.
+var accountRule = rule{Free: 5, First: time.Minute, Max: 15 * time.Minute, Forget: 24 * time.Hour}
 
-// knownFor is the time that a browser stays known to an account after a sign-in.
+// knownFor is the time that a browser and a client's network stay known to an account after a
+// sign-in.
 const knownFor = 30 * 24 * time.Hour
 
 // delay returns how long a subject must wait after the given number of failures.
@@ -51,10 +40,19 @@ func (r rule) delay(failures int) time.Duration {
 	return min(d, r.Max)
 }
 
-// Key is one counted subject.
+// Key is one counted subject, which has a rule or a bucket.
 type Key struct {
 	subject string // "kind:digest"
 	rule    rule
+	bucket  bucket
+}
+
+// judge applies the key's rule or bucket to its row. alarm is for buckets.
+func (k Key) judge(c counter, now time.Time, alarm bool) Verdict {
+	if k.bucket.Burst > 0 {
+		return k.bucket.judge(c, now, alarm)
+	}
+	return judge(k.rule, c, now)
 }
 
 // digest returns a subject that does not reveal what it counts.
@@ -79,25 +77,8 @@ func Factor(user id.ID) Key {
 	return Key{subject: digest("factor", user.String()), rule: accountRule}
 }
 
-// Address counts failures from a client address. All requests without a valid address share one
-// counter.
-func Address(a netip.Addr) Key {
-	return Key{subject: digest("address", network(a)), rule: addressRule}
-}
-
 // ofTenant counts all failures of the tenant.
-func ofTenant() Key { return Key{subject: digest("tenant"), rule: tenantRule} }
-
-// Mail counts mails that unauthenticated requests cause, by their address.
-func Mail(login string) Key {
-	return Key{subject: digest("mail", strings.ToLower(strings.TrimSpace(login))), rule: mailRule}
-}
-
-// Register counts registrations and other rows that unauthenticated requests cause, by client
-// address.
-func Register(a netip.Addr) Key {
-	return Key{subject: digest("register", network(a)), rule: registerRule}
-}
+func ofTenant() Key { return Key{subject: digest("tenant-failures"), bucket: tenantBucket} }
 
 func accountOf(user id.ID, login string) string {
 	if !user.IsZero() {
@@ -106,22 +87,12 @@ func accountOf(user id.ID, login string) string {
 	return "login\x00" + strings.ToLower(strings.TrimSpace(login))
 }
 
-// network returns what one subscriber has: an IPv4 address or an IPv6 /64.
-func network(a netip.Addr) string {
-	a = a.Unmap().WithZone("")
-	if a.Is6() {
-		p, _ := a.Prefix(64)
-		return p.String()
-	}
-	return a.String()
-}
-
 // Verdict says whether an attempt is allowed.
 type Verdict struct {
 	Blocked bool
 	Until   time.Time // end of the block
 	Started bool      // this failure started the block, which deserves an audit event
-	Known   bool      // this browser has signed in to this account before
+	Known   bool      // this browser or network has signed in to this account before
 }
 
 // Wait returns the time until the block ends, in whole seconds rounded up. Pages and Retry-After

@@ -1,5 +1,4 @@
-// Package attempt counts failures and delays further attempts, per account, client address and
-// tenant.
+// Package attempt counts failures and delays further attempts, per account, network and tenant.
 //
 // The counters are rows, so they survive a restart and all replicas share them.
 //
@@ -10,13 +9,16 @@
 //
 // A stranger must not be able to lock a user out by failing on purpose:
 //   - Delays grow but are capped.
-//   - A browser that has signed in to the account before (its secret cookie) has its own counter.
-//     Failures of other browsers on that account do not delay it.
+//   - A browser that has signed in to the account before (its secret cookie) has its own counter,
+//     and so has a client's network. Failures of others do not delay them.
+//   - The failures of a tenant and of a provider refuse no sign-in. They leave unknown networks
+//     fewer tries.
+//   - A mail that is left out was sent a moment ago.
 //   - A new password by a mailed link clears the account (Forgive).
 //
 // This package never changes the status of a user.
 //
-// Unknown accounts are counted like known ones. IPv6 addresses are counted by /64, the least that
-// one subscriber has. Rows hold digests, not logins or addresses. They are bounded: each failure
-// writes at most one row for each key, and Purge removes expired rows.
+// Unknown accounts are counted like known ones. Addresses are counted by kit/network's levels: the
+// client, its site and its provider. Rows hold digests, not logins or addresses. They are bounded:
+// each failure writes at most one row for each key, and Purge removes expired rows.
 package attempt

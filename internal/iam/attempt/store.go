@@ -46,13 +46,13 @@ func worse(a, b Verdict) Verdict {
 	return a
 }
 
-func ruleOf(keys []Key, subject string) rule {
+func keyOf(keys []Key, subject string) Key {
 	for _, k := range keys {
 		if k.subject == subject {
-			return k.rule
+			return k
 		}
 	}
-	return rule{}
+	return Key{}
 }
 
 func subjects(keys []Key, from int) (string, []any) {
@@ -65,9 +65,37 @@ func subjects(keys []Key, from int) (string, []any) {
 	return strings.Join(marks, ", "), args
 }
 
-// Fail counts a failure for each key and returns the verdict afterwards. One statement. It writes
-// the rows in one order, so that concurrent failures cannot deadlock.
+// Fail counts a failure for each key and returns the verdict afterwards. One statement for keys
+// with a rule, and one for those with a bucket. It writes the rows in one order, so that concurrent
+// failures cannot deadlock.
 func Fail(ctx context.Context, tx *db.Tx, keys ...Key) (Verdict, error) {
+	var ruled, buckets []Key
+	for _, k := range keys {
+		if k.bucket.Burst > 0 {
+			buckets = append(buckets, k)
+		} else {
+			ruled = append(ruled, k)
+		}
+	}
+	v, err := failRuled(ctx, tx, ruled)
+	if err != nil || len(buckets) == 0 {
+		return v, err
+	}
+	rows, err := spend(ctx, tx, buckets...)
+	for _, c := range rows {
+		k := keyOf(buckets, c.subject)
+		j := k.judge(c, tx.Now(), false)
+		// The token that was taken was the last one, and another one would have been refused.
+		j.Started = j.Blocked && !j.Until.Add(-k.bucket.Every).After(tx.Now())
+		v = worse(v, j)
+	}
+	return v, err
+}
+
+func failRuled(ctx context.Context, tx *db.Tx, keys []Key) (Verdict, error) {
+	if len(keys) == 0 {
+		return Verdict{}, nil
+	}
 	keys = ordered(keys)
 	sql, args := insert(tx, keys, 1)
 	rows, err := db.List(ctx, tx, scanCounter,
@@ -76,7 +104,7 @@ func Fail(ctx context.Context, tx *db.Tx, keys ...Key) (Verdict, error) {
 		last_at = excluded.last_at, expires_at = excluded.expires_at RETURNING `+columns, args...)
 	var v Verdict
 	for _, c := range rows {
-		r := ruleOf(keys, c.subject)
+		r := keyOf(keys, c.subject).rule
 		j := judge(r, c, tx.Now())
 		j.Started = j.Blocked && c.failures == r.Free
 		v = worse(v, j)
@@ -93,7 +121,7 @@ func Hold(ctx context.Context, tx *db.Tx, keys ...Key) (Verdict, error) {
 	rows, err := db.List(ctx, tx, scanCounter, sql+`failures = attempt_counters.failures RETURNING `+columns, args...)
 	var v Verdict
 	for _, c := range rows {
-		v = worse(v, judge(ruleOf(keys, c.subject), c, tx.Now()))
+		v = worse(v, keyOf(keys, c.subject).judge(c, tx.Now(), false))
 	}
 	return v, err
 }
@@ -115,7 +143,7 @@ func insert(tx *db.Tx, keys []Key, failures int) (string, []any) {
 			b.WriteString(", ")
 		}
 		fmt.Fprintf(&b, "($1, $2, $3, $%d, $%d)", 2*i+4, 2*i+5)
-		args = append(args, k.subject, tx.Now().Add(k.rule.Forget))
+		args = append(args, k.subject, tx.Now().Add(k.rule.Forget)) // of a bucket: now, which is full
 	}
 	b.WriteString(` ON CONFLICT (tenant_id, subject) DO UPDATE SET `)
 	return b.String(), args
@@ -131,15 +159,18 @@ func Clear(tx *db.Tx, keys ...Key) {
 // SignIn counts the attempts to sign in to one account from one browser at one address. ForSignIn
 // returns one.
 type SignIn struct {
-	account, address, tenant Key
-	browser                  Key // the account in this browser; has a row only if the browser is known
+	account, tenant Key
+	from            Client
+	browser         Key // the account in this browser; has a row only if the browser is known
+	home            Key // the account in this client's network; has a row only if that is known
 }
 
 // ForSignIn returns the counters of a sign-in. user is zero for an unknown login. browser is the
 // secret of the browser's cookie, or "".
-func ForSignIn(user id.ID, login, browser string, address Key) SignIn {
-	s := SignIn{account: Account(user, login), address: address, tenant: ofTenant()}
+func ForSignIn(user id.ID, login, browser string, from Client) SignIn {
+	s := SignIn{account: Account(user, login), from: from, tenant: ofTenant()}
 	s.browser.rule = accountRule
+	s.home = Key{subject: digest("home", accountOf(user, login), from.levels[0].subject), rule: accountRule}
 	// Without a cookie all unknown browsers would share one counter.
 	if browser != "" {
 		s.browser.subject = digest("browser", accountOf(user, login), browser)
@@ -150,7 +181,7 @@ func ForSignIn(user id.ID, login, browser string, address Key) SignIn {
 // Check reports whether the sign-in is allowed. Call it before verifying the password. One
 // statement.
 func (s SignIn) Check(ctx context.Context, tx *db.Tx) (Verdict, error) {
-	list, args := subjects([]Key{s.account, s.address, s.tenant, s.browser}, 2)
+	list, args := subjects(append(s.from.Keys(), s.account, s.tenant, s.browser, s.home), 2)
 	rows, err := db.List(ctx, tx, scanCounter,
 		`SELECT `+columns+` FROM attempt_counters WHERE tenant_id = $1 AND subject IN (`+list+`)`, args...)
 	if err != nil {
@@ -159,41 +190,61 @@ func (s SignIn) Check(ctx context.Context, tx *db.Tx) (Verdict, error) {
 	return s.verdict(rows, tx.Now()), nil
 }
 
-// verdict combines the rows. A known browser is judged by its own counter and its address only.
+// verdict combines the rows. A known browser is judged by its own counter only, and so is a known
+// network: what others do there, or to the account, does not keep the person out. All others are
+// judged by the account and their networks. During an attack on the tenant or from the provider,
+// the networks have fewer tries: enough for a person, too few for a guesser.
 func (s SignIn) verdict(rows []counter, now time.Time) Verdict {
-	known := slices.ContainsFunc(rows,
-		func(c counter) bool { return c.subject == s.browser.subject && now.Before(c.expiresAt) })
-	keys := []Key{s.account, s.address, s.tenant}
-	if known {
-		keys = []Key{s.browser, s.address}
+	find := func(k Key) (counter, bool) {
+		i := slices.IndexFunc(rows, func(c counter) bool { return c.subject == k.subject && now.Before(c.expiresAt) })
+		if i < 0 {
+			return counter{}, false
+		}
+		return rows[i], true
 	}
-	v := Verdict{Known: known}
-	for _, c := range rows {
-		for _, k := range keys {
-			if k.subject == c.subject {
-				v = worse(v, judge(k.rule, c, now))
-			}
+	for _, k := range []Key{s.browser, s.home} {
+		if c, known := find(k); known {
+			v := k.judge(c, now, false)
+			v.Known = true
+			return v
+		}
+	}
+	alarm := false
+	for _, k := range []Key{s.tenant, s.from.levels[2]} {
+		if c, found := find(k); found && k.bucket.Burst > 0 && k.judge(c, now, false).Blocked {
+			alarm = true
+		}
+	}
+	var v Verdict
+	for _, k := range []Key{s.account, s.from.levels[0], s.from.levels[1]} {
+		if c, found := find(k); found {
+			v = worse(v, k.judge(c, now, alarm))
 		}
 	}
 	return v
 }
 
-// Fail counts a failed sign-in. Failures of a known browser do not delay the account for others,
-// nor the reverse. At most two statements.
+// Fail counts a failed sign-in. Failures of a known browser or network do not delay the account for
+// others, nor the reverse. At most three statements.
 func (s SignIn) Fail(ctx context.Context, tx *db.Tx) (Verdict, error) {
 	c, err := db.List(ctx, tx, scanCounter, `UPDATE attempt_counters SET failures = CASE
 			WHEN failures > 0 AND last_at <= $4 THEN 1 WHEN failures < 1000000 THEN failures + 1 ELSE failures END, last_at = $3
-		WHERE tenant_id = $1 AND subject = $2 AND expires_at > $3 RETURNING `+columns, s.browser.subject, tx.Now(),
-		tx.Now().Add(-accountRule.Forget))
+		WHERE tenant_id = $1 AND subject IN ($2, $5) AND expires_at > $3 RETURNING `+columns, s.browser.subject,
+		tx.Now(), tx.Now().Add(-accountRule.Forget), s.home.subject)
 	if err != nil {
 		return Verdict{}, err
 	}
+	others := append(s.from.Keys(), s.tenant)
 	if len(c) == 0 {
-		return Fail(ctx, tx, s.account, s.address, s.tenant)
+		return Fail(ctx, tx, append(others, s.account)...)
 	}
-	v, err := Fail(ctx, tx, s.address, s.tenant)
-	v = s.verdictOfKnown(v, c[0], tx.Now())
-	return v, err
+	if _, err := Fail(ctx, tx, others...); err != nil {
+		return Verdict{}, err
+	}
+	if i := slices.IndexFunc(c, func(c counter) bool { return c.subject == s.browser.subject }); i > 0 {
+		c[0] = c[i] // the browser counts more than the network
+	}
+	return s.verdictOfKnown(Verdict{}, c[0], tx.Now()), nil
 }
 
 func (s SignIn) verdictOfKnown(v Verdict, c counter, now time.Time) Verdict {
@@ -209,7 +260,7 @@ func (s SignIn) verdictOfKnown(v Verdict, c counter, now time.Time) Verdict {
 func (s SignIn) Succeed(ctx context.Context, tx *db.Tx) (Verdict, error) {
 	// An UPDATE that changes nothing waits for concurrent failures to commit, and then reads them.
 	// A SELECT would not see them.
-	list, args := subjects([]Key{s.account, s.browser}, 2)
+	list, args := subjects([]Key{s.account, s.browser, s.home}, 2)
 	rows, err := db.List(ctx, tx, scanCounter, `UPDATE attempt_counters SET failures = failures
 		WHERE tenant_id = $1 AND subject IN (`+list+`) RETURNING `+columns, args...)
 	if err != nil {
@@ -219,41 +270,38 @@ func (s SignIn) Succeed(ctx context.Context, tx *db.Tx) (Verdict, error) {
 	if v.Blocked {
 		return v, nil
 	}
-	var browser *counter
-	for _, c := range rows {
-		switch c.subject {
-		case s.account.subject:
-			// The success of a known browser must not clear the failures of unknown ones.
-			if !v.Known {
-				Clear(tx, s.account)
-			}
-		case s.browser.subject:
-			browser = &c
-		}
+	// The success of a known browser must not clear the failures of unknown ones.
+	if !v.Known && slices.ContainsFunc(rows, func(c counter) bool { return c.subject == s.account.subject }) {
+		Clear(tx, s.account)
 	}
-	// At most once a day, so that an ordinary sign-in writes nothing here.
-	if browser == nil || browser.failures > 0 || browser.expiresAt.Before(tx.Now().Add(knownFor-24*time.Hour)) {
-		s.remember(tx)
+	for _, k := range []Key{s.browser, s.home} {
+		i := slices.IndexFunc(rows, func(c counter) bool { return c.subject == k.subject })
+		// At most once a day, so that an ordinary sign-in writes nothing here.
+		if i < 0 || rows[i].failures > 0 || rows[i].expiresAt.Before(tx.Now().Add(knownFor-24*time.Hour)) {
+			remember(tx, k)
+		}
 	}
 	return v, nil
 }
 
-func (s SignIn) remember(tx *db.Tx) {
-	if s.browser.subject == "" {
+// remember makes a browser or a network known to the account.
+func remember(tx *db.Tx, k Key) {
+	if k.subject == "" {
 		return
 	}
 	tx.Later(
 		`INSERT INTO attempt_counters (tenant_id, subject, failures, last_at, expires_at) VALUES ($1, $2, 0, $3, $4)
 		ON CONFLICT (tenant_id, subject) DO UPDATE SET failures = 0, last_at = excluded.last_at, expires_at = excluded.expires_at`,
-		s.browser.subject, tx.Now(), tx.Now().Add(knownFor))
+		k.subject, tx.Now(), tx.Now().Add(knownFor))
 }
 
-// Forgive clears the failures of the account and makes the browser known. It is for a new password
-// by a mailed link, which proves more than a password does. So a user whom a stranger locks out
-// gets back in. It costs no round trip.
+// Forgive clears the failures of the account and makes the browser and the network known. It is for
+// a new password by a mailed link, which proves more than a password does. So a user whom a
+// stranger locks out gets back in. It costs no round trip.
 func (s SignIn) Forgive(tx *db.Tx) {
 	Clear(tx, s.account)
-	s.remember(tx)
+	remember(tx, s.browser)
+	remember(tx, s.home)
 }
 
 // Purge removes at most limit expired rows of the tenant. It reports whether more may be left.

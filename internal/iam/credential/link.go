@@ -23,9 +23,12 @@ const (
 	Setup  LinkKind = "setup"  // create the first owner; printed at first start, belongs to no user
 )
 
+// ResetLife is how long a link for a new password is valid.
+const ResetLife = 30 * time.Minute
+
 // linkLife is the lifetime of each kind of link.
 var linkLife = map[LinkKind]time.Duration{
-	Reset:  30 * time.Minute,
+	Reset:  ResetLife,
 	Verify: 24 * time.Hour,
 	Invite: 7 * 24 * time.Hour,
 	Setup:  24 * time.Hour,

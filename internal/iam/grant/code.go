@@ -19,7 +19,6 @@ const CodeLifetime = time.Minute
 type New struct {
 	Application id.ID
 	User        id.ID
-	UserName    string // for the audit log
 	Session     id.ID
 	Offline     bool
 	Scopes      []string
@@ -34,7 +33,8 @@ type New struct {
 	CodeChallenge string // S256 (RFC 7636), or "" if the client may omit it
 }
 
-// Create stores a grant and returns the code that redeems it once.
+// Create stores a grant and returns the code that redeems it once. If the code is not redeemed,
+// the grant ends with it and leaves no audit event.
 func Create(ctx context.Context, tx *db.Tx, n New) (Grant, secret.String, error) {
 	now := tx.Now()
 	g := Grant{
@@ -52,10 +52,30 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Grant, secret.String, error)
 	code, hash := secret.NewToken(secret.Code, tx.Tenant())
 	tx.Later(`INSERT INTO authorization_codes (tenant_id, code_hash, grant_id, redirect_uri, code_challenge, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6)`, hash, g.ID, n.RedirectURI, n.CodeChallenge, now.Add(CodeLifetime))
-	audit.Write(tx, audit.Event{Action: "grant.create", Target: target(g.ID, n.UserName), Detail: map[string]any{
-		"application": g.Application.String(), "user": g.User.String(), "scopes": join(g.Scopes), "offline": g.Offline,
-	}})
+	dropUnredeemed(tx, n.User)
 	return g, code, nil
+}
+
+// Bounds on codes that are not redeemed. A signed-in browser gets codes as fast as it asks.
+const (
+	codeMemory    = 10 * time.Minute // after its end a code is still recognised
+	maxUnredeemed = 32               // codes of one user at once
+	dropBatch     = 50               // rows that one new code deletes
+)
+
+// unredeemed selects grants whose code was not redeemed in time.
+const unredeemed = `DELETE FROM grants WHERE tenant_id = $1 AND id IN (
+	SELECT grant_id FROM authorization_codes WHERE tenant_id = $1 AND used_at IS NULL AND expires_at < $2
+	ORDER BY expires_at LIMIT $3)`
+
+// dropUnredeemed deletes grants whose codes were not redeemed in time, and the oldest of user's
+// when they become too many. A code goes with its grant.
+func dropUnredeemed(tx *db.Tx, user id.ID) {
+	tx.Later(unredeemed, tx.Now().Add(-codeMemory), dropBatch)
+	tx.Later(`DELETE FROM grants WHERE tenant_id = $1 AND id IN (
+		SELECT c.grant_id FROM authorization_codes c JOIN grants g ON g.tenant_id = c.tenant_id AND g.id = c.grant_id
+		WHERE c.tenant_id = $1 AND c.used_at IS NULL AND g.user_id = $2
+		ORDER BY c.expires_at DESC LIMIT $3 OFFSET $4)`, user, dropBatch, maxUnredeemed)
 }
 
 // ConsumeCode redeems a code, once, for an application that has authenticated. matches compares the
@@ -76,7 +96,10 @@ func ConsumeCode(
 		return Grant{}, "", err
 	}
 	if code.grant.Application != application {
-		audit.Write(tx, refused("code.refuse", code.grant.ID, "shown by another application"))
+		if err := refuseOnce(ctx, tx, hash, refused("code.refuse", code.grant.ID,
+			"shown by another application")); err != nil {
+			return Grant{}, "", err
+		}
 		return Grant{}, Unknown, nil
 	}
 	// This statement decides: of any number of redeemers, one changes a row.
@@ -87,8 +110,10 @@ func ConsumeCode(
 		return Grant{}, "", err
 	case n == 0:
 		revokeLater(tx, code.grant.ID)
-		audit.Write(tx, refused("code.replay", code.grant.ID,
-			"an authorization code was shown again; what it gave is revoked (RFC 6749 §4.1.2)"))
+		if err := refuseOnce(ctx, tx, hash, refused("code.replay", code.grant.ID,
+			"an authorization code was shown again; what it gave is revoked (RFC 6749 §4.1.2)")); err != nil {
+			return Grant{}, "", err
+		}
 		return Grant{}, Replayed, nil
 	case !tx.Now().Before(code.expires):
 		return Grant{}, Expired, nil
@@ -99,7 +124,12 @@ func ConsumeCode(
 		audit.Write(tx, refused("code.refuse", code.grant.ID, "redirect_uri or code_verifier did not match"))
 		return Grant{}, Mismatch, nil
 	}
-	return code.grant, Accepted, nil
+	g := code.grant
+	audit.Write(tx, audit.Event{Action: "grant.create", Target: target(g.ID, ""), Detail: map[string]any{
+		"application": g.Application.String(), "user": g.User.String(), "session": g.Session.String(),
+		"scopes": join(g.Scopes), "offline": g.Offline,
+	}})
+	return g, Accepted, nil
 }
 
 // codeState is a stored code with its grant.

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"context"
+	"encoding/hex"
 	"strings"
 	"time"
 
@@ -101,6 +102,16 @@ func refused(action string, grant id.ID, reason string) audit.Event {
 	return audit.Event{
 		Action: action, Target: target(grant, ""), Outcome: audit.Refused, Detail: map[string]any{"reason": reason},
 	}
+}
+
+// refuseOnce writes the audit event of a refused code or token, the first time in a day. Its holder
+// can show it as often as the rate limit lets them, and audit events are kept.
+func refuseOnce(ctx context.Context, tx *db.Tx, hash []byte, e audit.Event) error {
+	first, err := UseJTI(ctx, tx, e.Action, hex.EncodeToString(hash), tx.Now().Add(replayMemory))
+	if err == nil && first {
+		audit.Write(tx, e)
+	}
+	return err
 }
 
 func target(grant id.ID, name string) audit.Target {

@@ -11,9 +11,14 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// Grace is how long after its rotation a refresh token still returns its one successor. Parallel
-// tabs and lost answers need it.
-const Grace = 30 * time.Second
+// Grace is how long after its rotation a refresh token still returns its one successor, unless the
+// successor was used before. Parallel tabs need it, and clients that lost the answer: it is longer
+// than the time of a request and than Failover, after which they try again.
+const Grace = 5 * time.Minute
+
+// Failover is how long a database may take to answer again, as Postgres does when a standby takes
+// over. Nothing that a client holds may end because of it.
+const Failover = 2 * time.Minute
 
 // Deriver derives the secret bits of a successor; kit/secret's key ring implements it.
 type Deriver interface {
@@ -32,12 +37,17 @@ func NewRefresh(tx *db.Tx, ring Deriver, g Grant, lifetime time.Duration) secret
 }
 
 func insertRefresh(tx *db.Tx, g Grant, hash, parent []byte, keyID string, lifetime time.Duration) {
-	expires := tx.Now().Add(lifetime)
-	if g.ExpiresAt.Before(expires) {
-		expires = g.ExpiresAt
-	}
 	tx.Later(`INSERT INTO refresh_tokens (tenant_id, token_hash, grant_id, parent, key_id, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)`, hash, g.ID, parent, keyID, tx.Now(), expires)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`, hash, g.ID, parent, keyID, tx.Now(), g.endOfIdle(tx.Now(), lifetime))
+}
+
+// endOfIdle returns when a refresh token that was used at now ends if it is not used again. It does
+// not outlive its grant.
+func (g Grant) endOfIdle(now time.Time, lifetime time.Duration) time.Time {
+	if end := now.Add(lifetime); end.Before(g.ExpiresAt) {
+		return end
+	}
+	return g.ExpiresAt
 }
 
 // Rotation is how an application's refresh tokens are replaced.
@@ -45,7 +55,7 @@ type Rotation struct {
 	// Keep keeps the same token (FAPI 2.0 §5.3.2.1 forbids routine rotation). It is for
 	// confidential clients only.
 	Keep     bool
-	Lifetime time.Duration // of a successor
+	Lifetime time.Duration // of the token until its next use
 }
 
 // RotateRefresh redeems a refresh token for an application that has authenticated.
@@ -82,7 +92,10 @@ func RotateRefresh(
 		return Grant{}, "", "", err
 	}
 	if st.grant.Application != application {
-		audit.Write(tx, refused("token.refuse", st.grant.ID, "a refresh token was shown by another application"))
+		if err := refuseOnce(ctx, tx, hash, refused("token.refuse", st.grant.ID,
+			"a refresh token was shown by another application")); err != nil {
+			return Grant{}, "", "", err
+		}
 		return Grant{}, "", Unknown, nil
 	}
 	if won == 0 {
@@ -92,6 +105,8 @@ func RotateRefresh(
 		case !now.Before(st.expires):
 			return Grant{}, "", Expired, nil
 		case st.rotated.IsZero() && r.Keep:
+			tx.Later(`UPDATE refresh_tokens SET expires_at = $3 WHERE tenant_id = $1 AND token_hash = $2
+				AND rotated_at IS NULL AND expires_at < $3`, hash, st.grant.endOfIdle(now, r.Lifetime))
 			return st.grant, secret.String(token), Accepted, nil
 		case st.rotated.IsZero(): // the grant became valid between the two statements; a retry succeeds
 			return Grant{}, "", Unknown, nil

@@ -43,6 +43,7 @@ type Token struct {
 	Session     id.ID
 	Scopes      []string
 	Audience    []string
+	Issuer      string // the base of the tenant that issued it
 	Claims      string // of the grant: the claims parameter
 	AuthTime    time.Time
 	AMR         []string

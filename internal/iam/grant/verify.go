@@ -8,28 +8,49 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // Verifier verifies access tokens exactly. Every time it asks the database for revocation, for the
 // status of user, application and tenant, and for the session. It is safe for concurrent use.
 type Verifier struct {
-	DB   *db.DB
-	Keys *signingkey.Keys
+	DB      *db.DB
+	Keys    *signingkey.Keys
+	Issuers Issuers
 }
 
-// Verify returns the access token bearer, which the caller's tenant issued as issuer. It takes one
-// read round trip. It fails with ErrToken if the token is not valid.
-func (v *Verifier) Verify(ctx context.Context, c caller.Caller, issuer, bearer string) (Token, error) {
+// Issuers finds the active tenant of an issuer; tenant.Directory is one.
+type Issuers interface {
+	ByIssuer(ctx context.Context, issuer string) (web.Site, error)
+}
+
+// checkIssuer fails with ErrToken unless issuer is a base of the tenant: its path on the public
+// host, or one of its domains. A token is the tenant's at each of them.
+func (v *Verifier) checkIssuer(ctx context.Context, tenant id.ID, issuer string) error {
+	site, err := v.Issuers.ByIssuer(ctx, issuer)
+	switch k := fault.Of(err); {
+	case err != nil && k != fault.NotFound && k != fault.Denied:
+		return err
+	case err != nil || site.Tenant != tenant:
+		return ErrToken
+	}
+	return nil
+}
+
+// Verify returns the access token bearer, which the caller's tenant issued at any of its bases. It
+// takes one read round trip. It fails with ErrToken if the token is not valid.
+func (v *Verifier) Verify(ctx context.Context, c caller.Caller, bearer string) (Token, error) {
 	if t, err := secret.ParseToken(bearer); err == nil {
 		if t.Kind != secret.AccessToken || t.Tenant != c.Tenant {
 			return Token{}, ErrToken
 		}
 		return v.opaque(ctx, c, t.Hash)
 	}
-	return v.jwt(ctx, c, issuer, bearer)
+	return v.jwt(ctx, c, bearer)
 }
 
 func (v *Verifier) opaque(ctx context.Context, c caller.Caller, hash []byte) (Token, error) {
@@ -59,18 +80,18 @@ func scanOpaque(r db.Row) (Token, error) {
 		&t.User, &t.UserName, &t.Session, &t.Claims, &t.AuthTime, &amr, &t.ACR)
 	t.Scopes, t.AMR = split(scopes), split(amr)
 	if audience != "" {
-		t.Audience = []string{audience}
+		t.Audience, t.Issuer = []string{audience}, audience
 	}
 	return t, err
 }
 
-func (v *Verifier) jwt(ctx context.Context, c caller.Caller, issuer, bearer string) (Token, error) {
+func (v *Verifier) jwt(ctx context.Context, c caller.Caller, bearer string) (Token, error) {
 	t, err := v.signed(ctx, c, bearer)
 	if err != nil {
 		return Token{}, err
 	}
-	if t.issuer != issuer {
-		return Token{}, ErrToken
+	if err := v.checkIssuer(ctx, c.Tenant, t.Issuer); err != nil {
+		return Token{}, err
 	}
 	err = v.DB.View(ctx, c, func(tx *db.Tx) error {
 		if !t.registered.Current(tx.Now()) {
@@ -85,7 +106,6 @@ func (v *Verifier) jwt(ctx context.Context, c caller.Caller, issuer, bearer stri
 type signedToken struct {
 	Token
 	registered jose.Claims
-	issuer     string
 	grant      id.ID // zero for a machine application's own
 }
 
@@ -102,8 +122,8 @@ func (v *Verifier) signed(ctx context.Context, c caller.Caller, bearer string) (
 	if err := json.Unmarshal(payload, &claims); err != nil {
 		return nil, ErrToken.Because(err)
 	}
-	t := &signedToken{registered: claims.Claims, issuer: claims.Issuer, Token: Token{
-		ID: claims.ID, Scopes: split(claims.Scope), Audience: claims.Audience,
+	t := &signedToken{registered: claims.Claims, Token: Token{
+		ID: claims.ID, Issuer: claims.Issuer, Scopes: split(claims.Scope), Audience: claims.Audience,
 		AuthTime: claims.AuthTime.Time(), AMR: claims.AMR, ACR: claims.ACR,
 		IssuedAt: claims.IssuedAt.Time(), ExpiresAt: claims.Expiry.Time(), JWT: true,
 	}}

@@ -38,12 +38,15 @@ type Engine struct {
 	Decisions *decision.Recorder
 	Tenants   Tenants
 	Clock     clock.Clock
+	Sealer    Sealer // of the flows that browsers carry
 }
 
 // Browser is what a browser brings with each request.
 type Browser struct {
 	Secret string // kit/web's Browser: flows belong to it
 	Token  string // of its session; "" without one
+	// Carried is the flow that the request names, sealed by Carry; "" without one.
+	Carried string
 }
 
 // Standing is where a flow stands: the flow and the facts about its user.
@@ -125,9 +128,10 @@ func (e *Engine) BeginWith(ctx context.Context, tx *db.Tx, token string, d Deman
 	return e.Begin(ctx, tx, on, d)
 }
 
-// Read returns where a stored flow stands. It fails with ErrGone.
+// Read returns where a flow stands: one that is stored, or one that the browser still carries. It
+// fails with ErrGone.
 func (e *Engine) Read(ctx context.Context, tx *db.Tx, flow id.ID, b Browser) (Standing, error) {
-	f, err := Load(ctx, tx, flow, b.Secret)
+	f, err := e.Load(ctx, tx, flow, b)
 	if err != nil {
 		return Standing{}, err
 	}

@@ -237,7 +237,7 @@ func TestUseRefusesAnAccountBlockedMeanwhile(t *testing.T) {
 		write(t, d, c, func(tx *db.Tx) (any, error) { return nil, credential.SetPassword(ctx, tx, ada.ID, hash) })
 		find := func(browser string) signin.PasswordTry {
 			try := write(t, d, c, func(tx *db.Tx) (signin.PasswordTry, error) {
-				try, wait, err := signin.FindPassword(ctx, tx, ada.Email, browser)
+				try, wait, err := signin.FindPassword(ctx, tx, ada.Email, browser, attempt.Numbers{})
 				if wait > 0 {
 					t.Fatalf("blocked before any guess, for %s", wait)
 				}

@@ -26,9 +26,10 @@ type PasswordTry struct {
 	rehash string // PHC with the current parameters, when stored has others
 }
 
-// FindPassword looks up the account of a login typed in a browser. wait is how long the browser has
-// to wait after too many tries; there is no try then.
-func FindPassword(ctx context.Context, tx *db.Tx, login, browser string) (PasswordTry, time.Duration, error) {
+// FindPassword looks up the account of a login typed in a browser. numbers are the tenant's. wait
+// is how long the browser has to wait after too many tries; there is no try then.
+func FindPassword(ctx context.Context, tx *db.Tx, login, browser string, numbers attempt.Numbers) (PasswordTry,
+	time.Duration, error) {
 	t := PasswordTry{login: login}
 	var err error
 	if t.User, err = user.ByLogin(ctx, tx, login); err != nil && fault.Of(err) != fault.NotFound {
@@ -40,7 +41,7 @@ func FindPassword(ctx context.Context, tx *db.Tx, login, browser string) (Passwo
 	if !t.User.Status.MaySignIn() {
 		t.stored = "" // locked and deactivated accounts answer like unknown ones
 	}
-	t.count = attempt.ForSignIn(t.User.ID, login, browser, attempt.Address(tx.Caller().Address))
+	t.count = attempt.ForSignIn(t.User.ID, login, browser, attempt.Address(tx.Caller().Address, numbers))
 	verdict, err := t.count.Check(ctx, tx)
 	return t, verdict.Wait(tx.Now()), err
 }
@@ -112,8 +113,8 @@ func writeRefusal(tx *db.Tx, target audit.Target, detail map[string]any, v attem
 // does not count: it is not a guess.
 func TryFactor(ctx context.Context, tx *db.Tx, u user.User, kind string,
 	use func() (credential.Outcome, error)) (credential.Outcome, time.Duration, error) {
-	keys := []attempt.Key{attempt.Factor(u.ID), attempt.Address(tx.Caller().Address)}
-	verdict, err := attempt.Hold(ctx, tx, keys...)
+	factor := attempt.Factor(u.ID)
+	verdict, err := attempt.Hold(ctx, tx, factor)
 	if err != nil {
 		return credential.Wrong, 0, err
 	}
@@ -125,9 +126,12 @@ func TryFactor(ctx context.Context, tx *db.Tx, u user.User, kind string,
 	case err != nil || out == credential.Replaced:
 		return out, 0, err
 	case out == credential.Accepted:
-		attempt.Clear(tx, keys[0])
+		attempt.Clear(tx, factor)
 		return out, 0, nil
 	}
+	// The client's networks count the failure too, but do not refuse a person who knows the
+	// password.
+	keys := append(attempt.Address(tx.Caller().Address, attempt.Numbers{}).Keys(), factor)
 	if verdict, err = attempt.Fail(ctx, tx, keys...); err != nil {
 		return out, 0, err
 	}

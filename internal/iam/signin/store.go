@@ -33,14 +33,18 @@ func insert(ctx context.Context, tx *db.Tx, browser string, f *Flow, state strin
 	if browser == "" {
 		return fault.New(fault.Internal, "signin.browser", "A flow belongs to a browser, but none was given.")
 	}
-	f.Version = 1
-	_, err := tx.Exec(ctx,
+	// A carried flow may be stored by two tabs at once. One of them wins.
+	n, err := tx.Exec(ctx,
 		`INSERT INTO signin_flows (tenant_id, id, browser_hash, state, done, version, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		f.ID, browserHash(browser), state, done, f.Version, f.CreatedAt, f.ExpiresAt)
-	if err != nil {
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant_id, id) DO NOTHING`,
+		f.ID, browserHash(browser), state, done, 1, f.CreatedAt, f.ExpiresAt)
+	switch {
+	case err != nil:
 		return err
+	case n == 0:
+		return ErrStale
 	}
+	f.Version = 1
 	tx.Later(`DELETE FROM signin_flows WHERE tenant_id = $1 AND id IN (
 		SELECT id FROM signin_flows WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT 20)`,
 		tx.Now())

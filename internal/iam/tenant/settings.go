@@ -30,6 +30,9 @@ type Settings struct {
 	PasswordMinLength  int             `json:"password_min_length" minimum:"8" maximum:"128" doc:"The minimum number of characters of a password."`
 	UserAttributes     []UserAttribute `json:"user_attributes" maxItems:"100" doc:"Attributes of users that callers other than administrators may change. An attribute that is not listed is for administrators only. A change replaces all of them."`
 	SignIn             SignIn          `json:"signin" doc:"Rules on who may sign in, with which factors, and for how long. A change replaces all of them."`
+	FailuresPerAddress int             `json:"failures_per_address" minimum:"10" maximum:"100000" doc:"How often signing in may fail at once from one address. One more failure is allowed each minute. Raise it for a school or an office behind one address."`
+
+	RegistrationsPerAddress int `json:"registrations_per_address" minimum:"10" maximum:"100000" doc:"How many people may register at once from one address, and ask for mails. One more is allowed each minute."`
 }
 
 // SessionIdle returns how long a session lasts without a request.
@@ -46,6 +49,7 @@ func DefaultSettings() Settings {
 		UserAttributes: []UserAttribute{},
 		VerifyEmail:    true, MFA: mfaOptional, Accent: "#2f5bea", Locale: "en",
 		SessionIdleSeconds: 24 * 60 * 60, SessionMaxSeconds: 7 * 24 * 60 * 60, PasswordMinLength: 10,
+		FailuresPerAddress: 60, RegistrationsPerAddress: 60,
 	}
 }
 
@@ -96,5 +100,11 @@ func (s Settings) check(prefix string, wrong *fault.Fields) {
 		wrong.Add(prefix+"password_min_length", "This must be from 8 to 128.")
 	}
 	checkUserAttributes(s.UserAttributes, prefix+"user_attributes", wrong)
+	if s.FailuresPerAddress < 10 || s.FailuresPerAddress > 100_000 {
+		wrong.Add(prefix+"failures_per_address", "This must be from 10 to 100000.")
+	}
+	if s.RegistrationsPerAddress < 10 || s.RegistrationsPerAddress > 100_000 {
+		wrong.Add(prefix+"registrations_per_address", "This must be from 10 to 100000.")
+	}
 	s.SignIn.check(prefix+"signin.", wrong)
 }

@@ -4,11 +4,19 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
 // maxCookie is the longest cookie value that Cookie returns, in bytes.
-const maxCookie = 1024
+const maxCookie = 2 << 10
+
+// Limits on the cookies of one family. Common proxies take 8 KiB for the line with all cookies.
+const (
+	familyCount = 8
+	familyBytes = 5 << 10
+)
 
 // cookieName returns the name on the wire. The prefixes make browsers refuse such a cookie from
 // plain HTTP and, for __Host-, from other subdomains (RFC 6265bis §4.1.3). __Host- requires Path=/,
@@ -68,6 +76,35 @@ func Cookie(r *http.Request, name string) string {
 		return ""
 	}
 	return c.Value
+}
+
+// CookieOf returns the value of a cookie of a family, such as one that is named by an id.
+func CookieOf(r *http.Request, family, name string) string { return Cookie(r, family+"_"+name) }
+
+// ClearCookieOf deletes a cookie of a family.
+func ClearCookieOf(w http.ResponseWriter, r *http.Request, family, name string) {
+	ClearCookie(w, r, family+"_"+name)
+}
+
+// SetCookieOf sets a cookie of a family, as SetCookie does. It deletes the family's oldest cookies
+// when they become too many. Names must sort by age, as ids do.
+func SetCookieOf(w http.ResponseWriter, r *http.Request, family, name, value string, maxAge time.Duration) {
+	SetCookie(w, r, family+"_"+name, value, maxAge)
+	prefix := cookieName(SiteOf(r), family+"_")
+	var others []*http.Cookie
+	for _, c := range r.Cookies() {
+		if old, ok := strings.CutPrefix(c.Name, prefix); ok && old != name {
+			others = append(others, c)
+		}
+	}
+	slices.SortFunc(others, func(a, b *http.Cookie) int { return strings.Compare(b.Name, a.Name) })
+	count, size := 1, len(prefix)+len(name)+len(value)
+	for _, c := range others {
+		count, size = count+1, size+len(c.Name)+len(c.Value)
+		if count > familyCount || size > familyBytes {
+			ClearCookieOf(w, r, family, strings.TrimPrefix(c.Name, prefix))
+		}
+	}
 }
 
 // browserBytes is the size of the browser secret before encoding.

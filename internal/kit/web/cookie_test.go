@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -75,4 +76,31 @@ func withSite(r *http.Request, site Site, address netip.Addr) *http.Request {
 		s.scheme = "https"
 	}
 	return r.WithContext(s)
+}
+
+// A family of cookies keeps its newest, so that the browser's header stays small.
+func TestFamilyOfCookies(t *testing.T) {
+	for what, size := range map[string]int{"many": 100, "large": 2000} {
+		f := newFixture(t)
+		f.Tenant.Group(Page, nil).HandleFunc("GET /set/{name}", func(w http.ResponseWriter, r *http.Request) {
+			SetCookieOf(w, r, "flow", r.PathValue("name"), strings.Repeat("x", size), time.Hour)
+		})
+		jar := map[string]string{"gh_other": "kept"}
+		for i := range 30 {
+			w := f.do("GET", fmt.Sprintf("/t/acme/set/%02d", i), func(r *http.Request) {
+				for name, value := range jar {
+					r.AddCookie(&http.Cookie{Name: name, Value: value})
+				}
+			})
+			for _, c := range w.Result().Cookies() {
+				if jar[c.Name] = c.Value; c.MaxAge < 0 {
+					delete(jar, c.Name)
+				}
+			}
+		}
+		want := map[string]int{"many": familyCount, "large": 2}[what]
+		if len(jar) != want+1 || jar["gh_flow_29"] == "" || jar["gh_flow_28"] == "" || jar["gh_other"] == "" {
+			t.Errorf("%s: %d cookies are left, want %d: %.200v", what, len(jar), want+1, jar)
+		}
+	}
 }

@@ -37,21 +37,41 @@ func NewLimiter(c clock.Clock, perSecond float64, burst int) *Limiter {
 	return &Limiter{rate: rate.Limit(perSecond), burst: max(burst, 1), clock: c, seen: seen}
 }
 
+// widening is how much more than a client its site may send, and than a site its provider. A
+// subscriber who gets a /48 has 65,536 clients' networks.
+const widening = 16
+
 // Allow counts one event of an address. If it is one too many, Allow returns false and how long to
 // wait for the next, rounded up to seconds.
 func (l *Limiter) Allow(a netip.Addr) (bool, time.Duration) {
 	now := l.clock.Now()
-	key := network.Client(a)
+	factor := 1
+	for i, key := range network.Of(a) {
+		if i > 0 && !key.IsValid() {
+			break
+		}
+		if wait := l.take(key, factor, now); wait > 0 {
+			return false, wait
+		}
+		factor *= widening
+	}
+	return true, 0
+}
+
+// take counts one event of a network, which may send factor times what a client may. It returns
+// how long to wait if it is one too many.
+func (l *Limiter) take(key netip.Prefix, factor int, now time.Time) time.Duration {
+	limit := l.rate * rate.Limit(factor)
 	l.mu.Lock()
 	b, found := l.seen.Get(key)
 	if !found {
-		b = rate.NewLimiter(l.rate, l.burst)
+		b = rate.NewLimiter(limit, l.burst*factor)
 		l.seen.Add(key, b)
 	}
 	l.mu.Unlock()
 	if b.AllowN(now, 1) {
-		return true, 0
+		return 0
 	}
 	missing := 1 - b.TokensAt(now)
-	return false, time.Duration(math.Ceil(missing/float64(l.rate))) * time.Second
+	return time.Duration(math.Ceil(missing/float64(limit))) * time.Second
 }

@@ -1,0 +1,137 @@
+package signin
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// CarriedCookie is the family of the cookies in which a browser carries its flows, by their id.
+const CarriedCookie = "flow"
+
+// MaxCarried bounds a carried flow, in bytes of text. A cookie and the other headers of its answer
+// fit into the 4 KiB that common proxies have for them.
+const MaxCarried = 2 << 10
+
+// ErrUncarried is returned by Carry for a flow that does not fit into MaxCarried.
+var ErrUncarried = fault.New(fault.Invalid, "signin.too_large",
+	"The request is too large. Send a shorter state, or ask for fewer claims.")
+
+// Sealer seals what a browser carries; kit/secret's key ring is one.
+type Sealer interface {
+	Seal(tenant id.ID, purpose string, plain []byte) ([]byte, error)
+	Open(tenant id.ID, purpose string, sealed []byte) ([]byte, error)
+}
+
+// carried is a flow as a browser carries it.
+type carried struct {
+	ID      id.ID     `json:"id"`
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires"`
+	Flow    Flow      `json:"flow"`
+	Request string    `json:"request"` // of the flow: text packs better than the base64 of []byte
+}
+
+// Carry returns the flow of s, sealed for the browser that carries it. Nothing is stored before a
+// user proves something, so that strangers cannot fill the database by beginning flows. Advance
+// and Store store the flow under the same id. It fails with ErrUncarried.
+func (e *Engine) Carry(s Standing, tenant id.ID, browser string) (string, error) {
+	if s.proved || s.Flow.Version != 0 || browser == "" {
+		return "", fault.New(fault.Internal, "signin.uncarried", "Only a new flow of a browser can be carried.")
+	}
+	c := carried{ID: s.Flow.ID, Created: s.Flow.CreatedAt, Expires: s.Flow.ExpiresAt, Flow: s.Flow,
+		Request: string(s.Flow.Request)}
+	c.Flow.Request = nil
+	var packed bytes.Buffer
+	w, err := flate.NewWriter(&packed, flate.DefaultCompression)
+	if err != nil {
+		return "", fmt.Errorf("signin: %w", err)
+	}
+	if err := errors.Join(json.NewEncoder(w).Encode(c), w.Close()); err != nil {
+		return "", fmt.Errorf("signin: %w", err)
+	}
+	if base64.RawURLEncoding.EncodedLen(packed.Len()) > MaxCarried {
+		return "", ErrUncarried
+	}
+	sealed, err := e.Sealer.Seal(tenant, carriedBy(browser), packed.Bytes())
+	if err != nil {
+		return "", err
+	}
+	text := base64.RawURLEncoding.EncodeToString(sealed)
+	if len(text) > MaxCarried {
+		return "", ErrUncarried
+	}
+	return text, nil
+}
+
+// Load returns a flow as it was stored, or as the browser still carries it. It fails with ErrGone.
+func (e *Engine) Load(ctx context.Context, tx *db.Tx, flow id.ID, b Browser) (Flow, error) {
+	f, err := Load(ctx, tx, flow, b.Secret)
+	if errors.Is(err, ErrGone) {
+		return e.openCarried(ctx, tx, flow, b)
+	}
+	return f, err
+}
+
+// Finish is the function Finish. A flow that the browser still carries has steps left.
+func (e *Engine) Finish(ctx context.Context, tx *db.Tx, flow id.ID, b Browser) (Flow, error) {
+	f, err := Finish(ctx, tx, flow, b.Secret)
+	if errors.Is(err, ErrGone) {
+		if _, err := e.openCarried(ctx, tx, flow, b); err != nil {
+			return Flow{}, err
+		}
+		return Flow{}, ErrNotDone
+	}
+	return f, err
+}
+
+// carriedBy returns the purpose that binds a sealed flow to its browser.
+func carriedBy(browser string) string { return "signin.flow\x00" + string(browserHash(browser)) }
+
+// openCarried returns the flow that a browser carries. It fails with ErrGone, also for a flow that
+// was stored since: then only its row counts.
+func (e *Engine) openCarried(ctx context.Context, tx *db.Tx, flow id.ID, b Browser) (Flow, error) {
+	sealed, err := base64.RawURLEncoding.DecodeString(b.Carried)
+	if err != nil || b.Carried == "" || len(b.Carried) > MaxCarried {
+		return Flow{}, ErrGone
+	}
+	packed, err := e.Sealer.Open(tx.Tenant(), carriedBy(b.Secret), sealed)
+	if err != nil {
+		return Flow{}, ErrGone.Because(err)
+	}
+	text, err := io.ReadAll(flate.NewReader(bytes.NewReader(packed))) // our own: a Flow is bounded
+	if err != nil {
+		return Flow{}, ErrGone.Because(err)
+	}
+	var c carried
+	if err := json.Unmarshal(text, &c); err != nil {
+		return Flow{}, ErrGone.Because(err)
+	}
+	if c.ID != flow || !tx.Now().Before(c.Expires) {
+		return Flow{}, ErrGone
+	}
+	_, err = db.One(ctx, tx, func(r db.Row) (struct{}, error) { return struct{}{}, r.Scan(new(int64)) },
+		`SELECT 1 FROM signin_flows WHERE tenant_id = $1 AND id = $2`, flow)
+	if !errors.Is(err, db.ErrNoRows) {
+		if err == nil {
+			err = ErrGone
+		}
+		return Flow{}, err
+	}
+	f := c.Flow
+	f.ID, f.CreatedAt, f.ExpiresAt = c.ID, c.Created, c.Expires
+	if c.Request != "" {
+		f.Request = []byte(c.Request)
+	}
+	return f, nil
+}
