@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -43,24 +44,65 @@ type Mount struct {
 
 	mu       sync.Mutex
 	underWay map[id.ID]int // requests of operations with AtOnce, by tenant
+	waiting  map[id.ID]int // requests that wait for one of these to end
+	ended    chan struct{} // closed when one of them ends
 }
+
+// A request of an operation with AtOnce waits for its turn. A program that validates and then
+// publishes need not know of the bound.
+const (
+	turnWait   = 5 * time.Second
+	maxWaiting = 8 // requests of one tenant
+)
 
 var errTooManyAtOnce = fault.New(fault.Limited, "request.at_once",
 	"Your tenant has as many requests of this kind under way as it may. Wait until one of them has been answered.")
 
-// enter counts a request of an operation with AtOnce. It reports whether the request may proceed,
-// and leave must follow then.
-func (m *Mount) enter(tenant id.ID, most int) bool {
+// enter counts a request of an operation with AtOnce, after its turn has come. It reports whether
+// the request may proceed, and leave must follow then.
+func (m *Mount) enter(ctx context.Context, tenant id.ID, most int) bool {
+	over := time.NewTimer(turnWait)
+	defer over.Stop()
+	for first := true; ; first = false {
+		ended, ok := m.tryEnter(tenant, most, first)
+		if ok || ended == nil {
+			return ok
+		}
+		select {
+		case <-ended:
+			continue
+		case <-over.C:
+		case <-ctx.Done():
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.waiting[tenant]--
+		return false
+	}
+}
+
+// tryEnter counts the request if it may proceed. Otherwise it returns a channel that is closed when
+// another request has ended, or nil if too many wait already.
+func (m *Mount) tryEnter(tenant id.ID, most int, first bool) (<-chan struct{}, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.underWay == nil {
-		m.underWay = map[id.ID]int{}
+		m.underWay, m.waiting, m.ended = map[id.ID]int{}, map[id.ID]int{}, make(chan struct{})
 	}
-	if m.underWay[tenant] >= most {
-		return false
+	if m.underWay[tenant] < most {
+		m.underWay[tenant]++
+		if !first {
+			m.waiting[tenant]--
+		}
+		return nil, true
 	}
-	m.underWay[tenant]++
-	return true
+	if first {
+		if m.waiting[tenant] >= maxWaiting {
+			return nil, false
+		}
+		m.waiting[tenant]++
+	}
+	return m.ended, false
 }
 
 func (m *Mount) leave(tenant id.ID) {
@@ -69,6 +111,11 @@ func (m *Mount) leave(tenant id.ID) {
 	if m.underWay[tenant]--; m.underWay[tenant] == 0 {
 		delete(m.underWay, tenant)
 	}
+	if m.waiting[tenant] == 0 {
+		delete(m.waiting, tenant)
+	}
+	close(m.ended)
+	m.ended = make(chan struct{})
 }
 
 // words replaces huma's wording of refusals, which is in package variables, once for the process.
@@ -198,7 +245,7 @@ func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
 			err = onlyOnce(r)
 		}
 		if err == nil && op.AtOnce > 0 {
-			if m.enter(req.Caller.Tenant, op.AtOnce) {
+			if m.enter(r.Context(), req.Caller.Tenant, op.AtOnce) {
 				defer m.leave(req.Caller.Tenant)
 			} else {
 				err = errTooManyAtOnce
@@ -247,6 +294,9 @@ func unmarshal(data []byte, v any) error {
 	}
 	if name := web.RepeatedMember(data); name != "" {
 		return sentence(repeatedMember + name)
+	}
+	if name := inexactNumber(data); name != "" {
+		return sentence(inexactMember + name)
 	}
 	err := json.Unmarshal(data, v)
 	if err == nil {

@@ -155,6 +155,9 @@ func (s sentence) Error() string { return string(s) }
 // passes on nothing but the text of an error.
 const repeatedMember = "repeated member "
 
+// inexactMember begins the text of the error for a number that would change.
+const inexactMember = "inexact number "
+
 // fieldError rewords one of huma's findings. It leaves out values, which may be secrets.
 func fieldError(d *huma.ErrorDetail) FieldError {
 	name := d.Location
@@ -177,6 +180,9 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 	}
 	if path, ok := strings.CutPrefix(msg, repeatedMember); ok {
 		return FieldError{Name: path, Reason: "This field may be given only once."}
+	}
+	if path, ok := strings.CutPrefix(msg, inexactMember); ok {
+		return FieldError{Name: path, Reason: "This whole number is too large to be kept exactly. Send it as a text."}
 	}
 	known := map[string]string{
 		"unexpected property":     "There is no such field here.",
