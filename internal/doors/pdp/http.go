@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -31,6 +33,10 @@ func (d *Door) Register(routes *web.Routes) {
 			return
 		}
 		d.answer(w, r, wire.Write(serverInfo))
+	})
+
+	scripts.HandleFunc("GET /_cerbos/health", func(w http.ResponseWriter, _ *http.Request) {
+		web.WriteJSON(w, http.StatusOK, []byte(`{"status":"SERVING"}`)) // a client that gets an answer is served
 	})
 
 	a := authzenService{d: d}
@@ -77,6 +83,9 @@ func (d *Door) handle(
 			if err != nil {
 				return nil, err
 			}
+			if strings.HasPrefix(path, authzenPrefix) && !isJSON(r.Header.Get("Content-Type")) {
+				return nil, errNotJSON
+			}
 			body, err := bodyOf(r)
 			if err != nil {
 				return nil, err
@@ -89,6 +98,17 @@ func (d *Door) handle(
 		}
 		d.answer(w, r, answer)
 	})
+}
+
+// authzenPrefix is the path of AuthZEN's endpoints, whose requests are JSON and say so (§10.1).
+const authzenPrefix = "/access/v1/"
+
+var errNotJSON = invalid("The body must be JSON: send Content-Type: application/json.")
+
+// isJSON reports whether a Content-Type is JSON. A request without one may be anything.
+func isJSON(contentType string) bool {
+	kind, _, err := mime.ParseMediaType(contentType)
+	return contentType == "" || err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
 }
 
 // admitRequest admits an HTTP request below a tenant's base. Its token must be of that tenant.
@@ -132,13 +152,8 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 // id of the request, and never text of the client.
 func echoRequestID(w http.ResponseWriter, r *http.Request) {
 	given := r.Header["X-Request-Id"]
-	if len(given) != 1 || given[0] == "" || len(given[0]) > 128 {
+	if len(given) != 1 || given[0] == "" || len(given[0]) > 1<<10 { // net/http refuses control characters
 		return
-	}
-	for _, c := range []byte(given[0]) {
-		if c < '!' || c > '~' {
-			return
-		}
 	}
 	w.Header()["X-Request-Id"] = given
 }

@@ -46,6 +46,9 @@ func (s authzenService) searchSubjects(ctx context.Context, a *requester, body s
 	if err != nil {
 		return nil, err
 	}
+	if q.Subject.Type != userType { // the directory has no others
+		return (&found[foundSubject]{}).json()
+	}
 	aux, err := s.auxData(ctx, a, q.Context)
 	if err != nil {
 		return nil, err
@@ -99,10 +102,6 @@ func (s authzenService) readSubjectSearch(a *requester, body string) (*search, i
 	}
 	if err := violations(q.AccessEvaluationRequest); err != nil {
 		return nil, after, err
-	}
-	if q.Subject.Type != userType {
-		return nil, after, invalid("subject.type: the directory has no subjects of the type %q. It has users: send %q.",
-			q.Subject.Type, userType)
 	}
 	position, err := q.position(a, searchSubjectPath)
 	if err != nil {

@@ -155,9 +155,12 @@ func (s source) Published(context.Context, caller.Caller) (engine.Published, err
 	return engine.Published{Revision: 7, Table: s.table, Settings: settings}, nil
 }
 
-var base = compiler.NewBase(policies.Files)
+var base = compiler.NewBase(compiler.BaseTable(policies.Files))
 
-var table = sync.OnceValues(func() ([]byte, error) { return compiler.Compile(ctx, files, engine.DefaultSettings()) })
+var table = sync.OnceValues(func() ([]byte, error) {
+	compiled, err := compiler.Compile(ctx, files, engine.DefaultSettings())
+	return compiled.Table, err
+})
 
 func both(t *testing.T, fn func(t *testing.T, w *scene)) {
 	t.Helper()

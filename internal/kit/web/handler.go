@@ -331,7 +331,7 @@ func (h *Handler) record(x *exchange, r *http.Request, start time.Time) {
 	took := h.Clock.Now().Sub(start)
 	h.Metrics.observe(route, r.Method, status, took)
 	level := slog.LevelInfo
-	if status >= 500 {
+	if status >= 500 && status != http.StatusNotImplemented { // 501 is what a door documents
 		level = slog.LevelError
 	}
 	if !h.Log.Enabled(x.Context, level) {

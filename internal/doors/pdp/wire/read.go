@@ -44,7 +44,24 @@ func Read(body string, m proto.Message) error {
 // ReadLenient is Read, but it ignores names that m does not have. AuthZEN 1.0 allows requests
 // with more than it defines, such as other options.
 func ReadLenient(body string, m proto.Message) error {
+	if err := nothingAfter(body); err != nil {
+		return err
+	}
 	return readSlow(protojson.UnmarshalOptions{DiscardUnknown: true}, body, m)
+}
+
+// nothingAfter refuses text after the first JSON value of an AuthZEN request. A Cerbos server
+// ignores it in its own requests, and so do we there.
+func nothingAfter(body string) error {
+	d := json.NewDecoder(strings.NewReader(body))
+	var first json.RawMessage
+	if d.Decode(&first) != nil {
+		return nil // what reads the value says why
+	}
+	if strings.Trim(body[d.InputOffset():], " \t\r\n") != "" {
+		return malformed(errors.New("there is text after the JSON value"))
+	}
+	return nil
 }
 
 // readSlow reads with protojson. It replaces what a fast reader left in m.
@@ -82,6 +99,9 @@ var errPage = fault.New(fault.Invalid, "decision.page",
 // ReadSearch reads a search request, which is m and a page beside it.
 func ReadSearch(body string, m proto.Message) (Page, error) {
 	none := Page{Limit: -1}
+	if err := nothingAfter(body); err != nil {
+		return none, err
+	}
 	first, err := firstValue(body)
 	if err != nil {
 		return none, err
