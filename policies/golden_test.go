@@ -32,7 +32,7 @@ const (
 
 // decider is how the server asks; the kinds are reserved, so there is no source of a
 // tenant's own policies to ask.
-var decider = engine.New(nil, compiler.NewBase(policies.Files))
+var decider = engine.New(nil, compiler.NewBase(compiler.BaseTable(policies.Files)))
 
 // ask returns what a principal with a built-in role, or with actions of a tenant's
 // own roles, is allowed of the whole catalogue.
@@ -182,7 +182,7 @@ func TestSuites(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	results, err := compiler.RunSuites(t.Context(), files, engine.DefaultSettings())
+	results, err := compiler.TestBase(t.Context(), files)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,10 @@ import (
 )
 
 // basePolicies are the same for every App of a process.
-var basePolicies = compiler.NewBase(policies.Files)
+var (
+	baseTable    = compiler.BaseTable(policies.Files)
+	basePolicies = compiler.NewBase(baseTable)
+)
 
 // App is Gatehouse without its listeners. Every part exists once.
 type App struct {
@@ -48,7 +51,6 @@ type App struct {
 	SignIn       *signin.Engine
 	Tenants      *tenant.Directory
 	Applications *application.Directory
-	BasePolicies compiler.Files
 	Keys         *signingkey.Keys
 	Access       *access.Guard // reads every token from the database
 	Hasher       *credential.Hasher
@@ -79,10 +81,6 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		}
 	}
 	keyRing, development, err := ring(cfg)
-	if err != nil {
-		return nil, err
-	}
-	base, err := compiler.ReadFiles(policies.Files)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +127,6 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 			Sealer: keyRing},
 		Tenants:      tenants,
 		Applications: applications,
-		BasePolicies: base,
 		Keys:         keys,
 		Access:       access.New(admission),
 		Hasher:       credential.NewHasher(outside.Hashing),

@@ -64,7 +64,7 @@ func (a *App) operations() [][]api.Operation {
 		policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),
 		session.Operations(),
 		audit.Operations(),
-		decision.Operations(decision.Deps{Clock: a.Clock, Base: a.BasePolicies}),
+		decision.Operations(decision.Deps{Clock: a.Clock, Base: baseTable}),
 	}
 }
 

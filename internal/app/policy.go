@@ -3,10 +3,11 @@ package app
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,33 +49,51 @@ Examples:
 var errPolicies = errors.New("the policies are not valid: see above")
 
 type validatePolicies struct {
-	Dir    string `arg:"" optional:"" help:"Directory, zip or tar.gz of policies. Default: the server's draft."`
-	remote `embed:"" group:"Server:"`
+	Dir        string `arg:"" optional:"" help:"Directory, zip or tar.gz of policies. Default: the server's draft."`
+	AllowEmpty bool   `help:"Accept policies that decide nothing."`
+	remote     `embed:"" group:"Server:"`
 }
 
-// Run compiles the policies and prints every problem.
+// Run compiles the policies and prints every problem and warning.
 func (c *validatePolicies) Run(e *env) error {
-	var problems []compiler.Problem
+	var v struct{ Errors, Warnings []compiler.Problem }
 	if c.Dir != "" {
-		files, err := readPolicies(c.Dir)
+		files, err := readPolicies(e, c.Dir)
 		if err != nil {
 			return e.problems(err)
 		}
-		if _, err = compiler.Compile(e.ctx, files, engine.DefaultSettings()); err != nil {
+		compiled, err := compiler.Compile(e.ctx, files, engine.DefaultSettings())
+		if err == nil && !c.AllowEmpty {
+			err = compiled.DecidesNothing(files)
+		}
+		if err != nil {
 			return e.problems(err)
 		}
-	} else {
-		var v struct{ Errors []compiler.Problem }
-		if err := c.call(e, "POST", "/policies/draft/validate", nil, nil, &v); err != nil {
-			return err
-		}
-		problems = v.Errors
+		v.Warnings = compiled.Warnings
+	} else if err := c.call(e, "POST", "/policies/draft/validate", allowEmpty(c.AllowEmpty), nil, &v); err != nil {
+		return err
 	}
-	if len(problems) > 0 {
-		return e.problems(compiler.Problems(problems))
+	if len(v.Errors) > 0 {
+		return e.problems(compiler.Problems(v.Errors))
 	}
+	e.warn(v.Warnings)
 	fmt.Fprintln(e.out, "The policies are valid.")
 	return nil
+}
+
+// allowEmpty returns the query of a request that accepts policies which decide nothing.
+func allowEmpty(yes bool) url.Values {
+	if !yes {
+		return url.Values{}
+	}
+	return url.Values{"allow_empty": {"true"}}
+}
+
+// warn prints remarks on policies that are accepted.
+func (e *env) warn(found []compiler.Problem) {
+	for _, p := range found {
+		fmt.Fprintln(e.err, place(p.File, p.Line, p.Column)+"warning: "+p.Message)
+	}
 }
 
 // problems prints the problems in err as compilers do, and returns errPolicies. It returns any
@@ -110,13 +129,15 @@ type testPolicies struct {
 func (c *testPolicies) Run(e *env) error {
 	var r compiler.Results
 	if c.Dir != "" {
-		files, err := readPolicies(c.Dir)
+		files, err := readPolicies(e, c.Dir)
 		if err != nil {
 			return e.problems(err)
 		}
-		if r, err = compiler.RunSuites(e.ctx, files, engine.DefaultSettings()); err != nil {
+		tested, err := compiler.Test(e.ctx, files, engine.DefaultSettings())
+		if err != nil {
 			return e.problems(err)
 		}
+		r = tested.Results
 	} else if err := c.call(e, "POST", "/policies/draft/test", nil, nil, &r); err != nil {
 		return err
 	}
@@ -178,7 +199,7 @@ func (c *diffPolicies) Run(e *env) error {
 	for _, p := range d.Policies {
 		fmt.Fprintf(e.out, "%s %s (%s)\n", p.Change, p.Policy, p.File)
 	}
-	if len(d.Files) == 0 {
+	if len(d.Files)+len(d.Settings) == 0 {
 		fmt.Fprintln(e.out, "Nothing differs.")
 	}
 	return nil
@@ -186,7 +207,7 @@ func (c *diffPolicies) Run(e *env) error {
 
 // withServer compares a directory with a revision of the server.
 func (c *diffPolicies) withServer(e *env) (policy.Diff, error) {
-	now, err := readPolicies(c.Dir)
+	now, err := readPolicies(e, c.Dir)
 	if err != nil {
 		return policy.Diff{}, e.problems(err)
 	}
@@ -208,14 +229,20 @@ type publishPolicies struct {
 	Dir    string `arg:"" optional:"" help:"Directory, zip or tar.gz of policies. Default: the server's draft."`
 	Reason string `required:"" placeholder:"TEXT" help:"Reason in a sentence, which the revision keeps."`
 	Base   int64  `placeholder:"N" help:"Publish a draft that was begun before revision N, which is in force."`
-	remote `embed:"" group:"Server:"`
+
+	AllowEmpty bool `help:"Publish even if no file is a policy that decides something."`
+	remote     `embed:"" group:"Server:"`
 }
 
 // Run publishes the policies and prints the number of the revision.
 func (c *publishPolicies) Run(e *env) error {
-	var made struct{ Revision int64 }
+	var made struct {
+		Revision  int64
+		Unchanged bool
+		Warnings  []compiler.Problem
+	}
 	if c.Dir == "" {
-		body := map[string]any{"reason": c.Reason}
+		body := map[string]any{"reason": c.Reason, "allow_empty": c.AllowEmpty}
 		if c.Base > 0 {
 			body["base"] = c.Base
 		}
@@ -223,14 +250,21 @@ func (c *publishPolicies) Run(e *env) error {
 			return err
 		}
 	} else {
-		files, err := readPolicies(c.Dir)
+		files, err := readPolicies(e, c.Dir)
 		if err != nil {
 			return e.problems(err)
 		}
-		query := url.Values{"publish": {"true"}, "reason": {c.Reason}}
+		query := allowEmpty(c.AllowEmpty)
+		query.Set("publish", "true")
+		query.Set("reason", c.Reason)
 		if err := c.call(e, "POST", "/policies/import", query, policy.Pack(files, policy.TarGz), &made); err != nil {
 			return err
 		}
+	}
+	e.warn(made.Warnings)
+	if made.Unchanged {
+		fmt.Fprintf(e.out, "Nothing changed: revision %d, which is in force, has the same files.\n", made.Revision)
+		return nil
 	}
 	fmt.Fprintf(e.out, "Revision %d is in force.\n", made.Revision)
 	return nil
@@ -292,7 +326,7 @@ type importPolicies struct {
 
 // Run replaces the server's draft.
 func (c *importPolicies) Run(e *env) error {
-	files, err := readPolicies(c.Dir)
+	files, err := readPolicies(e, c.Dir)
 	if err != nil {
 		return e.problems(err)
 	}
@@ -303,8 +337,9 @@ func (c *importPolicies) Run(e *env) error {
 	return nil
 }
 
-// readPolicies reads a directory or an archive of one. It skips hidden files, as Cerbos does.
-func readPolicies(from string) (compiler.Files, error) {
+// readPolicies reads a directory or an archive of one. It skips hidden files, as Cerbos does, and
+// names those that look like policies.
+func readPolicies(e *env, from string) (compiler.Files, error) {
 	info, err := os.Stat(from)
 	if err != nil {
 		return nil, err
@@ -319,33 +354,73 @@ func readPolicies(from string) (compiler.Files, error) {
 		}
 		return policy.ReadArchive(archive)
 	}
-	files := compiler.Files{}
-	root := os.DirFS(from)
-	err = fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case name != "." && strings.HasPrefix(d.Name(), "."):
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		case d.IsDir():
-			return nil
-		case !d.Type().IsRegular():
-			return fmt.Errorf("%s is a link or a device; only files and directories are accepted",
-				filepath.Join(from, name))
-		case len(files) == compiler.MaxFiles:
-			return fmt.Errorf("%s has more than %d files", from, compiler.MaxFiles)
-		}
-		content, err := fs.ReadFile(root, name)
-		files[name] = content
-		return err
-	})
-	if err != nil {
+	r := policyReader{root: from, files: compiler.Files{}}
+	if err := r.directory("", nil); err != nil {
 		return nil, err
 	}
-	return files, files.Check()
+	for _, name := range r.hidden {
+		fmt.Fprintf(e.err, "%s: warning: This file looks like a policy and is not read: it is hidden.\n", name)
+	}
+	return r.files, r.files.Check()
+}
+
+// policyReader reads a directory of policies. It follows links: a mounted ConfigMap consists of
+// them.
+type policyReader struct {
+	root   string
+	files  compiler.Files
+	hidden []string // files that are skipped and look like policies
+}
+
+// directory reads one directory below the root. above are the real paths of those around it.
+func (r *policyReader) directory(name string, above []string) error {
+	real, err := filepath.EvalSymlinks(filepath.Join(r.root, name))
+	if err != nil {
+		return err
+	}
+	if slices.Contains(above, real) {
+		return fmt.Errorf("%s is a link to a directory around it", filepath.Join(r.root, name))
+	}
+	entries, err := os.ReadDir(real)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		here := path.Join(name, entry.Name())
+		at := filepath.Join(r.root, here)
+		info, err := os.Stat(at)
+		if err != nil {
+			return err
+		}
+		hidden := strings.HasPrefix(entry.Name(), ".")
+		switch {
+		case info.IsDir() && hidden:
+			continue
+		case info.IsDir():
+			if err := r.directory(here, append(above, real)); err != nil {
+				return err
+			}
+			continue
+		case !info.Mode().IsRegular() && !hidden:
+			return fmt.Errorf("%s is a device; only files and directories are accepted", at)
+		case !info.Mode().IsRegular(), hidden && info.Size() > compiler.MaxFile:
+			continue
+		case len(r.files) == compiler.MaxFiles:
+			return fmt.Errorf("%s has more than %d files", r.root, compiler.MaxFiles)
+		case info.Size() > compiler.MaxTotal:
+			return fmt.Errorf("%s is larger than all policies together may be", at)
+		}
+		content, err := os.ReadFile(at)
+		if err != nil {
+			return err
+		}
+		if !hidden {
+			r.files[here] = content
+		} else if compiler.LooksLikePolicy(content) {
+			r.hidden = append(r.hidden, at)
+		}
+	}
+	return nil
 }
 
 // writePolicies writes files into a new or empty directory. Older files would otherwise stay beside

@@ -161,7 +161,7 @@ func (c *remote) call(e *env, method, path string, query url.Values, body, into 
 	if contentType != "" {
 		r.Header.Set("Content-Type", contentType)
 	}
-	res, err := client.Do(r)
+	res, err := patient(r)
 	if err != nil {
 		return err
 	}
@@ -185,6 +185,37 @@ func (c *remote) call(e *env, method, path string, query url.Values, body, into 
 		return nil
 	}
 	return json.Unmarshal(answer, into)
+}
+
+// maxPatience bounds how long a command waits altogether because a server asks it to.
+const maxPatience = time.Minute
+
+// patient sends a request, and again when the server says Retry-After: its tenant has too much
+// under way, or it is about to start.
+func patient(r *http.Request) (*http.Response, error) {
+	for waited := time.Duration(0); ; {
+		res, err := client.Do(r)
+		if err != nil || res.StatusCode != http.StatusTooManyRequests && res.StatusCode !=
+			http.StatusServiceUnavailable {
+			return res, err
+		}
+		seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
+		wait := time.Duration(max(1, seconds)) * time.Second
+		if waited += wait; err != nil || waited > maxPatience {
+			return res, nil
+		}
+		_ = res.Body.Close()
+		select {
+		case <-time.After(wait):
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+		if r.GetBody != nil {
+			if r.Body, err = r.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+	}
 }
 
 // export returns an archive of a revision, of the revision in force (0) or of the draft.

@@ -373,7 +373,7 @@ func (r *decisionReport) measureRows(t testing.TB, theirs, bare *pdp, onPostgres
 // ownCheck measures the policies' part of a management call inside the process: one check of a
 // reserved kind.
 func ownCheck() (time.Duration, error) {
-	decider := engine.New(nil, compiler.NewBase(own.Files))
+	decider := engine.New(nil, compiler.NewBase(compiler.BaseTable(own.Files)))
 	question := []*enginev1.CheckInput{{
 		Actions:   []string{"update"},
 		Principal: &enginev1.Principal{Id: "ada", Roles: []string{role.Owner}},

@@ -55,7 +55,7 @@ func (b bareEvaluator) CheckResources(ctx context.Context,
 
 // serveEvaluator answers by the policies in a directory, in this process.
 func serveEvaluator(directory string) error {
-	evaluator, err := compiler.NewBase(os.DirFS(directory))()
+	evaluator, err := compiler.NewBase(compiler.BaseTable(os.DirFS(directory)))()
 	if err != nil {
 		return err
 	}

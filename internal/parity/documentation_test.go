@@ -406,7 +406,11 @@ func askExamples(t *testing.T, theirs, ours pdp) {
 		plan := e.plan(t)
 		p, pErr := theirs.plan(t.Context(), plan)
 		q, qErr := ours.plan(t.Context(), plan)
-		if d := differs(p, pErr, q, qErr); d != "" {
+		if personalDenials[e.name] {
+			if kind := q.GetFilter().GetKind(); kind != enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED {
+				t.Errorf("%s, planned: %s", e.name, kind)
+			}
+		} else if d := differs(p, pErr, q, qErr); d != "" {
 			t.Errorf("%s, planned\n%s", e.name, d)
 		}
 		asked += 2
@@ -438,6 +442,10 @@ func askExamples(t *testing.T, theirs, ours pdp) {
 	}
 	t.Logf("%d examples", asked)
 }
+
+// personalDenials are the examples whose DENY in a principal policy Cerbos' planner forgets.
+var personalDenials = map[string]bool{"a principal's policy denies": true,
+	"a principal's policy denies everything": true}
 
 func values(t testing.TB, text string) map[string]*structpb.Value {
 	t.Helper()

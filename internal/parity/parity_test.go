@@ -118,6 +118,7 @@ func TestGenerated(t *testing.T) {
 }
 
 type tally struct {
+	corrected, againstCheck,
 	pairs, checks, plans, conditional, always, errors, allowed, denied, outputs, invalid, derived, unsettled,
 	different atomic.Int64
 
@@ -176,6 +177,11 @@ func counted(m map[string]int) string {
 }
 
 func (a *tally) String() string {
+	return fmt.Sprintf("%d plans corrected, %d compared with checks; ", a.corrected.Load(), a.againstCheck.Load()) +
+		a.summary()
+}
+
+func (a *tally) summary() string {
 	return fmt.Sprintf("%d pairs of policies and requests: %d resources of %d checks, %d plans (%d conditional, %d "+
 		"always allowed); %d actions allowed, %d denied, %d outputs, %d results with derived roles, %d with "+
 		"validation errors; %d answers were errors; %d that Cerbos answers in several ways; %d differences",
@@ -269,6 +275,14 @@ func compare(t *testing.T, w *world, server *process.Server, theirs pdp, byGRPC,
 				if d != "" && aErr == nil && bErr == nil && unsettled(t.Context(), theirs, ours, in) {
 					total.unsettled.Add(1)
 					d = ""
+				}
+				if d != "" && aErr == nil && bErr == nil && w.corrected(in, a, b) {
+					total.corrected.Add(1)
+					d = ""
+				}
+				if d == "" && bErr == nil && w.settings.SchemaEnforcement != engine.SchemaReject {
+					d = againstCheck(t.Context(), theirs, in, b)
+					total.againstCheck.Add(1)
 				}
 				if d != "" {
 					report(ours.name+", plan", shown(in), d)

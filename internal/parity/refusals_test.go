@@ -187,7 +187,9 @@ func TestJSON(t *testing.T) {
 				t.Errorf("%s, %s: Cerbos %d, ours %d: %s", path, e.name, a, b, bBody)
 				continue
 			}
-			sameJSON(t, path+", "+e.name, aBody, bBody)
+			if path != "/api/plan/resources" || !personalDenials[e.name] {
+				sameJSON(t, path+", "+e.name, aBody, bBody)
+			}
 		}
 	}
 }

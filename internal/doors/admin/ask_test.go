@@ -113,7 +113,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 }
 
-var base = compiler.NewBase(policies.Files)
+var base = compiler.NewBase(compiler.BaseTable(policies.Files))
 
 func gate() *Gate {
 	return NewGate(Deps{Engine: engine.New(nil, base), Clock: clock.System{}})

@@ -32,7 +32,8 @@ func TestAuthZENRequestsAreJSON(t *testing.T) {
 				if c.contentType != "" {
 					r.Header.Set("Content-Type", c.contentType)
 				}
-				if a := w.Send(r); a.Status != c.status || a.Header.Get("X-Request-Id") != "of the caller, with blanks" {
+				a := w.Send(r)
+				if a.Status != c.status || a.Header.Get("X-Request-Id") != "of the caller, with blanks" {
 					t.Errorf("%s, %s: %d %s", name, path, a.Status, a.Body)
 				}
 			}

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	policyv1 "github.com/cerbos/cerbos/api/genpb/cerbos/policy/v1"
-	"github.com/cerbos/cerbos/private/parser"
 	cerbospolicy "github.com/cerbos/cerbos/private/policy"
 	"google.golang.org/protobuf/proto"
 )
@@ -63,28 +61,11 @@ func comparePolicies(old, now Files) []PolicyChange {
 	return out
 }
 
-// named is a policy and the file that defines it.
-type named struct {
-	file   string
-	policy *policyv1.Policy
-}
-
 // namePolicies returns the policies of files by the names that Cerbos gives them.
-func namePolicies(files Files) map[string]named {
-	out := map[string]named{}
-	for path, content := range files {
-		if !holdsPolicies(path) || len(content) == 0 {
-			continue
-		}
-		policies, err := parser.Unmarshal[policyv1.Policy](content)
-		if err != nil {
-			continue
-		}
-		for _, p := range policies {
-			if p.GetPolicyType() != nil {
-				out[cerbospolicy.Wrap(p).GetKey()] = named{path, p}
-			}
-		}
+func namePolicies(files Files) map[string]source {
+	out := map[string]source{}
+	for _, p := range readPolicies(files) {
+		out[cerbospolicy.Wrap(p.policy).GetKey()] = p
 	}
 	return out
 }

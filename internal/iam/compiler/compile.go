@@ -1,6 +1,8 @@
 package compiler
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,16 +10,13 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 
-	policyv1 "github.com/cerbos/cerbos/api/genpb/cerbos/policy/v1"
 	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
 	sourcev1 "github.com/cerbos/cerbos/api/genpb/cerbos/source/v1"
 	cerboscompile "github.com/cerbos/cerbos/private/compile"
-	"github.com/cerbos/cerbos/private/parser"
 	tablecompile "github.com/cerbos/cerbos/private/ruletable/compile"
 	"github.com/santhosh-tekuri/jsonschema/v5"
 	"google.golang.org/protobuf/proto"
@@ -29,63 +28,131 @@ import (
 // replica does beside its other tenants.
 const maxLoading = 128 << 20
 
-// Compile checks the files and returns the rule table that a revision stores and the engine loads.
-// It takes at most half a minute. An error is Problems, or a fault of ours.
-func Compile(ctx context.Context, files Files, s engine.Settings) ([]byte, error) {
+// Compiled is what files compile to.
+type Compiled struct {
+	// Table is the rule table that a revision stores and the engine loads. Equal files have equal
+	// bytes, so validation, suites, replay, explanation and publication all use the same one.
+	Table    []byte
+	Policies int       // that decide: resource, principal and role policies
+	Warnings []Problem // what the author may not have meant, in the order of files and lines
+}
+
+// Compile checks the files and returns their rule table. It takes at most half a minute. An error
+// is Problems, or a fault of ours.
+func Compile(ctx context.Context, files Files, s engine.Settings) (Compiled, error) {
 	if err := files.Check(); err != nil {
-		return nil, err
+		return Compiled{}, err
 	}
 	r, err := sandboxed(ctx, task{Do: "compile", Files: files, Settings: s})
-	return r.Table, err
+	return r.Compiled, err
+}
+
+// DecidesNothing returns Problems if there is no policy among the files. They name the files that
+// look like policies and are not read.
+func (c Compiled) DecidesNothing(files Files) error {
+	if c.Policies > 0 {
+		return nil
+	}
+	out := Problems{{Message: fmt.Sprintf("None of the %d files is a policy that decides something, so every "+
+		"request would be denied. If that is meant, allow an empty set of policies.", len(files))}}
+	return append(out, c.Warnings...).sorted()
 }
 
 // A schema may refer to schemas of its bundle only, never to files of this machine.
 func init() { clear(jsonschema.Loaders) }
 
 // compile is Compile inside the sandbox.
-func compile(ctx context.Context, files Files, s engine.Settings) ([]byte, error) {
-	table, err := compileTable(ctx, files)
+func compile(ctx context.Context, files Files, s engine.Settings, base bool) (Compiled, error) {
+	policies := readPolicies(files)
+	wrong := append(scopeProblems(policies), suiteProblems(files)...)
+	if !base {
+		wrong = append(wrong, reservedProblems(files, policies)...)
+	}
+	if len(wrong) > 0 {
+		return Compiled{}, append(wrong, allProblems(ctx, files)...).sorted()
+	}
+	out, err := compileTable(ctx, files)
 	if err != nil {
-		return nil, err
+		return Compiled{}, err
 	}
-	if wrong := reservedProblems(files); len(wrong) > 0 {
-		return nil, wrong.sorted()
-	}
+	found := append(unreadWarnings(files), policyWarnings(files, policies)...)
+	out.Warnings = Problems(append(found, patternWarnings(files, policies)...)).sorted()
 	s.SchemaEnforcement = engine.SchemaReject // so that the schemas are read
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	ev, err := engine.Load(table, s)
+	ev, err := engine.Load(out.Table, s)
 	if err != nil {
 		if wrong := allProblems(ctx, files); len(wrong) > 0 {
-			return nil, wrong.sorted()
+			return Compiled{}, wrong.sorted()
 		}
-		return nil, Problems{{Message: err.Error()}}
+		return Compiled{}, Problems{{Message: err.Error()}}
 	}
 	runtime.ReadMemStats(&after)
 	runtime.KeepAlive(ev)
 	if used := after.TotalAlloc - before.TotalAlloc; used > maxLoading {
-		return nil, Problems{{Message: fmt.Sprintf("The policies take %d MB to load; at most %d are accepted.",
+		return Compiled{}, Problems{{Message: fmt.Sprintf("The policies take %d MB to load; at most %d are accepted.",
 			used>>20, maxLoading>>20)}}
 	}
-	return table, nil
+	return out, nil
 }
 
-func compileTable(ctx context.Context, files Files) ([]byte, error) {
+func compileTable(ctx context.Context, files Files) (Compiled, error) {
 	engine.Environment()
 	rt, err := tablecompile.Compile(ctx, files.directory())
 	if err != nil {
 		if wrong := allProblems(ctx, files); len(wrong) > 0 {
-			return nil, wrong.sorted()
+			return Compiled{}, wrong.sorted()
 		}
-		return nil, Problems{{Message: err.Error()}}
+		return Compiled{}, Problems{{Message: err.Error()}}
 	}
 	addSchemas(rt, files)
 	forgetOrigins(rt)
-	table, err := proto.MarshalOptions{Deterministic: true}.Marshal(rt)
-	if err != nil {
-		return nil, fmt.Errorf("write a compiled rule table: %w", err)
+	if err := sortTable(rt); err != nil {
+		return Compiled{}, err
 	}
-	return table, nil
+	table, err := canonical.Marshal(rt)
+	if err != nil {
+		return Compiled{}, fmt.Errorf("write a compiled rule table: %w", err)
+	}
+	return Compiled{Table: table, Policies: len(rt.GetMeta())}, nil
+}
+
+// canonical writes equal messages as equal bytes.
+var canonical = proto.MarshalOptions{Deterministic: true}
+
+// sortTable brings the rules into an order that depends on the files alone. Cerbos takes them from
+// maps. The order of a policy's own rules stays: outputs follow it.
+func sortTable(rt *runtimev1.RuleTable) error {
+	type place struct{ policy, kind, rule string }
+	first := map[place]int{} // of a rule, among those of its policy for a kind
+	type row struct {
+		at    place
+		bytes []byte
+		*runtimev1.RuleTable_RuleRow
+	}
+	rows := make([]row, len(rt.GetRules()))
+	for i, r := range rt.GetRules() {
+		rule := r.GetName()
+		if r.GetFromRolePolicy() { // its rules may be without a name
+			rule = r.GetEvaluationKey()
+		}
+		b, err := canonical.Marshal(r)
+		if err != nil {
+			return fmt.Errorf("write a rule: %w", err)
+		}
+		rows[i] = row{place{r.GetOriginFqn(), r.GetResource(), rule}, b, r}
+		if _, seen := first[rows[i].at]; !seen {
+			first[rows[i].at] = i
+		}
+	}
+	slices.SortFunc(rows, func(a, b row) int {
+		return cmp.Or(strings.Compare(a.at.policy, b.at.policy), strings.Compare(a.at.kind, b.at.kind),
+			first[a.at]-first[b.at], bytes.Compare(a.bytes, b.bytes))
+	})
+	for i := range rows {
+		rt.Rules[i] = rows[i].RuleTable_RuleRow
+	}
+	return nil
 }
 
 // forgetOrigins removes from the table which file each policy came from, and its annotations. No
@@ -196,55 +263,4 @@ func indexProblems(wrong *runtimev1.IndexBuildErrors) Problems {
 			"scopePermissions", e.GetScope())})
 	}
 	return out
-}
-
-// reservedProblems returns a problem for each file that defines rules for the platform's kinds.
-func reservedProblems(files Files) Problems {
-	var out Problems
-	for name, content := range files {
-		if !holdsPolicies(name) {
-			continue
-		}
-		policies, err := parser.Unmarshal[policyv1.Policy](content)
-		if err != nil || !slices.ContainsFunc(policies, definesReserved) {
-			continue
-		}
-		at := Problem{File: name, Line: 1, Column: 1, Message: "Kinds that begin with " + engine.ReservedKinds +
-			" belong to the platform; its policies decide about them, and no others."}
-		for i, line := range strings.Split(string(content), "\n") {
-			if found := reservedRE.FindStringIndex(line); found != nil {
-				at.Line, at.Column = i+1, found[0]+1
-				break
-			}
-		}
-		out = append(out, at)
-	}
-	return out
-}
-
-var reservedRE = regexp.MustCompile(`["']?resource["']?\s*:\s*["']?gatehouse:`)
-
-func definesReserved(p *policyv1.Policy) bool {
-	if engine.Reserved(p.GetResourcePolicy().GetResource()) {
-		return true
-	}
-	for _, rule := range p.GetPrincipalPolicy().GetRules() {
-		if engine.Reserved(rule.GetResource()) {
-			return true
-		}
-	}
-	for _, rule := range p.GetRolePolicy().GetRules() {
-		if engine.Reserved(rule.GetResource()) {
-			return true
-		}
-	}
-	return false
-}
-
-// holdsPolicies reports whether Cerbos reads policies from a file of this name.
-func holdsPolicies(name string) bool {
-	ext := path.Ext(name)
-	base := strings.TrimSuffix(path.Base(name), ext)
-	return (ext == ".yaml" || ext == ".yml" || ext == ".json") && !strings.HasSuffix(base, "_test") &&
-		!strings.HasPrefix(name, schemas) && !slices.Contains(strings.Split(path.Dir(name), "/"), "testdata")
 }

@@ -179,7 +179,7 @@ tests:
 func TestSuitesCaseByCase(t *testing.T) {
 	files := Files{"d.yaml": allowing("doc", "R.attr.owner == P.id"), "d_test.yaml": suite,
 		"broken_test.yaml": []byte("name: [")}
-	got, err := RunSuites(t.Context(), files, engine.DefaultSettings())
+	got, err := Test(t.Context(), files, engine.DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestSuitesCaseByCase(t *testing.T) {
 	if got.Suites[0].Outcome != OutcomeErrored || got.Suites[0].Error == "" {
 		t.Errorf("%+v", got.Suites[0])
 	}
-	if _, err := RunSuites(t.Context(), Files{"d.yaml": allowing("doc", "R.x +"), "d_test.yaml": suite},
+	if _, err := Test(t.Context(), Files{"d.yaml": allowing("doc", "R.x +"), "d_test.yaml": suite},
 		engine.DefaultSettings()); err == nil {
 		t.Error("suites of policies that do not compile")
 	}
@@ -210,7 +210,7 @@ func TestExplainSaysWhatWasSeen(t *testing.T) {
 	in := asking("doc", map[string]any{"owner": "bob", "tags": []any{"y"}}, "view", "edit")
 	s := engine.DefaultSettings()
 	s.Globals = map[string]any{"open": false}
-	got, err := Explain(t.Context(), everything(t), s, in)
+	got, err := Explain(t.Context(), tableOf(t, everything(t)), s, in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,15 +240,15 @@ func TestExplainSaysWhatWasSeen(t *testing.T) {
 	if high := find("V.high"); high.Result != true || len(high.Values) != 1 || high.Values[0].Value != true {
 		t.Errorf("%+v", high)
 	}
-	if _, err := Explain(t.Context(), Files{"d.yaml": allowing("doc", "R.x +")}, s, in); err == nil {
-		t.Error("an explanation of what does not compile")
+	if _, err := Explain(t.Context(), []byte("no table"), s, in); err == nil {
+		t.Error("an explanation by what is not a table")
 	}
 	// Schemas that are not enforced do not deny, and those that are do.
 	wrong := asking("doc", map[string]any{"owner": 7, "tags": []any{"x"}}, "view")
 	for enforcement, want := range map[string]string{engine.SchemaNone: "EFFECT_ALLOW",
 		engine.SchemaWarn: "EFFECT_ALLOW", engine.SchemaReject: "EFFECT_DENY"} {
 		s.SchemaEnforcement = enforcement
-		got, err := Explain(t.Context(), everything(t), s, wrong)
+		got, err := Explain(t.Context(), tableOf(t, everything(t)), s, wrong)
 		if err != nil || got.Actions[0].Effect != want {
 			t.Errorf("%s: %v %v", enforcement, got.Actions, err)
 		}
@@ -283,16 +283,16 @@ func TestASchemaReadsNoFileOfThisMachine(t *testing.T) {
 func TestSuitesAndExplanationsAreBounded(t *testing.T) {
 	more := ".replace('a', '" + strings.Repeat("a", 1000) + "')"
 	greedy := Files{"d.yaml": allowing("doc", "P.id"+more+more+more+".size() > 0"), "d_test.yaml": suite} // 2 GB
-	results, err := RunSuites(t.Context(), greedy, engine.DefaultSettings())
+	results, err := Test(t.Context(), greedy, engine.DefaultSettings())
 	if err != nil || len(results.Suites) != 1 {
 		t.Errorf("%+v %v", results, err)
 	}
-	got, err := Explain(t.Context(), greedy, engine.DefaultSettings(), asking("doc", map[string]any{"owner": "bob"},
-		"view"))
+	got, err := Explain(t.Context(), tableOf(t, greedy), engine.DefaultSettings(), asking("doc",
+		map[string]any{"owner": "bob"}, "view"))
 	if err == nil && got.Actions[0].Effect != "EFFECT_DENY" {
 		t.Errorf("%+v", got)
 	}
-	if problems, ok := errors.AsType[Problems](err); ok && strings.Contains(problems.Error(), "memory") {
+	if problems, ok := errors.AsType[Problems](err); ok && strings.Contains(problems.Error(), "compiled") {
 		t.Error(err)
 	}
 }

@@ -172,10 +172,12 @@ func notText(content []byte) int {
 type directory struct {
 	files Files
 	dirs  map[string][]fs.DirEntry // by path, "." the root
+
+	opened func(name string) // called before a file is opened; nil: not
 }
 
 func (f Files) directory() directory {
-	d := directory{f, map[string][]fs.DirEntry{".": nil}}
+	d := directory{files: f, dirs: map[string][]fs.DirEntry{".": nil}}
 	for _, name := range slices.Sorted(maps.Keys(f)) {
 		d.add(entry{path.Base(name), int64(len(f[name])), 0o444}, path.Dir(name))
 	}
@@ -196,6 +198,9 @@ func (d directory) add(e entry, dir string) {
 // Open implements fs.FS.
 func (d directory) Open(name string) (fs.File, error) {
 	if content, ok := d.files[name]; ok {
+		if d.opened != nil {
+			d.opened(name)
+		}
 		return &file{entry{path.Base(name), int64(len(content)), 0o444}, bytes.NewReader(content)}, nil
 	}
 	if entries, ok := d.dirs[name]; ok {

@@ -24,11 +24,11 @@ func everything(t testing.TB) Files {
 
 func tableOf(t testing.TB, files Files) []byte {
 	t.Helper()
-	table, err := Compile(context.Background(), files, engine.DefaultSettings())
+	compiled, err := Compile(context.Background(), files, engine.DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return table
+	return compiled.Table
 }
 
 // allowing is a resource policy for kind with one rule: users may view, under a condition.

@@ -11,11 +11,16 @@ import (
 	"os/exec"
 	"runtime/debug"
 	"runtime/metrics"
+	"strconv"
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protopath"
+	"google.golang.org/protobuf/reflect/protorange"
+
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // A child process reads, compiles and tests what tenants write. A kilobyte of YAML can expand to
@@ -38,17 +43,19 @@ const (
 
 // task is what the sandbox shall do.
 type task struct {
-	Do       string // compile, test, explain or compare
+	Do       string // compile, test, explain, compare or locate
 	Files    Files
 	Old      Files // of compare
 	Settings engine.Settings
+	Base     bool   // the files are the base policies
+	Table    []byte // of explain
 	Input    []byte // of explain: an enginev1.CheckInput
 }
 
-// report is the sandbox's answer. At most one field is set.
+// report is the sandbox's answer. A test sets two fields, every other task one.
 type report struct {
 	Problems    Problems
-	Table       []byte
+	Compiled    Compiled
 	Results     *Results
 	Explanation *Explanation
 	Changes     []PolicyChange
@@ -69,6 +76,24 @@ func sandboxed(ctx context.Context, t task) (report, error) {
 	case <-ctx.Done():
 		return report{}, ctx.Err()
 	}
+	r, err := runChild(ctx, t)
+	died, ok := errors.AsType[*crash](err)
+	if !ok {
+		return r, err
+	}
+	if died.problem.File == "" && len(t.Files) > 0 {
+		// The child died between two files. Another one reads file by file, and dies at the same.
+		_, err = runChild(ctx, task{Do: "locate", Files: t.Files})
+		if again, ok := errors.AsType[*crash](err); ok {
+			died.problem.File = again.problem.File
+		}
+	}
+	web.NoteError(ctx, died)
+	return report{}, Problems{died.problem}
+}
+
+// runChild runs a task in a child process.
+func runChild(ctx context.Context, t task) (report, error) {
 	question, err := json.Marshal(t)
 	if err != nil {
 		return report{}, fmt.Errorf("policy sandbox: %w", err)
@@ -79,7 +104,7 @@ func sandboxed(ctx context.Context, t task) (report, error) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, sandboxTime+5*time.Second) // it ends itself before that
 	defer cancel()
-	answer, last := &output{limit: sandboxOutput}, &output{limit: 64 << 10}
+	answer, last := &output{limit: sandboxOutput}, &lastWords{}
 	cmd := exec.CommandContext(bounded, self)
 	cmd.Env = []string{sandboxEnv + "=1", "CERBOS_RULE_TABLE_GC_PERCENT=0"}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(question), answer, last
@@ -89,7 +114,7 @@ func sandboxed(ctx context.Context, t task) (report, error) {
 		return report{}, ctx.Err()
 	}
 	if err != nil {
-		return report{}, afterwards(err, last.String())
+		return report{}, afterwards(err, last)
 	}
 	var r report
 	if err := json.Unmarshal(answer.Bytes(), &r); err != nil {
@@ -104,22 +129,34 @@ func sandboxed(ctx context.Context, t task) (report, error) {
 	return r, nil
 }
 
-// afterwards returns why the sandbox ended without an answer: Problems if the files are to blame.
-func afterwards(err error, last string) error {
+// crash reports that the child process died of the files. The problem is for the author, the stack
+// for the log.
+type crash struct {
+	problem Problem
+	stack   string // the beginning of what the child wrote
+}
+
+// Error implements error.
+func (c *crash) Error() string {
+	return fmt.Sprintf("the compiler of policies died at the file %q: %s", c.problem.File, c.stack)
+}
+
+// afterwards returns why the sandbox ended without an answer: a crash if the files are to blame.
+func afterwards(err error, last *lastWords) error {
 	ended, ok := errors.AsType[*exec.ExitError](err)
+	why := crashOfNothing
 	switch {
 	case !ok && !errors.Is(err, exec.ErrWaitDelay):
 		return errNoSandbox.Because(err)
 	case ok && ended.ExitCode() == exitMemory:
-		return Problems{{Message: fmt.Sprintf("The policies need more than %d MB of memory to be compiled and "+
-			"tested.", sandboxMemory>>20)}}
+		why = fmt.Sprintf("The policies need more than %d MB of memory to be compiled and tested.", sandboxMemory>>20)
 	case ok && ended.ExitCode() == exitTime, !ok:
-		return Problems{{Message: fmt.Sprintf("The policies take longer than %d seconds to be compiled and tested.",
-			int(sandboxTime.Seconds()))}}
-	case strings.Contains(last, crashOfStack):
-		return Problems{{Message: "The policies are nested too deeply."}}
+		return Problems{{File: last.file, Message: fmt.Sprintf("The policies take longer than %d seconds to be "+
+			"compiled and tested.", int(sandboxTime.Seconds()))}}
+	case strings.Contains(string(last.text), crashOfStack):
+		why = "The policies are nested too deeply."
 	}
-	return Problems{{Message: crashOfNothing}}
+	return &crash{Problem{File: last.file, Message: why}, string(last.text)}
 }
 
 // output collects what is written to it, and refuses more than limit bytes.
@@ -135,9 +172,54 @@ func (b *output) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
+// markPrefix begins a line by which the child says which file it reads from now on.
+const markPrefix = "reading "
+
+// mark tells the parent which file is read from now on; "" for none. It does nothing outside of the
+// sandbox.
+func mark(file string) {
+	if inSandbox {
+		fmt.Fprintf(os.Stderr, "%s%q\n", markPrefix, file)
+	}
+}
+
+// lastWords keeps the file that the child marked last, and the beginning of all else.
+type lastWords struct {
+	file string
+	text []byte
+	line []byte
+}
+
+// maxWords bounds what is kept of a child's last words, in bytes; maxWordLine one line of it.
+const (
+	maxWords    = 16 << 10
+	maxWordLine = 4 << 10
+)
+
+// Write implements io.Writer.
+func (w *lastWords) Write(p []byte) (int, error) {
+	for line := range bytes.Lines(p) {
+		if w.line = append(w.line, line...); len(w.line) < maxWordLine && w.line[len(w.line)-1] != '\n' {
+			continue
+		}
+		if file, ok := strings.CutPrefix(strings.TrimSuffix(string(w.line), "\n"), markPrefix); ok {
+			if name, err := strconv.Unquote(file); err == nil {
+				w.file = name
+			}
+		} else if len(w.text) < maxWords { // the reason and the stack that crashed come first
+			w.text = append(w.text, w.line...)
+		}
+		w.line = nil
+	}
+	return len(p), nil
+}
+
+// inSandbox reports whether this process is a child that runs one task.
+var inSandbox = os.Getenv(sandboxEnv) != ""
+
 // init turns the process into a sandbox, before its main function can do anything else.
 func init() {
-	if os.Getenv(sandboxEnv) == "" {
+	if !inSandbox {
 		return
 	}
 	debug.SetMaxStack(sandboxStack)
@@ -167,24 +249,24 @@ func watchMemory() {
 	}
 }
 
-// do runs the task, inside the sandbox.
-func (t task) do() (r report) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			r = report{Problems: Problems{{Message: crashOfNothing}}}
-		}
-	}()
+// do runs the task, inside the sandbox. A panic ends the process: the parent finds its reason.
+func (t task) do() report {
 	engine.Environment()
+	var r report
 	ctx, err := context.Background(), error(nil)
 	switch s := t.Settings; t.Do {
 	case "compile":
-		r.Table, err = compile(ctx, t.Files, s)
+		r.Compiled, err = compile(ctx, t.Files, s, t.Base)
 	case "test":
-		r.Results, err = runSuites(ctx, t.Files)
+		if r.Compiled, err = compile(ctx, t.Files, s, t.Base); err == nil {
+			r.Results, err = runSuites(ctx, t.Files, r.Compiled.Table, s)
+		}
 	case "explain":
-		r.Explanation, err = explain(ctx, t.Files, s, t.Input)
+		r.Explanation, err = explain(ctx, t.Table, s, t.Input)
 	case "compare":
 		r.Changes = comparePolicies(t.Old, t.Files)
+	case "locate":
+		locate(t.Files)
 	default:
 		err = fmt.Errorf("no task %q", t.Do)
 	}
@@ -195,4 +277,19 @@ func (t task) do() (r report) {
 		return report{Problems: wrong}
 	}
 	return report{Fault: err.Error()}
+}
+
+// locate reads every policy on its own, and compiles each text in it as a condition. If the files
+// end the process, the mark is at the one that does.
+func locate(files Files) {
+	for _, p := range readPolicies(files) {
+		mark(p.file)
+		_ = protorange.Range(p.policy.ProtoReflect(), func(v protopath.Values) error {
+			if text, ok := v.Index(-1).Value.Interface().(string); ok {
+				_, _ = engine.Environment().Compile(text)
+			}
+			return nil
+		})
+	}
+	mark("")
 }

@@ -28,11 +28,11 @@ resourcePolicy:
 	}
 	settings := engine.DefaultSettings()
 	settings.SchemaEnforcement = engine.SchemaReject
-	table, err := Compile(t.Context(), files, settings)
+	compiled, err := Compile(t.Context(), files, settings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ev, err := engine.Load(table, settings)
+	ev, err := engine.Load(compiled.Table, settings)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,12 @@ package compiler
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	policyv1 "github.com/cerbos/cerbos/api/genpb/cerbos/policy/v1"
+	"github.com/cerbos/cerbos/private/parser"
 	"github.com/cerbos/cerbos/private/verify"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -75,31 +79,82 @@ type CaseResult struct {
 	Error     string `json:"error,omitempty" doc:"Why it could not be run, or was skipped."`
 }
 
-// RunSuites runs the Cerbos test suites among the files, as "cerbos compile" does. A suite itself
-// names the settings it needs, such as globals. An error is Problems of the policies, or a fault of
-// ours; a case that fails is a result.
-func RunSuites(ctx context.Context, files Files, s engine.Settings) (Results, error) {
-	if err := files.Check(); err != nil {
-		return Results{}, err
-	}
-	r, err := sandboxed(ctx, task{Do: "test", Files: files, Settings: s})
-	if err != nil {
-		return Results{}, err
-	}
-	return *r.Results, nil
+// Tested is what files compile to, and the results of their suites on exactly that table.
+type Tested struct {
+	Compiled
+	Results
 }
 
-// runSuites is RunSuites inside the sandbox.
-func runSuites(ctx context.Context, files Files) (*Results, error) {
-	tests, err := verify.Files(ctx, files.directory(), nil, false)
+// Test compiles the files once and runs their Cerbos test suites on the table, by the tenant's
+// settings. A suite's own options replace these. An error is Problems of the policies, or a fault
+// of ours; a case that fails is a result.
+func Test(ctx context.Context, files Files, s engine.Settings) (Tested, error) {
+	return test(ctx, task{Do: "test", Files: files, Settings: s})
+}
+
+// TestBase is Test for the base policies, which define the reserved kinds.
+func TestBase(ctx context.Context, files Files) (Tested, error) {
+	return test(ctx, task{Do: "test", Files: files, Settings: engine.DefaultSettings(), Base: true})
+}
+
+func test(ctx context.Context, t task) (Tested, error) {
+	if err := t.Files.Check(); err != nil {
+		return Tested{}, err
+	}
+	r, err := sandboxed(ctx, t)
 	if err != nil {
-		if wrong := allProblems(ctx, files); len(wrong) > 0 {
-			return nil, wrong.sorted()
+		return Tested{}, err
+	}
+	return Tested{r.Compiled, *r.Results}, nil
+}
+
+// runSuites runs the suites among the files on a table, inside the sandbox.
+func runSuites(ctx context.Context, files Files, table []byte, s engine.Settings) (*Results, error) {
+	evaluator, err := engine.Load(table, s)
+	if err != nil {
+		return nil, err
+	}
+	directory := files.directory()
+	directory.opened = func(name string) {
+		if isSuite(name) {
+			mark(name)
 		}
+	}
+	// One after another, so that the file that ends the process is known.
+	tests, err := verify.WithCustomChecker(ctx, directory, suiteChecker{evaluator}, verify.WithWorkers(1))
+	if err != nil {
 		return nil, Problems{{Message: err.Error()}}
 	}
 	out := results(tests)
 	return &out, nil
+}
+
+// suiteChecker answers the cases of suites.
+type suiteChecker struct{ *engine.Evaluator }
+
+// Check implements verify.Checker.
+func (c suiteChecker) Check(ctx context.Context, in []*enginev1.CheckInput, options verify.CheckOptions) (
+	[]*enginev1.CheckOutput, error) {
+	return c.Try(ctx, in, engine.TrialOf(options))
+}
+
+// suiteProblems returns a problem for each suite without a test. Cerbos would end the process at an
+// empty one.
+func suiteProblems(files Files) Problems {
+	var out Problems
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !isSuite(name) || inTestdata(name) {
+			continue
+		}
+		mark(name)
+		suites, err := parser.Unmarshal[policyv1.TestSuite](files[name])
+		if err == nil && (len(suites) == 0 || len(suites[0].GetTests()) == 0) {
+			out = append(out, Problem{File: name, Line: 1, Column: 1, Message: "This suite has no tests. Add one, or " +
+				"delete the file."})
+		}
+	}
+	mark("")
+	return out
 }
 
 func results(tests *policyv1.TestResults) Results {

@@ -3,16 +3,9 @@ package compiler
 import (
 	"context"
 	"fmt"
-	"path"
 	"strings"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
-	policyv1 "github.com/cerbos/cerbos/api/genpb/cerbos/policy/v1"
-	"github.com/cerbos/cerbos/private/check"
-	cerboscompile "github.com/cerbos/cerbos/private/compile"
-	cerbosengine "github.com/cerbos/cerbos/private/engine"
-	"github.com/cerbos/cerbos/private/parser"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
@@ -59,14 +52,14 @@ type Value struct {
 	Source string `json:"source,omitempty" enum:"body,directory,token,request" doc:"Where it came from: the body of the request, the directory, a token, or what the request added about a principal of the directory."`
 }
 
-// Explain answers the input by the files, with every step. An error is Problems of the files, or a
-// fault of ours.
-func Explain(ctx context.Context, files Files, s engine.Settings, in *enginev1.CheckInput) (Explanation, error) {
+// Explain answers the input by a compiled table, with every step. An error is Problems of the
+// table, or a fault of ours.
+func Explain(ctx context.Context, table []byte, s engine.Settings, in *enginev1.CheckInput) (Explanation, error) {
 	input, err := proto.Marshal(in)
 	if err != nil {
 		return Explanation{}, fmt.Errorf("explain: %w", err)
 	}
-	r, err := sandboxed(ctx, task{Do: "explain", Files: files, Settings: s, Input: input})
+	r, err := sandboxed(ctx, task{Do: "explain", Table: table, Settings: s, Input: input})
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -74,37 +67,29 @@ func Explain(ctx context.Context, files Files, s engine.Settings, in *enginev1.C
 }
 
 // explain is Explain inside the sandbox.
-func explain(ctx context.Context, files Files, s engine.Settings, input []byte) (*Explanation, error) {
+func explain(ctx context.Context, table []byte, s engine.Settings, input []byte) (*Explanation, error) {
 	in := new(enginev1.CheckInput)
 	if err := proto.Unmarshal(input, in); err != nil {
 		return nil, err
 	}
-	if s.SchemaEnforcement != engine.SchemaReject { // the tracer always rejects
-		files = withoutSchemas(files)
-	}
-	index, err := cerboscompile.BuildIndex(ctx, files.directory())
+	evaluator, err := engine.Load(table, s)
 	if err != nil {
-		if wrong := allProblems(ctx, files); len(wrong) > 0 {
-			return nil, wrong.sorted()
-		}
-		return nil, Problems{{Message: err.Error()}}
+		return nil, err
 	}
-	answers, err := check.CheckWithTraces(ctx, &cerbosengine.Conf{
-		Globals: s.Globals, DefaultPolicyVersion: s.DefaultVersion, DefaultScope: s.DefaultScope,
-		CELErrorLogLevel:   "none",
-		LenientScopeSearch: s.LenientScopeSearch, StrictEvaluation: s.StrictEvaluation,
-	}, index, []*enginev1.CheckInput{in})
+	var traces []*enginev1.Trace
+	answers, err := evaluator.Try(ctx, []*enginev1.CheckInput{in}, engine.Trial{
+		Trace: func(t *enginev1.Trace) { traces = append(traces, t) }})
 	if err != nil {
 		return nil, Problems{{Message: err.Error()}}
 	}
 	out := &Explanation{Actions: []ActionExplanation{}, Steps: []Step{}}
 	for _, action := range in.GetActions() {
-		e := answers[0].CheckOutput.GetActions()[action]
+		e := answers[0].GetActions()[action]
 		out.Actions = append(out.Actions, ActionExplanation{action, e.GetEffect().String(), e.GetPolicy(),
 			e.GetScope()})
 	}
-	seen := newVisibleValues(in, answers[0].CheckOutput, s)
-	for _, t := range answers[0].Traces {
+	seen := newVisibleValues(in, answers[0], s)
+	for _, t := range traces {
 		step := newStep(t)
 		if step.Expression != "" {
 			step.Values = seen.of(step.Expression)
@@ -115,29 +100,6 @@ func explain(ctx context.Context, files Files, s engine.Settings, input []byte) 
 		out.Steps = append(out.Steps, step)
 	}
 	return out, nil
-}
-
-// withoutSchemas returns the policies without their schemas. Each document becomes a file.
-func withoutSchemas(files Files) Files {
-	out := Files{}
-	for name, content := range files {
-		if !holdsPolicies(name) {
-			continue
-		}
-		policies, err := parser.Unmarshal[policyv1.Policy](content)
-		if err != nil {
-			return files
-		}
-		for i, p := range policies {
-			if r := p.GetResourcePolicy(); r != nil {
-				r.Schemas = nil
-			}
-			if b, err := protojson.Marshal(p); err == nil {
-				out[fmt.Sprintf("%s.%d.json", strings.TrimSuffix(name, path.Ext(name)), i)] = b
-			}
-		}
-	}
-	return out
 }
 
 func newStep(t *enginev1.Trace) Step {

@@ -7,7 +7,6 @@ import (
 
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
@@ -92,7 +91,8 @@ func (in *replayInput) period(now time.Time) (Period, error) {
 // Deps are the parts of other packages that the operations need.
 type Deps struct {
 	Clock clock.Clock
-	Base  compiler.Files // the base policies, for decisions on kinds that belong to Gatehouse
+	// Base returns the compiled base policies, for decisions on kinds that belong to Gatehouse.
+	Base func() ([]byte, error)
 }
 
 // atOnce bounds the requests of one tenant that compile or replay at the same time.
@@ -140,7 +140,8 @@ func Operations(deps Deps) []api.Operation {
 		api.Call(api.Op{Method: "POST", Path: "/policies/draft/replay", ID: "replay-policy-draft",
 			Action: "policy.replay", Tag: "Policy draft", Summary: "Replay recorded decisions with the draft",
 			AtOnce: atOnce,
-			Description: "Answers the decisions of a period again with the draft and shows the changed answers. It " +
+			Description: "Answers the decisions of a period again, with the draft and with the revision in force, " +
+				"and shows where they differ. Answers that differ from the records stand apart. The replay " +
 				"ends when it has read all of them, or after 20 seconds, the given number of records, or 2000 " +
 				"flips. Then `complete` is false, and another replay with `to` set to `until` continues. To publish " +
 				"this version of the draft, acknowledge its new ALLOWs."},
@@ -170,27 +171,25 @@ func Operations(deps Deps) []api.Operation {
 
 func (deps Deps) explain(ctx context.Context, d *db.DB, req api.Request, in *explainInput) (Explained, error) {
 	type answered struct {
-		record   Record
-		files    compiler.Files // that answered it
-		settings engine.Settings
+		record Record
+		by     engine.Published // what answered it; without a table: the base policies
 	}
 	a, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (answered, error) {
 		r, err := Get(ctx, tx, in.ID)
 		if err != nil || r.Revision == 0 || in.Index >= len(r.Inputs) ||
 			engine.Reserved(r.Inputs[in.Index].GetResource().GetKind()) {
-			return answered{r, deps.Base, engine.DefaultSettings()}, err
+			return answered{r, engine.Published{Settings: engine.DefaultSettings()}}, err
 		}
-		files, err := policy.RevisionFiles(ctx, tx, r.Revision)
-		if err != nil {
-			return answered{}, err
-		}
-		settings, err := policy.GetSettings(ctx, tx)
-		return answered{r, files, settings}, err
+		by, err := policy.Published(ctx, tx, r.Revision)
+		return answered{r, by}, err
 	})
+	if err == nil && a.by.Table == nil {
+		a.by.Table, err = deps.Base()
+	}
 	if err != nil {
 		return Explained{}, err
 	}
-	x, err := Explain(ctx, a.record, in.Index, a.files, a.settings)
+	x, err := Explain(ctx, a.record, in.Index, a.by)
 	if err == nil && a.record.hideFrom(req.Rights) {
 		x.Result = a.record.view(true).Results[in.Index]
 		x.hideValues()
@@ -208,7 +207,7 @@ func (deps Deps) replay(ctx context.Context, d *db.DB, req api.Request, in *repl
 	if err != nil {
 		return Report{}, err
 	}
-	r, err := Replay(ctx, d, req.Caller, draft.Evaluator, draft.Files, draft.Settings, p)
+	r, err := Replay(ctx, d, req.Caller, draft, p)
 	if err != nil || !draft.Draft.Changed() { // there is nothing to publish and so nothing to acknowledge
 		return r, err
 	}

@@ -46,7 +46,7 @@ func newDesk(t *testing.T, d *testkit.Database, c caller.Caller) *desk {
 				fault.Limited: 429}[f.Kind], nil
 		}}
 	m.Operations(append(policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),
-		decision.Operations(decision.Deps{Clock: d.Clock, Base: base})...))
+		decision.Operations(decision.Deps{Clock: d.Clock, Base: compiler.BaseTable(directory(base))})...))
 	return k
 }
 

@@ -33,8 +33,8 @@ var ErrPlan = fault.New(fault.Conflict, "decision.plan",
 		"resource, and have that explained.")
 
 // Explain evaluates the resource with the given index again and returns how the answer comes about.
-// It uses the files of the record's revision and today's settings.
-func Explain(ctx context.Context, r Record, index int, files compiler.Files, s engine.Settings) (Explained, error) {
+// by is what answered it: the table and the settings of the record's revision.
+func Explain(ctx context.Context, r Record, index int, by engine.Published) (Explained, error) {
 	if r.PlanInput != nil {
 		return Explained{}, ErrPlan
 	}
@@ -59,7 +59,7 @@ func Explain(ctx context.Context, r Record, index int, files compiler.Files, s e
 		x.Same = true
 		return x, nil
 	}
-	how, err := compiler.Explain(ctx, files, s, in)
+	how, err := compiler.Explain(ctx, by.Table, by.Settings, in)
 	if err != nil {
 		return Explained{}, err
 	}
@@ -69,8 +69,8 @@ func Explain(ctx context.Context, r Record, index int, files compiler.Files, s e
 	}
 	if !x.Same && len(x.Notes) == 0 {
 		x.Notes = append(x.Notes,
-			"The evaluation gave another answer. The policy may read the time, or the tenant's settings of the "+
-				"engine have changed since.")
+			"The evaluation gave another answer. The policy may read the time, or an earlier release published the "+
+				"revision and the settings of the engine have changed since.")
 	}
 	for i := range x.Steps {
 		for j, v := range x.Steps[i].Values {

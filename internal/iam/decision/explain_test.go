@@ -4,11 +4,13 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
@@ -21,7 +23,7 @@ func TestADenialIsExplained(t *testing.T) {
 	x := decided(t, d, evaluator(t, files), "ada", "write", "d1", "d2")
 	x.Mode = application.FromDirectory
 	r := decision.Record{Decision: x}
-	got, err := decision.Explain(ctx, r, 1, files, engine.DefaultSettings())
+	got, err := decision.Explain(ctx, r, 1, published(t, files))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,19 +48,19 @@ func TestADenialIsExplained(t *testing.T) {
 	}
 
 	r.Reason = "The principal is locked."
-	if got, err := decision.Explain(ctx, r, 0, files, engine.DefaultSettings()); err != nil || got.Reason != r.Reason ||
+	if got, err := decision.Explain(ctx, r, 0, published(t, files)); err != nil || got.Reason != r.Reason ||
 		len(got.Steps) != 0 {
 		t.Errorf("a refused principal: %+v %v", got, err)
 	}
 	r.Reason, r.Redacted = "", []decision.Mark{{Input: 0, Path: "resource.attr.owner"}}
-	if got, err := decision.Explain(ctx, r, 0, files, engine.DefaultSettings()); err != nil || len(got.Notes) != 1 {
+	if got, err := decision.Explain(ctx, r, 0, published(t, files)); err != nil || len(got.Notes) != 1 {
 		t.Errorf("a redacted record: %+v %v", got, err)
 	}
-	if got, err := decision.Explain(ctx, r, 0, documents("write"), engine.DefaultSettings()); err != nil || got.Same {
+	if got, err := decision.Explain(ctx, r, 0, published(t, documents("write"))); err != nil || got.Same {
 		t.Errorf("an answer that is another one: %+v %v", got, err)
 	}
 	for _, index := range []int{-1, 2} {
-		if _, err := decision.Explain(ctx, r, index, files, engine.DefaultSettings()); err == nil {
+		if _, err := decision.Explain(ctx, r, index, published(t, files)); err == nil {
 			t.Errorf("index %d was explained", index)
 		}
 	}
@@ -70,7 +72,7 @@ func TestAnExplanationSaysWhatItLacks(t *testing.T) {
 	files := documents("read", "write if R.attr.owner == P.id")
 	explain := func(r decision.Record, index int) decision.Explained {
 		t.Helper()
-		got, err := decision.Explain(ctx, r, index, files, engine.DefaultSettings())
+		got, err := decision.Explain(ctx, r, index, published(t, files))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,7 +115,7 @@ func TestAnExplanationSaysWhatItLacks(t *testing.T) {
 		Decision: decision.Decision{Kind: decision.Plan,
 			PlanInput:  &enginev1.PlanResourcesInput{Actions: []string{"read"}},
 			PlanOutput: &enginev1.PlanResourcesOutput{}}}
-	if _, err := decision.Explain(ctx, plan, 0, files, engine.DefaultSettings()); !errors.Is(err, decision.ErrPlan) {
+	if _, err := decision.Explain(ctx, plan, 0, published(t, files)); !errors.Is(err, decision.ErrPlan) {
 		t.Errorf("a plan: %v", err)
 	}
 }
@@ -151,7 +153,12 @@ func TestValuesSayTheirSource(t *testing.T) {
 		x := asked(t, d, "ada", "write", deny, "d1")
 		x.Mode, x.Inputs[0].Resource.Kind = c.mode, c.kind
 		x.Inputs[0].AuxData = &enginev1.AuxData{Jwt: attr(t, map[string]any{"sub": "ada"})}
-		got, err := decision.Explain(ctx, decision.Record{Decision: x}, 0, files, engine.DefaultSettings())
+		table, err := compiler.BaseTable(directory(files))()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decision.Explain(ctx, decision.Record{Decision: x}, 0, engine.Published{Table: table,
+			Settings: engine.DefaultSettings()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,4 +172,13 @@ func TestValuesSayTheirSource(t *testing.T) {
 			t.Errorf("%q %s: %s", c.mode, c.kind, diff)
 		}
 	}
+}
+
+// directory returns files as a directory.
+func directory(files compiler.Files) fstest.MapFS {
+	out := fstest.MapFS{}
+	for name, content := range files {
+		out[name] = &fstest.MapFile{Data: content}
+	}
+	return out
 }

@@ -1,6 +1,7 @@
 package decision
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -27,11 +28,12 @@ const (
 	maxFlips      = 2000 // groups; a replay that finds more stops
 )
 
-// Report says how the draft would have answered.
+// Report says how the draft answers what was recorded, beside the revision in force.
 type Report struct {
 	ID           id.ID     `json:"id" format:"uuid"`
 	At           time.Time `json:"at"`
 	DraftVersion string    `json:"draft_version" doc:"The version of the draft that was replayed."`
+	Revision     int64     `json:"revision" doc:"The revision in force that the draft is compared with; 0 for none."`
 	From         time.Time `json:"from"`
 	To           time.Time `json:"to"`
 
@@ -44,9 +46,11 @@ type Report struct {
 	Unaffected   int          `json:"unaffected" doc:"Records that no draft can change: of kinds that belong to Gatehouse, or whose principal was refused before a policy was asked. They do not count towards the limit of records."`
 	Unreplayable []UnableView `json:"unreplayable" doc:"Records that the draft could not answer, by reason."`
 	Answers      int          `json:"answers" doc:"Answers compared: one for each action on each resource."`
-	NewAllows    []Flip       `json:"new_allows" doc:"Answers that were denied and would be allowed."`
-	NewDenies    []Flip       `json:"new_denies" doc:"Answers that were allowed and would be denied."`
-	ChangedPlans []Flip       `json:"changed_plans" doc:"Plans with another condition."`
+	NewAllows    []Flip       `json:"new_allows" doc:"Answers that the revision in force denies and the draft allows."`
+	NewDenies    []Flip       `json:"new_denies" doc:"Answers that the revision in force allows and the draft denies."`
+	ChangedPlans []Flip       `json:"changed_plans" doc:"Plans to which the draft gives another condition."`
+	Differ       int          `json:"differ" doc:"The number of answers of the draft that differ from the recorded ones, for example because a revision was published since."`
+	Differences  []Flip       `json:"differences" doc:"These answers, at most 2000. Before is the recorded one. They need no acknowledgement."`
 	Acknowledge  string       `json:"acknowledge,omitempty" doc:"Send this as acknowledged when you publish the draft, to confirm the new ALLOWs of all its replays."`
 
 	digest string // of NewAllows; "" if there are none
@@ -78,13 +82,15 @@ type flipped struct{ principal, kind, resource, action, before, after string }
 
 // replay collects the changed answers.
 type replay struct {
-	draft  *engine.Evaluator
-	reads  func(path string) bool // whether the draft may read a redacted attribute
-	report Report
+	draft   *engine.Evaluator
+	current *engine.Evaluator      // of the revision in force; nil if nothing is published
+	reads   func(path string) bool // whether the draft or the revision may read a redacted attribute
+	report  Report
 
 	withoutPeople bool // see Period
 
 	flips  map[flipped]*Flip
+	differ map[flipped]*Flip
 	unable map[string]int
 }
 
@@ -109,7 +115,8 @@ func (p *replay) record(ctx context.Context, r *Record) error {
 
 const unaffected = "unaffected"
 
-// answer compares the draft's answer with the recorded one. It returns why it could not, or "".
+// answer compares the draft's answer with that of the revision in force, and with the recorded one.
+// It returns why it could not, or "".
 func (p *replay) answer(ctx context.Context, r *Record) (string, error) {
 	switch {
 	case r.Reason != "" && r.PlanInput == nil && r.principalKey() == several:
@@ -130,10 +137,10 @@ func (p *replay) answer(ctx context.Context, r *Record) (string, error) {
 		return p.plan(ctx, r)
 	}
 	var in []*enginev1.CheckInput
-	var before []*enginev1.CheckOutput
+	var recorded []*enginev1.CheckOutput
 	for i, input := range r.Inputs {
 		if i < len(r.Outputs) && !engine.Reserved(input.GetResource().GetKind()) {
-			in, before = append(in, input), append(before, r.Outputs[i])
+			in, recorded = append(in, input), append(recorded, r.Outputs[i])
 		}
 	}
 	if len(in) == 0 {
@@ -141,20 +148,48 @@ func (p *replay) answer(ctx context.Context, r *Record) (string, error) {
 	}
 	after, err := p.draft.Check(ctx, in)
 	if err != nil {
-		return "the draft cannot answer", ctx.Err()
+		return noAnswerOfDraft, ctx.Err()
+	}
+	before := make([]*enginev1.CheckOutput, len(in)) // without policies: every action is denied
+	if p.current != nil {
+		if before, err = p.current.Check(ctx, in); err != nil {
+			return noAnswerInForce, ctx.Err()
+		}
 	}
 	for i, input := range in {
-		for action, was := range before[i].GetActions() {
+		for action, was := range recorded[i].GetActions() {
 			p.report.Answers++
 			now := after[i].GetActions()[action]
-			if effect(now) != was.GetEffect() {
-				p.flip(r, flipped{input.GetPrincipal().GetId(), input.GetResource().GetKind(),
-					input.GetResource().GetId(), action, was.GetEffect().String(), effect(now).String()},
-					now.GetPolicy())
-			}
+			f := flipped{principal: input.GetPrincipal().GetId(), kind: input.GetResource().GetKind(),
+				resource: input.GetResource().GetId(), action: action, after: effect(now).String()}
+			p.compare(r, f, effect(before[i].GetActions()[action]).String(), was.GetEffect().String(), now.GetPolicy())
 		}
 	}
 	return "", nil
+}
+
+// Reasons why a record cannot be replayed.
+const (
+	noAnswerOfDraft = "the draft cannot answer"
+	noAnswerInForce = "the revision in force cannot answer"
+)
+
+// compare counts an answer of the draft that is not the one in force, or not the recorded one.
+func (p *replay) compare(r *Record, f flipped, inForce, recorded, by string) {
+	if f.before = inForce; f.before != f.after {
+		count(p.flips, r, f, by)
+	}
+	if f.before = recorded; f.before != f.after {
+		p.differs(r, f, by)
+	}
+}
+
+// differs counts an answer that is not the recorded one. It lists the first of them.
+func (p *replay) differs(r *Record, f flipped, by string) {
+	p.report.Differ++
+	if _, known := p.differ[f]; known || len(p.differ) < maxFlips {
+		count(p.differ, r, f, by)
+	}
 }
 
 // effect returns the effect of a; a missing answer is a deny.
@@ -171,26 +206,70 @@ func (p *replay) plan(ctx context.Context, r *Record) (string, error) {
 	}
 	after, err := p.draft.Plan(ctx, r.PlanInput)
 	if err != nil {
-		return "the draft cannot answer", ctx.Err()
+		return noAnswerOfDraft, ctx.Err()
 	}
-	was, now := r.PlanOutput.GetFilter(), after.GetFilter()
-	if was.GetKind() == now.GetKind() && was.GetCondition() == nil && now.GetCondition() != nil {
-		return "redacted: the condition of the plan", nil
+	before := &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED}
+	if p.current != nil {
+		inForce, err := p.current.Plan(ctx, r.PlanInput)
+		if err != nil {
+			return noAnswerInForce, ctx.Err()
+		}
+		before = inForce.GetFilter()
 	}
 	p.report.Answers++
-	if was.GetKind() != now.GetKind() || !proto.Equal(was.GetCondition(), now.GetCondition()) {
-		p.flip(r, flipped{r.PlanInput.GetPrincipal().GetId(), r.PlanInput.GetResource().GetKind(), "",
-			strings.Join(planActions(r.PlanInput), ","), was.GetKind().String(), now.GetKind().String()}, "")
+	now, was := after.GetFilter(), r.PlanOutput.GetFilter()
+	f := flipped{principal: r.PlanInput.GetPrincipal().GetId(), kind: r.PlanInput.GetResource().GetKind(),
+		action: strings.Join(planActions(r.PlanInput), ","), after: now.GetKind().String()}
+	if f.before = before.GetKind().String(); !samePlan(before, now) {
+		count(p.flips, r, f, "")
+	}
+	// If redaction took the recorded condition, only its kind can be compared.
+	lost := was.GetKind() == now.GetKind() && was.GetCondition() == nil
+	if f.before = was.GetKind().String(); !lost && !samePlan(was, now) {
+		p.differs(r, f, "")
 	}
 	return "", nil
 }
 
-func (p *replay) flip(r *Record, f flipped, by string) {
-	x := p.flips[f]
+// samePlan reports whether two filters are equal but for the order within and, or.
+func samePlan(a, b *enginev1.PlanResourcesFilter) bool {
+	return a.GetKind() == b.GetKind() && proto.Equal(inOrder(a.GetCondition()), inOrder(b.GetCondition()))
+}
+
+// inOrder returns a condition whose operands of and, or are sorted.
+func inOrder(o *enginev1.PlanResourcesFilter_Expression_Operand) *enginev1.PlanResourcesFilter_Expression_Operand {
+	e := o.GetExpression()
+	if e == nil {
+		return o
+	}
+	type operand struct {
+		bytes []byte
+		*enginev1.PlanResourcesFilter_Expression_Operand
+	}
+	sorted := make([]operand, len(e.GetOperands()))
+	for i, x := range e.GetOperands() {
+		x = inOrder(x)
+		b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(x) // it was just unmarshalled, or planned
+		sorted[i] = operand{b, x}
+	}
+	if op := e.GetOperator(); op == "and" || op == "or" {
+		slices.SortFunc(sorted, func(a, b operand) int { return bytes.Compare(a.bytes, b.bytes) })
+	}
+	out := &enginev1.PlanResourcesFilter_Expression{Operator: e.GetOperator()}
+	for _, x := range sorted {
+		out.Operands = append(out.Operands, x.PlanResourcesFilter_Expression_Operand)
+	}
+	return &enginev1.PlanResourcesFilter_Expression_Operand{
+		Node: &enginev1.PlanResourcesFilter_Expression_Operand_Expression{Expression: out}}
+}
+
+// count adds an occurrence to the flips.
+func count(flips map[flipped]*Flip, r *Record, f flipped, by string) {
+	x := flips[f]
 	if x == nil { // records come newest first
 		x = &Flip{Principal: f.principal, ResourceKind: f.kind, ResourceID: f.resource, Action: f.action,
 			Before: f.before, After: f.after, Policy: by, Last: r.At, Decision: r.ID}
-		p.flips[f] = x
+		flips[f] = x
 	}
 	x.Times++
 	x.First = r.At
@@ -211,6 +290,10 @@ var allows = map[string]int{
 func (p *replay) finish() Report {
 	r := p.report
 	r.NewAllows, r.NewDenies, r.ChangedPlans, r.Unreplayable = []Flip{}, []Flip{}, []Flip{}, []UnableView{}
+	r.Differences = []Flip{}
+	for _, x := range p.differ {
+		r.Differences = append(r.Differences, *x)
+	}
 	for f, x := range p.flips {
 		switch before, after := allows[f.before], allows[f.after]; {
 		case after > before:
@@ -221,7 +304,7 @@ func (p *replay) finish() Report {
 			r.ChangedPlans = append(r.ChangedPlans, *x)
 		}
 	}
-	for _, flips := range [][]Flip{r.NewAllows, r.NewDenies, r.ChangedPlans} {
+	for _, flips := range [][]Flip{r.NewAllows, r.NewDenies, r.ChangedPlans, r.Differences} {
 		slices.SortFunc(flips, func(a, b Flip) int {
 			return cmp.Or(strings.Compare(a.Principal, b.Principal), strings.Compare(a.ResourceKind, b.ResourceKind),
 				strings.Compare(a.ResourceID, b.ResourceID),

@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
@@ -34,15 +35,30 @@ func documents(rules ...string) compiler.Files {
 
 func evaluator(t testing.TB, files compiler.Files) *engine.Evaluator {
 	t.Helper()
-	table, err := compiler.Compile(ctx, files, engine.DefaultSettings())
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := engine.Load(table, engine.DefaultSettings())
+	e, err := engine.Load(published(t, files).Table, engine.DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// published compiles files as a revision with the default settings.
+func published(t testing.TB, files compiler.Files) engine.Published {
+	t.Helper()
+	compiled, err := compiler.Compile(ctx, files, engine.DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return engine.Published{Revision: 1, Table: compiled.Table, Settings: engine.DefaultSettings()}
+}
+
+// rehearsed returns files as a rehearsal has them; nil as nothing published.
+func rehearsed(t testing.TB, files compiler.Files) policy.Rehearsed {
+	t.Helper()
+	if files == nil {
+		return policy.Rehearsed{}
+	}
+	return policy.Rehearsed{Files: files, Settings: engine.DefaultSettings(), Evaluator: evaluator(t, files)}
 }
 
 // decided checks the policies and returns the decision as a door builds it.
@@ -58,13 +74,14 @@ func decided(t testing.TB, d *testkit.Database, e *engine.Evaluator, principal, 
 	return x
 }
 
-func replayed(t testing.TB, d *testkit.Database, c caller.Caller, files compiler.Files,
+// replayed replays a draft beside what is in force; nil for nothing.
+func replayed(t testing.TB, d *testkit.Database, c caller.Caller, inForce, draft compiler.Files,
 	p decision.Period) decision.Report {
 	t.Helper()
 	if p.Records == 0 {
 		p.Records = 1000
 	}
-	r, err := decision.Replay(ctx, d.DB, c, evaluator(t, files), files, engine.DefaultSettings(), p)
+	r, err := decision.Replay(ctx, d.DB, c, policy.Rehearsal{Old: rehearsed(t, inForce), New: rehearsed(t, draft)}, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +99,8 @@ func flips(fs []decision.Flip) string {
 func TestReplayShowsWhatADraftWouldFlip(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
-		now := evaluator(t, documents("read", "write if R.attr.owner == P.id"))
+		before := documents("read", "write if R.attr.owner == P.id")
+		now := evaluator(t, before)
 		r := recorder(t, d)
 		start := d.Clock.Now()
 		record := func(c caller.Caller, x decision.Decision) {
@@ -107,7 +125,7 @@ func TestReplayShowsWhatADraftWouldFlip(t *testing.T) {
 		r.Close()
 
 		p := decision.Period{From: start, To: d.Clock.Now().Add(time.Hour)}
-		got := replayed(t, d, acme, documents("write"), p)
+		got := replayed(t, d, acme, before, documents("write"), p)
 		if a, b := flips(got.NewAllows), flips(got.NewDenies); a != "ada write document:d1 1x" ||
 			b != "ada read document:d1 2x, ada read document:d2 1x" {
 			t.Errorf("new allows %q, new denies %q", a, b)
@@ -122,8 +140,7 @@ func TestReplayShowsWhatADraftWouldFlip(t *testing.T) {
 			!f.First.Equal(start.Add(time.Minute)) || !f.Last.Equal(start.Add(2*time.Minute)) {
 			t.Errorf("%+v", f)
 		}
-		if same := replayed(t, d, acme, documents("read", "write if R.attr.owner == P.id"), p); len(same.NewAllows)+
-			len(same.NewDenies) != 0 {
+		if same := replayed(t, d, acme, before, before, p); len(same.NewAllows)+len(same.NewDenies) != 0 {
 			t.Errorf("the same policies flip %v %v", same.NewAllows, same.NewDenies)
 		}
 
@@ -132,7 +149,7 @@ func TestReplayShowsWhatADraftWouldFlip(t *testing.T) {
 		p.Records = 2
 		seen, rounds := 0, 0
 		for ; rounds < 10; rounds++ {
-			part := replayed(t, d, acme, documents("write"), p)
+			part := replayed(t, d, acme, before, documents("write"), p)
 			if seen += part.Records; part.Complete {
 				break
 			}
@@ -177,8 +194,8 @@ func TestReplayCountsWhatRedactionTook(t *testing.T) {
 		delete(files, "document_test.yaml") // the compiler wants it whole; only its text matters
 		e := evaluator(t, files)
 		maps.Copy(files, suite)
-		got, err := decision.Replay(ctx, d.DB, acme, e, files, engine.DefaultSettings(),
-			decision.Period{From: p.From, To: p.To, Records: 10})
+		got, err := decision.Replay(ctx, d.DB, acme, policy.Rehearsal{New: policy.Rehearsed{Files: files,
+			Settings: engine.DefaultSettings(), Evaluator: e}}, decision.Period{From: p.From, To: p.To, Records: 10})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,13 +227,22 @@ func TestReplayComparesPlans(t *testing.T) {
 	plan(evaluator(t, documents("write")), "none")
 	plan(evaluator(t, documents("read if R.attr.owner == P.id")), "own")
 	plan(evaluator(t, documents("read if R.attr.public == true")), "public")
-	plan(evaluator(t, documents("read")), "all")
 	r.Close()
-	got := replayed(t, d, acme, documents("read if R.attr.owner == P.id"),
-		decision.Period{From: start, To: start.Add(time.Hour)})
-	if a, b, c := flips(got.NewAllows), flips(got.NewDenies), flips(got.ChangedPlans); a != "none read document: 1x" ||
-		b != "all read document: 1x" || c != "public read document: 1x" {
-		t.Errorf("%q %q %q", a, b, c)
+	const all = "none read document: 1x, own read document: 1x, public read document: 1x"
+	for inForce, want := range map[string][3]string{
+		"write":                          {all, "", ""},
+		"read if R.attr.public == true":  {"", "", all},
+		"read":                           {"", all, ""},
+		"read if  R.attr.owner == P.id ": {"", "", ""},
+	} {
+		got := replayed(t, d, acme, documents(inForce), documents("read if R.attr.owner == P.id"),
+			decision.Period{From: start, To: start.Add(time.Hour)})
+		if found := [3]string{flips(got.NewAllows), flips(got.NewDenies), flips(got.ChangedPlans)}; found != want {
+			t.Errorf("%s: %q", inForce, found)
+		}
+		if d := flips(got.Differences); d != "none read document: 1x, public read document: 1x" || got.Differ != 2 {
+			t.Errorf("differ from the record: %s", d)
+		}
 	}
 }
 
@@ -251,7 +277,7 @@ func TestReplayPassesOverWhatNoDraftChanges(t *testing.T) {
 		both.Reason = "principal.unknown"
 		r.Record(acme, both)
 		r.Close()
-		got := replayed(t, d, acme, documents("write"), decision.Period{From: start, To: start.Add(time.Hour)})
+		got := replayed(t, d, acme, nil, documents("write"), decision.Period{From: start, To: start.Add(time.Hour)})
 		if len(got.NewAllows)+len(got.NewDenies)+len(got.ChangedPlans) != 0 || got.Records != 5 ||
 			got.Unaffected != 4 || got.Replayed != 0 ||
 			len(got.Unreplayable) != 1 ||
@@ -284,13 +310,14 @@ func TestALimitCountsWhatADraftCanChange(t *testing.T) {
 		}
 		r.Close()
 		p := decision.Period{From: start, To: start.Add(time.Hour), Records: 2}
-		got := replayed(t, d, acme, documents("write"), p)
+		got := replayed(t, d, acme, nil, documents("write"), p)
 		if a := flips(got.NewAllows); a != "bob write document:d1 1x, eve write document:d1 1x" || got.Replayed != 2 ||
 			got.Unaffected != others || got.Records != others+2 || got.Stopped != "records" || got.Complete {
 			t.Errorf("%q, %+v", a, got)
 		}
 		p.To = got.Until
-		if got := replayed(t, d, acme, documents("write"), p); flips(got.NewAllows) != "ada write document:d1 1x" ||
+		got = replayed(t, d, acme, nil, documents("write"), p)
+		if flips(got.NewAllows) != "ada write document:d1 1x" ||
 			got.Records != 1 || !got.Complete {
 			t.Errorf("the rest: %+v", got)
 		}
@@ -315,7 +342,7 @@ func TestFlipsAreOfAPrincipalAResourceAndAnAction(t *testing.T) {
 		files := documents("read", "write")
 		files["folder.yaml"] = []byte(strings.Replace(string(files["document.yaml"]), "resource: document",
 			"resource: folder", 1))
-		got := replayed(t, d, acme, files, decision.Period{From: start, To: start.Add(time.Hour)})
+		got := replayed(t, d, acme, nil, files, decision.Period{From: start, To: start.Add(time.Hour)})
 		const want = "ada read document:d1 2x, ada write document:d1 1x, ada read document:d2 1x, ada read " +
 			"folder:d1 1x, bob read document:d1 1x"
 		if s := flips(got.NewAllows); s != want || len(got.NewDenies)+len(got.ChangedPlans) != 0 {
@@ -341,7 +368,7 @@ func TestPartsOfAReplayPassOverNothing(t *testing.T) {
 		p := decision.Period{From: start, To: start.Add(time.Hour), Records: 2}
 		complete := false
 		for range 7 {
-			part := replayed(t, d, acme, documents("write"), p)
+			part := replayed(t, d, acme, nil, documents("write"), p)
 			for _, f := range part.NewAllows {
 				seen[f.Principal] += f.Times
 			}
@@ -376,7 +403,7 @@ func TestAReplayIsBoundedInFlips(t *testing.T) {
 		r.Record(acme, asked(t, d, "ada", "write", deny, docs...))
 	}
 	r.Close()
-	got := replayed(t, d, acme, documents("write"), decision.Period{From: start, To: start.Add(time.Hour)})
+	got := replayed(t, d, acme, nil, documents("write"), decision.Period{From: start, To: start.Add(time.Hour)})
 	if len(got.NewAllows) != 2000 || got.Complete || got.Stopped != "flips" || got.Records != 40 ||
 		!got.Until.Equal(start.Add(3*time.Second)) {
 		t.Errorf("%d flips of %d records until %s, stopped by %q", len(got.NewAllows), got.Records, got.Until,
@@ -398,7 +425,7 @@ func TestADraftThatCannotAnswer(t *testing.T) {
 	x.Inputs[0].Resource.Attr["l"] = value(t, numbers)
 	r.Record(acme, x)
 	r.Close()
-	got := replayed(t, d, acme,
+	got := replayed(t, d, acme, nil,
 		documents("read if R.attr.l.all(a, R.attr.l.all(b, R.attr.l.all(c, a + b + c >= 0.0)))"),
 		decision.Period{From: start, To: start.Add(time.Hour)})
 	if got.Replayed != 0 || len(got.NewDenies) != 0 || len(got.Unreplayable) != 1 ||
@@ -438,8 +465,9 @@ func TestReplayErrsToTheSafeSide(t *testing.T) {
 		r := recorder(t, d)
 		r.Record(acme, asked(t, d, "ada", "read", allow, "d1"))
 		r.Close()
-		got, err := decision.Replay(ctx, d.DB, acme, evaluator(t, c.files), c.files, c.settings,
-			decision.Period{From: d.Clock.Now().Add(-time.Hour), To: d.Clock.Now().Add(time.Hour), Records: 10})
+		got, err := decision.Replay(ctx, d.DB, acme, policy.Rehearsal{New: policy.Rehearsed{Files: c.files,
+			Settings: c.settings, Evaluator: evaluator(t, c.files)}}, decision.Period{
+			From: d.Clock.Now().Add(-time.Hour), To: d.Clock.Now().Add(time.Hour), Records: 10})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -450,7 +478,8 @@ func TestReplayErrsToTheSafeSide(t *testing.T) {
 	}
 }
 
-// A plan's condition that redaction removed cannot be compared, and is counted; a kind can.
+// A plan's recorded condition that redaction removed cannot be compared; its kind can. The draft is
+// compared with the revision in force all the same.
 func TestReplayCountsConditionsThatRedactionTook(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
@@ -473,13 +502,35 @@ func TestReplayCountsConditionsThatRedactionTook(t *testing.T) {
 		r.Record(acme, x)
 		r.Close()
 		p := decision.Period{From: start, To: start.Add(time.Hour)}
-		got := replayed(t, d, acme, documents("read if R.attr.public == true"), p)
-		if got.Replayed != 0 || len(got.ChangedPlans) != 0 || len(got.Unreplayable) != 1 ||
-			got.Unreplayable[0] != (decision.UnableView{Reason: "redacted: the condition of the plan", Records: 1}) {
+		before := documents("read if R.attr.owner == P.id")
+		got := replayed(t, d, acme, before, documents("read if R.attr.public == true"), p)
+		if got.Replayed != 1 || len(got.ChangedPlans) != 1 || got.Differ != 0 || len(got.Unreplayable) != 0 {
 			t.Errorf("%+v", got)
 		}
-		if got := replayed(t, d, acme, documents("read"), p); len(got.NewAllows) != 1 || got.Replayed != 1 {
+		if got := replayed(t, d, acme, before, documents("read"), p); len(got.NewAllows) != 1 || got.Differ != 1 {
 			t.Errorf("always allowed: %+v", got)
 		}
 	})
+}
+
+// What a revision changed since a record counts apart: a draft that changes nothing flips nothing.
+func TestADraftIsComparedWithWhatIsInForce(t *testing.T) {
+	d := testkit.Open(t, testkit.SQLite(t))
+	acme := d.Tenant(t, "acme")
+	start := d.Clock.Now()
+	r := recorder(t, d)
+	r.Record(acme, decided(t, d, evaluator(t, documents("read")), "ada", "write", "d1"))
+	r.Close()
+	same := documents("read", "write")
+	same["document.yaml"] = append([]byte("# the same\n"), same["document.yaml"]...)
+	p := decision.Period{From: start, To: start.Add(time.Hour)}
+	got := replayed(t, d, acme, documents("read", "write"), same, p)
+	if len(got.NewAllows)+len(got.NewDenies) != 0 || got.Differ != 1 || flips(got.Differences) != "ada write "+
+		"document:d1 1x" || got.Acknowledge != "" {
+		t.Errorf("%+v", got)
+	}
+	if got := replayed(t, d, acme, documents("read", "write"), documents("read"), p); flips(got.NewDenies) != "ada "+
+		"write document:d1 1x" || got.Differ != 0 {
+		t.Errorf("%+v", got)
+	}
 }

@@ -12,8 +12,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -47,18 +46,19 @@ type Period struct {
 	WithoutPeople bool
 }
 
-// Replay answers the records of a period again with a draft, the newest first. It stops at the end
-// of the period or at a limit.
-func Replay(ctx context.Context, d *db.DB, c caller.Caller, draft *engine.Evaluator, files compiler.Files,
-	s engine.Settings, p Period) (Report, error) {
-	return replayWithin(ctx, replayTime, d, c, draft, files, s, p)
+// Replay answers the records of a period again with a draft and the revision in force, the newest
+// first. It stops at the end of the period or at a limit.
+func Replay(ctx context.Context, d *db.DB, c caller.Caller, r policy.Rehearsal, p Period) (Report, error) {
+	return replayWithin(ctx, replayTime, d, c, r, p)
 }
 
-func replayWithin(ctx context.Context, bound time.Duration, d *db.DB, c caller.Caller, draft *engine.Evaluator,
-	files compiler.Files, s engine.Settings, p Period) (Report, error) {
-	run := replay{draft: draft, reads: mayRead(files, s), flips: map[flipped]*Flip{}, unable: map[string]int{}}
-	run.withoutPeople = p.WithoutPeople
-	run.report = Report{ID: id.New(), From: p.From, To: p.To, Until: p.To}
+func replayWithin(ctx context.Context, bound time.Duration, d *db.DB, c caller.Caller, r policy.Rehearsal,
+	p Period) (Report, error) {
+	byDraft, byCurrent := mayRead(r.New.Files, r.New.Settings), mayRead(r.Old.Files, r.Old.Settings)
+	run := replay{draft: r.New.Evaluator, current: r.Old.Evaluator, flips: map[flipped]*Flip{},
+		differ: map[flipped]*Flip{}, unable: map[string]int{}, withoutPeople: p.WithoutPeople,
+		reads: func(path string) bool { return byDraft(path) || byCurrent(path) }}
+	run.report = Report{ID: id.New(), Revision: r.Current, From: p.From, To: p.To, Until: p.To}
 	limited, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	f := Filter{From: p.From, To: p.To}
@@ -133,7 +133,7 @@ func keepReplay(ctx context.Context, tx *db.Tx, version, now id.ID, r *Report) e
 	audit.Write(tx, audit.Event{Action: "policy.replay",
 		Target: audit.Target{Kind: "policy", ID: "draft", Name: "draft"}, Detail: map[string]any{
 			"records": r.Records, "replayed": r.Replayed, "new_allows": len(r.NewAllows),
-			"new_denies": len(r.NewDenies), "complete": r.Complete}})
+			"new_denies": len(r.NewDenies), "differ": r.Differ, "complete": r.Complete}})
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -197,17 +198,17 @@ func TestWhatTheTimeEndedIsNotCounted(t *testing.T) {
 	files := compiler.Files{"document.yaml": []byte(
 		"apiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: document, version: default, rules: [{actions: " +
 			"[read], effect: EFFECT_ALLOW, roles: [employee]}]}\n")}
-	table, err := compiler.Compile(background, files, engine.DefaultSettings())
+	compiled, err := compiler.Compile(background, files, engine.DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.Load(table, engine.DefaultSettings())
+	e, err := engine.Load(compiled.Table, engine.DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
 	}
 	to := d.Clock.Now()
 	run := replay{draft: e, reads: func(string) bool { return false }, flips: map[flipped]*Flip{},
-		unable: map[string]int{}, report: Report{Until: to}}
+		differ: map[flipped]*Flip{}, unable: map[string]int{}, report: Report{Until: to}}
 	over, cancel := context.WithCancel(background)
 	cancel()
 	r := &Record{At: to.Add(-time.Minute), Decision: Decision{
@@ -226,12 +227,14 @@ func TestWhatTheTimeEndedIsNotCounted(t *testing.T) {
 	}
 
 	acme := d.Tenant(t, "acme")
+	rehearsal := policy.Rehearsal{New: policy.Rehearsed{Files: files, Settings: engine.DefaultSettings(),
+		Evaluator: e}}
 	p := Period{From: to.Add(-time.Hour), To: to, Records: 10}
-	got, err := replayWithin(background, time.Nanosecond, d.DB, acme, e, files, engine.DefaultSettings(), p)
+	got, err := replayWithin(background, time.Nanosecond, d.DB, acme, rehearsal, p)
 	if err != nil || got.Complete || got.Stopped != "time" || !got.Until.Equal(to) {
 		t.Errorf("without time: %+v %v", got, err)
 	}
-	if _, err := Replay(over, d.DB, acme, e, files, engine.DefaultSettings(), p); !errors.Is(err, context.Canceled) {
+	if _, err := Replay(over, d.DB, acme, rehearsal, p); !errors.Is(err, context.Canceled) {
 		t.Errorf("whoever asked went away: %v", err)
 	}
 }

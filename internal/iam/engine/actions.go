@@ -80,11 +80,11 @@ func actionsOf(rt *runtimev1.RuleTable) map[string]*kindActions {
 
 // Actions returns the actions that the evaluator's policies name for a kind of resource.
 func (e *Evaluator) Actions(kind string) Actions {
-	name := sanitizedResource(kind)
+	name := ComparedKind(kind)
 	var all []string
 	var a Actions
 	for of, k := range e.actions {
-		if of == kind || sanitizedResource(of) == name || strings.Contains(of, "*") && (matchesGlob(of, kind) ||
+		if of == kind || ComparedKind(of) == name || strings.Contains(of, "*") && (matchesGlob(of, kind) ||
 			matchesGlob(of, name)) {
 			all, a.Apart = append(all, k.of...), a.Apart || k.apart
 		}

@@ -181,16 +181,37 @@ func (k *keySet) load(ctx context.Context) (jwk.Set, error) {
 			return nil, err
 		}
 	}
-	set, err := jwk.Parse(text, jwk.WithPEM(k.of.PEM))
-	if err != nil || k.of.PEM {
-		return set, err
+	return k.of.parse(text)
+}
+
+// Check returns why the keys that stand in the set itself cannot be used, or nil.
+func (k KeySet) Check() error {
+	if k.Keys == "" {
+		return nil
+	}
+	_, err := k.parse([]byte(k.Keys))
+	return err
+}
+
+// parse reads public keys. It refuses private and symmetric ones: a reader of the settings
+// could sign tokens with them.
+func (k KeySet) parse(text []byte) (jwk.Set, error) {
+	set, err := jwk.Parse(text, jwk.WithPEM(k.PEM))
+	if err != nil {
+		return nil, err
 	}
 	for i := range set.Len() {
 		key, _ := set.Key(i)
-		if alg, ok := key.Algorithm(); !k.of.OptionalAlg && (!ok || alg.String() == "") {
+		if private, err := jwk.IsPrivateKey(key); err != nil || private {
+			return nil, fmt.Errorf("key %d is a private or symmetric key; only public keys belong in a key set", i)
+		}
+		if k.PEM {
+			continue
+		}
+		if alg, ok := key.Algorithm(); !k.OptionalAlg && (!ok || alg.String() == "") {
 			return nil, fmt.Errorf("key %d has no alg", i)
 		}
-		if kid, ok := key.KeyID(); !k.of.OptionalKid && (!ok || kid == "") {
+		if kid, ok := key.KeyID(); !k.OptionalKid && (!ok || kid == "") {
 			return nil, fmt.Errorf("key %d has no kid", i)
 		}
 	}

@@ -58,11 +58,16 @@ func timeDecorator() interpreter.InterpretableDecorator
 //go:linkname celEnvironment github.com/cerbos/cerbos/internal/conditions.StdEnv
 var celEnvironment *cel.Env
 
-//go:linkname sanitizedResource github.com/cerbos/cerbos/internal/namer.SanitizedResource
-func sanitizedResource(kind string) string
+// ComparedKind returns a kind of resource as rules are compared with it: : / @ and - become _.
+//
+//go:linkname ComparedKind github.com/cerbos/cerbos/internal/namer.SanitizedResource
+func ComparedKind(kind string) string
 
 //go:linkname matchesGlob github.com/cerbos/cerbos/internal/util.MatchesGlob
 func matchesGlob(pattern, value string) bool
+
+//go:linkname filterText github.com/cerbos/cerbos/internal/ruletable/planner.FilterToString
+func filterText(*enginev1.PlanResourcesFilter) string
 
 //go:linkname withGlobals github.com/cerbos/cerbos/internal/evaluator.WithGlobals
 func withGlobals(map[string]any) unsafe.Pointer
@@ -104,6 +109,46 @@ func checkWithGlobals[Option any](
 		out, _, err := check(ctx, in, *(*Option)(unsafe.Pointer(&option)))
 		return out, err
 	}
+}
+
+// checkOptions are Cerbos' options of one check, a *evaluator.CheckOptions that cannot be named.
+type checkOptions struct{ of reflect.Value }
+
+func (o checkOptions) get(param string) reflect.Value {
+	return o.of.FieldByName("EvalParams").FieldByName(param)
+}
+
+func (o checkOptions) set(param string, value any) {
+	to := o.get(param)
+	to.Set(reflect.ValueOf(value).Convert(to.Type()))
+}
+
+func (o checkOptions) trace(f func(*enginev1.Trace)) {
+	o.of.FieldByName("TracerSink").Set(reflect.ValueOf(traceSink(f)))
+}
+
+// traceSink implements Cerbos' tracer.Sink.
+type traceSink func(*enginev1.Trace)
+
+// Enabled implements tracer.Sink.
+func (traceSink) Enabled() bool { return true }
+
+// AddTrace implements tracer.Sink.
+func (f traceSink) AddTrace(t *enginev1.Trace) { f(t) }
+
+// checkWithOptions answers the inputs with options that edit changes. It reflects on the option's
+// type at each call, which is for suites and explanations alone.
+func checkWithOptions(ctx context.Context, table ruletable.Evaluator, in inputs, edit func(checkOptions)) (outputs,
+	error) {
+	check := reflect.ValueOf(table.Check)
+	option := reflect.MakeFunc(check.Type().In(2).Elem(), func(args []reflect.Value) []reflect.Value {
+		edit(checkOptions{args[0].Elem()})
+		return nil
+	})
+	results := check.Call([]reflect.Value{reflect.ValueOf(ctx), reflect.ValueOf(in), option})
+	err, _ := results[2].Interface().(error)
+	out, _ := results[0].Interface().(outputs)
+	return out, err
 }
 
 // frameContext returns the context that a frame is evaluated with, or nil. cel-go keeps it to

@@ -43,6 +43,7 @@ type Evaluator struct {
 	actions   map[string]*kindActions // by kind, or pattern of kinds
 	cost      int64                   // estimated bytes of memory
 	plans     bool                    // its conditions can be planned
+	personal  personal                // principals with policies of their own
 	variables bool                    // it has variables
 	globals   map[string]any
 	checkWith checkFunc
@@ -98,6 +99,8 @@ func Load(table []byte, s Settings) (*Evaluator, error) {
 	// have the same conditions. A program that only this tenant has takes 5 KB.
 	made := &Evaluator{actions: actionsOf(rt), cost: 8<<10 + 3*int64(len(table)), plans: plannable(rt),
 		variables: hasVariables(rt)}
+	made.personal = newPersonal(rt, table, conf)
+	made.cost += made.personal.cost()
 	if made.table, err = newTableEvaluator(rt, conf); err != nil {
 		return nil, fmt.Errorf("load a compiled rule table: %w", err)
 	}
@@ -135,19 +138,25 @@ func (s Settings) cerbos() (*epdpv2.Config, error) {
 // Check answers every input, in order; inputs may share messages. It fails with errTooSlow after 2
 // seconds, with errTooMuch beyond the other bounds, and with errBusy if too many wait.
 func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*enginev1.CheckOutput, error) {
+	return e.evaluate(ctx, func(running *evaluation) ([]*enginev1.CheckOutput, error) {
+		if e.variables {
+			return e.checkWith(running, in, running.withGlobals(e.globals))
+		}
+		outputs, _, err := e.table.Check(running, in)
+		return outputs, err
+	})
+}
+
+// evaluate runs a check in its turn, within the bounds of one evaluation.
+func (e *Evaluator) evaluate(ctx context.Context,
+	check func(running *evaluation) ([]*enginev1.CheckOutput, error)) ([]*enginev1.CheckOutput, error) {
 	if err := e.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer e.leave()
 	running := begin(ctx)
 	defer running.End()
-	var outputs []*enginev1.CheckOutput
-	var err error
-	if e.variables {
-		outputs, err = e.checkWith(running, in, running.withGlobals(e.globals))
-	} else {
-		outputs, _, err = e.table.Check(running, in)
-	}
+	outputs, err := check(running)
 	// Cerbos counts an interrupted condition as not met, so the answer may be wrong: drop it.
 	if stopped := running.stopped(ctx, err); stopped != nil {
 		return nil, stopped
@@ -189,5 +198,12 @@ func (e *Evaluator) plan(ctx context.Context, in *enginev1.PlanResourcesInput) (
 		}
 	}()
 	output, _, err = e.table.Plan(ctx, in)
+	if err != nil || !e.personal.has(in.GetPrincipal().GetId()) {
+		return output, err
+	}
+	filter, err := e.personal.plan(ctx, in, output.GetFilter())
+	if err == nil && filter != output.GetFilter() {
+		output.Filter, output.FilterDebug = filter, filterText(filter)
+	}
 	return output, err
 }

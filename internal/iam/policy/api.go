@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,8 +70,12 @@ func Operations(deps Deps) []api.Operation {
 				if err != nil {
 					return DraftView{}, err
 				}
+				settings, err := draftSettings(ctx, tx, d)
+				if err != nil {
+					return DraftView{}, err
+				}
 				infos, err := describe(ctx, tx, d)
-				return draftView(d, infos), err
+				return draftView(d, infos, settings), err
 			}),
 		api.Write(api.Op{Method: "DELETE", Path: "/policies/draft", ID: "discard-policy-draft",
 			Action: "policy.update", Tag: draftTag, Summary: "Discard the draft",
@@ -81,15 +86,23 @@ func Operations(deps Deps) []api.Operation {
 		api.Call(api.Op{Method: "GET", Path: "/policies/draft/diff", ID: "diff-policy-draft", Action: "policy.read",
 			Tag: draftTag, Summary: "Compare the draft with a revision", AtOnce: compiling},
 			func(ctx context.Context, d *db.DB, req api.Request, in *draftDiffInput) (Diff, error) {
-				return compare(ctx, d, req.Caller, func(tx *db.Tx) (int64, compiler.Files, error) {
+				return compare(ctx, d, req.Caller, func(tx *db.Tx) (int64, Version, error) {
 					old := in.Against
 					if old == 0 {
 						var err error
 						if old, err = currentNumber(ctx, tx); err != nil {
-							return 0, nil, err
+							return 0, Version{}, err
 						}
 					}
-					now, err := readDraftFiles(ctx, tx)
+					draft, err := getDraft(ctx, tx)
+					if err != nil {
+						return 0, Version{}, err
+					}
+					now := Version{}
+					if now.Settings, err = draftSettings(ctx, tx, draft); err != nil {
+						return 0, Version{}, err
+					}
+					now.Files, err = filesOf(ctx, tx, draft)
 					return old, now, err
 				})
 			}),
@@ -135,18 +148,22 @@ func Operations(deps Deps) []api.Operation {
 			}),
 		api.Call(api.Op{Method: "POST", Path: "/policies/draft/validate", ID: "validate-policy-draft",
 			Action: "policy.update", Tag: draftTag, Summary: "Validate the draft", AtOnce: compiling},
-			func(ctx context.Context, d *db.DB, req api.Request, _ *nothing) (ValidationView, error) {
+			func(ctx context.Context, d *db.DB, req api.Request, in *validateInput) (ValidationView, error) {
 				s, err := readState(ctx, d, req.Caller)
 				if err != nil {
 					return ValidationView{}, err
 				}
-				v := ValidationView{Valid: true, Version: s.draft.Version.String(), Errors: []ProblemView{}}
-				_, err = compiler.Compile(ctx, s.files, s.settings)
-				if problems, ok := err.(compiler.Problems); ok {
-					v.Valid, err = false, nil
-					for _, p := range problems {
-						v.Errors = append(v.Errors, ProblemView(p))
+				v := ValidationView{Valid: true, Version: s.draft.Version.String(), Errors: []ProblemView{},
+					Warnings: []ProblemView{}}
+				compiled, err := compiler.Compile(ctx, s.files, s.settings)
+				if err == nil {
+					v.Warnings = problemViews(compiled.Warnings)
+					if !in.AllowEmpty {
+						err = compiled.DecidesNothing(s.files)
 					}
+				}
+				if problems, ok := errors.AsType[compiler.Problems](err); ok {
+					v.Valid, v.Errors, err = false, problemViews(problems), nil
 				}
 				return v, err
 			}),
@@ -159,8 +176,8 @@ func Operations(deps Deps) []api.Operation {
 				if err != nil {
 					return TestView{}, err
 				}
-				r, err := compiler.RunSuites(ctx, s.files, s.settings)
-				return TestView{r, s.draft.Version.String()}, refused(err)
+				r, err := compiler.Test(ctx, s.files, s.settings)
+				return TestView{r.Results, s.draft.Version.String()}, refused(err)
 			}),
 		api.Call(api.Op{Method: "POST", Path: "/policies/draft/publish", ID: "publish-policy-draft",
 			Action: "policy.publish", Tag: draftTag, Summary: "Publish the draft", Status: 201, AtOnce: compiling,
@@ -187,23 +204,32 @@ func Operations(deps Deps) []api.Operation {
 				if err != nil {
 					return RevisionView{}, err
 				}
-				return revisionView(r), nil
+				v := revisionView(r)
+				if r.settings != "" {
+					s, err := parseSettings(r.settings)
+					if err != nil {
+						return RevisionView{}, err
+					}
+					settings := settingsView(s)
+					v.Settings = &settings
+				}
+				return v, nil
 			}),
 		api.Call(api.Op{Method: "GET", Path: "/policies/revisions/{n}/diff", ID: "diff-policy-revision",
 			Action: "policy.read", Tag: revisionTag, Summary: "Compare two revisions", AtOnce: compiling},
 			func(ctx context.Context, d *db.DB, req api.Request, in *diffInput) (Diff, error) {
-				return compare(ctx, d, req.Caller, func(tx *db.Tx) (int64, compiler.Files, error) {
+				return compare(ctx, d, req.Caller, func(tx *db.Tx) (int64, Version, error) {
 					old := in.Against
 					if old == 0 {
 						old = in.N - 1
 					}
-					now, err := RevisionFiles(ctx, tx, in.N)
+					now, err := versionOf(ctx, tx, in.N)
 					return old, now, err
 				})
 			}),
 		api.Write(api.Op{Method: "POST", Path: "/policies/revisions/{n}/rollback", ID: "rollback-policies",
 			Action: "policy.publish", Tag: revisionTag, Summary: "Roll back to a revision", Status: 201,
-			Description: "Publishes the older revision again, as a new one."},
+			Description: "Publishes the older revision again, as a new one, with the engine's settings that it had."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *rollbackInput) (RevisionView, error) {
 				r, err := rollback(ctx, tx, in.N, in.Body.Reason)
 				if err != nil {
@@ -214,15 +240,23 @@ func Operations(deps Deps) []api.Operation {
 		api.Read(api.Op{Method: "GET", Path: "/policies/settings", ID: "get-policy-settings", Action: "policy.read",
 			Tag: "Policy settings", Summary: "Get the settings of the policy engine"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (SettingsView, error) {
-				s, err := GetSettings(ctx, tx)
+				s, err := settingsInForce(ctx, tx)
 				return settingsView(s), err
 			}),
-		api.Write(api.Op{Method: "PATCH", Path: "/policies/settings", ID: "update-policy-settings",
+		api.Call(api.Op{Method: "PATCH", Path: "/policies/settings", ID: "update-policy-settings",
 			Action: "policy.publish", Tag: "Policy settings", Summary: "Update the settings of the policy engine",
-			Description: "They apply at once, also to the revision in force."},
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchSettingsInput) (SettingsView, error) {
-				s, err := updateSettings(ctx, tx, in.Body)
-				return settingsView(s), err
+			AtOnce: compiling,
+			Description: "They apply at once: the files in force are tested by them and published again, as a new " +
+				"revision. To try settings first, change those of the draft."},
+			deps.configure),
+		api.Call(api.Op{Method: "PATCH", Path: "/policies/draft/settings", ID: "update-policy-draft-settings",
+			Action: "policy.update", Tag: draftTag, Summary: "Update the draft's settings of the policy engine",
+			Description: "Validation, suites and replay of the draft use them, and its publication puts them in " +
+				"force."},
+			func(ctx context.Context, d *db.DB, req api.Request, in *patchDraftSettingsInput) (WrittenView, error) {
+				return change(ctx, d, req.Caller, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
+					return changeSettings(ctx, tx, seen, in.Body)
+				})
 			}),
 	}
 }
@@ -246,7 +280,7 @@ func readState(ctx context.Context, d *db.DB, c caller.Caller) (state, error) {
 		if err != nil {
 			return state{}, err
 		}
-		settings, err := GetSettings(ctx, tx)
+		settings, err := draftSettings(ctx, tx, draft)
 		if err != nil {
 			return state{}, err
 		}
@@ -323,25 +357,36 @@ func (deps Deps) importArchive(ctx context.Context, d *db.DB, req api.Request, i
 			if err != nil {
 				return ImportView{}, err
 			}
+			settings, err := draftSettings(ctx, tx, draft)
+			if err != nil {
+				return ImportView{}, err
+			}
 			infos, err := listFiles(ctx, tx)
-			v := draftView(draft, infos)
+			v := draftView(draft, infos, settings)
 			return ImportView{Draft: &v}, err
 		})
 	}
-	now, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (state, error) {
-		current, err := currentNumber(ctx, tx)
-		if err != nil {
-			return state{}, err
+	p.AllowEmpty = in.AllowEmpty
+	current, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (Revision, error) {
+		r, err := currentRevision(ctx, tx)
+		if errors.Is(err, ErrNothingPublished) {
+			r, err = Revision{}, nil
 		}
-		settings, err := GetSettings(ctx, tx)
-		return state{current: current, settings: settings}, err
+		if err != nil {
+			return Revision{}, err
+		}
+		p.Settings, err = settingsInForce(ctx, tx)
+		return r, err
 	})
 	if err != nil {
 		return ImportView{}, err
 	}
-	p.Base = now.current
-	r, err := deps.publish(ctx, d, req.Caller, p, now.settings, "")
-	return ImportView{Revision: r.Number}, err
+	if current.has(p.Files) {
+		return ImportView{Revision: current.Number, Unchanged: true}, nil
+	}
+	p.Base = current.Number
+	r, found, err := deps.publish(ctx, d, req.Caller, p, "")
+	return ImportView{Revision: r.Number, Warnings: problemViews(found)}, err
 }
 
 func (deps Deps) publishDraft(ctx context.Context, d *db.DB, req api.Request, in *publishInput) (RevisionView, error) {
@@ -372,19 +417,39 @@ func (deps Deps) publishDraft(ctx context.Context, d *db.DB, req api.Request, in
 				"which shows what publishing the draft would change. If you mean that, publish with \"base\": %d.",
 			base, s.current, s.current))
 	}
-	r, err := deps.publish(ctx, d, req.Caller, publishing{Version: s.draft.Version, Base: base, Files: s.files,
-		Reason: reason}, s.settings, in.Body.Acknowledged)
-	return revisionView(r), err
+	unchanged, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (bool, error) {
+		r, err := currentRevision(ctx, tx)
+		if errors.Is(err, ErrNothingPublished) {
+			return false, nil
+		}
+		if err != nil || !r.has(s.files) {
+			return false, err
+		}
+		settings, err := settingsInForce(ctx, tx)
+		return settingsText(settings) == settingsText(s.settings), err
+	})
+	if err != nil {
+		return RevisionView{}, err
+	}
+	if unchanged {
+		return RevisionView{}, errNothingToPublish
+	}
+	r, found, err := deps.publish(ctx, d, req.Caller, publishing{Version: s.draft.Version, Base: base,
+		Files: s.files, Settings: s.settings, Reason: reason, AllowEmpty: in.Body.AllowEmpty}, in.Body.Acknowledged)
+	v := revisionView(r)
+	v.Warnings = problemViews(found)
+	return v, err
 }
 
-// publish compiles and tests outside of the transaction, then publishes exactly what it tested.
-func (deps Deps) publish(ctx context.Context, d *db.DB, c caller.Caller, p publishing, s engine.Settings,
-	acknowledged string) (Revision, error) {
-	ready, err := prepare(ctx, p, s)
+// publish compiles and tests outside of the transaction, then publishes exactly what it tested. It
+// returns the compiler's warnings too.
+func (deps Deps) publish(ctx context.Context, d *db.DB, c caller.Caller, p publishing,
+	acknowledged string) (Revision, []compiler.Problem, error) {
+	ready, err := prepare(ctx, p)
 	if err != nil {
-		return Revision{}, err
+		return Revision{}, nil, err
 	}
-	return db.Write(ctx, d, c, func(tx *db.Tx) (Revision, error) {
+	r, err := db.Write(ctx, d, c, func(tx *db.Tx) (Revision, error) {
 		if deps.Acknowledged != nil && !p.Version.IsZero() {
 			if err := deps.Acknowledged(ctx, tx, p.Version, acknowledged); err != nil {
 				return Revision{}, err
@@ -392,6 +457,7 @@ func (deps Deps) publish(ctx context.Context, d *db.DB, c caller.Caller, p publi
 		}
 		return publish(ctx, tx, ready)
 	})
+	return r, ready.compiled.Warnings, err
 }
 
 func export(ctx context.Context, d *db.DB, req api.Request, in *exportInput) (api.File, error) {
@@ -427,22 +493,34 @@ func export(ctx context.Context, d *db.DB, req api.Request, in *exportInput) (ap
 	return out, err
 }
 
-// compare compares files with those of a revision, number 0 for none, both as read returns them.
-func compare(ctx context.Context, d *db.DB, c caller.Caller, read func(tx *db.Tx) (old int64, now compiler.Files,
+// compare compares a version with a revision, number 0 for none, both as read returns them.
+func compare(ctx context.Context, d *db.DB, c caller.Caller, read func(tx *db.Tx) (old int64, now Version,
 	err error)) (Diff, error) {
-	type versions struct{ before, now compiler.Files }
+	type versions struct{ before, now Version }
 	v, err := db.Read(ctx, d, c, func(tx *db.Tx) (versions, error) {
 		number, now, err := read(tx)
 		if err != nil || number == 0 {
-			return versions{now: now}, err
+			return versions{Version{Settings: engine.DefaultSettings()}, now}, err
 		}
-		before, err := RevisionFiles(ctx, tx, number)
+		before, err := versionOf(ctx, tx, number)
 		return versions{before, now}, err
 	})
 	if err != nil {
 		return Diff{}, err
 	}
-	return Compare(ctx, v.before, v.now)
+	out, err := Compare(ctx, v.before.Files, v.now.Files)
+	out.Settings = compareSettings(v.before.Settings, v.now.Settings)
+	return out, err
+}
+
+// versionOf returns a revision as a diff compares it.
+func versionOf(ctx context.Context, tx *db.Tx, number int64) (Version, error) {
+	p, err := Published(ctx, tx, number)
+	if err != nil {
+		return Version{}, err
+	}
+	files, err := RevisionFiles(ctx, tx, number)
+	return Version{files, p.Settings}, err
 }
 
 func contentType(path string) string {

@@ -137,7 +137,13 @@ func (u *unpacked) tarGz(archive []byte) error {
 	r := tar.NewReader(limited)
 	for {
 		h, err := r.Next()
-		if err == io.EOF {
+		if err == io.EOF { // what follows the end of the tar is read too: the checksum stands after it
+			if _, err := io.Copy(io.Discard, limited); err != nil {
+				return archiveFault("The tar.gz is damaged or has been cut off. Pack it again.")
+			}
+			if limited.N <= 0 {
+				return errUnpacked
+			}
 			return nil
 		}
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {

@@ -3,21 +3,52 @@ package policy
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 )
 
 // Diff is how two sets of files differ.
 type Diff struct {
 	Files     []FileDiff              `json:"files" doc:"By path; equal files are left out."`
 	Policies  []compiler.PolicyChange `json:"policies" doc:"Which policies mean something else now. A comment changes a file and no policy."`
+	Settings  []SettingDiff           `json:"settings,omitempty" doc:"The engine's settings that differ."`
 	Truncated bool                    `json:"truncated,omitempty" doc:"There are more lines than are shown."`
+}
+
+// SettingDiff is how a setting of the engine differs.
+type SettingDiff struct {
+	Name string `json:"name" example:"strict_evaluation"`
+	Old  any    `json:"old"`
+	New  any    `json:"new"`
+}
+
+// Version is what a diff compares: a draft or a revision.
+type Version struct {
+	Files    compiler.Files
+	Settings engine.Settings
+}
+
+// compareSettings returns the settings that differ, by name.
+func compareSettings(old, now engine.Settings) []SettingDiff {
+	var before, after map[string]any
+	_ = json.Unmarshal([]byte(settingsText(old)), &before) // our own JSON
+	_ = json.Unmarshal([]byte(settingsText(now)), &after)
+	var out []SettingDiff
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		if !reflect.DeepEqual(before[name], after[name]) {
+			out = append(out, SettingDiff{name, before[name], after[name]})
+		}
+	}
+	return out
 }
 
 // FileDiff is how a file differs.
@@ -90,6 +121,11 @@ func Compare(ctx context.Context, old, now compiler.Files) (Diff, error) {
 // Text is the diff in the unified form of diff -u and git.
 func (d Diff) Text() string {
 	var b strings.Builder
+	for _, s := range d.Settings {
+		before, _ := json.Marshal(s.Old) // both are JSON values
+		after, _ := json.Marshal(s.New)
+		fmt.Fprintf(&b, "setting %s\n-%s\n+%s\n", s.Name, before, after)
+	}
 	for _, f := range d.Files {
 		from, to := "a/"+f.Path, "b/"+f.Path
 		switch f.Change {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -20,6 +21,8 @@ type Draft struct {
 	Base      int64 // the revision it was begun from; 0 for none
 	UpdatedBy string
 	UpdatedAt time.Time
+
+	settings string // of the engine, as JSON; "" for those in force
 }
 
 // Changed reports whether there is a change to publish.
@@ -83,6 +86,38 @@ func putFile(ctx context.Context, tx *db.Tx, where id.ID, path string, content [
 	audit.Write(tx, audit.Event{Action: "policy.update", Target: draftTarget, Detail: map[string]any{"file": path,
 		"bytes": len(content)}})
 	return d, nil
+}
+
+// changeSettings changes the engine's settings that the stored draft publishes. It fails with an
+// Invalid fault that names every wrong field.
+func changeSettings(ctx context.Context, tx *db.Tx, where id.ID, p SettingsChange) (Draft, error) {
+	d, err := bump(ctx, tx, where)
+	if err != nil {
+		return Draft{}, err
+	}
+	before, err := draftSettings(ctx, tx, d)
+	if err != nil {
+		return Draft{}, err
+	}
+	s, err := p.changed(before)
+	if err != nil {
+		return Draft{}, err
+	}
+	d.settings = settingsText(s)
+	if err := setDraftSettings(ctx, tx, d.settings); err != nil {
+		return Draft{}, err
+	}
+	audit.Write(tx, audit.Event{Action: "policy.update", Target: draftTarget,
+		Detail: map[string]any{"settings": p.fields()}})
+	return d, nil
+}
+
+// draftSettings returns the engine's settings that the draft publishes.
+func draftSettings(ctx context.Context, tx *db.Tx, d Draft) (engine.Settings, error) {
+	if d.settings != "" {
+		return parseSettings(d.settings)
+	}
+	return settingsInForce(ctx, tx)
 }
 
 // deleteFile removes one file of the stored draft, or fails with errFileNotFound.

@@ -376,8 +376,8 @@ func TestWhatIsPublishedIsWhatWasChecked(t *testing.T) {
 		acme := d.Tenant(t, "acme")
 		put(t, d, acme, "album.yaml", album("view"))
 		s := draftOf(t, d, acme)
-		ready, err := prepare(background, publishing{Version: s.draft.Version, Files: s.files, Reason: "checked"},
-			s.settings)
+		ready, err := prepare(background, publishing{Version: s.draft.Version, Files: s.files, Reason: "checked",
+			Settings: s.settings})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -462,9 +462,8 @@ func TestSettings(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		acme := d.Tenant(t, "acme")
 		patch := func(p SettingsChange) (engine.Settings, error) {
-			return db.Write(background, d.DB, acme, func(tx *db.Tx) (engine.Settings, error) {
-				return updateSettings(background, tx, p)
-			})
+			v, err := configured(d, acme, p)
+			return v.settings(), err
 		}
 		reject, globals := engine.SchemaReject, map[string]any{"environment": "staging", "limits": []any{1.0, 2.0}}
 		keys := []KeySetView{{ID: "main", URL: "https://id.example.com/jwks"}, {ID: "local", Keys: `{"keys":[]}`}}

@@ -31,6 +31,8 @@ type Revision struct {
 	Files     int64
 	Bytes     int64
 	Digest    []byte // SHA-256 of the files as tar.gz: equal digests, equal files
+
+	settings string // of the engine, as JSON; "" in a revision of an earlier release
 }
 
 var (
@@ -61,39 +63,33 @@ type publishing struct {
 	Base    int64 // the revision that it follows
 	Files   compiler.Files
 	Reason  string
+
+	Settings   engine.Settings // of the engine, which the revision keeps
+	AllowEmpty bool            // a set without a policy that decides something
+	Of         int64           // the revision whose files these are, if only the settings change; otherwise 0
 }
 
 // prepared is compiled, tested and packed, and waits for its transaction.
 type prepared struct {
 	publishing
-	compiled, sources []byte
+	compiled compiler.Compiled
+	sources  []byte
 }
 
 // prepare compiles the files and runs their suites, outside of any transaction because that is
 // slow. It fails with ErrInvalid.
-func prepare(ctx context.Context, p publishing, s engine.Settings) (prepared, error) {
-	compiled, err := checkAll(ctx, p.Files, s)
+func prepare(ctx context.Context, p publishing) (prepared, error) {
+	tested, err := compiler.Test(ctx, p.Files, p.Settings)
+	if err == nil {
+		err = tested.Err()
+	}
+	if err == nil && !p.AllowEmpty {
+		err = tested.DecidesNothing(p.Files)
+	}
 	if err != nil {
-		return prepared{}, err
+		return prepared{}, refused(err)
 	}
-	return prepared{p, compiled, Pack(p.Files, TarGz)}, nil
-}
-
-// checkAll compiles the files, runs their suites and returns the rule table. It fails with
-// ErrInvalid, which names every problem.
-func checkAll(ctx context.Context, files compiler.Files, s engine.Settings) ([]byte, error) {
-	if err := files.Check(); err != nil {
-		return nil, refused(err)
-	}
-	compiled, err := compiler.Compile(ctx, files, s)
-	if err != nil {
-		return nil, refused(err)
-	}
-	results, err := compiler.RunSuites(ctx, files, s)
-	if err != nil {
-		return nil, refused(err)
-	}
-	return compiled, refused(results.Err())
+	return prepared{p, tested.Compiled, Pack(p.Files, TarGz)}, nil
 }
 
 // refused turns Problems into ErrInvalid, and returns other errors unchanged.
@@ -114,7 +110,9 @@ func refused(err error) error {
 // and the revision before is still in force. Of several publishers one succeeds; the others fail
 // with a Conflict fault.
 func publish(ctx context.Context, tx *db.Tx, p prepared) (Revision, error) {
-	if p.Version.IsZero() {
+	if p.Of > 0 {
+		advanceDraft(tx, p.Of, p.Base+1)
+	} else if p.Version.IsZero() {
 		if _, err := dropDraft(ctx, tx); err != nil {
 			return Revision{}, err
 		}
@@ -126,9 +124,9 @@ func publish(ctx context.Context, tx *db.Tx, p prepared) (Revision, error) {
 	digest := sha256.Sum256(p.sources)
 	r := Revision{
 		Number: p.Base + 1, Reason: p.Reason, Author: tx.Caller().Actor, CreatedAt: tx.Now(),
-		Files: int64(len(p.Files)), Bytes: p.Files.Size(), Digest: digest[:],
+		Files: int64(len(p.Files)), Bytes: p.Files.Size(), Digest: digest[:], settings: settingsText(p.Settings),
 	}
-	free, err := insertRevision(ctx, tx, r, p.compiled, p.sources)
+	free, err := insertRevision(ctx, tx, r, p.compiled.Table, p.sources)
 	if err != nil {
 		return Revision{}, err
 	}
@@ -137,13 +135,15 @@ func publish(ctx context.Context, tx *db.Tx, p prepared) (Revision, error) {
 	}
 	audit.Write(tx, audit.Event{Action: "policy.publish", Target: r.target(),
 		Detail: map[string]any{"reason": r.Reason, "files": r.Files}})
+	mirrorSettings(tx, p.Settings)
 	tenant.Touch(tx)
 	return r, nil
 }
 
 // rollback publishes revision number again as a new revision, with the table that was compiled
-// then. A draft stays as it is. It fails with errRevisionNotFound, or with a Conflict fault if that
-// revision is in force or another was published meanwhile.
+// then and the engine's settings of then. A draft stays as it is. It fails with
+// errRevisionNotFound, or with a Conflict fault if that revision is in force or another was
+// published meanwhile.
 func rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revision, error) {
 	reason, err := checkReason(reason)
 	if err != nil {
@@ -157,9 +157,19 @@ func rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revi
 	if err != nil {
 		return Revision{}, err
 	}
-	if bytes.Equal(old.Digest, current.Digest) {
+	settings, err := settingsInForce(ctx, tx)
+	if err != nil {
+		return Revision{}, err
+	}
+	if old.settings == "" { // an earlier release did not keep them
+		old.settings = settingsText(settings)
+	}
+	if bytes.Equal(old.Digest, current.Digest) && old.settings == settingsText(settings) {
 		return Revision{}, fault.New(fault.Conflict, "policy.in_force", "Revision %d, which is in force, has the "+
-			"same files as revision %d. There is nothing to roll back.", current.Number, number)
+			"same files and settings as revision %d. There is nothing to roll back.", current.Number, number)
+	}
+	if settings, err = parseSettings(old.settings); err != nil {
+		return Revision{}, err
 	}
 	r := old
 	r.Number, r.Origin, r.Reason, r.Author, r.CreatedAt = current.Number+1, number, reason, tx.Caller().Actor, tx.Now()
@@ -172,8 +182,15 @@ func rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revi
 	}
 	audit.Write(tx, audit.Event{Action: "policy.rollback", Target: r.target(),
 		Detail: map[string]any{"reason": r.Reason, "to": number}})
+	mirrorSettings(tx, settings)
 	tenant.Touch(tx)
 	return r, nil
+}
+
+// has reports whether the revision has exactly these files.
+func (r Revision) has(files compiler.Files) bool {
+	digest := sha256.Sum256(Pack(files, TarGz))
+	return bytes.Equal(r.Digest, digest[:])
 }
 
 func (r Revision) target() audit.Target {
@@ -200,48 +217,4 @@ func checkReason(reason string) (string, error) {
 		return "", fault.InvalidField("policy.reason", "reason", "The reason contains control characters.")
 	}
 	return reason, nil
-}
-
-// updateSettings changes the tenant's settings of the engine. They apply at once, to the revision
-// in force. It fails with an Invalid fault that names every wrong field.
-func updateSettings(ctx context.Context, tx *db.Tx, p SettingsChange) (engine.Settings, error) {
-	stored, err := getSettings(ctx, tx)
-	if err != nil {
-		return engine.Settings{}, err
-	}
-	s := p.apply(settingsView(stored.Settings)).settings()
-	var wrong fault.Fields
-	validateSettings(s, &wrong)
-	if err := wrong.Err("policy.settings_invalid"); err != nil {
-		return engine.Settings{}, err
-	}
-	if err := putSettings(ctx, tx, s, stored.updatedAt); err != nil {
-		return engine.Settings{}, err
-	}
-	audit.Write(tx, audit.Event{Action: "policy.configure", Target: audit.Target{Kind: "policy", ID: "settings",
-		Name: "settings"}, Detail: map[string]any{"fields": p.fields()}})
-	tenant.Touch(tx)
-	return s, nil
-}
-
-var errSettingsChanged = fault.New(fault.Conflict, "policy.settings_changed", "Another request changed these "+
-	"settings at the same moment. Read them again and repeat your change.")
-
-// fields names the settings that a patch changes, for the audit log.
-func (p SettingsChange) fields() []string {
-	out := []string{}
-	for _, f := range []struct {
-		name string
-		set  bool
-	}{
-		{"default_policy_version", p.DefaultPolicyVersion != nil}, {"default_scope",
-			p.DefaultScope != nil}, {"lenient_scope_search", p.LenientScopeSearch != nil},
-		{"strict_evaluation", p.StrictEvaluation != nil}, {"schema_enforcement",
-			p.SchemaEnforcement != nil}, {"globals", p.Globals != nil}, {"key_sets", p.KeySets != nil},
-	} {
-		if f.set {
-			out = append(out, f.name)
-		}
-	}
-	return out
 }

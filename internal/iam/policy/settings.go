@@ -187,5 +187,9 @@ func validateKeySet(k engine.KeySet, at string, wrong *fault.Fields) {
 		wrong.Add(at+"keys", "This is a private key. Only public keys belong here.")
 	case !k.PEM && !json.Valid([]byte(k.Keys)):
 		wrong.Add(at+"keys", "The keys must be a JWK set as JSON text, or PEM with pem set to true.")
+	default:
+		if err := k.Check(); err != nil {
+			wrong.Add(at+"keys", "These keys cannot be used: %s.", err)
+		}
 	}
 }

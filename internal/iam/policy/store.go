@@ -32,8 +32,25 @@ type storedSettings struct {
 	updatedAt time.Time // zero: never stored
 }
 
-// GetSettings returns the tenant's settings of the engine.
-func GetSettings(ctx context.Context, tx *db.Tx) (engine.Settings, error) {
+// settingsInForce returns the tenant's settings of the engine: those of the revision in force. If
+// nothing is published, or by an earlier release, they stand in a row of their own.
+func settingsInForce(ctx context.Context, tx *db.Tx) (engine.Settings, error) {
+	text, err := db.One(ctx, tx, db.Column[string],
+		`SELECT settings FROM policy_revisions WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1`)
+	if errors.Is(err, db.ErrNoRows) {
+		text, err = "", nil
+	}
+	if err != nil {
+		return engine.Settings{}, err
+	}
+	return settingsOf(ctx, tx, text)
+}
+
+// settingsOf parses the settings of a revision; without any, it returns those of the row.
+func settingsOf(ctx context.Context, tx *db.Tx, text string) (engine.Settings, error) {
+	if text != "" {
+		return parseSettings(text)
+	}
 	s, err := getSettings(ctx, tx)
 	return s.Settings, err
 }
@@ -53,6 +70,14 @@ func getSettings(ctx context.Context, tx *db.Tx) (storedSettings, error) {
 		return storedSettings{Settings: engine.DefaultSettings()}, nil
 	}
 	return s, err
+}
+
+// mirrorSettings stores the settings of the new revision in the row that replicas of an earlier
+// release read.
+func mirrorSettings(tx *db.Tx, s engine.Settings) {
+	tx.Later(`INSERT INTO policy_settings (tenant_id, settings, updated_at) VALUES ($1, $2, $3)
+		ON CONFLICT (tenant_id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at`,
+		settingsText(s), tx.Now())
 }
 
 // putSettings stores s. It fails with errSettingsChanged if the settings changed since read.
@@ -82,9 +107,9 @@ func putSettings(ctx context.Context, tx *db.Tx, s engine.Settings, read time.Ti
 func getDraft(ctx context.Context, tx *db.Tx) (Draft, error) {
 	d, err := db.One(ctx, tx, func(row db.Row) (Draft, error) {
 		var d Draft
-		err := row.Scan(&d.Version, &d.Base, &d.UpdatedBy, &d.UpdatedAt)
+		err := row.Scan(&d.Version, &d.Base, &d.UpdatedBy, &d.UpdatedAt, &d.settings)
 		return d, err
-	}, `SELECT version, base, updated_by, updated_at FROM policy_drafts WHERE tenant_id = $1`)
+	}, `SELECT version, base, updated_by, updated_at, settings FROM policy_drafts WHERE tenant_id = $1`)
 	if errors.Is(err, db.ErrNoRows) {
 		d = Draft{}
 		d.Base, err = currentNumber(ctx, tx)
@@ -106,17 +131,29 @@ func insertDraft(ctx context.Context, tx *db.Tx, base int64) (bool, error) {
 func bump(ctx context.Context, tx *db.Tx, where id.ID) (Draft, error) {
 	d := Draft{Version: id.New(), UpdatedBy: tx.Caller().Actor.Name, UpdatedAt: tx.Now()}
 	query, args := `UPDATE policy_drafts SET version = $2, updated_by = $3, updated_at = $4
-		WHERE tenant_id = $1 RETURNING base`, []any{d.Version, d.UpdatedBy, d.UpdatedAt}
+		WHERE tenant_id = $1 RETURNING base, settings`, []any{d.Version, d.UpdatedBy, d.UpdatedAt}
 	if !where.IsZero() {
 		query, args = `UPDATE policy_drafts SET version = $2, updated_by = $3, updated_at = $4
-			WHERE tenant_id = $1 AND version = $5 RETURNING base`, append(args, where)
+			WHERE tenant_id = $1 AND version = $5 RETURNING base, settings`, append(args, where)
 	}
-	base, err := db.One(ctx, tx, scanNumber, query, args...)
+	_, err := db.One(ctx, tx, func(row db.Row) (struct{}, error) {
+		return struct{}{}, row.Scan(&d.Base, &d.settings)
+	}, query, args...)
 	if errors.Is(err, db.ErrNoRows) {
 		return Draft{}, errDraftChanged
 	}
-	d.Base = base
 	return d, err
+}
+
+// setDraftSettings stores the settings that the draft publishes.
+func setDraftSettings(ctx context.Context, tx *db.Tx, text string) error {
+	_, err := tx.Exec(ctx, `UPDATE policy_drafts SET settings = $2 WHERE tenant_id = $1`, text)
+	return err
+}
+
+// advanceDraft moves the base of the draft to a revision that has the files of the base before.
+func advanceDraft(tx *db.Tx, from, to int64) {
+	tx.Later(`UPDATE policy_drafts SET base = $3 WHERE tenant_id = $1 AND base = $2`, from, to)
 }
 
 // dropDraft deletes the draft with its files, and reports whether there was one.
@@ -198,12 +235,12 @@ func measureFiles(ctx context.Context, tx *db.Tx) (int64, int64, error) {
 // Revisions.
 
 const revisionColumns = `number, origin, reason, author_kind, author_id, author_tenant, author_name, created_at,
-	files, bytes, digest`
+	files, bytes, digest, settings`
 
 func scanRevision(row db.Row) (Revision, error) {
 	var r Revision
 	err := row.Scan(&r.Number, &r.Origin, &r.Reason, &r.Author.Kind, &r.Author.ID, &r.Author.Tenant,
-		&r.Author.Name, &r.CreatedAt, &r.Files, &r.Bytes, &r.Digest)
+		&r.Author.Name, &r.CreatedAt, &r.Files, &r.Bytes, &r.Digest, &r.settings)
 	return r, err
 }
 
@@ -265,20 +302,49 @@ func revisionArchive(ctx context.Context, tx *db.Tx, number int64) ([]byte, erro
 
 // insertRevision adds a revision, and reports whether its number was free.
 func insertRevision(ctx context.Context, tx *db.Tx, r Revision, compiled, sources []byte) (bool, error) {
-	n, err := tx.Exec(ctx, `INSERT INTO policy_revisions (tenant_id, number, reason, author_kind, author_id, author_tenant, author_name, created_at, files, bytes, digest, compiled, sources)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (tenant_id, number) DO NOTHING`,
+	n, err := tx.Exec(ctx, `INSERT INTO policy_revisions (tenant_id, number, reason, author_kind, author_id, author_tenant, author_name, created_at, files, bytes, digest, compiled, sources, settings)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (tenant_id, number) DO NOTHING`,
 		r.Number, r.Reason, string(r.Author.Kind), r.Author.ID, r.Author.Tenant, r.Author.Name, r.CreatedAt,
-		r.Files, r.Bytes, r.Digest, compiled, sources)
+		r.Files, r.Bytes, r.Digest, compiled, sources, r.settings)
 	return n > 0, err
 }
 
-// repeatRevision adds revision r.Origin again as r, and reports whether the number was free.
+// repeatRevision adds the files and the table of revision r.Origin again as r, and reports whether
+// the number was free.
 func repeatRevision(ctx context.Context, tx *db.Tx, r Revision) (bool, error) {
-	n, err := tx.Exec(ctx, `INSERT INTO policy_revisions (tenant_id, number, origin, reason, author_kind, author_id, author_tenant, author_name, created_at, files, bytes, digest, compiled, sources)
-		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, files, bytes, digest, compiled, sources FROM policy_revisions WHERE tenant_id = $1 AND number = $3
+	n, err := tx.Exec(ctx, `INSERT INTO policy_revisions (tenant_id, number, origin, reason, author_kind, author_id, author_tenant, author_name, created_at, files, bytes, digest, compiled, sources, settings)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, files, bytes, digest, compiled, sources, $10 FROM policy_revisions WHERE tenant_id = $1 AND number = $3
 		ON CONFLICT (tenant_id, number) DO NOTHING`,
-		r.Number, r.Origin, r.Reason, string(r.Author.Kind), r.Author.ID, r.Author.Tenant, r.Author.Name, r.CreatedAt)
+		r.Number, r.Origin, r.Reason, string(r.Author.Kind), r.Author.ID, r.Author.Tenant, r.Author.Name, r.CreatedAt,
+		r.settings)
 	return n > 0, err
+}
+
+// Published returns the table and the settings of a revision; of the one in force for 0. It fails
+// with errRevisionNotFound.
+func Published(ctx context.Context, tx *db.Tx, number int64) (engine.Published, error) {
+	query, args := `SELECT number, compiled, settings FROM policy_revisions
+		WHERE tenant_id = $1 AND number = $2`, []any{number}
+	if number == 0 {
+		query, args = `SELECT number, compiled, settings FROM policy_revisions
+			WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1`, nil
+	}
+	var settings string
+	p, err := db.One(ctx, tx, func(row db.Row) (engine.Published, error) {
+		var p engine.Published
+		err := row.Scan(&p.Revision, &p.Table, &settings)
+		return p, err
+	}, query, args...)
+	if errors.Is(err, db.ErrNoRows) && number == 0 {
+		err = nil
+	} else if errors.Is(err, db.ErrNoRows) {
+		err = errRevisionNotFound
+	}
+	if err != nil {
+		return engine.Published{}, err
+	}
+	p.Settings, err = settingsOf(ctx, tx, settings)
+	return p, err
 }
 
 // Store is the engine's Source: it reads what is in force.
@@ -286,17 +352,5 @@ type Store struct{ DB *db.DB }
 
 // Published implements engine.Source.
 func (s Store) Published(ctx context.Context, c caller.Caller) (engine.Published, error) {
-	return db.Read(ctx, s.DB, c, func(tx *db.Tx) (engine.Published, error) {
-		p, err := db.One(ctx, tx, func(row db.Row) (engine.Published, error) {
-			var p engine.Published
-			err := row.Scan(&p.Revision, &p.Table)
-			return p, err
-		},
-			`SELECT number, compiled FROM policy_revisions WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1`)
-		if err != nil && !errors.Is(err, db.ErrNoRows) {
-			return engine.Published{}, err
-		}
-		p.Settings, err = GetSettings(ctx, tx)
-		return p, err
-	})
+	return db.Read(ctx, s.DB, c, func(tx *db.Tx) (engine.Published, error) { return Published(ctx, tx, 0) })
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 )
 
 // DraftView is the draft as the API shows it.
@@ -15,6 +16,8 @@ type DraftView struct {
 	UpdatedBy string     `json:"updated_by,omitempty"`
 	UpdatedAt *time.Time `json:"updated_at,omitempty"`
 	Files     []FileView `json:"files"`
+
+	Settings SettingsView `json:"settings" doc:"The engine's settings that publishing the draft puts in force."`
 }
 
 // FileView is a file of the draft as the API lists it.
@@ -38,7 +41,10 @@ type RevisionView struct {
 	CreatedAt time.Time  `json:"created_at"`
 	Files     int64      `json:"files" doc:"How many files it has."`
 	Bytes     int64      `json:"bytes" doc:"Their size together."`
-	Digest    string     `json:"digest" doc:"SHA-256 of the files as tar.gz: revisions with the same digest are the same."`
+	Digest    string     `json:"digest" doc:"SHA-256 of the files as tar.gz: revisions with the same digest have the same files."`
+
+	Settings *SettingsView `json:"settings,omitempty" doc:"The engine's settings of this revision; only when one revision is fetched, and absent if an earlier release published it."`
+	Warnings []ProblemView `json:"warnings,omitempty" doc:"When it was just published: what you may not have meant."`
 }
 
 // AuthorView is the author of a revision.
@@ -53,6 +59,9 @@ type AuthorView struct {
 type ImportView struct {
 	Revision int64      `json:"revision,omitempty" doc:"What has been published, with publish=true."`
 	Draft    *DraftView `json:"draft,omitempty" doc:"The draft that was made, without publish."`
+
+	Unchanged bool          `json:"unchanged,omitempty" doc:"Nothing was published: the revision in force has the same files."`
+	Warnings  []ProblemView `json:"warnings,omitempty" doc:"With publish=true: what you may not have meant."`
 }
 
 // ValidationView says whether a draft compiles.
@@ -60,6 +69,8 @@ type ValidationView struct {
 	Valid   bool          `json:"valid"`
 	Version string        `json:"version,omitempty" doc:"The version of the draft that was validated."`
 	Errors  []ProblemView `json:"errors"`
+
+	Warnings []ProblemView `json:"warnings" doc:"What is accepted and perhaps not meant, such as a file that looks like a policy and is not read."`
 }
 
 // ProblemView is a Problem as the API shows it.
@@ -71,9 +82,19 @@ type TestView struct {
 	Version string `json:"version,omitempty" doc:"The version of the draft that was tested."`
 }
 
-func draftView(d Draft, files []fileInfo) DraftView {
-	v := DraftView{Changed: d.Changed(), Version: d.Version.String(), Base: d.Base, UpdatedBy: d.UpdatedBy,
-		Files: []FileView{}}
+// problemViews returns problems or warnings as the API shows them.
+func problemViews(ps []compiler.Problem) []ProblemView {
+	out := []ProblemView{}
+	for _, p := range ps {
+		out = append(out, ProblemView(p))
+	}
+	return out
+}
+
+func draftView(d Draft, files []fileInfo, s engine.Settings) DraftView {
+	v := DraftView{Settings: settingsView(s), Changed: d.Changed(), Version: d.Version.String(), Base: d.Base,
+		UpdatedBy: d.UpdatedBy,
+		Files:     []FileView{}}
 	if d.Changed() {
 		v.UpdatedAt = &d.UpdatedAt
 	}
@@ -105,9 +126,10 @@ type (
 		IfMatch string `header:"If-Match" maxLength:"40" doc:"The version of the draft that you have seen. If it has been changed since, nothing is done (409)."`
 	}
 	importInput struct {
-		Publish bool   `query:"publish" doc:"Check, test and publish at once. If anything is wrong, the draft stays as it is."`
-		Reason  string `query:"reason" maxLength:"1000" doc:"Why, in a sentence. Needed to publish."`
-		RawBody []byte `contentType:"application/zip"`
+		Publish    bool   `query:"publish" doc:"Check, test and publish at once. If anything is wrong, the draft stays as it is."`
+		Reason     string `query:"reason" maxLength:"1000" doc:"Why, in a sentence. Needed to publish."`
+		AllowEmpty bool   `query:"allow_empty" doc:"Publish even if no file is a policy that decides something. Then every request is denied."`
+		RawBody    []byte `contentType:"application/zip"`
 	}
 	exportInput struct {
 		Format   string `query:"format" enum:"zip,tar.gz" default:"zip"`
@@ -120,6 +142,7 @@ type (
 			Version      string `json:"version,omitempty" maxLength:"40" doc:"The version of the draft that you mean. If it has been changed since, nothing is published."`
 			Base         int64  `json:"base,omitempty" minimum:"0" doc:"The revision in force, to confirm that you have seen what it changed. Needed if the draft was begun from an older one."`
 			Acknowledged string `json:"acknowledged,omitempty" maxLength:"200" doc:"What the replay of the draft gave, to say that its new ALLOWs are meant."`
+			AllowEmpty   bool   `json:"allow_empty,omitempty" doc:"Publish even if no file is a policy that decides something. Then every request is denied."`
 		}
 	}
 	byNumber struct {
@@ -138,6 +161,19 @@ type (
 			Reason string `json:"reason" maxLength:"1000" doc:"Why, in a sentence. It is kept with the revision."`
 		}
 	}
-	patchSettingsInput struct{ Body SettingsChange }
-	nothing            struct{ Body *struct{} } // many clients send {} with every POST
+	patchSettingsInput struct {
+		Body struct {
+			SettingsChange
+			Reason string `json:"reason,omitempty" maxLength:"1000" doc:"Why, in a sentence. The revision keeps it. If it is omitted, the names of the settings are the reason."`
+		}
+	}
+	patchDraftSettingsInput struct {
+		IfMatch string `header:"If-Match" maxLength:"40" doc:"The version of the draft that you have seen. If it has been changed since, nothing is done (409)."`
+		Body    SettingsChange
+	}
+	validateInput struct {
+		AllowEmpty bool      `query:"allow_empty" doc:"A draft without a policy that decides something is valid."`
+		Body       *struct{} // many clients send {} with every POST
+	}
+	nothing struct{ Body *struct{} } // many clients send {} with every POST
 )

@@ -233,7 +233,7 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"POST", "/widgets", `{"name":"a","uris":[1]}`, 400, "request.invalid", []string{"uris[0]"}},
 		{"POST", "/widgets", `{"name":"a","count":0}`, 400, "request.invalid", []string{"count"}},
 		{"POST", "/widgets", `{"name":"a","count":1e400}`, 400, "request.malformed", nil},
-		{"POST", "/widgets", `{"name":"a","count":99999999999999999999}`, 400, "request.invalid", nil},
+		{"POST", "/widgets", `{"name":"a","count":99999999999999999999}`, 400, "request.invalid", []string{"count"}},
 		{"POST", "/widgets", `{"name":"a","deep":{}}`, 400, "request.invalid", []string{"deep.on"}},
 		{"POST", "/widgets", strings.Repeat("[", 20000), 400, "request.malformed", nil},
 		{"POST", "/widgets", `{"name":"` + strings.Repeat("a", 2<<20) + `"}`, 413, "request.too_large", nil},

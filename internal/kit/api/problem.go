@@ -122,6 +122,9 @@ func fromHuma(ctx context.Context, status int, msg string, errs []error) *Proble
 			d = v.ErrorDetail()
 		}
 		fe := fieldError(d)
+		if strings.HasPrefix(d.Message, inexactMember) { // the JSON is right, its value is not
+			p.Code = "request.invalid"
+		}
 		if fe.Name == "" {
 			p.Detail = fe.Reason
 			continue

@@ -1,0 +1,48 @@
+package parity
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	requestv1 "github.com/cerbos/cerbos/api/genpb/cerbos/request/v1"
+	responsev1 "github.com/cerbos/cerbos/api/genpb/cerbos/response/v1"
+)
+
+// corrected reports whether a plan may differ from Cerbos': the principal has policies of its own,
+// which Cerbos' planner combines wrongly, and ours does not allow more.
+func (w *world) corrected(in *requestv1.PlanResourcesRequest, theirs, ours *responsev1.PlanResourcesResponse) bool {
+	const all = enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED
+	return slices.Contains(principals[:4], in.GetPrincipal().GetId()) &&
+		(ours.GetFilter().GetKind() != all || theirs.GetFilter().GetKind() == all)
+}
+
+// againstCheck says how a plan that allows everything differs from a Cerbos server's check, or "".
+// Plans with conditions are compared with checks by the engine's own test.
+func againstCheck(ctx context.Context, theirs pdp, in *requestv1.PlanResourcesRequest,
+	ours *responsev1.PlanResourcesResponse) string {
+	if ours.GetFilter().GetKind() != enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED {
+		return ""
+	}
+	actions := in.GetActions()
+	if in.GetAction() != "" { //nolint:staticcheck // older clients send it
+		actions = []string{in.GetAction()} //nolint:staticcheck // the same
+	}
+	r := in.GetResource()
+	answer, err := theirs.check(ctx, &requestv1.CheckResourcesRequest{RequestId: in.GetRequestId(),
+		Principal: in.GetPrincipal(), AuxData: in.GetAuxData(),
+		Resources: []*requestv1.CheckResourcesRequest_ResourceEntry{{Actions: actions,
+			Resource: &enginev1.Resource{Kind: r.GetKind(), Id: "any", Attr: r.GetAttr(),
+				Scope: r.GetScope(), PolicyVersion: r.GetPolicyVersion()}}}})
+	if err != nil {
+		return fmt.Sprintf("the plan allows everything, and the check fails: %v", err)
+	}
+	for action, effect := range answer.GetResults()[0].GetActions() {
+		if effect != effectv1.Effect_EFFECT_ALLOW {
+			return "the plan allows everything, and a check denies " + action
+		}
+	}
+	return ""
+}
