@@ -53,9 +53,14 @@ func (d *Door) authenticate(r *http.Request) (*application.Application, params, 
 			return nil, params{}, err
 		}
 	}
+	basic := r.Header.Get("Authorization") != ""
+	if !valid && app != nil && app.AuthMethod == application.AuthNone &&
+		(shown.method == application.AuthBasic || shown.method == application.AuthPost) {
+		return nil, params{}, invalidClient("This application has no secret. Send its client_id only.", basic)
+	}
 	if !valid {
 		return nil, params{}, invalidClient("The client is unknown or disabled, or its authentication is wrong.",
-			shown.method == application.AuthBasic)
+			basic)
 	}
 	return app, p, nil
 }
@@ -70,7 +75,9 @@ func (d *Door) checkClient(
 	case application.AuthNone:
 		return app.AuthMethod == application.AuthNone, nil
 	case application.AuthBasic, application.AuthPost:
-		return app.AuthMethod.Secret() && app.CheckSecret(secret.HashOf(shown.secret), d.Clock.Now()), nil
+		now := d.Clock.Now()
+		return app.AuthMethod.Secret() && (app.CheckSecret(secret.HashOf(shown.secret), now) ||
+			shown.plain != "" && app.CheckSecret(secret.HashOf(shown.plain), now)), nil
 	case application.AuthJWT:
 		return d.checkAssertion(ctx, c, app, shown.assertion, issuer)
 	}
@@ -82,8 +89,12 @@ func (d *Door) checkClient(
 func (d *Door) checkAssertion(
 	ctx context.Context, c caller.Caller, app *application.Application, assertion, issuer string,
 ) (bool, error) {
-	if app.AuthMethod != application.AuthJWT {
+	refused := func(why string) (bool, error) {
+		web.NoteError(ctx, errors.New("client assertion of "+app.ID.String()+": "+why))
 		return false, nil
+	}
+	if app.AuthMethod != application.AuthJWT {
+		return refused("the application does not authenticate by private_key_jwt")
 	}
 	keys, err := d.keysOf(ctx, c, app)
 	if err != nil {
@@ -91,23 +102,32 @@ func (d *Door) checkAssertion(
 	}
 	payload, err := jose.Verify(assertion, []string{"", jose.TypeJWT, "client-authentication+jwt"}, keys.Find)
 	if err != nil {
-		return false, nil
+		return refused("its signature is wrong, or by no key of the application")
 	}
 	var claims jose.Claims
 	if json.Unmarshal(payload, &claims) != nil {
-		return false, nil
+		return refused("its claims cannot be read")
 	}
 	now := d.Clock.Now()
 	switch {
-	case claims.Issuer != app.ClientID, claims.Subject != app.ClientID,
-		len(claims.Audience) != 1 || claims.Audience[0] != issuer,
-		!claims.Current(now), claims.Expiry.Time().Sub(now) > maxAssertionLife,
-		claims.ID == "", len(claims.ID) > maxJTI, !printable(claims.ID):
-		return false, nil
+	case claims.Issuer != app.ClientID, claims.Subject != app.ClientID:
+		return refused("iss and sub must be the client_id")
+	case len(claims.Audience) != 1 || claims.Audience[0] != issuer:
+		return refused("aud must be the issuer " + issuer + " alone")
+	case !claims.Current(now):
+		return refused("it has expired, or begins later")
+	case claims.Expiry.Time().Sub(now) > maxAssertionLife+jose.Skew: // the client's clock may be ahead
+		return refused("exp is more than ten minutes ahead")
+	case claims.ID == "", len(claims.ID) > maxJTI, !printable(claims.ID):
+		return refused("jti is missing, too long or not printable")
 	}
-	return db.Write(ctx, d.DB, c, func(tx *db.Tx) (bool, error) {
+	first, err := db.Write(ctx, d.DB, c, func(tx *db.Tx) (bool, error) {
 		return grant.UseJTI(ctx, tx, app.ClientID, claims.ID, claims.Expiry.Time())
 	})
+	if err == nil && !first {
+		return refused("its jti was used before")
+	}
+	return first, err
 }
 
 // keySetKey identifies a parsed key set. It changes with the application.

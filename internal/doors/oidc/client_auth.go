@@ -19,6 +19,7 @@ type presented struct {
 	method    application.AuthMethod
 	clientID  string
 	secret    secret.String // client_secret_basic, client_secret_post
+	plain     secret.String // of Basic: the secret without form-decoding
 	assertion string        // private_key_jwt
 }
 
@@ -32,6 +33,9 @@ func parseClientAuth(r *http.Request, p params) (presented, error) {
 		if !ok {
 			return presented{}, invalidClient("The Authorization header must be Basic with the form-encoded client_id "+
 				"and client_secret (RFC 6749, section 2.3.1).", true)
+		}
+		if c.plain == "" { // a public client's library may send Basic with the id alone
+			c.method = application.AuthNone
 		}
 		found = append(found, c)
 	}
@@ -72,7 +76,7 @@ func parseClientAuth(r *http.Request, p params) (presented, error) {
 }
 
 // parseBasic reads HTTP Basic as OAuth defines it: both halves are form-encoded before they are
-// joined (RFC 6749 §2.3.1).
+// joined (RFC 6749 §2.3.1). Many clients do not encode, so the secret as it came counts too.
 func parseBasic(header string) (presented, bool) {
 	scheme, b64, ok := strings.Cut(header, " ")
 	if !ok || !strings.EqualFold(scheme, "Basic") || len(b64) > 2*maxValue {
@@ -88,8 +92,12 @@ func parseBasic(header string) (presented, bool) {
 	}
 	id, err1 := url.QueryUnescape(user)
 	sec, err2 := url.QueryUnescape(pass)
-	if err1 != nil || err2 != nil || id == "" || !printable(id) || !printable(sec) {
+	if err2 != nil {
+		sec = pass
+	}
+	if err1 != nil || id == "" || !printable(id) || !printable(sec) {
 		return presented{}, false
 	}
-	return presented{method: application.AuthBasic, clientID: id, secret: secret.String(sec)}, true
+	return presented{method: application.AuthBasic, clientID: id, secret: secret.String(sec),
+		plain: secret.String(pass)}, true
 }

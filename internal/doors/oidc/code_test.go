@@ -101,8 +101,8 @@ func TestCodeIsRefused(t *testing.T) {
 		refusedWith(t, "another client", other.post("/oauth2/token", form(code, verifier)...), 400, "invalid_grant")
 		c.redeem(t, code, verifier) // neither has spent it
 
-		// RFC 9700 §2.1: redirect_uri again, byte for byte.
-		for _, uri := range []string{"", redirectURI + "/", redirectURI + "?", strings.ToUpper(redirectURI),
+		// RFC 9700 §2.1: redirect_uri again, byte for byte, if it is sent.
+		for _, uri := range []string{redirectURI + "/", redirectURI + "?", strings.ToUpper(redirectURI),
 			"https://evil.example"} {
 			code, verifier = c.code(t, w.user)
 			refusedWith(t, "redirect_uri "+uri, c.post("/oauth2/token", form(code, verifier, "redirect_uri", uri)...),

@@ -20,7 +20,9 @@ func (d *Door) redeemCode(r *http.Request, app *application.Application, p param
 		return issued{}, err
 	}
 	matches := func(redirectURI, challenge string) bool {
-		if redirectURI != uri {
+		// OAuth 2.1 §4.1.3 drops redirect_uri here: the challenge binds the code to the client that
+		// sent the request.
+		if redirectURI != uri && (uri != "" || challenge == "") {
 			return false
 		}
 		// A verifier for a code without a challenge is an error: an attacker removed the challenge

@@ -110,12 +110,13 @@ func (d *Door) parseLogout(ctx context.Context, c caller.Caller, p params) (endi
 	if p.repeated != "" {
 		return e, onPage("oauth.repeated", "The application sent %s more than once. Tell its operator.", p.repeated)
 	}
-	clientID := p.get("client_id")
+	clientID, badHint := p.get("client_id"), false
 	if token := p.get("id_token_hint"); token != "" {
 		h, err := d.readHint(ctx, c, token)
 		if err != nil && !errors.Is(err, errHint) {
 			return e, err
 		}
+		badHint = err != nil
 		if err == nil { // an invalid hint is ignored: the user has to confirm
 			if clientID != "" && !slices.Contains(h.Audience, clientID) {
 				return e, onPage("oauth.hint_mismatch",
@@ -146,6 +147,10 @@ func (d *Door) parseLogout(ctx context.Context, c caller.Caller, p params) (endi
 	uri := p.get("post_logout_redirect_uri")
 	if uri == "" {
 		return e, nil
+	}
+	if app == nil && badHint {
+		return e, onPage("oauth.hint_invalid", "The application sent an id_token_hint that is not an ID token of this "+
+			"tenant, and no client_id. You are still signed in. Tell the operator of the application.")
 	}
 	if app == nil || !app.MatchesPostLogout(uri) {
 		return e, onPage("oauth.post_logout_redirect_uri_unknown", "The address to which the application returns "+

@@ -125,7 +125,10 @@ func TestNonsense(t *testing.T) {
 						fine(t, what+", signed in", w.sendForm(in, endpoint.method, endpoint.path, v, endpoint.auth, c))
 					}
 				}
-				// RFC 6749 §3.1, §3.2: no parameter may come twice.
+				if name == "resource" { // RFC 8707 §2
+					continue
+				}
+				// RFC 6749 §3.1, §3.2: no other parameter may come twice.
 				v := url.Values{}
 				for k, s := range endpoint.good {
 					v[k] = s

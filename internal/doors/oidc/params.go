@@ -20,6 +20,10 @@ var longParams = map[string]bool{
 	"claims": true, "id_token_hint": true, "client_assertion": true, "token": true, "request": true,
 }
 
+// repeatable are the parameters that may come more than once (RFC 8707 §2, RFC 8693 §2.1). None of
+// them is read.
+var repeatable = map[string]bool{"resource": true, "audience": true}
+
 // params are the parameters of one request. A parameter without a value is treated as not sent
 // (RFC 6749 §3.1).
 type params struct {
@@ -77,6 +81,7 @@ func paramsOf(v url.Values) (params, error) {
 			}
 		}
 		switch {
+		case repeatable[name]:
 		case len(values) > 1:
 			// Map order is random: name the same one every time.
 			if p.repeated == "" || name < p.repeated {

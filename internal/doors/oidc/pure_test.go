@@ -164,16 +164,18 @@ func TestParseClientAuth(t *testing.T) {
 		code   string
 	}{
 		"basic": {
-			basic("a%3Ab:c%2Bd+e"), nil, presented{method: application.AuthBasic, clientID: "a:b", secret: "c+d e"},
+			basic("a%3Ab:c%2Bd+e"), nil, presented{method: application.AuthBasic, clientID: "a:b", secret: "c+d e",
+				plain: "c%2Bd+e"},
 			"",
 		},
 		"basic, lower case": {
-			"basic " + basic("a:b")[6:], nil, presented{method: application.AuthBasic, clientID: "a", secret: "b"},
+			"basic " + basic("a:b")[6:], nil,
+			presented{method: application.AuthBasic, clientID: "a", secret: "b", plain: "b"},
 			"",
 		},
 		"basic and same id": {
 			basic("a:b"), post("client_id", "a"),
-			presented{method: application.AuthBasic, clientID: "a", secret: "b"}, "",
+			presented{method: application.AuthBasic, clientID: "a", secret: "b", plain: "b"}, "",
 		},
 		"post": {
 			"", post("client_id", "a", "client_secret", "b"),
@@ -261,7 +263,7 @@ func TestSend(t *testing.T) {
 	}{
 		{
 			target{URI: "https://a.example/cb", Mode: modeQuery, State: "s t&x"},
-			"https://a.example/cb?code=c&iss=https%3A%2F%2Fid.example.com%2Ft%2Facme&state=s+t%26x",
+			"https://a.example/cb?code=c&iss=https%3A%2F%2Fid.example.com%2Ft%2Facme&state=s%20t%26x",
 		},
 		{
 			target{URI: "https://a.example/cb?x=1", Mode: modeQuery},
@@ -305,5 +307,17 @@ func TestNoEmailClaimsWithoutAnAddress(t *testing.T) {
 	}
 	if claims["preferred_username"] != "ada" {
 		t.Errorf("%v", claims)
+	}
+}
+
+// A secret counts as it came too: curl -u does not form-encode it.
+func TestBasicWithoutFormEncoding(t *testing.T) {
+	for secret, decoded := range map[string]string{
+		"ab+cd/ef==": "ab cd/ef==", "100%": "100%", "a%2Bb": "a+b", "": "",
+	} {
+		c, ok := parseBasic("Basic " + base64.StdEncoding.EncodeToString([]byte("id:"+secret)))
+		if !ok || c.plain.Reveal() != secret || c.secret.Reveal() != decoded {
+			t.Errorf("%q: %t, %q and %q", secret, ok, c.plain.Reveal(), c.secret.Reveal())
+		}
 	}
 }

@@ -64,7 +64,8 @@ func (t target) send(w http.ResponseWriter, issuer string, values map[string]str
 	}
 }
 
-// location returns the redirect URI with v added. It keeps its own query (RFC 6749 §3.1.2).
+// location returns the redirect URI with v added. It keeps its own query (RFC 6749 §3.1.2). A space
+// is %20, which clients read in a query and in a fragment alike.
 func (t target) location(v url.Values) string {
 	sep := "?"
 	switch {
@@ -75,7 +76,7 @@ func (t target) location(v url.Values) string {
 	case strings.Contains(t.URI, "?"):
 		sep = "&"
 	}
-	return t.URI + sep + v.Encode()
+	return t.URI + sep + strings.ReplaceAll(v.Encode(), "+", "%20")
 }
 
 type formField struct{ Name, Value string }

@@ -3,6 +3,7 @@ package application
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -80,22 +81,19 @@ func loopback(u *url.URL) bool {
 // on the same loopback IP address, the port may differ: a native application gets its port from the
 // system (RFC 8252 §7.3).
 func (a *Application) MatchesRedirect(uri string) bool {
-	for _, registered := range a.RedirectURIs {
-		if registered == uri || sameButPort(registered, uri) {
-			return true
-		}
-	}
-	return false
+	return matches(a.RedirectURIs, uri)
 }
 
-// MatchesPostLogout reports whether uri is a registered post_logout_redirect_uri, byte for byte.
+// MatchesPostLogout reports whether uri is a registered post_logout_redirect_uri. A loopback one
+// may have another port, as the redirect URI of the same native application may.
 func (a *Application) MatchesPostLogout(uri string) bool {
-	for _, registered := range a.PostLogoutRedirectURIs {
-		if registered == uri {
-			return true
-		}
-	}
-	return false
+	return matches(a.PostLogoutRedirectURIs, uri)
+}
+
+func matches(all []string, uri string) bool {
+	return slices.ContainsFunc(all, func(registered string) bool {
+		return registered == uri || sameButPort(registered, uri)
+	})
 }
 
 func sameButPort(registered, uri string) bool {

@@ -80,7 +80,8 @@ func (s *RPC) Register(desc *grpc.ServiceDesc, impl any, admit Admit) {
 func (s *RPC) Listen() error {
 	s.Limits = s.Limits.withDefaults()
 	s.places = network.NewPlaces(s.Limits.Concurrent, s.Limits.Concurrent/concurrentShare)
-	s.arriving = network.NewPlaces(s.Limits.Arriving, s.Limits.Arriving/arrivingShare)
+	// A message arrives only for a caller who was admitted, so its share is that of calls.
+	s.arriving = network.NewPlaces(s.Limits.Arriving, s.Limits.Arriving/concurrentShare)
 	s.watching = network.NewPlaces(maxStreams, maxStreams/arrivingShare)
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{}),
