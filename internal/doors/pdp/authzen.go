@@ -2,10 +2,13 @@ package pdp
 
 import (
 	"context"
+	"net/http"
+	"strings"
 
 	authzenv1 "github.com/cerbos/cerbos/api/genpb/authzen/authorization/v1"
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -97,25 +100,65 @@ func (s authzenService) evaluateBatch(
 	ctx context.Context, a *requester, m *authzenv1.AccessEvaluationBatchRequest, size int,
 ) (*authzenv1.AccessEvaluationBatchResponse, error) {
 	m.Subject = a.subject(m.Subject)
+	if n := len(m.Evaluations); n > maxEvaluations {
+		return nil, invalid("number of evaluations (%d) exceeds configured limit (%d)", n, maxEvaluations)
+	}
+	decided := make([]*authzenv1.AccessEvaluationResponse, len(m.Evaluations))
 	if !goodEvaluations(m) {
+		var complete []*authzenv1.AccessEvaluationBatchRequest_Evaluation
+		for i, e := range m.Evaluations {
+			if err := violations(whole(m, e)); err != nil {
+				decided[i] = undecided(err)
+			} else {
+				complete = append(complete, e)
+			}
+		}
+		if len(complete) == 0 && len(m.Evaluations) > 0 {
+			return &authzenv1.AccessEvaluationBatchResponse{
+				Evaluations: upToDecisive(decided, m.GetOptions().GetEvaluationsSemantic()),
+			}, nil
+		}
+		m.Evaluations = complete
 		if err := violations(m); err != nil {
 			return nil, err
 		}
-	}
-	if n := len(m.Evaluations); n > maxEvaluations {
-		return nil, invalid("number of evaluations (%d) exceeds configured limit (%d)", n, maxEvaluations)
 	}
 	asked, err := s.evaluations(ctx, a, m)
 	if err != nil {
 		return nil, err
 	}
-	decided, err := s.decide(ctx, a, asked, size)
+	answers, err := s.decide(ctx, a, asked, size)
 	if err != nil {
 		return nil, err
+	}
+	for i := range decided {
+		if decided[i] == nil {
+			decided[i], answers = answers[0], answers[1:]
+		}
 	}
 	return &authzenv1.AccessEvaluationBatchResponse{
 		Evaluations: upToDecisive(decided, m.GetOptions().GetEvaluationsSemantic()),
 	}, nil
+}
+
+// whole returns an evaluation of a batch with the members that it takes from the request.
+func whole(m *authzenv1.AccessEvaluationBatchRequest,
+	e *authzenv1.AccessEvaluationBatchRequest_Evaluation) *authzenv1.AccessEvaluationRequest {
+	context := m.Context
+	if len(e.GetContext()) > 0 {
+		context = e.Context
+	}
+	return &authzenv1.AccessEvaluationRequest{Subject: or(e.GetSubject(), m.Subject),
+		Resource: or(e.GetResource(), m.Resource), Action: or(e.GetAction(), m.Action), Context: context}
+}
+
+// undecided answers an evaluation that breaks a rule: it is denied, and its context says why.
+func undecided(err error) *authzenv1.AccessEvaluationResponse {
+	denied := false
+	text := strings.ToValidUTF8(status.Convert(err).Message(), "\uFFFD")
+	return &authzenv1.AccessEvaluationResponse{Decision: &denied, Context: map[string]*structpb.Value{
+		"error": structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+			"status": structpb.NewNumberValue(http.StatusBadRequest), "message": structpb.NewStringValue(text)}})}}
 }
 
 // upToDecisive cuts the list after the first answer that ends it by semantic. All were decided,
@@ -188,7 +231,7 @@ func (s authzenService) decide(
 		}
 		inputs[i] = &enginev1.CheckInput{
 			RequestId: cerbosText(e.context, "requestId"), Principal: p, AuxData: e.aux,
-			Actions: []string{e.action.Name}, Resource: resourceOf(e.resource),
+			Actions: []string{e.action.Name}, Resource: resourceOf(e.resource, e.action, e.context),
 		}
 	}
 	call, outputs, err := s.d.check(ctx, a, decision.Evaluation, inputs, size)

@@ -3,6 +3,7 @@ package pdp
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	authzenv1 "github.com/cerbos/cerbos/api/genpb/authzen/authorization/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
@@ -20,18 +21,48 @@ import (
 //   - A resource is a resource, and its properties are attributes.
 //   - The properties cerbos.policyVersion and cerbos.scope are the fields of that name.
 //   - The context has cerbos.requestId, cerbos.auxData and cerbos.includeMeta.
+//
+// A Cerbos server ignores the rest of the context and the properties of the action. Here conditions
+// read them as R.attr.authzen.context and R.attr.authzen.action.
 
 // cerbosText returns the string member cerbos.name, or "".
 func cerbosText(m map[string]*structpb.Value, name string) string {
 	return m["cerbos."+name].GetStringValue()
 }
 
-func resourceOf(r *authzenv1.Resource) *enginev1.Resource {
-	return &enginev1.Resource{
+func resourceOf(r *authzenv1.Resource, action *authzenv1.Action,
+	context map[string]*structpb.Value) *enginev1.Resource {
+	out := &enginev1.Resource{
 		Kind: r.Type, Id: r.Id, Attr: r.Properties,
 		PolicyVersion: cerbosText(r.Properties, "policyVersion"), Scope: cerbosText(r.Properties, "scope"),
 	}
+	own := map[string]*structpb.Value{}
+	for name, v := range context {
+		if !strings.HasPrefix(name, "cerbos.") && !strings.HasPrefix(name, "gatehouse.") {
+			own[name] = v
+		}
+	}
+	asked := map[string]*structpb.Value{}
+	if len(own) > 0 {
+		asked["context"] = structpb.NewStructValue(&structpb.Struct{Fields: own})
+	}
+	if properties := action.GetProperties(); len(properties) > 0 {
+		asked["action"] = structpb.NewStructValue(&structpb.Struct{Fields: properties})
+	}
+	if len(asked) > 0 {
+		attr := map[string]*structpb.Value{authzenAttr: structpb.NewStructValue(&structpb.Struct{Fields: asked})}
+		for name, v := range r.Properties {
+			if name != authzenAttr {
+				attr[name] = v
+			}
+		}
+		out.Attr = attr
+	}
+	return out
 }
+
+// authzenAttr is the attribute of the resource that has what AuthZEN says beside it.
+const authzenAttr = "authzen"
 
 func principalOf(s *authzenv1.Subject) *enginev1.Principal {
 	p := &enginev1.Principal{

@@ -1,6 +1,7 @@
 package pdp_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -41,6 +42,36 @@ func TestAuthZENRequestsAreJSON(t *testing.T) {
 		r, _ := http.NewRequest("GET", w.Origin+"/t/acme/_cerbos/health", nil)
 		if a := w.Send(r); a.Status != 200 || a.Body != `{"status":"SERVING"}` {
 			t.Errorf("health: %d %s", a.Status, a.Body)
+		}
+	})
+}
+
+// One incomplete evaluation is denied with its error, and the others are answered.
+func TestOneIncompleteEvaluationIsDenied(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		token := w.token(w.acme, w.machine(w.acme, application.Asserted), application.ScopeDecide)
+		a := w.post(token, "/t/acme/access/v1/evaluations", `{"subject":{"type":"employee","id":"sam"},`+
+			`"action":{"name":"view"},"evaluations":[{"resource":{"type":"leave_request"}},`+
+			`{"resource":{"type":"leave_request","id":"L1","properties":{"owner":"sam"}}},{}]}`)
+		var got struct {
+			Evaluations []struct {
+				Decision bool
+				Context  struct {
+					Error struct {
+						Status  int
+						Message string
+					}
+				}
+			}
+		}
+		if err := json.Unmarshal([]byte(a.Body), &got); err != nil || a.Status != 200 || len(got.Evaluations) != 3 {
+			t.Fatalf("%d %s: %v", a.Status, a.Body, err)
+		}
+		for i, want := range []bool{false, true, false} {
+			e := got.Evaluations[i]
+			if e.Decision != want || (e.Context.Error.Status == 400 && e.Context.Error.Message != "") == want {
+				t.Errorf("evaluation %d: %+v", i, e)
+			}
 		}
 	})
 }

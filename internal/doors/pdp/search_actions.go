@@ -54,7 +54,7 @@ func (s authzenService) searchActions(ctx context.Context, a *requester, body st
 	}
 	may, err := s.d.allowedActions(ctx, a, &enginev1.CheckInput{
 		RequestId: cerbosText(q.Context, "requestId"), Principal: principalOf(q.Subject), AuxData: aux,
-		Resource: resourceOf(q.Resource),
+		Resource: resourceOf(q.Resource, nil, q.Context),
 	}, q.size)
 	if err != nil {
 		return nil, err

@@ -58,7 +58,7 @@ func (s authzenService) searchSubjects(ctx context.Context, a *requester, body s
 	if err != nil {
 		return nil, err
 	}
-	resource, inputs := resourceOf(q.Resource), make([]*enginev1.CheckInput, len(page.Principals))
+	resource, inputs := resourceOf(q.Resource, q.Action, q.Context), make([]*enginev1.CheckInput, len(page.Principals))
 	for i, p := range page.Principals {
 		inputs[i] = &enginev1.CheckInput{
 			RequestId: cerbosText(q.Context, "requestId"), Principal: p, AuxData: aux,
