@@ -354,7 +354,11 @@ func readPolicies(e *env, from string) (compiler.Files, error) {
 		}
 		return policy.ReadArchive(archive)
 	}
-	r := policyReader{root: from, files: compiler.Files{}}
+	real, err := filepath.EvalSymlinks(from)
+	if err != nil {
+		return nil, err
+	}
+	r := policyReader{root: from, real: real, files: compiler.Files{}}
 	if err := r.directory("", nil); err != nil {
 		return nil, err
 	}
@@ -364,10 +368,11 @@ func readPolicies(e *env, from string) (compiler.Files, error) {
 	return r.files, r.files.Check()
 }
 
-// policyReader reads a directory of policies. It follows links: a mounted ConfigMap consists of
-// them.
+// policyReader reads a directory of policies. It follows links that stay in it: a mounted ConfigMap
+// consists of them. Others could send any file of this machine to the server.
 type policyReader struct {
 	root   string
+	real   string // root without links
 	files  compiler.Files
 	hidden []string // files that are skipped and look like policies
 }
@@ -388,7 +393,14 @@ func (r *policyReader) directory(name string, above []string) error {
 	for _, entry := range entries {
 		here := path.Join(name, entry.Name())
 		at := filepath.Join(r.root, here)
-		info, err := os.Stat(at)
+		target, err := filepath.EvalSymlinks(at)
+		if err != nil {
+			return err
+		}
+		if inside, err := filepath.Rel(r.real, target); err != nil || !filepath.IsLocal(inside) {
+			return fmt.Errorf("%s is a link out of the directory; only links within it are followed", at)
+		}
+		info, err := os.Stat(target)
 		if err != nil {
 			return err
 		}
@@ -410,7 +422,7 @@ func (r *policyReader) directory(name string, above []string) error {
 		case info.Size() > compiler.MaxTotal:
 			return fmt.Errorf("%s is larger than all policies together may be", at)
 		}
-		content, err := os.ReadFile(at)
+		content, err := os.ReadFile(target)
 		if err != nil {
 			return err
 		}
