@@ -17,11 +17,9 @@ import (
 // maxNamed is how many actions of a kind one search decides about.
 const maxNamed = 500
 
-// Members of a context, of ours.
+// Members of the context of an answer, of ours.
 const (
-	// namedOnly in a request accepts a list of the named actions, even if others are allowed.
-	namedOnly = "gatehouse.namedActions"
-	// unnamed in an answer has the patterns of those others.
+	// unnamed has the patterns of allowed actions that no policy names. A list cannot have these.
 	unnamed = "gatehouse.unnamedActions"
 )
 
@@ -33,8 +31,7 @@ type foundAction struct {
 }
 
 // searchActions answers which of the named actions a subject may do to a resource (§8.6). If the
-// subject may do unnamed ones as well, a list would hide them. Then the request is refused, unless
-// it accepts that with namedOnly.
+// subject may do unnamed ones as well, the context of the answer has their patterns.
 func (s authzenService) searchActions(ctx context.Context, a *requester, body string) ([]byte, error) {
 	q, err := readSearch(body)
 	if err != nil {
@@ -61,12 +58,6 @@ func (s authzenService) searchActions(ctx context.Context, a *requester, body st
 	}
 	var answer found[foundAction]
 	if len(may.patterns) > 0 {
-		if !q.Context[namedOnly].GetBoolValue() {
-			return nil, status.Errorf(codes.Unimplemented, "The subject may do actions that no policy names: any of "+
-				"the form %q. They have no list. %s says which of the actions that you know are allowed; "+
-				"with \"context\": {%q: true} this answers those that are named.",
-				may.patterns[0], evaluationsPath, namedOnly)
-		}
 		answer.Context = map[string]any{unnamed: may.patterns}
 	}
 	for _, name := range may.names {

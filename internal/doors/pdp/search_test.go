@@ -409,10 +409,11 @@ func TestActionSearch(t *testing.T) {
 				hers, `{"type":"user","id":"` + kim.ID.String() + `"}`, `{"type":"expense","id":"1"}`, ``, nil, nil,
 				"",
 			},
-			"more than is named": {hers, ``, `{"type":"expense","id":"1"}`, ``, nil, nil, `\"*\"`},
-			"more of a form":     {his, ``, `{"type":"expense","id":"1"}`, ``, nil, nil, `\"read:*\"`},
-			"what is named": {
-				hers, ``, `{"type":"expense","id":"1"}`, named, []string{"read", "submit"}, []any{"*", "read:*"}, "",
+			"more than is named": {
+				hers, ``, `{"type":"expense","id":"1"}`, ``, []string{"read", "submit"}, []any{"*", "read:*"}, "",
+			},
+			"more of a form": {
+				his, ``, `{"type":"expense","id":"1"}`, ``, []string{"read", "submit"}, []any{"read:*"}, "",
 			},
 			"what is named, of a form": {
 				directory, `{"type":"user","id":"` + abe.ID.String() + `"}`, `{"type":"expense","id":"1"}`, named,
