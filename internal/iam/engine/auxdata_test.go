@@ -118,7 +118,8 @@ func TestAuxDataIsVerified(t *testing.T) {
 
 func TestKeySetsAreFetchedFromPublicAddressesOnly(t *testing.T) {
 	for _, a := range []string{"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.1.1",
-		"0.0.0.0", "224.0.0.1", "::1", "fe80::1", "fd00::1", "::ffff:10.0.0.1"} {
+		"0.0.0.0", "224.0.0.1", "::1", "fe80::1", "fd00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "64:ff9b:1::1", "2002:a00:1::",
+		"::10.0.0.1", "fec0::1", "fec0::1%eth0", "2001::1", "2001:db8::1", "198.18.0.1", "240.0.0.1", "192.0.2.1"} {
 		if public(netip.MustParseAddr(a).Unmap()) {
 			t.Error(a)
 		}
