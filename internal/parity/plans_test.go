@@ -1,5 +1,7 @@
 package parity
 
+//lint:file-ignore SA1019 What Cerbos has marked as deprecated is still sent and read by its clients.
+
 import (
 	"context"
 	"fmt"
@@ -27,8 +29,8 @@ func againstCheck(ctx context.Context, theirs pdp, in *requestv1.PlanResourcesRe
 		return ""
 	}
 	actions := in.GetActions()
-	if in.GetAction() != "" { //nolint:staticcheck // older clients send it
-		actions = []string{in.GetAction()} //nolint:staticcheck // the same
+	if in.GetAction() != "" {
+		actions = []string{in.GetAction()}
 	}
 	r := in.GetResource()
 	answer, err := theirs.check(ctx, &requestv1.CheckResourcesRequest{RequestId: in.GetRequestId(),

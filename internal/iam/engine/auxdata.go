@@ -236,9 +236,9 @@ var fetcher = &http.Client{
 	},
 }
 
-// special are the ranges that netip counts as global and that lead elsewhere: behind a firewall
-// (RFC 6598, RFC 3879), to documentation and benchmarks (RFC 5737, RFC 2544, RFC 3849), or to an
-// IPv4 address inside an IPv6 one (RFC 6052, RFC 8215, RFC 3056, RFC 4380, RFC 4291).
+// special are ranges that netip counts as global, and that lead elsewhere. Some lie behind a
+// firewall (RFC 6598, RFC 3879). Some are for documentation and benchmarks (RFC 5737, RFC 2544,
+// RFC 3849). Others hold an IPv4 address (RFC 6052, RFC 8215, RFC 3056, RFC 4380, RFC 4291).
 var special = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.88.99.0/24"),
