@@ -45,3 +45,14 @@ func TestOtherClients(t *testing.T) {
 		}
 	})
 }
+
+// A sign-out whose hint is not a token of the tenant says so. It does not blame the address.
+func TestLogoutSaysThatTheHintIsAtFault(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		a := w.browser().Visit(w.logoutURL("id_token_hint", "x", "post_logout_redirect_uri",
+			"https://app.example.com/bye"))
+		if a.Status != http.StatusBadRequest || !strings.Contains(a.Body, "id_token_hint") {
+			t.Errorf("%d %s", a.Status, a.Body)
+		}
+	})
+}
