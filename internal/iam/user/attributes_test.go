@@ -4,7 +4,12 @@ import (
 	"testing"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
 type allowed map[string]bool
@@ -54,4 +59,26 @@ func TestWhoMayEditAnAttribute(t *testing.T) {
 			t.Errorf("%s: %v, want a refusal of %q", tt.what, err, tt.refused)
 		}
 	}
+}
+
+func TestAnEditorIsThePersonOnlyAtHome(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		c, ada := d.Tenant(t, "acme"), id.New()
+		for name, tt := range map[string]struct {
+			actor caller.Actor
+			self  bool
+		}{
+			"the person":                 {caller.Actor{Kind: caller.User, ID: ada, Tenant: c.Tenant}, true},
+			"another person":             {caller.Actor{Kind: caller.User, ID: id.New(), Tenant: c.Tenant}, false},
+			"an application":             {caller.Actor{Kind: caller.Application, ID: ada, Tenant: c.Tenant}, false},
+			"a person of another tenant": {caller.Actor{Kind: caller.User, ID: ada, Tenant: id.New()}, false},
+		} {
+			e, err := db.Read(t.Context(), d.DB, c, func(tx *db.Tx) (editor, error) {
+				return editorOf(t.Context(), tx, api.Request{Caller: c.As(tt.actor), Rights: allowed{}}, ada)
+			})
+			if err != nil || e.self != tt.self {
+				t.Errorf("%s: self %t, %v", name, e.self, err)
+			}
+		}
+	})
 }

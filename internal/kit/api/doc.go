@@ -35,6 +35,7 @@
 //
 // A field of a body without omitempty in its json tag is required. In a patch every field has
 // omitempty. It is a pointer, and nil means unchanged, or it is a number, and 0 means unchanged.
-// The body of a user and the settings of a tenant are a Changes[T] instead. It knows which members
-// were given, and requires none. An undeclared field or query parameter is refused by name.
+// The bodies of users and groups, and the settings of a tenant, are a Changes[T] instead. It knows
+// which members were given, and requires none. An undeclared field or query parameter is refused by
+// name. So is a member that comes twice.
 package api
