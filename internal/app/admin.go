@@ -12,9 +12,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -86,10 +85,9 @@ func (a *App) resetOwner(ctx context.Context, by caller.Caller, email string, pa
 		if _, err := a.TOTP.Remove(ctx, tx, u.ID); err != nil {
 			return err
 		}
-		if _, err := session.RevokeAll(ctx, tx, u.ID, id.ID{}, "command line"); err != nil {
+		if err := signin.End(ctx, tx, signin.OwnerReset, u.ID, id.ID{}); err != nil {
 			return err
 		}
-		grant.RevokeOfUser(tx, u.ID, "command line")
 		if err := openSignIn(ctx, tx); err != nil {
 			return err
 		}

@@ -108,8 +108,10 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 	published := policy.Store{DB: d}
 	decider := engine.New(published, basePolicies)
 	tenants.Watch(decider.Drop)
+	signIn := &signin.Engine{Policies: decider, Decisions: decisions, Tenants: tenants, Clock: c, Sealer: keyRing}
 	admission := access.Deps{
-		DB: d, Tokens: tokens, Sites: tenants, Applications: applications, Platform: tenants.Site(&platform),
+		DB: d, Rules: signIn, Tokens: tokens, Sites: tenants, Applications: applications,
+		Platform: tenants.Site(&platform),
 	}
 	checks := admission
 	checks.Tokens = known // a decision costs less than verifying a signature
@@ -119,12 +121,11 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 	})
 	return &App{
 		Config: cfg, Log: log, Clock: c, DB: d, Ring: keyRing, Development: development,
-		Queue:     job.NewQueue(keyRing),
-		Records:   audit.NewRecorder(d, c, log),
-		Decisions: decisions,
-		Engine:    decider,
-		SignIn: &signin.Engine{Policies: decider, Decisions: decisions, Tenants: tenants, Clock: c,
-			Sealer: keyRing},
+		Queue:        job.NewQueue(keyRing),
+		Records:      audit.NewRecorder(d, c, log),
+		Decisions:    decisions,
+		Engine:       decider,
+		SignIn:       signIn,
 		Tenants:      tenants,
 		Applications: applications,
 		Keys:         keys,

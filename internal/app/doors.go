@@ -7,15 +7,14 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/doors/oidc"
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pages"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
@@ -53,14 +52,14 @@ func (a *App) operations() [][]api.Operation {
 	passwords := credential.PasswordPreparer{Hasher: a.Hasher, MinLength: minLength}
 	return [][]api.Operation{
 		tenant.Operations(tenant.Deps{Directory: a.Tenants, Queue: a.Queue}),
-		user.Operations(role.ForUsers(), passwords),
+		user.Operations(role.ForUsers(), passwords, signin.EndOfStatus),
 		group.Operations(role.ForGroups()),
 		role.Operations(func(ctx context.Context, tx *db.Tx, app id.ID) error {
 			_, err := application.Get(ctx, tx, app)
 			return err
 		}),
-		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: signOutEverywhere}),
-		application.Operations(),
+		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: endOfReset}),
+		application.Operations(signin.EndOfApplication),
 		policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),
 		session.Operations(),
 		audit.Operations(),
@@ -68,13 +67,7 @@ func (a *App) operations() [][]api.Operation {
 	}
 }
 
-// signOutEverywhere ends the user's sessions and grants, and forgives failed attempts, after a
-// reset of a credential.
-func signOutEverywhere(ctx context.Context, tx *db.Tx, u id.ID) error {
-	if _, err := session.RevokeAll(ctx, tx, u, id.ID{}, "credential reset"); err != nil {
-		return err
-	}
-	grant.RevokeOfUser(tx, u, "credential reset")
-	attempt.Clear(tx, attempt.Account(u, ""), attempt.Factor(u))
-	return nil
+// endOfReset ends what an administrator's reset of a credential ends.
+func endOfReset(ctx context.Context, tx *db.Tx, u id.ID) error {
+	return signin.End(ctx, tx, signin.CredentialReset, u, id.ID{})
 }

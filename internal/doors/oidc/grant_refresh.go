@@ -33,6 +33,13 @@ func (d *Door) redeemRefresh(r *http.Request, app *application.Application, p pa
 		if err != nil || outcome != grant.Accepted {
 			return issued{outcome: outcome}, err
 		}
+		allowed, err := d.SignIn.AllowsGrant(r.Context(), tx, g)
+		if err == nil && !allowed { // rolls the rotation back too: the rules may change again
+			err = invalidGrant("The person may not go on using this application without signing in again.")
+		}
+		if err != nil {
+			return issued{}, err
+		}
 		scopes, err := narrowed(app, g, asked)
 		if err != nil { // rolls the rotation back: nothing was issued
 			return issued{}, err

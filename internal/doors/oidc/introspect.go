@@ -91,6 +91,12 @@ func (d *Door) describeToken(
 	if err != nil {
 		return nil, err
 	}
+	if !t.User.IsZero() {
+		allowed, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (bool, error) { return d.SignIn.AllowsToken(ctx, tx, t) })
+		if err != nil || !allowed {
+			return inactive, err
+		}
+	}
 	out := introspection{
 		Active: true, Scope: joinScopes(t.Scopes), ClientID: of.ClientID, Username: t.UserName, TokenType: "Bearer",
 		Expiry: jose.At(t.ExpiresAt), IssuedAt: jose.At(t.IssuedAt), Subject: of.ID.String(), Audience: t.Audience,

@@ -129,7 +129,7 @@ func (b *browser) complete(at string, u user.User, allow bool, proved ...*signin
 	}
 	b.change(f, func(tx *db.Tx, s *signin.Standing) error {
 		for _, m := range proved {
-			s.Prove(u.ID, m, tx.Now())
+			s.Prove(u, m, tx.Now())
 		}
 		s.Flow.Session, s.Flow.Consented, s.Flow.Denied = on, allow, !allow
 		if !allow || len(f.ConsentScopes) == 0 {

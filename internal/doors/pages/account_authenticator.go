@@ -57,7 +57,10 @@ func (d *Door) confirmAuthenticator(v *visit) error {
 		}
 		e, err := db.Write(v.ctx(), d.DB, v.as(s), func(tx *db.Tx) (enrolled, error) {
 			var e enrolled
-			var err error
+			err := signin.HoldSession(v.ctx(), tx, s)
+			if err != nil {
+				return e, err
+			}
 			e.codes, e.problems, e.wait, err = d.confirmEnrolment(v.ctx(), tx, v, facts.User, s.ID, code)
 			if err == nil && len(e.problems) == 0 {
 				e.session, err = d.SignIn.Renew(v.ctx(), tx, s, signin.TOTP)
@@ -81,18 +84,30 @@ func (d *Door) showNewCodes(v *visit, s session.Session, codes []secret.String) 
 	return d.render(v, http.StatusOK, p)
 }
 
-// removeAuthenticator removes the app and its recovery codes.
+// removeAuthenticator removes the app and its recovery codes, and signs out everywhere else: what
+// the app has proved no longer counts.
 func (d *Door) removeAuthenticator(v *visit) error {
 	return d.guarded(v, authenticatorPath, func(s session.Session, facts signin.Facts) error {
-		err := d.DB.Update(v.ctx(), v.as(s), func(tx *db.Tx) error {
-			if removed, err := d.TOTP.Remove(v.ctx(), tx, s.User); err != nil || !removed {
-				return err
+		renewed, err := db.Write(v.ctx(), d.DB, v.as(s), func(tx *db.Tx) (*signin.Started, error) {
+			if err := signin.HoldSession(v.ctx(), tx, s); err != nil {
+				return nil, err
 			}
-			return d.report(v, tx, facts.User, totpRemoved)
+			if removed, err := d.TOTP.Remove(v.ctx(), tx, s.User); err != nil || !removed {
+				return nil, err
+			}
+			if err := signin.End(v.ctx(), tx, signin.FactorRemoved, s.User, s.ID); err != nil {
+				return nil, err
+			}
+			if err := d.report(v, tx, facts.User, totpRemoved); err != nil {
+				return nil, err
+			}
+			renewed, err := d.SignIn.Renew(v.ctx(), tx, s)
+			return &renewed, err
 		})
 		if err != nil {
 			return err
 		}
+		v.setSession(renewed)
 		if facts.Verdict.SecondFactor { // another has to be set up
 			return v.redirect(authenticatorPath)
 		}

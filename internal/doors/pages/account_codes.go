@@ -13,6 +13,9 @@ import (
 func (d *Door) newRecoveryCodes(v *visit) error {
 	return d.guarded(v, authenticatorPath, func(s session.Session, facts signin.Facts) error {
 		codes, err := db.Write(v.ctx(), d.DB, v.as(s), func(tx *db.Tx) ([]secret.String, error) {
+			if err := signin.HoldSession(v.ctx(), tx, s); err != nil {
+				return nil, err
+			}
 			has, err := credential.Of(v.ctx(), tx, s.User)
 			if err != nil {
 				return nil, err

@@ -24,13 +24,18 @@ func (d *Door) passwordPage(v *visit, s session.Session, status int, problems []
 		frame:    frame{Title: say("password.title"), Person: s.UserName, Tabs: tabs(v.site.Path, "password")},
 		Current:  currentPasswordField(),
 		Password: newPasswordField(say("field.new_password"), v.tenant.Settings.PasswordMinLength),
+		Stay:     v.form.Get("elsewhere") == stay,
 	}
 	tell(&p.frame, problems, &p.Current, &p.Password)
 	return d.render(v, status, p)
 }
 
-// changePassword sets a new password. Other browsers are signed out, and this
-// one's session goes on under a new token.
+// stay is the value of the form's field elsewhere with which other browsers and applications stay
+// signed in after a new password. Any other value signs them out.
+const stay = "stay"
+
+// changePassword sets a new password. Other browsers and applications are signed out, unless the
+// person wants them to stay. This browser's session goes on under a new token.
 func (d *Door) changePassword(v *visit) error {
 	return d.account(v, "/account/password", func(s session.Session, facts signin.Facts) error {
 		u := facts.User
@@ -63,14 +68,19 @@ func (d *Door) changePassword(v *visit) error {
 				[]problem{{Text: say("problem.locked_code", "Wait", waiting(wait))}})
 		}
 		renewed, err := db.Write(v.ctx(), d.DB, v.as(s), func(tx *db.Tx) (*signin.Started, error) {
+			if err := signin.HoldSession(v.ctx(), tx, s); err != nil {
+				return nil, err
+			}
 			if ok, err := try.Use(v.ctx(), tx); err != nil || !ok {
 				return nil, err
 			}
 			if err := credential.SetPassword(v.ctx(), tx, u.ID, phc); err != nil {
 				return nil, err
 			}
-			if _, err := session.RevokeAll(v.ctx(), tx, u.ID, s.ID, "password.change"); err != nil {
-				return nil, err
+			if v.form.Get("elsewhere") != stay {
+				if err := signin.End(v.ctx(), tx, signin.PasswordChanged, u.ID, s.ID); err != nil {
+					return nil, err
+				}
 			}
 			if err := d.report(v, tx, u, passwordChanged); err != nil {
 				return nil, err
@@ -85,6 +95,9 @@ func (d *Door) changePassword(v *visit) error {
 			return d.passwordPage(v, s, refused, []problem{{"current_password", say("problem.current_wrong")}})
 		}
 		v.setSession(renewed)
+		if v.form.Get("elsewhere") == stay {
+			return v.redirect("/account?done=password-stay")
+		}
 		return v.redirect("/account?done=password")
 	})
 }

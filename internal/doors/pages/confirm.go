@@ -112,7 +112,8 @@ func (d *Door) confirm(v *visit) error {
 		if err := user.VerifyEmail(ctx, tx, l.User, l.EmailKey); err != nil {
 			return nil, err
 		}
-		s.Prove(l.User, signin.Password, tx.Now())
+		// The link belongs to c.user, as it was read before the password was checked.
+		s.Prove(c.user, signin.Password, tx.Now())
 		return nil, nil
 	}
 	var out outcome

@@ -252,6 +252,7 @@ type sessionRow struct {
 type passwordPage struct {
 	frame
 	Current, Password field
+	Stay              bool // other browsers and applications stay signed in
 }
 
 type authenticatorPage struct {

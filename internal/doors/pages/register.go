@@ -173,7 +173,16 @@ func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *signin.Standin
 	switch {
 	case err == nil && is.ID == before && is.Status == user.Invited:
 		// The browser that created the account sends the form again before the address is
-		// confirmed: the last password counts.
+		// confirmed: the last password counts. The owner of the address may confirm it at this
+		// moment, by a reset: then the account is theirs.
+		held, err := user.Hold(ctx, tx, is.ID)
+		if err != nil {
+			return false, err
+		}
+		if held.Status != user.Invited {
+			h := v.letterhead()
+			return true, d.post(tx, h, is, existsLetter(h, is, "/signin"))
+		}
 		if err := credential.SetPassword(ctx, tx, is.ID, phc); err != nil {
 			return false, err
 		}
@@ -203,7 +212,7 @@ func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *signin.Standin
 		return false, err
 	}
 	if u.Status == user.Active {
-		s.Prove(u.ID, signin.Password, tx.Now())
+		s.Prove(u, signin.Password, tx.Now())
 		return false, nil
 	}
 	s.Flow.Registered = u.ID

@@ -7,8 +7,6 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -84,12 +82,15 @@ func (d *Door) reset(v *visit) error {
 			if err := user.VerifyEmail(ctx, tx, used.User, used.EmailKey); err != nil {
 				return nil, err
 			}
-			grant.RevokeOfUser(tx, used.User, "password.reset")
-			from := attempt.Address(v.caller.Address, v.numbers())
-			attempt.ForSignIn(used.User, u.Login(), v.browser, from).Forgive(tx)
-			if _, err = session.RevokeAll(ctx, tx, used.User, id.ID{}, "password.reset"); err != nil {
+			if err := signin.End(ctx, tx, signin.PasswordReset, used.User, id.ID{}); err != nil {
 				return nil, err
 			}
+			now, err := user.Get(ctx, tx, used.User)
+			if err != nil {
+				return nil, err
+			}
+			from := attempt.Address(v.caller.Address, v.numbers())
+			attempt.ForSignIn(now.ID, now.Generation, now.Login(), v.browser, from).Forgive(tx)
 			if err := d.report(v, tx, u, passwordChanged); err != nil {
 				return nil, err
 			}

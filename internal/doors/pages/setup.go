@@ -96,7 +96,7 @@ func (d *Door) setup(v *visit) error {
 			if err := role.Assign(ctx, tx, role.Everything(), role.OfUser(u.ID), role.Owner, time.Time{}); err != nil {
 				return nil, err
 			}
-			s.Prove(u.ID, signin.Password, tx.Now())
+			s.Prove(u, signin.Password, tx.Now())
 			return nil, nil
 		})
 	switch {

@@ -82,9 +82,12 @@ func (d *Door) signInEnrol(v *visit) error {
 			u := s.Facts.User
 			var problems []problem
 			var err error
+			if err = d.SignIn.Hold(ctx, tx, s); err != nil {
+				return nil, err
+			}
 			codes, problems, wait, err = d.confirmEnrolment(ctx, tx, v, u, s.Flow.ID, code)
 			if err == nil && len(problems) == 0 {
-				s.Prove(u.ID, signin.TOTP, tx.Now())
+				s.Prove(u, signin.TOTP, tx.Now())
 			}
 			return problems, err
 		})

@@ -105,10 +105,13 @@ func (d *Door) signInPassword(v *visit) error {
 			if err != nil {
 				return nil, err
 			}
-			if !ok {
+			switch {
+			case was.try.Locked():
+				return []problem{{Text: say("problem.account_locked")}}, nil
+			case !ok:
 				return []problem{{Text: say("problem.credentials")}}, nil
 			}
-			s.Prove(was.try.User.ID, signin.Password, tx.Now())
+			s.Prove(was.try.User, signin.Password, tx.Now())
 			return nil, nil
 		})
 	return d.answerStep(v, out, err, func(problems []problem) error { return show(was.standing, refused, problems) })
@@ -123,8 +126,8 @@ func (v *visit) limited(wait time.Duration) int {
 // notices are the messages that the parameter done may name.
 var notices = map[string]string{
 	"reset":    "reset.done",
-	"password": "account.password_done",
-	"totp":     "account.totp_removed",
-	"session":  "sessions.ended",
-	"again":    "mailed.sent_again",
+	"password": "account.password_done", "password-stay": "account.password_stay",
+	"totp":    "account.totp_removed",
+	"session": "sessions.ended",
+	"again":   "mailed.sent_again",
 }

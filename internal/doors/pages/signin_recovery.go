@@ -53,7 +53,7 @@ func (d *Door) signInRecovery(v *visit) error {
 					return out, err
 				}})
 			if err == nil && len(problems) == 0 {
-				s.Prove(u.ID, signin.Recovery, tx.Now())
+				s.Prove(u, signin.Recovery, tx.Now())
 			}
 			return problems, err
 		})

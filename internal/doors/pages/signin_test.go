@@ -71,7 +71,9 @@ func TestSignInIsRefusedToWhoIsNotActive(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		says(t, g.SignIn("ada@acme.example"), 422, "That account or password isn't right.")
+		says(t, g.SignIn("ada@acme.example"), 422, "This account is locked or closed.")
+		says(t, g.Fill(g.Open("/signin"), "username", "ada@acme.example", "password", "a wrong one"), 422,
+			"That account or password isn't right.")
 		if other.session() != nil {
 			t.Error("the session of a deactivated user lives on")
 		}

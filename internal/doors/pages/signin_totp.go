@@ -72,7 +72,7 @@ func (d *Door) signInTOTP(v *visit) error {
 					return d.TOTP.Use(ctx, tx, u.ID, code)
 				}})
 			if err == nil && len(problems) == 0 {
-				s.Prove(u.ID, signin.TOTP, tx.Now())
+				s.Prove(u, signin.TOTP, tx.Now())
 			}
 			return problems, err
 		})

@@ -36,9 +36,15 @@ type Applications interface {
 	ByID(ctx context.Context, c caller.Caller, app id.ID) (*application.Application, error)
 }
 
+// Rules are the tenant's rules of signing in; signin.Engine is one.
+type Rules interface {
+	AllowsToken(ctx context.Context, tx *db.Tx, t grant.Token) (bool, error)
+}
+
 // Deps are what a Guard works with.
 type Deps struct {
-	DB           *db.DB // for Want.Rights
+	DB           *db.DB // for Want.Rights and Rules
+	Rules        Rules  // asked at every use of a user's token
 	Tokens       Tokens
 	Sites        Sites // of the bases of tenants
 	Applications Applications
@@ -114,6 +120,17 @@ func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, beare
 	}
 	if err != nil {
 		return Holder{}, err
+	}
+	if !token.User.IsZero() {
+		allowed, err := db.Read(ctx, g.DB, atHome, func(tx *db.Tx) (bool, error) {
+			return g.Rules.AllowsToken(ctx, tx, token)
+		})
+		if err != nil {
+			return Holder{}, err
+		}
+		if !allowed {
+			return Holder{}, grant.ErrToken
+		}
 	}
 	h := Holder{Caller: c.As(actorOf(home, token, app)), Home: home, Token: token, Application: app}
 	if want.Rights {

@@ -116,8 +116,9 @@ type rotateInput struct {
 	}
 }
 
-// Operations are the management operations on applications.
-func Operations() []api.Operation {
+// Operations are the management operations on applications. disabled ends what a disabled one
+// holds.
+func Operations(disabled func(ctx context.Context, tx *db.Tx, application id.ID) error) []api.Operation {
 	op := api.Tag("Applications").Op
 	created := op("POST", "/applications", "create-application", "application.create", "Create an application")
 	created.Status = 201
@@ -156,6 +157,9 @@ func Operations() []api.Operation {
 			"Update an application", "What decides what it can do, and which program is it, needs more."+acts),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, in.patch())
+				if err == nil && a.Status == Disabled {
+					err = disabled(ctx, tx, a.ID)
+				}
 				return view(a, shown), err
 			}),
 		api.Write(op("POST", "/applications/{id}/secret", "rotate-application-secret", "application.update",

@@ -100,8 +100,8 @@ func TestSignIn(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
 		ada := id.New()
-		stranger := ForSignIn(ada, "ada", "stranger's browser", address)
-		home := ForSignIn(ada, "ada", "ada's browser", Address(netip.MustParseAddr("192.0.2.2"), Numbers{}))
+		stranger := ForSignIn(ada, 0, "ada", "stranger's browser", address)
+		home := ForSignIn(ada, 0, "ada", "ada's browser", Address(netip.MustParseAddr("192.0.2.2"), Numbers{}))
 
 		if v := f.succeed(home); v.Blocked || v.Known {
 			t.Fatalf("ada's first sign-in: %+v", v)
@@ -170,7 +170,7 @@ func TestSignIn(t *testing.T) {
 		for range 2 * accountRule.Free {
 			f.fail(stranger)
 		}
-		fresh := ForSignIn(ada, "ada", "ada's new phone", Address(netip.MustParseAddr("192.0.2.3"), Numbers{}))
+		fresh := ForSignIn(ada, 0, "ada", "ada's new phone", Address(netip.MustParseAddr("192.0.2.3"), Numbers{}))
 		f.do(func(tx *db.Tx) (Verdict, error) { fresh.Forgive(tx); return Verdict{}, nil })
 		for range 2 * accountRule.Free {
 			f.fail(stranger)
@@ -187,8 +187,8 @@ func TestNoCookieIsNotKnown(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
 		ada := id.New()
-		f.succeed(ForSignIn(ada, "ada", "", Address(netip.MustParseAddr("198.51.100.9"), Numbers{})))
-		s := ForSignIn(ada, "ada", "", address)
+		f.succeed(ForSignIn(ada, 0, "ada", "", Address(netip.MustParseAddr("198.51.100.9"), Numbers{})))
+		s := ForSignIn(ada, 0, "ada", "", address)
 		if v := f.check(s); v.Known {
 			t.Error("a browser without a cookie is known")
 		}
@@ -206,8 +206,8 @@ func TestUnknownUsersAreCountedAlike(t *testing.T) {
 	t.Parallel()
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
-		known, unknown := ForSignIn(id.New(), "ada@example.com", "b", address),
-			ForSignIn(id.ID{}, "nobody@example.com", "b", address)
+		known, unknown := ForSignIn(id.New(), 0, "ada@example.com", "b", address),
+			ForSignIn(id.ID{}, 0, "nobody@example.com", "b", address)
 		for i := range accountRule.Free + 2 {
 			if a, b := f.fail(known), f.fail(unknown); a != b {
 				t.Errorf("failure %d: %+v for a user, %+v for none", i+1, a, b)
@@ -227,7 +227,7 @@ func TestManyGuessesAtOnce(t *testing.T) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
 		ada := id.New()
 		for i := range 16 {
-			s := ForSignIn(ada, "ada", "b", address)
+			s := ForSignIn(ada, 0, "ada", "b", address)
 			if v := f.check(s); i < accountRule.Free && v.Blocked {
 				t.Fatal("blocked too early")
 			}
@@ -237,7 +237,7 @@ func TestManyGuessesAtOnce(t *testing.T) {
 		var all sync.WaitGroup
 		for range 16 {
 			all.Go(func() {
-				s := ForSignIn(ada, "ada", "b", address)
+				s := ForSignIn(ada, 0, "ada", "b", address)
 				var v Verdict
 				if err := d.Update(t.Context(), f.c,
 					func(tx *db.Tx) error {
@@ -299,20 +299,20 @@ func TestAddressAndTenant(t *testing.T) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
 		var v Verdict
 		for range defaultFailures { // one address tries one password on many accounts
-			v = f.fail(ForSignIn(id.New(), "", "b", address))
+			v = f.fail(ForSignIn(id.New(), 0, "", "b", address))
 		}
 		if !v.Blocked || !v.Started {
 			t.Errorf("after %d accounts from one address: %+v", defaultFailures, v)
 		}
-		v = f.check(ForSignIn(id.New(), "", "b", address))
+		v = f.check(ForSignIn(id.New(), 0, "", "b", address))
 		if !v.Blocked || v.Wait(d.Clock.Now()) > time.Minute+time.Second {
 			t.Errorf("another account from there: %+v", v)
 		}
-		if v := f.check(ForSignIn(id.New(), "", "b", at("198.51.100.1"))); v.Blocked {
+		if v := f.check(ForSignIn(id.New(), 0, "", "b", at("198.51.100.1"))); v.Blocked {
 			t.Errorf("another address: %+v", v)
 		}
 		globex := &fixture{d, t, d.Tenant(t, "globex")}
-		if v := globex.check(ForSignIn(id.New(), "", "b", address)); v.Blocked {
+		if v := globex.check(ForSignIn(id.New(), 0, "", "b", address)); v.Blocked {
 			t.Errorf("another tenant: %+v", v)
 		}
 	})
@@ -323,9 +323,9 @@ func TestPurge(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
 		for range 7 {
-			f.fail(ForSignIn(id.New(), "", "b", address)) // an account each, one address, one tenant
+			f.fail(ForSignIn(id.New(), 0, "", "b", address)) // an account each, one address, one tenant
 		}
-		home := ForSignIn(id.New(), "", "home", address)
+		home := ForSignIn(id.New(), 0, "", "home", address)
 		f.succeed(home)
 		d.Clock.Advance(accountRule.Forget)
 		rounds := 0

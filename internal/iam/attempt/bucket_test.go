@@ -25,7 +25,7 @@ func TestAnAttackOnTheTenantLetsPeopleIn(t *testing.T) {
 			return Verdict{}, err
 		})
 		for i := range 20 {
-			ada := ForSignIn(id.New(), "ada", "new", at(fmt.Sprintf("198.51.100.%d", i+1)))
+			ada := ForSignIn(id.New(), 0, "ada", "new", at(fmt.Sprintf("198.51.100.%d", i+1)))
 			if v := f.check(ada); v.Blocked {
 				t.Fatalf("person %d in a new browser: %+v", i+1, v)
 			}
@@ -35,7 +35,7 @@ func TestAnAttackOnTheTenantLetsPeopleIn(t *testing.T) {
 		}
 		tries := 0
 		for range 100 { // on an account each, from one address
-			s := ForSignIn(id.New(), "", "b", at("203.0.113.1"))
+			s := ForSignIn(id.New(), 0, "", "b", at("203.0.113.1"))
 			if v := f.check(s); v.Blocked {
 				continue
 			}
@@ -62,7 +62,7 @@ func TestEscalation(t *testing.T) {
 			f := &fixture{d, t, d.Tenant(t, "t"+name[5:])}
 			tries := 0
 			for i := range 5*defaultFailures + 20 {
-				s := ForSignIn(id.New(), "", "b", at(tc.address(i)))
+				s := ForSignIn(id.New(), 0, "", "b", at(tc.address(i)))
 				if v := f.check(s); v.Blocked {
 					continue
 				}
@@ -82,23 +82,23 @@ func TestAKnownNetworkIsJudgedByItself(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		f := &fixture{d, t, d.Tenant(t, "acme")}
 		ada, school := id.New(), at("192.0.2.8")
-		f.succeed(ForSignIn(ada, "ada", "at school", school))
+		f.succeed(ForSignIn(ada, 0, "ada", "at school", school))
 		for range 2 * defaultFailures {
-			f.fail(ForSignIn(id.New(), "", "b", school))
+			f.fail(ForSignIn(id.New(), 0, "", "b", school))
 		}
 		for range 2 * accountRule.Free {
-			f.fail(ForSignIn(ada, "ada", "a stranger's", at("203.0.113.1")))
+			f.fail(ForSignIn(ada, 0, "ada", "a stranger's", at("203.0.113.1")))
 		}
-		if v := f.check(ForSignIn(ada, "ada", "ada's new phone", school)); v.Blocked || !v.Known {
+		if v := f.check(ForSignIn(ada, 0, "ada", "ada's new phone", school)); v.Blocked || !v.Known {
 			t.Errorf("at school, in a new browser: %+v", v)
 		}
-		if v := f.check(ForSignIn(ada, "ada", "ada's new phone", at("203.0.113.2"))); !v.Blocked {
+		if v := f.check(ForSignIn(ada, 0, "ada", "ada's new phone", at("203.0.113.2"))); !v.Blocked {
 			t.Errorf("elsewhere, with the account under attack: %+v", v)
 		}
 		for range accountRule.Free {
-			f.fail(ForSignIn(ada, "ada", "a classmate's", school))
+			f.fail(ForSignIn(ada, 0, "ada", "a classmate's", school))
 		}
-		if v := f.check(ForSignIn(ada, "ada", "a classmate's", school)); !v.Blocked {
+		if v := f.check(ForSignIn(ada, 0, "ada", "a classmate's", school)); !v.Blocked {
 			t.Errorf("a classmate who guesses: %+v", v)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -166,14 +167,22 @@ type SignIn struct {
 }
 
 // ForSignIn returns the counters of a sign-in. user is zero for an unknown login. browser is the
-// secret of the browser's cookie, or "".
-func ForSignIn(user id.ID, login, browser string, from Client) SignIn {
+// secret of the browser's cookie, or "". In a new generation of the user no
+// browser and no network is known.
+func ForSignIn(user id.ID, generation int64, login, browser string, from Client) SignIn {
 	s := SignIn{account: Account(user, login), from: from, tenant: ofTenant()}
 	s.browser.rule = accountRule
-	s.home = Key{subject: digest("home", accountOf(user, login), from.levels[0].subject), rule: accountRule}
+	known := func(kind, what string) string {
+		parts := []string{accountOf(user, login), what}
+		if generation > 0 {
+			parts = append(parts, strconv.FormatInt(generation, 10))
+		}
+		return digest(kind, parts...)
+	}
+	s.home = Key{subject: known("home", from.levels[0].subject), rule: accountRule}
 	// Without a cookie all unknown browsers would share one counter.
 	if browser != "" {
-		s.browser.subject = digest("browser", accountOf(user, login), browser)
+		s.browser.subject = known("browser", browser)
 	}
 	return s
 }

@@ -50,7 +50,8 @@ func newDesk(t *testing.T, d *testkit.Database) *desk {
 	k.hasher = credential.NewHasher(credential.HasherConfig{Params: credential.Params{Memory: 64, Passes: 1, Lanes: 1}})
 	passwords := credential.PasswordPreparer{Hasher: k.hasher,
 		MinLength: func(context.Context, id.ID) (int, error) { return 10, nil }}
-	ops := user.Operations(role.ForUsers(), passwords)
+	ops := user.Operations(role.ForUsers(), passwords,
+		func(context.Context, *db.Tx, id.ID, user.Status) error { return nil })
 	ops = append(ops, role.Operations(func(context.Context, *db.Tx, id.ID) error {
 		return fault.New(fault.NotFound, "application.not_found", "No.")
 	})...)

@@ -6,13 +6,13 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
 // errUserNotFound is the fault for a credential of a user that no longer exists.
-var errUserNotFound = fault.New(fault.NotFound, "user.not_found", "There is no user with this id.")
+var errUserNotFound = user.ErrNotFound
 
 func target(user id.ID) audit.Target { return audit.Target{Kind: "user", ID: user.String()} }
 
@@ -30,14 +30,17 @@ func PasswordOf(ctx context.Context, tx *db.Tx, user id.ID) (string, error) {
 	return h, err
 }
 
-// SetPassword stores a hash from Hasher.Hash or parseHash as the user's password. It ends the open
-// reset links. The caller decides whether sessions end.
-func SetPassword(ctx context.Context, tx *db.Tx, user id.ID, phc string) error {
-	if err := storePassword(ctx, tx, user, phc); err != nil {
+// SetPassword stores a hash from Hasher.Hash or parseHash as the user's password. It holds the
+// user, and ends the open reset links. The caller ends the rest (signin.End).
+func SetPassword(ctx context.Context, tx *db.Tx, of id.ID, phc string) error {
+	if _, err := user.Hold(ctx, tx, of); err != nil {
 		return err
 	}
-	tx.Later(`DELETE FROM mailed_links WHERE tenant_id = $1 AND user_id = $2 AND kind = 'reset'`, user)
-	audit.Write(tx, audit.Event{Action: "password.change", Target: target(user)})
+	if err := storePassword(ctx, tx, of, phc); err != nil {
+		return err
+	}
+	tx.Later(`DELETE FROM mailed_links WHERE tenant_id = $1 AND user_id = $2 AND kind = 'reset'`, of)
+	audit.Write(tx, audit.Event{Action: "password.change", Target: target(of)})
 	return nil
 }
 

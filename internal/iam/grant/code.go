@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -28,25 +29,27 @@ type New struct {
 	AMR         []string
 	ACR         string
 	Lifetime    time.Duration // of the whole family; must be positive
+	Generation  int64         // the session's
 
 	RedirectURI   string // byte for byte as in the request
 	CodeChallenge string // S256 (RFC 7636), or "" if the client may omit it
 }
 
 // Create stores a grant and returns the code that redeems it once. If the code is not redeemed,
-// the grant ends with it and leaves no audit event.
+// the grant ends with it and leaves no audit event. The caller of tx is the person's browser.
 func Create(ctx context.Context, tx *db.Tx, n New) (Grant, secret.String, error) {
 	now := tx.Now()
 	g := Grant{
 		ID: id.New(), Application: n.Application, User: n.User, Session: n.Session, Offline: n.Offline,
 		Scopes: n.Scopes, Claims: n.Claims, Nonce: n.Nonce, AuthTime: n.AuthTime, AMR: n.AMR, ACR: n.ACR,
-		CreatedAt: now, ExpiresAt: now.Add(n.Lifetime),
+		Address: addressOf(tx.Caller()), CreatedAt: now, ExpiresAt: now.Add(n.Lifetime),
 	}
 	if _, err := tx.Exec(ctx, `INSERT INTO grants (tenant_id, id, application_id, user_id, session_id, offline,
-		scopes, claims, nonce, auth_time, amr, acr, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		scopes, claims, nonce, auth_time, amr, acr, created_at, expires_at, address, generation)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
 		g.ID, g.Application, g.User, g.Session, g.Offline,
-		join(g.Scopes), g.Claims, g.Nonce, g.AuthTime, join(g.AMR), g.ACR, g.CreatedAt, g.ExpiresAt); err != nil {
+		join(g.Scopes), g.Claims, g.Nonce, g.AuthTime, join(g.AMR), g.ACR, g.CreatedAt, g.ExpiresAt, g.Address,
+		n.Generation); err != nil {
 		return Grant{}, "", err
 	}
 	code, hash := secret.NewToken(secret.Code, tx.Tenant())
@@ -76,6 +79,13 @@ func dropUnredeemed(tx *db.Tx, user id.ID) {
 		SELECT c.grant_id FROM authorization_codes c JOIN grants g ON g.tenant_id = c.tenant_id AND g.id = c.grant_id
 		WHERE c.tenant_id = $1 AND c.used_at IS NULL AND g.user_id = $2
 		ORDER BY c.expires_at DESC LIMIT $3 OFFSET $4)`, user, dropBatch, maxUnredeemed)
+}
+
+func addressOf(c caller.Caller) string {
+	if !c.Address.IsValid() {
+		return ""
+	}
+	return c.Address.String()
 }
 
 // ConsumeCode redeems a code, once, for an application that has authenticated. matches compares the

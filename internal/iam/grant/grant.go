@@ -26,6 +26,7 @@ type Grant struct {
 	AuthTime    time.Time
 	AMR         []string
 	ACR         string
+	Address     string // the network address of the person's browser; "" if it is not known
 	CreatedAt   time.Time
 	ExpiresAt   time.Time // the end of the whole family
 }
@@ -43,21 +44,24 @@ const (
 )
 
 const grantColumns = `g.id, g.application_id, g.user_id, g.session_id, g.offline, g.scopes, g.claims, g.nonce,
-	g.auth_time, g.amr, g.acr, g.created_at, g.expires_at`
+	g.auth_time, g.amr, g.acr, g.address, g.created_at, g.expires_at`
 
 // grantDest returns where a row's grantColumns are scanned to.
 func grantDest(g *Grant, scopes, amr *string) []any {
 	return []any{&g.ID, &g.Application, &g.User, &g.Session, &g.Offline, scopes, &g.Claims, &g.Nonce,
-		&g.AuthTime, amr, &g.ACR, &g.CreatedAt, &g.ExpiresAt}
+		&g.AuthTime, amr, &g.ACR, &g.Address, &g.CreatedAt, &g.ExpiresAt}
 }
 
-// living is the condition under which a grant g is valid at $2: not revoked, not expired, its user
-// active, and its session alive unless it is offline. It needs the joins of livingJoins.
+// living is the condition under which a grant g is valid at $2: not revoked, not expired, and its
+// session alive unless it is offline. Its user is active and in the grant's generation, which a row
+// of the version before does not have. It needs the joins of livingJoins.
 const (
 	livingJoins = ` JOIN users u ON u.tenant_id = g.tenant_id AND u.id = g.user_id
 		JOIN tenants t ON t.id = g.tenant_id
 		LEFT JOIN sessions s ON s.tenant_id = g.tenant_id AND s.id = g.session_id`
 	living = `(g.revoked_at IS NULL AND g.expires_at > $2 AND u.status = 'active' AND t.status = 'active'
+		AND (g.generation IS NULL OR g.generation = u.generation)
+		AND (t.signed_out_at IS NULL OR g.created_at > t.signed_out_at)
 		AND (g.offline OR (s.ended_at IS NULL AND s.expires_at > $2 AND s.last_seen_at + s.idle > $2)))`
 )
 
@@ -86,13 +90,24 @@ func revokeLater(tx *db.Tx, grant id.ID) {
 		WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL`, grant, tx.Now())
 }
 
-// RevokeOfUser ends all grants of a user, offline ones too. A password reset and a deletion call
-// it.
+// RevokeOfUser ends all grants of a user, offline ones too.
 func RevokeOfUser(tx *db.Tx, user id.ID, reason string) {
 	tx.Later(`UPDATE grants SET revoked_at = $3
 		WHERE tenant_id = $1 AND user_id = $2 AND revoked_at IS NULL`, user, tx.Now())
 	audit.Write(tx, audit.Event{
 		Action: "grant.revoke_all", Target: audit.Target{Kind: "user", ID: user.String()},
+		Detail: map[string]any{"reason": reason},
+	})
+}
+
+// RevokeOfApplication ends all grants of an application, and its own opaque tokens.
+func RevokeOfApplication(tx *db.Tx, application id.ID, reason string) {
+	tx.Later(`UPDATE grants SET revoked_at = $3
+		WHERE tenant_id = $1 AND application_id = $2 AND revoked_at IS NULL`, application, tx.Now())
+	tx.Later(`UPDATE access_tokens SET revoked_at = $3
+		WHERE tenant_id = $1 AND application_id = $2 AND grant_id IS NULL AND revoked_at IS NULL`, application, tx.Now())
+	audit.Write(tx, audit.Event{
+		Action: "grant.revoke_all", Target: audit.Target{Kind: "application", ID: application.String()},
 		Detail: map[string]any{"reason": reason},
 	})
 }

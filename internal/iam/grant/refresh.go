@@ -178,5 +178,7 @@ func Refresh(ctx context.Context, tx *db.Tx, token string) (Token, error) {
 	return Token{
 		Application: st.grant.Application, Grant: st.grant.ID, User: st.grant.User, Session: st.grant.Session,
 		Scopes: st.grant.Scopes, IssuedAt: st.grant.CreatedAt, ExpiresAt: st.expires,
+		AuthTime: st.grant.AuthTime, AMR: st.grant.AMR, ACR: st.grant.ACR, Address: st.grant.Address,
+		Offline: st.grant.Offline,
 	}, nil
 }

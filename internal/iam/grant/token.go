@@ -48,6 +48,8 @@ type Token struct {
 	AuthTime    time.Time
 	AMR         []string
 	ACR         string
+	Address     string // of the grant: where the person signed in
+	Offline     bool   // of the grant: it outlives the session
 	IssuedAt    time.Time
 	ExpiresAt   time.Time
 	JWT         bool

@@ -57,7 +57,7 @@ func (v *Verifier) opaque(ctx context.Context, c caller.Caller, hash []byte) (To
 	t, err := db.Read(ctx, v.DB, c, func(tx *db.Tx) (Token, error) {
 		return db.One(ctx, tx, scanOpaque, `SELECT a.id, a.application_id, a.grant_id, a.scopes, a.audience,
 			a.created_at, a.expires_at, g.user_id, coalesce(u.email, ''), g.session_id, coalesce(g.claims, ''),
-			g.auth_time, coalesce(g.amr, ''), coalesce(g.acr, '')
+			g.auth_time, coalesce(g.amr, ''), coalesce(g.acr, ''), coalesce(g.address, ''), coalesce(g.offline, $4)
 			FROM access_tokens a
 			JOIN tenants t ON t.id = a.tenant_id AND t.status = 'active'
 			JOIN applications ap ON ap.tenant_id = a.tenant_id AND ap.id = a.application_id AND ap.status = 'active'
@@ -65,7 +65,7 @@ func (v *Verifier) opaque(ctx context.Context, c caller.Caller, hash []byte) (To
 			LEFT JOIN users u ON u.tenant_id = g.tenant_id AND u.id = g.user_id
 			LEFT JOIN sessions s ON s.tenant_id = g.tenant_id AND s.id = g.session_id
 			WHERE a.tenant_id = $1 AND a.token_hash = $3 AND a.revoked_at IS NULL AND a.expires_at > $2
-			AND (a.grant_id IS NULL OR `+living+`)`, tx.Now(), hash)
+			AND (a.grant_id IS NULL OR `+living+`)`, tx.Now(), hash, false)
 	})
 	if errors.Is(err, db.ErrNoRows) {
 		return Token{}, ErrToken
@@ -77,7 +77,7 @@ func scanOpaque(r db.Row) (Token, error) {
 	var t Token
 	var scopes, audience, amr string
 	err := r.Scan(&t.ID, &t.Application, &t.Grant, &scopes, &audience, &t.IssuedAt, &t.ExpiresAt,
-		&t.User, &t.UserName, &t.Session, &t.Claims, &t.AuthTime, &amr, &t.ACR)
+		&t.User, &t.UserName, &t.Session, &t.Claims, &t.AuthTime, &amr, &t.ACR, &t.Address, &t.Offline)
 	t.Scopes, t.AMR = split(scopes), split(amr)
 	if audience != "" {
 		t.Audience, t.Issuer = []string{audience}, audience
@@ -150,8 +150,8 @@ func (t *signedToken) confirm(ctx context.Context, tx *db.Tx) error {
 			t.ID, t.Application)
 	} else {
 		_, err = db.One(ctx, tx, func(r db.Row) (struct{}, error) {
-			return struct{}{}, r.Scan(&t.Grant, &t.User, &t.UserName, &t.Session, &t.Claims)
-		}, `SELECT g.id, g.user_id, u.email, g.session_id, g.claims FROM grants g`+livingJoins+`
+			return struct{}{}, r.Scan(&t.Grant, &t.User, &t.UserName, &t.Session, &t.Claims, &t.Address, &t.Offline)
+		}, `SELECT g.id, g.user_id, u.email, g.session_id, g.claims, g.address, g.offline FROM grants g`+livingJoins+`
 			JOIN applications ap ON ap.tenant_id = g.tenant_id AND ap.id = g.application_id AND ap.status = 'active'
 			WHERE g.tenant_id = $1 AND g.id = $3 AND g.application_id = $5 AND `+living+`
 			AND NOT EXISTS (SELECT 1 FROM used_jtis j WHERE j.tenant_id = $1 AND j.issuer = '' AND j.jti = $4)`,

@@ -36,6 +36,8 @@ type Session struct {
 	ACR       string   // class of the sign-in (OpenID Connect Core §2, acr)
 	Address   string   // where it was started
 	Agent     string   // User-Agent, at most 256 bytes
+
+	Generation int64 // of its user when it was started or renewed; see user.User
 }
 
 // Stale reports whether a visit at now should be recorded with Touch.
@@ -58,6 +60,8 @@ type New struct {
 	AuthTime time.Time     // zero: now
 	Idle     time.Duration // 0: 12 hours
 	Max      time.Duration // 0: 7 days
+
+	Generation int64 // the user's, when the proofs were checked
 }
 
 // ErrNone is returned for a token that opens no session: the token is not ours, the session has

@@ -17,7 +17,19 @@ import (
 )
 
 const columns = `s.id, s.user_id, s.created_at, s.auth_time, s.last_seen_at, s.expires_at, s.idle, s.amr, s.acr,
-	s.address, s.agent`
+	s.address, s.agent, coalesce(s.generation, u.generation)`
+
+// from joins what decides whether a session s counts, and alive says whether it does at now. A
+// session of the version before has no generation.
+const from = ` FROM sessions s
+	JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
+	JOIN tenants t ON t.id = s.tenant_id`
+
+func alive(now string) string {
+	return ` AND s.ended_at IS NULL AND s.expires_at > ` + now + ` AND s.last_seen_at + s.idle > ` + now + `
+		AND (s.generation IS NULL OR s.generation = u.generation)
+		AND (t.signed_out_at IS NULL OR s.created_at > t.signed_out_at)`
+}
 
 // Start creates a session and returns it with its token. The token goes into the browser's cookie
 // and is stored nowhere.
@@ -26,7 +38,7 @@ func Start(ctx context.Context, tx *db.Tx, n New) (Session, secret.String, error
 	token, hash := secret.NewToken(secret.Session, tx.Tenant())
 	s := Session{
 		ID: id.New(), User: n.User, UserName: n.UserName, CreatedAt: now, AuthTime: n.AuthTime, LastSeen: now,
-		Idle: n.Idle, AMR: slices.Clone(n.AMR), ACR: n.ACR, Agent: c.Agent,
+		Idle: n.Idle, AMR: slices.Clone(n.AMR), ACR: n.ACR, Agent: c.Agent, Generation: n.Generation,
 	}
 	if c.Address.IsValid() {
 		s.Address = c.Address.String()
@@ -46,10 +58,11 @@ func Start(ctx context.Context, tx *db.Tx, n New) (Session, secret.String, error
 		return Session{}, "", fmt.Errorf("session: %w", err)
 	}
 	if _, err := tx.Exec(ctx,
-		`INSERT INTO sessions (tenant_id, id, user_id, token_hash, created_at, auth_time, last_seen_at, expires_at, idle, amr, acr, address, agent)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		`INSERT INTO sessions (tenant_id, id, user_id, token_hash, created_at, auth_time, last_seen_at, expires_at, idle,
+			amr, acr, address, agent, generation)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
 		s.ID, s.User, hash, s.CreatedAt, s.AuthTime, s.LastSeen, s.ExpiresAt, s.Idle.Microseconds(), string(amr), s.ACR,
-		s.Address, s.Agent); err != nil {
+		s.Address, s.Agent, s.Generation); err != nil {
 		return Session{}, "", err
 	}
 	// Delete a few sessions that ended long ago, so that they do not pile up.
@@ -65,10 +78,15 @@ func Start(ctx context.Context, tx *db.Tx, n New) (Session, secret.String, error
 
 // Renew replaces the token of an active session of n.User, and what was proved. The session stays,
 // so that the grants of applications stay valid. The old token opens nothing. The limits of n can
-// only shorten the session, unless n.AuthTime is newer: only a new sign-in prolongs a session. It
-// fails with ErrNotFound.
+// only shorten the session, unless n.AuthTime is newer: only a new sign-in prolongs a session. The
+// session goes on in n's generation, also if the caller has just begun that one. It fails with
+// ErrNotFound.
 func Renew(ctx context.Context, tx *db.Tx, session id.ID, n New) (Session, secret.String, error) {
-	s, err := Get(ctx, tx, session)
+	s, err := db.One(ctx, tx, scan, `SELECT `+columns+from+` WHERE s.tenant_id = $1 AND s.id = $2
+		AND s.last_seen_at + s.idle > $3`, session, tx.Now())
+	if errors.Is(err, db.ErrNoRows) {
+		err = ErrNotFound
+	}
 	if err != nil {
 		return Session{}, "", err
 	}
@@ -88,15 +106,16 @@ func Renew(ctx context.Context, tx *db.Tx, session id.ID, n New) (Session, secre
 		idle, end = min(idle, s.Idle), earlier(end, s.ExpiresAt)
 	}
 	s.UserName, s.AMR, s.ACR, s.AuthTime = n.UserName, slices.Clone(n.AMR), n.ACR, n.AuthTime
-	s.LastSeen, s.Idle, s.ExpiresAt = now, idle, end
+	s.LastSeen, s.Idle, s.ExpiresAt, s.Generation = now, idle, end, n.Generation
 	amr, err := json.Marshal(s.AMR)
 	if err != nil {
 		return Session{}, "", fmt.Errorf("session: %w", err)
 	}
 	rows, err := tx.Exec(ctx,
-		`UPDATE sessions SET token_hash = $4, auth_time = $5, amr = $6, acr = $7, last_seen_at = $8, expires_at = $9, idle = $10
+		`UPDATE sessions SET token_hash = $4, auth_time = $5, amr = $6, acr = $7, last_seen_at = $8, expires_at = $9, idle = $10,
+			generation = $11
 		WHERE tenant_id = $1 AND id = $2 AND user_id = $3 AND ended_at IS NULL AND expires_at > $8`,
-		s.ID, n.User, hash, s.AuthTime, string(amr), s.ACR, now, s.ExpiresAt, s.Idle.Microseconds())
+		s.ID, n.User, hash, s.AuthTime, string(amr), s.ACR, now, s.ExpiresAt, s.Idle.Microseconds(), s.Generation)
 	switch {
 	case err != nil:
 		return Session{}, "", err
@@ -124,12 +143,9 @@ func Find(ctx context.Context, tx *db.Tx, token string) (Session, error) {
 	if err != nil || t.Kind != secret.Session || t.Tenant != tx.Tenant() {
 		return Session{}, ErrNone
 	}
-	s, err := db.One(ctx, tx, scanFound, `SELECT `+columns+`, u.email
-		FROM sessions s
-		JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
-		JOIN tenants t ON t.id = s.tenant_id
-		WHERE s.tenant_id = $1 AND s.token_hash = $2 AND s.ended_at IS NULL AND s.expires_at > $3
-		AND s.last_seen_at + s.idle > $3 AND u.status = 'active' AND t.status = 'active'`, t.Hash, tx.Now())
+	s, err := db.One(ctx, tx, scanFound, `SELECT `+columns+`, u.email`+from+`
+		WHERE s.tenant_id = $1 AND s.token_hash = $2`+alive("$3")+`
+		AND u.status = 'active' AND t.status = 'active'`, t.Hash, tx.Now())
 	if errors.Is(err, db.ErrNoRows) {
 		return Session{}, ErrNone
 	}
@@ -146,8 +162,8 @@ func Touch(tx *db.Tx, session id.ID) {
 
 // Get returns the active session with this id, or ErrNotFound.
 func Get(ctx context.Context, tx *db.Tx, session id.ID) (Session, error) {
-	s, err := db.One(ctx, tx, scan, `SELECT `+columns+` FROM sessions s
-		WHERE s.tenant_id = $1 AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > $3 AND s.last_seen_at + s.idle > $3`, session, tx.Now())
+	s, err := db.One(ctx, tx, scan, `SELECT `+columns+from+`
+		WHERE s.tenant_id = $1 AND s.id = $2`+alive("$3"), session, tx.Now())
 	if errors.Is(err, db.ErrNoRows) {
 		return Session{}, ErrNotFound
 	}
@@ -172,8 +188,8 @@ func List(ctx context.Context, tx *db.Tx, shown filter.Filter, user, after id.ID
 	if !user.IsZero() {
 		where += ` AND s.user_id = ` + arg(user)
 	}
-	return db.List(ctx, tx, scan, `SELECT `+columns+` FROM sessions s
-		WHERE s.tenant_id = $1 AND s.id > $2 AND s.ended_at IS NULL AND s.expires_at > $3 AND s.last_seen_at + s.idle > $3`+where+`
+	return db.List(ctx, tx, scan, `SELECT `+columns+from+`
+		WHERE s.tenant_id = $1 AND s.id > $2`+alive("$3")+where+`
 		ORDER BY s.id LIMIT $4`, args...)
 }
 
@@ -249,7 +265,7 @@ func scanInto(r db.Row, more ...any) (Session, error) {
 		amr  string
 	)
 	dest := append([]any{&s.ID, &s.User, &s.CreatedAt, &s.AuthTime, &s.LastSeen, &s.ExpiresAt, &idle, &amr, &s.ACR,
-		&s.Address, &s.Agent}, more...)
+		&s.Address, &s.Agent, &s.Generation}, more...)
 	if err := r.Scan(dest...); err != nil {
 		return Session{}, err
 	}

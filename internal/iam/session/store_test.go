@@ -110,6 +110,8 @@ func TestFind(t *testing.T) {
 		status(user.Locked)
 		none("a locked user's token", c, token.Reveal())
 		status(user.Active)
+		none("an unlocked user's token of before", c, token.Reveal())
+		s, token = start(t, d, c, session.New{User: u.ID, Generation: 1, Idle: time.Hour, Max: 3 * time.Hour})
 		tenant := func(status string) {
 			if err := d.System(ctx, c, "test", func(st *db.SystemTx) error {
 				_, err := st.Exec(ctx, `UPDATE tenants SET status = $2 WHERE id = $1`, c.Tenant, status)

@@ -3,11 +3,13 @@ package signin
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
@@ -73,9 +75,10 @@ type Started struct {
 // Next returns the step that the flow needs next.
 func (s *Standing) Next() Step { return Next(s.Flow, s.Facts) }
 
-// Prove records that user has proved m at now.
-func (s *Standing) Prove(user id.ID, m *Method, now time.Time) {
-	s.Flow.prove(user, m, now)
+// Prove records that u has proved m at now. u was read before the proof was checked: if what u
+// proved was ended since, the proof does not count.
+func (s *Standing) Prove(u user.User, m *Method, now time.Time) {
+	s.Flow.prove(u, m, now)
 	s.proved = true
 }
 
@@ -228,7 +231,7 @@ func (e *Engine) startSession(ctx context.Context, tx *db.Tx, s *Standing, token
 	u := s.Facts.User
 	n := session.New{
 		User: u.ID, UserName: u.Login(), AMR: s.Flow.amr(), ACR: s.Flow.acr(), AuthTime: s.Flow.authTime(),
-		Idle: s.Facts.Verdict.Idle, Max: s.Facts.Verdict.Max,
+		Idle: s.Facts.Verdict.Idle, Max: s.Facts.Verdict.Max, Generation: u.Generation,
 	}
 	had, err := session.Find(ctx, tx, token)
 	if err != nil && !errors.Is(err, session.ErrNone) {
@@ -284,15 +287,30 @@ func (e *Engine) recordRefusal(tx *db.Tx, s *Standing) {
 }
 
 // Renew gives on a new token after its user changed a credential, and adds the methods proved by
-// that. The session's end and idle time can only become shorter: the policies limit a renewed
-// session as they limit a new one.
+// that. It drops those whose credential was removed. The session's end and idle time can only
+// become shorter: the policies limit a renewed session as they limit a new one.
+//
+// The caller holds the session (HoldSession). So it goes on in a generation that End has begun.
 func (e *Engine) Renew(ctx context.Context, tx *db.Tx, on session.Session, proved ...*Method) (Started, error) {
+	u, err := user.Get(ctx, tx, on.User)
+	if err != nil {
+		return Started{}, err
+	}
+	has, err := credential.Of(ctx, tx, on.User)
+	if err != nil {
+		return Started{}, err
+	}
+	on.Generation = u.Generation
 	f, err := newFlow(Demand{Kind: Account, ReturnTo: "/"}, &on, tx.Now())
 	if err != nil {
 		return Started{}, err
 	}
+	f.Proofs = slices.DeleteFunc(f.Proofs, func(p Proof) bool {
+		m := p.method()
+		return m.Second != "" && m.Version(has).IsZero()
+	})
 	for _, m := range proved {
-		f.prove(on.User, m, tx.Now())
+		f.prove(u, m, tx.Now())
 	}
 	facts, err := e.readFacts(ctx, tx, &f, nil)
 	if err != nil {
@@ -300,7 +318,7 @@ func (e *Engine) Renew(ctx context.Context, tx *db.Tx, on session.Session, prove
 	}
 	now, token, err := session.Renew(ctx, tx, on.ID, session.New{
 		User: on.User, UserName: on.UserName, AMR: f.amr(), ACR: f.acr(), AuthTime: on.AuthTime,
-		Idle: facts.Verdict.Idle, Max: facts.Verdict.Max,
+		Idle: facts.Verdict.Idle, Max: facts.Verdict.Max, Generation: u.Generation,
 	})
 	return Started{Session: now, Token: token, Lasts: now.ExpiresAt.Sub(tx.Now())}, err
 }

@@ -100,7 +100,8 @@ func start(t *testing.T, d *testkit.Database, c caller.Caller, u user.User) open
 }
 
 // signIn proves u's password in a new flow of a browser that has the session on.
-func signIn(t *testing.T, d *testkit.Database, c caller.Caller, e *signin.Engine, on opened, u id.ID) signin.Standing {
+func signIn(t *testing.T, d *testkit.Database, c caller.Caller, e *signin.Engine, on opened,
+	u user.User) signin.Standing {
 	t.Helper()
 	return write(t, d, c, func(tx *db.Tx) (signin.Standing, error) {
 		s, err := e.Begin(ctx, tx, &on.Session,
@@ -142,7 +143,7 @@ func TestAdvanceEndsTheSessionOfAnotherUser(t *testing.T) {
 		ada, bob := newUser(t, d, c, "ada@acme.example"), newUser(t, d, c, "bob@acme.example")
 		on := start(t, d, c, ada)
 
-		s := signIn(t, d, c, e, on, ada.ID)
+		s := signIn(t, d, c, e, on, ada)
 		if s.Started == nil || s.Started.Session.ID != on.ID {
 			t.Fatalf("ada signs in again: %+v, want session %s renewed", s.Started, on.ID)
 		}
@@ -151,7 +152,7 @@ func TestAdvanceEndsTheSessionOfAnotherUser(t *testing.T) {
 			t.Errorf("the token before opens a session: %v", err)
 		}
 
-		s = signIn(t, d, c, e, renewed, bob.ID)
+		s = signIn(t, d, c, e, renewed, bob)
 		if s.Started == nil || s.Started.Session.ID == on.ID || s.Started.Session.User != bob.ID {
 			t.Fatalf("bob signs in: %+v, want a session of his own", s.Started)
 		}
@@ -172,7 +173,7 @@ func TestRefusalIsRecordedOnceAFlow(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c, e := d.Tenant(t, "acme"), newEngine(t, d, refuse)
 		ada := newUser(t, d, c, "ada@acme.example")
-		s := signIn(t, d, c, e, opened{}, ada.ID)
+		s := signIn(t, d, c, e, opened{}, ada)
 		if s.Next() != signin.Refuse || s.Started != nil || !s.Flow.Refused {
 			t.Fatalf("%s: %+v", s.Next(), s)
 		}
@@ -188,7 +189,7 @@ func TestRefusalIsRecordedOnceAFlow(t *testing.T) {
 		if n := events(t, d, c, "signin.refuse"); n != 1 {
 			t.Errorf("%d refusals are recorded, want 1", n)
 		}
-		signIn(t, d, c, e, opened{}, ada.ID)
+		signIn(t, d, c, e, opened{}, ada)
 		if n := events(t, d, c, "signin.refuse"); n != 2 {
 			t.Errorf("%d refusals of two flows are recorded, want 2", n)
 		}

@@ -47,11 +47,15 @@ func (e *Engine) readFacts(ctx context.Context, tx *db.Tx, f *Flow, on *session.
 	if facts.Credentials, err = credential.Of(ctx, tx, u.ID); err != nil {
 		return Facts{}, err
 	}
-	f.bindProofs(facts.Credentials)
+	of, err := e.Tenants.ByID(ctx, tx.Tenant())
+	if err != nil {
+		return Facts{}, err
+	}
+	f.bindProofs(u, facts.Credentials, of.SignedOutAt)
 	if !f.provedFirst() {
 		return facts, nil
 	}
-	if facts.Verdict, err = e.ask(ctx, tx, u.ID, f.Application, f.amr()); err != nil {
+	if facts.Verdict, err = e.ask(ctx, tx, asked{u.ID, f.Application, f.amr(), tx.Caller().Address, true}); err != nil {
 		return Facts{}, err
 	}
 	if on != nil && !f.Session.IsZero() && on.ID == f.Session && facts.Verdict.outlived(on, tx.Now()) {

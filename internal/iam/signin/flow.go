@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
@@ -111,10 +112,9 @@ func (f *Flow) credit(on session.Session, now time.Time) bool {
 	}
 	f.User, f.Session, f.Proofs = on.User, on.ID, nil
 	for _, m := range withReferences(on.AMR) {
-		// readFacts binds the proof to the credential's current version. A new password ends
-		// the user's other sessions. A replaced authenticator app does not: in a session that
-		// the old app started, its code counts as a proof of the new one.
-		f.Proofs = append(f.Proofs, Proof{Method: m.Name, At: on.AuthTime, unbound: true})
+		// readFacts binds the proof to the credential's current version: a credential that is
+		// replaced begins a new generation, unless the owner wants to stay signed in elsewhere.
+		f.Proofs = append(f.Proofs, Proof{Method: m.Name, At: on.AuthTime, Generation: on.Generation, unbound: true})
 	}
 	return true
 }
@@ -141,15 +141,15 @@ func (f Flow) Return() string {
 	return f.ReturnTo + "?flow=" + f.ID.String()
 }
 
-// prove records that user has proved m at now. A session from before is dropped from the flow: it
-// no longer describes what is known, and a new one starts once all is proved. Proving another
-// person than the flow was about starts over.
-func (f *Flow) prove(user id.ID, m *Method, now time.Time) {
-	if f.User != user {
+// prove records that u, as read before the check, has proved m at now. A session from before is
+// dropped from the flow: it no longer describes what is known, and a new one starts once all is
+// proved. Proving another person than the flow was about starts over.
+func (f *Flow) prove(u user.User, m *Method, now time.Time) {
+	if f.User != u.ID {
 		f.forget()
-		f.User = user
+		f.User = u.ID
 	}
-	p := Proof{Method: m.Name, At: now, unbound: true}
+	p := Proof{Method: m.Name, At: now, Generation: u.Generation, unbound: true}
 	proofs := slices.Clone(f.Proofs) // an earlier reading of the flow may share the array
 	if i := slices.IndexFunc(proofs, func(q Proof) bool { return q.Method == p.Method }); i >= 0 {
 		proofs[i] = p
@@ -166,9 +166,11 @@ func (f *Flow) forget() {
 }
 
 // bindProofs gives new proofs the version of the user's credentials, and drops the proofs that
-// were made with another version: after a reset, the old password proves nothing. A proof of the
-// version before gets the version if its credential has not been replaced since it was proved.
-func (f *Flow) bindProofs(has credential.Summary) {
+// were made with another version: after a reset, the old password proves nothing. It also drops
+// those of an earlier generation, from before the address changed, or from before signedOut. A
+// proof of the version before counts if its credential has not been replaced since.
+func (f *Flow) bindProofs(u user.User, has credential.Summary, signedOut time.Time) {
+	email, _ := user.EmailKey(u.Email)
 	var kept []Proof
 	for _, p := range f.Proofs {
 		m := p.method()
@@ -177,12 +179,13 @@ func (f *Flow) bindProofs(has credential.Summary) {
 		}
 		version := m.Version(has)
 		if p.unbound {
-			p.Version, p.unbound = version, false
+			p.Version, p.Email, p.unbound = version, email, false
 		}
 		if p.unversioned && !version.IsZero() && !version.After(p.At) {
-			p.Version, p.unversioned = version, false
+			p.Version, p.Generation, p.Email, p.unversioned = version, u.Generation, email, false
 		}
-		if !p.unversioned && p.Version.Equal(version) {
+		if !p.unversioned && p.Version.Equal(version) && p.Generation == u.Generation && p.Email == email &&
+			p.At.After(signedOut) {
 			kept = append(kept, p)
 		}
 	}

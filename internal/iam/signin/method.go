@@ -98,6 +98,10 @@ type Proof struct {
 	Version time.Time `json:"version"` // of the credential it was made with
 	unbound bool      // new: readFacts gives it the credential's version
 
+	// Of its user when it was made: a proof ends with the generation, and with another address.
+	Generation int64  `json:"generation"`
+	Email      string `json:"email"`
+
 	unversioned bool // saved by the version before, which kept no credential's version
 }
 

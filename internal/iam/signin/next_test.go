@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
@@ -200,17 +201,17 @@ func TestNextTerminates(t *testing.T) {
 			seen[step] = true
 			switch step {
 			case AskPassword:
-				f.prove(u, Password, changed)
+				f.prove(user.User{ID: u}, Password, changed)
 				facts.StaleProof = false
 			case Refuse:
 				f.Denied = true
 			case AskEmail:
 				facts.AddressUnconfirmed = false
 			case AskTOTP:
-				f.prove(f.User, TOTP, changed)
+				f.prove(user.User{ID: f.User}, TOTP, changed)
 			case EnrolTOTP:
 				facts.Credentials.TOTPSince = changed
-				f.prove(f.User, TOTP, changed)
+				f.prove(user.User{ID: f.User}, TOTP, changed)
 			case StartSession:
 				f.Session = s
 			case AskConsent:
@@ -226,20 +227,20 @@ func TestProve(t *testing.T) {
 	a, b := id.New(), id.New()
 	f := Flow{User: a, Proofs: proofs(Password, TOTP), Session: id.New(), Consented: true}
 	before := f
-	f.prove(b, Password, changed)
+	f.prove(user.User{ID: b}, Password, changed)
 	if f.User != b || !slices.Equal(f.amr(), []string{"pwd"}) || !f.Session.IsZero() || f.Consented {
 		t.Errorf("another person inherits what was proved: %+v", f)
 	}
-	f.prove(b, Recovery, changed)
-	f.prove(b, TOTP, changed)
+	f.prove(user.User{ID: b}, Recovery, changed)
+	f.prove(user.User{ID: b}, TOTP, changed)
 	if got, want := f.amr(), []string{"pwd", "otp", "mfa"}; !slices.Equal(got, want) || f.acr() != TwoFactors {
 		t.Errorf("AMR = %v, ACR = %s, want %v", got, f.acr(), want)
 	}
 	later := changed.Add(time.Hour)
-	if f.prove(b, Password, later); !f.authTime().Equal(later) || len(f.Proofs) != 3 {
+	if f.prove(user.User{ID: b}, Password, later); !f.authTime().Equal(later) || len(f.Proofs) != 3 {
 		t.Errorf("proved again: %+v", f)
 	}
-	if before.prove(a, TOTP, later); before.Proofs[1].At != later {
+	if before.prove(user.User{ID: a}, TOTP, later); before.Proofs[1].At != later {
 		t.Errorf("%+v", before)
 	}
 }
@@ -249,7 +250,7 @@ func TestProveLeavesACopyAlone(t *testing.T) {
 	a := id.New()
 	read := Flow{User: a, Proofs: proofs(Password)}
 	try := read
-	try.prove(a, Password, changed.Add(time.Hour))
+	try.prove(user.User{ID: a}, Password, changed.Add(time.Hour))
 	if !read.Proofs[0].At.Equal(changed) {
 		t.Error("a try changed what was read")
 	}
@@ -260,24 +261,33 @@ func TestProofsAreBoundToTheirCredential(t *testing.T) {
 	u, later := id.New(), changed.Add(time.Second)
 	now := credential.Summary{PasswordChangedAt: changed, TOTPSince: changed}
 	f := Flow{User: u}
-	f.prove(u, Password, later)
-	f.prove(u, TOTP, later)
-	f.bindProofs(now)
+	f.prove(user.User{ID: u}, Password, later)
+	f.prove(user.User{ID: u}, TOTP, later)
+	f.bindProofs(user.User{}, now, time.Time{})
 	if f.acr() != TwoFactors {
 		t.Fatalf("new proofs are dropped: %+v", f)
 	}
 	for name, tt := range map[string]struct {
-		has  credential.Summary
-		want []string
+		has       credential.Summary
+		user      user.User
+		signedOut time.Time
+		want      []string
 	}{
-		"unchanged":             {now, []string{"pwd", "otp", "mfa"}},
-		"another password":      {credential.Summary{PasswordChangedAt: later, TOTPSince: changed}, []string{"otp"}},
-		"another authenticator": {credential.Summary{PasswordChangedAt: changed, TOTPSince: later}, []string{"pwd"}},
-		"no authenticator":      {credential.Summary{PasswordChangedAt: changed}, []string{"pwd"}},
-		"nothing":               {credential.Summary{}, nil},
+		"unchanged": {has: now, want: []string{"pwd", "otp", "mfa"}},
+		"another password": {has: credential.Summary{PasswordChangedAt: later, TOTPSince: changed},
+			want: []string{"otp"}},
+		"another authenticator": {has: credential.Summary{PasswordChangedAt: changed, TOTPSince: later},
+			want: []string{"pwd"}},
+		"no authenticator":            {has: credential.Summary{PasswordChangedAt: changed}, want: []string{"pwd"}},
+		"nothing":                     {},
+		"another generation":          {has: now, user: user.User{Generation: 1}},
+		"another address":             {has: now, user: user.User{Profile: user.Profile{Email: "eve@acme.example"}}},
+		"a tenant signed out before":  {has: now, signedOut: changed, want: []string{"pwd", "otp", "mfa"}},
+		"a tenant signed out since":   {has: now, signedOut: later.Add(time.Second)},
+		"a tenant signed out just at": {has: now, signedOut: later},
 	} {
 		g := f
-		if g.bindProofs(tt.has); !slices.Equal(g.amr(), tt.want) {
+		if g.bindProofs(tt.user, tt.has, tt.signedOut); !slices.Equal(g.amr(), tt.want) {
 			t.Errorf("%s: %v, want %v", name, g.amr(), tt.want)
 		}
 	}

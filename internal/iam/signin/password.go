@@ -21,8 +21,9 @@ type PasswordTry struct {
 
 	login  string
 	count  attempt.SignIn
-	stored string // PHC; "" for an account that cannot sign in
+	stored string // PHC; "" for none
 	ok     bool
+	locked bool   // see Locked
 	rehash string // PHC with the current parameters, when stored has others
 }
 
@@ -38,10 +39,8 @@ func FindPassword(ctx context.Context, tx *db.Tx, login, browser string, numbers
 	if t.stored, err = credential.PasswordOf(ctx, tx, t.User.ID); err != nil {
 		return PasswordTry{}, 0, err
 	}
-	if !t.User.Status.MaySignIn() {
-		t.stored = "" // locked and deactivated accounts answer like unknown ones
-	}
-	t.count = attempt.ForSignIn(t.User.ID, login, browser, attempt.Address(tx.Caller().Address, numbers))
+	t.count = attempt.ForSignIn(t.User.ID, t.User.Generation, user.LoginKey(login), browser,
+		attempt.Address(tx.Caller().Address, numbers))
 	verdict, err := t.count.Check(ctx, tx)
 	return t, verdict.Wait(tx.Now()), err
 }
@@ -61,6 +60,10 @@ func (t *PasswordTry) Verify(ctx context.Context, h *credential.Hasher, password
 // OK reports whether the password was right when it was verified.
 func (t *PasswordTry) OK() bool { return t.ok }
 
+// Locked reports whether Use refused a right password because an administrator locked or closed the
+// account. Only a person who knows the password is told.
+func (t *PasswordTry) Locked() bool { return t.locked }
+
 // Use ends the try in the transaction that acts on it. It counts the try and reports whether the
 // password is right and still the account's. It writes a refusal to the audit log.
 func (t *PasswordTry) Use(ctx context.Context, tx *db.Tx) (bool, error) {
@@ -79,6 +82,12 @@ func (t *PasswordTry) Use(ctx context.Context, tx *db.Tx) (bool, error) {
 			return false, err
 		}
 		ok = !verdict.Blocked
+	}
+	if ok && !t.User.Status.MaySignIn() {
+		t.locked = true
+		audit.Write(tx, audit.Event{Action: "signin.refuse", Target: t.User.Target(), Outcome: audit.Refused,
+			Detail: map[string]any{"method": Password.Name, "reason": string(t.User.Status)}})
+		return false, nil
 	}
 	if ok {
 		if t.rehash != "" {

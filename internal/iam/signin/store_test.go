@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -233,7 +234,7 @@ func TestStoreRefusesAProof(t *testing.T) {
 		f := begin(t, d, c)
 		err := d.Update(ctx, c, func(tx *db.Tx) error {
 			s := signin.Standing{Flow: f}
-			s.Prove(id.New(), signin.Password, tx.Now())
+			s.Prove(user.User{ID: id.New()}, signin.Password, tx.Now())
 			_, err := engine.Store(ctx, tx, s, browser)
 			return err
 		})

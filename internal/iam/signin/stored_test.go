@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
@@ -45,7 +46,7 @@ func TestFlowsOfTheVersionBefore(t *testing.T) {
 			f.User.IsZero() {
 			t.Fatalf("read as %+v", f)
 		}
-		f.bindProofs(tt.has)
+		f.bindProofs(user.User{}, tt.has, time.Time{})
 		if got := f.amr(); !slices.Equal(got, tt.amr) {
 			t.Errorf("%s: amr %v, want %v", name, got, tt.amr)
 		}
@@ -62,10 +63,10 @@ func TestFlowsOfTheVersionBefore(t *testing.T) {
 func TestFlowsForTheVersionBefore(t *testing.T) {
 	u, at := id.New(), changed.Add(time.Hour)
 	f := Flow{Demand: Demand{Kind: Account, ReturnTo: "/account"}, User: u}
-	f.prove(u, Password, at)
-	f.prove(u, Recovery, at.Add(time.Minute))
+	f.prove(user.User{ID: u}, Password, at)
+	f.prove(user.User{ID: u}, Recovery, at.Add(time.Minute))
 	has := credential.Summary{PasswordChangedAt: changed, TOTPSince: changed}
-	f.bindProofs(has)
+	f.bindProofs(user.User{}, has, time.Time{})
 	stored, err := json.Marshal(f)
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +104,7 @@ func TestFlowsForTheVersionBefore(t *testing.T) {
 	if err := json.Unmarshal(stored, &back); err != nil {
 		t.Fatal(err)
 	}
-	back.bindProofs(has)
+	back.bindProofs(user.User{}, has, time.Time{})
 	if back.acr() != TwoFactors || !back.authTime().Equal(at) || back.ReturnTo != "/account" {
 		t.Errorf("after a step of the version before: %+v", back)
 	}

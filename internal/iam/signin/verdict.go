@@ -3,6 +3,7 @@ package signin
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
@@ -37,10 +38,18 @@ const (
 	enrol     = "enrol"
 )
 
-// ask evaluates the policies for a sign-in of person to app from tx's caller's address, with the
-// methods amr proved. app is zero for the account pages. It reads the person's roles and groups
-// only if a rule depends on them.
-func (e *Engine) ask(ctx context.Context, tx *db.Tx, person, app id.ID, amr []string) (Verdict, error) {
+// asked is a sign-in that the policies are asked about.
+type asked struct {
+	person id.ID
+	app    id.ID // zero for the account pages
+	amr    []string
+	from   netip.Addr
+	known  bool // from is the person's address; otherwise the sign-in was from a known network
+}
+
+// ask evaluates the policies for a sign-in. It reads the person's roles and groups only if a rule
+// depends on them.
+func (e *Engine) ask(ctx context.Context, tx *db.Tx, q asked) (Verdict, error) {
 	of, err := e.Tenants.ByID(ctx, tx.Tenant())
 	if err != nil {
 		return Verdict{}, err
@@ -49,28 +58,28 @@ func (e *Engine) ask(ctx context.Context, tx *db.Tx, person, app id.ID, amr []st
 	var groups []string
 	rules := of.Settings.SignIn
 	if rules.DependsOnPerson() {
-		if held, err = role.ActionsOf(ctx, tx, role.OfUser(person)); err != nil {
+		if held, err = role.ActionsOf(ctx, tx, role.OfUser(q.person)); err != nil {
 			return Verdict{}, err
 		}
-		if groups, err = groupsOf(ctx, tx, person); err != nil {
+		if groups, err = groupsOf(ctx, tx, q.person); err != nil {
 			return Verdict{}, err
 		}
 	}
 	application := tenant.AccountPages
-	if !app.IsZero() {
-		application = app.String()
+	if !q.app.IsZero() {
+		application = q.app.String()
 	}
 	network := "unknown"
-	if rules.Known(tx.Caller().Address) {
+	if !q.known || rules.Known(q.from) {
 		network = "known"
 	}
 	in := &enginev1.CheckInput{
 		RequestId: tx.Caller().RequestID,
-		Principal: &enginev1.Principal{Id: person.String(), Roles: []string{"user"}, Attr: map[string]*structpb.Value{
+		Principal: &enginev1.Principal{Id: q.person.String(), Roles: []string{"user"}, Attr: map[string]*structpb.Value{
 			"roles":  engine.Texts(held.Roles()),
 			"groups": engine.Texts(groups),
 			"admin":  structpb.NewBoolValue(len(held.Actions()) > 0),
-			"amr":    engine.Texts(amr),
+			"amr":    engine.Texts(q.amr),
 		}},
 		Resource: &enginev1.Resource{Kind: "gatehouse:signin", Id: application, Attr: map[string]*structpb.Value{
 			"network":       structpb.NewStringValue(network),

@@ -7,6 +7,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
@@ -41,6 +42,7 @@ type patchInput struct {
 	Body struct {
 		Name     *string                `json:"name,omitempty" minLength:"1" maxLength:"100"`
 		Status   *string                `json:"status,omitempty" enum:"active,suspended" doc:"suspended: at once no user can sign in and no token counts. Needs the action tenant.suspend."`
+		SignOut  bool                   `json:"sign_out,omitempty" doc:"With status suspended: also ends all sessions and all that applications hold. Otherwise people are still signed in once the tenant is resumed."`
 		Domains  *[]string              `json:"domains,omitempty" maxItems:"20" doc:"All of the tenant's own domains. The tenant loses a domain that is not listed." example:"[\"login.acme.com\"]"`
 		Settings *api.Changes[Settings] `json:"settings,omitempty"`
 	}
@@ -139,6 +141,10 @@ func (d Deps) create(ctx context.Context, database *db.DB, req api.Request, in *
 
 func (d Deps) patch(ctx context.Context, database *db.DB, req api.Request, in *patchInput) (View, error) {
 	b := &in.Body
+	if b.SignOut && (b.Status == nil || Status(*b.Status) != Suspended) {
+		return View{}, fault.InvalidField("tenant.invalid", "sign_out",
+			"Only a tenant that is suspended is signed out: send the status suspended too.")
+	}
 	if b.Status != nil {
 		if err := req.Require("tenant.suspend"); err != nil {
 			return View{}, err
@@ -160,7 +166,11 @@ func (d Deps) patch(ctx context.Context, database *db.DB, req api.Request, in *p
 			if err == nil && b.Status != nil {
 				before := t.Status
 				if t, err = SetStatus(ctx, tx, Status(*b.Status)); err == nil && t.Status != before {
-					audit.Write(at, audit.Event{Action: statusAction[t.Status], Target: t.target()})
+					audit.Write(at, audit.Event{Action: statusAction[t.Status], Target: t.target(),
+						Detail: map[string]any{"sign_out": b.SignOut}})
+				}
+				if err == nil && b.SignOut {
+					err = SignOut(ctx, tx)
 				}
 			}
 			return d.view(t), err

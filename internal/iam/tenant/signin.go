@@ -44,6 +44,9 @@ type SignInLimit struct {
 // AccountPages stands for the account pages in rules, where applications have their id.
 const AccountPages = "account"
 
+// Empty reports whether there is no rule that could refuse or shorten a sign-in.
+func (s SignIn) Empty() bool { return len(s.SecondFactor)+len(s.Block)+len(s.Sessions) == 0 }
+
 // DependsOnPerson reports whether a rule depends on the user's roles or groups.
 func (s SignIn) DependsOnPerson() bool {
 	return slices.Contains(s.SecondFactor, SecondFactorAdmins) ||

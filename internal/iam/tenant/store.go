@@ -14,12 +14,13 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
 
-const columns = `id, slug, name, status, settings, config_version, created_at, updated_at`
+const columns = `id, slug, name, status, settings, config_version, created_at, updated_at, signed_out_at`
 
 func scanTenant(row db.Row) (Tenant, error) {
 	t := Tenant{Domains: []string{}}
 	var settings string
-	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Status, &settings, &t.Version, &t.CreatedAt, &t.UpdatedAt)
+	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Status, &settings, &t.Version, &t.CreatedAt, &t.UpdatedAt,
+		&t.SignedOutAt)
 	if err != nil {
 		return Tenant{}, err
 	}
@@ -261,6 +262,21 @@ func write(ctx context.Context, tx *db.Tx, t *Tenant) error {
 // ErrPlatform or ErrDeleting.
 func SetStatus(ctx context.Context, tx *db.Tx, s Status) (Tenant, error) {
 	return change(ctx, tx, s, statusAction[s])
+}
+
+// SignOut ends all sessions and grants of the tenant that tx is bound to. It takes one row, however
+// many there are: what was made until now does not count. It fails with ErrNotFound.
+func SignOut(ctx context.Context, tx *db.Tx) error {
+	t, err := Get(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `UPDATE tenants SET signed_out_at = $2 WHERE id = $1`, tx.Now()); err != nil {
+		return err
+	}
+	audit.Write(tx, audit.Event{Action: "tenant.sign_out", Target: t.target()})
+	Touch(tx)
+	return nil
 }
 
 var statusAction = map[Status]string{Active: "tenant.resume", Suspended: "tenant.suspend"}

@@ -34,6 +34,10 @@ type Tenant struct {
 	Version   int64 // of its configuration; grows with each change that replicas must see
 	CreatedAt time.Time
 	UpdatedAt time.Time
+
+	// SignedOutAt is when everybody was signed out, or zero. Sessions and grants from that moment
+	// or before do not count.
+	SignedOutAt time.Time
 }
 
 func (t *Tenant) target() audit.Target {

@@ -94,8 +94,9 @@ type patchBody struct {
 	Status Status `json:"status" enum:"active,locked,deactivated" doc:"From the moment it is not active, sessions and tokens of the user count no more."`
 }
 
-// Operations returns the management operations on users.
-func Operations(roles Roles, passwords Passwords) []api.Operation {
+// Operations returns the management operations on users. ended ends what a new status ends.
+func Operations(roles Roles, passwords Passwords,
+	ended func(ctx context.Context, tx *db.Tx, user id.ID, status Status) error) []api.Operation {
 	op := api.Tag("Users").Op
 	add := op("POST", "/users", "create-user", "user.create", "Create a user")
 	add.Status = 201
@@ -182,8 +183,14 @@ func Operations(roles Roles, passwords Passwords) []api.Operation {
 					}
 				}
 				if move {
+					was := u.Status
 					if u, err = SetStatus(ctx, tx, roles.KeepOwner, in.ID, b.Status); err != nil {
 						return View{}, err
+					}
+					if u.Status != was {
+						if err := ended(ctx, tx, u.ID, u.Status); err != nil {
+							return View{}, err
+						}
 					}
 				}
 				return view(u), nil

@@ -6,6 +6,8 @@
 //     username never contains "@", so one login field serves both.
 //   - Only an active user counts. Sessions, grants and roles of any other status are void once the
 //     status is committed, because their queries check it.
+//   - A session, grant or proof counts only in the user's Generation that it was made in. Any
+//     status but active begins a new one, so that activating the user again brings nothing back.
 //   - A change of status and a deletion keep the tenant's last owner (KeepOwner).
 //   - Mail goes to the stored address, never to an address that a form contained.
 //

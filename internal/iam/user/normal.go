@@ -74,6 +74,19 @@ func usernameKey(username string) (string, bool) {
 	return key, true
 }
 
+// LoginKey returns the one form of a login, whichever way it is typed: all spellings of a username
+// or an address have the same.
+func LoginKey(login string) string {
+	login = strings.TrimSpace(login)
+	if key, ok := EmailKey(login); ok {
+		return key
+	}
+	if key, ok := usernameKey(login); ok {
+		return key
+	}
+	return strings.ToLower(login)
+}
+
 // derived is what is stored of a profile besides its fields.
 type derived struct {
 	emailKey, usernameKey *string

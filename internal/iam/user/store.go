@@ -19,7 +19,7 @@ import (
 // columns are those of a User. The other texts are the parts of statements that a profile's fields
 // determine.
 var (
-	columns     = `id, status, created_at, updated_at, last_sign_in, ` + inserted
+	columns     = `id, status, created_at, updated_at, last_sign_in, generation, ` + inserted
 	inserted    = profileColumns()
 	values      = profilePlaceholders(7)
 	assignments = profileAssignments(6)
@@ -27,7 +27,8 @@ var (
 
 func scanUser(row db.Row) (User, error) {
 	var u User
-	err := row.Scan(append([]any{&u.ID, &u.Status, &u.CreatedAt, &u.UpdatedAt, &u.LastSignIn}, u.pointers()...)...)
+	err := row.Scan(append([]any{&u.ID, &u.Status, &u.CreatedAt, &u.UpdatedAt, &u.LastSignIn, &u.Generation},
+		u.pointers()...)...)
 	return u, err
 }
 
@@ -164,9 +165,9 @@ func List(ctx context.Context, tx *db.Tx, shown filter.Filter, f Filter, p page.
 
 func idOf(u User) id.ID { return u.ID }
 
-// hold reads a user in order to change it. Its row is locked until the transaction ends, so that
-// concurrent changes do not lose one another.
-func hold(ctx context.Context, tx *db.Tx, user id.ID) (User, error) {
+// Hold reads a user in order to change it or its credentials. Its row is locked until the
+// transaction ends, so that concurrent changes do not lose one another. It fails with ErrNotFound.
+func Hold(ctx context.Context, tx *db.Tx, user id.ID) (User, error) {
 	return found(db.One(ctx, tx, scanUser,
 		`UPDATE users SET updated_at = updated_at WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, user))
 }
@@ -175,7 +176,7 @@ func hold(ctx context.Context, tx *db.Tx, user id.ID) (User, error) {
 // unless edit says otherwise. edit may run twice, and must replace Attributes instead of changing
 // what the map holds. Update fails as Create does, and with ErrNotFound.
 func Update(ctx context.Context, tx *db.Tx, user id.ID, edit func(*Profile)) (User, error) {
-	old, err := hold(ctx, tx, user)
+	old, err := Hold(ctx, tx, user)
 	if err != nil {
 		return User{}, err
 	}
@@ -228,7 +229,7 @@ func SetStatus(ctx context.Context, tx *db.Tx, keep KeepOwner, user id.ID, to St
 }
 
 func move(ctx context.Context, tx *db.Tx, user id.ID, to Status) (User, error) {
-	u, err := hold(ctx, tx, user)
+	u, err := Hold(ctx, tx, user)
 	if err != nil || u.Status == to {
 		return u, err
 	}
@@ -238,17 +239,32 @@ func move(ctx context.Context, tx *db.Tx, user id.ID, to Status) (User, error) {
 	}
 	from := u.Status
 	u.Status, u.UpdatedAt = to, tx.Now()
-	tx.Later(`UPDATE users SET status = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2`, user, to, u.UpdatedAt)
+	ended := 0
+	if to != Active { // so that activating the user again brings nothing back
+		ended = 1
+	}
+	tx.Later(`UPDATE users SET status = $3, updated_at = $4, generation = generation + $5
+		WHERE tenant_id = $1 AND id = $2`, user, to, u.UpdatedAt, ended)
 	tenant.PrincipalsChanged(tx)
 	audit.Write(tx, audit.Event{Action: action, Target: u.Target(), Detail: map[string]any{"from": from, "to": to}})
 	return u, nil
+}
+
+// NextGeneration ends everything that the user has proved: sessions, grants and the proofs in flows
+// of this generation do not count once it is committed. It fails with ErrNotFound.
+func NextGeneration(ctx context.Context, tx *db.Tx, user id.ID) error {
+	n, err := tx.Exec(ctx, `UPDATE users SET generation = generation + 1 WHERE tenant_id = $1 AND id = $2`, user)
+	if err == nil && n == 0 {
+		err = ErrNotFound
+	}
+	return err
 }
 
 // VerifyEmail records that the user receives mail at the stored address. emailKey is the address
 // that was proven. If the user has another address by now, nothing changes. An invited user becomes
 // active.
 func VerifyEmail(ctx context.Context, tx *db.Tx, user id.ID, emailKey string) error {
-	u, err := hold(ctx, tx, user)
+	u, err := Hold(ctx, tx, user)
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,10 @@ type User struct {
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	LastSignIn time.Time // zero if there was none
+
+	// Generation counts how often everything that the user had proved was ended. Sessions, grants
+	// and proofs of an earlier generation do not count.
+	Generation int64
 }
 
 // Target names the user in an audit event.

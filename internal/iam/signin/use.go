@@ -1,0 +1,81 @@
+package signin
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// use is what an application shows of an earlier sign-in: a refresh token or an access token.
+type use struct {
+	user, application id.ID
+	amr               []string
+	authTime          time.Time
+	address           string // where the person signed in; "" if it is not known
+	offline           bool   // it outlives the session, so a limit of the session does not end it
+}
+
+// AllowsGrant reports whether the rules of signing in still allow what a grant gives. Only the
+// person's network is that of the sign-in: the request comes from the application's.
+func (e *Engine) AllowsGrant(ctx context.Context, tx *db.Tx, g grant.Grant) (bool, error) {
+	return e.allows(ctx, tx, use{g.User, g.Application, g.AMR, g.AuthTime, g.Address, g.Offline})
+}
+
+// AllowsToken is AllowsGrant for the access token of a user.
+func (e *Engine) AllowsToken(ctx context.Context, tx *db.Tx, t grant.Token) (bool, error) {
+	return e.allows(ctx, tx, use{t.User, t.Application, t.AMR, t.AuthTime, t.Address, t.Offline})
+}
+
+func (e *Engine) allows(ctx context.Context, tx *db.Tx, u use) (bool, error) {
+	of, err := e.Tenants.ByID(ctx, tx.Tenant())
+	if err != nil || of.Settings.MFA != tenant.MFARequired && of.Settings.SignIn.Empty() {
+		return err == nil, err
+	}
+	from, err := netip.ParseAddr(u.address)
+	v, askErr := e.ask(ctx, tx, asked{u.user, u.application, u.amr, from, err == nil})
+	if askErr != nil {
+		return false, askErr
+	}
+	ok := !v.Refused && (!v.SecondFactor || LevelOf(u.amr) == TwoFactors) &&
+		(u.offline || tx.Now().Sub(u.authTime) <= v.Max)
+	if !ok {
+		e.record(tx, v)
+	}
+	return ok, nil
+}
+
+// Hold locks the flow's user before a step changes a credential, until the transaction ends. It
+// fails with ErrStale if what was proved no longer leads to this step.
+func (e *Engine) Hold(ctx context.Context, tx *db.Tx, s *Standing) error {
+	before := s.Next()
+	if _, err := user.Hold(ctx, tx, s.Flow.User); err != nil {
+		return ErrStale.Because(err)
+	}
+	var err error
+	if s.Facts, err = e.readFacts(ctx, tx, &s.Flow, s.Session); err != nil {
+		return err
+	}
+	if s.Next() != before {
+		return ErrStale
+	}
+	return nil
+}
+
+// HoldSession locks the user of a session before a page changes a credential, until the transaction
+// ends. It fails with session.ErrNone if the session no longer counts.
+func HoldSession(ctx context.Context, tx *db.Tx, on session.Session) error {
+	if _, err := user.Hold(ctx, tx, on.User); err != nil {
+		return session.ErrNone.Because(err)
+	}
+	if _, err := session.Get(ctx, tx, on.ID); err != nil {
+		return session.ErrNone.Because(err)
+	}
+	return nil
+}
