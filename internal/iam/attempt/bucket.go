@@ -150,10 +150,14 @@ func spend(ctx context.Context, tx *db.Tx, keys ...Key) ([]counter, error) {
 		fmt.Fprintf(&b, "($1, $2, $%d, $%d, $%d)", 3*i+3, 3*i+4, 3*i+5)
 		args = append(args, k.bucket.Burst, k.subject, tx.Now().Add(k.bucket.Every))
 	}
-	// excluded.expires_at - excluded.last_at is Every, and excluded.failures is Burst.
+	// excluded.expires_at - excluded.last_at is Every, and excluded.failures is Burst. A row of a
+	// larger bucket, of a tenant that raised its numbers, keeps what it has.
 	b.WriteString(` ON CONFLICT (tenant_id, subject) DO UPDATE SET
 		failures = excluded.failures, last_at = excluded.last_at, expires_at = CASE
 		WHEN attempt_counters.expires_at <= excluded.last_at THEN excluded.expires_at
+		WHEN attempt_counters.expires_at - excluded.last_at >=
+			excluded.failures * (excluded.expires_at - excluded.last_at)
+			THEN attempt_counters.expires_at
 		WHEN attempt_counters.expires_at - excluded.last_at >=
 			(excluded.failures - 1) * (excluded.expires_at - excluded.last_at)
 			THEN excluded.last_at + excluded.failures * (excluded.expires_at - excluded.last_at)

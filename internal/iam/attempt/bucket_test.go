@@ -139,3 +139,22 @@ func TestBucketFillsAgain(t *testing.T) {
 		t.Errorf("a link is valid for %s, but a mail is left out for %s", credential.ResetLife, MailEvery)
 	}
 }
+
+// A failure that is counted with smaller numbers gives no tokens back.
+func TestSmallerNumbersGiveNothingBack(t *testing.T) {
+	t.Parallel()
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		f := &fixture{d, t, d.Tenant(t, "acme")}
+		a := netip.MustParseAddr("192.0.2.1")
+		fail := func(n Numbers) Verdict {
+			return f.do(func(tx *db.Tx) (Verdict, error) { return Fail(t.Context(), tx, Address(a, n).Keys()...) })
+		}
+		for range 30 {
+			fail(Numbers{Failures: 30})
+		}
+		fail(Numbers{Failures: 10})
+		if v := f.check(ForSignIn(id.New(), 0, "", "b", Address(a, Numbers{Failures: 30}))); !v.Blocked {
+			t.Error("the client got its tries back")
+		}
+	})
+}
