@@ -9,8 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -22,12 +20,12 @@ import (
 // Migrate applies the missing migrations and returns how many it applied. It runs as the owner of
 // the tables. Replicas that start together wait for one another. A current schema is only read.
 func Migrate(ctx context.Context, cfg Config) (int, error) {
-	pending, err := Pending(ctx, cfg)
+	outdated, err := pending(ctx, cfg)
 	if err != nil {
 		return 0, fmt.Errorf("migrate: %w", classify(err))
 	}
 	var steps []*goose.MigrationResult
-	if pending {
+	if outdated {
 		if err := mayMigrate(ctx, cfg); err != nil {
 			return 0, fmt.Errorf("migrate: %w", classify(err))
 		}
@@ -70,8 +68,8 @@ func mayMigrate(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// Pending reports whether the schema is older than this binary needs.
-func Pending(ctx context.Context, cfg Config) (bool, error) {
+// pending reports whether the schema is older than this binary needs.
+func pending(ctx context.Context, cfg Config) (bool, error) {
 	p, conn, err := provider(cfg, nil)
 	if err != nil {
 		return false, err
@@ -105,8 +103,8 @@ func provider(cfg Config, session map[string]string) (*goose.Provider, *sql.DB, 
 	}
 	opts := []goose.ProviderOption{goose.WithSlog(log), goose.WithDisableGlobalRegistry(true)}
 	if !cfg.isPostgres() {
-		if err := os.MkdirAll(filepath.Dir(cfg.DSN), 0o700); err != nil {
-			return nil, nil, fmt.Errorf("the data directory cannot be made: %w", err)
+		if err := makePrivate(cfg.DSN); err != nil {
+			return nil, nil, err
 		}
 		conn, err := sql.Open("sqlite", sqliteDSN(cfg.DSN))
 		if err != nil {

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -53,12 +51,12 @@ func sqliteDSN(path string, params ...string) string {
 		q.Add("_pragma", p)
 	}
 	q.Set("_txlock", "immediate")
-	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+	return sqliteFile(path) + "?" + q.Encode()
 }
 
 func openSQLite(ctx context.Context, cfg Config) (engine, *gate, error) {
-	if err := os.MkdirAll(filepath.Dir(cfg.DSN), 0o700); err != nil {
-		return nil, nil, fmt.Errorf("database: the data directory cannot be made: %w", err)
+	if err := makePrivate(cfg.DSN); err != nil {
+		return nil, nil, fmt.Errorf("database: %w", err)
 	}
 	writes, err := sql.Open("sqlite", sqliteDSN(cfg.DSN))
 	if err != nil {
