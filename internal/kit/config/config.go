@@ -3,7 +3,9 @@
 // GATEHOUSE_…_FILE.
 //
 // It is strict. An unknown name, an unusable value and a combination that must not run are
-// faults, and Load reports all of them at once.
+// faults, and Load reports all of them at once. Rules of other packages about a setting join them.
+//
+// A value is the same from each source: a byte order mark and line ends are not part of it.
 //
 // The package opens only the files that the configuration names.
 package config
@@ -11,8 +13,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -21,6 +26,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 
@@ -31,7 +38,8 @@ import (
 //
 // An empty field was not given. The tags are the only list of settings. name is the flag and the
 // YAML key, and GATEHOUSE_NAME is the variable. A setting with the tag secret has a _FILE variant
-// too, and no message shows its value.
+// too, and no message shows its value. A secret with the tag exact must not have blanks around it;
+// they are removed from any other value.
 type Flags struct {
 	Config string `name:"config" placeholder:"FILE" help:"YAML file with any of these settings under the same names."`
 
@@ -51,17 +59,17 @@ type Flags struct {
 
 	Keys string `name:"keys" placeholder:"RING" secret:"yes" help:"Key ring that seals secrets at rest: lines of id:base64 of 32 bytes, the current key first. Default: a development key in --data."`
 
-	SMTPURL  string `name:"smtp-url" placeholder:"URL" secret:"yes" help:"Mail server: smtp://user:password@host:587 or smtps://…:465. Default: mail is printed to the log."`
+	SMTPURL  string `name:"smtp-url" placeholder:"URL" secret:"yes" help:"Mail server: smtp://user:password@host:587 or smtps://…:465. TLS is required, except from a server on this machine; ?tls=optional or ?tls=none changes that. none sends no mail. Default: mail is printed to the log, which only a server for this machine may do."`
 	MailFrom string `name:"mail-from" placeholder:"ADDRESS" fallback:"Gatehouse <gatehouse@localhost>" help:"Sender of mail."`
 
 	AdminEmail        string `name:"admin-email" placeholder:"EMAIL" help:"First owner of the platform tenant, created at the first start."`
-	AdminPassword     string `name:"admin-password" placeholder:"PASSWORD" secret:"yes" help:"Password of the first owner."`
+	AdminPassword     string `name:"admin-password" placeholder:"PASSWORD" secret:"exact" help:"Password of the first owner."`
 	AdminClientID     string `name:"admin-client-id" placeholder:"ID" help:"First machine application of the platform tenant, created at the first start with the role owner."`
-	AdminClientSecret string `name:"admin-client-secret" placeholder:"SECRET" secret:"yes" help:"Secret of that application, at least 32 random characters."`
+	AdminClientSecret string `name:"admin-client-secret" placeholder:"SECRET" secret:"exact" help:"Secret of that application, at least 32 random characters."`
 
 	LogLevel    string `name:"log-level" placeholder:"LEVEL" fallback:"info" help:"Least severe level to log: debug, info, warn or error. Default info."`
 	LogFormat   string `name:"log-format" placeholder:"FORMAT" fallback:"text" help:"Format of the log: text or json. Default text."`
-	Development string `name:"development" placeholder:"yes" help:"Permit development keys and plain HTTP under a public URL that other machines can reach. Never in production."`
+	Development string `name:"development" placeholder:"yes" help:"Permit development keys, plain HTTP and mail in the log although other machines can reach the server. Never in production."`
 }
 
 // Config is the parsed and checked configuration.
@@ -77,7 +85,8 @@ type Config struct {
 	MigrateDatabase     secret.String
 	DatabaseConnections int
 	Keys                secret.String // or "": use a development key
-	SMTP                *url.URL      // or nil: print mail to the log
+	SMTP                *url.URL      // or nil
+	NoMail              bool          // without SMTP: send nothing, instead of printing mail to the log
 	MailFrom            string
 	AdminEmail          string
 	AdminPassword       secret.String
@@ -99,9 +108,18 @@ func (c *Config) DSN() string {
 	return c.SQLite()
 }
 
-// Local reports whether the public URL names this machine itself, so that no other machine
-// reaches it. Only then are development keys and plain HTTP a default.
-func (c *Config) Local() bool { return loopback(c.PublicURL.Hostname()) }
+// Local reports whether no other machine reaches the server: the public URL names this machine, and
+// the public listeners bind its loopback addresses. Only then are development keys, plain HTTP and
+// mail in the log a default.
+func (c *Config) Local() bool {
+	return loopback(c.PublicURL.Hostname()) && !exposed(c.Listen) && !exposed(c.GRPCListen)
+}
+
+// exposed reports whether other machines can reach a listener at an address.
+func exposed(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && !loopback(host)
+}
 
 // Error lists every fault of a configuration, one line each.
 type Error []string
@@ -118,15 +136,23 @@ func (e Error) Error() string {
 // setting is one field of Flags.
 type setting struct {
 	name, env, fallback string
-	secret              bool
+	secret, exact       bool
 	value               string
 	from                string // source of the value, for faults
 }
 
+// Rule is a rule of another package about a setting. Check runs only if the setting has a value. It
+// returns the reason why the value cannot be used, or "".
+type Rule struct {
+	Setting string
+	Check   func(c *Config) string
+}
+
 // Load reads the configuration from flags, environ (KEY=value) and the YAML file that either
 // names. It fails with an Error that lists every fault.
-func Load(flags Flags, environ []string) (*Config, error) {
+func Load(flags Flags, environ []string, rules ...Rule) (*Config, error) {
 	l := &loader{settings: settings(flags)}
+	l.flags(flags)
 	l.environment(environ)
 	l.file()
 	for i := range l.settings {
@@ -135,6 +161,15 @@ func Load(flags Flags, environ []string) (*Config, error) {
 		}
 	}
 	c := l.parse()
+	for _, r := range rules {
+		s := l.get(r.Setting)
+		if s.value == "" {
+			continue
+		}
+		if reason := r.Check(c); reason != "" {
+			l.fault("%s (%s): %s", s.name, s.from, reason)
+		}
+	}
 	if len(l.faults) > 0 {
 		return nil, Error(l.faults)
 	}
@@ -142,21 +177,47 @@ func Load(flags Flags, environ []string) (*Config, error) {
 }
 
 func settings(flags Flags) []setting {
-	v := reflect.ValueOf(flags)
-	out := make([]setting, v.NumField())
+	t := reflect.TypeOf(flags)
+	out := make([]setting, t.NumField())
 	for i := range out {
-		tag := v.Type().Field(i).Tag
-		s := setting{
-			name: tag.Get("name"), fallback: tag.Get("fallback"), secret: tag.Get("secret") != "",
-			value: v.Field(i).String(),
+		tag := t.Field(i).Tag
+		out[i] = setting{
+			name: tag.Get("name"), fallback: tag.Get("fallback"),
+			secret: tag.Get("secret") != "", exact: tag.Get("secret") == "exact",
 		}
-		s.env = "GATEHOUSE_" + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
-		if s.value != "" {
-			s.from = "--" + s.name
-		}
-		out[i] = s
+		out[i].env = "GATEHOUSE_" + strings.ToUpper(strings.ReplaceAll(out[i].name, "-", "_"))
 	}
 	return out
+}
+
+func (l *loader) flags(flags Flags) {
+	v := reflect.ValueOf(flags)
+	for i := range l.settings {
+		l.give(&l.settings[i], v.Field(i).String(), "--"+l.settings[i].name)
+	}
+}
+
+// give sets the value of a setting, unless an earlier source did.
+func (l *loader) give(s *setting, value, from string) {
+	if s.value != "" {
+		return
+	}
+	value = trimLine(value)
+	if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
+		l.fault("%s (%s) is not UTF-8 text", s.name, from)
+		return
+	}
+	switch {
+	case !s.exact:
+		value = strings.TrimSpace(value)
+	case strings.TrimSpace(value) != value:
+		l.fault("%s (%s) begins or ends with a blank: remove it", s.name, from)
+	case strings.ContainsFunc(value, unicode.IsControl):
+		l.fault("%s (%s) has a line break or another control character: remove it", s.name, from)
+	}
+	if value != "" {
+		s.value, s.from = value, from
+	}
 }
 
 type loader struct {
@@ -206,16 +267,14 @@ func (l *loader) environment(environ []string) {
 				l.fault("%s and %s are both set; keep one", s.env, key)
 				continue
 			}
-			b, err := os.ReadFile(value)
+			text, err := ReadSecret(value)
 			if err != nil {
-				l.fault("%s: %v", key, reason(err))
+				l.fault("%s: %v", key, err)
 				continue
 			}
-			value = strings.TrimRight(string(b), "\r\n")
+			value = text.Reveal()
 		}
-		if s.value == "" && value != "" {
-			s.value, s.from = value, key
-		}
+		l.give(s, value, key)
 	}
 }
 
@@ -224,51 +283,77 @@ func (l *loader) file() {
 	if f.value == "" {
 		return
 	}
-	b, err := os.ReadFile(f.value)
+	text, err := readText(f.value)
 	if err != nil {
-		l.fault("%s: %v", f.from, reason(err))
+		l.fault("%s: %v", f.from, err)
 		return
 	}
-	var doc map[string]any
-	if err := yaml.Unmarshal(b, &doc); err != nil {
-		l.fault("%s: %s", f.value, yaml.FormatError(err, false, false))
+	doc, err := yamlDocument(text)
+	if err != nil {
+		l.fault("%s: %v", f.value, err)
 		return
 	}
-	for _, key := range slices.Sorted(func(yield func(string) bool) {
-		for k := range doc {
-			if !yield(k) {
-				return
-			}
-		}
-	}) {
+	for _, key := range slices.Sorted(maps.Keys(doc)) {
 		i := slices.IndexFunc(l.settings, func(s setting) bool { return s.name == key && key != "config" })
 		if i < 0 {
 			l.fault("%s: %q is not a setting%s", f.value, key, l.suggest(key))
 			continue
 		}
+		s := &l.settings[i]
 		var value string
 		switch v := doc[key].(type) {
 		case string:
 			value = v
-		case bool:
-			value = map[bool]string{true: "yes", false: "no"}[v]
-		case []any:
-			var parts []string
-			for _, p := range v {
-				parts = append(parts, fmt.Sprint(p))
-			}
-			value = strings.Join(parts, ",")
-		case map[string]any:
-			l.fault("%s: %q must be text", f.value, key)
-			continue
 		case nil:
+			continue
 		default:
-			value = fmt.Sprint(v)
+			if s.secret { // a number or a bool does not keep the characters that were written
+				l.fault("%s: %q must be text: write it in quotes", f.value, key)
+				continue
+			}
+			var ok bool
+			if value, ok = plainValue(v); !ok {
+				l.fault("%s: %q must be text", f.value, key)
+				continue
+			}
 		}
-		if s := &l.settings[i]; s.value == "" && value != "" {
-			s.value, s.from = value, f.value
-		}
+		l.give(s, value, f.value)
 	}
+}
+
+// yamlDocument reads the one document of a YAML file.
+func yamlDocument(text string) (map[string]any, error) {
+	d := yaml.NewDecoder(strings.NewReader(text))
+	var doc map[string]any
+	err := d.Decode(&doc)
+	if errors.Is(err, io.EOF) { // empty, or comments only
+		return nil, nil
+	}
+	if err != nil {
+		return nil, errors.New(yaml.FormatError(err, false, false))
+	}
+	var second any
+	if err := d.Decode(&second); !errors.Is(err, io.EOF) {
+		return nil, errors.New("a second document follows (---), and its settings would be ignored: keep one")
+	}
+	return doc, nil
+}
+
+// plainValue returns a YAML value that is not text as the text of a setting.
+func plainValue(value any) (string, bool) {
+	switch v := value.(type) {
+	case bool:
+		return map[bool]string{true: "yes", false: "no"}[v], true
+	case []any:
+		var parts []string
+		for _, p := range v {
+			parts = append(parts, fmt.Sprint(p))
+		}
+		return strings.Join(parts, ","), true
+	case map[string]any:
+		return "", false
+	}
+	return fmt.Sprint(value), true
 }
 
 // suggest returns the end of a fault: the setting that an unknown name most likely means.
@@ -310,6 +395,46 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// maxText is the maximum size of a file with settings, in bytes.
+const maxText = 1 << 20
+
+// ReadSecret reads a secret from a file. A byte order mark and the line end that editors and shells
+// append are not part of it. It fails if nothing else is in the file.
+func ReadSecret(path string) (secret.String, error) {
+	text, err := readText(path)
+	if err != nil {
+		return "", err
+	}
+	if text = trimLine(text); text == "" {
+		return "", fmt.Errorf("%s is empty", path)
+	}
+	return secret.String(text), nil
+}
+
+// trimLine removes what is around a line of text, but not of it: a byte order mark, line ends.
+func trimLine(text string) string {
+	return strings.TrimRight(strings.TrimPrefix(text, "\ufeff"), "\r\n")
+}
+
+// readText reads a text file without its byte order mark.
+func readText(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", reason(err)
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxText+1))
+	switch {
+	case err != nil:
+		return "", reason(err)
+	case len(b) > maxText:
+		return "", fmt.Errorf("%s is larger than %d bytes", path, maxText)
+	case !utf8.Valid(b):
+		return "", fmt.Errorf("%s is not UTF-8 text: save it as UTF-8", path)
+	}
+	return strings.TrimPrefix(string(b), "\ufeff"), nil
 }
 
 // reason shortens a file error to the path and the cause.

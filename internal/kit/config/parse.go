@@ -1,22 +1,28 @@
 package config
 
 import (
+	"crypto/tls"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
-	"net/mail"
+	netmail "net/mail"
 	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/idna"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/mail"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// minSecret is the minimum length of a client secret from outside, in characters. Gatehouse
-// stores its plain SHA-256, which is safe only for a secret that cannot be guessed.
-const minSecret = 32
+// encoded says how a URL holds a password with the characters of URLs.
+const encoded = "in the user name and password write # / ? @ : % as %23 %2F %3F %40 %3A %25"
 
 // parse turns text into values. Every fault names the setting and the source of its value.
 func (l *loader) parse() *Config {
@@ -32,6 +38,10 @@ func (l *loader) parse() *Config {
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		l.fault("tls-cert and tls-key belong together: set both or neither")
+	} else if c.TLSCert != "" {
+		if _, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			l.fault("tls-cert and tls-key: %v", err)
+		}
 	}
 	if c.Listen != "" && c.Listen == c.OpsListen && !strings.HasSuffix(c.Listen, ":0") {
 		l.fault("listen and ops-listen are the same address; health and metrics must not be public")
@@ -84,19 +94,33 @@ func (l *loader) encryption(c *Config) {
 	}
 }
 
-// production refuses settings that are safe on a laptop only.
+// production refuses settings that are safe only if no other machine reaches the server.
 func (l *loader) production(c *Config) {
 	if c.PublicURL == nil || c.Local() || c.Development {
 		return
 	}
-	if c.PublicURL.Scheme != "https" {
-		l.fault("public-url %s is plain HTTP, and other machines can reach it: give tls-cert and tls-key, "+
-			"or put a proxy in front and an https:// public-url here. To try without, set development to yes", c.PublicURL)
+	const try = ". To try without, set development to yes"
+	switch {
+	case c.PublicURL.Scheme == "https":
+	case !loopback(c.PublicURL.Hostname()):
+		l.fault("public-url %s is plain HTTP, and other machines can reach it: "+
+			"give tls-cert and tls-key, or put a proxy in front and an https:// public-url here"+try, c.PublicURL)
+	default:
+		name := "listen"
+		if !exposed(c.Listen) {
+			name = "grpc-listen"
+		}
+		s := l.get(name)
+		l.fault("%s (%s) %s lets other machines reach this server, but public-url is %s: set public-url to the "+
+			"https:// address that they use, or listen on 127.0.0.1"+try, name, s.from, s.value, c.PublicURL)
 	}
 	if c.Keys == "" {
-		l.fault("keys is not set: a development key must not protect %s. "+
-			"Create a ring with `gatehouse keys new` and give it as GATEHOUSE_KEYS_FILE "+
-			"(to try without, set development to yes)", c.PublicURL)
+		l.fault("keys is not set: a development key must not protect a server that other machines reach. " +
+			"Create a ring with `gatehouse keys new` and give it as GATEHOUSE_KEYS_FILE" + try)
+	}
+	if c.SMTP == nil && !c.NoMail && l.get("smtp-url").value == "" {
+		l.fault("smtp-url is not set: mail must not be printed to the log, because its links set passwords. " +
+			"Give a mail server as GATEHOUSE_SMTP_URL_FILE, or the value none to send no mail" + try)
 	}
 }
 
@@ -129,10 +153,13 @@ func (l *loader) postgres(name string) secret.String {
 	if s.value == "" {
 		return ""
 	}
+	// No message shows the value, which holds a password.
 	u, err := url.Parse(s.value)
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || strings.Trim(u.Path, "/") == "" {
-		// The message does not show the value, which holds a password.
-		l.fault("%s (%s) must be postgres://USER:PASSWORD@HOST:PORT/DATABASE", name, s.from)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || strings.Trim(u.Path, "/") == "" ||
+		u.Fragment != "" {
+		l.fault("%s (%s) must be postgres://USER:PASSWORD@HOST:PORT/DATABASE; %s", name, s.from, encoded)
+	} else if err := db.CheckURL(s.value); err != nil {
+		l.fault("%s (%s): %v", name, s.from, err)
 	}
 	return secret.String(s.value)
 }
@@ -153,14 +180,48 @@ func (l *loader) publicURL(c *Config) *url.URL {
 		}
 		return u
 	}
-	u, err := url.Parse(strings.TrimSuffix(s.value, "/"))
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
-		u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	u, err := url.Parse(s.value)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" && u.Path != "/" || u.RawQuery != "" ||
+		u.ForceQuery || u.Fragment != "" || u.User != nil {
 		l.fault("public-url (%s) must be https://HOST or https://HOST:PORT, without a path, not %q", s.from, s.value)
 		return nil
 	}
-	u.Host = strings.ToLower(u.Host)
-	return u
+	host, err := canonicalHost(u)
+	if err != nil {
+		l.fault("public-url (%s): %v in %q", s.from, err, s.value)
+		return nil
+	}
+	return &url.URL{Scheme: u.Scheme, Host: host}
+}
+
+// defaultPorts are the ports that browsers leave out of the Host and Origin headers.
+var defaultPorts = map[string]string{"http": "80", "https": "443"}
+
+// canonicalHost returns the host and port of a URL as browsers send them: lower case, xn-- for
+// other letters than ASCII, no default port.
+func canonicalHost(u *url.URL) (string, error) {
+	host, port := u.Hostname(), u.Port()
+	if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535) {
+		return "", errors.New("the port must be from 1 to 65535")
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err == nil && ip.Zone() != "":
+		return "", errors.New("an address with a zone is known on one machine only")
+	case err == nil:
+		host = ip.String()
+	default:
+		if host, err = idna.Lookup.ToASCII(strings.ToLower(host)); err != nil || host == "" {
+			return "", errors.New("there is no valid host name")
+		}
+	}
+	if port != "" && port != defaultPorts[u.Scheme] {
+		return net.JoinHostPort(host, port), nil
+	}
+	if ip.Is6() {
+		return "[" + host + "]", nil
+	}
+	return host, nil
 }
 
 func (l *loader) proxies(c *Config) {
@@ -187,15 +248,23 @@ func (l *loader) proxies(c *Config) {
 }
 
 func (l *loader) mail(c *Config) {
-	if s := l.get("smtp-url"); s.value != "" {
+	switch s := l.get("smtp-url"); s.value {
+	case "":
+	case "none":
+		c.NoMail = true
+	default:
 		u, err := url.Parse(s.value)
-		if err != nil || u.Scheme != "smtp" && u.Scheme != "smtps" || u.Hostname() == "" {
-			l.fault("smtp-url (%s) must be smtp://USER:PASSWORD@HOST:587 or smtps://…:465", s.from)
+		if err != nil || u.Scheme != "smtp" && u.Scheme != "smtps" || u.Hostname() == "" ||
+			u.Path != "" && u.Path != "/" || u.Fragment != "" {
+			l.fault("smtp-url (%s) must be smtp://USER:PASSWORD@HOST:587 or smtps://…:465; %s", s.from, encoded)
+		} else if _, err := mail.NewSMTP(u, "gatehouse@localhost", nil); err != nil {
+			l.fault("smtp-url (%s): %v", s.from, err)
+		} else {
+			c.SMTP = u
 		}
-		c.SMTP = u
 	}
 	s := l.get("mail-from")
-	if _, err := mail.ParseAddress(s.value); err != nil {
+	if _, err := netmail.ParseAddress(s.value); err != nil {
 		l.fault(`mail-from (%s) must be an address such as "Gatehouse <gatehouse@example.com>", not %q`,
 			s.from, s.value)
 	}
@@ -208,15 +277,6 @@ func (l *loader) admin(c *Config) {
 	}
 	if (c.AdminClientID == "") != (c.AdminClientSecret == "") {
 		l.fault("admin-client-id and admin-client-secret belong together: set both or neither")
-	}
-	if c.AdminEmail != "" {
-		if _, err := mail.ParseAddress(c.AdminEmail); err != nil {
-			l.fault("admin-email (%s) must be an email address", l.get("admin-email").from)
-		}
-	}
-	if n := len(c.AdminClientSecret); n > 0 && n < minSecret {
-		l.fault("admin-client-secret (%s) has %d characters; give %d random ones or more, for example from "+
-			"`openssl rand -hex 32`", l.get("admin-client-secret").from, n, minSecret)
 	}
 }
 

@@ -93,6 +93,16 @@ func Handle(s Sender) job.Handler {
 	}
 }
 
+// Discarder is the Sender of a deployment without mail. It logs that a mail was not sent, without
+// its text.
+type Discarder struct{ Log *slog.Logger }
+
+// Send implements Sender.
+func (d Discarder) Send(ctx context.Context, m Message) error {
+	d.Log.WarnContext(ctx, "mail not sent, because smtp-url is none", "to", m.To, "subject", m.Subject)
+	return nil
+}
+
 // Printer is the Sender of development. It writes mail to the log with all links, which a log in
 // production must not hold.
 type Printer struct{ Log *slog.Logger }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	gomail "github.com/wneessen/go-mail"
+
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -21,7 +23,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/smtp"
 )
 
-func sender(t *testing.T, s *smtp.Server, scheme, user, query string, trust *tls.Config) Sender {
+func sender(t *testing.T, s *smtp.Server, scheme, user, query string, trust *tls.Config) *SMTP {
 	t.Helper()
 	u, err := url.Parse(scheme + "://" + user + s.Addr + query)
 	if err != nil {
@@ -81,6 +83,7 @@ func TestSend(t *testing.T) {
 	}{
 		"TLS from the start":       {smtp.Options{TLS: true}, "smtps", "", "", true, true},
 		"STARTTLS":                 {smtp.Options{STARTTLS: true}, "smtp", "", "", true, true},
+		"no TLS on this machine":   {smtp.Options{}, "smtp", "", "", true, false},
 		"STARTTLS with a password": {guarded, "smtp", "gate:p%3Ass%20w%2Frd@", "", true, true},
 		"TLS if there is some":     {smtp.Options{STARTTLS: true}, "smtp", "", "?tls=optional", true, true},
 		"no TLS available":         {smtp.Options{}, "smtp", "", "?tls=optional", true, false},
@@ -120,7 +123,7 @@ func TestRefusals(t *testing.T) {
 		scheme, user, query string
 		trusted             bool
 	}{
-		"a server without TLS":          {smtp.Options{}, "smtp", "", "", true},
+		"a server without TLS":          {smtp.Options{}, "smtp", "", "?tls=required", true},
 		"an untrusted certificate":      {smtp.Options{STARTTLS: true}, "smtp", "", "", false},
 		"the same under TLS":            {smtp.Options{TLS: true}, "smtps", "", "", false},
 		"optional TLS, not trusted":     {smtp.Options{STARTTLS: true}, "smtp", "", "?tls=optional", false},
@@ -210,6 +213,43 @@ func TestServerURLs(t *testing.T) {
 	}
 }
 
+// A server elsewhere must offer TLS. One on this machine need not.
+func TestTLSIsRequiredOfOtherMachines(t *testing.T) {
+	for server, want := range map[string]gomail.TLSPolicy{
+		"smtp://mail.example":               gomail.TLSMandatory,
+		"smtp://192.0.2.1":                  gomail.TLSMandatory,
+		"smtp://localhost.example":          gomail.TLSMandatory,
+		"smtp://localhost":                  gomail.TLSOpportunistic,
+		"smtp://127.0.0.1:25":               gomail.TLSOpportunistic,
+		"smtp://[::1]":                      gomail.TLSOpportunistic,
+		"smtp://localhost?tls=required":     gomail.TLSMandatory,
+		"smtp://mail.example?tls=optional":  gomail.TLSOpportunistic,
+		"smtp://mail.example:2525?tls=none": gomail.NoTLS,
+	} {
+		u, err := url.Parse(server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := tlsPolicy(u); err != nil || got != want {
+			t.Errorf("%s: %v (%v), want %v", server, got, err, want)
+		}
+	}
+}
+
+// Check signs in, and sends nothing.
+func TestCheck(t *testing.T) {
+	srv := smtp.Start(t, smtp.Options{STARTTLS: true, User: "gate", Password: "right"})
+	if err := sender(t, srv, "smtp", "gate:right@", "", srv.Trust).Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := sender(t, srv, "smtp", "gate:wrong@", "", srv.Trust).Check(t.Context()); err == nil {
+		t.Error("a wrong password is not noticed")
+	}
+	if got := srv.Mails(); len(got) != 0 {
+		t.Errorf("sent: %v", got)
+	}
+}
+
 // TestMailRidesInItsTransaction rolls one transaction back and commits another.
 func TestMailRidesInItsTransaction(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
@@ -246,6 +286,17 @@ func TestMailRidesInItsTransaction(t *testing.T) {
 			t.Errorf("a bad message is enqueued: %v", err)
 		}
 	})
+}
+
+// A deployment without mail logs that a mail was not sent, but not the link in it.
+func TestDiscarder(t *testing.T) {
+	var b bytes.Buffer
+	if err := (Discarder{Log: slog.New(slog.NewTextHandler(&b, nil))}).Send(t.Context(), hello); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "ada@example.com") || strings.Contains(b.String(), "gh_ml_x") {
+		t.Error(b.String())
+	}
 }
 
 func TestPrinter(t *testing.T) {
