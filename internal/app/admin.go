@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,19 +24,20 @@ import (
 )
 
 type resetOwnerCommand struct {
-	Email        string `required:"" placeholder:"EMAIL" help:"Email address of the owner. A missing user is created."`
-	Tenant       string `default:"platform" placeholder:"SLUG" help:"Tenant of the owner. Default platform."`
-	Password     string `name:"password-file" placeholder:"FILE" type:"existingfile" help:"File with the new password. Default: a random one, which is printed."`
-	config.Flags `embed:"" group:"Configuration, as for gatehouse serve:"`
+	Email    string `required:"" placeholder:"EMAIL" help:"Email address of the owner."`
+	Tenant   string `default:"platform" placeholder:"SLUG" help:"Tenant of the owner. Default platform."`
+	Password string `name:"password-file" placeholder:"FILE" type:"existingfile" help:"File with the new password. Default: a random one, which is printed."`
+	recovery `embed:""`
 }
 
-// Run gives the user a new password and the role owner, and activates the account.
+// Run gives an owner a new password, and activates the account. With --create it makes an owner of
+// any user, also of a new one.
 //
 // It removes the user's authenticator app and ends the user's sessions. It also removes the
 // tenant's rules that block sign-ins or require a second factor. This is the only way around the
 // policies. It needs the server's own configuration, and writes an audit event.
 func (c *resetOwnerCommand) Run(e *env) error {
-	a, err := e.open(c.Flags)
+	a, err := c.open(e)
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func (c *resetOwnerCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := a.resetOwner(e.ctx, by, c.Email, password); err != nil {
+	if err := a.resetOwner(e.ctx, by, c.Email, password, c.Create); err != nil {
 		return err
 	}
 	fmt.Fprintf(e.out, "%s is an active owner of %s, signed out everywhere, without an authenticator app.\n",
@@ -61,7 +62,13 @@ func (c *resetOwnerCommand) Run(e *env) error {
 	return nil
 }
 
-func (a *App) resetOwner(ctx context.Context, by caller.Caller, email string, password secret.String) error {
+var errNoOwner = errors.New("no owner of the tenant has this email address: correct --email or --tenant, " +
+	"or make an owner of this user with --create")
+
+// resetOwner resets an owner. Without create it fails with errNoOwner if the user is missing or not
+// an owner.
+func (a *App) resetOwner(ctx context.Context, by caller.Caller, email string, password secret.String,
+	create bool) error {
 	phc, err := a.newPassword(ctx, email, password)
 	if err != nil {
 		return err
@@ -69,6 +76,9 @@ func (a *App) resetOwner(ctx context.Context, by caller.Caller, email string, pa
 	return a.DB.Update(ctx, by, func(tx *db.Tx) error {
 		u, err := user.ByLogin(ctx, tx, email)
 		if errors.Is(err, user.ErrNotFound) {
+			if !create {
+				return errNoOwner
+			}
 			u, err = user.Create(ctx, tx, user.Profile{Email: email, EmailVerified: true})
 		}
 		if err != nil {
@@ -78,6 +88,13 @@ func (a *App) resetOwner(ctx context.Context, by caller.Caller, email string, pa
 			if _, err := user.SetStatus(ctx, tx, role.KeepOwner, u.ID, user.Active); err != nil {
 				return err
 			}
+		}
+		rights, err := role.ActionsOf(ctx, tx, role.OfUser(u.ID)) // of an active user
+		if err != nil {
+			return err
+		}
+		if !create && !slices.Contains(rights.Builtins(), role.Owner) {
+			return errNoOwner
 		}
 		if err := credential.SetPassword(ctx, tx, u.ID, phc); err != nil {
 			return err
@@ -112,15 +129,15 @@ func openSignIn(ctx context.Context, tx *db.Tx) error {
 }
 
 type makeClientCommand struct {
-	Name         string `default:"Operator" placeholder:"NAME" help:"Name of the application. Default Operator."`
-	Role         string `default:"owner" placeholder:"ROLE" help:"Role of the application. Default owner."`
-	Tenant       string `default:"platform" placeholder:"SLUG" help:"Tenant of the application. Default platform."`
-	config.Flags `embed:"" group:"Configuration, as for gatehouse serve:"`
+	Name     string `default:"Operator" placeholder:"NAME" help:"Name of the application. Default Operator."`
+	Role     string `default:"owner" placeholder:"ROLE" help:"Role of the application. Default owner."`
+	Tenant   string `default:"platform" placeholder:"SLUG" help:"Tenant of the application. Default platform."`
+	recovery `embed:""`
 }
 
 // Run creates the application and prints its id and secret.
 func (c *makeClientCommand) Run(e *env) error {
-	a, err := e.open(c.Flags)
+	a, err := c.open(e)
 	if err != nil {
 		return err
 	}
@@ -143,21 +160,21 @@ func (c *makeClientCommand) Run(e *env) error {
 
 // newPassword checks a password against the default rules and hashes it.
 func (a *App) newPassword(ctx context.Context, email string, password secret.String) (string, error) {
-	if err := credential.CheckPassword(password, credential.Rules{Not: []string{email}}); err != nil {
+	if err := checkPassword(email, password); err != nil {
 		return "", err
 	}
 	return a.Hasher.Hash(ctx, password)
 }
 
-// password reads the first line of the password's file, or returns a random password.
+// checkPassword checks the password of an owner against the default rules.
+func checkPassword(email string, password secret.String) error {
+	return credential.CheckPassword(password, credential.Rules{Not: []string{email}})
+}
+
+// password reads the password's file, or returns a random password.
 func (c *resetOwnerCommand) password() (secret.String, error) {
 	if c.Password == "" {
 		return secret.String(strings.ToLower(rand.Text())), nil
 	}
-	b, err := os.ReadFile(c.Password)
-	if err != nil {
-		return "", err
-	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	return secret.String(strings.TrimRight(line, "\r")), nil
+	return config.ReadSecret(c.Password)
 }

@@ -80,20 +80,14 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 			return nil, err
 		}
 	}
-	keyRing, development, err := ring(cfg)
+	d, err := migrated(ctx, cfg, log, c)
 	if err != nil {
 		return nil, err
 	}
-	dbc := database(cfg, log)
-	dbc.Clock = c
-	d, err := migrated(ctx, dbc)
-	if err != nil {
-		return nil, err
-	}
-	platform, err := tenant.EnsurePlatform(ctx, d)
+	platform, keyRing, err := prepare(ctx, cfg, log, d)
 	if err != nil {
 		d.Close()
-		return nil, fmt.Errorf("platform tenant: %w", err)
+		return nil, err
 	}
 	keys := signingkey.New(d, keyRing, c, tenant.Touch)
 	tenants := tenant.NewDirectory(d, cfg.PublicURL, c, log)
@@ -120,7 +114,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		Principals: principal.New(d, tenant.NewVersions(d), c), Recorder: decisions, Clock: c,
 	})
 	return &App{
-		Config: cfg, Log: log, Clock: c, DB: d, Ring: keyRing, Development: development,
+		Config: cfg, Log: log, Clock: c, DB: d, Ring: keyRing, Development: cfg.Keys == "",
 		Queue:        job.NewQueue(keyRing),
 		Records:      audit.NewRecorder(d, c, log),
 		Decisions:    decisions,
@@ -136,6 +130,21 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		PDP:          decide,
 		Mail:         sender,
 	}, nil
+}
+
+// prepare checks what the database and this process must agree on, and creates what every database
+// has.
+func prepare(ctx context.Context, cfg *config.Config, log *slog.Logger, d *db.DB) (
+	tenant.Tenant, *secret.KeyRing, error) {
+	if err := refuse(log, clockFinding(ctx, d)); err != nil {
+		return tenant.Tenant{}, nil, err
+	}
+	platform, err := tenant.EnsurePlatform(ctx, d)
+	if err != nil {
+		return tenant.Tenant{}, nil, fmt.Errorf("platform tenant: %w", err)
+	}
+	keyRing, err := openRing(ctx, cfg, log, d, system(platform.ID, "start"))
+	return platform, keyRing, err
 }
 
 // url returns the URL of a path of a tenant.

@@ -9,11 +9,14 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
@@ -36,8 +39,9 @@ type cli struct {
 		New    newKeyCommand     `cmd:"" help:"Print a new key for the key ring of --keys."`
 		Rotate rotateKeysCommand `cmd:"" help:"Rotate a tenant's signing keys."`
 	} `cmd:"" help:"Create keys at rest, rotate signing keys."`
-	Policy  policyCommands `cmd:"" help:"Validate, test, compare, publish and move policies."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Policy  policyCommands   `cmd:"" help:"Validate, test, compare, publish and move policies."`
+	Version versionCommand   `cmd:"" help:"Print the version."`
+	Show    kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 const about = `Multi-tenant identity and access management in one binary.
@@ -62,15 +66,19 @@ func Main(args []string, environ []string, stdout, stderr io.Writer) int {
 	code := -1
 	var c cli
 	parser, err := kong.New(&c, kong.Name("gatehouse"), kong.Description(about), kong.Writers(stdout, stderr),
-		kong.Exit(func(n int) { code = n }), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+		kong.Exit(func(n int) { code = n }), kong.UsageOnError(), kong.Vars{"version": "gatehouse " + version()},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
 		panic(err) // a command above is declared wrongly
 	}
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help": // gatehouse help serve
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	k, err := parser.Parse(args)
-	if code >= 0 { // --help
+	if code >= 0 { // --help or --version
 		return code
 	}
 	if err != nil {
@@ -126,7 +134,7 @@ type env struct {
 
 // load reads the configuration and opens the log, which goes to stderr.
 func (e *env) load(flags config.Flags) (*config.Config, *slog.Logger, error) {
-	cfg, err := config.Load(flags, e.environ)
+	cfg, err := config.Load(flags, e.environ, rules()...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -137,12 +145,69 @@ func (e *env) load(flags config.Flags) (*config.Config, *slog.Logger, error) {
 	return cfg, slog.New(slog.NewTextHandler(e.err, opts)), nil
 }
 
+// rules returns the rules of the features that the first owner and the first machine application
+// must follow.
+func rules() []config.Rule {
+	reason := func(err error, fields ...string) string {
+		f, ok := errors.AsType[*fault.Fault](err)
+		if !ok {
+			return ""
+		}
+		for _, wrong := range f.Fields {
+			if slices.Contains(fields, wrong.Name) {
+				return wrong.Reason
+			}
+		}
+		return ""
+	}
+	return []config.Rule{
+		{Setting: "admin-email", Check: func(c *config.Config) string {
+			return reason(user.Profile{Email: c.AdminEmail}.Check(), "email")
+		}},
+		{Setting: "admin-password", Check: func(c *config.Config) string {
+			return reason(checkPassword(c.AdminEmail, c.AdminPassword), "password")
+		}},
+		{Setting: "admin-client-id", Check: func(c *config.Config) string {
+			return reason(operatorClient(c).Check(), "client_id")
+		}},
+		{Setting: "admin-client-secret", Check: func(c *config.Config) string {
+			return reason(operatorClient(c).Check(), "secret")
+		}},
+	}
+}
+
 // open loads the configuration and opens the App for a command other than the server. Close the App
 // when done.
 func (e *env) open(flags config.Flags) (*App, error) {
 	cfg, log, err := e.load(flags)
 	if err != nil {
 		return nil, err
+	}
+	return Open(e.ctx, cfg, log, Outside{})
+}
+
+// recovery has the flags of the commands that repair a deployment. With a wrong --data or
+// --database, they would create another deployment and repair that one.
+type recovery struct {
+	Create       bool `help:"Create what is missing: the database, and the owner of reset-owner."`
+	config.Flags `embed:"" group:"Configuration, as for gatehouse serve:"`
+}
+
+// open opens the App. Without --create it fails if there is no database yet.
+func (r recovery) open(e *env) (*App, error) {
+	cfg, log, err := e.load(r.Flags)
+	if err != nil {
+		return nil, err
+	}
+	if !r.Create {
+		state, err := db.Inspect(e.ctx, database(cfg, log))
+		if err != nil {
+			return nil, err
+		}
+		if state.Empty() {
+			return nil, fmt.Errorf("there is no database yet in %s: correct --data or --database, "+
+				"or create one with --create", where(cfg))
+		}
 	}
 	return Open(e.ctx, cfg, log, Outside{})
 }

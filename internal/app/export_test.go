@@ -17,5 +17,5 @@ func (a *App) Housekeep(ctx context.Context) error {
 
 // ResetOwner does what `gatehouse admin reset-owner` does.
 func (a *App) ResetOwner(ctx context.Context, by caller.Caller, email string, password secret.String) error {
-	return a.resetOwner(ctx, by, email, password)
+	return a.resetOwner(ctx, by, email, password, true)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -30,13 +31,17 @@ func (a *App) operator(ctx context.Context, slug string) (caller.Caller, error) 
 	return system(t.Tenant, "command line"), nil
 }
 
-// FirstStart creates the configured first owner and first machine application of the platform
-// tenant.
+// FirstStart creates the platform tenant's signing keys, and the configured first owner and first
+// machine application.
 //
 // It leaves existing ones alone. If the platform still has neither, it returns a link that creates
 // the first owner, once. If several replicas start at the same time, one of them creates each.
 func (a *App) FirstStart(ctx context.Context) (string, error) {
 	c := system(a.Platform.ID, "first start")
+	// From now on the next start can tell whether it has the right key ring; see keysFinding.
+	if _, err := a.Keys.JWKS(ctx, c); err != nil {
+		return "", fmt.Errorf("signing keys of the platform: %w", err)
+	}
 	owned, err := db.Read(ctx, a.DB, c, func(tx *db.Tx) (bool, error) { return role.Owned(ctx, tx) })
 	if err != nil {
 		return "", err
@@ -80,9 +85,7 @@ func (a *App) firstClient(ctx context.Context, c caller.Caller) (bool, error) {
 		if !errors.Is(err, application.ErrNotFound) {
 			return false, err
 		}
-		_, err = createClient(ctx, tx, application.New{
-			ClientID: a.Config.AdminClientID, Secret: a.Config.AdminClientSecret, Name: "Operator",
-		}, role.Owner)
+		_, err = createClient(ctx, tx, operatorClient(a.Config), role.Owner)
 		return true, err
 	})
 	if errors.Is(err, application.ErrClientIDTaken) { // another replica was first
@@ -92,6 +95,13 @@ func (a *App) firstClient(ctx context.Context, c caller.Caller) (bool, error) {
 		a.Log.Info("created the first machine application", "client_id", a.Config.AdminClientID)
 	}
 	return true, err
+}
+
+// operatorClient returns the configured first machine application.
+func operatorClient(cfg *config.Config) application.New {
+	return application.New{
+		Type: application.Machine, ClientID: cfg.AdminClientID, Secret: cfg.AdminClientSecret, Name: "Operator",
+	}
 }
 
 // createOwner creates a user with the role owner in the caller's tenant. It hashes the password

@@ -3,7 +3,6 @@ package app
 import (
 	"fmt"
 
-	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
@@ -23,14 +22,14 @@ func (c *newKeyCommand) Run(e *env) error {
 }
 
 type rotateKeysCommand struct {
-	Tenant       string `required:"" placeholder:"SLUG" help:"Tenant of the keys."`
-	Algorithm    string `default:"ES256" enum:"ES256,RS256,EdDSA" help:"Algorithm of the keys: ES256, RS256 or EdDSA. Default ES256."`
-	config.Flags `embed:"" group:"Configuration, as for gatehouse serve:"`
+	Tenant    string `required:"" placeholder:"SLUG" help:"Tenant of the keys."`
+	Algorithm string `default:"ES256" enum:"ES256,RS256,EdDSA" help:"Algorithm of the keys: ES256, RS256 or EdDSA. Default ES256."`
+	recovery  `embed:""`
 }
 
 // Run rotates the keys and prints the id of the new one.
 func (c *rotateKeysCommand) Run(e *env) error {
-	a, err := e.open(c.Flags)
+	a, err := c.open(e)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func (c *migrateCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	n, err := db.Migrate(e.ctx, database(cfg, log))
+	n, err := migrate(e.ctx, cfg, database(cfg, log))
 	if err != nil {
 		return err
 	}
@@ -42,14 +42,28 @@ func (c *migrateCommand) Run(e *env) error {
 	return nil
 }
 
-// migrated migrates the database and opens it.
-func migrated(ctx context.Context, dbc db.Config) (*db.DB, error) {
-	n, err := db.Migrate(ctx, dbc)
+// migrate applies the missing migrations and returns how many, if this binary can use the database.
+func migrate(ctx context.Context, cfg *config.Config, dbc db.Config) (int, error) {
+	schema := schemaFinding(ctx, cfg)
+	if schema.warning { // an older schema is what migrating is for
+		schema.err = nil
+	}
+	if err := refuse(dbc.Log, schema); err != nil {
+		return 0, err
+	}
+	return db.Migrate(ctx, dbc)
+}
+
+// migrated migrates the database and opens it. It runs with the given clock.
+func migrated(ctx context.Context, cfg *config.Config, log *slog.Logger, c clock.Clock) (*db.DB, error) {
+	dbc := database(cfg, log)
+	dbc.Clock = c
+	n, err := migrate(ctx, cfg, dbc)
 	if err != nil {
 		return nil, err
 	}
 	if n > 0 {
-		dbc.Log.Info("schema migrated", "steps", n)
+		log.Info("schema migrated", "steps", n)
 	}
 	return db.Open(ctx, dbc)
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 )
 
 // remote holds the tenant that a command calls, and its credentials.
@@ -74,12 +74,13 @@ func (c *remote) complete(e *env) error {
 			*v.to = get(v.name)
 		}
 		if file := get(v.name + "_FILE"); *v.to == "" && file != "" {
-			b, err := os.ReadFile(file)
+			text, err := config.ReadSecret(file)
 			if err != nil {
-				return err
+				return fmt.Errorf("%s_FILE: %w", v.name, err)
 			}
-			*v.to = strings.TrimSpace(string(b))
+			*v.to = text.Reveal()
 		}
+		*v.to = strings.TrimSpace(*v.to) // none of them has blanks
 	}
 	u, err := url.Parse(c.URL)
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {

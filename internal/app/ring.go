@@ -1,58 +1,123 @@
 package app
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// ring returns the key ring that seals secrets at rest, and whether it is a development key.
+// developmentKey returns the path of the key that seals secrets if no key ring is configured.
+func developmentKey(cfg *config.Config) string { return filepath.Join(cfg.Data, "development.key") }
+
+// openRing returns the key ring that seals secrets at rest. It fails if the ring does not open what
+// is stored.
 //
-// It is the configured ring or, without one, the development key of the data directory, which it
-// creates if necessary. Package config refuses a development key where it must not be used.
-func ring(cfg *config.Config) (*secret.KeyRing, bool, error) {
-	if cfg.Keys != "" {
-		ring, err := secret.ParseKeyRing(cfg.Keys)
-		return ring, false, err
-	}
-	path := filepath.Join(cfg.Data, "development.key")
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if b, err = createKey(path); err != nil {
-			return nil, true, err
+// The ring is the configured one or, without one, the development key of the data directory.
+// Package config refuses a development key if other machines reach the server.
+func openRing(ctx context.Context, cfg *config.Config, log *slog.Logger, d *db.DB,
+	platform caller.Caller) (*secret.KeyRing, error) {
+	if cfg.Keys == "" {
+		if err := makeKey(ctx, developmentKey(cfg), d, platform); err != nil {
+			return nil, fmt.Errorf("development key: %w", err)
 		}
-	} else if err != nil {
-		return nil, true, fmt.Errorf("the development key cannot be read: %w", err)
 	}
-	ring, err := secret.ParseKeyRing(secret.String(b))
-	if err != nil {
-		return nil, true, fmt.Errorf("%s: %w", path, err)
+	if err := refuse(log, keysFinding(ctx, cfg, d, platform)); err != nil {
+		return nil, err
 	}
-	return ring, true, nil
+	return readRing(cfg)
 }
 
-// createKey writes a new key and returns the key of the file. If two processes start at the same
-// time, one of them writes and both read the same key.
-func createKey(path string) ([]byte, error) {
+// readRing returns the configured ring or the development key. It fails with fs.ErrNotExist if
+// neither exists.
+func readRing(cfg *config.Config) (*secret.KeyRing, error) {
+	if cfg.Keys != "" {
+		return secret.ParseKeyRing(cfg.Keys)
+	}
+	b, err := os.ReadFile(developmentKey(cfg))
+	if err != nil {
+		return nil, err
+	}
+	return secret.ParseKeyRing(secret.String(b))
+}
+
+// keysFinding checks that the key ring opens the platform's signing keys. Each deployment has those
+// from its first start.
+func keysFinding(ctx context.Context, cfg *config.Config, d *db.DB, platform caller.Caller) finding {
+	path := developmentKey(cfg)
+	f := finding{
+		subject: "keys at rest", note: "the configured key ring opens what is stored",
+		remedy: "give --keys the ring that sealed the database; older keys may follow the current one",
+	}
+	if cfg.Keys == "" {
+		f.note = "the development key " + path + "; in production set --keys"
+		f.remedy = "restore " + path + ", or give --keys the ring that sealed the database; " +
+			"for a new deployment, use another database"
+	}
+	ring, err := readRing(cfg)
+	if errors.Is(err, fs.ErrNotExist) {
+		var used bool
+		if used, err = sealed(ctx, d, platform); err == nil && !used {
+			f.note = "none yet: serve creates a development key in " + path
+			return f
+		}
+		f.err = cmp.Or(err, fmt.Errorf("there is no key in %s, and one has sealed secrets of the database", path))
+		return f
+	}
+	if err == nil {
+		err = signingkey.New(d, ring, clock.System{}, tenant.Touch).Check(ctx, platform)
+	}
+	f.err = err
+	return f
+}
+
+// sealed reports whether the platform has signing keys.
+func sealed(ctx context.Context, d *db.DB, platform caller.Caller) (bool, error) {
+	return db.Read(ctx, d, platform, func(tx *db.Tx) (bool, error) { return signingkey.Exist(ctx, tx) })
+}
+
+// makeKey closes the development key to other users. It creates a missing key only if nothing is
+// sealed yet, because a new one opens nothing.
+func makeKey(ctx context.Context, path string, d *db.DB, platform caller.Caller) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, secret.ProtectFile(path))
+	}
+	used, err := sealed(ctx, d, platform)
+	if err != nil || used {
+		return err
+	}
+	return createKey(path)
+}
+
+// createKey writes a new key. If two processes start at the same time, one of them writes and both
+// read the same key.
+func createKey(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("the data directory cannot be created: %w", err)
+		return fmt.Errorf("the data directory cannot be created: %w", err)
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".key-*")
 	if err != nil {
-		return nil, fmt.Errorf("the development key cannot be written: %w", err)
+		return fmt.Errorf("cannot be written: %w", err)
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }()
 	_, werr := tmp.WriteString(secret.NewKey("development").Reveal() + "\n")
 	if err := errors.Join(werr, tmp.Sync(), tmp.Close()); err != nil {
-		return nil, fmt.Errorf("the development key cannot be written: %w", err)
+		return fmt.Errorf("cannot be written: %w", err)
 	}
 	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("the development key cannot be written: %w", err)
+		return fmt.Errorf("cannot be written: %w", err)
 	}
-	return os.ReadFile(path)
+	return nil
 }

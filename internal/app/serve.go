@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -28,6 +27,9 @@ type serveCommand struct {
 func (c *serveCommand) Run(e *env) error {
 	cfg, log, err := e.load(c.Flags)
 	if err != nil {
+		return err
+	}
+	if err := refuse(log, portFindings(cfg)...); err != nil {
 		return err
 	}
 	tuneCollector()
@@ -90,11 +92,7 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 		Log: a.Log, Lines: a.Lines, Clock: a.Clock, PerClient: a.perClient(),
 	}
 	a.PDP.Serve(calls)
-	listeners := []listener{
-		{public, "--listen or GATEHOUSE_LISTEN"},
-		{ops, "--ops-listen or GATEHOUSE_OPS_LISTEN"},
-		{calls, "--grpc-listen or GATEHOUSE_GRPC_LISTEN"},
-	}
+	listeners := []listener{public, ops, calls}
 	if err := listen(listeners); err != nil {
 		return err
 	}
@@ -113,33 +111,27 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 	for i, l := range listeners {
 		wg.Go(func() {
 			defer stop() // the others end with it
-			errs[i] = l.server.Serve(ctx)
+			errs[i] = l.Serve(ctx)
 		})
 	}
 	wg.Go(func() { a.Tenants.Poll(ctx) })
 	wg.Go(func() { runner.Run(ctx) })
+	wg.Go(func() { _ = refuse(a.Log, outsideFindings(ctx, a.Config)...) }) // they are warnings
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
-// listener is a server and the settings that choose its address.
-type listener struct {
-	server interface { // web.Server or web.RPC
-		Listen() error
-		Serve(ctx context.Context) error
-	}
-	settings string
+// listener is a web.Server or a web.RPC.
+type listener interface {
+	Listen() error
+	Serve(ctx context.Context) error
 }
 
 // listen binds every address. Its error names each address that it cannot bind.
 func listen(listeners []listener) error {
 	var errs []error
 	for _, l := range listeners {
-		err := l.server.Listen()
-		if errors.Is(err, syscall.EADDRINUSE) {
-			err = fmt.Errorf("%w: end the program that uses it, or choose another address with %s", err, l.settings)
-		}
-		errs = append(errs, err)
+		errs = append(errs, l.Listen())
 	}
 	return errors.Join(errs...)
 }
@@ -168,7 +160,10 @@ func (a *App) Jobs(hosted *pages.Door) *job.Runner {
 }
 
 func configuredMail(cfg *config.Config, log *slog.Logger) (mail.Sender, error) {
-	if cfg.SMTP == nil {
+	switch {
+	case cfg.NoMail:
+		return mail.Discarder{Log: log}, nil
+	case cfg.SMTP == nil:
 		return mail.Printer{Log: log}, nil
 	}
 	return mail.NewSMTP(cfg.SMTP, cfg.MailFrom, nil)

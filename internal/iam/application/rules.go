@@ -147,8 +147,9 @@ func set[T any](to *T, from *T) {
 	}
 }
 
-// check normalises a in place. It fails with a fault that names every wrong field.
-func (a *Application) check() error {
+// check normalises a in place. chosen is the secret that its creator chose, or empty. It fails with
+// a fault that names every wrong field.
+func (a *Application) check(chosen secret.String) error {
 	var wrong fault.Fields
 	if a.Name = strings.TrimSpace(a.Name); a.Name == "" {
 		wrong.Add("name", "An application needs a name. People see it when they sign in.")
@@ -168,6 +169,7 @@ func (a *Application) check() error {
 		wrong.Add("status", "The status must be active or disabled.")
 	}
 	a.checkAuthMethod(&wrong)
+	a.checkSecret(&wrong, chosen)
 	a.checkURIs(&wrong)
 	a.checkScopes(&wrong)
 	a.checkTokens(&wrong)
@@ -179,6 +181,23 @@ func (a *Application) check() error {
 			"For an application of type %s the source is always the directory.", a.Type)
 	}
 	return wrong.Err("application.invalid")
+}
+
+func (a *Application) checkSecret(wrong *fault.Fields, chosen secret.String) {
+	switch {
+	case chosen.IsZero():
+	case !a.AuthMethod.Secret():
+		wrong.Add("secret", "An application that authenticates by %s has no secret.", a.AuthMethod)
+	case len(chosen) < minSecret || len(chosen) > maxSecret:
+		wrong.Add("secret", "A secret of your own must be random and have %d to %d characters (openssl rand -hex 32).",
+			minSecret, maxSecret)
+	}
+}
+
+// Check fails as Create would, before there is a database.
+func (n New) Check() error {
+	a := n.application()
+	return a.check(n.Secret)
 }
 
 func validName(name string) bool {

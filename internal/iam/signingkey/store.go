@@ -34,6 +34,12 @@ func list(ctx context.Context, tx *db.Tx) ([]row, error) {
 		WHERE tenant_id = $1 ORDER BY created_at, kid LIMIT 100`)
 }
 
+// Exist reports whether the tenant has keys.
+func Exist(ctx context.Context, tx *db.Tx) (bool, error) {
+	n, err := db.One(ctx, tx, db.Column[int64], `SELECT count(*) FROM signing_keys WHERE tenant_id = $1`)
+	return n > 0, err
+}
+
 // insert stores a key and reports whether it did. It does nothing if the tenant has a key of this
 // algorithm and status.
 func insert(ctx context.Context, tx *db.Tx, k sealed, alg jose.Algorithm, s status) (bool, error) {

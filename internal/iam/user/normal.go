@@ -151,6 +151,12 @@ func (p *Profile) normalise() (derived, error) {
 	return d, wrong.Err("user.invalid")
 }
 
+// Check fails as Create would, before there is a database.
+func (p Profile) Check() error {
+	_, err := p.normalise()
+	return err
+}
+
 // cleanLine trims a text and reports whether it is one line of at most limit characters.
 func cleanLine(s string, limit int) (string, bool) {
 	if len(s) > limit*utf8.UTFMax || !utf8.ValidString(s) {
