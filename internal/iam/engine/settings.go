@@ -10,7 +10,7 @@ const (
 )
 
 // Settings are a tenant's settings of the engine, named as in Cerbos' configuration (engine, schema
-// and auxData). They apply to the revision in force from the moment they are stored.
+// and auxData). They belong to a revision.
 type Settings struct {
 	DefaultVersion     string         // of a policy, if a request names none
 	DefaultScope       string         // if a request names none
