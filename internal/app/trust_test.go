@@ -78,7 +78,8 @@ func TestPeopleAreNotReadByDetour(t *testing.T) {
 		owner := w.Holder("acme", role.Owner)
 		w.Publish(owner, "acme", compiler.Files{"doc.yaml": []byte("apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n" +
 			"  resource: doc\n  version: default\n" +
-			"  rules:\n    - {actions: [view], effect: EFFECT_ALLOW, roles: [x]}\n")})
+			"  rules:\n    - actions: [view]\n      effect: EFFECT_ALLOW\n      roles: [\"*\"]\n" +
+			"      condition: {match: {expr: P.attr.email != \"\" && P.attr.user.salary > 1}}\n")})
 		pdp := w.Must(operator, "POST", "acme", "/applications", map[string]any{"name": "PDP", "type": "machine",
 			"scopes": []string{"gatehouse:decide"}, "principal_mode": "directory"})
 		decide := w.Token("acme", pdp["client_id"].(string), pdp["client_secret"].(string))
@@ -96,6 +97,7 @@ func TestPeopleAreNotReadByDetour(t *testing.T) {
 			shown            bool
 		}{
 			{"an owner", owner, "/decisions/" + call, true},
+			{"an owner", owner, "/decisions/" + call + "/explain", true},
 			{"a developer", developer, "/decisions/" + call, false},
 			{"a developer", developer, "/decisions/" + call + "/explain", false},
 			{"a developer", developer, "/decisions", false},
