@@ -22,7 +22,9 @@ func (w *world) corrected(in *requestv1.PlanResourcesRequest, theirs, ours *resp
 }
 
 // againstCheck says how a plan that allows everything differs from a Cerbos server's check, or "".
-// Plans with conditions are compared with checks by the engine's own test.
+// The checked resource has the attributes of the plan's request alone. A condition on another one
+// is an error in a check, and the planner takes the attribute for present. So such plans are
+// counted. The engine's own test compares plans with checks of resources that have every attribute.
 func againstCheck(ctx context.Context, theirs pdp, in *requestv1.PlanResourcesRequest,
 	ours *responsev1.PlanResourcesResponse) string {
 	if ours.GetFilter().GetKind() != enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED {
