@@ -661,6 +661,11 @@ func TestRevocationReachesOnlyTheCallersOwn(t *testing.T) {
 			t.Fatal("another application revoked the token")
 		}
 		second := w.opaque(g)
+		if tok, err := w.verifier.Verify(t.Context(), w.c, second.Reveal()); err != nil {
+			t.Error(err)
+		} else if _, err := id.Parse(tok.ID); err != nil {
+			t.Errorf("the id of an opaque token is %q: %v", tok.ID, err)
+		}
 		rev(at, w.app)
 		if w.good(at.Reveal()) || !w.good(second.Reveal()) {
 			t.Error("revoking an access token must end it alone")

@@ -75,10 +75,11 @@ func (v *Verifier) opaque(ctx context.Context, c caller.Caller, hash []byte) (To
 
 func scanOpaque(r db.Row) (Token, error) {
 	var t Token
+	var jti id.ID // SQLite stores an id as bytes, which a string would keep as they are
 	var scopes, audience, amr string
-	err := r.Scan(&t.ID, &t.Application, &t.Grant, &scopes, &audience, &t.IssuedAt, &t.ExpiresAt,
+	err := r.Scan(&jti, &t.Application, &t.Grant, &scopes, &audience, &t.IssuedAt, &t.ExpiresAt,
 		&t.User, &t.UserName, &t.Session, &t.Claims, &t.AuthTime, &amr, &t.ACR, &t.Address, &t.Offline)
-	t.Scopes, t.AMR = split(scopes), split(amr)
+	t.ID, t.Scopes, t.AMR = jti.String(), split(scopes), split(amr)
 	if audience != "" {
 		t.Audience, t.Issuer = []string{audience}, audience
 	}
