@@ -270,6 +270,21 @@ func TestBadInputIsNamed(t *testing.T) {
 	}
 }
 
+// Several wrong members are named in the same order every time.
+func TestBadMembersAreSorted(t *testing.T) {
+	h, _ := fixture(t)
+	for range 10 {
+		_, p := do(t, h, "POST", "/api/v1/widgets", `{"name":"a","e":1,"b":1,"d":1,"a":1,"c":1}`)
+		var names string
+		for _, e := range p.Errors {
+			names += e.Name
+		}
+		if names != "abcde" || !strings.HasPrefix(p.Detail, "a: ") {
+			t.Fatalf("%q: %s", names, p.Detail)
+		}
+	}
+}
+
 func TestContentType(t *testing.T) {
 	h, _ := fixture(t)
 	for ct, status := range map[string]int{

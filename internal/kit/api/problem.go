@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -113,6 +114,7 @@ func fromHuma(ctx context.Context, status int, msg string, errs []error) *Proble
 	if p.Detail != "" {
 		return p
 	}
+	var unknown []FieldError // huma reports them in the random order of a map
 	for _, err := range errs {
 		if err == nil {
 			continue
@@ -129,8 +131,14 @@ func fromHuma(ctx context.Context, status int, msg string, errs []error) *Proble
 			p.Detail = fe.Reason
 			continue
 		}
+		if d.Message == unknownMember {
+			unknown = append(unknown, fe)
+			continue
+		}
 		p.Errors = append(p.Errors, fe)
 	}
+	slices.SortFunc(unknown, func(a, b FieldError) int { return strings.Compare(a.Name, b.Name) })
+	p.Errors = append(p.Errors, unknown...)
 	if p.Detail == "" && len(p.Errors) > 0 {
 		p.Detail = p.Errors[0].Name + ": " + p.Errors[0].Reason
 	}
@@ -153,6 +161,9 @@ func errorsOf(msg string, errs []error) error {
 type sentence string
 
 func (s sentence) Error() string { return string(s) }
+
+// unknownMember is the text of huma's error for a member that the schema does not have.
+const unknownMember = "unexpected property"
 
 // repeatedMember begins the text of the error for a repeated member. Its path follows, because huma
 // passes on nothing but the text of an error.
@@ -188,7 +199,7 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 		return FieldError{Name: path, Reason: "This whole number is too large to be kept exactly. Send it as a text."}
 	}
 	known := map[string]string{
-		"unexpected property":     "There is no such field here.",
+		unknownMember:             "There is no such field here.",
 		"unknown query parameter": "There is no such parameter here.",
 		"expected string":         "This must be a text.",
 		"expected boolean":        "This must be true or false.",
