@@ -169,6 +169,46 @@ func TestStatementsWithoutTheirTenantAreRefused(t *testing.T) {
 	})
 }
 
+// A plan says tenant_id=? for any parameter. A statement that names the bound tenant in one place
+// and another tenant in the next one is refused by its text, on both databases.
+func TestAStatementComparesWithTheBoundTenantOnly(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ctx := context.Background()
+		acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
+		if err := d.Update(ctx, globex, func(tx *db.Tx) error {
+			_, err := tx.Exec(ctx, insertJob, id.New(), "k", nil, []byte{}, tx.Now())
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		const own = ` AND EXISTS (SELECT 1 FROM tenants t WHERE t.id = $1)`
+		for _, sql := range []string{
+			`SELECT id, kind, due_at FROM jobs WHERE tenant_id = $2` + own,
+			`SELECT id, kind, due_at FROM jobs WHERE tenant_id IN ($1, $2)`,
+			`SELECT id, kind, due_at FROM jobs WHERE tenant_id = $1 OR tenant_id = $2`,
+			`SELECT id, kind, due_at FROM jobs WHERE tenant_id = $1 UNION ALL
+				SELECT id, kind, due_at FROM jobs WHERE tenant_id = $2`,
+			`SELECT j.id, j.kind, j.due_at FROM jobs j LEFT JOIN jobs o ON o.tenant_id = $1 WHERE j.tenant_id = $2`,
+			`SELECT id, kind, due_at FROM jobs WHERE $2 = tenant_id OR tenant_id = $1`,
+			`SELECT id, kind, due_at FROM jobs WHERE tenant_id = coalesce($2, $1) OR tenant_id = $1`,
+			`SELECT id, kind, due_at FROM jobs WHERE tenant_id = $1 OR (tenant_id, kind) = ($2, 'k')`,
+			`SELECT id, kind, due_at FROM (SELECT tenant_id AS t, id, kind, due_at FROM jobs) j WHERE t = $2
+				UNION ALL SELECT id, kind, due_at FROM jobs WHERE tenant_id = $1`,
+		} {
+			err := d.View(ctx, acme, func(tx *db.Tx) error {
+				rows, err := db.List(ctx, tx, scanJob, sql, globex.Tenant)
+				if len(rows) > 0 {
+					t.Errorf("%s: read another tenant's row", sql)
+				}
+				return err
+			})
+			if !errors.Is(err, db.ErrTenancy) {
+				t.Errorf("%s: err = %v", sql, err)
+			}
+		}
+	})
+}
+
 // Lock four: what the text lock lets pass, the database still refuses. These
 // statements name the tenant and then reach around it.
 func TestTheDatabaseRefusesToReachAround(t *testing.T) {

@@ -36,6 +36,32 @@ var (
 	rowsRE = regexp.MustCompile(`\)\s*,\s*\(\s*([^,)]*)`)
 )
 
+// What a statement compares tenant_id with. SQLite's plan shows tenant_id=? for any parameter, so
+// the text must say which: $1, or the tenant_id of another table, which is bound in turn.
+var (
+	comparedRE = regexp.MustCompile(
+		`\btenant_id\s*(=+|<>|!=|[<>]=?|\|\||[-+*/%&|]|\b(?:is|in|not|between|like|glob|match|collate|as)\b)\s*(\S*)`)
+	operandRE  = regexp.MustCompile(`^(?:\$1(?:[^0-9]|$)|[a-z_]+\.tenant_id\b)`)
+	reversedRE = regexp.MustCompile(`(\$[0-9]+|[^a-z0-9_\s])\s*(?:[=<>]|\bis\b|\blike\b)\s*(?:[a-z_]+\.)?tenant_id\b`)
+	rowValueRE = regexp.MustCompile(`\(\s*(?:[a-z_]+\.)?tenant_id\s*,[^()]*\)\s*(?:[=<>!]|\b(?:in|is|not)\b)`)
+)
+
+// otherTenant returns the part of a statement that compares tenant_id with something else than the
+// bound tenant, or "".
+func otherTenant(text string) string {
+	for _, m := range comparedRE.FindAllStringSubmatch(text, -1) {
+		if m[1] != "=" || !operandRE.MatchString(m[2]) {
+			return m[0]
+		}
+	}
+	for _, m := range reversedRE.FindAllStringSubmatch(text, -1) {
+		if m[1] != "$1" {
+			return m[0]
+		}
+	}
+	return rowValueRE.FindString(text)
+}
+
 // sqlWords are the keywords that may follow a table's name without being its alias.
 var sqlWords = map[string]bool{
 	"where": true, "set": true, "join": true, "left": true, "inner": true, "on": true, "order": true, "group": true,
@@ -101,6 +127,9 @@ func (g *gate) read(sql string, system bool) *verdict {
 	}
 	if len(v.tables) == 0 {
 		return v
+	}
+	if part := otherTenant(text); part != "" {
+		return refuse("tenant_id may be compared with $1 only, not as in %q", part)
 	}
 	if m := insertRE.FindStringSubmatch(text); m != nil {
 		if _, rest, ok := strings.Cut(text, "values"); ok {
