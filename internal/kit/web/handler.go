@@ -144,13 +144,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 
 	routes, refusal := h.admit(x, r)
+	if rules[x.group.class].anyOrigin { // a script reads refusals too
+		allowOrigins(w.Header())
+	}
 	if routes == nil {
 		x.rec.refused = true
 		Refuse(&x.rec, r, refusal)
 		return
-	}
-	if rules[x.group.class].anyOrigin {
-		allowOrigins(w.Header())
 	}
 	x.rec.r = r
 	routes.ServeHTTP(&x.rec, r)

@@ -115,8 +115,12 @@ func TestDecisionsHaveALimitOfTheirOwn(t *testing.T) {
 			empty.Allow(netip.MustParseAddr("192.0.2.1")) // httptest's
 			for i, limiters := range [][2]*Limiter{{empty, full}, {full, empty}} {
 				h := one(tt.class, func(h *Handler) { h.Limiter, h.Frequent = limiters[0], limiters[1] })
-				if w := send(h, "POST", "/x"); w.Code != tt.status[i] {
+				w := send(h, "POST", "/x")
+				if w.Code != tt.status[i] {
 					t.Errorf("case %d: %d, want %d", i, w.Code, tt.status[i])
+				}
+				if readable := w.Header().Get("Access-Control-Allow-Origin") == "*"; readable != (tt.class != Page) {
+					t.Errorf("case %d: %d, readable by scripts: %v", i, w.Code, readable)
 				}
 			}
 		})
