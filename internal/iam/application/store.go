@@ -95,7 +95,7 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, 
 	}
 	audit.Write(tx, audit.Event{
 		Action: "application.create", Target: a.target(),
-		Detail: map[string]any{"type": a.Type, "client_id": a.ClientID},
+		Changed: audit.Changed(nil, a.fields()).With("secret", nil, audit.Digest(a.SecretHash)),
 	})
 	tenant.Touch(tx)
 	return a, shown, nil
@@ -172,7 +172,7 @@ func Update(
 	case a.SecretHash == nil:
 		shown, a.SecretHash = secret.NewToken(secret.ClientSecret, tx.Tenant())
 	}
-	return a, shown, write(ctx, tx, &a, "application.update", p.fields())
+	return a, shown, write(ctx, tx, before, &a, "application.update")
 }
 
 // maxKeep is how long the previous secret may stay valid.
@@ -197,13 +197,14 @@ func rotateSecret(
 	if !a.AuthMethod.Secret() {
 		return Application{}, "", errNoSecret
 	}
+	before := a
 	a.PreviousSecretHash, a.PreviousSecretUntil = nil, time.Time{}
 	if keep > 0 {
 		a.PreviousSecretHash, a.PreviousSecretUntil = a.SecretHash, tx.Now().Add(keep)
 	}
 	var shown secret.String
 	shown, a.SecretHash = secret.NewToken(secret.ClientSecret, tx.Tenant())
-	return a, shown, write(ctx, tx, &a, "application.rotate_secret", nil)
+	return a, shown, write(ctx, tx, before, &a, "application.rotate_secret")
 }
 
 // Delete removes an application and everything that it holds: roles, consents, grants, tokens.
@@ -219,7 +220,8 @@ func Delete(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) erro
 	if n == 0 {
 		return ErrNotFound
 	}
-	audit.Write(tx, audit.Event{Action: "application.delete", Target: a.target()})
+	audit.Write(tx, audit.Event{Action: "application.delete", Target: a.target(),
+		Changed: audit.Changed(a.fields(), nil)})
 	tenant.Touch(tx)
 	tenant.PrincipalsChanged(tx)
 	return nil
@@ -234,8 +236,14 @@ func manage(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) (App
 	return a, role.MayManage(ctx, tx, by, role.OfApplication(application))
 }
 
-func write(ctx context.Context, tx *db.Tx, a *Application, action string, fields []string) error {
-	read := a.UpdatedAt
+// write stores a, which was read as before. If nothing differs, it does nothing.
+func write(ctx context.Context, tx *db.Tx, before Application, a *Application, action string) error {
+	changed := audit.Changed(before.fields(), a.fields()).
+		With("secret", audit.Digest(before.SecretHash), audit.Digest(a.SecretHash))
+	if len(changed) == 0 {
+		return nil
+	}
+	read := before.UpdatedAt
 	// The update applies to the version that was read, and every version has its own time. Of two
 	// changes at once, one is refused instead of lost.
 	if a.UpdatedAt = tx.Now(); !a.UpdatedAt.After(read) {
@@ -254,40 +262,20 @@ func write(ctx context.Context, tx *db.Tx, a *Application, action string, fields
 	if n == 0 {
 		return errChanged
 	}
-	detail := map[string]any{}
-	if len(fields) > 0 {
-		detail["fields"] = fields
-	}
-	audit.Write(tx, audit.Event{Action: action, Target: a.target(), Detail: detail})
+	audit.Write(tx, audit.Event{Action: action, Target: a.target(), Changed: changed})
 	tenant.Touch(tx)
 	tenant.PrincipalsChanged(tx)
 	return nil
 }
 
-// fields returns the names of the fields that p changes, for the audit log.
-func (p Patch) fields() []string {
-	var out []string
-	for _, f := range []struct {
-		name string
-		set  bool
-	}{
-		{"name", p.Name != nil},
-		{"status", p.Status != nil},
-		{"auth_method", p.AuthMethod != nil},
-		{"redirect_uris", p.RedirectURIs != nil},
-		{"post_logout_redirect_uris", p.PostLogoutRedirectURIs != nil},
-		{"scopes", p.Scopes != nil},
-		{"access_token", p.AccessToken != nil},
-		{"id_token_alg", p.IDTokenAlg != nil},
-		{"jwks", p.JWKS != nil},
-		{"first_party", p.FirstParty != nil},
-		{"rotation", p.Rotation != nil},
-		{"principal_mode", p.PrincipalMode != nil},
-		{"lifetimes", p.Lifetimes != nil},
-	} {
-		if f.set {
-			out = append(out, f.name)
-		}
-	}
-	return out
+// fields returns what the audit log compares of an application: what the API shows, without its
+// times.
+func (a *Application) fields() any {
+	v := hidden(*a)
+	return struct {
+		View
+		ID        any `json:"id,omitempty"`
+		CreatedAt any `json:"created_at,omitempty"`
+		UpdatedAt any `json:"updated_at,omitempty"`
+	}{View: v}
 }

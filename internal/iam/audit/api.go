@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"time"
@@ -17,13 +18,13 @@ type View struct {
 	ID        id.ID          `json:"id" format:"uuid"`
 	At        time.Time      `json:"at"`
 	Action    string         `json:"action" example:"user.create"`
-	Outcome   string         `json:"outcome" enum:"success,refused,failed"`
+	Outcome   string         `json:"outcome" enum:"success,refused"`
 	Actor     ActorView      `json:"actor"`
 	Target    TargetView     `json:"target"`
 	Address   string         `json:"address,omitempty" doc:"The client address."`
 	Agent     string         `json:"agent,omitempty" doc:"The User-Agent."`
 	RequestID string         `json:"request_id,omitempty" doc:"Ties the event to the answer and the server's log."`
-	Detail    map[string]any `json:"detail,omitempty"`
+	Detail    map[string]any `json:"detail,omitempty" doc:"What the action was about. A change has the member changed: the name of each changed field with its values from and to. A long list has the elements removed and added instead. Secrets and long texts are digests. An empty value is left out."`
 }
 
 // ActorView is the actor of an event.
@@ -50,18 +51,21 @@ func view(r Record) View {
 		Target:  TargetView{Kind: r.Target.Kind, ID: r.Target.ID, Name: r.Target.Name},
 		Address: r.Address, Agent: r.Agent, RequestID: r.RequestID,
 	}
-	_ = json.Unmarshal(r.Detail, &v.Detail) // written by us
+	d := json.NewDecoder(bytes.NewReader(r.Detail))
+	d.UseNumber()           // a large number stays exact
+	_ = d.Decode(&v.Detail) // written by us
 	return v
 }
 
 type listInput struct {
 	api.Page
-	Action  string    `query:"action" maxLength:"100" doc:"An action (user.create), or a noun and a dot (user.) for all its actions."`
-	Actor   string    `query:"actor" format:"uuid" doc:"The id of the user or application that acted."`
-	Target  string    `query:"target" maxLength:"256" doc:"The id of the target."`
-	Outcome string    `query:"outcome" enum:"success,refused,failed"`
-	From    time.Time `query:"from" doc:"The earliest time, inclusive."`
-	To      time.Time `query:"to" doc:"The latest time, exclusive."`
+	Action    string    `query:"action" maxLength:"100" doc:"An action (user.create), or a noun and a dot (user.) for all its actions."`
+	Actor     string    `query:"actor" format:"uuid" doc:"The id of the user or application that acted."`
+	Target    string    `query:"target" maxLength:"256" doc:"The id of the target."`
+	Outcome   string    `query:"outcome" enum:"success,refused"`
+	RequestID string    `query:"request_id" maxLength:"128" doc:"The request_id of an answer: the events that this request left."`
+	From      time.Time `query:"from" doc:"The earliest time, inclusive."`
+	To        time.Time `query:"to" doc:"The latest time, exclusive."`
 }
 
 // Operations returns the management operations on audit events, which are read-only.
@@ -70,8 +74,8 @@ func Operations() []api.Operation {
 		api.Read(api.Op{Method: "GET", Path: "/audit-events", ID: "list-audit-events", Action: "audit.read",
 			Tag: "Audit", Summary: "List audit events", Description: "Newest first."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *listInput) (page.List[View], error) {
-				f := Filter{Action: in.Action, Outcome: Outcome(in.Outcome), TargetID: in.Target, From: in.From,
-					To: in.To}
+				f := Filter{Action: in.Action, Outcome: Outcome(in.Outcome), TargetID: in.Target,
+					RequestID: in.RequestID, From: in.From, To: in.To}
 				r, err := in.Request()
 				if err == nil && in.Actor != "" {
 					if f.Actor, err = id.Parse(in.Actor); err != nil {

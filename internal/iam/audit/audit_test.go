@@ -114,6 +114,7 @@ func TestEventsAreListedNewestFirstAndFiltered(t *testing.T) {
 			"action":  {audit.Filter{Action: "user.update"}, 1},
 			"outcome": {audit.Filter{Outcome: audit.Refused}, 0},
 			"target":  {audit.Filter{TargetID: "u1"}, 5},
+			"request": {audit.Filter{RequestID: "another"}, 0},
 			"actor":   {audit.Filter{Actor: id.New()}, 0},
 			"from":    {audit.Filter{From: start.Add(3 * time.Millisecond)}, 4},
 			"to":      {audit.Filter{To: start.Add(3 * time.Millisecond)}, 1},

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"encoding/json"
+	"maps"
 	"time"
 	"unicode/utf8"
 
@@ -17,7 +18,6 @@ type Outcome string
 const (
 	Success Outcome = "success"
 	Refused Outcome = "refused" // by a rule: wrong password, locked, not allowed, replayed
-	Failed  Outcome = "failed"  // by an internal fault
 )
 
 // Target is the object of an action.
@@ -33,7 +33,8 @@ type Event struct {
 	Action  string // "noun.verb"
 	Target  Target
 	Outcome Outcome        // empty means Success
-	Detail  map[string]any // small, JSON, no secrets; over 4 KB it is replaced by a note
+	Changed Changes        // stored as the member changed of the detail
+	Detail  map[string]any // small, JSON, no secrets; too large, it is replaced by a note
 }
 
 // Record is an audit event as stored.
@@ -51,7 +52,7 @@ type Record struct {
 }
 
 // maxDetail bounds the stored JSON of Detail, in bytes.
-const maxDetail = 4096
+const maxDetail = 8192
 
 // Write records e in tx. The INSERT travels with the next statement or with COMMIT. Lists keep the
 // order in which a transaction wrote its events.
@@ -63,18 +64,38 @@ func Write(tx *db.Tx, e Event) {
 	tx.Later(insertEvent, tx.Now(), tx.NewID(), e.Action, e.Outcome,
 		c.Actor.Kind, c.Actor.ID, c.Actor.Tenant, cut(c.Actor.Name), c.Actor.Via,
 		e.Target.Kind, cut(e.Target.ID), cut(e.Target.Name),
-		address(c), cut(c.Agent), c.RequestID, detail(e.Detail))
+		address(c), cut(c.Agent), c.RequestID, detail(e.Detail, e.Changed))
 }
 
-func detail(d map[string]any) string {
-	if len(d) == 0 {
+// detail returns the stored JSON of d and c. If that is too large, it shortens the values of c.
+func detail(d map[string]any, c Changes) string {
+	if len(d) == 0 && len(c) == 0 {
 		return "{}"
 	}
-	b, err := json.Marshal(d)
-	if err != nil || len(b) > maxDetail {
-		return `{"omitted":"the detail was too large or not JSON"}`
+	with := func(changed any) (string, bool) {
+		all := d
+		if changed != nil {
+			all = maps.Clone(d)
+			if all == nil {
+				all = map[string]any{}
+			}
+			all["changed"] = changed
+		}
+		b, err := json.Marshal(all)
+		return string(b), err == nil && len(b) <= maxDetail
 	}
-	return string(b)
+	if len(c) == 0 {
+		if s, fits := with(nil); fits {
+			return s
+		}
+	} else {
+		for _, changed := range []any{c, c.brief(), c.names()} {
+			if s, fits := with(changed); fits {
+				return s
+			}
+		}
+	}
+	return `{"omitted":"the detail was too large or not JSON"}`
 }
 
 func address(c caller.Caller) string {

@@ -52,7 +52,7 @@ func accessRows(_ context.Context, _ caller.Caller, records []access) ([]any, er
 	for _, a := range records {
 		c := a.caller
 		args = append(args, a.at, id.At(a.at), a.Action, c.Actor.Kind, c.Actor.ID, cut(c.Actor.Name),
-			a.Target.Kind, cut(a.Target.ID), cut(a.Target.Name), address(c), c.RequestID, detail(a.Detail))
+			a.Target.Kind, cut(a.Target.ID), cut(a.Target.Name), address(c), c.RequestID, detail(a.Detail, nil))
 	}
 	return args, nil
 }

@@ -25,11 +25,12 @@ var errNotFound = fault.New(fault.NotFound, "audit_event.not_found", "There is n
 
 // Filter narrows a list of events. Zero fields do not narrow it.
 type Filter struct {
-	Action   string // exactly, or a noun with a trailing dot ("user.") for all its verbs
-	Outcome  Outcome
-	Actor    id.ID
-	TargetID string
-	From, To time.Time // From inclusive, To exclusive
+	Action    string // exactly, or a noun with a trailing dot ("user.") for all its verbs
+	Outcome   Outcome
+	Actor     id.ID
+	TargetID  string
+	RequestID string
+	From, To  time.Time // From inclusive, To exclusive
 }
 
 // List returns events, newest first.
@@ -58,6 +59,9 @@ func List(ctx context.Context, tx *db.Tx, f Filter, p page.Request) (page.List[R
 	}
 	if f.TargetID != "" {
 		and("target_id = ?", f.TargetID)
+	}
+	if f.RequestID != "" {
+		and("request_id = ?", f.RequestID)
 	}
 	if !f.From.IsZero() {
 		and("at >= ?", f.From)

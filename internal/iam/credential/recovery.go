@@ -47,7 +47,8 @@ func NewRecoveryCodes(ctx context.Context, tx *db.Tx, user id.ID) ([]secret.Stri
 		}
 		return nil, err
 	}
-	audit.Write(tx, audit.Event{Action: "recovery.renew", Target: target(user)})
+	audit.Write(tx, audit.Event{Action: "recovery.renew", Target: target(user),
+		Changed: audit.Changes{}.With("recovery_codes", nil, recoveryCodes)})
 	return codes, nil
 }
 

@@ -30,17 +30,38 @@ func PasswordOf(ctx context.Context, tx *db.Tx, user id.ID) (string, error) {
 	return h, err
 }
 
+// Stored returns the PHC string of the user's password as PasswordOf does. It also reports whether
+// any user of the tenant still has a hash from another system, or one with older parameters.
+func Stored(ctx context.Context, tx *db.Tx, user id.ID) (string, bool, error) {
+	type found struct {
+		hash    string
+		imports int64
+	}
+	f, err := db.One(ctx, tx, func(r db.Row) (found, error) {
+		var f found
+		err := r.Scan(&f.hash, &f.imports)
+		return f, err
+	}, `SELECT COALESCE((SELECT hash FROM passwords WHERE tenant_id = $1 AND user_id = $2), ''),
+		COALESCE((SELECT max(imported) FROM passwords WHERE tenant_id = $1), 0)`, user)
+	return f.hash, f.imports > 0, err
+}
+
 // SetPassword stores a hash from Hasher.Hash or parseHash as the user's password. It holds the
 // user, and ends the open reset links. The caller ends the rest (signin.End).
 func SetPassword(ctx context.Context, tx *db.Tx, of id.ID, phc string) error {
 	if _, err := user.Hold(ctx, tx, of); err != nil {
 		return err
 	}
+	before, err := PasswordOf(ctx, tx, of)
+	if err != nil {
+		return err
+	}
 	if err := storePassword(ctx, tx, of, phc); err != nil {
 		return err
 	}
 	tx.Later(`DELETE FROM mailed_links WHERE tenant_id = $1 AND user_id = $2 AND kind = 'reset'`, of)
-	audit.Write(tx, audit.Event{Action: "password.change", Target: target(of)})
+	audit.Write(tx, audit.Event{Action: "password.change", Target: target(of),
+		Changed: audit.Changes{}.With("password", audit.Digest([]byte(before)), audit.Digest([]byte(phc)))})
 	return nil
 }
 

@@ -167,7 +167,8 @@ func (t TOTP) Confirm(ctx context.Context, tx *db.Tx, user, at id.ID, code strin
 	if n != 1 {
 		return Replaced, nil
 	}
-	audit.Write(tx, audit.Event{Action: "totp.enrol", Target: target(user)})
+	audit.Write(tx, audit.Event{Action: "totp.enrol", Target: target(user),
+		Changed: audit.Changes{}.With("totp", false, true)})
 	return Accepted, nil
 }
 
@@ -262,6 +263,7 @@ func (t TOTP) Remove(ctx context.Context, tx *db.Tx, user id.ID) (bool, error) {
 		return false, err
 	}
 	tx.Later(`DELETE FROM recovery_codes WHERE tenant_id = $1 AND user_id = $2`, user)
-	audit.Write(tx, audit.Event{Action: "totp.remove", Target: target(user)})
+	audit.Write(tx, audit.Event{Action: "totp.remove", Target: target(user),
+		Changed: audit.Changes{}.With("totp", true, false)})
 	return true, nil
 }

@@ -163,8 +163,8 @@ func Operations(deps Deps) []api.Operation {
 			}),
 		api.Write(api.Op{Method: "PUT", Path: "/decision-settings", ID: "put-decision-settings",
 			Action: "settings.update", Tag: "Decisions", Summary: "Replace the settings of decision records"},
-			func(_ context.Context, tx *db.Tx, _ api.Request, in *settingsInput) (Settings, error) {
-				return in.Body, WriteSettings(tx, in.Body)
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *settingsInput) (Settings, error) {
+				return in.Body, WriteSettings(ctx, tx, in.Body)
 			}),
 	}
 }

@@ -22,7 +22,7 @@ import (
 )
 
 func setSettings(d *testkit.Database, c caller.Caller, s decision.Settings) error {
-	return d.Update(ctx, c, func(tx *db.Tx) error { return decision.WriteSettings(tx, s) })
+	return d.Update(ctx, c, func(tx *db.Tx) error { return decision.WriteSettings(ctx, tx, s) })
 }
 
 func TestRedactionIsAppliedBeforeStoring(t *testing.T) {

@@ -73,12 +73,20 @@ func ReadSettings(ctx context.Context, tx *db.Tx) (Settings, error) {
 
 // WriteSettings replaces the tenant's settings. It fails with an Invalid fault that names every
 // wrong field.
-func WriteSettings(tx *db.Tx, s Settings) error {
+func WriteSettings(ctx context.Context, tx *db.Tx, s Settings) error {
 	if s.Redaction == nil {
 		s.Redaction = []Rule{}
 	}
 	if err := s.check(); err != nil {
 		return err
+	}
+	before, err := ReadSettings(ctx, tx)
+	if err != nil {
+		return err
+	}
+	changed := audit.Changed(before, s)
+	if len(changed) == 0 {
+		return nil
 	}
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -88,7 +96,7 @@ func WriteSettings(tx *db.Tx, s Settings) error {
 		ON CONFLICT (tenant_id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at`,
 		string(text), tx.Now())
 	audit.Write(tx, audit.Event{Action: "settings.update", Target: audit.Target{Kind: "decision-settings"},
-		Detail: map[string]any{"retention_days": s.RetentionDays, "redaction_rules": len(s.Redaction)}})
+		Changed: changed})
 	tenant.Touch(tx)
 	return nil
 }

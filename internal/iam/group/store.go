@@ -1,12 +1,9 @@
 package group
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
@@ -60,7 +57,7 @@ func Create(ctx context.Context, tx *db.Tx, p Profile) (Group, error) {
 	if err != nil {
 		return Group{}, err
 	}
-	audit.Write(tx, audit.Event{Action: "group.create", Target: g.target()})
+	audit.Write(tx, audit.Event{Action: "group.create", Target: g.target(), Changed: audit.Changed(nil, g.Profile)})
 	return g, nil
 }
 
@@ -124,11 +121,11 @@ func Update(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id
 	if err := g.normalise(); err != nil {
 		return Group{}, err
 	}
-	changed := changed(old.Profile, g.Profile)
+	changed := audit.Changed(old.Profile, g.Profile)
 	if len(changed) == 0 {
 		return old, nil
 	}
-	if slices.Contains(changed, "attributes") {
+	if changed.Has("attributes") {
 		if err := (api.Request{Rights: by}).Require("group.attributes"); err != nil {
 			return Group{}, err
 		}
@@ -145,24 +142,8 @@ func Update(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id
 		return Group{}, err
 	}
 	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: "group.update", Target: g.target(), Detail: map[string]any{"changed": changed}})
+	audit.Write(tx, audit.Event{Action: "group.update", Target: g.target(), Changed: changed})
 	return g, nil
-}
-
-// changed names the fields in which two profiles differ. Values stay out of the audit log.
-func changed(a, b Profile) []string {
-	var names []string
-	note := func(name string, differs bool) {
-		if differs {
-			names = append(names, name)
-		}
-	}
-	note("name", a.Name != b.Name)
-	note("description", a.Description != b.Description)
-	before, _ := json.Marshal(a.Attributes) // normalise has checked both
-	after, _ := json.Marshal(b.Attributes)
-	note("attributes", !bytes.Equal(before, after))
-	return names
 }
 
 // Delete removes a group. Its members stay users. It fails with ErrNotFound and as roles says. It
@@ -188,7 +169,7 @@ func Delete(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id
 			return err
 		}
 		tenant.PrincipalsChanged(tx)
-		audit.Write(tx, audit.Event{Action: "group.delete", Target: g.target()})
+		audit.Write(tx, audit.Event{Action: "group.delete", Target: g.target(), Changed: audit.Changed(g.Profile, nil)})
 		return nil
 	})
 }
@@ -225,7 +206,8 @@ func AddMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group
 	}
 	tenant.PrincipalsChanged(tx)
 	audit.Write(tx, audit.Event{Action: "group.add_member", Target: g.target(),
-		Detail: map[string]any{"user": member.String(), "login": u.Login()}})
+		Detail:  map[string]any{"user": member.String(), "login": u.Login()},
+		Changed: audit.Changes{}.With("member", false, true)})
 	return nil
 }
 
@@ -250,7 +232,8 @@ func RemoveMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, gr
 		}
 		tenant.PrincipalsChanged(tx)
 		audit.Write(tx, audit.Event{Action: "group.remove_member", Target: g.target(),
-			Detail: map[string]any{"user": member.String()}})
+			Detail:  map[string]any{"user": member.String()},
+			Changed: audit.Changes{}.With("member", true, false)})
 		return nil
 	})
 }

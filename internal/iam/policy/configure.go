@@ -71,11 +71,15 @@ func configureFirst(ctx context.Context, tx *db.Tx, p SettingsChange) (engine.Se
 	if err != nil {
 		return engine.Settings{}, err
 	}
+	changed := audit.Changed(settingsView(stored.Settings), settingsView(s))
+	if len(changed) == 0 {
+		return s, nil
+	}
 	if err := putSettings(ctx, tx, s, stored.updatedAt); err != nil {
 		return engine.Settings{}, err
 	}
 	audit.Write(tx, audit.Event{Action: "policy.configure", Target: audit.Target{Kind: "policy", ID: "settings",
-		Name: "settings"}, Detail: map[string]any{"fields": p.fields()}})
+		Name: "settings"}, Changed: changed})
 	tenant.Touch(tx)
 	return s, nil
 }

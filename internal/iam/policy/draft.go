@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
@@ -69,6 +70,10 @@ func putFile(ctx context.Context, tx *db.Tx, where id.ID, path string, content [
 	if err != nil {
 		return Draft{}, err
 	}
+	before, err := getFile(ctx, tx, path)
+	if err != nil && !errors.Is(err, errFileNotFound) {
+		return Draft{}, err
+	}
 	err = upsertFile(ctx, tx, path, content)
 	if db.IsConflict(err, "policy_draft_files", "path_key") {
 		return Draft{}, errFileCase
@@ -84,7 +89,7 @@ func putFile(ctx context.Context, tx *db.Tx, where id.ID, path string, content [
 		return Draft{}, err
 	}
 	audit.Write(tx, audit.Event{Action: "policy.update", Target: draftTarget, Detail: map[string]any{"file": path,
-		"bytes": len(content)}})
+		"bytes": len(content)}, Changed: fileChange(before, content)})
 	return d, nil
 }
 
@@ -103,12 +108,16 @@ func changeSettings(ctx context.Context, tx *db.Tx, where id.ID, p SettingsChang
 	if err != nil {
 		return Draft{}, err
 	}
+	changed := audit.Changes{}.With("settings", settingsView(before), settingsView(s))
+	if len(changed) == 0 {
+		return d, nil
+	}
 	d.settings = settingsText(s)
 	if err := setDraftSettings(ctx, tx, d.settings); err != nil {
 		return Draft{}, err
 	}
 	audit.Write(tx, audit.Event{Action: "policy.update", Target: draftTarget,
-		Detail: map[string]any{"settings": p.fields()}})
+		Changed: changed})
 	return d, nil
 }
 
@@ -126,6 +135,10 @@ func deleteFile(ctx context.Context, tx *db.Tx, where id.ID, path string) (Draft
 	if err != nil {
 		return Draft{}, err
 	}
+	before, err := getFile(ctx, tx, path)
+	if err != nil {
+		return Draft{}, err
+	}
 	found, err := removeFile(ctx, tx, path)
 	if err != nil {
 		return Draft{}, err
@@ -133,8 +146,14 @@ func deleteFile(ctx context.Context, tx *db.Tx, where id.ID, path string) (Draft
 	if !found {
 		return Draft{}, errFileNotFound
 	}
-	audit.Write(tx, audit.Event{Action: "policy.update", Target: draftTarget, Detail: map[string]any{"deleted": path}})
+	audit.Write(tx, audit.Event{Action: "policy.update", Target: draftTarget, Detail: map[string]any{"file": path},
+		Changed: fileChange(before, nil)})
 	return d, nil
+}
+
+// fileChange says that a file of the draft changed. The content is in the revisions.
+func fileChange(before, after []byte) audit.Changes {
+	return audit.Changes{}.With("content", audit.Digest(before), audit.Digest(after))
 }
 
 // replace replaces the whole draft with files.

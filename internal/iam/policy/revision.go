@@ -121,6 +121,10 @@ func publish(ctx context.Context, tx *db.Tx, p prepared) (Revision, error) {
 	} else if !taken {
 		return Revision{}, errDraftMoved
 	}
+	before, err := settingsInForce(ctx, tx)
+	if err != nil {
+		return Revision{}, err
+	}
 	digest := sha256.Sum256(p.sources)
 	r := Revision{
 		Number: p.Base + 1, Reason: p.Reason, Author: tx.Caller().Actor, CreatedAt: tx.Now(),
@@ -134,7 +138,8 @@ func publish(ctx context.Context, tx *db.Tx, p prepared) (Revision, error) {
 		return Revision{}, errOvertaken
 	}
 	audit.Write(tx, audit.Event{Action: "policy.publish", Target: r.target(),
-		Detail: map[string]any{"reason": r.Reason, "files": r.Files}})
+		Detail:  map[string]any{"reason": r.Reason, "files": r.Files},
+		Changed: audit.Changes{}.With("settings", settingsView(before), settingsView(p.Settings))})
 	mirrorSettings(tx, p.Settings)
 	tenant.Touch(tx)
 	return r, nil
@@ -168,6 +173,7 @@ func rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revi
 		return Revision{}, fault.New(fault.Conflict, "policy.in_force", "Revision %d, which is in force, has the "+
 			"same files and settings as revision %d. There is nothing to roll back.", current.Number, number)
 	}
+	before := settings
 	if settings, err = parseSettings(old.settings); err != nil {
 		return Revision{}, err
 	}
@@ -181,7 +187,8 @@ func rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revi
 		return Revision{}, errOvertaken
 	}
 	audit.Write(tx, audit.Event{Action: "policy.rollback", Target: r.target(),
-		Detail: map[string]any{"reason": r.Reason, "to": number}})
+		Detail:  map[string]any{"reason": r.Reason, "to": number},
+		Changed: audit.Changes{}.With("settings", settingsView(before), settingsView(settings))})
 	mirrorSettings(tx, settings)
 	tenant.Touch(tx)
 	return r, nil

@@ -93,7 +93,7 @@ func Create(ctx context.Context, tx *db.Tx, by Set, d Definition) (Role, error) 
 	if err != nil {
 		return Role{}, err
 	}
-	audit.Write(tx, audit.Event{Action: "role.create", Target: r.target(), Detail: r.detail()})
+	audit.Write(tx, audit.Event{Action: "role.create", Target: r.target(), Changed: audit.Changed(nil, r.fields())})
 	return r, nil
 }
 
@@ -102,13 +102,9 @@ func text(v any) string {
 	return string(b)
 }
 
-// detail returns the details of a role for the audit log.
-func (r Role) detail() map[string]any {
-	d := map[string]any{"actions": r.Actions}
-	if !r.Limits.none() {
-		d["limits"] = r.Limits
-	}
-	return d
+// fields returns what the audit log compares of a role.
+func (r Role) fields() any {
+	return map[string]any{"description": r.Description, "actions": r.Actions, "limits": r.Limits}
 }
 
 func scanCount(row db.Row) (int64, error) {
@@ -156,7 +152,8 @@ func Update(ctx context.Context, tx *db.Tx, by Set, name string, p Patch) (Role,
 	}
 	before := r
 	r.Description, r.Actions, r.Limits, r.UpdatedAt = d.Description, d.Actions, d.Limits, tx.Now()
-	if r.Description == before.Description && text(r.detail()) == text(before.detail()) {
+	changed := audit.Changed(before.fields(), r.fields())
+	if len(changed) == 0 {
 		return before, nil
 	}
 	tx.Later(
@@ -164,8 +161,7 @@ func Update(ctx context.Context, tx *db.Tx, by Set, name string, p Patch) (Role,
 			WHERE tenant_id = $1 AND id = $2`,
 		r.ID, r.Description, text(r.Actions), text(r.Limits), r.UpdatedAt)
 	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: "role.update", Target: r.target(),
-		Detail: map[string]any{"before": before.detail(), "after": r.detail()}})
+	audit.Write(tx, audit.Event{Action: "role.update", Target: r.target(), Changed: changed})
 	return r, nil
 }
 
@@ -185,7 +181,7 @@ func Delete(ctx context.Context, tx *db.Tx, by Set, name string) error {
 	tx.Later(`DELETE FROM roles WHERE tenant_id = $1 AND id = $2`, r.ID)
 	tenant.PrincipalsChanged(tx)
 	audit.Write(tx, audit.Event{Action: "role.delete", Target: r.target(),
-		Detail: map[string]any{"grants": n, "actions": r.Actions}})
+		Detail: map[string]any{"grants": n}, Changed: audit.Changed(r.fields(), nil)})
 	return nil
 }
 
@@ -224,6 +220,10 @@ func assign(ctx context.Context, tx *db.Tx, by Set, to Subject, r Role, until ti
 	if n >= maxGrants {
 		return ErrTooMany
 	}
+	before, err := assigned(ctx, tx, to, r.Name)
+	if err != nil {
+		return err
+	}
 	later := ` WHERE excluded.until IS NULL OR excluded.until >= role_grants.until`
 	if by.Allows("role.revoke") {
 		later = ""
@@ -248,8 +248,29 @@ func assign(ctx context.Context, tx *db.Tx, by Set, to Subject, r Role, until ti
 		detail["until"] = until.UTC().Format(time.RFC3339)
 	}
 	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: "role.grant", Target: to.target(), Detail: detail})
+	changed := audit.Changed(before, detail)
+	if len(changed) == 0 {
+		return nil
+	}
+	audit.Write(tx, audit.Event{Action: "role.grant", Target: to.target(), Detail: detail, Changed: changed})
 	return nil
+}
+
+// assigned returns what the audit log says of a subject's assignment of a role, or nil for none.
+func assigned(ctx context.Context, tx *db.Tx, s Subject, name string) (map[string]any, error) {
+	until, err := db.One(ctx, tx, func(row db.Row) (time.Time, error) {
+		var t time.Time
+		err := row.Scan(&t)
+		return t, err
+	}, `SELECT until FROM role_grants WHERE tenant_id = $1 AND subject_id = $2 AND role = $3`, s.id(), name)
+	if errors.Is(err, db.ErrNoRows) {
+		return nil, nil //nolint:nilnil // no assignment
+	}
+	detail := map[string]any{"role": name}
+	if !until.IsZero() {
+		detail["until"] = until.UTC().Format(time.RFC3339)
+	}
+	return detail, err
 }
 
 // Revoke revokes a role from a subject. It fails with ErrBeyond, ErrNotFound, ErrNotGranted and
@@ -278,7 +299,8 @@ func revoke(ctx context.Context, tx *db.Tx, from Subject, r Role) error {
 		return ErrNotGranted
 	}
 	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: "role.revoke", Target: from.target(), Detail: map[string]any{"role": r.Name}})
+	audit.Write(tx, audit.Event{Action: "role.revoke", Target: from.target(), Detail: map[string]any{"role": r.Name},
+		Changed: audit.Changes{}.With("role", r.Name, nil)})
 	return nil
 }
 

@@ -186,6 +186,7 @@ type Change func(ctx context.Context, tx *db.Tx, s *Standing) (bool, error)
 func (e *Engine) Advance(ctx context.Context, tx *db.Tx, from Standing, b Browser, change Change) (Standing, error) {
 	s := from
 	s.Started = nil
+	nameActor(tx, &s)
 	if change != nil {
 		if ok, err := change(ctx, tx, &s); err != nil || !ok {
 			return from, err
@@ -198,6 +199,7 @@ func (e *Engine) Advance(ctx context.Context, tx *db.Tx, from Standing, b Browse
 		}
 		s.proved = false
 	}
+	nameActor(tx, &s)
 	switch s.Next() {
 	case StartSession:
 		if err := e.startSession(ctx, tx, &s, b.Token); err != nil {
@@ -211,6 +213,15 @@ func (e *Engine) Advance(ctx context.Context, tx *db.Tx, from Standing, b Browse
 		return from, err
 	}
 	return s, nil
+}
+
+// nameActor makes the flow's user the actor of the transaction, once a proof names that user. Until
+// then the actor is anonymous.
+func nameActor(tx *db.Tx, s *Standing) {
+	if u := s.Facts.User; len(s.Flow.Proofs) > 0 && !u.ID.IsZero() && tx.Caller().Actor.Kind == caller.Anonymous {
+		tx.Act(caller.Actor{Kind: caller.User, ID: u.ID, Tenant: tx.Tenant(), Name: u.Login(),
+			Session: s.Flow.Session})
+	}
 }
 
 // Store stores the flow of s where it stands, and begins it if it is not stored yet. It applies no

@@ -134,7 +134,8 @@ func (d Deps) create(ctx context.Context, database *db.DB, req api.Request, in *
 		if err != nil {
 			return View{}, err
 		}
-		audit.Write(st.For(req.Caller.Tenant), audit.Event{Action: "tenant.create", Target: t.target()})
+		audit.Write(st.For(req.Caller.Tenant), audit.Event{Action: "tenant.create", Target: t.target(),
+			Changed: audit.Changed(nil, t.fields())})
 		return d.view(t), nil
 	})
 }
@@ -159,15 +160,19 @@ func (d Deps) patch(ctx context.Context, database *db.DB, req api.Request, in *p
 				if b.Settings != nil {
 					p.Settings = b.Settings.Apply
 				}
-				if t, err = Update(ctx, tx, p); err == nil && in.ID != req.Caller.Tenant {
-					audit.Write(at, audit.Event{Action: "tenant.update", Target: t.target()})
+				before := t.fields()
+				t, err = Update(ctx, tx, p)
+				changed := audit.Changed(before, t.fields())
+				if err == nil && in.ID != req.Caller.Tenant && len(changed) > 0 {
+					audit.Write(at, audit.Event{Action: "tenant.update", Target: t.target(), Changed: changed})
 				}
 			}
 			if err == nil && b.Status != nil {
 				before := t.Status
 				if t, err = SetStatus(ctx, tx, Status(*b.Status)); err == nil && t.Status != before {
 					audit.Write(at, audit.Event{Action: statusAction[t.Status], Target: t.target(),
-						Detail: map[string]any{"sign_out": b.SignOut}})
+						Detail:  map[string]any{"sign_out": b.SignOut},
+						Changed: audit.Changes{}.With("status", before, t.Status)})
 				}
 				if err == nil && b.SignOut {
 					err = SignOut(ctx, tx)

@@ -28,6 +28,12 @@ func scanTenant(row db.Row) (Tenant, error) {
 	return t, err
 }
 
+// fields returns what the audit log compares of a tenant. Settings have their own names, as in the
+// API.
+func (t Tenant) fields() any {
+	return map[string]any{"name": t.Name, "domains": t.Domains, "settings": t.Settings}
+}
+
 // within returns c for another tenant.
 func within(c caller.Caller, tenant id.ID) caller.Caller {
 	c.Tenant = tenant
@@ -73,7 +79,7 @@ func Create(ctx context.Context, st *db.SystemTx, n New) (Tenant, error) {
 		return Tenant{}, ErrSlugTaken
 	}
 	tx := st.For(t.ID)
-	audit.Write(tx, audit.Event{Action: "tenant.create", Target: t.target()})
+	audit.Write(tx, audit.Event{Action: "tenant.create", Target: t.target(), Changed: audit.Changed(nil, t.fields())})
 	Touch(tx)
 	return t, nil
 }
@@ -166,35 +172,35 @@ func Update(ctx context.Context, tx *db.Tx, p Patch) (Tenant, error) {
 	if t.Status == Deleting {
 		return Tenant{}, ErrDeleting
 	}
-	before := slices.Clone(t.Domains)
+	before := t
 	var wrong fault.Fields
-	var fields []string
 	if p.Name != nil {
 		t.Name = *p.Name
 		checkName(&t.Name, &wrong)
-		fields = append(fields, "name")
 	}
 	if p.Settings != nil {
 		p.Settings(&t.Settings)
 		t.Settings.check("settings.", &wrong)
-		fields = append(fields, "settings")
 	}
 	if p.Domains != nil {
 		t.Domains = checkDomains(*p.Domains, &wrong)
-		fields = append(fields, "domains")
 	}
 	if err := wrong.Err("tenant.invalid"); err != nil {
 		return Tenant{}, err
+	}
+	changed := audit.Changed(before.fields(), t.fields())
+	if len(changed) == 0 {
+		return t, nil
 	}
 	if err := write(ctx, tx, &t); err != nil {
 		return Tenant{}, err
 	}
 	if p.Domains != nil {
-		if err := setDomains(ctx, tx, before, t.Domains); err != nil {
+		if err := setDomains(ctx, tx, before.Domains, t.Domains); err != nil {
 			return Tenant{}, err
 		}
 	}
-	audit.Write(tx, audit.Event{Action: "tenant.update", Target: t.target(), Detail: map[string]any{"fields": fields}})
+	audit.Write(tx, audit.Event{Action: "tenant.update", Target: t.target(), Changed: changed})
 	Touch(tx)
 	return t, nil
 }
@@ -295,11 +301,12 @@ func change(ctx context.Context, tx *db.Tx, s Status, action string) (Tenant, er
 	case t.Status == s:
 		return t, nil
 	}
+	changed := audit.Changes{}.With("status", t.Status, s)
 	t.Status = s
 	if err := write(ctx, tx, &t); err != nil {
 		return Tenant{}, err
 	}
-	audit.Write(tx, audit.Event{Action: action, Target: t.target()})
+	audit.Write(tx, audit.Event{Action: action, Target: t.target(), Changed: changed})
 	Touch(tx)
 	return t, nil
 }

@@ -66,7 +66,7 @@ type createBody struct {
 	Profile
 	Status       Status        `json:"status" enum:"invited,active" doc:"Left out: active with a password, invited without one."`
 	Password     secret.String `json:"password" limit:"1024" doc:"Eight characters or more, as the tenant's settings ask."`
-	PasswordHash secret.String `json:"password_hash" limit:"512" doc:"Instead of password: a PHC string of argon2id, bcrypt, scrypt or PBKDF2, for users who bring theirs. It is replaced at the next sign-in."`
+	PasswordHash secret.String `json:"password_hash" limit:"512" doc:"Instead of password: a PHC string of argon2, bcrypt, scrypt or PBKDF2, or a hash as LDAP, Django, Firebase or ASP.NET Identity has it. It is replaced at the next sign-in."`
 	Roles        []string      `json:"roles" maxItems:"50" doc:"Names of roles to give, each within what you may do yourself."`
 }
 

@@ -1,8 +1,6 @@
 package user
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -76,20 +74,6 @@ func (p *Profile) values() []any {
 		out[i] = v.Field(i).Interface()
 	}
 	return out
-}
-
-// changed names the fields in which two profiles differ. Values stay out of the audit log.
-func changed(a, b Profile) []string {
-	var names []string
-	before, after := a.values(), b.values()
-	for i, f := range fields {
-		x, _ := json.Marshal(before[i]) // normalise has checked both
-		y, _ := json.Marshal(after[i])
-		if !bytes.Equal(x, y) {
-			names = append(names, f.name)
-		}
-	}
-	return names
 }
 
 // profileColumns lists the columns of a profile.

@@ -76,7 +76,8 @@ func create(ctx context.Context, tx *db.Tx, p Profile, status Status) (User, err
 		return User{}, taken(err)
 	}
 	insertTerms(tx, u.ID, d.terms)
-	audit.Write(tx, audit.Event{Action: "user.create", Target: u.Target(), Detail: map[string]any{"status": u.Status}})
+	audit.Write(tx, audit.Event{Action: "user.create", Target: u.Target(),
+		Changed: audit.Changed(nil, u.Profile).With("status", nil, u.Status)})
 	return u, nil
 }
 
@@ -192,8 +193,8 @@ func Update(ctx context.Context, tx *db.Tx, user id.ID, edit func(*Profile)) (Us
 	if err != nil {
 		return User{}, err
 	}
-	names := changed(old.Profile, u.Profile)
-	if len(names) == 0 {
+	changed := audit.Changed(old.Profile, u.Profile)
+	if len(changed) == 0 {
 		return old, nil
 	}
 	u.UpdatedAt = tx.Now()
@@ -208,7 +209,7 @@ func Update(ctx context.Context, tx *db.Tx, user id.ID, edit func(*Profile)) (Us
 		insertTerms(tx, u.ID, d.terms)
 	}
 	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: "user.update", Target: u.Target(), Detail: map[string]any{"changed": names}})
+	audit.Write(tx, audit.Event{Action: "user.update", Target: u.Target(), Changed: changed})
 	return u, nil
 }
 
@@ -246,7 +247,8 @@ func move(ctx context.Context, tx *db.Tx, user id.ID, to Status) (User, error) {
 	tx.Later(`UPDATE users SET status = $3, updated_at = $4, generation = generation + $5
 		WHERE tenant_id = $1 AND id = $2`, user, to, u.UpdatedAt, ended)
 	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: action, Target: u.Target(), Detail: map[string]any{"from": from, "to": to}})
+	audit.Write(tx, audit.Event{Action: action, Target: u.Target(),
+		Changed: audit.Changes{}.With("status", from, to)})
 	return u, nil
 }
 
@@ -275,7 +277,8 @@ func VerifyEmail(ctx context.Context, tx *db.Tx, user id.ID, emailKey string) er
 		tx.Later(`UPDATE users SET email_verified = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2`, user, true,
 			tx.Now())
 		tenant.PrincipalsChanged(tx)
-		audit.Write(tx, audit.Event{Action: "user.verify_email", Target: u.Target()})
+		audit.Write(tx, audit.Event{Action: "user.verify_email", Target: u.Target(),
+			Changed: audit.Changes{}.With("email_verified", false, true)})
 	}
 	if u.Status == Invited {
 		_, err = move(ctx, tx, user, Active)

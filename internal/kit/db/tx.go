@@ -40,6 +40,10 @@ type Tx struct {
 // Caller returns the caller on whose behalf the transaction runs.
 func (tx *Tx) Caller() caller.Caller { return tx.caller }
 
+// Act names the actor of what the transaction does from now on, which a proof in it made known. The
+// tenant stays as it is.
+func (tx *Tx) Act(a caller.Actor) { tx.caller = tx.caller.As(a) }
+
 // Tenant returns the tenant that the transaction is bound to.
 func (tx *Tx) Tenant() id.ID { return tx.caller.Tenant }
 
