@@ -71,7 +71,7 @@ type passwordInput struct {
 	api.ByID
 	Body struct {
 		Password     secret.String `json:"password,omitempty" maxLength:"1024"`
-		PasswordHash secret.String `json:"password_hash,omitempty" maxLength:"512" doc:"Instead of password: a PHC string of argon2id, bcrypt, scrypt or PBKDF2."`
+		PasswordHash secret.String `json:"password_hash,omitempty" maxLength:"512" doc:"Instead of password: a PHC string of argon2, bcrypt, scrypt or PBKDF2, or a hash as LDAP, Django, Firebase or ASP.NET Identity has it."`
 	}
 }
 

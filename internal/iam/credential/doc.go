@@ -2,9 +2,9 @@
 // 6238), recovery codes and mailed links that work once.
 //
 // Invariants:
-//   - A password is stored only as a PHC string; new ones are argon2id (RFC 9106). Imported bcrypt,
-//     scrypt and PBKDF2 strings are verified, and replaced at the next sign-in. No imported string
-//     may cost more than the limits in phc.go.
+//   - A password is stored only as its hash. New ones are argon2id PHC strings (RFC 9106). Those of
+//     other systems are verified, and replaced at the next sign-in. No imported hash may cost more
+//     than the limits in phc.go, and its time does not tell that the account exists (Hasher.Even).
 //   - Hashing never runs inside a transaction, nor without a place in the Hasher. So memory stays
 //     bounded under attack.
 //   - A TOTP step, a recovery code and a mailed link each work once. One conditional statement

@@ -39,7 +39,13 @@ type HasherConfig struct {
 	Slots  int           // hashes with Params computed at once; 0 means one per core
 	Wait   time.Duration // how long a caller waits for a slot; 0 means 3 s
 	Queue  int           // how many callers may wait; 0 means 64 per slot
+	// Refusal is how long a refusal takes at least in a tenant with imported hashes; see Even. With
+	// the default Params it is refusal. Other Params are those of tests, which do not wait.
+	Refusal time.Duration
 }
+
+// refusal is longer than a check at the limits on imported hashes takes, for two spellings.
+const refusal = 2 * time.Second
 
 // queueShare is the part of the queue that one client may fill: a quarter.
 const queueShare = 4
@@ -59,7 +65,7 @@ type Hasher struct {
 // NewHasher returns a Hasher.
 func NewHasher(cfg HasherConfig) *Hasher {
 	if cfg.Params == (Params{}) {
-		cfg.Params = DefaultParams
+		cfg.Params, cfg.Refusal = DefaultParams, max(cfg.Refusal, refusal)
 	}
 	if cfg.Slots <= 0 {
 		cfg.Slots = runtime.GOMAXPROCS(0)
@@ -125,17 +131,25 @@ func (h *Hasher) Verify(ctx context.Context, stored string, password secret.Stri
 		return false, false, err
 	}
 	defer release()
-	given := prepare(password)
-	tooLong := len(given) > MaxPasswordBytes
-	if tooLong {
-		given = ""
+	texts := spellings(password)
+	for i, text := range texts {
+		match, err := target.matches(text)
+		if err != nil {
+			return false, false, err
+		}
+		if match && stored != "" && len(password.Reveal()) <= MaxPasswordBytes {
+			return true, i > 0 || !h.current(target), nil
+		}
 	}
-	match, err := target.matches(given)
-	if err != nil {
-		return false, false, err
-	}
-	ok = match && !tooLong && stored != ""
-	return ok, ok && !h.current(target), nil
+	return false, false, nil
+}
+
+// Even returns a function that waits until a refusal may be answered, and one that ends the clock.
+// Call Even before Verify, and wait after a wrong password, in a tenant that has imported hashes.
+// Those cost up to a second, so that the time of a refusal would tell which logins have one.
+func (h *Hasher) Even(ctx context.Context) (func(), func()) {
+	until, stop := context.WithTimeout(ctx, h.cfg.Refusal)
+	return func() { <-until.Done() }, stop
 }
 
 func (h *Hasher) current(p phc) bool {

@@ -4,12 +4,11 @@ import (
 	"crypto/pbkdf2"
 	"crypto/sha1" //nolint:gosec // imported PBKDF2-HMAC-SHA1 strings are replaced at the next sign-in
 	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"hash"
-	"math"
 	"strconv"
 	"strings"
 
@@ -30,12 +29,15 @@ const (
 	maxArgon2Lanes    = 16
 	maxScryptBlocks   = 1 << 22 // scrypt: N × r × p
 	maxBcryptCost     = 14
-	maxPBKDF2Rounds   = 2_000_000 // rounds × output blocks
+	maxPBKDF2Rounds   = 2_000_000
+	maxPBKDF2Bytes    = 512 // of output; only the first block counts
 	minSaltBytes      = 4
 	maxSaltBytes      = 64
 	minSumBytes       = 16 // a shorter sum could match by chance
 	maxSumBytes       = 64
-	acceptedHashForms = "$argon2id$v=19$…, $2b$… (bcrypt), $scrypt$ln=…,r=…,p=…$…, $pbkdf2-sha256$… (also sha1, sha512)"
+	acceptedHashForms = "$argon2id$v=19$… and $argon2i$…, $2b$… (bcrypt), $scrypt$ln=…,r=…,p=…$…, $firescrypt$…, " +
+		"$pbkdf2-sha256$… (also sha1, sha224, sha384, sha512), {SSHA}… (also SSHA256, SSHA512), Django's own text, " +
+		"ASP.NET Identity v3"
 )
 
 // errHash is returned for a password hash that cannot be imported.
@@ -52,6 +54,9 @@ const (
 	bcrypted
 	scrypted
 	pbkdf2ed
+	argon2i
+	firebase // scrypt and AES, as Firebase Authentication has it
+	salted   // one digest of password and salt, as LDAP has it
 )
 
 // phc is a parsed PHC string (https://github.com/P-H-C/phc-string-format), or an older
@@ -64,6 +69,8 @@ type phc struct {
 	ln     uint8  // scrypt: log2 N
 	r, p   int    // scrypt
 	digest func() hash.Hash
+	key    []byte // firebase: the signer key
+	hexed  bool   // bcrypt: of the SHA-256 in hexadecimal digits, as Django has it
 	salt   []byte
 	sum    []byte
 	text   string // bcrypt: the whole string
@@ -81,31 +88,38 @@ func parsePHC(s string) (phc, error) {
 	if len(s) > maxPHCBytes {
 		return phc{}, hashFault("The password hash is longer than %d bytes.", maxPHCBytes)
 	}
+	if h, ok, err := parseForeign(s); ok {
+		return h, err
+	}
 	parts := strings.Split(s, "$")
 	if len(parts) < 4 || parts[0] != "" {
-		return phc{}, hashFault("The password hash is not in a known form. Accepted: %s.", acceptedHashForms)
+		return phc{}, unknownForm()
 	}
 	switch name, rest := parts[1], parts[2:]; name {
 	case "argon2id":
-		return parseArgon2id(rest)
+		return parseArgon2(argon2id, rest)
+	case "argon2i":
+		return parseArgon2(argon2i, rest)
+	case "firescrypt":
+		return parseFirebase(rest)
 	case "2a", "2b", "2y":
 		return parseBcrypt(s, rest)
 	case "scrypt":
 		return parseScrypt(rest)
-	case "pbkdf2", "pbkdf2-sha1": // passlib writes SHA-1 as plain "pbkdf2"
-		return parsePBKDF2(rest, sha1.New, sha1.Size)
-	case "pbkdf2-sha256":
-		return parsePBKDF2(rest, sha256.New, sha256.Size)
-	case "pbkdf2-sha512":
-		return parsePBKDF2(rest, sha512.New, sha512.Size)
+	case "pbkdf2": // passlib's name of SHA-1
+		return parsePBKDF2(rest, sha1.New)
+	default:
+		if digest, ok := digests[strings.TrimPrefix(name, "pbkdf2-")]; ok && strings.HasPrefix(name, "pbkdf2-") {
+			return parsePBKDF2(rest, digest)
+		}
 	}
 	return phc{}, hashFault("The password hash has an unknown scheme. Accepted: %s.", acceptedHashForms)
 }
 
-func parseArgon2id(parts []string) (phc, error) {
+func parseArgon2(s scheme, parts []string) (phc, error) {
 	// A string without v= is of Argon2 version 1.0, which computes another hash.
 	if len(parts) != 4 || parts[0] != "v=19" {
-		return phc{}, hashFault("An argon2id hash reads $argon2id$v=19$m=…,t=…,p=…$salt$hash.")
+		return phc{}, hashFault("An argon2 hash reads $argon2id$v=19$m=…,t=…,p=…$salt$hash.")
 	}
 	v, err := params(parts[1], "m", "t", "p")
 	if err != nil {
@@ -114,10 +128,10 @@ func parseArgon2id(parts []string) (phc, error) {
 	m, t, p := v[0], v[1], v[2]
 	if p < 1 || p > maxArgon2Lanes || t < 1 || m < 8*p || m > maxMemoryKiB || m*t > maxArgon2Passes {
 		return phc{}, hashFault(
-			"The argon2id parameters are out of range: m from 8·p to %d, p from 1 to %d, m·t at most %d.", maxMemoryKiB,
+			"The argon2 parameters are out of range: m from 8·p to %d, p from 1 to %d, m·t at most %d.", maxMemoryKiB,
 			maxArgon2Lanes, maxArgon2Passes)
 	}
-	h := phc{scheme: argon2id, memory: uint32(m), passes: uint32(t), lanes: uint8(p)}
+	h := phc{scheme: s, memory: uint32(m), passes: uint32(t), lanes: uint8(p)}
 	return h.saltAndSum(parts[2], parts[3])
 }
 
@@ -145,8 +159,9 @@ func parseScrypt(parts []string) (phc, error) {
 	if err != nil {
 		return phc{}, err
 	}
-	ln, r, p := v[0], v[1], v[2]
-	if ln < 1 || ln > 22 || r < 1 || r > 1<<10 || p < 1 || p > 1<<10 ||
+	r, p := v[1], v[2]
+	ln, power := logOfN(v[0])
+	if !power || ln < 1 || ln > 22 || r < 1 || r > 1<<10 || p < 1 || p > 1<<10 ||
 		(1<<ln)*r*128 > maxMemoryKiB<<10 || (1<<ln)*r*p > maxScryptBlocks {
 		return phc{}, hashFault(
 			"The scrypt parameters are out of range: 2^ln·r·128 at most %d MiB and 2^ln·r·p at most %d.",
@@ -156,7 +171,7 @@ func parseScrypt(parts []string) (phc, error) {
 	return h.saltAndSum(parts[1], parts[2])
 }
 
-func parsePBKDF2(parts []string, digest func() hash.Hash, size uint64) (phc, error) {
+func parsePBKDF2(parts []string, digest func() hash.Hash) (phc, error) {
 	if len(parts) != 3 {
 		return phc{}, hashFault(
 			"A PBKDF2 hash reads $pbkdf2-sha256$rounds$salt$hash or $pbkdf2-sha256$i=rounds$salt$hash.")
@@ -180,20 +195,18 @@ func parsePBKDF2(parts []string, digest func() hash.Hash, size uint64) (phc, err
 	if err != nil {
 		return phc{}, err
 	}
-	h, err := phc{scheme: pbkdf2ed, passes: uint32(min(rounds, math.MaxUint32)), digest: digest}.saltAndSum(parts[1],
-		parts[2])
+	salt, err := decode64(parts[1])
 	if err != nil {
-		return phc{}, err
+		return phc{}, hashFault("The salt must be base64.")
 	}
-	if length != 0 && length != uint64(len(h.sum)) {
+	sum, err := decode64(parts[2])
+	if err != nil {
+		return phc{}, hashFault("The hash must be base64.")
+	}
+	if length != 0 && length != uint64(len(sum)) {
 		return phc{}, hashFault("The PBKDF2 hash does not have the length that l= says.")
 	}
-	// Each output block costs all the rounds again (RFC 8018 §5.2).
-	blocks := (uint64(len(h.sum)) + size - 1) / size
-	if rounds < 1 || rounds > maxPBKDF2Rounds/blocks {
-		return phc{}, hashFault("The PBKDF2 rounds must be from 1 to %d for this length.", maxPBKDF2Rounds/blocks)
-	}
-	return h, nil
+	return pbkdf2Hash(digest, rounds, salt, sum)
 }
 
 func (h phc) saltAndSum(salt, sum string) (phc, error) {
@@ -255,9 +268,9 @@ func alphanumeric(c byte) bool {
 // memoryKiB is the peak memory of verifying.
 func (h phc) memoryKiB() int64 {
 	switch h.scheme {
-	case argon2id:
+	case argon2id, argon2i:
 		return int64(h.memory)
-	case scrypted:
+	case scrypted, firebase:
 		return int64(1) << h.ln * int64(h.r) / 8
 	}
 	return 8
@@ -270,7 +283,13 @@ func (h phc) matches(password string) (bool, error) {
 	switch h.scheme {
 	case argon2id:
 		sum = argon2.IDKey([]byte(password), h.salt, h.passes, h.memory, h.lanes, uint32(len(h.sum)))
+	case argon2i:
+		sum = argon2.Key([]byte(password), h.salt, h.passes, h.memory, h.lanes, uint32(len(h.sum)))
 	case bcrypted:
+		if h.hexed {
+			digest := sha256.Sum256([]byte(password))
+			password = hex.EncodeToString(digest[:])
+		}
 		// bcrypt reads 72 bytes and ignores the rest, as it did when the hash was computed.
 		err := bcrypt.CompareHashAndPassword([]byte(h.text), []byte(password))
 		if err != nil && err != bcrypt.ErrMismatchedHashAndPassword {
@@ -282,6 +301,16 @@ func (h phc) matches(password string) (bool, error) {
 		if sum, err = scrypt.Key([]byte(password), h.salt, 1<<h.ln, h.r, h.p, len(h.sum)); err != nil {
 			return false, fmt.Errorf("scrypt: %w", err)
 		}
+	case firebase:
+		var err error
+		if sum, err = h.firebaseSum(password); err != nil {
+			return false, err
+		}
+	case salted:
+		d := h.digest()
+		d.Write([]byte(password))
+		d.Write(h.salt)
+		sum = d.Sum(nil)
 	case pbkdf2ed:
 		var err error
 		if sum, err = pbkdf2.Key(h.digest, password, h.salt, int(h.passes), len(h.sum)); err != nil {

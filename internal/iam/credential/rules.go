@@ -130,11 +130,24 @@ func repeats(s string) bool {
 
 // prepare returns the form of a password that is hashed: RFC 8265 OpaqueString (NFC, one kind of
 // space). So the same password typed on another keyboard is the same password. A text that the
-// profile refuses stays unchanged. It can only match a hash imported from a system without the
-// profile.
+// profile refuses stays unchanged. It can only match an imported hash.
 func prepare(password secret.String) string {
 	if p, err := precis.OpaqueString.String(password.Reveal()); err == nil {
 		return p
 	}
 	return password.Reveal()
+}
+
+// spellings returns the texts that may have been hashed: the prepared password, and the one that
+// was typed if it differs. Other systems hash what was typed. For a text that is longer than any
+// password it is the empty one, which only takes the time of a check.
+func spellings(password secret.String) []string {
+	if len(password.Reveal()) > MaxPasswordBytes {
+		return []string{""}
+	}
+	prepared := prepare(password)
+	if prepared == password.Reveal() {
+		return []string{prepared}
+	}
+	return []string{prepared, password.Reveal()}
 }

@@ -304,3 +304,70 @@ func TestTryFactorCountsGuesses(t *testing.T) {
 		}
 	})
 }
+
+// Once a proof says who the user is, the events of a step name that user.
+func TestTheEventsOfAStepNameTheUser(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		c := d.Tenant(t, "acme").As(caller.Actor{Kind: caller.Anonymous})
+		e, ada := newEngine(t, d, allow), newUser(t, d, c, "ada@example.com")
+		s := signIn(t, d, c, e, start(t, d, c, ada), ada)
+		write(t, d, c, func(tx *db.Tx) (signin.Standing, error) {
+			return e.Advance(ctx, tx, s, signin.Browser{Secret: browser, Token: s.Started.Token.Reveal()},
+				func(_ context.Context, tx *db.Tx, _ *signin.Standing) (bool, error) {
+					audit.Write(tx, audit.Event{Action: "totp.enrol"})
+					return true, nil
+				})
+		})
+		for _, action := range []string{"signin.succeed", "totp.enrol"} {
+			found := write(t, d, c, func(tx *db.Tx) (page.List[audit.Record], error) {
+				return audit.List(ctx, tx, audit.Filter{Action: action, Actor: ada.ID}, page.First())
+			}).Items
+			if len(found) != 1 || found[0].Actor.Kind != caller.User || found[0].Actor.Name != "ada@example.com" {
+				t.Errorf("%s: %d events of the user: %+v", action, len(found), found)
+			}
+		}
+	})
+}
+
+// In a tenant with an imported hash every refusal takes the same time, for an unknown login too.
+func TestARefusalDoesNotTellByItsTime(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		c := d.Tenant(t, "acme")
+		ada, bob := newUser(t, d, c, "ada@example.com"), newUser(t, d, c, "bob@example.com")
+		const wait = 300 * time.Millisecond
+		h := credential.NewHasher(credential.HasherConfig{Params: credential.Params{Memory: 64, Passes: 1, Lanes: 1},
+			Refusal: wait})
+		own, err := credential.NewHasher(credential.HasherConfig{}).Hash(ctx, "a right password")
+		if err != nil {
+			t.Fatal(err)
+		}
+		took := func(login string) time.Duration {
+			began := time.Now()
+			try := write(t, d, c, func(tx *db.Tx) (signin.PasswordTry, error) {
+				try, _, err := signin.FindPassword(ctx, tx, login, "", attempt.Numbers{})
+				return try, err
+			})
+			if err := try.Verify(ctx, h, "a wrong password"); err != nil || try.OK() {
+				t.Fatalf("%s: %v, %v", login, try.OK(), err)
+			}
+			return time.Since(began)
+		}
+		set := func(u user.User, phc string) {
+			write(t, d, c, func(tx *db.Tx) (any, error) { return nil, credential.SetPassword(ctx, tx, u.ID, phc) })
+		}
+		set(ada, own)
+		if n := took("nobody@example.com"); n > wait {
+			t.Errorf("without an imported hash a refusal takes %v", n)
+		}
+		set(bob, "{SSHA}JFZFs0oHzxbMwkSJmYVeI8MnTDy/276a")
+		for _, login := range []string{"nobody@example.com", "ada@example.com", "bob@example.com"} {
+			if n := took(login); n < wait {
+				t.Errorf("%s: a refusal takes %v, want at least %v", login, n, wait)
+			}
+		}
+		set(bob, own)
+		if n := took("nobody@example.com"); n > wait {
+			t.Errorf("without an imported hash any longer a refusal takes %v", n)
+		}
+	})
+}

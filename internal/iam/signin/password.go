@@ -22,6 +22,7 @@ type PasswordTry struct {
 	login  string
 	count  attempt.SignIn
 	stored string // PHC; "" for none
+	even   bool   // a refusal must take as long as that of an imported hash
 	ok     bool
 	locked bool   // see Locked
 	rehash string // PHC with the current parameters, when stored has others
@@ -36,7 +37,7 @@ func FindPassword(ctx context.Context, tx *db.Tx, login, browser string, numbers
 	if t.User, err = user.ByLogin(ctx, tx, login); err != nil && fault.Of(err) != fault.NotFound {
 		return PasswordTry{}, 0, err
 	}
-	if t.stored, err = credential.PasswordOf(ctx, tx, t.User.ID); err != nil {
+	if t.stored, t.even, err = credential.Stored(ctx, tx, t.User.ID); err != nil {
 		return PasswordTry{}, 0, err
 	}
 	t.count = attempt.ForSignIn(t.User.ID, t.User.Generation, user.LoginKey(login), browser,
@@ -50,7 +51,12 @@ func FindPassword(ctx context.Context, tx *db.Tx, login, browser string, numbers
 func (t *PasswordTry) Verify(ctx context.Context, h *credential.Hasher, password secret.String) error {
 	var old bool
 	var err error
+	wait, cancel := h.Even(ctx)
+	defer cancel()
 	if t.ok, old, err = h.Verify(ctx, t.stored, password); err != nil || !old {
+		if err == nil && !t.ok && t.even {
+			wait()
+		}
 		return err
 	}
 	t.rehash, err = h.Hash(ctx, password)
