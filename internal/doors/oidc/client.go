@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -47,9 +48,18 @@ func (d *Door) authenticate(r *http.Request) (*application.Application, params, 
 	if err != nil && fault.Of(err) != fault.NotFound {
 		return nil, params{}, err
 	}
-	valid := false
+	valid, cause := false, "There is no such client."
+	if err == nil {
+		cause = "The client is disabled."
+	}
 	if err == nil && app.Status == application.Active {
-		if valid, err = d.checkClient(ctx, c, app, shown, web.SiteOf(r).Base); err != nil {
+		cause = fmt.Sprintf("The client is registered for %s. Its authentication by %s is wrong.", app.AuthMethod,
+			shown.method)
+		valid, err = d.checkClient(ctx, c, app, shown, web.SiteOf(r).Base)
+		if why, ok := errors.AsType[assertionRefusal](err); ok {
+			cause, err = "The client assertion does not count: "+why.Error()+".", nil
+		}
+		if err != nil {
 			return nil, params{}, err
 		}
 	}
@@ -59,8 +69,9 @@ func (d *Door) authenticate(r *http.Request) (*application.Application, params, 
 		return nil, params{}, invalidClient("This application has no secret. Send its client_id only.", basic)
 	}
 	if !valid {
-		return nil, params{}, invalidClient("The client is unknown or disabled, or its authentication is wrong.",
-			basic)
+		e := invalidClient("The client is unknown or disabled, or its authentication is wrong.", basic)
+		e.cause = cause
+		return nil, params{}, e
 	}
 	return app, p, nil
 }
@@ -84,14 +95,18 @@ func (d *Door) checkClient(
 	return false, nil
 }
 
+// assertionRefusal says why a client assertion does not count. It is for the log and the audit log.
+type assertionRefusal string
+
+func (r assertionRefusal) Error() string { return string(r) }
+
 // checkAssertion checks a private_key_jwt (RFC 7523 §3). It is signed by a key of the client, about
 // the client, for this issuer only, current, and used once.
 func (d *Door) checkAssertion(
 	ctx context.Context, c caller.Caller, app *application.Application, assertion, issuer string,
 ) (bool, error) {
 	refused := func(why string) (bool, error) {
-		web.NoteError(ctx, errors.New("client assertion of "+app.ID.String()+": "+why))
-		return false, nil
+		return false, assertionRefusal(why)
 	}
 	if app.AuthMethod != application.AuthJWT {
 		return refused("the application does not authenticate by private_key_jwt")

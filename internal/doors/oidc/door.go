@@ -39,6 +39,7 @@ type Door struct {
 	metadata *cache.Cache[string, []byte] // by issuer, as JSON
 	clients  *cache.Cache[keySetKey, jose.Set]
 	large    *web.Limiter // of requests that are too large for a browser to carry
+	refused  *audit.Refusals
 }
 
 // cacheSize is the number of entries in each cache. An entry has a few kilobytes.
@@ -56,7 +57,8 @@ func New(d Deps) *Door {
 	metadata := cache.New[string](cache.Options[[]byte]{Max: cacheSize})
 	clients := cache.New[keySetKey](cache.Options[jose.Set]{Max: cacheSize})
 	return &Door{Deps: d, verifier: &grant.Verifier{DB: d.DB, Keys: d.Keys, Issuers: d.Issuers},
-		metadata: metadata, clients: clients, large: web.NewLimiter(d.Clock, largePerMinute/60., largeBurst)}
+		metadata: metadata, clients: clients, large: web.NewLimiter(d.Clock, largePerMinute/60., largeBurst),
+		refused: audit.NewRefusals()}
 }
 
 // Register adds the door's routes below a tenant's base. kit/web maps both well-known forms to
@@ -106,6 +108,7 @@ func (d *Door) direct(fn func(http.ResponseWriter, *http.Request) error) http.Ha
 		if err == nil {
 			return
 		}
+		d.noteRefusal(r, err)
 		e, ok := errors.AsType[*apiError](err)
 		if !ok {
 			f := fault.As(err)
@@ -130,6 +133,7 @@ func (d *Door) browser(fn func(http.ResponseWriter, *http.Request) error) http.H
 		if err == nil {
 			return
 		}
+		d.noteRefusal(r, err)
 		if e, ok := errors.AsType[*redirectError](err); ok {
 			e.to.send(w, web.SiteOf(r).Base, map[string]string{"error": e.code, "error_description": e.description})
 			return

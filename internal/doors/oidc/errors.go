@@ -72,6 +72,7 @@ type apiError struct {
 	code        string
 	description string
 	challenge   string // the WWW-Authenticate header, or ""
+	cause       string // for the log and the audit log, which may say more than the answer
 }
 
 func (e *apiError) Error() string { return e.code + ": " + e.description }
@@ -96,7 +97,7 @@ func tooManyScopes() error { return invalidScope("scope has more than %d entries
 
 // invalidClient is a failed client authentication. A client that tried Basic gets a challenge for
 // it (RFC 6749 §5.2).
-func invalidClient(description string, basic bool) error {
+func invalidClient(description string, basic bool) *apiError {
 	e := &apiError{status: http.StatusUnauthorized, code: codeInvalidClient, description: description}
 	if basic {
 		e.challenge = `Basic realm="oauth2", charset="UTF-8"`

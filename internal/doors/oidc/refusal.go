@@ -1,0 +1,86 @@
+package oidc
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
+)
+
+// maxNoted bounds what the log has of a client_id or a redirect URI, in bytes.
+const maxNoted = 256
+
+// noteRefusal records a refused client authentication or authorization request. The log line of the
+// request always has it. The audit event is bounded (audit.Refusals), because any stranger can send
+// such requests.
+func (d *Door) noteRefusal(r *http.Request, err error) {
+	action, code, reason := refusalOf(r, err)
+	if action == "" {
+		return
+	}
+	client, uri := askedBy(r)
+	web.NoteError(r.Context(), fmt.Errorf("%s: %s: %s (client %q, redirect_uri %q)", action, code, reason, client, uri))
+	c := web.CallerOf(r)
+	if !d.refused.Allow(c.Tenant, c.Address, d.Clock.Now()) {
+		return
+	}
+	if err := d.DB.Update(r.Context(), c, func(tx *db.Tx) error {
+		audit.Write(tx, audit.Event{
+			Action: action, Target: audit.Target{Kind: "application", Name: client}, Outcome: audit.Refused,
+			Detail: map[string]any{"code": code, "reason": reason, "client_id": client, "redirect_uri": uri},
+		})
+		return nil
+	}); err != nil {
+		web.NoteError(r.Context(), err)
+	}
+}
+
+// refusalOf returns the action, the code and the reason of an error that is recorded. The action is
+// empty for other errors: answers of the protocol such as login_required, and our own faults.
+func refusalOf(r *http.Request, err error) (string, string, string) {
+	if e, ok := errors.AsType[*apiError](err); ok && e.code == codeInvalidClient {
+		reason := e.description
+		if e.cause != "" {
+			reason = e.cause
+		}
+		return "client.refuse", e.code, reason
+	}
+	if !strings.Contains(r.URL.Path, "/authorize") {
+		return "", "", ""
+	}
+	if e, ok := errors.AsType[*pageError](err); ok {
+		return "authorize.refuse", e.code, e.reason
+	}
+	if e, ok := errors.AsType[*redirectError](err); ok {
+		switch e.code {
+		case codeLoginRequired, codeConsentRequired, codeInteractionRequired, codeAccessDenied, codeServerError,
+			codeUnavailable:
+			return "", "", ""
+		}
+		return "authorize.refuse", e.code, e.description
+	}
+	return "", "", ""
+}
+
+// askedBy returns the client_id and the redirect URI that a request names, as far as it can be
+// read.
+func askedBy(r *http.Request) (string, string) {
+	form := r.PostForm
+	if form == nil {
+		form, _ = url.ParseQuery(r.URL.RawQuery)
+	}
+	client, uri := form.Get("client_id"), form.Get("redirect_uri")
+	if id, _, ok := r.BasicAuth(); ok && client == "" {
+		client = id
+	}
+	return cut(client), cut(uri)
+}
+
+func cut(s string) string {
+	return strings.ToValidUTF8(s[:min(len(s), maxNoted)], "")
+}

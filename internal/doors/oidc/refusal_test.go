@@ -1,0 +1,93 @@
+package oidc_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+)
+
+func (w *scene) events(f audit.Filter) []audit.Record {
+	w.T.Helper()
+	l, err := db.Read(ctx, w.DB, w.c, func(tx *db.Tx) (page.List[audit.Record], error) {
+		return audit.List(ctx, tx, f, page.Request{Limit: 200})
+	})
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	return l.Items
+}
+
+// An operator finds the refusal of an application by the request id of its answer.
+func TestRefusalsAreAudited(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		c := w.client(application.New{Name: "App", Type: application.Web, FirstParty: true})
+		for name, r := range map[string]struct {
+			request *http.Request
+			action  string
+			want    []string
+		}{
+			"a wrong secret": {form(w, "/oauth2/token", "grant_type", "client_credentials", "client_id", c.ClientID,
+				"client_secret", "wrong"), "client.refuse",
+				[]string{c.ClientID, "authentication by client_secret_post"}},
+			"an unknown client": {form(w, "/oauth2/token", "grant_type", "client_credentials", "client_id", "nobody"),
+				"client.refuse", []string{"nobody", "no such client"}},
+			"another redirect URI": {query(w, "client_id", c.ClientID, "redirect_uri", "https://evil.example/cb",
+				"response_type", "code"), "authorize.refuse", []string{c.ClientID, "https://evil.example/cb",
+				"redirect_uri_unknown"}},
+			"another response type": {query(w, "client_id", c.ClientID, "redirect_uri", redirectURI,
+				"response_type", "token"), "authorize.refuse", []string{c.ClientID, redirectURI,
+				"unsupported_response_type"}},
+		} {
+			got := w.Send(r.request)
+			request := got.Header.Get("X-Request-Id")
+			found := w.events(audit.Filter{RequestID: request})
+			if request == "" || len(found) != 1 || found[0].Action != r.action || found[0].Outcome != audit.Refused {
+				t.Errorf("%s: request %q left %+v", name, request, found)
+				continue
+			}
+			for _, part := range r.want {
+				if !strings.Contains(string(found[0].Detail), part) {
+					t.Errorf("%s: %s does not say %s", name, found[0].Detail, part)
+				}
+			}
+		}
+		// A stranger cannot fill the audit log with them.
+		for range 60 {
+			w.Send(query(w, "client_id", "nobody", "redirect_uri", redirectURI, "response_type", "code"))
+		}
+		if n := len(w.events(audit.Filter{Action: "authorize.refuse"})); n > 12 {
+			t.Errorf("64 refused requests of one address left %d events", n)
+		}
+	})
+}
+
+func form(w *scene, path string, pairs ...string) *http.Request {
+	r, err := http.NewRequestWithContext(ctx, "POST", w.issuer+path, strings.NewReader(encode(pairs)))
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return r
+}
+
+func query(w *scene, pairs ...string) *http.Request {
+	r, err := http.NewRequestWithContext(ctx, "GET", w.issuer+"/oauth2/authorize?"+encode(pairs), nil)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	return r
+}
+
+func encode(pairs []string) string {
+	v := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		v.Set(pairs[i], pairs[i+1])
+	}
+	return v.Encode()
+}
