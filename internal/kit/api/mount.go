@@ -281,6 +281,9 @@ func marshal(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
+// maxNesting is how deep a body may nest, in levels. No operation needs more than ten.
+const maxNesting = 100
+
 // unmarshal decodes JSON whose text both databases can store: UTF-8 without NUL. encoding/json
 // would replace invalid UTF-8 silently. It refuses an object that names a member twice. The schema
 // is checked against the last one, and null passes it, but encoding/json keeps the first one if the
@@ -292,10 +295,13 @@ func unmarshal(data []byte, v any) error {
 	if hasNUL(data) {
 		return sentence("The body contains a NUL character, which no field accepts.")
 	}
+	if web.Nested(data, maxNesting) {
+		return sentence(fmt.Sprintf("The body is nested deeper than %d levels.", maxNesting))
+	}
 	if name := web.RepeatedMember(data); name != "" {
 		return sentence(repeatedMember + name)
 	}
-	if name := inexactNumber(data); name != "" {
+	if name := web.InexactNumber(data); name != "" {
 		return sentence(inexactMember + name)
 	}
 	err := json.Unmarshal(data, v)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -281,6 +282,24 @@ func TestBadMembersAreSorted(t *testing.T) {
 		}
 		if names != "abcde" || !strings.HasPrefix(p.Detail, "a: ") {
 			t.Fatalf("%q: %s", names, p.Detail)
+		}
+	}
+}
+
+// A decoder allocates for each open level, so a deep body must be refused before it is decoded.
+func TestADeepBodyCostsLittleMemory(t *testing.T) {
+	h, _ := fixture(t)
+	for _, level := range []string{`{"a":`, `[`} {
+		body := strings.Repeat(level, 1_000_000/len(level))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		resp, p := do(t, h, "POST", "/api/v1/widgets", body)
+		runtime.ReadMemStats(&after)
+		if resp.StatusCode != 400 || !strings.Contains(p.Detail, "nested deeper than 100 levels") {
+			t.Errorf("%s: %d %+v", level, resp.StatusCode, p)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 16<<20 {
+			t.Errorf("%s: a body of 1 MB allocated %d MiB", level, took>>20)
 		}
 	}
 }

@@ -140,7 +140,7 @@ func firstValue(body string) (json.RawMessage, error) {
 		return nil, nil
 	case err != nil:
 		return nil, malformed(err)
-	case tooDeep(first):
+	case web.Nested(first, MaxDepth+envelopeDepth):
 		return nil, ErrTooDeep
 	}
 	return first, nil
@@ -158,24 +158,3 @@ func malformed(err error) error {
 
 // envelopeDepth is how deep a request nests before its attributes begin, with room to spare.
 const envelopeDepth = 8
-
-// tooDeep reports whether JSON is nested deeper than a request with MaxDepth levels of attributes.
-func tooDeep(b []byte) bool {
-	depth, inString := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			if depth++; depth > MaxDepth+envelopeDepth {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
-}

@@ -28,7 +28,7 @@ func TestRepeatedMember(t *testing.T) {
 		}
 	}
 	long := strings.Repeat("n", 1<<20)
-	if got := RepeatedMember([]byte(`{"` + long + `":1,"` + long + `":1}`)); len(got) != maxRepeatedPath {
+	if got := RepeatedMember([]byte(`{"` + long + `":1,"` + long + `":1}`)); len(got) != maxPath {
 		t.Errorf("the path has %d bytes", len(got))
 	}
 }
@@ -77,4 +77,20 @@ func members(value any) int {
 		}
 	}
 	return n
+}
+
+func TestNested(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"a":[1,{"b":2}]}`:             false,
+		`{"a":[1,{"b":[]}]}`:            true,
+		`[[],[],[[]],[[]]]`:             false,
+		`"[[[["`:                        false,
+		`{"\"[[[[":"[[[[\\","a":[[1]]}`: false,
+		`[[[[`:                          true,
+		``:                              false,
+	} {
+		if got := Nested([]byte(text), 3); got != want {
+			t.Errorf("%s: nested deeper than 3 levels is %v, want %v", text, got, want)
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package api
+package web
 
 import "testing"
 
@@ -14,7 +14,7 @@ func TestAWholeNumberDoesNotChangeInSilence(t *testing.T) {
 		`{"n": 9007199254740993`:                                          "n",
 		`{"n": `:                                                          "",
 	} {
-		if got := inexactNumber([]byte(body)); got != want {
+		if got := InexactNumber([]byte(body)); got != want {
 			t.Errorf("%s: %q, want %q", body, got, want)
 		}
 	}
