@@ -1,0 +1,252 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+func (deps Deps) draftOperations() []api.Operation {
+	return []api.Operation{
+		api.Call(api.Op{Method: "POST", Path: "/policies/import", ID: "import-policies", Action: "policy.update",
+			Tag: draftTag, Summary: "Import policies into the draft", Status: 201, Body: maxArchive, AtOnce: compiling,
+			Description: "The body is a zip or tar.gz of an ordinary Cerbos policy directory. It replaces the " +
+				"whole draft. With `publish=true` (which needs the action `policy.publish`) the policies are " +
+				"compiled, tested and published at once. If anything is wrong, the answer is 422 with every " +
+				"error, and nothing changes."},
+			deps.importArchive),
+		api.Read(api.Op{Method: "GET", Path: "/policies/draft", ID: "get-policy-draft", Action: "policy.read",
+			Tag: draftTag, Summary: "Get the draft", Description: "With the list of its files."},
+			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (DraftView, error) {
+				d, err := getDraft(ctx, tx)
+				if err != nil {
+					return DraftView{}, err
+				}
+				settings, err := draftSettings(ctx, tx, d)
+				if err != nil {
+					return DraftView{}, err
+				}
+				infos, err := describe(ctx, tx, d)
+				return draftView(d, infos, settings), err
+			}),
+		api.Write(api.Op{Method: "DELETE", Path: "/policies/draft", ID: "discard-policy-draft",
+			Action: "policy.update", Tag: draftTag, Summary: "Discard the draft",
+			Description: "Drops every change since the revision in force."},
+			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (api.None, error) {
+				return api.None{}, discard(ctx, tx)
+			}),
+		api.Call(api.Op{Method: "GET", Path: "/policies/draft/diff", ID: "diff-policy-draft", Action: "policy.read",
+			Tag: draftTag, Summary: "Compare the draft with a revision", AtOnce: compiling},
+			func(ctx context.Context, d *db.DB, req api.Request, in *draftDiffInput) (Diff, error) {
+				return compare(ctx, d, req.Caller, func(tx *db.Tx) (int64, Version, error) {
+					old := in.Against
+					if old == 0 {
+						var err error
+						if old, err = currentNumber(ctx, tx); err != nil {
+							return 0, Version{}, err
+						}
+					}
+					draft, err := getDraft(ctx, tx)
+					if err != nil {
+						return 0, Version{}, err
+					}
+					now := Version{}
+					if now.Settings, err = draftSettings(ctx, tx, draft); err != nil {
+						return 0, Version{}, err
+					}
+					now.Files, err = filesOf(ctx, tx, draft)
+					return old, now, err
+				})
+			}),
+		api.Read(api.Op{Method: "GET", Path: "/policies/draft/files/{path...}", ID: "get-policy-file",
+			Action: "policy.read", Tag: draftTag, Summary: "Get a draft file"},
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *fileInput) (api.File, error) {
+				d, err := getDraft(ctx, tx)
+				if err != nil {
+					return api.File{}, err
+				}
+				f := api.File{ContentType: contentType(in.Path), ETag: d.Version.String()}
+				if d.Changed() {
+					f.Content, err = getFile(ctx, tx, in.Path)
+					return f, err
+				}
+				files, err := filesOf(ctx, tx, d)
+				if err != nil {
+					return api.File{}, err
+				}
+				content, ok := files[in.Path]
+				if !ok {
+					return api.File{}, errFileNotFound
+				}
+				f.Content = content
+				return f, nil
+			}),
+		api.Call(api.Op{Method: "PUT", Path: "/policies/draft/files/{path...}", ID: "put-policy-file",
+			Action: "policy.update", Tag: draftTag, Summary: "Write a draft file", Body: compiler.MaxFile,
+			Description: "The body is the file, as it is. It may be wrong: the draft is checked when it is " +
+				"validated, tested and published."},
+			func(ctx context.Context, d *db.DB, req api.Request, in *putFileInput) (WrittenView, error) {
+				content := slices.Clone(in.RawBody) // huma takes the buffer back
+				return change(ctx, d, req.Caller, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
+					return putFile(ctx, tx, seen, in.Path, content)
+				})
+			}),
+		api.Call(api.Op{Method: "DELETE", Path: "/policies/draft/files/{path...}", ID: "delete-policy-file",
+			Action: "policy.update", Tag: draftTag, Summary: "Delete a draft file"},
+			func(ctx context.Context, d *db.DB, req api.Request, in *deleteFileInput) (WrittenView, error) {
+				return change(ctx, d, req.Caller, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
+					return deleteFile(ctx, tx, seen, in.Path)
+				})
+			}),
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/validate", ID: "validate-policy-draft",
+			Action: "policy.update", Tag: draftTag, Summary: "Validate the draft", AtOnce: compiling},
+			func(ctx context.Context, d *db.DB, req api.Request, in *validateInput) (ValidationView, error) {
+				s, err := readState(ctx, d, req.Caller)
+				if err != nil {
+					return ValidationView{}, err
+				}
+				v := ValidationView{Valid: true, Version: s.draft.Version.String(), Errors: []ProblemView{},
+					Warnings: []ProblemView{}}
+				compiled, err := compiler.Compile(ctx, s.files, s.settings)
+				if err == nil {
+					v.Warnings = problemViews(compiled.Warnings)
+					if !in.AllowEmpty {
+						err = compiled.DecidesNothing(s.files)
+					}
+				}
+				if problems, ok := errors.AsType[compiler.Problems](err); ok {
+					v.Valid, v.Errors, err = false, problemViews(problems), nil
+				}
+				return v, err
+			}),
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/test", ID: "test-policy-draft",
+			Action: "policy.update", Tag: draftTag, Summary: "Test the draft", AtOnce: compiling,
+			Description: "Every `*_test.yaml` of the draft, case by case. If the policies do not compile, the " +
+				"answer is 422."},
+			func(ctx context.Context, d *db.DB, req api.Request, _ *nothing) (TestView, error) {
+				s, err := readState(ctx, d, req.Caller)
+				if err != nil {
+					return TestView{}, err
+				}
+				r, err := compiler.Test(ctx, s.files, s.settings)
+				return TestView{r.Results, s.draft.Version.String()}, refused(err)
+			}),
+		api.Call(api.Op{Method: "POST", Path: "/policies/draft/publish", ID: "publish-policy-draft",
+			Action: "policy.publish", Tag: draftTag, Summary: "Publish the draft", Status: 201, AtOnce: compiling,
+			Description: "Compiles the draft, runs its suites and publishes exactly what passed. The revision is " +
+				"in force on every replica within two seconds. If anything is wrong, the answer is 422 with every " +
+				"error."},
+			deps.publishDraft),
+		api.Call(api.Op{Method: "PATCH", Path: "/policies/draft/settings", ID: "update-policy-draft-settings",
+			Action: "policy.update", Tag: draftTag, Summary: "Update the draft's settings of the policy engine",
+			Description: "Validation, suites and replay of the draft use them, and its publication puts them in " +
+				"force."},
+			func(ctx context.Context, d *db.DB, req api.Request, in *patchDraftSettingsInput) (WrittenView, error) {
+				return change(ctx, d, req.Caller, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
+					return changeSettings(ctx, tx, seen, in.Body)
+				})
+			}),
+	}
+}
+
+// version reads an If-Match header, or the version of a publish request.
+func version(text string) (id.ID, error) {
+	text = strings.Trim(strings.TrimSpace(text), `"`)
+	if text == "" || text == "*" {
+		return id.ID{}, nil
+	}
+	v, err := id.Parse(text)
+	if err != nil {
+		return id.ID{}, fault.InvalidField("policy.version", "version", "This is not a version of a draft. Take it "+
+			"from the answer that showed you the draft.")
+	}
+	return v, nil
+}
+
+// state is the draft with its files, the number in force and the settings. The draft's version is
+// read first, so that a later change is noticed when versions are compared.
+type state struct {
+	draft    Draft
+	current  int64
+	files    compiler.Files
+	settings engine.Settings
+}
+
+func readState(ctx context.Context, d *db.DB, c caller.Caller) (state, error) {
+	return db.Read(ctx, d, c, func(tx *db.Tx) (state, error) {
+		draft, err := getDraft(ctx, tx)
+		if err != nil {
+			return state{}, err
+		}
+		current, err := currentNumber(ctx, tx)
+		if err != nil {
+			return state{}, err
+		}
+		settings, err := draftSettings(ctx, tx, draft)
+		if err != nil {
+			return state{}, err
+		}
+		files, err := filesOf(ctx, tx, draft)
+		return state{draft, current, files, settings}, err
+	})
+}
+
+// change makes one change of the draft. Without a draft it begins one from the revision in force.
+// ifMatch is the header.
+func change(ctx context.Context, d *db.DB, c caller.Caller, ifMatch string, fn func(tx *db.Tx, seen id.ID) (Draft,
+	error)) (WrittenView, error) {
+	seen, err := version(ifMatch)
+	if err != nil {
+		return WrittenView{}, err
+	}
+	before, err := db.Read(ctx, d, c, func(tx *db.Tx) (state, error) {
+		now, err := getDraft(ctx, tx)
+		if err != nil || now.Changed() {
+			return state{draft: now}, err
+		}
+		files, err := filesOf(ctx, tx, now)
+		return state{draft: now, files: files}, err
+	})
+	if err != nil {
+		return WrittenView{}, err
+	}
+	now, err := db.Write(ctx, d, c, func(tx *db.Tx) (Draft, error) {
+		if seen.IsZero() && !before.draft.Changed() {
+			if err := begin(ctx, tx, before.draft.Base, before.files); err != nil {
+				return Draft{}, err
+			}
+		}
+		return fn(tx, seen)
+	})
+	return WrittenView{now.Version.String(), now.Base}, err
+}
+
+// describe lists the files of the draft.
+func describe(ctx context.Context, tx *db.Tx, d Draft) ([]fileInfo, error) {
+	if d.Changed() {
+		return listFiles(ctx, tx)
+	}
+	files, err := filesOf(ctx, tx, d)
+	var out []fileInfo
+	for p, content := range files {
+		out = append(out, fileInfo{Path: p, Size: int64(len(content))})
+	}
+	slices.SortFunc(out, func(a, b fileInfo) int { return strings.Compare(a.Path, b.Path) })
+	return out, err
+}
+
+func contentType(path string) string {
+	if strings.HasSuffix(path, ".json") {
+		return "application/json"
+	}
+	return "text/plain; charset=utf-8"
+}
