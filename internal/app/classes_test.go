@@ -32,6 +32,7 @@ var classes = map[string]web.Class{
 	"POST /oauth2/token":                          web.Script,
 	"POST /oauth2/revoke":                         web.Script,
 	"GET /api/server_info":                        web.Script,
+	"GET /_cerbos/health":                         web.Script,
 	"GET " + admin.Prefix + "/openapi.json":       web.Script,
 
 	"POST /api/check":                 web.Decision,

@@ -34,8 +34,8 @@ func TestDemoSaysWhatIsTrue(t *testing.T) {
 func TestFieldsReasonIsPrintedOnce(t *testing.T) {
 	t.Parallel()
 	var out, errors bytes.Buffer
-	code := Main([]string{"admin", "reset-owner", "--email", "foo", "--data", filepath.Join(t.TempDir(), "data")}, nil,
-		&out, &errors)
+	code := Main([]string{"admin", "reset-owner", "--create", "--email", "foo", "--data",
+		filepath.Join(t.TempDir(), "data")}, nil, &out, &errors)
 	if n := strings.Count(errors.String(), "email address"); code != exitFailed || n != 1 {
 		t.Errorf("exit code %d, the reason is printed %d times:\n%s", code, n, errors.String())
 	}
