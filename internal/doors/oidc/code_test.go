@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
 func TestCodeFlow(t *testing.T) {
@@ -60,6 +61,28 @@ func TestCodeReplayRevokes(t *testing.T) {
 				t.Error("the replay was not audited")
 			}
 		}
+	})
+}
+
+// The rules are asked at every use: a code too gives nothing to a person whom they refuse.
+func TestACodeGivesNothingOnceTheRulesRefuse(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		c := w.client(application.New{})
+		owner := w.Holder("acme", role.Owner)
+		code, verifier := c.code(t, w.user)
+		redeem := func() world.Answer {
+			return c.post("/oauth2/token", "grant_type", "authorization_code", "code", code, "redirect_uri",
+				redirectURI, "code_verifier", verifier)
+		}
+		rules := func(block []any) {
+			w.Must(owner, "PATCH", "acme", "/settings", map[string]any{"signin": map[string]any{"block": block}})
+		}
+		rules([]any{map[string]any{"applications": []any{c.ID}}})
+		refusedWith(t, "blocked", redeem(), 400, "invalid_grant")
+		rules([]any{})
+		refusedWith(t, "the same code, once it is allowed again", redeem(), 400, "invalid_grant")
+		code, verifier = c.code(t, w.user)
+		c.redeem(t, code, verifier)
 	})
 }
 

@@ -37,6 +37,13 @@ func (d *Door) redeemCode(r *http.Request, app *application.Application, p param
 		if err != nil || outcome != grant.Accepted {
 			return issued{outcome: outcome}, err
 		}
+		allowed, err := d.SignIn.AllowsGrant(r.Context(), tx, g)
+		if err != nil {
+			return issued{}, err
+		}
+		if !allowed { // the code stays used: the application can ask for another
+			return issued{outcome: ruledOut}, nil
+		}
 		i, err := m.issue(r.Context(), tx, g, allowedScopes(app, g.Scopes))
 		i.refresh = grant.NewRefresh(tx, d.Ring, g, app.Lifetimes.RefreshIdle)
 		return i, err

@@ -80,4 +80,8 @@ var refusals = map[grant.Outcome]string{
 	grant.Expired:  "It has expired.",
 	grant.Replayed: "It was used before. For safety everything that came from it has been revoked.",
 	grant.Mismatch: "redirect_uri or code_verifier differs from the one in the authorization request.",
+	ruledOut:       "The person may not go on using this application without signing in again.",
 }
+
+// ruledOut is the outcome for what the rules of signing in no longer allow.
+const ruledOut grant.Outcome = "ruled out"
