@@ -349,7 +349,7 @@ func TestTheGate(t *testing.T) {
 // unguarded are the actions that guard no operation of their own, and why.
 var unguarded = map[string]string{
 	"tenant.suspend":    "update-tenant needs it beside tenant.update, to change the status",
-	"application.trust": "create-application and update-application need it for what acts for others",
+	"application.trust": "the operations that write applications need it for what acts for others",
 	"user.attributes":   "create-user and update-user need it for attributes that the tenant has not declared",
 	"group.attributes":  "create-group and update-group need it to set attributes",
 	"grant.read":        "kept for operations on grants, which do not exist yet",

@@ -154,7 +154,7 @@ func Operations(disabled func(ctx context.Context, tx *db.Tx, application id.ID)
 			return view(a, shown), err
 		}),
 		api.Write(op("PATCH", "/applications/{id}", "update-application", "application.update",
-			"Update an application", "What decides what it can do, and which program is it, needs more."+acts),
+			"Update an application", "Any change but disabling needs more if it acts for others before or after."+acts),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, in.patch())
 				if err == nil && a.Status == Disabled {
@@ -163,7 +163,7 @@ func Operations(disabled func(ctx context.Context, tx *db.Tx, application id.ID)
 				return view(a, shown), err
 			}),
 		api.Write(op("POST", "/applications/{id}/secret", "rotate-application-secret", "application.update",
-			"Rotate an application's secret"),
+			"Rotate an application's secret", acts[1:]),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *rotateInput) (View, error) {
 				keep := time.Duration(in.Body.KeepSeconds) * time.Second
 				a, shown, err := rotateSecret(ctx, tx, role.Of(req.Rights), in.ID, keep)
@@ -171,7 +171,7 @@ func Operations(disabled func(ctx context.Context, tx *db.Tx, application id.ID)
 			}),
 		api.Write(op("DELETE", "/applications/{id}", "delete-application", "application.delete",
 			"Delete an application",
-			"Ends everything that the application holds."),
+			"Ends everything that the application holds."+acts),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				return api.None{}, Delete(ctx, tx, role.Of(req.Rights), in.ID)
 			}),

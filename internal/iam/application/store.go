@@ -213,6 +213,9 @@ func Delete(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) erro
 	if err != nil {
 		return err
 	}
+	if err := mayTrust(by, &a); err != nil {
+		return err
+	}
 	n, err := tx.Exec(ctx, `DELETE FROM applications WHERE tenant_id = $1 AND id = $2`, a.ID)
 	if err != nil {
 		return err

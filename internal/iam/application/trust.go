@@ -1,11 +1,10 @@
 package application
 
 import (
-	"bytes"
+	"reflect"
 	"slices"
 	"strings"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
@@ -17,8 +16,10 @@ const reserved = "gatehouse:"
 // the tenant for its holder.
 func ReservedScope(scope string) bool { return strings.HasPrefix(scope, reserved) }
 
-// powers returns the actions that a caller must be allowed in order to decide what the application
-// can do for others, or to become able to act as it. It is empty for one that acts for no one.
+// powers returns the actions that a caller must be allowed in order to decide about the
+// application. It is empty for one that acts for no one.
+//
+// To decide is to say what it can do for others, which program is it, and whether it exists.
 //
 // The scope gatehouse:manage can do what the application's roles allow, and role.MayManage compares
 // those.
@@ -48,16 +49,15 @@ func mayTrust(by api.Rights, apps ...*Application) error {
 	return nil
 }
 
-// sameClient reports whether a and b can do the same, and the same programs can act as them.
-func sameClient(a, b *Application) bool {
-	return a.FirstParty == b.FirstParty && a.PrincipalMode == b.PrincipalMode && a.AuthMethod == b.AuthMethod &&
-		slices.Equal(a.Scopes, b.Scopes) && slices.Equal(a.RedirectURIs, b.RedirectURIs) && bytes.Equal(a.JWKS, b.JWKS)
-}
-
 // mayChange fails with a Denied fault if the change from before to after needs a right that by
-// lacks.
-func mayChange(by role.Set, before, after *Application) error {
-	if sameClient(before, after) {
+// lacks. A change of any field needs the powers, so that a later field needs them too. Only
+// disabling does not: it takes power away.
+func mayChange(by api.Rights, before, after *Application) error {
+	was := *before
+	if after.Status == Disabled {
+		was.Status = Disabled
+	}
+	if reflect.DeepEqual(&was, after) {
 		return nil
 	}
 	return mayTrust(by, before, after)

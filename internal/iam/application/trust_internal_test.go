@@ -2,7 +2,11 @@ package application
 
 import (
 	"encoding/json"
+	"math/rand"
+	"reflect"
 	"testing"
+	"testing/quick"
+	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -64,9 +68,44 @@ func TestAnApplicationThatActsForOthersNeedsMore(t *testing.T) {
 			t.Errorf("%s, by one who may: %v", name, err)
 		}
 	}
-	renamed := *trusted
-	renamed.Name = "Another"
-	if err := mayChange(developer, trusted, &renamed); err != nil {
-		t.Errorf("a developer renames a trusted application: %v", err)
+}
+
+// A developer changes no field of a trusted application, also none that is declared later. Only
+// disabling is free.
+func TestEveryFieldOfATrustedApplicationIsGuarded(t *testing.T) {
+	developer, trusting := role.SetOf("application.update"), role.SetOf("application.update", "application.trust")
+	trusted := Application{Name: "Console", Status: Disabled, Type: Web, FirstParty: true}
+	random := rand.New(rand.NewSource(1))
+	for f := range reflect.TypeFor[Application]().Fields() {
+		after := trusted
+		field := reflect.ValueOf(&after).Elem().FieldByIndex(f.Index)
+		for reflect.DeepEqual(trusted, after) {
+			if f.Type == reflect.TypeFor[time.Time]() {
+				field.Set(reflect.ValueOf(time.Unix(1, 0)))
+				continue
+			}
+			v, ok := quick.Value(f.Type, random)
+			if !ok {
+				t.Fatalf("%s: the test has no value of %s", f.Name, f.Type)
+			}
+			field.Set(v)
+		}
+		if err := mayChange(developer, &trusted, &after); fault.Of(err) != fault.Denied {
+			t.Errorf("a developer changes %s: %v", f.Name, err)
+		}
+		if err := mayChange(trusting, &trusted, &after); err != nil {
+			t.Errorf("one who may trust changes %s: %v", f.Name, err)
+		}
+	}
+
+	active := trusted
+	active.Status = Active
+	if err := mayChange(developer, &active, &trusted); err != nil {
+		t.Errorf("a developer disables it: %v", err)
+	}
+	renamed := trusted
+	renamed.Name = "Diary"
+	if err := mayChange(developer, &active, &renamed); fault.Of(err) != fault.Denied {
+		t.Errorf("a developer disables it with another name: %v", err)
 	}
 }
