@@ -115,6 +115,28 @@ func TestPeopleAreNotReadByDetour(t *testing.T) {
 				t.Errorf("%s at %s: %d %s", c.who, c.path, got.Status, got.Body)
 			}
 		}
+		// Neither do the answers of operations that write.
+		for writer, actions := range map[string][]string{"writer": {"user.create", "user.update"},
+			"reader": {"user.create", "user.update", "user.read"}} {
+			reads := writer == "reader"
+			w.Must(operator, "POST", "acme", "/roles", map[string]any{"name": writer, "actions": actions})
+			token := w.Holder("acme", writer)
+			for call, body := range map[string]any{
+				"PATCH /users/" + ada: map[string]any{"locale": "de"},
+				"POST /users":         map[string]any{"email": writer + "@acme.example"},
+			} {
+				method, path, _ := strings.Cut(call, " ")
+				got := w.Must(token, method, "acme", path, body)
+				for _, name := range []string{"email", "given_name", "attributes", "locale"} {
+					if _, shown := got[name]; shown != reads {
+						t.Errorf("%s by a %s shows %s: %t", call, writer, name, shown)
+					}
+				}
+				if got["id"] == nil || got["status"] == nil || got["updated_at"] == nil {
+					t.Errorf("%s by a %s: %v", call, writer, got)
+				}
+			}
+		}
 		// A draft is a question about the attributes in a record.
 		for who, token := range map[string]string{"an owner": owner, "a developer": developer} {
 			report := w.Must(token, "POST", "acme", "/policies/draft/replay",

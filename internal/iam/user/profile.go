@@ -11,15 +11,16 @@ import (
 //
 // A field is declared here and nowhere else. Its JSON name is also its column and its name in audit
 // events. limit is the maximum length in a request, in characters. line marks a text of one line,
-// which needs no other rule; normalise has the rules of the others.
+// which needs no other rule; normalise has the rules of the others. None is
+// required: an answer to a reader without user.read has none.
 type Profile struct {
-	Email         string         `json:"email" limit:"254" doc:"Unique in the tenant. A user needs this or a username. A changed address is unverified unless the same request says otherwise." example:"ada@example.com"`
-	EmailVerified bool           `json:"email_verified" doc:"Whether the user has proved to receive mail there."`
-	Username      string         `json:"username" limit:"256" doc:"Unique in the tenant."`
-	GivenName     string         `json:"given_name" limit:"128" line:"true"`
-	FamilyName    string         `json:"family_name" limit:"128" line:"true"`
-	Locale        string         `json:"locale" limit:"35" doc:"A BCP 47 language tag." example:"de-CH"`
-	Attributes    map[string]any `json:"attributes" doc:"The tenant's own fields, up to 8 KB. A change replaces all of them. The setting user_attributes says who may change which."`
+	Email         string         `json:"email" required:"false" limit:"254" doc:"Unique in the tenant. A user needs this or a username. A changed address is unverified unless the same request says otherwise." example:"ada@example.com"`
+	EmailVerified bool           `json:"email_verified" required:"false" doc:"Whether the user has proved to receive mail there."`
+	Username      string         `json:"username" required:"false" limit:"256" doc:"Unique in the tenant."`
+	GivenName     string         `json:"given_name" required:"false" limit:"128" line:"true"`
+	FamilyName    string         `json:"family_name" required:"false" limit:"128" line:"true"`
+	Locale        string         `json:"locale" required:"false" limit:"35" doc:"A BCP 47 language tag." example:"de-CH"`
+	Attributes    map[string]any `json:"attributes" required:"false" doc:"The tenant's own fields, up to 8 KB. A change replaces all of them. The setting user_attributes says who may change which."`
 }
 
 // Name returns how a page addresses the user.
