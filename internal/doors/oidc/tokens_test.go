@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -20,6 +21,7 @@ func TestIntrospection(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		robot := w.client(application.New{Type: application.Machine, Name: "Robot", Scopes: []string{"a"},
 			AccessToken: application.Opaque})
+		solo := w.User(w.c, user.Profile{Username: "solo"})
 		other := w.client(application.New{Name: "Other"})
 		spa := w.client(application.New{Type: application.SPA})
 		for _, form := range []application.AccessToken{application.JWT, application.Opaque} {
@@ -45,6 +47,10 @@ func TestIntrospection(t *testing.T) {
 				m["username"] != "ada@example.com" ||
 				m["acr"] != "aal1" || m["auth_time"] == nil || m["jti"] == nil {
 				t.Errorf("%s: %v", form, m)
+			}
+			nameless := c.signedIn(t, solo)
+			if m := c.post("/oauth2/introspect", "token", nameless.Access).JSON(t); m["username"] != "solo" {
+				t.Errorf("%s: a user without an email address: %v", form, m)
 			}
 			if !active(robot, got.Access) || !active(c, got.Refresh) {
 				t.Errorf("%s: the resource server, or the client itself, is told that the token is not active", form)

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -56,7 +57,7 @@ func (v *Verifier) Verify(ctx context.Context, c caller.Caller, bearer string) (
 func (v *Verifier) opaque(ctx context.Context, c caller.Caller, hash []byte) (Token, error) {
 	t, err := db.Read(ctx, v.DB, c, func(tx *db.Tx) (Token, error) {
 		return db.One(ctx, tx, scanOpaque, `SELECT a.id, a.application_id, a.grant_id, a.scopes, a.audience,
-			a.created_at, a.expires_at, g.user_id, coalesce(u.email, ''), g.session_id, coalesce(g.claims, ''),
+			a.created_at, a.expires_at, g.user_id, coalesce(`+user.LoginSQL+`, ''), g.session_id, coalesce(g.claims, ''),
 			g.auth_time, coalesce(g.amr, ''), coalesce(g.acr, ''), coalesce(g.address, ''), coalesce(g.offline, $4)
 			FROM access_tokens a
 			JOIN tenants t ON t.id = a.tenant_id AND t.status = 'active'
@@ -152,7 +153,8 @@ func (t *signedToken) confirm(ctx context.Context, tx *db.Tx) error {
 	} else {
 		_, err = db.One(ctx, tx, func(r db.Row) (struct{}, error) {
 			return struct{}{}, r.Scan(&t.Grant, &t.User, &t.UserName, &t.Session, &t.Claims, &t.Address, &t.Offline)
-		}, `SELECT g.id, g.user_id, u.email, g.session_id, g.claims, g.address, g.offline FROM grants g`+livingJoins+`
+		}, `SELECT g.id, g.user_id, `+user.LoginSQL+`, g.session_id, g.claims, g.address, g.offline
+			FROM grants g`+livingJoins+`
 			JOIN applications ap ON ap.tenant_id = g.tenant_id AND ap.id = g.application_id AND ap.status = 'active'
 			WHERE g.tenant_id = $1 AND g.id = $3 AND g.application_id = $5 AND `+living+`
 			AND NOT EXISTS (SELECT 1 FROM used_jtis j WHERE j.tenant_id = $1 AND j.issuer = '' AND j.jti = $4)`,

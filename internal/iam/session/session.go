@@ -26,7 +26,7 @@ const (
 type Session struct {
 	ID        id.ID
 	User      id.ID
-	UserName  string // the user's email, for display; set by Find only
+	UserName  string // the user's login, for display; set by Find only
 	CreatedAt time.Time
 	AuthTime  time.Time // when the first factor was proved (OpenID Connect Core §2, auth_time)
 	LastSeen  time.Time // at most a minute behind

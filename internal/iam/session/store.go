@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
@@ -143,7 +144,7 @@ func Find(ctx context.Context, tx *db.Tx, token string) (Session, error) {
 	if err != nil || t.Kind != secret.Session || t.Tenant != tx.Tenant() {
 		return Session{}, ErrNone
 	}
-	s, err := db.One(ctx, tx, scanFound, `SELECT `+columns+`, u.email`+from+`
+	s, err := db.One(ctx, tx, scanFound, `SELECT `+columns+`, `+user.LoginSQL+from+`
 		WHERE s.tenant_id = $1 AND s.token_hash = $2`+alive("$3")+`
 		AND u.status = 'active' AND t.status = 'active'`, t.Hash, tx.Now())
 	if errors.Is(err, db.ErrNoRows) {
@@ -252,9 +253,9 @@ func target(session id.ID, name string) audit.Target {
 func scan(r db.Row) (Session, error) { return scanInto(r) }
 
 func scanFound(r db.Row) (Session, error) {
-	var email string
-	s, err := scanInto(r, &email)
-	s.UserName = email
+	var login string
+	s, err := scanInto(r, &login)
+	s.UserName = login
 	return s, err
 }
 

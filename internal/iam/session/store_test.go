@@ -87,6 +87,16 @@ func TestFind(t *testing.T) {
 			got.Idle != time.Hour {
 			t.Errorf("found %+v", got)
 		}
+		var solo user.User
+		update(t, d, c, func(tx *db.Tx) error {
+			var err error
+			solo, err = user.Create(ctx, tx, user.Profile{Username: "solo"})
+			return err
+		})
+		_, nameless := start(t, d, c, session.New{User: solo.ID, AMR: []string{"pwd"}, Idle: time.Hour, Max: time.Hour})
+		if s, err := find(t, d, c, nameless.Reveal()); err != nil || s.Actor(c.Tenant).Name != "solo" {
+			t.Errorf("the actor of a user without an email address is %+v, %v", s.Actor(c.Tenant), err)
+		}
 		none := func(what string, c caller.Caller, token string) {
 			t.Helper()
 			if _, err := find(t, d, c, token); err == nil {

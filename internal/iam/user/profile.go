@@ -40,6 +40,9 @@ func (p Profile) Login() string {
 	return p.Username
 }
 
+// LoginSQL is Login as an expression of a statement in which u is a row of users.
+const LoginSQL = "CASE WHEN u.email <> '' THEN u.email ELSE u.username END"
+
 // field is one field of a Profile, as its tags declare it.
 type field struct {
 	name  string

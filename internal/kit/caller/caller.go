@@ -28,7 +28,7 @@ type Actor struct {
 	Kind   Kind
 	ID     id.ID  // user or application; zero for Anonymous and System
 	Tenant id.ID  // the actor's home tenant; differs from Caller.Tenant for a platform operator
-	Name   string // for readers of the audit log: an email, an application name, a job kind
+	Name   string // for readers of the audit log: a user's login, an application name, a job kind
 	// Via is the application whose token a user acts through. It is zero for a user in a browser
 	// session.
 	Via id.ID
