@@ -103,7 +103,7 @@ func TestSQLiteSchemaIsTenantKeyedAndTheSame(t *testing.T) {
 	defer func() { _ = pg.Close(ctx) }()
 	rows, err := lite.Query(
 		`SELECT m.name, group_concat(c.name, ',' ORDER BY c.name), coalesce(min(CASE WHEN c.pk = 1 THEN c.name END), '')
-		FROM sqlite_schema m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' GROUP BY m.name`)
+		FROM sqlite_schema m JOIN pragma_table_xinfo(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' GROUP BY m.name`)
 	if err != nil {
 		t.Fatal(err)
 	}
