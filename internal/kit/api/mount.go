@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -242,7 +243,7 @@ func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
 			err = errNoRights
 		}
 		if err == nil {
-			err = onlyOnce(r)
+			err = checkQuery(r)
 		}
 		if err == nil && op.AtOnce > 0 {
 			if m.enter(r.Context(), req.Caller.Tenant, op.AtOnce) {
@@ -258,21 +259,39 @@ func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
 		if op.Body > 0 {
 			web.AllowBody(r, op.Body+1)
 		}
+		lowerMediaType(r)
 		next(huma.WithContext(hc, context.WithValue(r.Context(), requestKey{}, req)))
 	}
 }
 
-// onlyOnce refuses a query that names a parameter twice: it would be unclear which one counts.
-func onlyOnce(r *http.Request) error {
+var errQuery = fault.New(fault.Invalid, "request.malformed",
+	"The query could not be read. Percent-encode what its values contain (RFC 3986, section 2.1).")
+
+// checkQuery refuses a query that cannot be read, or names a parameter twice or without a value. A
+// dropped or empty filter would be no filter, and show everything.
+func checkQuery(r *http.Request) error {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return errQuery
+	}
 	var wrong fault.Fields
-	q := r.URL.Query()
 	for name, values := range q {
 		if len(values) > 1 {
 			wrong.Add(name, "This parameter may be given only once.")
+		} else if values[0] == "" {
+			wrong.Add(name, "Give this parameter a value, or leave it out.")
 		}
 	}
 	slices.SortFunc(wrong, func(a, b fault.Field) int { return strings.Compare(a.Name, b.Name) })
 	return wrong.Err("request.invalid")
+}
+
+// lowerMediaType writes a request's Content-Type as huma looks it up. A media type has no case (RFC
+// 9110 §8.3.1).
+func lowerMediaType(r *http.Request) {
+	if kind := r.Header.Get("Content-Type"); kind != "" {
+		r.Header.Set("Content-Type", strings.ToLower(kind))
+	}
 }
 
 func marshal(w io.Writer, v any) error {

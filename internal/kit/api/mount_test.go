@@ -46,7 +46,11 @@ type newWidget struct {
 
 type listWidgets struct {
 	api.Page
-	Outcome string `query:"outcome" enum:"success,refused"`
+	Outcome string    `query:"outcome" enum:"success,refused"`
+	Maker   id.ID     `query:"maker"`
+	From    time.Time `query:"from"`
+	Least   float64   `query:"least"`
+	Broken  bool      `query:"broken"`
 }
 
 type everything struct{}
@@ -252,6 +256,11 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"GET", "/widgets?limit=1&limit=2", ``, 400, "request.invalid", []string{"limit"}},
 		{"GET", "/widgets?cursor=x", ``, 400, "request.invalid", []string{"cursor"}},
 		{"GET", "/widgets?outcome=maybe", ``, 400, "request.invalid", []string{"outcome"}},
+		{"GET", "/widgets?outcome=", ``, 400, "request.invalid", []string{"outcome"}},
+		{"GET", "/widgets?maker=&limit=1", ``, 400, "request.invalid", []string{"maker"}},
+		{"GET", "/widgets?from", ``, 400, "request.invalid", []string{"from"}},
+		{"GET", "/widgets?maker=%zz", ``, 400, "request.malformed", nil},
+		{"GET", "/widgets?limit=1;outcome=success", ``, 400, "request.malformed", nil},
 		{"GET", "/widgets?page=1", ``, 400, "request.invalid", []string{"page"}},
 	} {
 		resp, p := do(t, h, tc.method, "/api/v1"+tc.target, tc.body)
@@ -267,6 +276,31 @@ func TestBadInputIsNamed(t *testing.T) {
 				tc.code)
 		} else if d := cmp.Diff(tc.fields, fields); d != "" {
 			t.Errorf("%s %s %.80s: fields %s", tc.method, tc.target, tc.body, d)
+		}
+	}
+}
+
+// A reason says what is accepted. It never has the words of Go or of a library.
+func TestReasonsSayWhatIsAccepted(t *testing.T) {
+	h, _ := fixture(t)
+	const aTime, anID = "This must be a time such as 2026-01-31T12:00:00Z.",
+		"This must be an id as we gave it: 36 characters such as 018f3a52-7c1e-7b7a-9d5e-0f6a1c2b3d4e."
+	for target, want := range map[string]string{
+		"/widgets?limit=x":           "This must be a whole number.",
+		"/widgets?limit=1.5":         "This must be a whole number.",
+		"/widgets?least=x":           "This must be a number.",
+		"/widgets?broken=perhaps":    "This must be true or false.",
+		"/widgets?from=2026-01-01":   aTime,
+		"/widgets?from=yesterday":    aTime,
+		"/widgets?maker=me":          anID,
+		"/widgets/me":                anID,
+		"/widgets?outcome=":          "Give this parameter a value, or leave it out.",
+		"/widgets?limit=1&limit=2":   "This parameter may be given only once.",
+		"/widgets?outcome=something": "This must be one of: success, refused.",
+	} {
+		_, p := do(t, h, "GET", "/api/v1"+target, "")
+		if len(p.Errors) != 1 || p.Errors[0].Reason != want {
+			t.Errorf("%s: %+v, want %q", target, p, want)
 		}
 	}
 }
@@ -308,6 +342,9 @@ func TestContentType(t *testing.T) {
 	h, _ := fixture(t)
 	for ct, status := range map[string]int{
 		"application/json; charset=utf-8":   201,
+		"APPLICATION/JSON":                  201,
+		"Application/Json; Charset=UTF-8":   201,
+		"Application/Merge-Patch+JSON":      201,
 		"":                                  201,
 		"text/plain":                        415,
 		"application/x-www-form-urlencoded": 415,

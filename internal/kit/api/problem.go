@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
@@ -205,6 +206,9 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 		"expected boolean":        "This must be true or false.",
 		"expected integer":        "This must be a whole number.",
 		"expected number":         "This must be a number.",
+		"invalid boolean":         "This must be true or false.",
+		"invalid integer":         "This must be a whole number.",
+		"invalid float":           "This must be a number.",
 		"expected array":          "This must be a list.",
 		"expected object":         "This must be an object.",
 	}
@@ -216,10 +220,10 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 	case strings.HasPrefix(msg, "expected value to be one of"):
 		_, list, _ := strings.Cut(d.Message, `"`)
 		return FieldError{Name: name, Reason: "This must be one of: " + strings.TrimSuffix(list, `"`) + "."}
-	case strings.Contains(msg, "RFC 4122 uuid"), msg == "not a UUID":
+	case strings.Contains(msg, "RFC 4122 uuid"), d.Message == "invalid value: "+id.ErrInvalid.Error():
 		return FieldError{Name: name,
 			Reason: "This must be an id as we gave it: 36 characters such as 018f3a52-7c1e-7b7a-9d5e-0f6a1c2b3d4e."}
-	case strings.Contains(msg, "RFC 3339"):
+	case strings.Contains(msg, "RFC 3339"), strings.HasPrefix(msg, "invalid date/time"):
 		return FieldError{Name: name, Reason: "This must be a time such as 2026-01-31T12:00:00Z."}
 	case strings.HasPrefix(msg, "expected length <="):
 		return FieldError{Name: name,
@@ -239,9 +243,11 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 	case strings.HasPrefix(msg, "expected number >="):
 		return FieldError{Name: name,
 			Reason: "This must be at least " + strings.TrimPrefix(msg, "expected number >= ") + "."}
-	}
-	if msg == "" {
-		msg = "this is not valid"
+	case strings.HasPrefix(msg, "expected string to match pattern "):
+		return FieldError{Name: name, Reason: "This must have the form " +
+			strings.TrimPrefix(d.Message, "expected string to match pattern ") + ", a regular expression."}
+	case msg == "", strings.HasPrefix(msg, "expected "), strings.HasPrefix(msg, "invalid "):
+		return FieldError{Name: name, Reason: "This is not valid here. The API's description says what is."}
 	}
 	return FieldError{Name: name, Reason: strings.ToUpper(msg[:1]) + strings.TrimSuffix(msg[1:], ".") + "."}
 }
