@@ -31,6 +31,7 @@ var SQLite embed.FS
 var SystemTables = map[string]string{
 	"tenants":          "read before a tenant is known; holds names and settings, no personal data",
 	"tenant_domains":   "maps a host to its tenant before a tenant is known",
+	"retired_names":    "slugs and domains of deleted tenants, which no other tenant gets",
 	"config_clock":     "one row that every replica polls for changed configuration",
 	"job_tenants":      "tells workers which tenants have due jobs, never what they are",
 	"goose_db_version": "the migrations' own record",

@@ -76,7 +76,8 @@ func Operations(d Deps) []api.Operation {
 	deleted := op("DELETE", "/tenants/{id}", "delete-tenant", "tenant.delete", "Delete a tenant")
 	deleted.Status = 202
 	deleted.Description = "The tenant is not found from now on. Its rows are erased in batches, and the platform's " +
-		"audit log says when that is complete. This cannot be undone."
+		"audit log says when that is complete. This cannot be undone. No other tenant ever gets its slug or " +
+		"the domains that it has: an issuer is never reassigned."
 	own := api.Tag("Settings").Op
 	return []api.Operation{
 		api.Call(op("GET", "/tenants", "list-tenants", "tenant.read", "List tenants"),

@@ -55,7 +55,8 @@ type Eraser struct {
 // Run is the handler of DeleteJob. It erases rows in batches, children before parents, until
 // nothing is left or its time is up. Then it asks to run again.
 //
-// The tenant's own row goes last, in a transaction with the platform's audit event. No table has a
+// The tenant's own row goes last, in a transaction with the platform's audit event. The same
+// transaction retires its slug and domains. No table has a
 // cascade from it, so the database refuses to delete it while a row of the tenant is left.
 func (e *Eraser) Run(ctx context.Context, c caller.Caller, payload []byte) error {
 	var del deletion
@@ -104,6 +105,7 @@ func (e *Eraser) last(ctx context.Context, c caller.Caller, del deletion) error 
 			return err
 		}
 		tx.Later(`UPDATE config_clock SET version = version + 1, tenant_id = $1 WHERE id = 1`)
+		retireNames(tx)
 		tx.Later(`DELETE FROM tenant_domains WHERE tenant_id = $1`)
 		job.Forget(tx)
 		n, err := tx.Exec(ctx, `DELETE FROM tenants WHERE id = $1 AND status = 'deleting'`)

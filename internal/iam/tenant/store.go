@@ -51,7 +51,8 @@ type New struct {
 
 // Create adds a tenant. It writes one row, the version of the configuration and the audit event,
 // whatever the number of tenants. Keys, roles and everything else are created when they are first
-// needed. It fails with an Invalid fault that names every wrong field, or with ErrSlugTaken.
+// needed. It fails with an Invalid fault that names every wrong field, ErrSlugTaken or
+// ErrNameRetired.
 func Create(ctx context.Context, st *db.SystemTx, n New) (Tenant, error) {
 	t := Tenant{ID: id.New(), Slug: n.Slug, Name: n.Name, Status: Active, Domains: []string{},
 		Settings: DefaultSettings(), CreatedAt: st.Now(), UpdatedAt: st.Now()}
@@ -79,6 +80,9 @@ func Create(ctx context.Context, st *db.SystemTx, n New) (Tenant, error) {
 		return Tenant{}, ErrSlugTaken
 	}
 	tx := st.For(t.ID)
+	if err := checkRetired(ctx, tx, "slug", t.Slug); err != nil {
+		return Tenant{}, err
+	}
 	audit.Write(tx, audit.Event{Action: "tenant.create", Target: t.target(), Changed: audit.Changed(nil, t.fields())})
 	Touch(tx)
 	return t, nil
@@ -163,7 +167,7 @@ type Patch struct {
 }
 
 // Update changes the tenant that tx is bound to. It fails with ErrNotFound, ErrDeleting,
-// ErrDomainTaken, or an Invalid fault that names every wrong field.
+// ErrDomainTaken, ErrNameRetired, or an Invalid fault that names every wrong field.
 func Update(ctx context.Context, tx *db.Tx, p Patch) (Tenant, error) {
 	t, err := Get(ctx, tx)
 	if err != nil {
@@ -242,6 +246,9 @@ func setDomains(ctx context.Context, tx *db.Tx, before, after []string) error {
 			f := *ErrDomainTaken
 			f.Fields = []fault.Field{{Name: "domains", Reason: "Another tenant has the domain " + d + "."}}
 			return &f
+		}
+		if err := checkRetired(ctx, tx, "domains", d); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -107,6 +107,8 @@ func TestServingRoleCannotBecomeOwnerNorEraseTheLog(t *testing.T) {
 			`SELECT gatehouse_erase('` + tenant + `', 'tenants', 100)`},
 		"a tenant back from deletion": {`BEGIN`, mark, `UPDATE tenants SET status = 'active' WHERE slug = 'acme'`},
 		"its id moved":                {`BEGIN`, mark, `UPDATE tenants SET id = '` + unknown + `' WHERE slug = 'acme'`},
+		"a retired name freed":        {`DELETE FROM retired_names`},
+		"a retired name changed":      {`UPDATE retired_names SET name = 'x'`},
 		"its row deleted":             {`BEGIN`, mark, `DELETE FROM tenants WHERE slug = 'acme'`},
 	} {
 		if err := tryAll(t, cfg.DSN, statements...); err == nil {
