@@ -40,7 +40,7 @@ func (d *Door) enrolment(v *visit, person, at id.ID, login string, problems []pr
 // codes. at is the flow or session of the set-up.
 func (d *Door) confirmEnrolment(ctx context.Context, tx *db.Tx, v *visit, u user.User, at id.ID,
 	code string) ([]secret.String, []problem, time.Duration, error) {
-	problems, wait, err := tryFactor(ctx, tx, u,
+	problems, wait, err := v.tryFactor(ctx, tx, u,
 		factorTry{"enrol", "problem.enrol_wrong", func() (credential.Outcome, error) {
 			return d.TOTP.Confirm(ctx, tx, u.ID, at, code)
 		}})

@@ -47,7 +47,7 @@ func (d *Door) signInRecovery(v *visit) error {
 			u := s.Facts.User
 			var problems []problem
 			var err error
-			problems, wait, err = tryFactor(ctx, tx, u,
+			problems, wait, err = v.tryFactor(ctx, tx, u,
 				factorTry{signin.Recovery.Name, sayWrongRecovery, func() (credential.Outcome, error) {
 					out, _, err := credential.UseRecovery(ctx, tx, u.ID, code)
 					return out, err

@@ -42,8 +42,9 @@ type factorTry struct {
 
 // tryFactor counts and runs one try at u's second factor. It returns what to say if it failed, and
 // how long to wait after too many.
-func tryFactor(ctx context.Context, tx *db.Tx, u user.User, try factorTry) ([]problem, time.Duration, error) {
-	out, wait, err := signin.TryFactor(ctx, tx, u, try.kind, try.use)
+func (v *visit) tryFactor(ctx context.Context, tx *db.Tx, u user.User, try factorTry) ([]problem, time.Duration,
+	error) {
+	out, wait, err := signin.TryFactor(ctx, tx, u, try.kind, v.numbers(), try.use)
 	switch {
 	case err != nil || out == credential.Accepted:
 		return nil, 0, err
@@ -67,7 +68,7 @@ func (d *Door) signInTOTP(v *visit) error {
 			u := s.Facts.User
 			var problems []problem
 			var err error
-			problems, wait, err = tryFactor(ctx, tx, u,
+			problems, wait, err = v.tryFactor(ctx, tx, u,
 				factorTry{signin.TOTP.Name, sayWrongCode, func() (credential.Outcome, error) {
 					return d.TOTP.Use(ctx, tx, u.ID, code)
 				}})

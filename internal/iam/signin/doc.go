@@ -10,7 +10,8 @@
 //   - A proof holds only for the version of the credential that it was made with.
 //   - A flow belongs to the browser that began it. Load and Finish require that browser's secret,
 //     of which only a hash is stored: a flow id in a link or a log is worth nothing.
-//   - The return address comes only from the flow's row, never from a request.
+//   - The return address comes only from the flow: from its row, or from the sealed cookie in which
+//     its browser carries it until something is stored. No parameter of a request sets it.
 //   - One conditional statement finishes a flow: of concurrent finishers exactly one gets it.
 //   - A step is saved only on the version it was read at, so two steps posted at once cannot both
 //     count.

@@ -279,7 +279,7 @@ func TestTryFactorCountsGuesses(t *testing.T) {
 		ada := newUser(t, d, c, "ada@acme.example")
 		try := func(out credential.Outcome) int {
 			return write(t, d, c, func(tx *db.Tx) (int, error) {
-				got, wait, err := signin.TryFactor(ctx, tx, ada, signin.TOTP.Name,
+				got, wait, err := signin.TryFactor(ctx, tx, ada, signin.TOTP.Name, attempt.Numbers{Failures: 7},
 					func() (credential.Outcome, error) { return out, nil })
 				if got != out || wait != 0 || err != nil {
 					t.Errorf("%s: %s, %s, %v", out, got, wait, err)
@@ -301,6 +301,12 @@ func TestTryFactorCountsGuesses(t *testing.T) {
 			if n := try(tt.out); n != tt.want {
 				t.Errorf("%d guesses after a code that is %s, want %d", n, tt.out, tt.want)
 			}
+		}
+		if n := write(t, d, c, func(tx *db.Tx) (int64, error) {
+			return db.One(ctx, tx, db.Column[int64],
+				`SELECT min(failures) FROM attempt_counters WHERE tenant_id = $1 AND subject NOT LIKE 'factor:%'`)
+		}); n != 7 {
+			t.Errorf("the client may fail %d times, want the tenant's number", n)
 		}
 	})
 }

@@ -123,10 +123,10 @@ func writeRefusal(tx *db.Tx, target audit.Target, detail map[string]any, v attem
 }
 
 // TryFactor counts one try at u's second factor around use, in use's transaction. It holds the
-// counters first, so that guesses at once wait for one another. kind is for the audit log. With a
-// wait, use did not run: there were too many tries. A code for a key that was replaced elsewhere
-// does not count: it is not a guess.
-func TryFactor(ctx context.Context, tx *db.Tx, u user.User, kind string,
+// counters first, so that guesses at once wait for one another. kind is for the audit log, and
+// numbers are the tenant's. With a wait, use did not run: there were too many tries. A code for a
+// key that was replaced elsewhere does not count: it is not a guess.
+func TryFactor(ctx context.Context, tx *db.Tx, u user.User, kind string, numbers attempt.Numbers,
 	use func() (credential.Outcome, error)) (credential.Outcome, time.Duration, error) {
 	factor := attempt.Factor(u.ID)
 	verdict, err := attempt.Hold(ctx, tx, factor)
@@ -146,7 +146,7 @@ func TryFactor(ctx context.Context, tx *db.Tx, u user.User, kind string,
 	}
 	// The client's networks count the failure too, but do not refuse a person who knows the
 	// password.
-	keys := append(attempt.Address(tx.Caller().Address, attempt.Numbers{}).Keys(), factor)
+	keys := append(attempt.Address(tx.Caller().Address, numbers).Keys(), factor)
 	if verdict, err = attempt.Fail(ctx, tx, keys...); err != nil {
 		return out, 0, err
 	}

@@ -2,6 +2,7 @@ package signin
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
@@ -45,8 +47,9 @@ func (e *Engine) allows(ctx context.Context, tx *db.Tx, u use) (bool, error) {
 	}
 	ok := !v.Refused && (!v.SecondFactor || LevelOf(u.amr) == TwoFactors) &&
 		(u.offline || tx.Now().Sub(u.authTime) <= v.Max)
-	if !ok {
-		e.record(tx, v)
+	if !ok { // also if tx only reads, or is rolled back because of the refusal
+		c := tx.Caller()
+		tx.AtEnd(func() { e.Decisions.Record(c, v.decision) })
 	}
 	return ok, nil
 }
@@ -56,7 +59,7 @@ func (e *Engine) allows(ctx context.Context, tx *db.Tx, u use) (bool, error) {
 func (e *Engine) Hold(ctx context.Context, tx *db.Tx, s *Standing) error {
 	before := s.Next()
 	if _, err := user.Hold(ctx, tx, s.Flow.User); err != nil {
-		return ErrStale.Because(err)
+		return instead(err, user.ErrNotFound, ErrStale)
 	}
 	var err error
 	if s.Facts, err = e.readFacts(ctx, tx, &s.Flow, s.Session); err != nil {
@@ -72,10 +75,17 @@ func (e *Engine) Hold(ctx context.Context, tx *db.Tx, s *Standing) error {
 // ends. It fails with session.ErrNone if the session no longer counts.
 func HoldSession(ctx context.Context, tx *db.Tx, on session.Session) error {
 	if _, err := user.Hold(ctx, tx, on.User); err != nil {
-		return session.ErrNone.Because(err)
+		return instead(err, user.ErrNotFound, session.ErrNone)
 	}
-	if _, err := session.Get(ctx, tx, on.ID); err != nil {
-		return session.ErrNone.Because(err)
+	_, err := session.Get(ctx, tx, on.ID)
+	return instead(err, session.ErrNotFound, session.ErrNone)
+}
+
+// instead returns answer if err is missing, and every other error as it is. A database that was
+// lost or busy says nothing of the person, and must not ask for a new sign-in.
+func instead(err error, missing, answer *fault.Fault) error {
+	if errors.Is(err, missing) {
+		return answer.Because(err)
 	}
-	return nil
+	return err
 }

@@ -160,10 +160,13 @@ func (d *DB) View(ctx context.Context, c caller.Caller, fn func(tx *Tx) error) e
 	if c.Tenant.IsZero() {
 		return fmt.Errorf("db: %w: the caller names no tenant", ErrTenancy)
 	}
-	return classify(d.engine.view(ctx, func(s session) error {
-		return fn(&Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), ids: new(int), after: new(afterwards),
+	var after afterwards
+	err := d.engine.view(ctx, func(s session) error {
+		after = afterwards{}
+		return fn(&Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), ids: new(int), after: &after,
 			changed: d.changed})
-	}))
+	})
+	return d.ended(classify(err), after)
 }
 
 // Update runs fn in one read-write transaction. It commits when fn returns nil and rolls back
@@ -184,7 +187,7 @@ func (d *DB) Update(ctx context.Context, c caller.Caller, fn func(tx *Tx) error)
 			changed: d.changed}
 		return tx.finish(fn(tx))
 	})
-	return d.committed(err, after)
+	return d.ended(err, after)
 }
 
 // System runs fn in one transaction that may use the system tables, and tenant tables through For.
@@ -203,17 +206,20 @@ func (d *DB) System(ctx context.Context, c caller.Caller, reason string, fn func
 		}
 		return err
 	})
-	return d.committed(err, after)
+	return d.ended(err, after)
 }
 
 // SystemView is System for reading: it never waits for writers. A statement sees what was committed
 // when it began. A transaction from For cannot write.
 func (d *DB) SystemView(ctx context.Context, c caller.Caller, reason string, fn func(st *SystemTx) error) error {
 	d.log.DebugContext(ctx, "system view", "reason", reason, "actor", string(c.Actor.Kind), "request_id", c.RequestID)
-	return classify(d.engine.view(ctx, func(s session) error {
-		return fn(&SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: new([]*Tx), after: new(afterwards),
+	var after afterwards
+	err := d.engine.view(ctx, func(s session) error {
+		after = afterwards{}
+		return fn(&SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: new([]*Tx), after: &after,
 			changed: d.changed, readOnly: true})
-	}))
+	})
+	return d.ended(classify(err), after)
 }
 
 func (d *DB) retry(ctx context.Context, fn func(session) error) error {
@@ -233,13 +239,17 @@ func (d *DB) retry(ctx context.Context, fn func(session) error) error {
 	return classify(unjoin(err))
 }
 
-// afterwards is what happens once a transaction has been committed.
+// afterwards is what happens once a transaction has ended.
 type afterwards struct {
-	funcs  []func()
+	always []func()
+	funcs  []func() // after a commit, or a View without an error
 	settle time.Duration
 }
 
-func (d *DB) committed(err error, after afterwards) error {
+func (d *DB) ended(err error, after afterwards) error {
+	for _, f := range after.always {
+		f()
+	}
 	if err != nil {
 		return err
 	}

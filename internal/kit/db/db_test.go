@@ -275,6 +275,41 @@ func countFor(t *testing.T, d *testkit.Database, c caller.Caller, i id.ID) int64
 	return n
 }
 
+// AtEnd runs its function once, however the transaction ends. AfterCommit wants an end without an
+// error.
+func TestWhatRunsAtTheEnd(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		system := func(run func(context.Context, caller.Caller, string, func(*db.SystemTx) error) error,
+		) func(context.Context, caller.Caller, func(*db.Tx) error) error {
+			return func(ctx context.Context, c caller.Caller, fn func(*db.Tx) error) error {
+				return run(ctx, c, "test", func(st *db.SystemTx) error { return fn(st.For(c.Tenant)) })
+			}
+		}
+		for name, run := range map[string]func(context.Context, caller.Caller, func(*db.Tx) error) error{
+			"View": d.View, "Update": d.Update, "System": system(d.System), "SystemView": system(d.SystemView),
+		} {
+			for _, fails := range []error{nil, errors.New("boom")} {
+				ended, committed, want := 0, 0, 1
+				if fails != nil {
+					want = 0
+				}
+				err := run(t.Context(), acme, func(tx *db.Tx) error {
+					tx.AtEnd(func() { ended++ })
+					tx.AfterCommit(func() { committed++ })
+					if ended+committed > 0 {
+						t.Errorf("%s: too early", name)
+					}
+					return fails
+				})
+				if !errors.Is(err, fails) || ended != 1 || committed != want {
+					t.Errorf("%s with %v: ended %d, committed %d: %v", name, fails, ended, committed, err)
+				}
+			}
+		}
+	})
+}
+
 // What AtCommit defers comes after everything else, once, and not at all if the transaction fails.
 func TestAtCommitComesLastAndOnce(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {

@@ -33,7 +33,7 @@ type Tx struct {
 	write   bool
 	pending error       // the first refusal of a Later, reported at commit
 	last    []string    // what AtCommit deferred
-	after   *afterwards // once the transaction has been committed
+	after   *afterwards // once the transaction has ended
 	changed func(tenant id.ID)
 }
 
@@ -109,6 +109,11 @@ func (tx *Tx) finish(err error) error {
 // AfterCommit registers f to run once the transaction has been committed, on the goroutine that
 // opened it: to drop copies or wake a worker. A rollback does not call f.
 func (tx *Tx) AfterCommit(f func()) { tx.after.funcs = append(tx.after.funcs, f) }
+
+// AtEnd registers f to run once the transaction has ended, on the goroutine that opened it. Unlike
+// AfterCommit it also calls f after a rollback, but not for a run that Update repeats. Use it for
+// what a refusal leaves outside of the database.
+func (tx *Tx) AtEnd(f func()) { tx.after.always = append(tx.after.always, f) }
 
 // Settle delays Update's return after the commit, so that no replica still uses the old state when
 // the caller learns of the change. The longest of several times counts.
