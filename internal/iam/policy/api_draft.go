@@ -149,7 +149,7 @@ func (deps Deps) draftOperations() []api.Operation {
 		api.Call(api.Op{Method: "PATCH", Path: "/policies/draft/settings", ID: "update-policy-draft-settings",
 			Action: "policy.update", Tag: draftTag, Summary: "Update the draft's settings of the policy engine",
 			Description: "Validation, suites and replay of the draft use them, and its publication puts them in " +
-				"force."},
+				"force. If the settings in force change meanwhile, publishing the draft answers 409 first."},
 			func(ctx context.Context, d *db.DB, req api.Request, in *patchDraftSettingsInput) (WrittenView, error) {
 				return change(ctx, d, req.Caller, in.IfMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
 					return changeSettings(ctx, tx, seen, in.Body)

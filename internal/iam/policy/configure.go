@@ -75,6 +75,12 @@ func configureFirst(ctx context.Context, tx *db.Tx, p SettingsChange) (engine.Se
 	if len(changed) == 0 {
 		return s, nil
 	}
+	// Without a revision there is no number that tells the draft's publisher of this change.
+	if draft, err := getDraft(ctx, tx); err != nil {
+		return engine.Settings{}, err
+	} else if draft.settings != "" {
+		return engine.Settings{}, errDraftSettings
+	}
 	if err := putSettings(ctx, tx, s, stored.updatedAt); err != nil {
 		return engine.Settings{}, err
 	}
@@ -95,6 +101,9 @@ func (p SettingsChange) changed(before engine.Settings) (engine.Settings, error)
 
 var errSettingsChanged = fault.New(fault.Conflict, "policy.settings_changed", "Another request changed these "+
 	"settings at the same moment. Read them again and repeat your change.")
+
+var errDraftSettings = fault.New(fault.Conflict, "policy.draft_settings", "The draft has settings of its own, and "+
+	"its publication would take back this change. Change those of the draft, or publish or discard it first.")
 
 // fields names the settings that a patch changes.
 func (p SettingsChange) fields() []string {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -196,6 +197,104 @@ func TestTheSameFilesPublishNothing(t *testing.T) {
 		}
 		if n := numbers(t, d, acme); len(n) != 1 {
 			t.Errorf("revisions %v", n)
+		}
+	})
+}
+
+// A draft with settings of its own does not take back settings that were changed since.
+func TestADraftRevertsNoSettings(t *testing.T) {
+	warn, globals := "warn", map[string]any{"closed": true}
+	own := func(d *testkit.Database, c caller.Caller) error {
+		_, err := change(background, d.DB, c, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
+			return changeSettings(background, tx, seen, SettingsChange{SchemaEnforcement: &warn})
+		})
+		return err
+	}
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		if _, err := importFiles(d, acme, openAlbum(), "first"); err != nil {
+			t.Fatal(err)
+		}
+		if err := own(d, acme); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := configured(d, acme, SettingsChange{Globals: &globals}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := publishNow(d, acme, "mine"); fault.As(err).Code != "policy.draft_behind" {
+			t.Errorf("a draft took back the globals in silence: %v", err)
+		}
+		p, err := (Store{d.DB}).Published(background, acme)
+		if err != nil || p.Revision != 2 || p.Settings.Globals["closed"] != true {
+			t.Errorf("revision %d is in force with globals %v: %v", p.Revision, p.Settings.Globals, err)
+		}
+		// After the draft took them over, it is published on purpose.
+		_, err = change(background, d.DB, acme, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
+			return changeSettings(background, tx, seen, SettingsChange{Globals: &globals})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := &publishInput{}
+		in.Body.Reason, in.Body.Base = "both", 2
+		if _, err := (Deps{}).publishDraft(background, d.DB, api.Request{Caller: acme}, in); err != nil {
+			t.Fatal(err)
+		}
+		p, err = (Store{d.DB}).Published(background, acme)
+		if err != nil || p.Settings.SchemaEnforcement != warn || p.Settings.Globals["closed"] != true {
+			t.Errorf("in force: %+v %v", p.Settings, err)
+		}
+	})
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme") // without a revision, whose number would tell
+		if err := own(d, acme); err != nil {
+			t.Fatal(err)
+		}
+		_, err := configured(d, acme, SettingsChange{Globals: &globals})
+		if fault.As(err).Code != "policy.draft_settings" {
+			t.Errorf("settings that the draft would take back were accepted: %v", err)
+		}
+		put(t, d, acme, "album.yaml", album("view"))
+		if _, err := publishNow(d, acme, "first"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := configured(d, acme, SettingsChange{Globals: &globals}); err != nil {
+			t.Error(err)
+		}
+		p, err := (Store{d.DB}).Published(background, acme)
+		if err != nil || p.Settings.SchemaEnforcement != warn || p.Settings.Globals["closed"] != true {
+			t.Errorf("in force: %+v %v", p.Settings, err)
+		}
+	})
+}
+
+// A revision of an earlier release has no settings. Its rollback keeps those in force.
+func TestARollbackWithoutSettingsKeepsThem(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		old, err := prepare(background, publishing{Files: openAlbum(), Settings: engine.DefaultSettings()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = d.Update(background, acme, func(tx *db.Tx) error {
+			_, err := insertRevision(background, tx, Revision{Number: 1, Reason: "old", Author: acme.Actor,
+				CreatedAt: tx.Now(), Digest: []byte{1}}, old.compiled.Table, old.sources)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		globals := map[string]any{"closed": true}
+		if _, err := configured(d, acme, SettingsChange{Globals: &globals}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := rollbackTo(d, acme, 1)
+		if err != nil || r.Number != 3 {
+			t.Fatalf("rollback: %+v %v", r, err)
+		}
+		p, err := (Store{d.DB}).Published(background, acme)
+		if err != nil || p.Revision != 3 || p.Settings.Globals["closed"] != true {
+			t.Errorf("revision %d is in force with globals %v: %v", p.Revision, p.Settings.Globals, err)
 		}
 	})
 }

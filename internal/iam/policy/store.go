@@ -151,9 +151,10 @@ func setDraftSettings(ctx context.Context, tx *db.Tx, text string) error {
 	return err
 }
 
-// advanceDraft moves the base of the draft to a revision that has the files of the base before.
+// advanceDraft moves the base of the draft to a revision that has the files of the base before. A
+// draft with settings of its own stays behind, because it would take back the revision's.
 func advanceDraft(tx *db.Tx, from, to int64) {
-	tx.Later(`UPDATE policy_drafts SET base = $3 WHERE tenant_id = $1 AND base = $2`, from, to)
+	tx.Later(`UPDATE policy_drafts SET base = $3 WHERE tenant_id = $1 AND base = $2 AND settings = ''`, from, to)
 }
 
 // dropDraft deletes the draft with its files, and reports whether there was one.
