@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -146,6 +147,57 @@ principalPolicy:
 			Resource:  &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
 		if err != nil || out.GetFilter().GetKind().String() != want {
 			t.Errorf("%s: %v %v", who, out.GetFilter(), err)
+		}
+	}
+}
+
+// Cerbos' planner takes an attribute that it does not know for present, so has() of it is true. A
+// plan therefore holds for resources that have the attribute: see docs/decisions.
+func TestAPlanTakesAttributesForPresent(t *testing.T) {
+	e, err := Load(tableOf(t, Files{"doc.yaml": allowing("doc", "has(R.attr.owner)")}), DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ada := &enginev1.Principal{Id: "ada", Roles: []string{"user"}}
+	plan, err := e.Plan(t.Context(), &enginev1.PlanResourcesInput{Actions: []string{"view"}, Principal: ada,
+		Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
+	if err != nil || plan.GetFilter().GetKind() != enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED {
+		t.Fatalf("%v %v", plan, err)
+	}
+	owned := map[string]*structpb.Value{"owner": structpb.NewStringValue("bob")}
+	for want, attributes := range map[effectv1.Effect]map[string]*structpb.Value{
+		effectv1.Effect_EFFECT_ALLOW: owned, effectv1.Effect_EFFECT_DENY: nil} {
+		out, err := e.Check(t.Context(), []*enginev1.CheckInput{{Principal: ada, Actions: []string{"view"},
+			Resource: &enginev1.Resource{Kind: "doc", Id: "1", Attr: attributes}}})
+		if err != nil || out[0].GetActions()["view"].GetEffect() != want {
+			t.Errorf("%v: %v %v, want %v", attributes, out, err, want)
+		}
+	}
+}
+
+// With strict evaluation, an error in any condition denies a check. A plan does not know the values
+// that err.
+func TestAPlanDoesNotSeeStrictErrors(t *testing.T) {
+	policy := bytes.Replace(allowing("doc", "R.attr.tags[5] == P.id"), []byte("  rules:\n"),
+		[]byte("  rules:\n    - {actions: [view], effect: EFFECT_ALLOW, roles: [user]}\n"), 1)
+	for _, strict := range []bool{false, true} {
+		settings := DefaultSettings()
+		settings.StrictEvaluation = strict
+		e, err := Load(tableOf(t, Files{"doc.yaml": policy}), settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ada := &enginev1.Principal{Id: "ada", Roles: []string{"user"}}
+		plan, err := e.Plan(t.Context(), &enginev1.PlanResourcesInput{Actions: []string{"view"}, Principal: ada,
+			Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
+		if err != nil || plan.GetFilter().GetKind() != enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED {
+			t.Fatalf("%v %v", plan, err)
+		}
+		tags := structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{structpb.NewStringValue("x")}})
+		out, err := e.Check(t.Context(), []*enginev1.CheckInput{{Principal: ada, Actions: []string{"view"},
+			Resource: &enginev1.Resource{Kind: "doc", Id: "1", Attr: map[string]*structpb.Value{"tags": tags}}}})
+		if err != nil || (out[0].GetActions()["view"].GetEffect() == effectv1.Effect_EFFECT_ALLOW) == strict {
+			t.Errorf("strict %v: %v %v", strict, out, err)
 		}
 	}
 }
