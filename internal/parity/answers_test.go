@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -25,9 +24,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
-	"github.com/gatehouse-iam/gatehouse/internal/testkit/process"
 )
 
 // A pdp answers requests. Its errors are gRPC's.
@@ -294,77 +291,27 @@ func differs[M proto.Message](theirs M, theirErr error, ours M, ourErr error) st
 	return fmt.Sprintf("Cerbos: %s\nours:   %s", shown(theirs), shown(ours))
 }
 
-// compiledAgain reports whether we answer for one resource as Cerbos did, after some more
-// compilations of the same policies. Cerbos keeps a rule once for each of its roles and derived
-// roles, in the order of a Go map, which it creates when it compiles.
+// onlyInOrder reports whether two answers differ only as two compilations by Cerbos of the same
+// policies do. Cerbos keeps a rule once for each of its roles and derived roles, in the order of a
+// Go map, which it creates when it compiles. Our order is always the same.
 //
 // The order shows in two ways. The first rule that fails names the policy that denied (strict
 // evaluation). A condition that is not met has an output only if it is not the first of its kind.
-//
-// Each pattern of actions has a map of its own. An answer with the rarer order of several maps
-// comes once in a hundred compilations. So each action is compared alone, and the rest together:
-// each must equal Cerbos' answer once.
-func (w *world) compiledAgain(t *testing.T, server *process.Server, theirs *responsev1.CheckResourcesResponse,
-	in *requestv1.CheckResourcesRequest, i int) bool {
-	const times = 60 // the rarer order of two entries of a small map comes once in eight
-	one := proto.CloneOf(in)
-	one.Resources = one.Resources[i : i+1]
-	same := proto.CloneOf(theirs)
-	same.Results = same.Results[i : i+1]
-	missing := byAction(same)
-	again := *w
-	again.files = compiler.Files{}
-	for path, text := range w.files {
-		if !strings.HasPrefix(path, "resources/") || strings.HasPrefix(path,
-			"resources/"+strings.ReplaceAll(one.Resources[0].Resource.Kind, ":", "_")+"_") {
-			again.files[path] = text
-		}
-	}
-	for range times {
-		w.compiled++
-		again.name = fmt.Sprintf("%s-%d", w.name, w.compiled)
-		ours, _ := again.doors(t, server)
-		out, err := ours.check(t.Context(), one)
-		if err != nil {
-			continue
-		}
-		for action, answer := range byAction(out) {
-			if proto.Equal(missing[action], answer) {
-				delete(missing, action)
+// So the effects, the derived roles and the errors of validation must be equal.
+func onlyInOrder(theirs, ours *responsev1.CheckResourcesResponse) bool {
+	same := func(answer *responsev1.CheckResourcesResponse) proto.Message {
+		answer = proto.CloneOf(answer)
+		for _, r := range answer.GetResults() {
+			r.Outputs = nil
+			for action, meta := range r.GetMeta().GetActions() {
+				if r.GetActions()[action] == effectv1.Effect_EFFECT_DENY {
+					meta.MatchedPolicy = ""
+				}
 			}
 		}
-		if len(missing) == 0 {
-			return true
-		}
+		return alike(answer)
 	}
-	return false
-}
-
-// byAction takes the answer about one resource apart: what it says of each action, and under "" the
-// rest.
-func byAction(answer *responsev1.CheckResourcesResponse) map[string]proto.Message {
-	parts := map[string]proto.Message{}
-	one := answer.Results[0]
-	for action := range one.Actions {
-		part := proto.CloneOf(answer)
-		only(part.Results[0], action)
-		parts[action] = alike(part)
-	}
-	rest := proto.CloneOf(answer)
-	only(rest.Results[0], "")
-	parts[""] = alike(rest)
-	return parts
-}
-
-// only leaves of an answer what is said of one action.
-func only(r *responsev1.CheckResourcesResponse_ResultEntry, action string) {
-	other := func(name string) bool { return name != action }
-	maps.DeleteFunc(r.Actions, func(name string, _ effectv1.Effect) bool { return other(name) })
-	maps.DeleteFunc(r.GetMeta().GetActions(), func(name string,
-		_ *responsev1.CheckResourcesResponse_ResultEntry_Meta_EffectMeta) bool {
-		return other(name)
-	})
-	r.Outputs = slices.DeleteFunc(r.Outputs, func(o *enginev1.OutputEntry) bool { return other(o.Action) })
+	return proto.Equal(same(theirs), same(ours))
 }
 
 // unsettled reports whether a Cerbos server answers the same question in several ways, and we in

@@ -41,7 +41,6 @@ type world struct {
 	kinds    []string // that have policies
 	clocked  []string // of them, those whose conditions read the clock: they are not planned
 	rules    []ruled  // whose conditions hang on the resource, of the kinds that are planned
-	compiled int      // times that parts of the policies were compiled again
 }
 
 // ruled says who meets a rule of a resource policy, and where.
