@@ -343,7 +343,11 @@ func unsettled(ctx context.Context, theirs, ours pdp, in *requestv1.PlanResource
 func noPlan(theirs, ours error) bool {
 	failed := status.Code(theirs) == codes.Internal || status.Code(theirs) == codes.Unknown &&
 		strings.Contains(theirs.Error(), "panic caught")
-	return failed && ours != nil && strings.Contains(ours.Error(), engine.ErrNoPlan.Reason)
+	return failed && refusedPlan(ours)
+}
+
+func refusedPlan(ours error) bool {
+	return ours != nil && strings.Contains(ours.Error(), engine.ErrNoPlan.Reason)
 }
 
 func shown(m proto.Message) string { return protojson.MarshalOptions{}.Format(m) }

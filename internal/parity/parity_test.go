@@ -287,7 +287,7 @@ func compare(t *testing.T, w *world, theirs pdp, byGRPC, byHTTP door, total *tal
 						}
 					}
 				}
-				if d != "" && aErr == nil && bErr == nil && wider == "" && ofOwnPolicies(in) {
+				if d != "" && aErr == nil && wider == "" && (bErr == nil || refusedPlan(bErr)) && ofOwnPolicies(in) {
 					total.corrected.Add(1)
 					d = ""
 				}

@@ -16,7 +16,7 @@ import (
 )
 
 // ofOwnPolicies reports whether the principal of a plan has policies of its own. Cerbos' planner
-// combines those wrongly, so our plan may differ if it is no wider than a check.
+// combines those wrongly, so our plan may differ if it allows at most what checks allow.
 func ofOwnPolicies(in *requestv1.PlanResourcesRequest) bool {
 	return slices.Contains(principals[:4], in.GetPrincipal().GetId())
 }
