@@ -33,7 +33,7 @@ func TestARoleLimitedToAnApplication(t *testing.T) {
 		operator := w.Operator()
 		w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"})
 		billing := w.Must(operator, "POST", "acme", "/applications",
-			map[string]any{"name": "Billing", "type": "machine"})["id"].(string)
+			map[string]any{"name": "Billing", "type": "machine", "scopes": []string{}})["id"].(string)
 		wiki := w.Must(operator, "POST", "acme", "/applications",
 			map[string]any{"name": "Wiki", "type": "machine"})["id"].(string)
 		actions := []string{"application.read", "application.update"}
@@ -189,7 +189,7 @@ func TestAllowedCallsAreRecorded(t *testing.T) {
 				map[string]any{"slug": slug, "name": slug})["id"].(string)
 		}
 		billing := w.Must(operator, "POST", "acme", "/applications",
-			map[string]any{"name": "Billing", "type": "machine"})["id"].(string)
+			map[string]any{"name": "Billing", "type": "machine", "scopes": []string{}})["id"].(string)
 		w.Must(operator, "POST", "acme", "/roles", map[string]any{"name": "billing-team",
 			"actions": []string{"application.read"}, "limits": map[string]any{"applications": []string{billing}}})
 		ada := w.Must(operator, "POST", "acme", "/users", map[string]any{"email": "ada@acme.example"})["id"].(string)
