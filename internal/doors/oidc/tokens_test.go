@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
@@ -254,13 +255,10 @@ func TestSuspendedTenant(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		c := w.client(application.New{})
 		got := c.signedIn(t, w.user)
-		err := w.System(ctx, w.c, "test", func(st *db.SystemTx) error {
-			_, err := st.Exec(ctx, `UPDATE tenants SET status = 'suspended' WHERE slug = 'acme'`)
+		w.Do(w.c, func(tx *db.Tx) error {
+			_, err := tenant.SetStatus(ctx, tx, tenant.Suspended)
 			return err
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		refusedWith(t, "refresh", c.refresh(got.Refresh), 403, "temporarily_unavailable")
 		refusedWith(t, "userinfo", w.userinfo(got.Access), 403, "temporarily_unavailable")
 		refusedWith(t, "introspection", c.post("/oauth2/introspect", "token", got.Access), 403,
