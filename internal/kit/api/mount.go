@@ -278,7 +278,7 @@ func checkQuery(r *http.Request) error {
 	for name, values := range q {
 		if len(values) > 1 {
 			wrong.Add(name, "This parameter may be given only once.")
-		} else if values[0] == "" {
+		} else if values[0] == "" && name != "cursor" { // a client's loop over pages begins with none
 			wrong.Add(name, "Give this parameter a value, or leave it out.")
 		}
 	}

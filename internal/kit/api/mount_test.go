@@ -254,6 +254,7 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"GET", "/widgets?limit=201", ``, 400, "request.invalid", []string{"limit"}},
 		{"GET", "/widgets?limit=x", ``, 400, "request.invalid", []string{"limit"}},
 		{"GET", "/widgets?limit=1&limit=2", ``, 400, "request.invalid", []string{"limit"}},
+		{"GET", "/widgets?cursor=", ``, 200, "", nil},
 		{"GET", "/widgets?cursor=x", ``, 400, "request.invalid", []string{"cursor"}},
 		{"GET", "/widgets?outcome=maybe", ``, 400, "request.invalid", []string{"outcome"}},
 		{"GET", "/widgets?outcome=", ``, 400, "request.invalid", []string{"outcome"}},
