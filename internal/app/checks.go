@@ -194,7 +194,7 @@ func mailFinding(ctx context.Context, cfg *config.Config) finding {
 	f := finding{subject: "mail", note: "printed to the log", warning: true}
 	switch {
 	case cfg.NoMail:
-		f.note = "none is sent: smtp-url is none"
+		f.note = "none is sent: smtp-url names no server"
 	case cfg.SMTP != nil:
 		f.note = cfg.SMTP.Host + " accepts the connection"
 		f.remedy = "check the host, port, user name and password of --smtp-url, and that the server runs"

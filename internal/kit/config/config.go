@@ -59,7 +59,7 @@ type Flags struct {
 
 	Keys string `name:"keys" placeholder:"RING" secret:"yes" help:"Key ring that seals secrets at rest: lines of id:base64 of 32 bytes, the current key first. Default: a development key in --data."`
 
-	SMTPURL  string `name:"smtp-url" placeholder:"URL" secret:"yes" help:"Mail server: smtp://user:password@host:587 or smtps://…:465. TLS is required, except from a server on this machine; ?tls=optional or ?tls=none changes that. none sends no mail. Default: mail is printed to the log, which only a server for this machine may do."`
+	SMTPURL  string `name:"smtp-url" placeholder:"URL" secret:"yes" help:"Mail server: smtp://user:password@host:587 or smtps://…:465. TLS is required, except from a server on this machine; ?tls=optional or ?tls=none changes that. none sends no mail. Default: a server for this machine prints mail to its log, and any other sends none."`
 	MailFrom string `name:"mail-from" placeholder:"ADDRESS" fallback:"Gatehouse <gatehouse@localhost>" help:"Sender of mail."`
 
 	AdminEmail        string `name:"admin-email" placeholder:"EMAIL" help:"First owner of the platform tenant, created at the first start."`

@@ -99,7 +99,7 @@ type Discarder struct{ Log *slog.Logger }
 
 // Send implements Sender.
 func (d Discarder) Send(ctx context.Context, m Message) error {
-	d.Log.WarnContext(ctx, "mail not sent, because smtp-url is none", "to", m.To, "subject", m.Subject)
+	d.Log.WarnContext(ctx, "mail not sent, because smtp-url names no server", "to", m.To, "subject", m.Subject)
 	return nil
 }
 
