@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -48,23 +49,8 @@ func (deps Deps) draftOperations() []api.Operation {
 			Tag: draftTag, Summary: "Compare the draft with a revision", AtOnce: compiling},
 			func(ctx context.Context, d *db.DB, req api.Request, in *draftDiffInput) (Diff, error) {
 				return compare(ctx, d, req.Caller, func(tx *db.Tx) (int64, Version, error) {
-					old := in.Against
-					if old == 0 {
-						var err error
-						if old, err = currentNumber(ctx, tx); err != nil {
-							return 0, Version{}, err
-						}
-					}
-					draft, err := getDraft(ctx, tx)
-					if err != nil {
-						return 0, Version{}, err
-					}
-					now := Version{}
-					if now.Settings, err = draftSettings(ctx, tx, draft); err != nil {
-						return 0, Version{}, err
-					}
-					now.Files, err = filesOf(ctx, tx, draft)
-					return old, now, err
+					s, err := stateOf(ctx, tx)
+					return cmp.Or(in.Against, s.current), Version{Files: s.files, Settings: s.settings}, err
 				})
 			}),
 		api.Read(api.Op{Method: "GET", Path: "/policies/draft/files/{path...}", ID: "get-policy-file",
@@ -182,22 +168,24 @@ type state struct {
 }
 
 func readState(ctx context.Context, d *db.DB, c caller.Caller) (state, error) {
-	return db.Read(ctx, d, c, func(tx *db.Tx) (state, error) {
-		draft, err := getDraft(ctx, tx)
-		if err != nil {
-			return state{}, err
-		}
-		current, err := currentNumber(ctx, tx)
-		if err != nil {
-			return state{}, err
-		}
-		settings, err := draftSettings(ctx, tx, draft)
-		if err != nil {
-			return state{}, err
-		}
-		files, err := filesOf(ctx, tx, draft)
-		return state{draft, current, files, settings}, err
-	})
+	return db.Read(ctx, d, c, func(tx *db.Tx) (state, error) { return stateOf(ctx, tx) })
+}
+
+func stateOf(ctx context.Context, tx *db.Tx) (state, error) {
+	draft, err := getDraft(ctx, tx)
+	if err != nil {
+		return state{}, err
+	}
+	current, err := currentNumber(ctx, tx)
+	if err != nil {
+		return state{}, err
+	}
+	settings, err := draftSettings(ctx, tx, draft)
+	if err != nil {
+		return state{}, err
+	}
+	files, err := filesOf(ctx, tx, draft)
+	return state{draft, current, files, settings}, err
 }
 
 // change makes one change of the draft. Without a draft it begins one from the revision in force.
