@@ -71,6 +71,20 @@ func TestNoNetworkHoldsMoreThanItsShare(t *testing.T) {
 	}
 }
 
+// Three quarters of all is the most, however large the share of a client.
+func TestAProviderLeavesAQuarter(t *testing.T) {
+	p := NewPlaces(100, 40)
+	n := 0
+	for i := range 200 {
+		if p.Take(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 4: byte(i)}), 1) == Taken {
+			n++
+		}
+	}
+	if n != 75 {
+		t.Errorf("one provider holds %d places of 100, want 75", n)
+	}
+}
+
 func TestGivenPlacesAreFree(t *testing.T) {
 	p := NewPlaces(10, 2)
 	a := addr("192.0.2.1")
