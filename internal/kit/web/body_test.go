@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
 // behindProxy serves f on a real connection, behind a proxy that reports its clients.
@@ -107,9 +109,7 @@ func TestAClientHasAShareOfThePlaces(t *testing.T) {
 }
 
 func TestABodyMustArriveInTime(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for the time that a body has")
-	}
+	testkit.SkipFast(t, "the seconds that a body has to arrive")
 	f := newFixture(t)
 	s := behindProxy(t, f)
 	start := time.Now()

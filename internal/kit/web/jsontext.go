@@ -31,8 +31,8 @@ func Nested(text []byte, limit int) bool {
 	return false
 }
 
-// maxWalked bounds how deep RepeatedMember and InexactNumber follow a text, in levels. They refuse
-// nothing below it: the caller has asked Nested.
+// maxWalked is how deep RepeatedMember and InexactNumber follow a text, in levels. Callers refuse a
+// deeper text first, by Nested.
 const maxWalked = 200
 
 // RepeatedMember returns the path of the first member that an object in a JSON text names a second

@@ -37,9 +37,11 @@ func TestRepeatedMember(t *testing.T) {
 func FuzzRepeatedMember(f *testing.F) {
 	f.Add([]byte(`{"a":[{"b":1,"b":2}],"c":{}}`))
 	f.Add([]byte(`{"a":{"a":{"a":[]}},"b":"a"}`))
+	deep := strings.Repeat("[", maxWalked+1) + `{"a":1,"a":2}` + strings.Repeat("]", maxWalked+1)
+	f.Add([]byte(deep))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var value any
-		if json.Unmarshal(text, &value) != nil {
+		if json.Unmarshal(text, &value) != nil || Nested(text, maxWalked) {
 			RepeatedMember(text)
 			return
 		}
