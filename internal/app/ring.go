@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
@@ -77,7 +78,7 @@ func keysFinding(ctx context.Context, cfg *config.Config, d *db.DB, platform cal
 		return f
 	}
 	if err == nil {
-		err = signingkey.New(d, ring, clock.System{}, tenant.Touch).Check(ctx, platform)
+		err = signingkey.New(d, ring, clock.System{}, jose.Generate, tenant.Touch).Check(ctx, platform)
 	}
 	f.err = err
 	return f
