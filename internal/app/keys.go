@@ -38,6 +38,9 @@ func (c *rotateKeysCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if err := a.seal(e.ctx); err != nil {
+		return err
+	}
 	key, err := a.Keys.Rotate(e.ctx, caller, jose.Algorithm(c.Algorithm))
 	if err != nil {
 		return err
