@@ -28,7 +28,7 @@ const bindSQL = `SELECT set_config('app.tenant_id', $1, true)`
 
 type postgres struct {
 	pool *pgxpool.Pool
-	open []string // see DB.Advice
+	open []Advice
 }
 
 func openPostgres(ctx context.Context, cfg Config) (engine, *gate, error) {
@@ -83,7 +83,7 @@ func systemNames(cfg Config) []string {
 }
 
 func (p *postgres) name() string     { return "postgres" }
-func (p *postgres) advice() []string { return p.open }
+func (p *postgres) advice() []Advice { return p.open }
 
 // close ends every connection. One that is in use and silent does not hold it up for longer than
 // closeLimit.

@@ -126,7 +126,7 @@ func (l *sqlite) prepare(ctx context.Context, cfg Config) (err error) {
 }
 
 func (l *sqlite) name() string     { return "sqlite" }
-func (l *sqlite) advice() []string { return nil }
+func (l *sqlite) advice() []Advice { return nil }
 
 func (l *sqlite) close() {
 	l.once.Do(func() {
