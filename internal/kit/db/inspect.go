@@ -93,12 +93,13 @@ const (
 )
 
 func (s *State) readPostgres(ctx context.Context, cfg Config) error {
+	ctx, cancel := limited(ctx)
+	defer cancel()
 	pc, err := ownerConfig(cfg)
 	if err != nil {
 		return err
 	}
 	pc.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // a pooler passes it on
-	pc.ConnectTimeout = connectLimit
 	conn, err := pgx.ConnectConfig(ctx, pc)
 	if err != nil {
 		return err

@@ -177,6 +177,8 @@ func protectedTables(ctx context.Context, q querier, cfg Config, role, serving s
 // These rights belong to the database, not to its schema: a copy of a database has them open again.
 // So each migration asks, and not one step of the schema.
 func closeDatabase(ctx context.Context, cfg Config) error {
+	ctx, cancel := limited(ctx)
+	defer cancel()
 	owner, err := ownerConfig(cfg)
 	if err != nil {
 		return err
