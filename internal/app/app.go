@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
@@ -159,7 +160,9 @@ func (a *App) url(slug, path string) string { return a.Tenants.Issuer(slug) + pa
 
 // Close writes the queued records and closes the database.
 func (a *App) Close() {
-	a.Records.Close()
-	a.Decisions.Close()
+	var writers sync.WaitGroup
+	writers.Go(a.Records.Close)
+	writers.Go(a.Decisions.Close)
+	writers.Wait()
 	a.DB.Close()
 }
