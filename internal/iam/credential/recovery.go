@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/typed"
 )
 
 // Recovery codes are fifteen characters of Crockford's base32 in three groups: 75 random bits. They
@@ -75,17 +76,15 @@ func recoveryHash(tenant, user id.ID, code string) []byte {
 	return h.Sum(nil)
 }
 
-// cleanRecovery undoes what users change when they type a code: case, spaces, hyphens, and letters
-// that look like digits.
+// cleanRecovery undoes what users change when they type a code: case, separators, width, and
+// letters that look like digits.
 func cleanRecovery(code string) (string, bool) {
-	if len(code) > 64 {
+	if len(code) > maxTyped {
 		return "", false
 	}
 	var b strings.Builder
-	for _, c := range []byte(strings.ToLower(code)) {
+	for _, c := range []byte(strings.ToLower(typed.Code(code))) {
 		switch c {
-		case ' ', '-', '\t', '\r', '\n':
-			continue
 		case 'o':
 			c = '0'
 		case 'i', 'l':

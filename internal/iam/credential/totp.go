@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/typed"
 )
 
 // TOTP parameters that every authenticator app assumes.
@@ -216,7 +217,7 @@ func factorOf(ctx context.Context, tx *db.Tx, user id.ID, confirmed bool) (facto
 // matchStep returns the time step of code, within the accepted skew. It computes all steps,
 // whichever matches.
 func matchStep(key []byte, code string, now time.Time) (int64, bool, error) {
-	code, ok := cleanDigits(code)
+	code, ok := Digits(code)
 	if !ok {
 		return 0, false, nil
 	}
@@ -237,23 +238,17 @@ func matchStep(key []byte, code string, now time.Time) (int64, bool, error) {
 	return step, ok, nil
 }
 
-// cleanDigits accepts six digits, with the spaces that apps show between them.
-func cleanDigits(code string) (string, bool) {
-	if len(code) > 16 {
+// Digits returns the six digits of a code, however it is typed, and whether it has six.
+func Digits(code string) (string, bool) {
+	if len(code) > maxTyped {
 		return "", false
 	}
-	var b strings.Builder
-	for _, c := range []byte(code) {
-		switch {
-		case c >= '0' && c <= '9':
-			b.WriteByte(c)
-		case c == ' ' || c == '-' || c == '\t':
-		default:
-			return "", false
-		}
-	}
-	return b.String(), b.Len() == 6
+	code = typed.Code(code)
+	return code, len(code) == 6 && strings.Trim(code, "0123456789") == ""
 }
+
+// maxTyped bounds a code as it is typed, in bytes. Pasted ones contain invisible characters.
+const maxTyped = 256
 
 // Remove deletes the authenticator app and the recovery codes that replace it. It reports whether
 // there was an app.

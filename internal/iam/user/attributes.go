@@ -23,8 +23,8 @@ type editor struct {
 }
 
 // mayEdit fails with a Denied fault that names the first attribute which differs between before and
-// after and which the editor may not change. Policies read attributes, so what the tenant has not
-// declared is left to administrators.
+// after and which the editor may not change. Policies read attributes, so undeclared ones are
+// left to administrators.
 func (e editor) mayEdit(before, after map[string]any) error {
 	if e.rights.Allows("user.attributes") {
 		return nil

@@ -15,76 +15,55 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/typed"
 )
 
 // Limits of what a user may hold. A login is an email address or a username, so it has at most
 // MaxEmail characters.
 const (
-	MaxEmail      = 254 // bytes, RFC 5321 §4.5.3.1.3 less the angle brackets
-	maxLocalPart  = 64  // bytes, RFC 5321 §4.5.3.1.1
-	maxUsername   = 64  // code points
-	MaxName       = 128 // code points
+	MaxEmail      = typed.MaxAddress // bytes
+	maxUsername   = 64               // code points
+	MaxName       = 128              // code points
 	maxAttributes = 8 << 10
 	maxTerms      = 16
 )
 
 // EmailKey returns the form of an email address that is unique in a tenant, and whether mail can be
-// sent to it. Addresses are ASCII. A domain with other letters is written in its xn-- form.
+// sent to it. All spellings of an address have the same key.
 func EmailKey(email string) (string, bool) {
-	if len(email) > MaxEmail {
+	address, ok := typed.Address(email)
+	if !ok {
 		return "", false
 	}
-	local, domain, ok := strings.Cut(email, "@")
-	if !ok || local == "" || len(local) > maxLocalPart || strings.HasPrefix(local, ".") ||
-		strings.HasSuffix(local, ".") || strings.Contains(local, "..") {
-		return "", false
-	}
-	for _, c := range []byte(local) { // RFC 5321 §4.1.2 Dot-string
-		if !letterOrDigit(c) && !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~.", rune(c)) {
-			return "", false
-		}
-	}
-	for label := range strings.SplitSeq(domain, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return "", false
-		}
-		for _, c := range []byte(label) {
-			if !letterOrDigit(c) && c != '-' {
-				return "", false
-			}
-		}
-	}
-	return strings.ToLower(email), true
+	return strings.ToLower(address), true
 }
 
-func letterOrDigit(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-}
-
-// usernameKey returns the form of a username that is unique in a tenant, and whether it is valid:
-// RFC 8265 UsernameCaseMapped.
-func usernameKey(username string) (string, bool) {
-	if username == "" || len(username) > maxUsername*utf8.UTFMax {
-		return "", false
+// parseUsername returns a username in the form that is stored, its form that is unique in a tenant
+// (RFC 8265 UsernameCaseMapped), and whether it is valid. Invisible characters are removed only if
+// it is not valid with them: Persian and Indic names contain joiners.
+func parseUsername(s string) (string, string, bool) {
+	if len(s) > MaxEmail*utf8.UTFMax {
+		return "", "", false
 	}
-	key, err := precis.UsernameCaseMapped.String(username)
-	if err != nil || utf8.RuneCountInString(key) > maxUsername || strings.Contains(key, "@") {
-		return "", false
+	for _, name := range [...]string{strings.TrimSpace(s), typed.Text(s)} {
+		key, err := precis.UsernameCaseMapped.String(name)
+		if err == nil && key != "" && utf8.RuneCountInString(key) <= maxUsername && !strings.Contains(key, "@") {
+			return name, key, true
+		}
 	}
-	return key, true
+	return "", "", false
 }
 
 // LoginKey returns the one form of a login, whichever way it is typed: all spellings of a username
 // or an address have the same.
 func LoginKey(login string) string {
-	login = strings.TrimSpace(login)
 	if key, ok := EmailKey(login); ok {
 		return key
 	}
-	if key, ok := usernameKey(login); ok {
+	if _, key, ok := parseUsername(login); ok {
 		return key
 	}
-	return strings.ToLower(login)
+	return strings.ToLower(typed.Text(login))
 }
 
 // derived is what is stored of a profile besides its fields.
@@ -104,14 +83,15 @@ func (p *Profile) normalise() (derived, error) {
 	}
 	if p.Email == "" {
 		p.EmailVerified = false
-	} else if key, ok := EmailKey(p.Email); ok {
-		d.emailKey = &key
+	} else if address, ok := typed.Address(p.Email); ok {
+		key := strings.ToLower(address)
+		p.Email, d.emailKey = address, &key
 	} else {
 		wrong.Add("email", "This is not an email address. Write it like name@example.com.")
 	}
 	if p.Username != "" {
-		if key, ok := usernameKey(p.Username); ok {
-			d.usernameKey = &key
+		if name, key, ok := parseUsername(p.Username); ok {
+			p.Username, d.usernameKey = name, &key
 		} else {
 			wrong.Add("username", "A username has at most %d letters, digits and marks, no spaces and no @.",
 				maxUsername)

@@ -103,12 +103,12 @@ func Get(ctx context.Context, tx *db.Tx, user id.ID) (User, error) {
 // ByLogin returns the user with this email address or username, in any case and of any status, or
 // ErrNotFound. A text that can be neither is not found.
 func ByLogin(ctx context.Context, tx *db.Tx, login string) (User, error) {
-	login = strings.TrimSpace(login)
-	column, keyOf := "username_key", usernameKey
-	if strings.Contains(login, "@") {
-		column, keyOf = "email_key", EmailKey
+	column := "email_key"
+	key, ok := EmailKey(login)
+	if !ok {
+		column = "username_key"
+		_, key, ok = parseUsername(login)
 	}
-	key, ok := keyOf(login)
 	if !ok {
 		return User{}, ErrNotFound
 	}
@@ -142,13 +142,17 @@ func List(ctx context.Context, tx *db.Tx, shown filter.Filter, f Filter, p page.
 		b.WriteString(` AND status = ` + arg(string(f.Status)))
 	}
 	if f.Email != "" {
-		key, ok := EmailKey(strings.TrimSpace(f.Email))
+		key, ok := EmailKey(f.Email)
 		if !ok {
 			return page.Of(p, nil, idOf), nil
 		}
 		b.WriteString(` AND email_key = ` + arg(key))
 	}
-	if prefix := fold(strings.TrimSpace(f.Search)); prefix != "" {
+	search := strings.TrimSpace(f.Search)
+	if key, ok := EmailKey(search); ok {
+		search = key // a whole address, however typed
+	}
+	if prefix := fold(search); prefix != "" {
 		// A prefix as a range in byte order; U+10FFFF sorts after every other character.
 		b.WriteString(` AND id IN (SELECT user_id FROM user_terms WHERE tenant_id = $1 AND term >= ` + arg(prefix) +
 			` AND term < ` + arg(prefix+"\U0010FFFF") + `)`)
@@ -184,7 +188,7 @@ func Update(ctx context.Context, tx *db.Tx, user id.ID, edit func(*Profile)) (Us
 	u := old
 	edit(&u.Profile)
 	oldKey, _ := EmailKey(old.Email)
-	if key, _ := EmailKey(strings.TrimSpace(u.Email)); key != oldKey {
+	if key, _ := EmailKey(u.Email); key != oldKey {
 		u.Profile = old.Profile
 		u.EmailVerified = false
 		edit(&u.Profile)

@@ -105,6 +105,70 @@ func TestCreateAndFind(t *testing.T) {
 	})
 }
 
+func TestOneAddressHoweverTyped(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		c := d.Tenant(t, "acme")
+		ada := create(t, d, c, user.Profile{Email: "Ada@bücher.example"})
+		if ada.Email != "Ada@xn--bcher-kva.example" {
+			t.Errorf("stored as %q", ada.Email)
+		}
+		// As it had to be typed before other letters were accepted.
+		stored := create(t, d, c, user.Profile{Email: "bob@xn--mller-kva.example"})
+		for typed, want := range map[string]user.User{
+			"ada@bücher.example": ada, "ada@BÜCHER。example": ada, "ADA@xn--bcher-kva.example": ada,
+			"ａｄａ＠bücher．example":                   ada,
+			"\u200bada@bücher.example\ufeff":       ada,
+			"ada@bu\u0308cher.exam\u00adple\u00a0": ada,
+			"bob@müller.example":                   stored,
+		} {
+			if u, err := byLogin(t, d, c, typed); err != nil || u.ID != want.ID {
+				t.Errorf("sign-in with %q: %v", typed, err)
+			}
+			for _, f := range []user.Filter{{Email: typed}, {Search: typed}} {
+				if n := len(users(t, d, c, f, page.Request{Limit: 3}).Items); n != 1 {
+					t.Errorf("%+v finds %d users", f, n)
+				}
+			}
+			if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
+				_, err := user.Create(ctx, tx, user.Profile{Email: typed})
+				return err
+			}); !errors.Is(err, user.ErrEmailTaken) {
+				t.Errorf("a second user with %q: %v", typed, err)
+			}
+		}
+		// The same address in another spelling is not a change of it: it stays verified.
+		if err := update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
+			if _, err := user.Update(ctx, tx, ada.ID, func(p *user.Profile) { p.EmailVerified = true }); err != nil {
+				return err
+			}
+			u, err := user.Update(ctx, tx, ada.ID, func(p *user.Profile) { p.Email = "ada@bücher.example" })
+			if err == nil && !u.EmailVerified {
+				t.Error("another spelling of the address is unverified")
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestOneUsernameHoweverPasted: invisible characters do not make another username.
+func TestOneUsernameHoweverPasted(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		c := d.Tenant(t, "acme")
+		ada := create(t, d, c, user.Profile{Username: "countess\u200b"})
+		if ada.Username != "countess" {
+			t.Errorf("stored as %+q", ada.Username)
+		}
+		for _, typed := range []string{"countess", " Countess\u00a0", "\ufeffcountess", "coun\u00adtess", "ｃｏｕｎｔｅｓｓ",
+			"countess\u200d"} {
+			if u, err := byLogin(t, d, c, typed); err != nil || u.ID != ada.ID {
+				t.Errorf("sign-in with %+q: %v", typed, err)
+			}
+		}
+	})
+}
+
 func TestLoginsAreUnique(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		c := d.Tenant(t, "acme")

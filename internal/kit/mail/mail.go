@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	netmail "net/mail"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -15,6 +14,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/typed"
 )
 
 // JobKind is the kind of job that sends a Message.
@@ -42,9 +42,9 @@ var errMessage = errors.New("mail: the message cannot be sent")
 // Check returns an error that wraps errMessage if m cannot be sent. The recipient, the sender's
 // name and the subject must each be one line, because they reach a header.
 func (m Message) Check() error {
-	a, err := netmail.ParseAddress(m.To)
+	to, ok := typed.Address(m.To)
 	switch {
-	case err != nil || a.Address != m.To || a.Name != "" || !oneLine(m.To):
+	case !ok || to != m.To:
 		return fmt.Errorf("%w: the recipient must be one bare address", errMessage)
 	case m.Subject == "" || !oneLine(m.Subject) || utf8.RuneCountInString(m.Subject) > maxSubject:
 		return fmt.Errorf("%w: the subject must be one line of at most %d characters", errMessage, maxSubject)
