@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
@@ -24,7 +23,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/mail"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -68,7 +66,6 @@ type Outside struct {
 	Clock   clock.Clock
 	Hashing credential.HasherConfig
 	Mail    mail.Sender
-	Keys    signingkey.Source // of new signing keys
 }
 
 // Open brings the schema up to date and builds the parts. Close the App when done.
@@ -92,12 +89,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		d.Close()
 		return nil, err
 	}
-	if outside.Keys == nil {
-		pool := new(jose.Pool)
-		pool.Fill()
-		outside.Keys = pool.Get
-	}
-	keys := signingkey.New(d, keyRing, c, outside.Keys, tenant.Touch)
+	keys := signingkey.New(d, keyRing, c, tenant.Touch)
 	tenants := tenant.NewDirectory(d, cfg.PublicURL, c, log)
 	applications := application.NewDirectory(d)
 	tenants.Watch(keys.Drop)
@@ -160,9 +152,7 @@ func (a *App) url(slug, path string) string { return a.Tenants.Issuer(slug) + pa
 
 // Close writes the queued records and closes the database.
 func (a *App) Close() {
-	var writers sync.WaitGroup
-	writers.Go(a.Records.Close)
-	writers.Go(a.Decisions.Close)
-	writers.Wait()
+	a.Records.Close()
+	a.Decisions.Close()
 	a.DB.Close()
 }

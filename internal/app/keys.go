@@ -38,14 +38,11 @@ func (c *rotateKeysCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := a.seal(e.ctx); err != nil {
-		return err
-	}
-	key, err := a.Keys.Rotate(e.ctx, caller, jose.Algorithm(c.Algorithm))
+	kid, err := a.Keys.Rotate(e.ctx, caller, jose.Algorithm(c.Algorithm))
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(e.out, "Key %s now signs for %s in tenant %s. The previous key still verifies.\n",
-		key.ID, c.Algorithm, c.Tenant)
+		kid, c.Algorithm, c.Tenant)
 	return nil
 }

@@ -91,7 +91,7 @@ func (d *Door) authorizeTo(w http.ResponseWriter, r *http.Request, p params, app
 		q.Subject = h.Subject
 	}
 	now, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (signin.Standing, error) {
-		return d.SignIn.BeginWith(ctx, tx, web.Cookie(r, session.Cookie), q.demand(app))
+		return d.SignIn.BeginWith(ctx, tx, web.Cookies(r, session.Cookie), q.demand(app))
 	})
 	if err != nil {
 		return err

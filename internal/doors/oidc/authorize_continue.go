@@ -27,7 +27,7 @@ func (d *Door) authorizeContinue(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return finished{}, err
 		}
-		now, err := d.SignIn.Inspect(ctx, tx, f, web.Cookie(r, session.Cookie))
+		now, err := d.SignIn.Inspect(ctx, tx, f, web.Cookies(r, session.Cookie)...)
 		if err != nil {
 			return finished{}, err
 		}
@@ -114,8 +114,8 @@ func (d *Door) finish(w http.ResponseWriter, r *http.Request, app *application.A
 
 // browserOf returns what the browser brings for a flow.
 func browserOf(r *http.Request, browser string, flow id.ID) signin.Browser {
-	return signin.Browser{Secret: browser, Token: web.Cookie(r, session.Cookie),
-		Carried: web.CookieOf(r, signin.CarriedCookie, flow.String())}
+	return signin.Browser{Secret: browser, Tokens: web.Cookies(r, session.Cookie),
+		Carried: web.CookiesOf(r, signin.CarriedCookie, flow.String())}
 }
 
 // flowID returns the flow in the address that the pages return to.

@@ -72,7 +72,7 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 		return err
 	}
 	s, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (session.Session, error) {
-		return session.Find(ctx, tx, web.Cookie(r, session.Cookie))
+		return session.Find(ctx, tx, web.Cookies(r, session.Cookie)...)
 	})
 	switch {
 	case errors.Is(err, session.ErrNone):

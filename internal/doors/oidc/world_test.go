@@ -170,8 +170,8 @@ func (b *browser) flow(at string) signin.Flow {
 	}
 	err = b.w.View(ctx, b.w.c, func(tx *db.Tx) error {
 		s, err := b.w.App.SignIn.Read(ctx, tx, flow, signin.Browser{
-			Secret: b.Cookie("browser"), Token: b.Cookie("session"),
-			Carried: b.Cookie(signin.CarriedCookie + "_" + flow.String())})
+			Secret: b.Cookie("browser"), Tokens: []string{b.Cookie("session")},
+			Carried: []string{b.Cookie(signin.CarriedCookie + "_" + flow.String())}})
 		f = s.Flow
 		return err
 	})

@@ -123,22 +123,27 @@ func paletteOf(accent string) palette {
 	return p
 }
 
-// sheet returns the inline style sheet that sets a tenant's colours, and the source expression
-// that allows exactly these bytes in the content security policy.
+// sheet is an inline style sheet, and the source expression that allows exactly these bytes in the
+// content security policy.
 type sheet struct {
 	HTML   template.HTML
 	Source string
 }
 
+// sheet returns the style sheet that sets a tenant's colours.
 func (p palette) sheet() sheet {
 	css := fmt.Sprintf(":root{--accent:%s;--on-accent:%s;--accent-hover:%s;--accent-edge:%s;--accent-ink:%s}",
 		p.Accent, p.OnAccent, p.Hover, p.Edge, p.Ink)
 	dark := "--accent-edge:" + p.EdgeDark.String() + ";--accent-ink:" + p.InkDark.String()
 	css += `@media (prefers-color-scheme:dark){:root:not([data-theme="light"]){` + dark +
 		`}}:root[data-theme="dark"]{` + dark + `}`
+	return sheetOf(css) // every byte comes from the format above and from hexadecimal numbers
+}
+
+// sheetOf returns the inline style sheet with the text css, which must be ours.
+func sheetOf(css string) sheet {
 	sum := sha256.Sum256([]byte(css))
 	return sheet{
-		// Every byte of css comes from the format above and from hexadecimal numbers.
 		HTML:   template.HTML("<style>" + css + "</style>"),
 		Source: "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'",
 	}

@@ -17,8 +17,8 @@ import (
 // engine knows of the person.
 type accountHandler func(s session.Session, facts signin.Facts) error
 
-// account runs h for the person who is signed in. Anybody else is asked to sign in first and comes
-// back to path. So is a person whose session is not what a sign-in to the account pages would give
+// account runs h for the person who is signed in. Any other person is asked to sign in first and
+// comes back to path. So is a person whose session falls short of a sign-in to the account pages
 // now, such as one from before a second factor was set up.
 func (d *Door) account(v *visit, path string, h accountHandler) error {
 	return d.accountFor(v, signin.Demand{Kind: signin.Account, ReturnTo: path}, h)
@@ -53,7 +53,7 @@ func (d *Door) standing(r *http.Request, demand signin.Demand) (signin.Standing,
 		stale bool
 	}
 	now, err := db.Read(r.Context(), d.DB, c, func(tx *db.Tx) (answer, error) {
-		s, err := d.SignIn.BeginWith(r.Context(), tx, web.Cookie(r, session.Cookie), demand)
+		s, err := d.SignIn.BeginWith(r.Context(), tx, web.Cookies(r, session.Cookie), demand)
 		return answer{s, s.Session != nil && s.Session.Stale(tx.Now())}, err
 	})
 	if err == nil && now.stale {

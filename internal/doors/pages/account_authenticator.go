@@ -84,8 +84,8 @@ func (d *Door) showNewCodes(v *visit, s session.Session, codes []secret.String) 
 	return d.render(v, http.StatusOK, p)
 }
 
-// removeAuthenticator removes the app and its recovery codes, and signs out everywhere else: what
-// the app has proved no longer counts.
+// removeAuthenticator removes the app and its recovery codes, and signs out everywhere else: a
+// proof by the app no longer counts.
 func (d *Door) removeAuthenticator(v *visit) error {
 	return d.guarded(v, authenticatorPath, func(s session.Session, facts signin.Facts) error {
 		renewed, err := db.Write(v.ctx(), d.DB, v.as(s), func(tx *db.Tx) (*signin.Started, error) {

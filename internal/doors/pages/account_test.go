@@ -74,7 +74,7 @@ func TestRegister(t *testing.T) {
 		a := bad.Fill(form, "email", "nonsense", "given_name", strings.Repeat("x", 200), "family_name", "", "password",
 			"short")
 		for _, sentence := range []string{"That isn't an email address.", "Use at most 128 characters.",
-			"Enter your name.", "Use at least 10 characters."} {
+			"Enter your last name.", "Use at least 10 characters."} {
 			says(t, a, 422, sentence)
 		}
 		says(t, bad.Fill(form, "email", "a@b.example", "given_name", "A", "family_name", "B", "password", "1234567890"),
@@ -98,8 +98,8 @@ func TestConfirmElsewhereWithThePassword(t *testing.T) {
 func TestRegistrationIsClosedByDefault(t *testing.T) {
 	both(t, nil, func(t *testing.T, h *house) {
 		g := h.guest()
-		says(t, g.Open("/register"), 404, "Page not found")
-		says(t, g.Post("/register", url.Values{"email": {"a@b.example"}}), 404, "Page not found")
+		says(t, g.Open("/register"), 404, "You can't create an account here")
+		says(t, g.Post("/register", url.Values{"email": {"a@b.example"}}), 404, "You can't create an account here")
 		if strings.Contains(g.Open("/signin").Text(), "Register") {
 			t.Error("the sign-in page offers to register")
 		}

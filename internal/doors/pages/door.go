@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -15,10 +16,12 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/typed"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
@@ -170,39 +173,51 @@ const keepChoice = 365 * 24 * time.Hour
 // choose sets language and appearance. The person's choice comes first, then the browser's
 // language, then the tenant's.
 func (v *visit) choose(d *Door, t *tenant.Tenant) {
-	l := look{Site: v.site, Theme: web.Cookie(v.r, "theme")}
+	l := look{Site: v.site, Theme: v.chosen("theme", isTheme)}
 	fallback := ""
 	if t != nil {
 		l.Accent, l.Logo, fallback = t.Settings.Accent, t.Settings.LogoURL, t.Settings.Locale
 	}
-	chosen := web.Cookie(v.r, "lang")
+	chosen := v.chosen("lang", isLocale)
 	if v.r.Method == http.MethodGet || v.r.Method == http.MethodHead {
 		l.Here = v.r.URL
 		q := v.r.URL.Query()
-		if c := q.Get("lang"); localeNames[c] != "" {
+		if c := q.Get("lang"); isLocale(c) && !v.site.Tenant.IsZero() {
 			chosen = c
 			web.SetCookie(v.w, v.r, "lang", c, keepChoice)
 		}
-		switch c := q.Get("theme"); c {
-		case "light", "dark":
+		switch c := q.Get("theme"); {
+		case v.site.Tenant.IsZero(): // it has no path of its own for a cookie
+		case isTheme(c):
 			l.Theme = c
 			web.SetCookie(v.w, v.r, "theme", c, keepChoice)
-		case "auto":
+		case c == "auto":
 			l.Theme = ""
 			web.ClearCookie(v.w, v.r, "theme")
 		}
-	}
-	if l.Theme != "light" && l.Theme != "dark" {
-		l.Theme = ""
 	}
 	l.Locale = chooseLocale(fallback, chosen, v.r.Header.Get("Accept-Language"))
 	v.look, v.words = l, d.renderer.words[l.Locale]
 }
 
+// chosen returns the choice that the person made earlier, from the first cookie that holds one, or
+// "".
+func (v *visit) chosen(name string, valid func(string) bool) string {
+	values := web.Cookies(v.r, name)
+	if i := slices.IndexFunc(values, valid); i >= 0 {
+		return values[i]
+	}
+	return ""
+}
+
+func isLocale(s string) bool { return localeNames[s] != "" }
+
+func isTheme(s string) bool { return s == "light" || s == "dark" }
+
 // speak switches to a language that the application asked for (ui_locales), unless the person
 // has chosen one here.
 func (v *visit) speak(d *Door, wishes []string) {
-	if len(wishes) == 0 || web.Cookie(v.r, "lang") != "" || v.r.Method == http.MethodGet &&
+	if len(wishes) == 0 || v.chosen("lang", isLocale) != "" || v.r.Method == http.MethodGet &&
 		v.r.URL.Query().Get("lang") != "" {
 		return
 	}
@@ -224,10 +239,29 @@ func (v *visit) redirect(path string) error {
 	return nil
 }
 
-// typed returns a text field without white space around it. It returns a problem for a text over
-// limit characters or with control characters.
+// typed returns a text field, such as a name, without what cannot be seen around it. It returns a
+// problem for a text over limit characters or with control characters.
 func (v *visit) typed(name string, limit int) (string, *problem) {
-	s := strings.TrimSpace(v.form.Get(name))
+	unseen := func(r rune) bool { return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) }
+	return checkTyped(name, strings.TrimFunc(v.form.Get(name), unseen), limit)
+}
+
+// typedLogin returns the address or username of a field as the person sees it, or a problem.
+func (v *visit) typedLogin(name string) (string, *problem) {
+	s := v.form.Get(name)
+	if visible := typed.Text(s); visible == "" || strings.Contains(visible, "@") {
+		s = visible // a username may need its joiners
+	}
+	return checkTyped(name, strings.TrimSpace(s), user.MaxEmail)
+}
+
+// typedCode returns the one-time code of the field code, without what separates its characters, or
+// a problem.
+func (v *visit) typedCode() (string, *problem) {
+	return checkTyped("code", typed.Code(v.form.Get("code")), maxCode)
+}
+
+func checkTyped(name, s string, limit int) (string, *problem) {
 	if utf8.RuneCountInString(s) > limit {
 		return "", &problem{name, say("problem.too_long", "Count", limit)}
 	}
@@ -249,7 +283,7 @@ func (v *visit) param(name string) string {
 // page.
 func (d *Door) signedIn(v *visit) (session.Session, error) {
 	return db.Read(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (session.Session, error) {
-		return session.Find(v.ctx(), tx, web.Cookie(v.r, session.Cookie))
+		return session.Find(v.ctx(), tx, web.Cookies(v.r, session.Cookie)...)
 	})
 }
 

@@ -27,9 +27,9 @@ type outcome struct {
 }
 
 func (v *visit) ofBrowser() signin.Browser {
-	b := signin.Browser{Secret: v.browser, Token: web.Cookie(v.r, session.Cookie)}
+	b := signin.Browser{Secret: v.browser, Tokens: web.Cookies(v.r, session.Cookie)}
 	if flow := v.flowID(); !flow.IsZero() {
-		b.Carried = web.CookieOf(v.r, signin.CarriedCookie, flow.String())
+		b.Carried = web.CookiesOf(v.r, signin.CarriedCookie, flow.String())
 	}
 	return b
 }

@@ -53,9 +53,9 @@ func (d *Door) forgotten(v *visit) error {
 	if err != nil {
 		return err
 	}
-	email, wrong := v.typed("email", user.MaxEmail)
+	email, wrong := v.typedLogin("email")
 	if wrong == nil {
-		wrong = checkEmail(email)
+		email, wrong = checkEmail(email)
 	}
 	if wrong != nil {
 		return d.forgottenPage(v, s, refused, email, []problem{*wrong})

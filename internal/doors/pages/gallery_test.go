@@ -87,7 +87,7 @@ func specimens(t testing.TB) []specimen {
 		GivenName: givenNameField("Ada"), FamilyName: familyNameField(""),
 		Password: newPasswordField(say("field.choose_password"), 12)}
 	bad(&registerBad.frame, []problem{{"email", say("problem.email_form")},
-		{"family_name", say("problem.name_missing")}, {"password", say("problem.password_short", "Count", 12)}},
+		{"family_name", say("problem.family_name_missing")}, {"password", say("problem.password_short", "Count", 12)}},
 		&registerBad.Email, &registerBad.GivenName, &registerBad.FamilyName, &registerBad.Password)
 
 	mailedConfirm := &mailedPage{frame: base(say("mailed.title")), Heading: say("mailed.title"), Lead: "mailed.confirm",
@@ -158,8 +158,13 @@ func specimens(t testing.TB) []specimen {
 		{"consent", consent}, {"signout", &signOutPage{frame: known(say("signout.page")), Application: "Acme Billing"}},
 		{"signout-plain", &signOutPage{frame: frame{Title: say("signout.page"), Person: person}}},
 		{"signedout", &signedOutPage{frame{Title: say("signedout.title")}}}, {"setup", setup},
-		{"error", &errorPage{frame: frame{Title: say("error.page")}, Heading: say("error.internal"),
+		{"error", &errorPage{frame: frame{Title: say("error.internal")}, Heading: say("error.internal"),
 			Text: say("error.internal_text"), RequestID: "k3j5m2x7q4w6a2bz"}},
+		{"error-application", &errorPage{frame: frame{Title: say("error.application")},
+			Heading: say("error.application"), Text: say("error.redirect_text"), RequestID: "k3j5m2x7q4w6a2bz",
+			Code: "oauth.redirect_uri_unknown",
+			Detail: "The address that the application wants to return to is not registered for it: redirect_uri " +
+				"must equal a registered one to the letter. Tell its operator."}},
 		{"error-gone", &errorPage{frame: frame{Title: say("error.gone")}, Heading: say("error.gone"),
 			Text: say("error.gone_text"), Href: "/t/acme/account", Action: say("error.to_account")}},
 		{"account", account}, {"account-plain", accountOff}, {"sessions", sessions}, {"password", password},

@@ -20,6 +20,7 @@ type frame struct {
 	Theme      string // "light", "dark" or "" for what the device says
 	Base       string // prefix of the tenant's links
 	Stylesheet string
+	Inline     template.HTML // instead of Stylesheet, on a page that loads nothing
 	Colours    template.HTML
 	Languages  []choice
 	Themes     []choice
@@ -214,6 +215,8 @@ type errorPage struct {
 	Href      string
 	Action    message
 	RequestID string
+	Detail    string // what is wrong, in English, for the operator of an application; or ""
+	Code      string // of Detail
 }
 
 type accountPage struct {

@@ -110,7 +110,8 @@ func TestOpeningALinkUsesNothing(t *testing.T) {
 	})
 }
 
-// TestRegisterTwiceInOneBrowser: who mistyped the password goes back and corrects it.
+// TestRegisterTwiceInOneBrowser: after a typing error in the password, the person goes back and
+// corrects it.
 func TestRegisterTwiceInOneBrowser(t *testing.T) {
 	both(t, open, func(t *testing.T, h *house) {
 		g := h.guest()

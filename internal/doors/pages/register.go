@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/mail"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/typed"
 )
 
 var errNoRegistration = fault.New(fault.NotFound, "register.closed", "This tenant does not take registrations.")
@@ -34,17 +34,20 @@ func (v *visit) person(least int) (person, []problem) {
 		}
 	}
 	var wrong *problem
-	p.email, wrong = v.typed("email", user.MaxEmail)
+	p.email, wrong = v.typedLogin("email")
 	if wrong == nil {
-		wrong = checkEmail(p.email)
+		p.email, wrong = checkEmail(p.email)
 	}
 	note(wrong)
 	for _, f := range []struct {
-		name string
-		to   *string
-	}{{"given_name", &p.given}, {"family_name", &p.family}} {
+		name, missing string
+		to            *string
+	}{
+		{"given_name", "problem.given_name_missing", &p.given},
+		{"family_name", "problem.family_name_missing", &p.family},
+	} {
 		if *f.to, wrong = v.typed(f.name, user.MaxName); wrong == nil && *f.to == "" {
-			wrong = &problem{f.name, say("problem.name_missing")}
+			wrong = &problem{f.name, say(f.missing)}
 		}
 		note(wrong)
 	}
@@ -53,14 +56,16 @@ func (v *visit) person(least int) (person, []problem) {
 	return p, problems
 }
 
-func checkEmail(email string) *problem {
-	if email == "" {
-		return &problem{"email", say("problem.email_missing")}
+// checkEmail returns the address that was typed, in the form that is stored, or what is wrong.
+func checkEmail(text string) (string, *problem) {
+	if text == "" {
+		return "", &problem{"email", say("problem.email_missing")}
 	}
-	if _, ok := user.EmailKey(email); !ok || (mail.Message{To: email, Subject: "-", Text: "-"}).Check() != nil {
-		return &problem{"email", say("problem.email_form")}
+	address, ok := typed.Address(text)
+	if !ok {
+		return text, &problem{"email", say("problem.email_form")}
 	}
-	return nil
+	return address, nil
 }
 
 // checkNewPassword returns what is wrong with a new password, or nil. not lists words that it may

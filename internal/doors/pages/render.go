@@ -30,6 +30,9 @@ var stylesheetPath = func() string {
 	return "/assets/pages-" + hex.EncodeToString(sum[:6]) + ".css"
 }()
 
+// inline is the style sheet inside a page.
+var inline = sheetOf(string(stylesheet))
+
 // renderer turns page structs into HTML. It is immutable after newRenderer.
 type renderer struct {
 	words map[string]*words
@@ -77,6 +80,7 @@ type look struct {
 	Theme   string
 	Here    *url.URL // the page's own address for the links to other languages; nil if it has none
 	Targets []string // origins or schemes that a form may lead to besides our own
+	Alone   bool     // the page has its style sheet inside
 }
 
 // render writes p with its headers. It renders the page before it sends the first byte, so that a
@@ -86,6 +90,11 @@ func (r *renderer) render(w http.ResponseWriter, status int, l look, p page) err
 	colours := paletteOf(l.Accent).sheet()
 	f.Lang, f.Theme, f.Base, f.Stylesheet, f.Colours = l.Locale, l.Theme, l.Site.Path, l.Site.Local(stylesheetPath),
 		colours.HTML
+	sources := "'self' " + colours.Source
+	if l.Alone {
+		f.Stylesheet, f.Inline = "", inline.HTML
+		sources = inline.Source + " " + colours.Source
+	}
 	f.Brand = brandOf(l)
 	f.Languages, f.Themes = choices(l)
 	t := r.pages[l.Locale][p.template()]
@@ -100,7 +109,7 @@ func (r *renderer) render(w http.ResponseWriter, status int, l look, p page) err
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", l.Locale)
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", policy(l, colours))
+	h.Set("Content-Security-Policy", policy(l, sources))
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -111,16 +120,16 @@ func (r *renderer) render(w http.ResponseWriter, status int, l look, p page) err
 	return err
 }
 
-// policy returns the content security policy. It allows our style sheet, the tenant's colours by
-// their hash, the tenant's logo, and no script. Browsers apply form-action to the redirects after a
+// policy returns the content security policy. It allows the style sheets that styles names, the
+// tenant's logo, and no script. Browsers apply form-action to the redirects after a
 // form too, so it names the application that the form leads to. That list comes from the
 // application's registration, never from a request.
-func policy(l look, colours sheet) string {
+func policy(l look, styles string) string {
 	img := "img-src 'self' data:"
 	if o := origin(l.Logo); o != "" {
 		img += " " + o
 	}
-	return "default-src 'none'; style-src 'self' " + colours.Source + "; " + img +
+	return "default-src 'none'; style-src " + styles + "; " + img +
 		"; form-action " + strings.Join(append([]string{"'self'"}, l.Targets...), " ") +
 		"; base-uri 'none'; frame-ancestors 'none'"
 }

@@ -10,13 +10,12 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// passwordStep is the page that asks who it is. With a known account (a
-// session to be confirmed) only the password is asked.
+// passwordStep returns the page that asks for login and password. With a known account, whose
+// session is to be confirmed, it asks for the password only.
 func (d *Door) passwordStep(v *visit, s signin.Standing, a *application.Application, username string,
 	problems []problem) *signInPage {
 	p := &signInPage{
@@ -41,7 +40,7 @@ func (d *Door) passwordStep(v *visit, s signin.Standing, a *application.Applicat
 // signInPassword takes the username and password. It reads the flow once, with the account: the
 // hash is computed outside any transaction, and the save detects a flow that changed meanwhile.
 func (d *Door) signInPassword(v *visit) error {
-	login, wrong := v.typed("username", user.MaxEmail)
+	login, wrong := v.typedLogin("username")
 	password := secret.String(v.form.Get("password"))
 	show := func(s signin.Standing, status int, problems []problem) error {
 		v.speak(d, s.Flow.Locales)

@@ -34,7 +34,7 @@ func (d *Door) recoveryStep(v *visit, status int, problems []problem) error {
 
 // signInRecovery verifies a recovery code instead of a code of the app.
 func (d *Door) signInRecovery(v *visit) error {
-	code, wrong := v.typed("code", maxCode)
+	code, wrong := v.typedCode()
 	switch {
 	case wrong != nil:
 		return d.recoveryStep(v, refused, []problem{*wrong})

@@ -8,8 +8,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 )
 
-// refuseStep tells a person who has proved who they are that they may not sign in. It
-// does not say by which rule: that is in the audit log.
+// refuseStep returns the page for a person with a proved account who may not sign in. It names no
+// rule: that is in the audit log.
 func refuseStep(s signin.Standing, a *application.Application) *refusedPage {
 	p := &refusedPage{frame: known(s, say("refused.page")), Application: nameOf(a), Text: say("refused.text")}
 	if !s.Facts.Verdict.Refused { // they could, with a second factor that they may not set up here

@@ -2,7 +2,6 @@ package pages
 
 import (
 	"context"
-	"regexp"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
@@ -17,17 +16,17 @@ func totpStep(s signin.Standing, problems []problem) *totpPage {
 	return p
 }
 
-var sixDigits = regexp.MustCompile(`^[0-9]{3}[ -]?[0-9]{3}$`)
-
 // code reads the 6 digits of an authenticator app.
 func (v *visit) code() (string, []problem) {
-	code, wrong := v.typed("code", maxCode)
-	switch {
-	case wrong != nil:
+	code, wrong := v.typedCode()
+	if wrong != nil {
 		return "", []problem{*wrong}
-	case code == "":
+	}
+	if code == "" {
 		return "", []problem{{"code", say("problem.code_missing")}}
-	case !sixDigits.MatchString(code):
+	}
+	code, ok := credential.Digits(code)
+	if !ok {
 		return "", []problem{{"code", say("problem.code_form")}}
 	}
 	return code, nil

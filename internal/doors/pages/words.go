@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"html/template"
+	"strings"
 	"time"
 
 	"github.com/nicksnyder/go-i18n/v2/i18n"
@@ -137,14 +138,33 @@ func ago(now, then time.Time) message {
 	}
 }
 
+// Limits of an Accept-Language list. Further items do not count.
+const (
+	maxLanguages = 32
+	maxLanguage  = 64 // bytes of an item
+)
+
+// readable returns the items of an Accept-Language list (RFC 9110 §12.5.4) that can be read. A
+// program or proxy may send others, and the person's languages still count then.
+func readable(list string) string {
+	var good []string
+	items := strings.SplitN(list, ",", maxLanguages+1)
+	for _, item := range items[:min(len(items), maxLanguages)] {
+		if len(item) > maxLanguage {
+			continue
+		}
+		if tags, _, err := language.ParseAcceptLanguage(item); err == nil && len(tags) > 0 {
+			good = append(good, item)
+		}
+	}
+	return strings.Join(good, ",")
+}
+
 // chooseLocale returns the first language of wishes that the pages have, then fallback, then
 // English. A wish may be a tag ("de-AT") or an Accept-Language list.
 func chooseLocale(fallback string, wishes ...string) string {
 	for _, wish := range wishes {
-		if wish == "" || len(wish) > 200 {
-			continue
-		}
-		tags, _, err := language.ParseAcceptLanguage(wish)
+		tags, _, err := language.ParseAcceptLanguage(readable(wish))
 		if err != nil || len(tags) == 0 {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -151,8 +152,14 @@ func TestChooseLocale(t *testing.T) {
 		{"de", []string{"fr", "en-GB"}, "en"},
 		{"en", []string{"", "de-AT,de;q=0.9,en;q=0.8"}, "de"},
 		{"en", []string{"de", "en"}, "de"},
-		{"en", []string{strings.Repeat("de,", 400)}, "en"},
+		{"en", []string{strings.Repeat("de,", 400)}, "de"}, // the first items count
+		{"en", []string{strings.Repeat("xx,", 400) + "de"}, "en"},
 		{"en", []string{";;;\x00"}, "en"},
+		{"en", []string{"de-DE, x_!, en;q=0.5"}, "de"},
+		{"en", []string{"C.UTF-8,de;q=0.9"}, "de"},
+		{"en", []string{"en;q=oops, de;q=0.1"}, "de"},
+		{"en", []string{strings.Repeat("x", 300) + ",de"}, "de"},
+		{"en", []string{"*, de;q=0.2"}, "de"},
 	}
 	for _, tt := range tests {
 		if got := chooseLocale(tt.fallback, tt.wishes...); got != tt.want {
@@ -189,5 +196,34 @@ func TestEveryFaultHasAPage(t *testing.T) {
 	if _, p := errorOf(errors.New("connection to 10.0.0.1 refused")); strings.Contains(r.words["en"].text(p.Text),
 		"10.0.0.1") {
 		t.Error("the cause of an internal error is shown")
+	}
+}
+
+// Every code that a page may answer with has words of its own: a fault's reason is in English.
+func TestEveryCodeHasWords(t *testing.T) {
+	const families = `(?:request|oauth|page|register|setup|session|signin|tenant)`
+	codes := regexp.MustCompile(`(?:fault\.New\(fault\.(?:Invalid|Unauthenticated|Denied|NotFound|Conflict|Limited|` +
+		`Unavailable), |onPage\(|refuse\(http\.Status\w+, |Code: |f\.Code, f\.Reason = )\s*"(` + families +
+		`\.[a-z_]+)"`)
+	for _, pattern := range []string{"../../kit/web/*.go", "../oidc/*.go", "*.go", "../../iam/signin/*.go",
+		"../../iam/session/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatal(pattern, err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range codes.FindAllStringSubmatch(string(text), -1) {
+				if ofCode[m[1]] == (told{}) {
+					t.Errorf("%s: the code %s has no words in errors.go", name, m[1])
+				}
+			}
+		}
 	}
 }

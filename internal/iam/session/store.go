@@ -137,20 +137,22 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// Find returns the active session that token opens, or ErrNone. One query checks the session, its
-// user and its tenant.
-func Find(ctx context.Context, tx *db.Tx, token string) (Session, error) {
-	t, err := secret.ParseToken(token)
-	if err != nil || t.Kind != secret.Session || t.Tenant != tx.Tenant() {
-		return Session{}, ErrNone
+// Find returns the active session that the first of the tokens opens which opens any, or ErrNone.
+// One query a token checks the session, its user and its tenant.
+func Find(ctx context.Context, tx *db.Tx, tokens ...string) (Session, error) {
+	for _, token := range tokens {
+		t, err := secret.ParseToken(token)
+		if err != nil || t.Kind != secret.Session || t.Tenant != tx.Tenant() {
+			continue
+		}
+		s, err := db.One(ctx, tx, scanFound, `SELECT `+columns+`, `+user.LoginSQL+from+`
+			WHERE s.tenant_id = $1 AND s.token_hash = $2`+alive("$3")+`
+			AND u.status = 'active' AND t.status = 'active'`, t.Hash, tx.Now())
+		if !errors.Is(err, db.ErrNoRows) {
+			return s, err
+		}
 	}
-	s, err := db.One(ctx, tx, scanFound, `SELECT `+columns+`, `+user.LoginSQL+from+`
-		WHERE s.tenant_id = $1 AND s.token_hash = $2`+alive("$3")+`
-		AND u.status = 'active' AND t.status = 'active'`, t.Hash, tx.Now())
-	if errors.Is(err, db.ErrNoRows) {
-		return Session{}, ErrNone
-	}
-	return s, err
+	return Session{}, ErrNone
 }
 
 // Touch records a visit, at most once a minute.

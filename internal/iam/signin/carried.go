@@ -101,11 +101,22 @@ func carriedBy(browser string) string { return "signin.flow\x00" + string(browse
 // openCarried returns the flow that a browser carries. It fails with ErrGone, also for a flow that
 // was stored since: then only its row counts.
 func (e *Engine) openCarried(ctx context.Context, tx *db.Tx, flow id.ID, b Browser) (Flow, error) {
-	sealed, err := base64.RawURLEncoding.DecodeString(b.Carried)
-	if err != nil || b.Carried == "" || len(b.Carried) > MaxCarried {
+	err := error(ErrGone)
+	for _, text := range b.Carried {
+		var f Flow
+		if f, err = e.openText(ctx, tx, flow, b.Secret, text); !errors.Is(err, ErrGone) {
+			return f, err
+		}
+	}
+	return Flow{}, err
+}
+
+func (e *Engine) openText(ctx context.Context, tx *db.Tx, flow id.ID, browser, carriedText string) (Flow, error) {
+	sealed, err := base64.RawURLEncoding.DecodeString(carriedText)
+	if err != nil || carriedText == "" || len(carriedText) > MaxCarried {
 		return Flow{}, ErrGone
 	}
-	packed, err := e.Sealer.Open(tx.Tenant(), carriedBy(b.Secret), sealed)
+	packed, err := e.Sealer.Open(tx.Tenant(), carriedBy(browser), sealed)
 	if err != nil {
 		return Flow{}, ErrGone.Because(err)
 	}

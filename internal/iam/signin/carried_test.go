@@ -50,7 +50,7 @@ func TestCarriedFlow(t *testing.T) {
 		if err != nil || len(text) > signin.MaxCarried {
 			t.Fatalf("%d bytes: %v", len(text), err)
 		}
-		mine := signin.Browser{Secret: browser, Carried: text}
+		mine := signin.Browser{Secret: browser, Carried: []string{text}}
 		f, err := load(s, mine)
 		if err != nil || string(f.Request) != `{"state":"some"}` || f.LoginHint != "ada@example.com" ||
 			f.Version != 0 || !f.ExpiresAt.Equal(s.Flow.ExpiresAt) {
@@ -61,9 +61,10 @@ func TestCarriedFlow(t *testing.T) {
 			of signin.Standing
 			b  signin.Browser
 		}{
-			"another browser": {s, signin.Browser{Secret: "another", Carried: text}},
-			"changed":         {s, signin.Browser{Secret: browser, Carried: text[:40] + swapped(text[40]) + text[41:]}},
-			"cut":             {s, signin.Browser{Secret: browser, Carried: text[:len(text)-8]}},
+			"another browser": {s, signin.Browser{Secret: "another", Carried: []string{text}}},
+			"changed": {s, signin.Browser{Secret: browser,
+				Carried: []string{text[:40] + swapped(text[40]) + text[41:]}}},
+			"cut":             {s, signin.Browser{Secret: browser, Carried: []string{text[:len(text)-8]}}},
 			"of another flow": {other, mine},
 			"nothing":         {s, signin.Browser{Secret: browser}},
 		} {
@@ -117,7 +118,8 @@ func TestCarriedFlow(t *testing.T) {
 		}
 		late, text, _ := begin("")
 		d.Clock.Advance(signin.Lifetime)
-		if _, err := load(late, signin.Browser{Secret: browser, Carried: text}); !errors.Is(err, signin.ErrGone) {
+		mine.Carried = []string{text}
+		if _, err := load(late, mine); !errors.Is(err, signin.ErrGone) {
 			t.Errorf("an hour later: %v", err)
 		}
 	})

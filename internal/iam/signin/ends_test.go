@@ -82,7 +82,8 @@ func TestAnUnlockedUserHasNothing(t *testing.T) {
 			t.Errorf("the session of before opens after lock and unlock: %v", err)
 		}
 		read := write(t, d, c, func(tx *db.Tx) (signin.Standing, error) {
-			return e.Read(ctx, tx, s.Flow.ID, signin.Browser{Secret: browser, Token: s.Started.Token.Reveal()})
+			return e.Read(ctx, tx, s.Flow.ID,
+				signin.Browser{Secret: browser, Tokens: []string{s.Started.Token.Reveal()}})
 		})
 		if read.Next() != signin.AskPassword {
 			t.Errorf("the flow of before stands at %s", read.Next())

@@ -46,9 +46,11 @@ type Engine struct {
 // Browser is what a browser brings with each request.
 type Browser struct {
 	Secret string // kit/web's Browser: flows belong to it
-	Token  string // of its session; "" without one
-	// Carried is the flow that the request names, sealed by Carry; "" without one.
-	Carried string
+	// Tokens may each be of its session. A browser sends several cookies of one name if they have
+	// different paths or domains, and does not say which is ours.
+	Tokens []string
+	// Carried may each be the flow that the request names, sealed by Carry.
+	Carried []string
 }
 
 // Standing is where a flow stands: the flow and the facts about its user.
@@ -122,9 +124,9 @@ func (e *Engine) Begin(ctx context.Context, tx *db.Tx, on *session.Session, d De
 	return Standing{Flow: f, Facts: facts, Session: on}, err
 }
 
-// BeginWith is Begin in the browser that brings token as its session's, or "".
-func (e *Engine) BeginWith(ctx context.Context, tx *db.Tx, token string, d Demand) (Standing, error) {
-	on, err := findSession(ctx, tx, token)
+// BeginWith is Begin in the browser that brings tokens, one of which may be its session's.
+func (e *Engine) BeginWith(ctx context.Context, tx *db.Tx, tokens []string, d Demand) (Standing, error) {
+	on, err := findSession(ctx, tx, tokens)
 	if err != nil {
 		return Standing{}, err
 	}
@@ -138,13 +140,13 @@ func (e *Engine) Read(ctx context.Context, tx *db.Tx, flow id.ID, b Browser) (St
 	if err != nil {
 		return Standing{}, err
 	}
-	return e.Inspect(ctx, tx, f, b.Token)
+	return e.Inspect(ctx, tx, f, b.Tokens...)
 }
 
-// Inspect returns where f stands, a flow that was just loaded, in the browser that brings token as
-// its session's.
-func (e *Engine) Inspect(ctx context.Context, tx *db.Tx, f Flow, token string) (Standing, error) {
-	on, err := findSession(ctx, tx, token)
+// Inspect returns where f stands, a flow that was just loaded, in the browser that brings tokens,
+// one of which may be its session's.
+func (e *Engine) Inspect(ctx context.Context, tx *db.Tx, f Flow, tokens ...string) (Standing, error) {
+	on, err := findSession(ctx, tx, tokens)
 	if err != nil {
 		return Standing{}, err
 	}
@@ -159,14 +161,11 @@ func (e *Engine) Inspect(ctx context.Context, tx *db.Tx, f Flow, token string) (
 	return Standing{Flow: f, Facts: facts, Session: on, Adoptable: adoptable}, err
 }
 
-// findSession returns the session that token opens, or nil.
-func findSession(ctx context.Context, tx *db.Tx, token string) (*session.Session, error) {
-	if token == "" {
-		return nil, nil //nolint:nilnil // most browsers begin without a session
-	}
-	on, err := session.Find(ctx, tx, token)
+// findSession returns the session that one of the tokens opens, or nil.
+func findSession(ctx context.Context, tx *db.Tx, tokens []string) (*session.Session, error) {
+	on, err := session.Find(ctx, tx, tokens...)
 	if errors.Is(err, session.ErrNone) {
-		return nil, nil //nolint:nilnil // it has ended
+		return nil, nil //nolint:nilnil // most browsers begin without a session, and sessions end
 	}
 	return &on, err
 }
@@ -202,7 +201,7 @@ func (e *Engine) Advance(ctx context.Context, tx *db.Tx, from Standing, b Browse
 	nameActor(tx, &s)
 	switch s.Next() {
 	case StartSession:
-		if err := e.startSession(ctx, tx, &s, b.Token); err != nil {
+		if err := e.startSession(ctx, tx, &s, b.Tokens); err != nil {
 			return from, err
 		}
 	case Refuse:
@@ -238,13 +237,13 @@ func (e *Engine) Store(ctx context.Context, tx *db.Tx, s Standing, browser strin
 
 // startSession makes the browser's session the flow's user's, under a new token. A session that the
 // browser had goes on if it was that user's, and ends otherwise.
-func (e *Engine) startSession(ctx context.Context, tx *db.Tx, s *Standing, token string) error {
+func (e *Engine) startSession(ctx context.Context, tx *db.Tx, s *Standing, tokens []string) error {
 	u := s.Facts.User
 	n := session.New{
 		User: u.ID, UserName: u.Login(), AMR: s.Flow.amr(), ACR: s.Flow.acr(), AuthTime: s.Flow.authTime(),
 		Idle: s.Facts.Verdict.Idle, Max: s.Facts.Verdict.Max, Generation: u.Generation,
 	}
-	had, err := session.Find(ctx, tx, token)
+	had, err := session.Find(ctx, tx, tokens...)
 	if err != nil && !errors.Is(err, session.ErrNone) {
 		return err
 	}

@@ -110,7 +110,7 @@ func signIn(t *testing.T, d *testkit.Database, c caller.Caller, e *signin.Engine
 		if err != nil {
 			return s, err
 		}
-		return e.Advance(ctx, tx, s, signin.Browser{Secret: browser, Token: on.token},
+		return e.Advance(ctx, tx, s, signin.Browser{Secret: browser, Tokens: []string{on.token}},
 			func(_ context.Context, tx *db.Tx, s *signin.Standing) (bool, error) {
 				s.Prove(u, signin.Password, tx.Now())
 				return true, nil
@@ -318,7 +318,7 @@ func TestTheEventsOfAStepNameTheUser(t *testing.T) {
 		e, ada := newEngine(t, d, allow), newUser(t, d, c, "ada@example.com")
 		s := signIn(t, d, c, e, start(t, d, c, ada), ada)
 		write(t, d, c, func(tx *db.Tx) (signin.Standing, error) {
-			return e.Advance(ctx, tx, s, signin.Browser{Secret: browser, Token: s.Started.Token.Reveal()},
+			return e.Advance(ctx, tx, s, signin.Browser{Secret: browser, Tokens: []string{s.Started.Token.Reveal()}},
 				func(_ context.Context, tx *db.Tx, _ *signin.Standing) (bool, error) {
 					audit.Write(tx, audit.Event{Action: "totp.enrol"})
 					return true, nil

@@ -168,10 +168,10 @@ func (d *Directory) BySlug(ctx context.Context, slug string) (web.Site, error) {
 		return web.Site{}, ErrNotFound
 	}
 	t, err := d.named(ctx, name{text: slug})
-	if err != nil {
+	if t == nil {
 		return web.Site{}, err
 	}
-	return d.Site(t), nil
+	return d.Site(t), err
 }
 
 // ByDomain implements web.SiteResolver. The base has the public URL's scheme and port.
@@ -180,14 +180,37 @@ func (d *Directory) ByDomain(ctx context.Context, host string) (web.Site, error)
 		return web.Site{}, ErrNotFound
 	}
 	t, err := d.named(ctx, name{domain: true, text: host})
-	if err != nil {
+	if t == nil {
 		return web.Site{}, err
 	}
-	return web.Site{Tenant: t.ID, Slug: t.Slug, Name: t.Name, Base: d.scheme + host + d.port}, nil
+	return d.siteAt(t, host), err
 }
 
-// named returns the active tenant that has a name. A copy in names is only a hint. If its tenant no
-// longer has the name, named asks the database again.
+func (d *Directory) siteAt(t *Tenant, host string) web.Site {
+	return web.Site{Tenant: t.ID, Slug: t.Slug, Name: t.Name, Base: d.scheme + host + d.port}
+}
+
+// Known implements web.SiteResolver.
+func (d *Directory) Known(host, slug string) (web.Site, bool) {
+	known := func(n name) (*Tenant, bool) {
+		h, _ := d.names.Lookup(id.ID{}, n)
+		if n.text == "" || h.tenant.IsZero() {
+			return nil, false
+		}
+		t, ok := d.tenants.Lookup(h.tenant, struct{}{})
+		return t, ok && t.has(n) && t.Status != Deleting
+	}
+	if t, ok := known(name{domain: true, text: host}); ok {
+		return d.siteAt(t, host), true
+	}
+	if t, ok := known(name{text: slug}); ok {
+		return d.Site(t), true
+	}
+	return web.Site{}, false
+}
+
+// named returns the active tenant that has a name, or a suspended one with ErrSuspended. A copy in
+// names is only a hint. If its tenant no longer has the name, named asks the database again.
 func (d *Directory) named(ctx context.Context, n name) (*Tenant, error) {
 	for range 2 {
 		h, hit := d.names.Lookup(id.ID{}, n)
@@ -203,7 +226,7 @@ func (d *Directory) named(ctx context.Context, n name) (*Tenant, error) {
 		t, err := d.ByID(ctx, h.tenant)
 		if err == nil && t.has(n) && t.Status != Deleting {
 			if t.Status == Suspended {
-				return nil, ErrSuspended
+				return t, ErrSuspended
 			}
 			return t, nil
 		}

@@ -3,7 +3,6 @@ package tenant
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -120,12 +119,13 @@ func (v *Versions) Read(ctx context.Context, tenant id.ID) (Version, error) {
 	r.tenants[tenant] = struct{}{}
 	v.mu.Unlock()
 	if first {
-		go v.run(context.WithoutCancel(ctx), r)
-	}
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		return Version{}, ctx.Err()
+		v.run(ctx, r)
+	} else {
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return Version{}, ctx.Err()
+		}
 	}
 	if r.err != nil {
 		return Version{}, r.err
@@ -137,23 +137,19 @@ func (v *Versions) Read(ctx context.Context, tenant id.ID) (Version, error) {
 	return found, nil
 }
 
-// run waits for the read under way to end, closes r to other callers, and only then begins. It has
-// a goroutine of its own. So each caller watches its own deadline, and ends nothing for the others.
+// run waits for the read under way to end, closes r to other callers, and only then begins. Its
+// context outlives that of the first caller: the others still wait.
 func (v *Versions) run(ctx context.Context, r *reading) {
 	defer close(r.done)
-	defer func() {
-		if p := recover(); p != nil {
-			r.err = fmt.Errorf("versions: the read panicked: %v\n%s", p, debug.Stack())
-		}
-	}()
 	v.turn.Lock()
 	defer v.turn.Unlock()
 	v.mu.Lock()
 	v.next = nil
 	v.mu.Unlock()
 	r.began = clock.Machine()
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 	defer cancel()
+	r.err = fmt.Errorf("versions: the read did not end") // if it panics
 	if r.versions, r.err = v.read(ctx, r.tenants); r.err != nil {
 		return
 	}

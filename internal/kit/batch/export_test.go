@@ -4,5 +4,4 @@ package batch
 const (
 	QueueSize  = queueSize
 	QueueBytes = queueBytes
-	FlushTime  = flushTime
 )

@@ -18,7 +18,6 @@ import (
 // State is what a database says of itself before it is migrated or opened.
 type State struct {
 	Schema   int64  // number of the last migration; 0 for a database without tables of this program
-	Oldest   int64  // number of the oldest schema whose binaries can serve this one; 0 if unknown
 	Binary   int64  // number of the last migration that this binary has
 	Encoding string // of texts, such as UTF8
 }
@@ -26,18 +25,14 @@ type State struct {
 // Empty reports whether there is no database yet, or one without tables of this program.
 func (s State) Empty() bool { return s.Schema == 0 }
 
-// Newer reports whether a newer release has migrated the database.
-func (s State) Newer() bool { return s.Schema > s.Binary }
-
 // Err returns why this binary cannot use the database, or nil. It accepts a schema that is older
-// than the binary, because that can be migrated, and a newer one that says it serves this binary
-// too. A rolling upgrade needs the latter: a replica of the release before may restart at any time.
+// than the binary, because that can be migrated.
 func (s State) Err() error {
 	switch e := strings.ReplaceAll(strings.ToUpper(s.Encoding), "-", ""); {
 	case s.Encoding != "" && e != "UTF8":
 		return fmt.Errorf("the database stores texts in %s, which cannot hold every language: create it with "+
 			"ENCODING 'UTF8'", s.Encoding)
-	case s.Newer() && (s.Oldest == 0 || s.Oldest > s.Binary):
+	case s.Schema > s.Binary:
 		return fmt.Errorf("the schema (%d) is newer than this binary (%d): run the release that migrated it, "+
 			"or a newer one", s.Schema, s.Binary)
 	}
@@ -87,19 +82,15 @@ func lastMigration(files fs.FS, dir string) (int64, error) {
 	return last, nil
 }
 
-const (
-	lastApplied   = `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WHERE is_applied`
-	oldestSupport = `SELECT oldest FROM schema_support WHERE id = 1`
-)
+const lastApplied = `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WHERE is_applied`
 
 func (s *State) readPostgres(ctx context.Context, cfg Config) error {
-	ctx, cancel := limited(ctx)
-	defer cancel()
 	pc, err := ownerConfig(cfg)
 	if err != nil {
 		return err
 	}
 	pc.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // a pooler passes it on
+	pc.ConnectTimeout = connectLimit
 	conn, err := pgx.ConnectConfig(ctx, pc)
 	if err != nil {
 		return err
@@ -111,10 +102,7 @@ func (s *State) readPostgres(ctx context.Context, cfg Config) error {
 	if err != nil || !migrated {
 		return err
 	}
-	if err := conn.QueryRow(ctx, lastApplied).Scan(&s.Schema); err != nil || !s.Newer() {
-		return err
-	}
-	return conn.QueryRow(ctx, oldestSupport).Scan(&s.Oldest)
+	return conn.QueryRow(ctx, lastApplied).Scan(&s.Schema)
 }
 
 func (s *State) readSQLite(ctx context.Context, cfg Config) error {
@@ -134,8 +122,5 @@ func (s *State) readSQLite(ctx context.Context, cfg Config) error {
 	if err != nil || !migrated {
 		return err
 	}
-	if err := conn.QueryRowContext(ctx, lastApplied).Scan(&s.Schema); err != nil || !s.Newer() {
-		return err
-	}
-	return conn.QueryRowContext(ctx, oldestSupport).Scan(&s.Oldest)
+	return conn.QueryRowContext(ctx, lastApplied).Scan(&s.Schema)
 }

@@ -9,8 +9,11 @@ import (
 	"time"
 )
 
-// maxCookie is the longest cookie value that Cookie returns, in bytes.
-const maxCookie = 2 << 10
+// Limits on the cookies of one name that Cookies returns.
+const (
+	maxCookie   = 2 << 10 // bytes of a value
+	maxRepeated = 4
+)
 
 // Limits on the cookies of one family. Common proxies take 8 KiB for the line with all cookies.
 const (
@@ -68,18 +71,21 @@ func ClearCookie(w http.ResponseWriter, r *http.Request, name string) {
 	})
 }
 
-// Cookie returns the value of a cookie of the request's site. It returns "" for no cookie and for a
-// value longer than maxCookie.
-func Cookie(r *http.Request, name string) string {
-	c, err := r.Cookie(cookieName(SiteOf(r), name))
-	if err != nil || len(c.Value) > maxCookie {
-		return ""
+// Cookies returns the values of the cookies of the request's site with a name, without those longer
+// than maxCookie. There are several if other paths or domains have cookies of that name (RFC 6265
+// §5.4), and the browser does not say which is ours. The caller tries each, maxRepeated at most.
+func Cookies(r *http.Request, name string) []string {
+	var values []string
+	for _, c := range r.CookiesNamed(cookieName(SiteOf(r), name)) {
+		if len(c.Value) <= maxCookie && len(values) < maxRepeated {
+			values = append(values, c.Value)
+		}
 	}
-	return c.Value
+	return values
 }
 
-// CookieOf returns the value of a cookie of a family, such as one that is named by an id.
-func CookieOf(r *http.Request, family, name string) string { return Cookie(r, family+"_"+name) }
+// CookiesOf returns the values of the cookies of a family with a name, such as an id.
+func CookiesOf(r *http.Request, family, name string) []string { return Cookies(r, family+"_"+name) }
 
 // ClearCookieOf deletes a cookie of a family.
 func ClearCookieOf(w http.ResponseWriter, r *http.Request, family, name string) {
@@ -119,9 +125,12 @@ func Browser(w http.ResponseWriter, r *http.Request) string {
 	if s != nil && s.browser != "" {
 		return s.browser
 	}
-	v := Cookie(r, "browser")
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(v)
-	if err != nil || len(raw) != browserBytes {
+	var v string
+	// Browsers send several cookies in one order, so the first is the same each time.
+	sent := Cookies(r, "browser")
+	if i := slices.IndexFunc(sent, isBrowser); i >= 0 {
+		v = sent[i]
+	} else {
 		b := make([]byte, browserBytes)
 		rand.Read(b) // never fails: crypto/rand ends the program instead
 		v = base64.RawURLEncoding.EncodeToString(b)
@@ -131,4 +140,9 @@ func Browser(w http.ResponseWriter, r *http.Request) string {
 		s.browser = v
 	}
 	return v
+}
+
+func isBrowser(v string) bool {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(v)
+	return err == nil && len(raw) == browserBytes
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,14 +35,26 @@ func TestCookieAttributes(t *testing.T) {
 			t.Error(d)
 		}
 		r.AddCookie(&http.Cookie{Name: w.Result().Cookies()[0].Name, Value: "v"})
-		if got := Cookie(r, "session"); got != "v" {
-			t.Errorf("Cookie = %q", got)
+		if got := Cookies(r, "session"); !slices.Equal(got, []string{"v"}) {
+			t.Errorf("Cookies = %q", got)
 		}
 		w = httptest.NewRecorder()
 		ClearCookie(w, r, "session")
 		if c := w.Header().Get("Set-Cookie"); !strings.Contains(c, "Max-Age=0") || !strings.Contains(c, "Path=") {
 			t.Errorf("ClearCookie: %s", c)
 		}
+	}
+}
+
+// A stranger's page can set any number of cookies: few are tried.
+func TestRepeatedCookies(t *testing.T) {
+	r := on(Site{Base: "http://localhost/t/acme", Path: "/t/acme"})
+	r.AddCookie(&http.Cookie{Name: "gh_session", Value: strings.Repeat("x", maxCookie+1)})
+	for i := range 20 {
+		r.AddCookie(&http.Cookie{Name: "gh_session", Value: fmt.Sprint(i)})
+	}
+	if got := Cookies(r, "session"); !slices.Equal(got, []string{"0", "1", "2", "3"}) {
+		t.Errorf("Cookies = %q", got)
 	}
 }
 
@@ -56,6 +69,13 @@ func TestBrowser(t *testing.T) {
 	r.AddCookie(&http.Cookie{Name: "gh_browser", Value: first})
 	if got := Browser(w, r); got != first || len(w.Result().Cookies()) != 0 {
 		t.Errorf("the browser's secret was replaced: %q", got)
+	}
+	r, w = on(site), httptest.NewRecorder()
+	for _, v := range []string{"x", strings.Repeat("A", 5000), first, strings.Repeat("A", 43)} {
+		r.AddCookie(&http.Cookie{Name: "gh_browser", Value: v})
+	}
+	if got := Browser(w, r); got != first || len(w.Result().Cookies()) != 0 {
+		t.Errorf("of several cookies the browser's secret is %q, want %q", got, first)
 	}
 	for _, bad := range []string{"x", strings.Repeat("A", 42), first + "A", strings.Repeat("A", 5000)} {
 		r, w = on(site), httptest.NewRecorder()

@@ -149,6 +149,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if routes == nil {
 		x.rec.refused = true
+		h.recognise(x, r)
 		Refuse(&x.rec, r, refusal)
 		return
 	}
@@ -234,6 +235,7 @@ func (h *Handler) locate(x *exchange, r *http.Request) (*Routes, error) {
 				x.site, x.caller.Tenant = site, site.Tenant
 				return h.Tenant, nil
 			}
+			x.site = site // a suspended tenant's, for the refusal
 			if fault.Of(err) != fault.NotFound {
 				return nil, err
 			}
@@ -253,12 +255,29 @@ func (h *Handler) locate(x *exchange, r *http.Request) (*Routes, error) {
 		r.URL.RawPath = rawRest
 	}
 	site, err := h.Sites.BySlug(r.Context(), slug)
+	x.site = site
 	if err != nil {
 		return nil, err
 	}
-	x.site, x.caller.Tenant = site, site.Tenant
+	x.caller.Tenant = site.Tenant
 	r.URL.Path = rest
 	return h.Tenant, nil
+}
+
+// recognise finds the site of a request that is refused before it was located, so that its page has
+// the tenant's look. It asks memory only: an overloaded server refuses too.
+func (h *Handler) recognise(x *exchange, r *http.Request) {
+	if !x.site.Tenant.IsZero() || !rules[x.group.class].page {
+		return
+	}
+	var host string
+	if r.Host != h.PublicURL.Host {
+		host = domainOf(r.Host)
+	}
+	slug, _, _ := cutSlug(r.URL.Path)
+	if site, ok := h.Sites.Known(host, slug); ok {
+		x.site = site
+	}
 }
 
 // cutSlug splits "/t/{slug}/rest", and the form of RFC 8414 §3.1 with the well-known part before

@@ -33,7 +33,8 @@ func (s sites) BySlug(_ context.Context, slug string) (Site, error) {
 	case "acme":
 		return Site{Tenant: s.acme, Slug: "acme", Name: "Acme", Base: "http://id.test/t/acme", Path: "/t/acme"}, nil
 	case "asleep":
-		return Site{}, fault.New(fault.Denied, "tenant.suspended", "This tenant is suspended.")
+		return Site{Tenant: id.ID{1}, Slug: "asleep", Name: "Asleep", Base: "http://id.test/t/asleep", Path: "/t/asleep"},
+			fault.New(fault.Denied, "tenant.suspended", "This tenant is suspended.")
 	case "broken":
 		return Site{}, errors.New("the disk is gone: secret detail")
 	}
@@ -45,6 +46,14 @@ func (s sites) ByDomain(_ context.Context, host string) (Site, error) {
 		return Site{Tenant: s.acme, Slug: "acme", Name: "Acme", Base: "http://login.acme.test"}, nil
 	}
 	return Site{}, fault.New(fault.NotFound, "tenant.not_found", "There is no such tenant.")
+}
+
+func (s sites) Known(host, slug string) (Site, bool) {
+	if site, err := s.ByDomain(context.Background(), host); err == nil {
+		return site, true
+	}
+	site, err := s.BySlug(context.Background(), slug)
+	return site, err == nil
 }
 
 type fixture struct {

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -10,8 +12,6 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"log/slog"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -172,5 +172,55 @@ func TestStatus(t *testing.T) {
 	}
 	if !strings.Contains(http.StatusText(Status(fault.Limited)), "Too Many") {
 		t.Error("a limit is not 429")
+	}
+}
+
+// TestRefusalsKnowTheirSite: a page that refuses a request has the look of the tenant that it was
+// for, even if the request was refused before its tenant counted.
+func TestRefusalsKnowTheirSite(t *testing.T) {
+	var slug string
+	public, _ := url.Parse("http://id.test")
+	routes := NewRoutes(func(w http.ResponseWriter, r *http.Request, f Refusal) {
+		slug = SiteOf(r).Slug
+		if !CallerOf(r).Tenant.IsZero() != (f.Code == "request.not_found" || f.Code == "request.cross_origin") {
+			t.Errorf("%s: the caller's tenant is %s", f.Code, CallerOf(r).Tenant)
+		}
+		w.WriteHeader(f.Status)
+	})
+	routes.Group(Page, nil).HandleFunc("POST /form", func(http.ResponseWriter, *http.Request) {})
+	limiter := NewLimiter(&clock.Fake{}, 1, 1)
+	limiter.Allow(netip.MustParseAddr("192.0.2.7"))
+	h := (&Handler{
+		Sites: sites{acme: id.New()}, PublicURL: public, Tenant: routes, Root: routes, Clock: &clock.Fake{},
+		Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler), Limiter: limiter,
+	}).Ready()
+	for name, tc := range map[string]struct {
+		method, target, want string
+		status               int
+		change               func(*http.Request)
+	}{
+		"no route":             {"GET", "http://id.test/t/acme/nowhere", "acme", 404, nil},
+		"suspended":            {"GET", "http://id.test/t/asleep/form", "asleep", 403, nil},
+		"unknown":              {"GET", "http://id.test/t/nobody/form", "", 404, nil},
+		"long query":           {"GET", "http://id.test/t/acme/form?" + strings.Repeat("x", 20<<10), "acme", 414, nil},
+		"long query at domain": {"GET", "http://login.acme.test/form?" + strings.Repeat("x", 20<<10), "acme", 414, nil},
+		"method":               {"BREW", "http://id.test/t/acme/form", "acme", 405, nil},
+		"limited": {"GET", "http://id.test/t/acme/form", "acme", 429,
+			func(r *http.Request) { r.RemoteAddr = "192.0.2.7:999" }},
+		"cross origin": {"POST", "http://id.test/t/acme/form", "acme", 403,
+			func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }},
+	} {
+		slug = "none"
+		r := httptest.NewRequest(tc.method, tc.target, nil)
+		r.RemoteAddr = "192.0.2." + fmt.Sprint(10+len(name)) + ":999"
+		r.Header.Set("Accept", "text/html")
+		if tc.change != nil {
+			tc.change(r)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != tc.status || slug != tc.want {
+			t.Errorf("%s: %d with the site %q, want %d with %q", name, w.Code, slug, tc.status, tc.want)
+		}
 	}
 }

@@ -29,13 +29,17 @@ func (s Site) Local(path string) string { return s.Path + path }
 // secure reports whether people reach the site over https.
 func (s Site) secure() bool { return strings.HasPrefix(s.Base, "https://") }
 
-// SiteResolver finds the tenant of a request. Both methods fail with a NotFound fault for a tenant
-// that is unknown or being deleted, and with a Denied fault for a suspended one.
+// SiteResolver finds the tenant of a request. BySlug and ByDomain fail with a NotFound fault for a
+// tenant that is unknown or being deleted. For a suspended one they fail with a Denied fault and
+// return the site too, because its people are told on its page.
 type SiteResolver interface {
 	// BySlug finds the tenant reached at /t/{slug}.
 	BySlug(ctx context.Context, slug string) (Site, error)
 	// ByDomain finds the tenant whose custom domain is host: lower case, no port.
 	ByDomain(ctx context.Context, host string) (Site, error)
+	// Known finds a tenant by its domain or its slug, one of which may be "", in memory only. It is
+	// for the page of a refusal, which must stay cheap.
+	Known(host, slug string) (Site, bool)
 }
 
 // scope is the state of one request. It is the request's context, so one allocation carries all of
@@ -64,8 +68,6 @@ func (s *scope) Value(key any) any {
 		return s
 	case caller.AddressKey{}:
 		return s.caller.Address
-	case caller.TenantKey{}:
-		return s.caller.Tenant
 	}
 	return s.Context.Value(key)
 }

@@ -1,6 +1,0 @@
-//go:build !unix
-
-package db
-
-// failAtFileLimit does nothing: this system has no such limit.
-func failAtFileLimit() {}
