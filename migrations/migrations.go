@@ -10,6 +10,14 @@
 // restores FORCE at its end. It is one transaction. Adding a foreign key to a table reads both
 // tables. Migrations run with row_security = off, so a step that forgets to lift the force fails.
 //
+// Steps expand before they contract: replicas of the release before run on the new schema, and may
+// start on it. A step that takes away what they use says so, in both files:
+//
+//	UPDATE schema_support SET oldest = N;
+//
+// N is the number of the first step whose binaries do without it. A table with tenant_id that is
+// new in SystemTables counts as such, because older binaries take it for a tenant's.
+//
 // The database records which numbers were applied, and no checksums. A file may be mended for new
 // databases if old ones already have the same schema from it.
 package migrations
@@ -32,6 +40,7 @@ var SystemTables = map[string]string{
 	"tenants":          "read before a tenant is known; holds names and settings, no personal data",
 	"tenant_domains":   "maps a host to its tenant before a tenant is known",
 	"retired_names":    "slugs and domains of deleted tenants, which no other tenant gets",
+	"schema_support":   "one row that says which older binaries can serve this schema",
 	"config_clock":     "one row that every replica polls for changed configuration",
 	"job_tenants":      "tells workers which tenants have due jobs, never what they are",
 	"goose_db_version": "the migrations' own record",

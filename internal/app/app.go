@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
@@ -23,6 +24,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/mail"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -66,6 +68,7 @@ type Outside struct {
 	Clock   clock.Clock
 	Hashing credential.HasherConfig
 	Mail    mail.Sender
+	Keys    signingkey.Source // of new signing keys
 }
 
 // Open brings the schema up to date and builds the parts. Close the App when done.
@@ -89,7 +92,12 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		d.Close()
 		return nil, err
 	}
-	keys := signingkey.New(d, keyRing, c, tenant.Touch)
+	if outside.Keys == nil {
+		pool := new(jose.Pool)
+		pool.Fill()
+		outside.Keys = pool.Get
+	}
+	keys := signingkey.New(d, keyRing, c, outside.Keys, tenant.Touch)
 	tenants := tenant.NewDirectory(d, cfg.PublicURL, c, log)
 	applications := application.NewDirectory(d)
 	tenants.Watch(keys.Drop)
@@ -152,7 +160,9 @@ func (a *App) url(slug, path string) string { return a.Tenants.Issuer(slug) + pa
 
 // Close writes the queued records and closes the database.
 func (a *App) Close() {
-	a.Records.Close()
-	a.Decisions.Close()
+	var writers sync.WaitGroup
+	writers.Go(a.Records.Close)
+	writers.Go(a.Decisions.Close)
+	writers.Wait()
 	a.DB.Close()
 }

@@ -19,6 +19,7 @@ var changing = map[string]any{
 	"POST /users/{id}/roles":         map[string]any{"role": "developer"},
 	"POST /applications/{id}/roles":  map[string]any{"role": "developer"},
 	"POST /groups/{id}/roles":        map[string]any{"role": "developer"},
+	"POST /signing-keys/rotate":      map[string]any{"algorithm": "ES256"},
 	"POST /users":                    map[string]any{"email": "new@acme.example"},
 	"POST /groups":                   map[string]any{"name": "New"},
 	"POST /roles":                    map[string]any{"name": "new", "actions": []string{"user.read"}},

@@ -25,6 +25,7 @@ type finding struct {
 	remedy  string // printed with err
 	note    string // printed without err
 	warning bool   // err does not keep the server from serving
+	newer   bool   // of the schema: a newer release migrated it, and this binary can serve it
 }
 
 // text returns the error and what to do about it.
@@ -134,6 +135,10 @@ func schemaFinding(ctx context.Context, cfg *config.Config) finding {
 		}
 	case state.Err() != nil:
 		f.err, f.remedy = state.Err(), "name another database with --database or --data, or use another binary"
+	case state.Newer():
+		f.err, f.warning = fmt.Errorf("newer (%d) than this binary (%d), which can still serve it", state.Schema,
+			state.Binary), true
+		f.newer, f.remedy = true, "run the newer release on every replica soon"
 	case state.Schema < state.Binary:
 		f.err, f.warning = errors.New("older than this binary"), true
 		if state.Empty() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
@@ -58,7 +57,7 @@ func examine(ctx context.Context, cfg *config.Config) []finding {
 	out = append(out, outsideFindings(ctx, cfg)...)
 	schema := schemaFinding(ctx, cfg)
 	out = append(out, schema)
-	if schema.err != nil {
+	if schema.err != nil && !schema.newer {
 		return out
 	}
 	d, err := db.Open(ctx, database(cfg, nil))
@@ -72,10 +71,9 @@ func examine(ctx context.Context, cfg *config.Config) []finding {
 		note = "Postgres; the serving role cannot bypass row-level security, and every tenant table forces it"
 	}
 	out = append(out, finding{subject: "database", note: note}, clockFinding(ctx, d))
-	for _, line := range d.Advice() {
-		what, remedy, _ := strings.Cut(line, ": ")
+	for _, a := range d.Advice() {
 		out = append(out, finding{
-			subject: "rights on the database", err: errors.New(what), remedy: remedy, warning: true,
+			subject: "rights on the database", err: errors.New(a.What), remedy: a.Remedy, warning: true,
 		})
 	}
 	return append(out, contents(ctx, cfg, d)...)

@@ -10,11 +10,13 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
@@ -62,6 +64,8 @@ func (a *App) operations() [][]api.Operation {
 		application.Operations(signin.EndOfApplication),
 		policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),
 		session.Operations(),
+		grant.Operations(),
+		signingkey.Operations(a.Keys),
 		audit.Operations(),
 		decision.Operations(decision.Deps{Clock: a.Clock, Base: baseTable}),
 	}

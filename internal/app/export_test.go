@@ -12,8 +12,14 @@ const HousekeepingEvery = housekeepingEvery
 
 // Housekeep runs one round of housekeeping.
 func (a *App) Housekeep(ctx context.Context) error {
-	return (&housekeeper{app: a}).run(ctx, system(a.Platform.ID, "test"), nil)
+	return (&housekeeper{app: a}).run(ctx, system(a.Platform.ID, "test"))
 }
+
+// Ready is the check of /readyz.
+func (a *App) Ready(ctx context.Context) error { return a.ready(ctx) }
+
+// Seal seals the platform's signing keys, as the first request to a development server does.
+func (a *App) Seal(ctx context.Context) error { return a.seal(ctx) }
 
 // ResetOwner does what `gatehouse admin reset-owner` does.
 func (a *App) ResetOwner(ctx context.Context, by caller.Caller, email string, password secret.String) error {

@@ -32,15 +32,16 @@ func (a *App) operator(ctx context.Context, slug string) (caller.Caller, error) 
 }
 
 // FirstStart creates the platform tenant's signing keys, and the configured first owner and first
-// machine application.
+// machine application. A development key seals nothing yet: see sealFirst.
 //
 // It leaves existing ones alone. If the platform still has neither, it returns a link that creates
 // the first owner, once. If several replicas start at the same time, one of them creates each.
 func (a *App) FirstStart(ctx context.Context) (string, error) {
 	c := system(a.Platform.ID, "first start")
-	// From now on the next start can tell whether it has the right key ring; see keysFinding.
-	if _, err := a.Keys.JWKS(ctx, c); err != nil {
-		return "", fmt.Errorf("signing keys of the platform: %w", err)
+	if !a.Development {
+		if err := a.seal(ctx); err != nil {
+			return "", err
+		}
 	}
 	owned, err := db.Read(ctx, a.DB, c, func(tx *db.Tx) (bool, error) { return role.Owned(ctx, tx) })
 	if err != nil {

@@ -45,7 +45,7 @@ func (a *App) scheduleHousekeeping(ctx context.Context) error {
 }
 
 // run handles the job.
-func (h *housekeeper) run(ctx context.Context, c caller.Caller, _ []byte) error {
+func (h *housekeeper) run(ctx context.Context, c caller.Caller) error {
 	end := h.app.Clock.Now().Add(housekeepingTime)
 	if h.next.IsZero() {
 		h.longest, h.unsure = 0, false

@@ -38,11 +38,14 @@ func (c *rotateKeysCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	kid, err := a.Keys.Rotate(e.ctx, caller, jose.Algorithm(c.Algorithm))
+	if err := a.seal(e.ctx); err != nil {
+		return err
+	}
+	key, err := a.Keys.Rotate(e.ctx, caller, jose.Algorithm(c.Algorithm))
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(e.out, "Key %s now signs for %s in tenant %s. The previous key still verifies.\n",
-		kid, c.Algorithm, c.Tenant)
+		key.ID, c.Algorithm, c.Tenant)
 	return nil
 }

@@ -35,7 +35,7 @@ func (c *migrateCommand) Run(e *env) error {
 		return err
 	}
 	if n == 0 {
-		fmt.Fprintln(e.out, "The schema is up to date.")
+		fmt.Fprintln(e.out, "The schema has every step of this binary.")
 		return nil
 	}
 	fmt.Fprintf(e.out, "The schema is up to date after %d steps.\n", n)
@@ -45,7 +45,7 @@ func (c *migrateCommand) Run(e *env) error {
 // migrate applies the missing migrations and returns how many, if this binary can use the database.
 func migrate(ctx context.Context, cfg *config.Config, dbc db.Config) (int, error) {
 	schema := schemaFinding(ctx, cfg)
-	if schema.warning { // an older schema is what migrating is for
+	if schema.warning && !schema.newer { // an older schema is what migrating is for
 		schema.err = nil
 	}
 	if err := refuse(dbc.Log, schema); err != nil {

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
@@ -16,6 +18,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
@@ -54,7 +57,7 @@ func readRing(cfg *config.Config) (*secret.KeyRing, error) {
 }
 
 // keysFinding checks that the key ring opens the platform's signing keys. Each deployment has those
-// from its first start.
+// from its first start or, with a development key, from its first request.
 func keysFinding(ctx context.Context, cfg *config.Config, d *db.DB, platform caller.Caller) finding {
 	path := developmentKey(cfg)
 	f := finding{
@@ -77,7 +80,7 @@ func keysFinding(ctx context.Context, cfg *config.Config, d *db.DB, platform cal
 		return f
 	}
 	if err == nil {
-		err = signingkey.New(d, ring, clock.System{}, tenant.Touch).Check(ctx, platform)
+		err = signingkey.New(d, ring, clock.System{}, jose.Generate, tenant.Touch).Check(ctx, platform)
 	}
 	f.err = err
 	return f
@@ -86,6 +89,32 @@ func keysFinding(ctx context.Context, cfg *config.Config, d *db.DB, platform cal
 // sealed reports whether the platform has signing keys.
 func sealed(ctx context.Context, d *db.DB, platform caller.Caller) (bool, error) {
 	return db.Read(ctx, d, platform, func(tx *db.Tx) (bool, error) { return signingkey.Exist(ctx, tx) })
+}
+
+// seal creates the platform's signing keys. From then on each start can tell whether it has the
+// right key ring; see keysFinding. It comes before anything else that the ring seals for good.
+func (a *App) seal(ctx context.Context) error {
+	if _, err := a.Keys.JWKS(ctx, system(a.Platform.ID, "first start")); err != nil {
+		return fmt.Errorf("signing keys of the platform: %w", err)
+	}
+	return nil
+}
+
+// sealFirst returns h, which calls seal before its first request. A development key belongs to one
+// data directory. If the start sealed with it, a database that was started once and never used
+// would refuse the server of any other directory.
+func (a *App) sealFirst(h http.Handler) http.Handler {
+	var sealed atomic.Bool
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !sealed.Load() {
+			if err := a.seal(r.Context()); err != nil { // the next request tries again
+				a.Log.Error("development key", "error", err)
+			} else {
+				sealed.Store(true)
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // makeKey closes the development key to other users. It creates a missing key only if nothing is

@@ -83,7 +83,7 @@ func (a *App) serve(ctx context.Context, ready func(public string)) error {
 		PerClient: a.perClient(), Proxies: a.proxies(),
 	}
 	ops := &web.Server{
-		Name: "ops", Address: a.Config.OpsListen, Handler: web.OpsHandler(a.Log, registry, a.Tenants.Ready),
+		Name: "ops", Address: a.Config.OpsListen, Handler: web.OpsHandler(a.Log, registry, a.ready),
 		Log: a.Log, Clock: a.Clock,
 	}
 	calls := &web.RPC{
@@ -154,7 +154,7 @@ func (a *App) Jobs(hosted *pages.Door) *job.Runner {
 	runner := job.NewRunner(a.DB, a.Queue, a.Clock, a.Log)
 	runner.Handle(mail.JobKind, mail.Handle(a.Mail))
 	runner.Handle(tenant.DeleteJob, (&tenant.Eraser{DB: a.DB, Clock: a.Clock}).Run)
-	runner.Handle(housekeepingJob, (&housekeeper{app: a}).run)
+	runner.HandleAlone(housekeepingJob, (&housekeeper{app: a}).run)
 	hosted.Jobs(runner)
 	return runner
 }
@@ -194,7 +194,19 @@ func (a *App) Handler(hosted *pages.Door, metrics *web.Metrics, limiter, frequen
 	h.Root.Group(web.Page, nil).HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/t/"+tenant.PlatformSlug+"/account", http.StatusSeeOther)
 	})
+	if a.Development {
+		return a.sealFirst(h.Ready())
+	}
 	return h.Ready()
+}
+
+// ready fails unless this replica can do what it promises: what tenant.Directory.Ready asks, and
+// open what the others sealed.
+func (a *App) ready(ctx context.Context) error {
+	if err := a.Tenants.Ready(ctx); err != nil {
+		return err
+	}
+	return a.Keys.Check(ctx, system(a.Platform.ID, "ready"))
 }
 
 // limiter returns a limit per client address, or nil if only this machine reaches the server.

@@ -7,15 +7,20 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/gatehouse-iam/gatehouse/internal/app"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
@@ -62,13 +67,39 @@ func (d *deployment) start(environ ...string) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	a, err := app.Open(context.Background(), cfg, slog.New(slog.DiscardHandler), app.Outside{})
+	a, err := app.Open(context.Background(), cfg, slog.New(slog.DiscardHandler), app.Outside{Keys: testkit.Key})
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	defer a.Close()
 	if _, err := a.FirstStart(context.Background()); err != nil {
 		d.t.Fatal(err)
+	}
+}
+
+// open opens the server up to the listeners. It ends with the test.
+func (d *deployment) open() *app.App {
+	d.t.Helper()
+	cfg, err := config.Load(config.Flags{}, d.env)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	a, err := app.Open(context.Background(), cfg, slog.New(slog.DiscardHandler), app.Outside{Keys: testkit.Key})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(a.Close)
+	if _, err := a.FirstStart(context.Background()); err != nil {
+		d.t.Fatal(err)
+	}
+	return a
+}
+
+// rotate uses the deployment's key ring.
+func (d *deployment) rotate() {
+	d.t.Helper()
+	if code, out := d.run(nil, "keys", "rotate", "--tenant", "platform"); code != 0 {
+		d.t.Fatal(out)
 	}
 }
 
@@ -156,6 +187,7 @@ func TestLostDevelopmentKeyIsNotReplaced(t *testing.T) {
 			t.Errorf("the doctor before the first start: %s", out)
 		}
 		d.start()
+		d.rotate()
 		key := filepath.Join(d.data, "development.key")
 		if err := os.Chmod(key, 0o644); err != nil {
 			t.Fatal(err)
@@ -175,7 +207,48 @@ func TestLostDevelopmentKeyIsNotReplaced(t *testing.T) {
 	})
 }
 
-// A schema of a newer release is left alone.
+// A development key belongs to one data directory. A database that was started and never used has
+// nothing sealed, so the server of any other directory may use it, until the first use.
+func TestAnUnusedDatabaseTakesAnyDevelopmentKey(t *testing.T) {
+	onEach(t, func(t *testing.T, d *deployment) {
+		lose := func() {
+			if err := os.Remove(filepath.Join(d.data, "development.key")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.start()
+		lose()
+		d.start()
+		if code, out := d.run(nil, "doctor"); code != 0 {
+			t.Error(out)
+		}
+		// Two that start before the first use: the one that is late is not ready.
+		first := d.open()
+		lose()
+		second := d.open()
+		for _, a := range []*app.App{first, second} {
+			if err := a.Ready(t.Context()); err != nil {
+				t.Errorf("before the first use: %v", err)
+			}
+		}
+		pages, err := first.Pages()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := first.Handler(pages, web.NewMetrics(prometheus.NewRegistry()), nil, nil)
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://127.0.0.1:8080/t/platform/account", nil))
+		second.Keys.Drop(id.ID{}) // as its poller does
+		if err := first.Ready(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := second.Ready(t.Context()); err == nil {
+			t.Error("a server is ready that cannot open what is sealed")
+		}
+		d.refused(nil, "give --keys the ring", "doctor", "keys rotate --tenant platform")
+	})
+}
+
+// A schema of a newer release is served if it allows that, and otherwise left alone.
 func TestNewerSchemaIsRefused(t *testing.T) {
 	d := newDeployment(t)
 	d.start()
@@ -185,6 +258,14 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	}
 	defer func() { _ = conn.Close() }()
 	if _, err := conn.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"migrate", "doctor", "keys rotate --tenant platform"} {
+		if code, out := d.run(nil, strings.Fields(command)...); code != 0 || !strings.Contains(out, "can still serve") {
+			t.Errorf("%s: exit code %d, want 0 and a warning:\n%s", command, code, out)
+		}
+	}
+	if _, err := conn.Exec(`UPDATE schema_support SET oldest = 99999`); err != nil {
 		t.Fatal(err)
 	}
 	d.refused(nil, "newer than this binary", "serve", "migrate", "doctor", "keys rotate --tenant platform")

@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
@@ -76,8 +78,19 @@ func TestKeySet(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		a := w.browser().Visit(w.issuer + "/oauth2/jwks")
 		set, err := jose.ParseSet([]byte(a.Body))
-		if err != nil || len(set) != 2 {
-			t.Fatalf("%d %s %v, want the current and the next key", a.Status, a.Body, err)
+		if err != nil || len(set) != 2*len(jose.Signing) {
+			t.Fatalf("%d %s %v, want the current and the next key of each algorithm", a.Status, a.Body, err)
+		}
+		// A client that keeps the key set for as long as it may knows each key that signs.
+		age, err := time.ParseDuration(strings.TrimPrefix(a.Header.Get("Cache-Control"), "public, max-age=") + "s")
+		if err != nil || 2*age > signingkey.PublishAhead {
+			t.Errorf("Cache-Control: %s; keys sign after %s", a.Header.Get("Cache-Control"), signingkey.PublishAhead)
+		}
+		for _, alg := range jose.Signing {
+			late := w.client(application.New{IDTokenAlg: string(alg)}).signedIn(t, w.user)
+			if _, err := jose.Verify(late.ID, []string{jose.TypeJWT}, set.Find); err != nil {
+				t.Errorf("the first token signed with %s: %v", alg, err)
+			}
 		}
 		c := w.client(application.New{})
 		before := c.signedIn(t, w.user)

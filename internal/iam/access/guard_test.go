@@ -53,7 +53,7 @@ func both(t *testing.T, fn func(t *testing.T, w *world)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &world{Database: d, t: t, keys: signingkey.New(d.DB, ring, d.Clock, func(*db.Tx) {})}
+		w := &world{Database: d, t: t, keys: signingkey.New(d.DB, ring, d.Clock, testkit.Key, func(*db.Tx) {})}
 		sites := tenant.NewDirectory(d.DB, public, d.Clock, slog.New(slog.DiscardHandler))
 		w.platform, w.acme, w.globex = w.house("platform", sites), w.house("acme", sites), w.house("globex", sites)
 		w.update(w.acme, func(ctx context.Context, tx *db.Tx) error {

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/reflect/protorange"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -62,20 +63,17 @@ type report struct {
 	Fault       string // the fault is ours, not that of the files
 }
 
-var sandboxSlots = make(chan struct{}, sandboxTasks)
-
 // errNoSandbox reports that this machine does not let us start a process.
 var errNoSandbox = fault.New(fault.Unavailable, "policy.no_compiler", "The compiler of policies could not be "+
 	"started. Try again; if it stays, the server must be permitted to start its own binary.")
 
 // sandboxed runs a task in a child process. An error is Problems of the files, or a fault of ours.
 func sandboxed(ctx context.Context, t task) (report, error) {
-	select {
-	case sandboxSlots <- struct{}{}:
-		defer func() { <-sandboxSlots }()
-	case <-ctx.Done():
-		return report{}, ctx.Err()
+	leave, err := sandboxes.enter(ctx, caller.TenantOf(ctx))
+	if err != nil {
+		return report{}, err
 	}
+	defer leave()
 	r, err := runChild(ctx, t)
 	died, ok := errors.AsType[*crash](err)
 	if !ok {

@@ -46,3 +46,16 @@ func Consent(ctx context.Context, tx *db.Tx, user, application id.ID, scopes []s
 	})
 	return nil
 }
+
+// withdraw deletes consents, so that the users are asked again. At least one id of of is set.
+func withdraw(tx *db.Tx, of Of) {
+	switch {
+	case of.Application.IsZero():
+		tx.Later(`DELETE FROM consents WHERE tenant_id = $1 AND user_id = $2`, of.User)
+	case of.User.IsZero():
+		tx.Later(`DELETE FROM consents WHERE tenant_id = $1 AND application_id = $2`, of.Application)
+	default:
+		tx.Later(`DELETE FROM consents WHERE tenant_id = $1 AND user_id = $2 AND application_id = $3`, of.User,
+			of.Application)
+	}
+}

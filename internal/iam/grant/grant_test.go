@@ -56,7 +56,7 @@ func both(t *testing.T, fn func(t *testing.T, w *world)) {
 			t.Fatal(err)
 		}
 		w := &world{Database: d, t: t, c: d.Tenant(t, "acme"), ring: ring, app: id.New()}
-		w.verifier = &grant.Verifier{DB: d.DB, Keys: signingkey.New(d.DB, ring, d.Clock, func(*db.Tx) {}),
+		w.verifier = &grant.Verifier{DB: d.DB, Keys: signingkey.New(d.DB, ring, d.Clock, testkit.Key, func(*db.Tx) {}),
 			Issuers: issuers{issuer: w.c.Tenant}}
 		w.known = grant.NewKnown(w.verifier, d.Clock)
 		w.application(w.app)

@@ -63,7 +63,7 @@ func (deps Deps) importArchive(ctx context.Context, d *db.DB, req api.Request, i
 	if current.has(p.Files) {
 		return ImportView{Revision: current.Number, Unchanged: true}, nil
 	}
-	p.Base = current.Number
+	p.Base, p.Before = current.Number, settingsText(p.Settings)
 	r, found, err := deps.publish(ctx, d, req.Caller, p, "")
 	return ImportView{Revision: r.Number, Warnings: problemViews(found)}, err
 }
@@ -113,8 +113,12 @@ func (deps Deps) publishDraft(ctx context.Context, d *db.DB, req api.Request, in
 	if unchanged {
 		return RevisionView{}, errNothingToPublish
 	}
-	r, found, err := deps.publish(ctx, d, req.Caller, publishing{Version: s.draft.Version, Base: base,
-		Files: s.files, Settings: s.settings, Reason: reason, AllowEmpty: in.Body.AllowEmpty}, in.Body.Acknowledged)
+	p := publishing{Version: s.draft.Version, Base: base,
+		Files: s.files, Settings: s.settings, Reason: reason, AllowEmpty: in.Body.AllowEmpty}
+	if s.draft.settings == "" {
+		p.Before = settingsText(s.settings)
+	}
+	r, found, err := deps.publish(ctx, d, req.Caller, p, in.Body.Acknowledged)
 	v := revisionView(r)
 	v.Warnings = problemViews(found)
 	return v, err

@@ -57,6 +57,9 @@ func (deps Deps) configure(ctx context.Context, d *db.DB, req api.Request, in *p
 // configureFirst changes the settings that the tenant's first revision will have. Until then, only
 // the key sets matter.
 func configureFirst(ctx context.Context, tx *db.Tx, p SettingsChange) (engine.Settings, error) {
+	if err := lockSettings(ctx, tx); err != nil {
+		return engine.Settings{}, err
+	}
 	if current, err := currentNumber(ctx, tx); err != nil || current > 0 {
 		if err == nil {
 			err = errOvertaken

@@ -298,3 +298,44 @@ func TestARollbackWithoutSettingsKeepsThem(t *testing.T) {
 		}
 	})
 }
+
+// Until the first revision, its publication and a change of the settings may meet. Both succeed, or
+// one of them is told: no change that was confirmed is lost.
+func TestSettingsMeetTheFirstRevision(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ready, err := prepare(background, publishing{Files: openAlbum(), Settings: engine.DefaultSettings(),
+			Before: settingsText(engine.DefaultSettings()), Reason: "first"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		scope := "eu"
+		for range 12 {
+			acme := d.Tenant(t, "acme-"+id.New().String())
+			var errs [2]error
+			d.Race(t, 2, func(i int) {
+				if i == 0 {
+					_, errs[i] = db.Write(background, d.DB, acme, func(tx *db.Tx) (Revision, error) {
+						return publish(background, tx, ready)
+					})
+					return
+				}
+				_, errs[i] = configured(d, acme, SettingsChange{DefaultScope: &scope})
+			})
+			for _, err := range errs {
+				if err != nil && fault.Of(err) != fault.Conflict {
+					t.Fatal(err)
+				}
+			}
+			now, err := db.Read(background, d.DB, acme, func(tx *db.Tx) (engine.Settings, error) {
+				return settingsInForce(background, tx)
+			})
+			if err != nil || (errs[1] == nil) != (now.DefaultScope == scope) {
+				t.Errorf("publishing: %v, changing: %v; then the scope is %q (%v)", errs[0], errs[1],
+					now.DefaultScope, err)
+			}
+			if errs[0] != nil && errs[1] != nil {
+				t.Errorf("neither succeeded: %v", errs)
+			}
+		}
+	})
+}

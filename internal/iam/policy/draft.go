@@ -97,6 +97,9 @@ func putFile(ctx context.Context, tx *db.Tx, where id.ID, path string, content [
 // Invalid fault that names every wrong field.
 func changeSettings(ctx context.Context, tx *db.Tx, where id.ID, p SettingsChange) (Draft, error) {
 	d, err := bump(ctx, tx, where)
+	if err == nil && d.Base == 0 {
+		err = lockSettings(ctx, tx)
+	}
 	if err != nil {
 		return Draft{}, err
 	}

@@ -65,6 +65,7 @@ type publishing struct {
 	Reason  string
 
 	Settings   engine.Settings // of the engine, which the revision keeps
+	Before     string          // the settings in force, as JSON, if Settings are those; otherwise ""
 	AllowEmpty bool            // a set without a policy that decides something
 	Of         int64           // the revision whose files these are, if only the settings change; otherwise 0
 }
@@ -121,9 +122,17 @@ func publish(ctx context.Context, tx *db.Tx, p prepared) (Revision, error) {
 	} else if !taken {
 		return Revision{}, errDraftMoved
 	}
+	if p.Base == 0 {
+		if err := lockSettings(ctx, tx); err != nil {
+			return Revision{}, err
+		}
+	}
 	before, err := settingsInForce(ctx, tx)
 	if err != nil {
 		return Revision{}, err
+	}
+	if p.Base == 0 && p.Before != "" && p.Before != settingsText(before) {
+		return Revision{}, errSettingsChanged
 	}
 	digest := sha256.Sum256(p.sources)
 	r := Revision{

@@ -72,6 +72,16 @@ func getSettings(ctx context.Context, tx *db.Tx) (storedSettings, error) {
 	return s, err
 }
 
+// lockSettings keeps the row of the settings until the commit. Until the first revision no number
+// tells its publisher and those who change the settings of one another. Each locks the row, and
+// reads afterwards.
+func lockSettings(ctx context.Context, tx *db.Tx) error {
+	_, err := tx.Exec(ctx, `INSERT INTO policy_settings (tenant_id, settings, updated_at) VALUES ($1, $2, $3)
+		ON CONFLICT (tenant_id) DO UPDATE SET updated_at = policy_settings.updated_at`,
+		settingsText(engine.DefaultSettings()), tx.Now())
+	return err
+}
+
 // mirrorSettings stores the settings of the new revision in the row that replicas of an earlier
 // release read.
 func mirrorSettings(tx *db.Tx, s engine.Settings) {

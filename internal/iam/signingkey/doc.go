@@ -1,7 +1,8 @@
 // Package signingkey owns the keys that a tenant signs its tokens with.
 //
-// A tenant has one current key per algorithm, which signs, and one next key. The next key is
-// published long before it signs, so that every verifier has it by then. After a rotation the old
+// A tenant has one current key per algorithm, which signs, and one next key. No key signs before
+// clients can have it. The next key is published for PublishAhead at least. The first keys of all
+// algorithms are created together, before the tenant publishes anything. After a rotation the old
 // key is retired: it still verifies, and stays published for a while. Keys are created the first
 // time a tenant needs one, so a new tenant costs none. Private keys are stored sealed, and only
 // their tenant can open them.

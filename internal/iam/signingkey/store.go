@@ -2,7 +2,6 @@ package signingkey
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -15,23 +14,26 @@ var errRotating = fault.New(fault.Conflict, "signing_key.rotating",
 	"Another request is rotating this key. Try again.")
 
 type row struct {
-	kid                    string
-	alg                    jose.Algorithm
-	status                 status
-	sealed                 []byte
-	activatedAt, retiredAt time.Time
+	kid                               string
+	alg                               jose.Algorithm
+	status                            status
+	sealed                            []byte
+	createdAt, activatedAt, retiredAt time.Time
 }
 
 func scanRow(r db.Row) (row, error) {
 	var k row
-	err := r.Scan(&k.kid, &k.alg, &k.status, &k.sealed, &k.activatedAt, &k.retiredAt)
+	err := r.Scan(&k.kid, &k.alg, &k.status, &k.sealed, &k.createdAt, &k.activatedAt, &k.retiredAt)
 	return k, err
 }
 
-// list returns the tenant's keys. They are few, because rotation deletes old ones.
+// listed is how many keys of a tenant are read: more than maxKeys of each algorithm.
+const listed = 200
+
+// list returns the tenant's keys, oldest first.
 func list(ctx context.Context, tx *db.Tx) ([]row, error) {
-	return db.List(ctx, tx, scanRow, `SELECT kid, alg, status, sealed, activated_at, retired_at FROM signing_keys
-		WHERE tenant_id = $1 ORDER BY created_at, kid LIMIT 100`)
+	return db.List(ctx, tx, scanRow, `SELECT kid, alg, status, sealed, created_at, activated_at, retired_at
+		FROM signing_keys WHERE tenant_id = $1 ORDER BY created_at, kid LIMIT $2`, listed)
 }
 
 // Exist reports whether the tenant has keys.
@@ -52,36 +54,66 @@ func insert(ctx context.Context, tx *db.Tx, k sealed, alg jose.Algorithm, s stat
 	return n == 1, err
 }
 
-func scanKID(r db.Row) (string, error) {
-	var kid string
-	err := r.Scan(&kid)
-	return kid, err
-}
-
-// rotate advances the status of every key of alg and returns the id of the one that signs now. Of
-// two rotations at once, one fails with errRotating.
-func rotate(ctx context.Context, tx *db.Tx, alg jose.Algorithm, fresh sealed) (string, error) {
-	kid, err := db.One(ctx, tx, scanKID, `SELECT kid FROM signing_keys
-		WHERE tenant_id = $1 AND alg = $2 AND status = 'next'`, alg)
-	if err != nil && !errors.Is(err, db.ErrNoRows) {
-		return "", err
+// rotate advances the status of every key of alg. It returns the ids of the key that signed before
+// and of the one that signs now. Of two rotations at once, one fails with errRotating.
+func rotate(ctx context.Context, tx *db.Tx, alg jose.Algorithm, fresh sealed) (string, string, error) {
+	rows, err := list(ctx, tx)
+	if err != nil {
+		return "", "", err
+	}
+	var current, next row
+	count := 0
+	for _, r := range rows {
+		if r.alg != alg {
+			continue
+		}
+		count++
+		switch r.status {
+		case statusCurrent:
+			current = r
+		case statusNext:
+			next = r
+		case statusRetired:
+		}
+	}
+	switch from := signsFrom(rows, next); {
+	case next.kid == "":
+		return "", "", errRotating
+	case tx.Now().Before(from):
+		return "", "", fault.New(fault.Conflict, "signing_key.not_published",
+			"The next %s key was published at %s, and clients may not know it before %s. Rotate again then.", alg,
+			next.createdAt.Format(time.RFC3339), from.Format(time.RFC3339))
+	case count >= maxKeys:
+		return "", "", fault.New(fault.Conflict, "signing_key.too_many",
+			"The tenant has %d %s keys. Retired keys are kept for %d days, because tokens may still need them.", count,
+			alg, keepRetired/(24*time.Hour))
 	}
 	if _, err := tx.Exec(ctx, `UPDATE signing_keys SET status = 'retired', retired_at = $3
 		WHERE tenant_id = $1 AND alg = $2 AND status = 'current'`, alg, tx.Now()); err != nil {
-		return "", err
-	}
-	if kid == "" { // there is no next key: the fresh one signs at once
-		_, err := insert(ctx, tx, fresh, alg, statusCurrent)
-		return fresh.kid, err
+		return "", "", err
 	}
 	n, err := tx.Exec(ctx, `UPDATE signing_keys SET status = 'current', activated_at = $3
-		WHERE tenant_id = $1 AND kid = $2 AND status = 'next'`, kid, tx.Now())
+		WHERE tenant_id = $1 AND kid = $2 AND status = 'next'`, next.kid, tx.Now())
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if n != 1 {
-		return "", errRotating
+		return "", "", errRotating
 	}
 	_, err = insert(ctx, tx, fresh, alg, statusNext)
-	return kid, err
+	return current.kid, next.kid, err
+}
+
+// find returns one key as the API shows it.
+func find(ctx context.Context, tx *db.Tx, kid string) (Key, error) {
+	keys, err := List(ctx, tx)
+	if err != nil {
+		return Key{}, err
+	}
+	for _, key := range keys {
+		if key.ID == kid {
+			return key, nil
+		}
+	}
+	return Key{}, db.ErrNoRows
 }

@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -119,13 +120,12 @@ func (v *Versions) Read(ctx context.Context, tenant id.ID) (Version, error) {
 	r.tenants[tenant] = struct{}{}
 	v.mu.Unlock()
 	if first {
-		v.run(ctx, r)
-	} else {
-		select {
-		case <-r.done:
-		case <-ctx.Done():
-			return Version{}, ctx.Err()
-		}
+		go v.run(context.WithoutCancel(ctx), r)
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return Version{}, ctx.Err()
 	}
 	if r.err != nil {
 		return Version{}, r.err
@@ -137,19 +137,23 @@ func (v *Versions) Read(ctx context.Context, tenant id.ID) (Version, error) {
 	return found, nil
 }
 
-// run waits for the read under way to end, closes r to other callers, and only then begins. Its
-// context outlives that of the first caller: the others still wait.
+// run waits for the read under way to end, closes r to other callers, and only then begins. It has
+// a goroutine of its own. So each caller watches its own deadline, and ends nothing for the others.
 func (v *Versions) run(ctx context.Context, r *reading) {
 	defer close(r.done)
+	defer func() {
+		if p := recover(); p != nil {
+			r.err = fmt.Errorf("versions: the read panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
 	v.turn.Lock()
 	defer v.turn.Unlock()
 	v.mu.Lock()
 	v.next = nil
 	v.mu.Unlock()
 	r.began = clock.Machine()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	r.err = fmt.Errorf("versions: the read did not end") // if it panics
 	if r.versions, r.err = v.read(ctx, r.tenants); r.err != nil {
 		return
 	}

@@ -46,11 +46,6 @@ func TestVersions(t *testing.T) {
 		if _, err := v.Read(t.Context(), id.New()); !errors.Is(err, ErrNotFound) {
 			t.Errorf("a tenant that does not exist: %v", err)
 		}
-		gone, cancel := context.WithCancel(t.Context())
-		cancel()
-		if _, err := v.Read(gone, globex.Tenant); err != nil {
-			t.Errorf("who begins a read ends it for the others, gone or not: %v", err)
-		}
 	})
 }
 
@@ -206,5 +201,26 @@ func TestAReadUnderWayIsNotJoined(t *testing.T) {
 	}
 	if r == nil || r.began.After(during) {
 		t.Errorf("a read is as old as its question to the database, not as the answer: %+v, asked before %s", r, during)
+	}
+}
+
+// The caller that begins a read waits no longer than the others do.
+func TestTheFirstCallerOfAReadWatchesItsDeadline(t *testing.T) {
+	d := testkit.Open(t, testkit.SQLite(t))
+	acme := d.Tenant(t, "acme")
+	v := NewVersions(d.DB)
+	v.turn.Lock() // a read that does not end
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := v.Read(ctx, acme.Tenant); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("err = %v", err)
+	}
+	v.mu.Lock()
+	begun := v.next
+	v.mu.Unlock()
+	v.turn.Unlock()
+	<-begun.done
+	if got := begun.versions[acme.Tenant]; begun.err != nil || !got.Active {
+		t.Errorf("the read ended with the caller that began it: %+v, %v", got, begun.err)
 	}
 }

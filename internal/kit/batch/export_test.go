@@ -4,4 +4,5 @@ package batch
 const (
 	QueueSize  = queueSize
 	QueueBytes = queueBytes
+	FlushTime  = flushTime
 )

@@ -20,6 +20,7 @@ const (
 	queueBytes = 64 << 20              // bytes of the queued records, as given to Put
 	flushEvery = 40 * time.Millisecond // the longest that a record waits
 	flushSize  = 1000                  // records in one transaction
+	flushTime  = 5 * time.Second       // of writing a batch, and of all that is left at Close
 )
 
 // Table says where records of type T are stored.
@@ -52,6 +53,8 @@ type Writer[T any] struct {
 	done    chan struct{}
 	once    sync.Once
 	closing chan struct{}
+	ctx     context.Context // ends flushTime after Close was called
+	end     context.CancelFunc
 }
 
 // New starts a writer; Close ends it.
@@ -59,6 +62,7 @@ func New[T any](d *db.DB, log *slog.Logger, t Table[T]) *Writer[T] {
 	w := &Writer[T]{db: d, log: log, table: t, inserts: inserts(t.Into, t.Columns),
 		queue: make(chan queued[T], queueSize),
 		done:  make(chan struct{}), closing: make(chan struct{})}
+	w.ctx, w.end = context.WithCancel(context.Background())
 	go w.run()
 	return w
 }
@@ -86,10 +90,15 @@ func (w *Writer[T]) Dropped() int64 { return w.dropped.Load() }
 // Written returns the number of records stored since the start.
 func (w *Writer[T]) Written() int64 { return w.written.Load() }
 
-// Close writes the queue and ends the writer. Put must not be called afterwards.
+// Close writes the queue and ends the writer. What a silent database has not taken after flushTime
+// is lost, and counted. Put must not be called afterwards.
 func (w *Writer[T]) Close() {
-	w.once.Do(func() { close(w.closing) })
+	w.once.Do(func() {
+		close(w.closing)
+		time.AfterFunc(flushTime, w.end)
+	})
 	<-w.done
+	w.end()
 }
 
 func (w *Writer[T]) run() {
@@ -135,7 +144,7 @@ func (w *Writer[T]) drain(batch []queued[T]) []queued[T] {
 // flush writes a batch in one transaction. If that fails it tries each tenant alone, so that one
 // tenant cannot spoil the batch of another. A tenant that was deleted meanwhile is an example.
 func (w *Writer[T]) flush(batch []queued[T]) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(w.ctx, flushTime)
 	defer cancel()
 	counts := map[id.ID]int{}
 	for i := range batch {
@@ -156,7 +165,12 @@ func (w *Writer[T]) flush(batch []queued[T]) {
 		if n := len(values) / len(w.table.Columns); n < len(records) {
 			w.lost(tenant, len(records)-n, err)
 		}
-		rows[tenant] = values
+		if len(values) > 0 {
+			rows[tenant] = values
+		}
+	}
+	if len(rows) == 0 {
+		return
 	}
 	if err := w.write(ctx, rows); err == nil {
 		return

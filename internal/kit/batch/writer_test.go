@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/batch"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -172,4 +174,28 @@ func TestTheQueueIsBoundedInBytes(t *testing.T) {
 	if w.Written() != 2 {
 		t.Errorf("written %d", w.Written())
 	}
+}
+
+// A database that is silent at shutdown costs it the time of one batch, however many records wait.
+// They count as lost.
+func TestCloseDoesNotWaitForASilentDatabase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := batch.New(nil, slog.New(slog.DiscardHandler), batch.Table[string]{
+			Name: "records", Into: "records", Columns: []string{"at"},
+			Rows: func(ctx context.Context, _ caller.Caller, _ []string) ([]any, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			},
+		})
+		const n = 7500
+		for range n {
+			w.Put(id.ID{}, "x", 0)
+		}
+		time.Sleep(time.Second) // the first batch is under way
+		began := time.Now()
+		w.Close()
+		if took := time.Since(began); took != batch.FlushTime || w.Dropped() != n {
+			t.Errorf("it took %s, and %d of %d are lost", took, w.Dropped(), n)
+		}
+	})
 }

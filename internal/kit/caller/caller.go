@@ -61,5 +61,14 @@ func AddressOf(ctx context.Context) netip.Addr {
 	return a
 }
 
+// TenantKey is the key of a context's value for the tenant that it serves.
+type TenantKey struct{}
+
+// TenantOf returns the tenant that ctx serves, or zero. It is for limits, as AddressOf is.
+func TenantOf(ctx context.Context) id.ID {
+	t, _ := ctx.Value(TenantKey{}).(id.ID)
+	return t
+}
+
 // Foreign reports whether the actor belongs to a tenant other than the one it touches.
 func (c Caller) Foreign() bool { return !c.Actor.Tenant.IsZero() && c.Actor.Tenant != c.Tenant }

@@ -45,7 +45,7 @@ type engine interface {
 	update(ctx context.Context, fn func(session) error) error
 	close()
 	name() string
-	advice() []string
+	advice() []Advice
 }
 
 // DB is an open database. It is safe for concurrent use.
@@ -100,14 +100,16 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, line := range d.Advice() {
-		cfg.Log.WarnContext(ctx, "database: "+line)
+	for _, a := range d.Advice() {
+		if !a.Superuser { // the doctor says that too
+			cfg.Log.WarnContext(ctx, "database: "+a.What, "remedy", a.Remedy)
+		}
 	}
 	return d, nil
 }
 
-// Advice names what is open besides the locks, with its remedy. The locks hold without it.
-func (d *DB) Advice() []string { return d.engine.advice() }
+// Advice returns what is open besides the locks.
+func (d *DB) Advice() []Advice { return d.engine.advice() }
 
 // Close waits for running transactions and closes the database.
 func (d *DB) Close() { d.engine.close() }

@@ -18,6 +18,7 @@ import (
 // State is what a database says of itself before it is migrated or opened.
 type State struct {
 	Schema   int64  // number of the last migration; 0 for a database without tables of this program
+	Oldest   int64  // number of the oldest schema whose binaries can serve this one; 0 if unknown
 	Binary   int64  // number of the last migration that this binary has
 	Encoding string // of texts, such as UTF8
 }
@@ -25,14 +26,18 @@ type State struct {
 // Empty reports whether there is no database yet, or one without tables of this program.
 func (s State) Empty() bool { return s.Schema == 0 }
 
+// Newer reports whether a newer release has migrated the database.
+func (s State) Newer() bool { return s.Schema > s.Binary }
+
 // Err returns why this binary cannot use the database, or nil. It accepts a schema that is older
-// than the binary, because that can be migrated.
+// than the binary, because that can be migrated, and a newer one that says it serves this binary
+// too. A rolling upgrade needs the latter: a replica of the release before may restart at any time.
 func (s State) Err() error {
 	switch e := strings.ReplaceAll(strings.ToUpper(s.Encoding), "-", ""); {
 	case s.Encoding != "" && e != "UTF8":
 		return fmt.Errorf("the database stores texts in %s, which cannot hold every language: create it with "+
 			"ENCODING 'UTF8'", s.Encoding)
-	case s.Schema > s.Binary:
+	case s.Newer() && (s.Oldest == 0 || s.Oldest > s.Binary):
 		return fmt.Errorf("the schema (%d) is newer than this binary (%d): run the release that migrated it, "+
 			"or a newer one", s.Schema, s.Binary)
 	}
@@ -82,15 +87,19 @@ func lastMigration(files fs.FS, dir string) (int64, error) {
 	return last, nil
 }
 
-const lastApplied = `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WHERE is_applied`
+const (
+	lastApplied   = `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WHERE is_applied`
+	oldestSupport = `SELECT oldest FROM schema_support WHERE id = 1`
+)
 
 func (s *State) readPostgres(ctx context.Context, cfg Config) error {
+	ctx, cancel := limited(ctx)
+	defer cancel()
 	pc, err := ownerConfig(cfg)
 	if err != nil {
 		return err
 	}
 	pc.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // a pooler passes it on
-	pc.ConnectTimeout = connectLimit
 	conn, err := pgx.ConnectConfig(ctx, pc)
 	if err != nil {
 		return err
@@ -102,7 +111,10 @@ func (s *State) readPostgres(ctx context.Context, cfg Config) error {
 	if err != nil || !migrated {
 		return err
 	}
-	return conn.QueryRow(ctx, lastApplied).Scan(&s.Schema)
+	if err := conn.QueryRow(ctx, lastApplied).Scan(&s.Schema); err != nil || !s.Newer() {
+		return err
+	}
+	return conn.QueryRow(ctx, oldestSupport).Scan(&s.Oldest)
 }
 
 func (s *State) readSQLite(ctx context.Context, cfg Config) error {
@@ -122,5 +134,8 @@ func (s *State) readSQLite(ctx context.Context, cfg Config) error {
 	if err != nil || !migrated {
 		return err
 	}
-	return conn.QueryRowContext(ctx, lastApplied).Scan(&s.Schema)
+	if err := conn.QueryRowContext(ctx, lastApplied).Scan(&s.Schema); err != nil || !s.Newer() {
+		return err
+	}
+	return conn.QueryRowContext(ctx, oldestSupport).Scan(&s.Oldest)
 }

@@ -25,6 +25,9 @@ func TestInspect(t *testing.T) {
 		if err := state.Err(); err == nil || !strings.Contains(err.Error(), "newer than this binary") {
 			t.Errorf("a schema of a newer release: %v", err)
 		}
+		if state.Oldest = state.Binary; state.Err() != nil {
+			t.Errorf("one that serves this binary too: %v", state.Err())
+		}
 	})
 	path := filepath.Join(t.TempDir(), "new", "gatehouse.db")
 	cfg := db.Config{DSN: path, SQLite: migrations.SQLite, Postgres: migrations.Postgres}
@@ -41,7 +44,8 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`); err != nil {
+	if _, err := conn.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1);
+		UPDATE schema_support SET oldest = 99999`); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.Close(); err != nil {

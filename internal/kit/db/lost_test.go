@@ -17,10 +17,12 @@ import (
 
 // wire passes connections on to a server, and can cut or silence them.
 type wire struct {
-	mu     sync.Mutex
-	conns  []*net.TCPConn
-	silent bool
-	wake   *sync.Cond
+	mu        sync.Mutex
+	conns     []*net.TCPConn
+	silent    bool
+	accepted  int // connections so far
+	forgotten int // of them, which stay silent for good
+	wake      *sync.Cond
 }
 
 // through returns dsn through a new wire.
@@ -52,21 +54,25 @@ func through(t *testing.T, dsn string) (*wire, string) {
 			w.mu.Lock()
 			w.conns = append(w.conns, client.(*net.TCPConn), back.(*net.TCPConn))
 			w.mu.Unlock()
-			go w.pass(client, back)
-			go w.pass(back, client)
+			w.mu.Lock()
+			n := w.accepted
+			w.accepted++
+			w.mu.Unlock()
+			go w.pass(client, back, n)
+			go w.pass(back, client, n)
 		}
 	}()
 	u.Host = l.Addr().String()
 	return w, u.String()
 }
 
-func (w *wire) pass(from, to net.Conn) {
+func (w *wire) pass(from, to net.Conn, number int) {
 	defer func() { _, _ = from.Close(), to.Close() }()
 	b := make([]byte, 16<<10)
 	for {
 		n, err := from.Read(b)
 		w.mu.Lock()
-		for w.silent {
+		for w.silent || number < w.forgotten {
 			w.wake.Wait()
 		}
 		w.mu.Unlock()
@@ -92,6 +98,13 @@ func (w *wire) silence(on bool) {
 	defer w.mu.Unlock()
 	w.silent = on
 	w.wake.Broadcast()
+}
+
+// forget silences the connections that exist, as a firewall does that forgot them.
+func (w *wire) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.forgotten = w.accepted
 }
 
 func unavailable(err error) bool {
@@ -186,6 +199,89 @@ func TestSilentConnection(t *testing.T) {
 	w.silence(false)
 	if err := touch(t.Context(), d.DB, acme); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// Idle connections that a firewall forgot cost one caller one second. They do not cost each caller
+// all of its time.
+func TestForgottenIdleConnections(t *testing.T) {
+	testkit.SkipFast(t, "the seconds after which a connection is idle")
+	t.Parallel()
+	w, dsn := through(t, testkit.Postgres(t))
+	d := testkit.Open(t, dsn)
+	acme := d.Tenant(t, "acme")
+	var all sync.WaitGroup
+	hold := make(chan struct{})
+	for range 8 {
+		all.Go(func() {
+			err := d.View(t.Context(), acme, func(tx *db.Tx) error {
+				_, err := db.List(t.Context(), tx, db.Column[int64],
+					`SELECT taken_at FROM owner_locks WHERE tenant_id = $1`)
+				<-hold
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	testkit.Eventually(t, "eight connections are open", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.accepted >= 8
+	})
+	close(hold)
+	all.Wait()
+	time.Sleep(1200 * time.Millisecond) // idle
+	w.forget()
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+		if err := look(ctx, d.DB, acme); err != nil {
+			t.Errorf("a read beside forgotten connections: %v", err)
+		}
+		cancel()
+	}
+}
+
+// A read on a connection that falls silent is tried on another one while its caller still waits.
+func TestAReadOutlivesASilentConnection(t *testing.T) {
+	testkit.SkipFast(t, "the seconds that a statement may take")
+	t.Parallel()
+	w, dsn := through(t, testkit.Postgres(t))
+	d := testkit.Open(t, dsn)
+	acme := d.Tenant(t, "acme")
+	if err := look(t.Context(), d.DB, acme); err != nil {
+		t.Fatal(err)
+	}
+	for _, own := range []time.Duration{5 * time.Second, time.Minute} { // of a load, and of a request or job
+		w.forget() // before the connection counts as idle
+		ctx, cancel := context.WithTimeout(t.Context(), own)
+		defer cancel()
+		if err := look(ctx, d.DB, acme); err != nil {
+			t.Errorf("within %s: %v", own, err)
+		}
+	}
+}
+
+// A database that is silent at start is told, and not waited for.
+func TestStartWithASilentDatabase(t *testing.T) {
+	testkit.SkipFast(t, "the seconds that a statement may take")
+	t.Parallel()
+	w, dsn := through(t, testkit.Postgres(t))
+	cfg := testkit.Open(t, dsn).Config
+	w.silence(true)
+	t.Cleanup(func() { w.silence(false) })
+	for name, step := range map[string]func() error{
+		"inspect": func() error { _, err := db.Inspect(t.Context(), cfg); return err },
+		"open":    func() error { _, err := db.Open(t.Context(), cfg); return err },
+		"migrate": func() error { _, err := db.Migrate(t.Context(), cfg); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := step(); !unavailable(err) {
+				t.Errorf("err = %v", err)
+			}
+		})
 	}
 }
 

@@ -47,6 +47,8 @@ func mayMigrate(ctx context.Context, cfg Config) error {
 	if !cfg.isPostgres() {
 		return nil
 	}
+	ctx, cancel := limited(ctx)
+	defer cancel()
 	pc, err := ownerConfig(cfg)
 	if err != nil {
 		return err
@@ -75,6 +77,8 @@ func pending(ctx context.Context, cfg Config) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = conn.Close() }()
+	ctx, cancel := limited(ctx)
+	defer cancel()
 	return p.HasPending(ctx)
 }
 
@@ -134,6 +138,7 @@ func ownerConfig(cfg Config) (*pgx.ConnConfig, error) {
 		return nil, fmt.Errorf("the Postgres URL cannot be read: %w", err)
 	}
 	pc.DefaultQueryExecMode = pgx.QueryExecModeExec // prepares nothing, so it passes a pooler
+	pc.ConnectTimeout, pc.DialFunc = connectLimit, dial
 	return pc, nil
 }
 

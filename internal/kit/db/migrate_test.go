@@ -3,6 +3,8 @@ package db_test
 import (
 	"context"
 	"io/fs"
+	"path"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -17,14 +19,20 @@ import (
 // withStep returns the Postgres migrations and one more.
 func withStep(t *testing.T, sql string) fs.FS {
 	t.Helper()
-	out := fstest.MapFS{"postgres/99999_step.sql": {Data: []byte("-- +goose Up\n" + sql)}}
-	entries, err := fs.ReadDir(migrations.Postgres, "postgres")
+	return withStepIn(t, migrations.Postgres, "postgres", sql)
+}
+
+// withStepIn returns the migrations of a directory and one more.
+func withStepIn(t *testing.T, files fs.FS, dir, sql string) fs.FS {
+	t.Helper()
+	out := fstest.MapFS{dir + "/99999_step.sql": {Data: []byte("-- +goose Up\n" + sql)}}
+	entries, err := fs.ReadDir(files, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		name := "postgres/" + e.Name()
-		b, err := fs.ReadFile(migrations.Postgres, name)
+		name := dir + "/" + e.Name()
+		b, err := fs.ReadFile(files, name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,4 +92,75 @@ func query(t *testing.T, dsn, sql string, dest ...any) error {
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
 	return conn.QueryRow(context.Background(), sql).Scan(dest...)
+}
+
+// A replica of this release runs on while the next one migrates, and starts on its schema, unless
+// that took away what this release uses.
+func TestTheNextReleaseMigrates(t *testing.T) {
+	ctx := context.Background()
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		next := func(sql string) {
+			t.Helper()
+			cfg := d.Config
+			cfg.Postgres = withStepIn(t, migrations.Postgres, "postgres", sql)
+			cfg.SQLite = withStepIn(t, migrations.SQLite, "sqlite", sql)
+			if n, err := db.Migrate(ctx, cfg); err != nil || n != 1 {
+				t.Fatalf("%d steps: %v", n, err)
+			}
+		}
+		d.Tenant(t, "before")
+		next(`CREATE TABLE later (id integer PRIMARY KEY); ALTER TABLE tenants ADD COLUMN later integer;`)
+		d.Tenant(t, "running")
+		state, err := db.Inspect(ctx, d.Config)
+		if err != nil || !state.Newer() || state.Err() != nil {
+			t.Fatalf("%+v %v, %v", state, err, state.Err())
+		}
+		if n, err := db.Migrate(ctx, d.Config); err != nil || n != 0 {
+			t.Errorf("%d steps: %v", n, err)
+		}
+		started, err := db.Open(ctx, d.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer started.Close()
+		(&testkit.Database{DB: started, Clock: d.Clock}).Tenant(t, "started")
+	})
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		cfg := d.Config
+		const contract = `UPDATE schema_support SET oldest = 99999; ALTER TABLE tenants DROP COLUMN name;`
+		cfg.Postgres = withStepIn(t, migrations.Postgres, "postgres", contract)
+		cfg.SQLite = withStepIn(t, migrations.SQLite, "sqlite", contract)
+		if _, err := db.Migrate(ctx, cfg); err != nil {
+			t.Fatal(err)
+		}
+		state, err := db.Inspect(ctx, d.Config)
+		if err != nil || state.Err() == nil || !strings.Contains(state.Err().Error(), "newer than this binary") {
+			t.Errorf("%+v %v, %v", state, err, state.Err())
+		}
+	})
+}
+
+// takesAway finds what a binary of the release before may use.
+var takesAway = regexp.MustCompile(
+	`(?i)\b(DROP (TABLE|COLUMN|FUNCTION|VIEW)|RENAME|SET NOT NULL|ADD CONSTRAINT|REVOKE|` +
+		`ALTER COLUMN \w+ (SET DATA )?TYPE)\b`)
+
+// Every step after the first that says so tells older binaries when it takes away what they use.
+func TestStepsThatTakeAwaySaySo(t *testing.T) {
+	for dir, files := range map[string]fs.FS{"postgres": migrations.Postgres, "sqlite": migrations.SQLite} {
+		names, err := fs.Glob(files, dir+"/*.sql")
+		if err != nil || len(names) < 18 {
+			t.Fatalf("%d files: %v", len(names), err)
+		}
+		for _, name := range names {
+			b, err := fs.ReadFile(files, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := strings.Contains(string(b), "UPDATE schema_support SET oldest")
+			if taken := takesAway.FindString(string(b)); taken != "" && !said && path.Base(name) > "00018" {
+				t.Errorf("%s: %s without UPDATE schema_support SET oldest: see migrations.go", name, taken)
+			}
+		}
+	}
 }

@@ -16,10 +16,12 @@ import (
 
 const (
 	connectLimit = 5 * time.Second
-	// statementLimit bounds a round trip of a caller that sets no deadline, and the wait for a
-	// connection.
+	// statementLimit bounds a round trip, and the wait for a connection. A caller may have more
+	// time: then a reader can try another connection.
 	statementLimit = 10 * time.Second
-	closeLimit     = 5 * time.Second
+	// pingLimit is how long an idle connection may take to say that it is alive.
+	pingLimit  = time.Second
+	closeLimit = 5 * time.Second
 	// A peer that acknowledges nothing for as long is gone. The system closes the connection.
 	silentLimit = 10 * time.Second
 )
@@ -28,7 +30,7 @@ const bindSQL = `SELECT set_config('app.tenant_id', $1, true)`
 
 type postgres struct {
 	pool *pgxpool.Pool
-	open []string // see DB.Advice
+	open []Advice
 }
 
 func openPostgres(ctx context.Context, cfg Config) (engine, *gate, error) {
@@ -43,7 +45,9 @@ func openPostgres(ctx context.Context, cfg Config) (engine, *gate, error) {
 	pc.MaxConnIdleTime = 5 * time.Minute
 	pc.ConnConfig.ConnectTimeout = connectLimit
 	pc.ConnConfig.DialFunc = dial
-	a, err := readAccess(ctx, pc.ConnConfig)
+	first, cancel := limited(ctx) // a database that is silent at start is told, and not waited for
+	defer cancel()
+	a, err := readAccess(first, pc.ConnConfig)
 	if err != nil {
 		return nil, nil, classify(err)
 	}
@@ -62,16 +66,37 @@ func openPostgres(ctx context.Context, cfg Config) (engine, *gate, error) {
 		// the first use of a statement, and none later.
 		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
+	p := &postgres{}
+	pc.ShouldPing = p.isDead
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, nil, err
 	}
-	g, advice, err := provePostgres(ctx, pool, cfg, a.serving)
+	p.pool = pool
+	g, advice, err := provePostgres(first, pool, cfg, a.serving)
 	if err != nil {
 		pool.Close()
 		return nil, nil, classify(err)
 	}
-	return &postgres{pool, advice}, g, nil
+	p.open = advice
+	return p, g, nil
+}
+
+// isDead pings a connection that was idle for a while. What silenced it may have silenced the other
+// idle ones: a firewall that forgot them, or a failover. So isDead drops them all, and the caller
+// need not find out about each. The pool pings what isDead reports, and closes it.
+func (p *postgres) isDead(ctx context.Context, of pgxpool.ShouldPingParams) bool {
+	if of.IdleDuration < pingLimit {
+		return false
+	}
+	// A caller that leaves says nothing of the connection.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingLimit)
+	defer cancel()
+	if of.Conn.Ping(ctx) == nil {
+		return false
+	}
+	p.pool.Reset()
+	return true
 }
 
 func systemNames(cfg Config) []string {
@@ -83,7 +108,7 @@ func systemNames(cfg Config) []string {
 }
 
 func (p *postgres) name() string     { return "postgres" }
-func (p *postgres) advice() []string { return p.open }
+func (p *postgres) advice() []Advice { return p.open }
 
 // close ends every connection. One that is in use and silent does not hold it up for longer than
 // closeLimit.
@@ -105,11 +130,8 @@ func (p *postgres) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	return p.pool.Acquire(ctx)
 }
 
-// limited returns ctx with statementLimit, unless it ends by itself.
+// limited returns ctx with statementLimit.
 func limited(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ends := ctx.Deadline(); ends {
-		return ctx, func() {}
-	}
 	return context.WithTimeout(ctx, statementLimit)
 }
 
@@ -275,7 +297,9 @@ func (s *pgSession) exec(ctx context.Context, tenant id.ID, sql string, args []a
 }
 
 func (s *pgSession) query(ctx context.Context, tenant id.ID, sql string, args []any, each func(Row) error) error {
-	rows, err := s.queryOnce(ctx, tenant, sql, args, each)
+	first, cancel := s.firstTry(ctx)
+	rows, err := s.queryOnce(first, tenant, sql, args, each)
+	cancel()
 	if isLost(err) && !s.write && rows == 0 && ctx.Err() == nil {
 		// The statement only reads, and no row of it was seen: once more, on another connection.
 		// The lost one is released first, because it counts in the pool until then.
@@ -289,6 +313,17 @@ func (s *pgSession) query(ctx context.Context, tenant id.ID, sql string, args []
 		_, err = s.queryOnce(ctx, tenant, sql, args, each)
 	}
 	return err
+}
+
+// firstTry leaves a reader half of its time to try another connection, if that is less than
+// statementLimit.
+func (s *pgSession) firstTry(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ends := ctx.Deadline(); ends && !s.write {
+		if half := time.Until(deadline) / 2; half < statementLimit {
+			return context.WithTimeout(ctx, half)
+		}
+	}
+	return ctx, func() {}
 }
 
 // queryOnce also returns how many rows each has seen.

@@ -48,16 +48,41 @@ func readAccess(ctx context.Context, cfg *pgx.ConnConfig) (access, error) {
 	return a, err
 }
 
+// Advice is what Postgres leaves open besides the locks, which hold without it.
+type Advice struct {
+	What, Remedy string
+	// Superuser says that only a superuser can follow it. Many installations have none.
+	Superuser bool
+}
+
+// beside is a condition on a function p of Postgres itself that lets a role keep data, locks or
+// messages where no policy looks. Gatehouse calls none of them.
+const beside = `p.pronamespace = 'pg_catalog'::regnamespace AND (p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea',
+	'pg_notify', 'pg_logical_emit_message') OR p.proname ~ '^pg_(try_)?advisory_(xact_)?lock(_shared)?$')`
+
+// CloseBeside takes those functions from PUBLIC. Only a superuser may run it.
+const CloseBeside = `DO $$
+DECLARE f regprocedure;
+BEGIN
+  FOR f IN SELECT p.oid FROM pg_proc p WHERE ` + beside + ` LOOP
+    EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f);
+  END LOOP;
+END $$`
+
 // provePostgres reads the schema and refuses a database whose locks are open. It also returns what
-// Postgres still leaves open beside them: see DB.Advice.
-func provePostgres(ctx context.Context, q querier, cfg Config, serving string) (*gate, []string, error) {
+// Postgres still leaves open beside them.
+func provePostgres(ctx context.Context, q querier, cfg Config, serving string) (*gate, []Advice, error) {
 	var role string
-	var bypass, createRole, create, temporary, public bool
+	var bypass, createRole, create, temporary, public, files, besides bool
 	err := q.QueryRow(ctx, `SELECT rolname::text, rolsuper OR rolbypassrls, rolcreaterole,
 		has_schema_privilege(current_user, current_schema(), 'CREATE'),
 		has_database_privilege(current_user, current_database(), 'TEMP'),
-		has_database_privilege('public', current_database(), 'CONNECT')
-		FROM pg_roles WHERE rolname = current_user`).Scan(&role, &bypass, &createRole, &create, &temporary, &public)
+		has_database_privilege('public', current_database(), 'CONNECT'),
+		EXISTS (SELECT FROM pg_roles r WHERE r.rolname IN ('pg_execute_server_program', 'pg_read_server_files',
+			'pg_write_server_files') AND pg_has_role(current_user, r.oid, 'MEMBER')),
+		EXISTS (SELECT FROM pg_proc p WHERE `+beside+` AND has_function_privilege(p.oid, 'EXECUTE'))
+		FROM pg_roles WHERE rolname = current_user`).
+		Scan(&role, &bypass, &createRole, &create, &temporary, &public, &files, &besides)
 	if err != nil {
 		return nil, nil, fmt.Errorf("database: read the rights of the serving role: %w", err)
 	}
@@ -65,7 +90,11 @@ func provePostgres(ctx context.Context, q querier, cfg Config, serving string) (
 		return nil, nil, fmt.Errorf("database: the role %q could bypass row-level security, so it must not serve: "+
 			"give --database a role that is only IN ROLE %s, and this one to --migrate-database", role, serving)
 	}
-	var advice []string
+	if files {
+		return nil, nil, fmt.Errorf("database: the role %q could read or write files of the database server: REVOKE "+
+			"pg_execute_server_program, pg_read_server_files and pg_write_server_files from it", role)
+	}
+	var advice []Advice
 	tables, err := protectedTables(ctx, q, cfg, role, serving)
 	if err != nil {
 		return nil, nil, err
@@ -79,12 +108,18 @@ func provePostgres(ctx context.Context, q querier, cfg Config, serving string) (
 			"run: as the schema's owner, REVOKE CREATE ON SCHEMA … FROM PUBLIC", role)
 	}
 	if temporary {
-		advice = append(advice, "the serving role may create temporary objects: as the database's owner, "+
-			"REVOKE TEMP ON DATABASE … FROM PUBLIC")
+		advice = append(advice, Advice{What: "the serving role may create temporary objects",
+			Remedy: "as the database's owner, REVOKE TEMP ON DATABASE … FROM PUBLIC"})
 	}
 	if public {
-		advice = append(advice, "every role of the server may connect: as the database's owner, "+
-			"REVOKE CONNECT ON DATABASE … FROM PUBLIC")
+		advice = append(advice, Advice{What: "every role of the server may connect",
+			Remedy: "as the database's owner, REVOKE CONNECT ON DATABASE … FROM PUBLIC"})
+	}
+	if besides {
+		advice = append(advice, Advice{Superuser: true,
+			What: "the serving role may create large objects, advisory locks and notifications, which no policy " +
+				"limits",
+			Remedy: "as a superuser, run the statement in docs/guides/postgres.md"})
 	}
 	return newGate(tables, systemNames(cfg)), advice, nil
 }
@@ -142,6 +177,8 @@ func protectedTables(ctx context.Context, q querier, cfg Config, role, serving s
 // These rights belong to the database, not to its schema: a copy of a database has them open again.
 // So each migration asks, and not one step of the schema.
 func closeDatabase(ctx context.Context, cfg Config) error {
+	ctx, cancel := limited(ctx)
+	defer cancel()
 	owner, err := ownerConfig(cfg)
 	if err != nil {
 		return err
@@ -175,17 +212,19 @@ func isConcurrent(err error) bool {
 
 func closeOnce(ctx context.Context, conn *pgx.Conn, login string, log *slog.Logger) error {
 	var database, schema, role string
-	var owner, connects, open, creates, known, member bool
+	var owner, connects, open, creates, besides, known, member bool
 	err := conn.QueryRow(ctx, `SELECT current_database()::text, current_schema()::text, gatehouse_serving_role()::text,
 		(SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = 'tenants'::regclass),
 		EXISTS (SELECT FROM pg_database d CROSS JOIN LATERAL aclexplode(d.datacl) a JOIN pg_roles r ON r.oid = a.grantee
 			WHERE d.datname = current_database() AND a.privilege_type = 'CONNECT' AND r.rolname = gatehouse_serving_role()),
 		has_database_privilege('public', current_database(), 'CONNECT, TEMP'),
 		has_schema_privilege('public', current_schema(), 'CREATE'),
+		(SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AND EXISTS (SELECT FROM pg_proc p
+			WHERE `+beside+` AND has_function_privilege('public', p.oid, 'EXECUTE')),
 		EXISTS (SELECT FROM pg_roles WHERE rolname = $1),
 		EXISTS (SELECT FROM pg_roles r WHERE r.rolname = $1
 			AND (r.rolsuper OR r.rolname = current_user OR pg_has_role(r.oid, gatehouse_serving_role(), 'MEMBER')))`,
-		login).Scan(&database, &schema, &role, &owner, &connects, &open, &creates, &known, &member)
+		login).Scan(&database, &schema, &role, &owner, &connects, &open, &creates, &besides, &known, &member)
 	if err != nil || !owner { // a role that only serves changes nothing here
 		return err
 	}
@@ -197,6 +236,7 @@ func closeOnce(ctx context.Context, conn *pgx.Conn, login string, log *slog.Logg
 		{!connects, fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s", quote(database), quote(role))},
 		{open, fmt.Sprintf("REVOKE CONNECT, TEMP ON DATABASE %s FROM PUBLIC", quote(database))},
 		{creates, fmt.Sprintf("REVOKE CREATE ON SCHEMA %s FROM PUBLIC", quote(schema))},
+		{besides, CloseBeside},
 	} {
 		if !step.needed {
 			continue

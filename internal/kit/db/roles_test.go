@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -46,8 +47,10 @@ func separate(t *testing.T) (*db.DB, db.Config) {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Close)
-	if len(d.Advice()) > 0 {
-		t.Errorf("left open: %q", d.Advice())
+	for _, a := range d.Advice() {
+		if !a.Superuser {
+			t.Errorf("left open: %s", a.What)
+		}
 	}
 	return d, cfg
 }
@@ -252,4 +255,84 @@ func stepsBefore(t *testing.T, number string) fs.FS {
 		}
 	}
 	return all
+}
+
+// Beside the tables a role can keep data in large objects, hold locks and flood listeners. A
+// superuser takes that from it, and a superuser that migrates does so by itself.
+func TestNothingIsLeftBesideTheTables(t *testing.T) {
+	tries := map[string]string{
+		"a large object":           `SELECT lo_create(0)`,
+		"one with content":         `SELECT lo_from_bytea(0, 'x')`,
+		"an imported one":          `SELECT lo_import('/etc/passwd')`,
+		"an advisory lock":         `SELECT pg_advisory_lock(1)`,
+		"one of a transaction":     `SELECT pg_try_advisory_xact_lock_shared(1, 2)`,
+		"a notification":           `SELECT pg_notify('x', 'y')`,
+		"a message to replication": `SELECT pg_logical_emit_message(false, 'x', 'y')`,
+		"a program":                `COPY (SELECT 1) TO PROGRAM 'cat'`,
+		"a file":                   `COPY (SELECT 1) TO '/tmp/x'`,
+		"a file of the server":     `SELECT pg_read_file('/etc/passwd')`,
+		"a temporary table":        `CREATE TEMP TABLE x (y int)`,
+		"a temporary view":         `CREATE TEMP VIEW x AS SELECT 1`,
+		"a table":                  `CREATE TABLE x AS SELECT 1`,
+		"a sequence":               `CREATE SEQUENCE x`,
+		"a type":                   `CREATE TYPE x AS (y int)`,
+		"an extension":             `CREATE EXTENSION dblink`,
+		"a publication":            `CREATE PUBLICATION x`,
+		"a slot":                   `SELECT pg_create_physical_replication_slot('x')`,
+		"a comment":                `COMMENT ON TABLE users IS 'x'`,
+		"a setting of the database": `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = 1024',
+			current_database()); END $$`,
+	}
+	check := func(dsn string) {
+		t.Helper()
+		for name, statement := range tries {
+			if err := tryAll(t, dsn, statement); err == nil {
+				t.Errorf("%s: the serving role may", name)
+			}
+		}
+	}
+	open := func(cfg db.Config) *db.DB {
+		t.Helper()
+		d, err := db.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(d.Close)
+		return d
+	}
+	// A plain owner cannot, and says so.
+	d, plain := separate(t)
+	if a := d.Advice(); len(a) != 1 || !a[0].Superuser {
+		t.Errorf("advice: %+v", a)
+	}
+	testkit.Execute(t, testkit.AdminDSN(t, plain.OwnerDSN), db.CloseBeside)
+	if a := open(plain).Advice(); len(a) != 0 {
+		t.Errorf("after the statement: %+v", a)
+	}
+	check(plain.DSN)
+	// A superuser that migrates does.
+	_, super := separate(t)
+	super.OwnerDSN = testkit.AdminDSN(t, super.OwnerDSN)
+	if _, err := db.Migrate(t.Context(), super); err != nil {
+		t.Fatal(err)
+	}
+	if a := open(super).Advice(); len(a) != 0 {
+		t.Errorf("migrated by a superuser: %+v", a)
+	}
+	check(super.DSN)
+	// A role that reaches files does not serve.
+	u, _ := url.Parse(super.DSN)
+	testkit.Execute(t, super.OwnerDSN, `GRANT pg_read_server_files TO `+u.User.Username())
+	if _, err := db.Open(t.Context(), super); err == nil || !strings.Contains(err.Error(), "pg_read_server_files") {
+		t.Errorf("a role that reads the server's files serves: %v", err)
+	}
+}
+
+// The guide has the statement that the doctor refers to.
+func TestTheGuideHasTheStatement(t *testing.T) {
+	guide, err := os.ReadFile("../../../docs/guides/postgres.md")
+	words := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	if err != nil || !strings.Contains(words(string(guide)), words(db.CloseBeside)) {
+		t.Errorf("docs/guides/postgres.md lacks the statement (%v):\n%s", err, db.CloseBeside)
+	}
 }

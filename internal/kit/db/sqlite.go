@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	moderncsqlite "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -36,6 +37,7 @@ type sqlite struct {
 type write struct {
 	ctx    context.Context
 	fn     func(session) error
+	taken  atomic.Bool // by the writer, or by its caller, which no longer waits
 	err    error
 	panicv any
 	done   chan struct{}
@@ -58,6 +60,7 @@ func openSQLite(ctx context.Context, cfg Config) (engine, *gate, error) {
 	if err := makePrivate(cfg.DSN); err != nil {
 		return nil, nil, fmt.Errorf("database: %w", err)
 	}
+	failAtFileLimit()
 	writes, err := sql.Open("sqlite", sqliteDSN(cfg.DSN))
 	if err != nil {
 		return nil, nil, fmt.Errorf("database: %w", err)
@@ -126,7 +129,7 @@ func (l *sqlite) prepare(ctx context.Context, cfg Config) (err error) {
 }
 
 func (l *sqlite) name() string     { return "sqlite" }
-func (l *sqlite) advice() []string { return nil }
+func (l *sqlite) advice() []Advice { return nil }
 
 func (l *sqlite) close() {
 	l.once.Do(func() {
@@ -154,6 +157,14 @@ func (l *sqlite) update(ctx context.Context, fn func(session) error) error {
 	select {
 	case <-w.done:
 	case <-l.done: // closed while we waited
+	case <-ctx.Done():
+		if w.taken.CompareAndSwap(false, true) {
+			return ctx.Err()
+		}
+	}
+	select { // it runs now: it ends with its group, whatever its caller does
+	case <-w.done:
+	case <-l.done:
 		select {
 		case <-w.done:
 		default:
@@ -183,6 +194,11 @@ func (l *sqlite) run() {
 // group runs first and all other waiting writes in one transaction, and answers them after its
 // COMMIT.
 func (l *sqlite) group(s *liteSession, first *write) {
+	if first.ctx.Err() != nil { // its caller no longer waits, nor should others wait for a lock
+		first.err = first.ctx.Err()
+		close(first.done)
+		return
+	}
 	bg := context.Background()
 	group := []*write{first}
 	fail := func(err error) {
@@ -219,6 +235,9 @@ func (l *sqlite) group(s *liteSession, first *write) {
 // one runs a single write in its savepoint. Its failure leaves the others of the group alone.
 func (l *sqlite) one(s *liteSession, w *write) {
 	bg := context.Background()
+	if !w.taken.CompareAndSwap(false, true) {
+		return
+	}
 	if w.err = w.ctx.Err(); w.err != nil {
 		return
 	}

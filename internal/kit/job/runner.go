@@ -51,7 +51,8 @@ type Runner struct {
 	clock    clock.Clock
 	log      *slog.Logger
 	handlers map[string]Handler
-	after    time.Duration // slowAfter
+	alone    map[string]bool // kinds whose jobs have no payload
+	after    time.Duration   // slowAfter
 
 	mu   sync.Mutex
 	slow map[id.ID]bool // tenants whose last job was slow
@@ -68,12 +69,19 @@ type turn struct {
 
 // NewRunner returns a runner for the queue's jobs.
 func NewRunner(d *db.DB, q *Queue, c clock.Clock, log *slog.Logger) *Runner {
-	return &Runner{db: d, queue: q, clock: c, log: log, handlers: map[string]Handler{}, after: slowAfter,
-		slow: map[id.ID]bool{}}
+	return &Runner{db: d, queue: q, clock: c, log: log, handlers: map[string]Handler{}, alone: map[string]bool{},
+		after: slowAfter, slow: map[id.ID]bool{}}
 }
 
 // Handle registers the handler of a kind of job.
 func (r *Runner) Handle(kind string, h Handler) { r.handlers[kind] = h }
+
+// HandleAlone registers the handler of a kind whose jobs have no payload. Such a job also runs if
+// another key ring sealed it.
+func (r *Runner) HandleAlone(kind string, h func(ctx context.Context, c caller.Caller) error) {
+	r.handlers[kind] = func(ctx context.Context, c caller.Caller, _ []byte) error { return h(ctx, c) }
+	r.alone[kind] = true
+}
 
 // Run works until ctx ends, then waits up to stopTime for the running jobs.
 func (r *Runner) Run(ctx context.Context) {
@@ -299,9 +307,11 @@ func (r *Runner) call(ctx context.Context, c caller.Caller, w waiting) (err erro
 	if !ok {
 		return fmt.Errorf("no handler for jobs of kind %q", w.kind)
 	}
-	plain, err := r.queue.seal.Open(c.Tenant, purpose, w.sealed)
-	if err != nil {
-		return fmt.Errorf("payload: %w", err)
+	var plain []byte
+	if !r.alone[w.kind] {
+		if plain, err = r.queue.seal.Open(c.Tenant, purpose, w.sealed); err != nil {
+			return fmt.Errorf("payload: %w", err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -11,13 +11,18 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/network"
 )
 
-// How fast a body must arrive: within bodyGrace and one second more for each bodyRate bytes, and in
-// bodyTime at most. A body of 1 MiB may take 21 s.
+// How fast a body or a gRPC message must arrive: within bodyGrace and one second more for each
+// bodyRate bytes, and in bodyTime at most. A body of 1 MiB may take 21 s.
 const (
 	bodyGrace = 5 * time.Second
 	bodyRate  = 64 << 10 // bytes a second
 	bodyTime  = 25 * time.Second
 )
+
+// arrivalTime returns how long a body or a message may take, of which n bytes have arrived.
+func arrivalTime(n int64) time.Duration {
+	return min(bodyGrace+time.Duration(n)*time.Second/bodyRate, bodyTime)
+}
 
 // firstBuffer is the size of the pooled buffers, in bytes. Most bodies fit into one.
 const firstBuffer = 4 << 10
@@ -82,7 +87,7 @@ func (h *Handler) readBody(x *exchange, body io.Reader, buf []byte) ([]byte, boo
 	// Tests have writers without deadlines. A server's own has them.
 	conn, start := http.NewResponseController(x.writer), time.Now()
 	allow := func(n int) {
-		_ = conn.SetReadDeadline(start.Add(min(bodyGrace+time.Duration(n)*time.Second/bodyRate, bodyTime)))
+		_ = conn.SetReadDeadline(start.Add(arrivalTime(int64(n))))
 	}
 	allow(0)
 	n, allowed := 0, 0

@@ -97,6 +97,7 @@ func (s *RPC) Listen() error {
 		// step by step.
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.InTapHandle(s.tap),
 		grpc.StreamInterceptor(s.stream),
 		// Connections are renewed now and then, so that calls spread over new replicas.
 		grpc.KeepaliveParams(keepalive.ServerParameters{
@@ -105,9 +106,6 @@ func (s *RPC) Listen() error {
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second,
 			PermitWithoutStream: true}),
-	}
-	if s.Limiter != nil {
-		options = append(options, grpc.InTapHandle(s.limit))
 	}
 	if s.CertFile != "" {
 		cert, err := newCertificate(s.CertFile, s.KeyFile, s.Clock, s.Log)
@@ -121,29 +119,57 @@ func (s *RPC) Listen() error {
 	if err != nil {
 		return fmt.Errorf("listen for gRPC calls: %w", err)
 	}
-	s.listener, s.server, s.health = shared(l, s.PerClient, s.Proxies), grpc.NewServer(options...), health.NewServer()
+	s.listener = counted{shared(l, s.PerClient, s.Proxies)}
+	s.server, s.health = grpc.NewServer(options...), health.NewServer()
 	for _, sv := range s.services {
 		s.server.RegisterService(s.guarded(sv), sv.impl)
 		s.health.SetServingStatus(sv.desc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	}
-	healthpb.RegisterHealthServer(s.server, s.health)
+	s.server.RegisterService(s.open(&healthpb.Health_ServiceDesc), s.health)
 	reflection.Register(s.server)
 	return nil
 }
 
-// maxStreams bounds the streams that last: Watch of health checks, and reflection. They need no
-// token.
+// maxStreams bounds the calls that need no token: health checks, and reflection. Some last.
 const maxStreams = 1024
+
+// watch takes a place for a call that needs no token. It returns the function that returns it.
+func (s *RPC) watch(ctx context.Context) (func(), error) {
+	a, _ := s.client(ctx)
+	if s.watching.Take(a, 1) != network.Taken {
+		s.Metrics.limited.Inc()
+		return nil, status.Error(codes.ResourceExhausted, "Too many streams are open. Close one and try again.")
+	}
+	return func() { s.watching.Give(a, 1) }, nil
+}
 
 // stream bounds the streams that last, in all and for each client.
 func (s *RPC) stream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	a, _ := s.client(ss.Context())
-	if s.watching.Take(a, 1) != network.Taken {
-		s.Metrics.limited.Inc()
-		return status.Error(codes.ResourceExhausted, "Too many streams are open. Close one and try again.")
+	give, err := s.watch(ss.Context())
+	if err != nil {
+		return err
 	}
-	defer s.watching.Give(a, 1)
-	return handler(srv, ss)
+	defer give()
+	return handler(srv, &opening{ServerStream: ss})
+}
+
+// open returns a service that needs no token, whose unary methods are bounded as streams are.
+func (s *RPC) open(of *grpc.ServiceDesc) *grpc.ServiceDesc {
+	desc := *of
+	desc.Methods = make([]grpc.MethodDesc, len(of.Methods))
+	for i, m := range of.Methods {
+		desc.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName,
+			Handler: func(impl any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any,
+				error) {
+				give, err := s.watch(ctx)
+				if err != nil {
+					return nil, err
+				}
+				defer give()
+				return m.Handler(impl, ctx, func(m any) error { return inTime(ctx, m, dec) }, nil)
+			}}
+	}
+	return &desc
 }
 
 // streamWorkers is how many goroutines are kept to answer calls. Further calls get one of their
@@ -177,15 +203,18 @@ func (s *RPC) Serve(ctx context.Context) error {
 	return nil
 }
 
-// limit refuses an address that calls too often, before any other work.
-func (s *RPC) limit(ctx context.Context, info *tap.Info) (context.Context, error) {
-	address, _ := s.client(ctx)
-	if ok, _ := s.Limiter.Allow(address); !ok {
-		s.Metrics.limited.Inc()
-		return ctx, status.Error(codes.ResourceExhausted,
-			"Too many calls came from your address. Wait a moment and try again.")
+// tap refuses an address that calls too often, before any other work. Otherwise it lets inTime end
+// the call.
+func (s *RPC) tap(ctx context.Context, _ *tap.Info) (context.Context, error) {
+	if s.Limiter != nil {
+		address, _ := s.client(ctx)
+		if ok, _ := s.Limiter.Allow(address); !ok {
+			s.Metrics.limited.Inc()
+			return ctx, status.Error(codes.ResourceExhausted,
+				"Too many calls came from your address. Wait a moment and try again.")
+		}
 	}
-	return ctx, nil
+	return newCallContext(ctx), nil
 }
 
 // client returns the address and the scheme of the client.
@@ -208,7 +237,11 @@ func (s *RPC) client(ctx context.Context) (netip.Addr, string) {
 		}
 		return s.Proxies.client(r)
 	}
-	if a, ok := p.Addr.(*net.TCPAddr); ok {
+	from := p.Addr
+	if c, ok := from.(*origin); ok {
+		from = c.Addr
+	}
+	if a, ok := from.(*net.TCPAddr); ok {
 		return a.AddrPort().Addr().Unmap().WithZone(""), scheme
 	}
 	return netip.Addr{}, scheme
@@ -241,10 +274,10 @@ func (s *RPC) receive(x *scope, m any, dec func(any) error) error {
 		return err
 	}
 	in := message{to: m}
-	err := dec(&in)
+	err := inTime(x, &in, dec)
 	s.arriving.Give(a, 1)
 	if err != nil {
-		return err // too large, or the client went away; gRPC has answered it
+		return err // too large, too late, or the client went away
 	}
 	if err := s.enter(x); err != nil {
 		return err

@@ -68,6 +68,8 @@ func (s *scope) Value(key any) any {
 		return s
 	case caller.AddressKey{}:
 		return s.caller.Address
+	case caller.TenantKey{}:
+		return s.caller.Tenant
 	}
 	return s.Context.Value(key)
 }

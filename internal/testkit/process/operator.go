@@ -90,6 +90,7 @@ func (o *Operator) MustCall(t testing.TB, method, tenant, path string, in, out a
 type Refusal struct {
 	Status int
 	Body   string
+	After  string // Retry-After
 }
 
 func (r *Refusal) Error() string { return fmt.Sprintf("status %d: %s", r.Status, r.Body) }
@@ -119,7 +120,8 @@ func answer(client *http.Client, r *http.Request, out any) error {
 		return err
 	}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return fmt.Errorf("%s %s: %w", r.Method, r.URL.Path, &Refusal{res.StatusCode, string(body)})
+		return fmt.Errorf("%s %s: %w", r.Method, r.URL.Path,
+			&Refusal{Status: res.StatusCode, Body: string(body), After: res.Header.Get("Retry-After")})
 	}
 	if raw, ok := out.(*[]byte); ok {
 		*raw = body

@@ -135,7 +135,7 @@ func (v *Visitor) visit(method, address string, form url.Values) (page, location
 		return "", to.String(), nil
 	}
 	if res.StatusCode >= 500 {
-		return "", "", fmt.Errorf("%s %s: %w", method, r.URL.Path, &Refusal{res.StatusCode, string(b)})
+		return "", "", fmt.Errorf("%s %s: %w", method, r.URL.Path, &Refusal{Status: res.StatusCode, Body: string(b)})
 	}
 	return string(b), "", nil
 }

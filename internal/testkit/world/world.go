@@ -81,6 +81,7 @@ func New(t testing.TB, dsn string, environ ...string) *World {
 	a, err := app.Open(ctx, cfg, slog.New(slog.NewTextHandler(w.Log, nil)), app.Outside{
 		Clock: clk, Mail: w.mailbox, Hashing: credential.HasherConfig{Params: credential.Params{Memory: 64, Passes: 1,
 			Lanes: 1}},
+		Keys: testkit.Key,
 	})
 	if err != nil {
 		t.Fatal(err)

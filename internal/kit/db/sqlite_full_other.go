@@ -1,0 +1,6 @@
+//go:build !unix
+
+package db
+
+// failAtFileLimit does nothing: this system has no such limit.
+func failAtFileLimit() {}
