@@ -47,22 +47,31 @@ func (d *Door) accountFor(v *visit, demand signin.Demand, h accountHandler) erro
 // standing returns where a flow for demand would stand that begins with the browser's session. It
 // records the visit.
 func (d *Door) standing(r *http.Request, demand signin.Demand) (signin.Standing, error) {
-	c := web.CallerOf(r)
+	return visiting(d, r, func(tx *db.Tx) (signin.Standing, *session.Session, error) {
+		s, err := d.SignIn.BeginWith(r.Context(), tx, web.Cookies(r, session.Cookie), demand)
+		return s, s.Session, err
+	})
+}
+
+// visiting returns what read finds, and records the visit of the session that it found.
+func visiting[T any](d *Door, r *http.Request, read func(tx *db.Tx) (T, *session.Session, error)) (T, error) {
 	type answer struct {
-		signin.Standing
+		found T
+		on    *session.Session
 		stale bool
 	}
+	c := web.CallerOf(r)
 	now, err := db.Read(r.Context(), d.DB, c, func(tx *db.Tx) (answer, error) {
-		s, err := d.SignIn.BeginWith(r.Context(), tx, web.Cookies(r, session.Cookie), demand)
-		return answer{s, s.Session != nil && s.Session.Stale(tx.Now())}, err
+		found, on, err := read(tx)
+		return answer{found, on, on != nil && on.Stale(tx.Now())}, err
 	})
 	if err == nil && now.stale {
 		err = d.DB.Update(r.Context(), c, func(tx *db.Tx) error {
-			session.Touch(tx, now.Session.ID)
+			session.Touch(tx, now.on.ID)
 			return nil
 		})
 	}
-	return now.Standing, err
+	return now.found, err
 }
 
 // as is the caller of what a signed-in person does.

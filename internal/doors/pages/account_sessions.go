@@ -2,6 +2,7 @@ package pages
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -84,15 +85,16 @@ func (d *Door) revokeSession(v *visit) error {
 // JSON, or 401.
 func (d *Door) serveSession(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	now, err := d.standing(r, signin.Demand{Kind: signin.Account, ReturnTo: "/account"})
-	if err != nil {
+	on, err := visiting(d, r, func(tx *db.Tx) (session.Session, *session.Session, error) {
+		on, err := d.SignIn.AllowsSession(r.Context(), tx, web.Cookies(r, session.Cookie))
+		return on, &on, err
+	})
+	if err != nil && !errors.Is(err, session.ErrNone) {
 		web.NoteError(r.Context(), err)
-	} else if now.Next() != signin.Done {
-		err = session.ErrNone
 	}
 	status, answer := http.StatusOK, any(nil)
 	if err == nil {
-		answer = session.ViewOf(*now.Session)
+		answer = session.ViewOf(on)
 	} else {
 		f := fault.As(err)
 		status = web.Status(f.Kind)

@@ -91,6 +91,11 @@ type Summary struct {
 	RecoveryCodes     int // unused
 }
 
+// SecondFactorSQL tells whether a user has set up a second factor, as an expression of a statement
+// in which u is a row of users.
+const SecondFactorSQL = `EXISTS (SELECT 1 FROM totp_factors f
+	WHERE f.tenant_id = u.tenant_id AND f.user_id = u.id AND f.confirmed_at IS NOT NULL)`
+
 // Of returns the summary of the user's credentials. One query.
 func Of(ctx context.Context, tx *db.Tx, user id.ID) (Summary, error) {
 	return db.One(ctx, tx, func(r db.Row) (Summary, error) {

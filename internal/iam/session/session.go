@@ -37,6 +37,8 @@ type Session struct {
 	Address   string   // where it was started
 	Agent     string   // User-Agent, at most 256 bytes
 
+	SecondFactor bool // its user has set one up; set by Find only
+
 	Generation int64 // of its user when it was started or renewed; see user.User
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -138,14 +139,14 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // Find returns the active session that the first of the tokens opens which opens any, or ErrNone.
-// One query a token checks the session, its user and its tenant.
+// One query a token checks the session, its user and its tenant, and tells of a second factor.
 func Find(ctx context.Context, tx *db.Tx, tokens ...string) (Session, error) {
 	for _, token := range tokens {
 		t, err := secret.ParseToken(token)
 		if err != nil || t.Kind != secret.Session || t.Tenant != tx.Tenant() {
 			continue
 		}
-		s, err := db.One(ctx, tx, scanFound, `SELECT `+columns+`, `+user.LoginSQL+from+`
+		s, err := db.One(ctx, tx, scanFound, `SELECT `+columns+`, `+user.LoginSQL+`, `+credential.SecondFactorSQL+from+`
 			WHERE s.tenant_id = $1 AND s.token_hash = $2`+alive("$3")+`
 			AND u.status = 'active' AND t.status = 'active'`, t.Hash, tx.Now())
 		if !errors.Is(err, db.ErrNoRows) {
@@ -256,8 +257,9 @@ func scan(r db.Row) (Session, error) { return scanInto(r) }
 
 func scanFound(r db.Row) (Session, error) {
 	var login string
-	s, err := scanInto(r, &login)
-	s.UserName = login
+	var second bool
+	s, err := scanInto(r, &login, &second)
+	s.UserName, s.SecondFactor = login, second
 	return s, err
 }
 

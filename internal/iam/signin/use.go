@@ -35,9 +35,46 @@ func (e *Engine) AllowsToken(ctx context.Context, tx *db.Tx, t grant.Token) (boo
 	return e.allows(ctx, tx, use{t.User, t.Application, t.AMR, t.AuthTime, t.Address, t.Offline})
 }
 
+// AllowsSession returns the session that tokens open if it is enough for its user's account pages,
+// and session.ErrNone otherwise. A proxy asks this with each of its requests. So a tenant without
+// rules costs one query and no evaluation. The answer is that of BeginWith.
+func (e *Engine) AllowsSession(ctx context.Context, tx *db.Tx, tokens []string) (session.Session, error) {
+	on, err := session.Find(ctx, tx, tokens...)
+	if err != nil {
+		return session.Session{}, err
+	}
+	of, err := e.Tenants.ByID(ctx, tx.Tenant())
+	if err != nil {
+		return session.Session{}, err
+	}
+	enough := lasts(on, of, tx.Now())
+	if ruled(of.Settings) {
+		s, err := e.Begin(ctx, tx, &on, Demand{Kind: Account, ReturnTo: "/account"})
+		if err != nil {
+			return session.Session{}, err
+		}
+		enough = s.Next() == Done
+	}
+	if !enough {
+		return session.Session{}, session.ErrNone
+	}
+	return on, nil
+}
+
+// lasts reports whether a session counts in a tenant without rules: within the tenant's limits, and
+// with the second factor if its user has set one up since.
+func lasts(on session.Session, of *tenant.Tenant, now time.Time) bool {
+	limits := Verdict{Idle: of.Settings.SessionIdle(), Max: of.Settings.SessionMax()}
+	return !limits.outlived(&on, now) && on.AuthTime.After(of.SignedOutAt) &&
+		(!on.SecondFactor || LevelOf(on.AMR) == TwoFactors)
+}
+
+// ruled reports whether a tenant's settings can refuse a sign-in, or ask for more than a password.
+func ruled(s tenant.Settings) bool { return s.MFA == tenant.MFARequired || !s.SignIn.Empty() }
+
 func (e *Engine) allows(ctx context.Context, tx *db.Tx, u use) (bool, error) {
 	of, err := e.Tenants.ByID(ctx, tx.Tenant())
-	if err != nil || of.Settings.MFA != tenant.MFARequired && of.Settings.SignIn.Empty() {
+	if err != nil || !ruled(of.Settings) {
 		return err == nil, err
 	}
 	from, err := netip.ParseAddr(u.address)

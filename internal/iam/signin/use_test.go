@@ -3,6 +3,7 @@ package signin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -148,6 +150,78 @@ func TestARuleLimitsTheUseOfASession(t *testing.T) {
 			if err != nil || got != tt.want {
 				t.Errorf("%s after the sign-in, offline %t: %t, %v", tt.age, tt.offline, got, err)
 			}
+		}
+	})
+}
+
+// of gives every tenant these.
+type of tenant.Tenant
+
+func (t of) ByID(context.Context, id.ID) (*tenant.Tenant, error) { return (*tenant.Tenant)(&t), nil }
+
+// The short way for proxies gives the answer of the flow of the account pages.
+func TestAllowsSessionAnswersAsBeginWith(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		c, e := d.Tenant(t, "acme"), newEngine(t, d, allow)
+		began := d.Clock.Now()
+		var sessions []opened
+		for _, amr := range [][]string{{"pwd"}, {"pwd", "otp", "mfa"}} {
+			for _, factor := range []bool{false, true} {
+				ada := newUser(t, d, c, fmt.Sprintf("%d-%t@acme.example", len(amr), factor))
+				if factor {
+					write(t, d, c, func(tx *db.Tx) (int64, error) {
+						return tx.Exec(ctx,
+							`INSERT INTO totp_factors (tenant_id, user_id, secret, created_at, confirmed_at)
+							VALUES ($1, $2, $3, $4, $4)`, ada.ID, []byte("sealed"), began)
+					})
+				}
+				sessions = append(sessions, write(t, d, c, func(tx *db.Tx) (opened, error) {
+					s, token, err := session.Start(ctx, tx, session.New{User: ada.ID, AMR: amr,
+						ACR: signin.LevelOf(amr), Generation: ada.Generation,
+						Idle: 24 * time.Hour, Max: 24 * time.Hour})
+					return opened{s, token.Reveal()}, err
+				}))
+			}
+		}
+		d.Clock.Advance(2 * time.Hour)
+		counted := map[bool]int{}
+		rule := func(t *tenant.Tenant) { t.Settings.SignIn.SecondFactor = []string{tenant.SecondFactorAdmins} }
+		for name, tt := range map[string]struct {
+			policies signin.Policies
+			change   func(t *tenant.Tenant)
+		}{
+			"no rules":         {allow, func(*tenant.Tenant) {}},
+			"two factors":      {allow, func(t *tenant.Tenant) { t.Settings.MFA = tenant.MFARequired }},
+			"a rule":           {allow, rule},
+			"a rule refuses":   {refuse, rule},
+			"a shorter life":   {allow, func(t *tenant.Tenant) { t.Settings.SessionMaxSeconds = 3600 }},
+			"a shorter pause":  {allow, func(t *tenant.Tenant) { t.Settings.SessionIdleSeconds = 3600 }},
+			"signed out since": {allow, func(t *tenant.Tenant) { t.SignedOutAt = began.Add(time.Minute) }},
+			"signed out then":  {allow, func(t *tenant.Tenant) { t.SignedOutAt = began }},
+		} {
+			acme := tenant.Tenant{Settings: tenant.DefaultSettings()}
+			acme.Settings.SessionIdleSeconds, acme.Settings.SessionMaxSeconds = 86400, 86400
+			tt.change(&acme)
+			e.Policies, e.Tenants = tt.policies, of(acme)
+			for _, on := range append(sessions, opened{token: "unknown"}) {
+				type answers struct{ short, long bool }
+				got, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (answers, error) {
+					_, err := e.AllowsSession(ctx, tx, []string{on.token})
+					if err != nil && !errors.Is(err, session.ErrNone) {
+						return answers{}, err
+					}
+					s, flowErr := e.BeginWith(ctx, tx, []string{on.token},
+						signin.Demand{Kind: signin.Account, ReturnTo: "/account"})
+					return answers{err == nil, s.Next() == signin.Done}, flowErr
+				})
+				if err != nil || got.short != got.long {
+					t.Errorf("%s, %v: allowed %t, by the flow %t, %v", name, on.Session.AMR, got.short, got.long, err)
+				}
+				counted[got.long]++
+			}
+		}
+		if counted[true] < 5 || counted[false] < 5 {
+			t.Errorf("the cases prove little: %v", counted)
 		}
 	})
 }
