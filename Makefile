@@ -26,7 +26,10 @@ PARALLEL ?= $(shell nproc 2>/dev/null || echo 2)
 BUILDFLAGS ?=
 TESTFLAGS ?=
 FUZZTIME ?= 10s
-PACKAGES ?= ./...
+# The longest tests come first, so that no core is left waiting for the last of them.
+PACKAGES ?= ./internal/e2e ./internal/parity ./internal/iam/engine ./internal/doors/pages ./...
+# The tests' binaries carry no tables for a debugger: linking takes a quarter less time without.
+LINKFLAGS := -ldflags=-w
 # What make bench measures: ^TestMeasure$ the provider, ^TestDecisions$ decisions beside a real
 # Cerbos server.
 BENCH ?= ^(TestMeasure|TestDecisions)$$
@@ -82,14 +85,14 @@ test:
 	@scripts/setup test
 	@$(MAKE) bin/cerbos
 	@scripts/build $(BUILDFLAGS) $(PACKAGES)
-	$(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(BUILDFLAGS) $(TESTFLAGS) $(PACKAGES)
+	$(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(LINKFLAGS) $(BUILDFLAGS) $(TESTFLAGS) $(PACKAGES)
 
 # The inner loop: SQLite only; no browser, no Node, no Cerbos server and no built binary. What it
 # leaves out is skipped by testkit.SkipFast; make test and make check never skip.
 .PHONY: test-fast
 test-fast:
 	@scripts/build $(BUILDFLAGS) $(PACKAGES)
-	$(GO) test -short -vet=off -p $(PARALLEL) -timeout 5m $(TESTFLAGS) $(PACKAGES)
+	$(GO) test -short -vet=off -p $(PARALLEL) -timeout 5m $(LINKFLAGS) $(TESTFLAGS) $(PACKAGES)
 
 # modernc.org/sqlite is C in Go and keeps its pointers in integers. -race also checks each such
 # conversion (checkptr), which took a quarter of the tests' time. The race detector still covers it,
@@ -108,7 +111,7 @@ check:
 # README's tests write bin/gatehouse.
 .PHONY: bin/sandbox
 bin/sandbox:
-	@$(GO) build -o $@ ./cmd/gatehouse
+	@$(GO) build $(LINKFLAGS) -o $@ ./cmd/gatehouse
 
 .PHONY: format
 format:

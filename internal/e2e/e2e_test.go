@@ -19,15 +19,22 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// onBoth runs fn against the real binary, once on SQLite and once on Postgres.
+// onBoth runs fn against the real binary, on SQLite and beside it on Postgres.
 func onBoth(t *testing.T, fn func(t *testing.T, cfg process.Config)) {
-	t.Run("sqlite", func(t *testing.T) { fn(t, process.Config{}) })
-	t.Run("postgres", func(t *testing.T) { fn(t, process.Config{Database: testkit.EmptyPostgres(t)}) })
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		fn(t, process.Config{})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		fn(t, process.Config{Database: testkit.EmptyPostgres(t)})
+	})
 }
 
 // TestForeignClients runs every file of e2e/test against the real binary: openid-client and
 // oauth4webapi from npm, Cerbos' own clients, and a browser.
 func TestForeignClients(t *testing.T) {
+	t.Parallel()
 	testkit.SkipFast(t, "Node")
 	root := process.Root(t)
 	node := command(t, "Node 20 or newer (Debian: apt-get install nodejs npm)", "node")

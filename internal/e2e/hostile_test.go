@@ -28,6 +28,7 @@ import (
 // Each of those checks must be answered correctly. How soon is not asserted, because the machine is
 // shared. The uploads must be refused with a sentence, never with a fault of the server.
 func TestHostileTenant(t *testing.T) {
+	t.Parallel()
 	server := process.Start(t, process.Config{})
 	o := server.Operator()
 	o.MustCall(t, "POST", "platform", "/tenants", map[string]any{"slug": "victim", "name": "Victim"}, nil)

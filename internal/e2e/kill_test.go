@@ -27,6 +27,7 @@ const (
 // acknowledged must be there after each restart, and what was revoked must stay revoked. What was
 // not answered may go either way.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	const rounds = 5
 	onBoth(t, func(t *testing.T, cfg process.Config) {
 		server := process.Start(t, cfg)

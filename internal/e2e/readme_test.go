@@ -24,6 +24,7 @@ import (
 // every page against it. It also types `make run` where that cannot work, and ends the first with
 // Ctrl-C.
 func TestReadme(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"bash", "curl", "make"} {
 		command(t, program, program)
 	}

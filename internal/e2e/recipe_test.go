@@ -22,6 +22,7 @@ var block = regexp.MustCompile("(?m)^   ```(?:go|sql) (\\S+/\\S+)(?: (\\w+))?\n(
 // must compile, the generated files must name the operation, and the tests of the whole tree must
 // accept it.
 func TestContributingsRecipe(t *testing.T) {
+	t.Parallel()
 	testkit.SkipFast(t, "builds of a changed tree")
 	root := process.Root(t)
 	recipe, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))

@@ -12,6 +12,7 @@ import (
 // TestReplicas publishes on one replica and asks another until it answers by the new policies. It
 // deactivates a user on one replica, and the very next answer of the other denies.
 func TestReplicas(t *testing.T) {
+	t.Parallel()
 	one := process.Start(t, process.Config{Database: testkit.EmptyPostgres(t)})
 	other := one.Replica(t)
 	o := one.Operator()

@@ -12,6 +12,7 @@ import (
 
 // TestSetup runs scripts/setup on a machine that lacks curl and git.
 func TestSetup(t *testing.T) {
+	t.Parallel()
 	const install = "apt-get install -y -qq --no-install-recommends curl git"
 	for name, c := range map[string]struct {
 		uid  string
