@@ -12,17 +12,13 @@ import (
 )
 
 // bucket allows Burst events at once, and one more each Every. Its row needs no more than the time
-// at which it is full again: expires_at.
+// at which it is full again: expires_at. The row's column failures holds Burst.
 type bucket struct {
 	Burst int
 	Every time.Duration
 	// Alarmed is the burst while the tenant or the client's provider is under attack.
 	Alarmed int
 }
-
-// widening has the factors by which a client's site (/48, or /24 of IPv4) and its provider (/32 of
-// IPv6) may fail more often than the client.
-var widening = [len(network.Levels{})]int{1, 5, 25}
 
 // Numbers are a tenant's own limits for one client address, which may stand for an office or a
 // school. Zero means the default.
@@ -55,13 +51,11 @@ type Client struct{ levels [len(network.Levels{})]Key }
 // networks returns the counters of a purpose for the networks of an address.
 func networks(purpose string, a netip.Addr, burst int) Client {
 	var c Client
-	for i, l := range network.Of(a) {
-		if i > 0 && !l.IsValid() {
-			break
-		}
-		n := burst * widening[i]
+	for i, l := range network.Of(a).All() {
+		factor := int(network.Failing[i])
+		n := burst * factor
 		c.levels[i] = Key{subject: digest(purpose, l.String()), bucket: bucket{
-			Burst: n, Every: time.Minute / time.Duration(widening[i]), Alarmed: max(n/alarmShare, 1)}}
+			Burst: n, Every: time.Minute / time.Duration(factor), Alarmed: max(n/alarmShare, 1)}}
 	}
 	return c
 }

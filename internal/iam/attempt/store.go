@@ -12,9 +12,11 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
+// counter is a row. The column failures has two meanings, by the subject's kind: failed tries where
+// a rule counts, and the size of the bucket otherwise. Only a rule reads it.
 type counter struct {
 	subject   string
-	failures  int
+	failures  int // of a rule; a bucket's row has its Burst there
 	lastAt    time.Time
 	expiresAt time.Time
 }

@@ -8,6 +8,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/network"
 )
 
 // Bounds on the events of requests that strangers send and that are refused. Each replica stores
@@ -55,14 +56,9 @@ func NewRefusals() *Refusals {
 
 // Allow reports whether a refusal of a request from an address may become an event of the tenant.
 func (r *Refusals) Allow(tenant id.ID, from netip.Addr, now time.Time) bool {
-	bits := 32
-	if from = from.Unmap().WithZone(""); from.Is6() {
-		bits = 64 // one client has all of it
-	}
-	network, _ := from.Prefix(bits) // the zero prefix for no address
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return take(r.addresses, refusalKey{tenant, network}, refusalBurst, refusalEvery, now) &&
+	return take(r.addresses, refusalKey{tenant, network.Client(from)}, refusalBurst, refusalEvery, now) &&
 		take(r.tenants, tenant, tenantBurst, tenantEvery, now)
 }
 

@@ -1,6 +1,9 @@
 package network
 
-import "net/netip"
+import (
+	"iter"
+	"net/netip"
+)
 
 // Levels are the networks that an address counts for, from the narrowest to the widest.
 //
@@ -26,6 +29,31 @@ func Of(a netip.Addr) Levels {
 	}
 	return l
 }
+
+// All returns the used levels with their index, from the narrowest to the widest. All invalid
+// addresses share the zero Prefix of the narrowest.
+func (l Levels) All() iter.Seq2[int, netip.Prefix] {
+	return func(yield func(int, netip.Prefix) bool) {
+		for i, n := range l {
+			if (i == 0 || n.IsValid()) && !yield(i, n) {
+				return
+			}
+		}
+	}
+}
+
+// Widening has, for each level, how many times as much as one client a network may use.
+type Widening [len(Levels{})]int64
+
+// The table of widenings. A subscriber who gets a /48 has the networks of 65,536 clients.
+var (
+	// AtOnce is for places that requests hold at the same moment.
+	AtOnce = Widening{1, 4, 16}
+	// PerTime is for requests in a time: many honest servers send from one /24.
+	PerTime = Widening{1, 16, 256}
+	// Failing is for failed attempts and for mails. Few people of one network cause them.
+	Failing = Widening{1, 5, 25}
+)
 
 // Client returns the narrowest level: what one client is taken for.
 func Client(a netip.Addr) netip.Prefix { return Of(a)[0] }

@@ -26,15 +26,14 @@ type Places struct {
 	by   [len(Levels{})]map[netip.Prefix]int64
 }
 
-// NewPlaces returns limit places. A client may hold at most share of them, a site (/48, or /24 of
-// IPv4) four times that, and a provider (/32 of IPv6) sixteen times. No site or provider holds more
-// than three quarters of all.
+// NewPlaces returns limit places. A client may hold at most share of them, and a wider network as
+// much more as AtOnce says. No site or provider holds more than three quarters of all.
 func NewPlaces(limit, share int64) *Places {
 	p := &Places{max: limit}
 	most := max(limit*3/4, 1)
 	for i := range p.by {
 		p.by[i] = map[netip.Prefix]int64{}
-		p.shares[i] = min(max(share, 1)<<(2*i), max(most, share))
+		p.shares[i] = min(max(share, 1)*AtOnce[i], max(most, share))
 	}
 	return p
 }
@@ -47,16 +46,14 @@ func (p *Places) Take(a netip.Addr, n int64) Outcome {
 	if p.used+n > p.max {
 		return Full
 	}
-	for i, l := range levels {
-		if (i == 0 || l.IsValid()) && p.by[i][l]+n > p.shares[i] {
+	for i, l := range levels.All() {
+		if p.by[i][l]+n > p.shares[i] {
 			return TooMany
 		}
 	}
 	p.used += n
-	for i, l := range levels {
-		if i == 0 || l.IsValid() {
-			p.by[i][l] += n
-		}
+	for i, l := range levels.All() {
+		p.by[i][l] += n
 	}
 	return Taken
 }
@@ -66,10 +63,7 @@ func (p *Places) Give(a netip.Addr, n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.used -= n
-	for i, l := range Of(a) {
-		if i > 0 && !l.IsValid() {
-			continue
-		}
+	for i, l := range Of(a).All() {
 		if left := p.by[i][l] - n; left > 0 {
 			p.by[i][l] = left
 		} else {

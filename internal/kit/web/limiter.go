@@ -37,23 +37,14 @@ func NewLimiter(c clock.Clock, perSecond float64, burst int) *Limiter {
 	return &Limiter{rate: rate.Limit(perSecond), burst: max(burst, 1), clock: c, seen: seen}
 }
 
-// widening is how much more than a client its site may send, and than a site its provider. A
-// subscriber who gets a /48 has 65,536 clients' networks.
-const widening = 16
-
 // Allow counts one event of an address. If it is one too many, Allow returns false and how long to
 // wait for the next, rounded up to seconds.
 func (l *Limiter) Allow(a netip.Addr) (bool, time.Duration) {
 	now := l.clock.Now()
-	factor := 1
-	for i, key := range network.Of(a) {
-		if i > 0 && !key.IsValid() {
-			break
-		}
-		if wait := l.take(key, factor, now); wait > 0 {
+	for i, key := range network.Of(a).All() {
+		if wait := l.take(key, int(network.PerTime[i]), now); wait > 0 {
 			return false, wait
 		}
-		factor *= widening
 	}
 	return true, 0
 }
