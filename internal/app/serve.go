@@ -191,6 +191,7 @@ func (a *App) Handler(hosted *pages.Door, metrics *web.Metrics, limiter, frequen
 		Proxies: a.proxies(), Limiter: limiter, Frequent: frequent, Metrics: metrics,
 		Log: a.Log, Lines: a.Lines, Clock: a.Clock,
 	}
+	h.Root.Group(web.Nowhere, nil).Below("/.well-known/") // of an issuer without its path
 	h.Root.Group(web.Page, nil).HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/t/"+tenant.PlatformSlug+"/account", http.StatusSeeOther)
 	})

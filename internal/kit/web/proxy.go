@@ -88,9 +88,14 @@ func (p Proxies) client(r *http.Request) (netip.Addr, string) {
 }
 
 // xForwarded pairs the two lists from the right, because each proxy appends to both. A proxy that
-// overwrites X-Forwarded-Proto leaves one value, which then counts for the hops without one.
+// overwrites X-Forwarded-Proto leaves one value, which then counts for the hops without one. If
+// there are more schemes than addresses, inner proxies appended the rightmost without an address.
+//
+// A client of one proxy can write such a scheme too. It deceives only itself: the scheme is asked
+// in order to refuse plain HTTP.
 func xForwarded(fors, protos []string) []hop {
 	clients, schemes := listOf(fors), listOf(protos)
+	schemes = schemes[:min(len(schemes), max(len(clients), 1))]
 	hops := make([]hop, max(len(clients), min(len(schemes), 1)))
 	for i := range hops { // i counts from the right
 		h := &hops[len(hops)-1-i]

@@ -24,6 +24,9 @@ const (
 	// Decision is a Script's route that applications call at every step of their own. It has a
 	// rate limit of its own.
 	Decision
+	// Nowhere is of addresses below a protocol's path that no route has. A client of any kind may
+	// have got there.
+	Nowhere
 )
 
 // rules are what a class decides. TestClasses repeats the table.
@@ -38,6 +41,7 @@ var rules = [...]struct {
 	Program:  {},
 	Script:   {anyOrigin: true},
 	Decision: {anyOrigin: true, frequent: true},
+	Nowhere:  {anyOrigin: true, page: true},
 }
 
 // RefusalWriter answers a request with a refusal.

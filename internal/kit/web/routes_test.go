@@ -69,6 +69,7 @@ func TestClasses(t *testing.T) {
 		"program":  {Program, 200, "", 405, "application/problem+json"},
 		"script":   {Script, 200, "*", 204, "application/problem+json"},
 		"decision": {Decision, 200, "*", 204, "application/problem+json"},
+		"nowhere":  {Nowhere, 200, "*", 204, "text/html"},
 	} {
 		for _, path := range []string{"/x", "/w/1"} {
 			t.Run(name+path, func(t *testing.T) {
