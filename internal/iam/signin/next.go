@@ -40,7 +40,8 @@ func Next(f Flow, facts Facts) Step {
 	case facts.AddressUnconfirmed:
 		return AskEmail
 	}
-	if ask := facts.secondStep(); f.acr() != TwoFactors && (ask != "" || f.RequireMFA || facts.Verdict.SecondFactor) {
+	ask, acr := facts.secondStep(), f.acr()
+	if !facts.Verdict.satisfied(acr) || acr != TwoFactors && (ask != "" || f.RequireMFA) {
 		switch {
 		case ask != "":
 			return ask

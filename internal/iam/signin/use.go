@@ -82,7 +82,7 @@ func (e *Engine) allows(ctx context.Context, tx *db.Tx, u use) (bool, error) {
 	if askErr != nil {
 		return false, askErr
 	}
-	ok := !v.Refused && (!v.SecondFactor || LevelOf(u.amr) == TwoFactors) &&
+	ok := !v.Refused && v.satisfied(LevelOf(u.amr)) &&
 		(u.offline || tx.Now().Sub(u.authTime) <= v.Max)
 	if !ok { // also if tx only reads, or is rolled back because of the refusal
 		c := tx.Caller()

@@ -119,6 +119,9 @@ func (e *Engine) ask(ctx context.Context, tx *db.Tx, q asked) (Verdict, error) {
 	return v, nil
 }
 
+// satisfied reports whether a sign-in of the level acr has the factors that v asks for.
+func (v Verdict) satisfied(acr string) bool { return !v.SecondFactor || acr == TwoFactors }
+
 // outlived reports whether a session has lasted longer at now than v lets one last.
 func (v Verdict) outlived(on *session.Session, now time.Time) bool {
 	return now.Sub(on.AuthTime) > v.Max || now.Sub(on.LastSeen) > v.Idle
