@@ -110,7 +110,8 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 	published := policy.Store{DB: d}
 	decider := engine.New(published, basePolicies)
 	tenants.Watch(decider.Drop)
-	signIn := &signin.Engine{Policies: decider, Decisions: decisions, Tenants: tenants, Clock: c, Sealer: keyRing}
+	signIn := &signin.Engine{Policies: decider, Decisions: decisions, Tenants: tenants, Clock: c, Sealer: keyRing,
+		Large: signin.NewLargeLimiter(c)}
 	admission := access.Deps{
 		DB: d, Rules: signIn, Tokens: tokens, Sites: tenants, Applications: applications,
 		Platform: tenants.Site(&platform),

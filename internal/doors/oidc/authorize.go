@@ -12,7 +12,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -108,36 +107,17 @@ func (d *Door) authorizeTo(w http.ResponseWriter, r *http.Request, p params, app
 // interact begins the flow and sends the browser to its first page. The pages bring it back to
 // authorizeContinue or logoutContinue.
 func (d *Door) interact(w http.ResponseWriter, r *http.Request, s signin.Standing, page string) error {
-	if err := d.begin(w, r, s); err != nil {
+	text, err := d.SignIn.CarryOrStore(r.Context(), d.DB, web.CallerOf(r), s, web.Browser(w, r))
+	if err != nil {
 		return err
+	}
+	if text != "" {
+		web.SetCookieOf(w, r, signin.CarriedCookie, s.Flow.ID.String(), text, signin.Lifetime)
 	}
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	seeOther(w, web.SiteOf(r).Local(page)+"?flow="+s.Flow.ID.String())
 	return nil
 }
-
-// begin gives a new flow to the browser, which costs us nothing durable. One that is too large for
-// that is stored, under a limit for each client, its site and its provider.
-func (d *Door) begin(w http.ResponseWriter, r *http.Request, s signin.Standing) error {
-	ctx, c, browser := r.Context(), web.CallerOf(r), web.Browser(w, r)
-	text, err := d.SignIn.Carry(s, c.Tenant, browser)
-	if err == nil {
-		web.SetCookieOf(w, r, signin.CarriedCookie, s.Flow.ID.String(), text, signin.Lifetime)
-	}
-	if !errors.Is(err, signin.ErrUncarried) {
-		return err
-	}
-	if ok, _ := d.large.Allow(c.Address); !ok {
-		return errLargeRequests
-	}
-	return d.DB.Update(ctx, c, func(tx *db.Tx) error {
-		_, err := d.SignIn.Store(ctx, tx, s, browser)
-		return err
-	})
-}
-
-var errLargeRequests = fault.New(fault.Limited, "signin.large_requests",
-	"Too many large requests came from your address. Send a shorter state or fewer claims, or wait a minute.")
 
 // grant creates the application's code and sends it. before, if not nil, runs first in the same
 // transaction.

@@ -78,7 +78,11 @@ func TestACodeGivesNothingOnceTheRulesRefuse(t *testing.T) {
 			w.Must(owner, "PATCH", "acme", "/settings", map[string]any{"signin": map[string]any{"block": block}})
 		}
 		rules([]any{map[string]any{"applications": []any{c.ID}}})
+		before := len(w.actions())
 		refusedWith(t, "blocked", redeem(), 400, "invalid_grant")
+		if n := len(w.actions()) - before; n != 0 || slices.Contains(w.actions(), "grant.create") {
+			t.Errorf("nothing was given, and the audit log has %d more events: %v", n, w.actions())
+		}
 		rules([]any{})
 		refusedWith(t, "the same code, once it is allowed again", redeem(), 400, "invalid_grant")
 		code, verifier = c.code(t, w.user)

@@ -149,6 +149,26 @@ func TestHeaders(t *testing.T) {
 				t.Errorf("%s: Referrer-Policy %q", name, tt.a.Header.Get("Referrer-Policy"))
 			}
 		}
+		// Scripts read that there is nothing, and that a method is wrong.
+		for address, status := range map[string]int{
+			w.issuer + "/oauth2/nothing": 404, w.issuer + "/.well-known/nothing": 404,
+			w.Origin + "/.well-known/openid-configuration":          404,
+			w.Origin + "/t/nobody/.well-known/openid-configuration": 404,
+			w.issuer + "/oauth2/token":                              405,
+			w.issuer + "/oauth2/revoke":                             405,
+		} {
+			a := b.Visit(address)
+			if a.Status != status || a.Header.Get("Access-Control-Allow-Origin") != "*" {
+				t.Errorf("%s: %d %v", address, a.Status, a.Header)
+			}
+		}
+		r, err := http.NewRequest(http.MethodDelete, w.issuer+"/.well-known/openid-configuration", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := b.Send(r); a.Status != 405 || a.Header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("DELETE of the metadata: %d %v", a.Status, a.Header)
+		}
 		for path, allowed := range map[string]bool{"/oauth2/token": true, "/oauth2/userinfo": true,
 			"/oauth2/revoke": true, "/oauth2/jwks": true, "/oauth2/authorize": false, "/oauth2/introspect": false,
 			"/oauth2/logout": false} {

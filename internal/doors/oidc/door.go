@@ -38,35 +38,27 @@ type Door struct {
 	verifier *grant.Verifier
 	metadata *cache.Cache[string, []byte] // by issuer, as JSON
 	clients  *cache.Cache[keySetKey, jose.Set]
-	large    *web.Limiter // of requests that are too large for a browser to carry
 	refused  *audit.Refusals
 }
 
 // cacheSize is the number of entries in each cache. An entry has a few kilobytes.
 const cacheSize = 4096
 
-// The limits on a client's authorization requests that are stored because a browser cannot carry
-// them. Each takes up to 25 KB for an hour.
-const (
-	largePerMinute = 1
-	largeBurst     = 20
-)
-
 // New returns the door.
 func New(d Deps) *Door {
 	metadata := cache.New[string](cache.Options[[]byte]{Max: cacheSize})
 	clients := cache.New[keySetKey](cache.Options[jose.Set]{Max: cacheSize})
 	return &Door{Deps: d, verifier: &grant.Verifier{DB: d.DB, Keys: d.Keys, Issuers: d.Issuers},
-		metadata: metadata, clients: clients, large: web.NewLimiter(d.Clock, largePerMinute/60., largeBurst),
-		refused: audit.NewRefusals()}
+		metadata: metadata, clients: clients, refused: audit.NewRefusals()}
 }
 
 // Register adds the door's routes below a tenant's base. kit/web maps both well-known forms to
 // them: the appended one of OpenID Connect Discovery §4 and the inserted one of RFC 8414 §3.1.
 func (d *Door) Register(routes *web.Routes) {
 	scripts, programs := routes.Group(web.Script, refuse), routes.Group(web.Program, refuse)
-	landings := routes.Group(web.Landing, refuse)
-	landings.Below("/oauth2/")
+	landings, nowhere := routes.Group(web.Landing, refuse), routes.Group(web.Nowhere, refuse)
+	nowhere.Below("/oauth2/")
+	nowhere.Below("/.well-known/")
 
 	scripts.HandleFunc("GET /.well-known/openid-configuration", d.direct(d.discovery))
 	scripts.HandleFunc("GET /.well-known/oauth-authorization-server", d.direct(d.discovery))
@@ -75,11 +67,11 @@ func (d *Door) Register(routes *web.Routes) {
 	landings.HandleFunc("GET /oauth2/authorize", d.browser(d.authorize))
 	landings.HandleFunc("POST /oauth2/authorize", d.browser(d.authorizePost))
 	landings.HandleFunc("GET /oauth2/authorize/continue", d.browser(d.authorizeContinue))
-	landings.HandleFunc("GET /oauth2/logout", d.browser(d.logout))
-	landings.HandleFunc("POST /oauth2/logout", d.browser(d.logoutPost))
-	landings.HandleFunc("GET /oauth2/logout/continue", d.browser(d.logoutContinue))
+	landings.HandleFunc("GET "+logoutPath, d.browser(d.logout))
+	landings.HandleFunc("POST "+logoutPath, d.browser(d.logoutPost))
+	landings.HandleFunc("GET "+logoutContinuePath, d.browser(d.logoutContinue))
 
-	scripts.HandleFunc("POST /oauth2/token", d.direct(d.token))
+	scripts.HandleFunc("POST "+tokenPath, d.direct(d.token))
 	scripts.HandleFunc("GET /oauth2/userinfo", d.direct(d.userinfo))
 	scripts.HandleFunc("POST /oauth2/userinfo", d.direct(d.userinfo))
 	scripts.HandleFunc("POST /oauth2/revoke", d.direct(d.revoke))

@@ -32,17 +32,11 @@ func (d *Door) redeemCode(r *http.Request, app *application.Application, p param
 		}
 		return verifyChallenge(challenge, verifier)
 	}
+	redemption := grant.Redemption{Application: app.ID, Matches: matches, Allows: d.SignIn.AllowsGrant}
 	got, err := db.Write(r.Context(), d.DB, actorOf(web.CallerOf(r), app), func(tx *db.Tx) (issued, error) {
-		g, outcome, err := grant.ConsumeCode(r.Context(), tx, code, app.ID, matches)
+		g, outcome, err := grant.ConsumeCode(r.Context(), tx, code, redemption)
 		if err != nil || outcome != grant.Accepted {
 			return issued{outcome: outcome}, err
-		}
-		allowed, err := d.SignIn.AllowsGrant(r.Context(), tx, g)
-		if err != nil {
-			return issued{}, err
-		}
-		if !allowed { // the code stays used: the application can ask for another
-			return issued{outcome: ruledOut}, nil
 		}
 		i, err := m.issue(r.Context(), tx, g, allowedScopes(app, g.Scopes))
 		i.refresh = grant.NewRefresh(tx, d.Ring, g, app.Lifetimes.RefreshIdle)

@@ -35,7 +35,7 @@ func (d *Door) redeemRefresh(r *http.Request, app *application.Application, p pa
 		}
 		allowed, err := d.SignIn.AllowsGrant(r.Context(), tx, g)
 		if err == nil && !allowed { // rolls the rotation back too: the rules may change again
-			err = invalidGrant(refusals[ruledOut])
+			err = invalidGrant(refusals[grant.RuledOut])
 		}
 		if err != nil {
 			return issued{}, err

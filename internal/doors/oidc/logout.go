@@ -21,9 +21,10 @@ import (
 
 // Paths of the pages door, and the one to which it returns.
 const (
+	logoutPath         = "/oauth2/logout"
 	signoutPath        = "/signout"
 	signedOutPath      = "/signedout"
-	logoutContinuePath = "/oauth2/logout/continue"
+	logoutContinuePath = logoutPath + "/continue"
 )
 
 // ending is a validated logout request (RP-Initiated Logout §2). A flow stores it while the user
@@ -55,7 +56,7 @@ func (d *Door) logoutPost(w http.ResponseWriter, r *http.Request) error {
 	}
 	if q := form.Encode(); len(q) <= maxRepeatedQuery {
 		w.Header().Set("Referrer-Policy", "no-referrer")
-		seeOther(w, web.SiteOf(r).Local("/oauth2/logout")+"?"+q)
+		seeOther(w, web.SiteOf(r).Local(logoutPath)+"?"+q)
 		return nil
 	}
 	p, err := paramsOf(form)

@@ -11,6 +11,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
+// tokenPath is the path of the token endpoint.
+const tokenPath = "/oauth2/token"
+
 // grantType is one way to get tokens (RFC 6749 §4). Each has a file of its own.
 type grantType struct {
 	name string // the value of grant_type
@@ -80,8 +83,5 @@ var refusals = map[grant.Outcome]string{
 	grant.Expired:  "It has expired.",
 	grant.Replayed: "It was used before. For safety everything that came from it has been revoked.",
 	grant.Mismatch: "redirect_uri or code_verifier differs from the one in the authorization request.",
-	ruledOut:       "The person may not go on using this application without signing in again.",
+	grant.RuledOut: "The person may not go on using this application without signing in again.",
 }
-
-// ruledOut is the outcome for what the rules of signing in no longer allow.
-const ruledOut grant.Outcome = "ruled out"

@@ -34,24 +34,11 @@ func (v *visit) ofBrowser() signin.Browser {
 	return b
 }
 
-// carry gives a new flow to the browser, or stores one that is too large for that. For a stored
-// flow it is Store.
+// carry gives a flow in which nothing was proved to its browser.
 func (d *Door) carry(v *visit, s signin.Standing) error {
-	if s.Flow.Version == 0 {
-		text, err := d.SignIn.Carry(s, v.caller.Tenant, v.browser)
-		if err == nil {
-			web.SetCookieOf(v.w, v.r, signin.CarriedCookie, s.Flow.ID.String(), text, signin.Lifetime)
-		}
-		if !errors.Is(err, signin.ErrUncarried) {
-			return err
-		}
-	}
-	err := d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
-		_, err := d.SignIn.Store(v.ctx(), tx, s, v.browser)
-		return err
-	})
-	if errors.Is(err, signin.ErrStale) { // another tab was faster
-		return nil
+	text, err := d.SignIn.CarryOrStore(v.ctx(), d.DB, v.caller, s, v.browser)
+	if err == nil && text != "" {
+		web.SetCookieOf(v.w, v.r, signin.CarriedCookie, s.Flow.ID.String(), text, signin.Lifetime)
 	}
 	return err
 }

@@ -68,6 +68,10 @@ func (d *Door) forgotten(v *visit) error {
 		return d.forgottenPage(v, s, v.limited(may.wait), email,
 			[]problem{{Text: say("problem.locked_code", "Wait", waiting(may.wait))}})
 	}
+	s.Flow.LoginHint = email // the sign-in page of the flow offers it next
+	if err := d.carry(v, s); err != nil {
+		return err
+	}
 	err = d.DB.Update(v.ctx(), v.caller, func(tx *db.Tx) error {
 		if !may.mail { // the last link to this address is still valid
 			return nil
@@ -77,10 +81,6 @@ func (d *Door) forgotten(v *visit) error {
 			job.New{Kind: resetMailJob, Payload: resetMail{Email: email, Flow: s.Flow.ID, Head: v.letterhead()}})
 	})
 	if err != nil {
-		return err
-	}
-	s.Flow.LoginHint = email // the sign-in page of the flow offers it next
-	if err := d.carry(v, s); err != nil {
 		return err
 	}
 	return v.redirect("/forgotten/sent?flow=" + s.Flow.ID.String())

@@ -88,12 +88,19 @@ func addressOf(c caller.Caller) string {
 	return c.Address.String()
 }
 
-// ConsumeCode redeems a code, once, for an application that has authenticated. matches compares the
-// redirect_uri and the code_challenge of the authorization request. If it refuses, the code is
-// consumed nevertheless.
-func ConsumeCode(
-	ctx context.Context, tx *db.Tx, token string, application id.ID, matches func(redirectURI, challenge string) bool,
-) (Grant, Outcome, error) {
+// Redemption is the use of a code by an application that has authenticated.
+type Redemption struct {
+	Application id.ID
+	// Matches compares the redirect_uri and the code_challenge of the authorization request.
+	Matches func(redirectURI, challenge string) bool
+	// Allows reports whether the rules of signing in allow what the grant gives.
+	Allows func(context.Context, *db.Tx, Grant) (bool, error)
+}
+
+// ConsumeCode redeems a code, once. A refusal by Matches or Allows consumes the code too: the
+// application can ask for another. Only Accepted writes the audit event of the grant, so the caller
+// must give tokens then.
+func ConsumeCode(ctx context.Context, tx *db.Tx, token string, r Redemption) (Grant, Outcome, error) {
 	hash, ok := hashOf(tx, token, secret.Code)
 	if !ok {
 		return Grant{}, Unknown, nil
@@ -105,7 +112,7 @@ func ConsumeCode(
 	if err != nil {
 		return Grant{}, "", err
 	}
-	if code.grant.Application != application {
+	if code.grant.Application != r.Application {
 		if err := refuseOnce(ctx, tx, hash, refused("code.refuse", code.grant.ID,
 			"shown by another application")); err != nil {
 			return Grant{}, "", err
@@ -126,15 +133,25 @@ func ConsumeCode(
 		}
 		return Grant{}, Replayed, nil
 	case !tx.Now().Before(code.expires):
+		endUngivenLater(tx, code.grant.ID)
 		return Grant{}, Expired, nil
 	case !code.living:
+		endUngivenLater(tx, code.grant.ID)
 		return Grant{}, Unknown, nil
-	case !matches(code.redirectURI, code.challenge):
-		revokeLater(tx, code.grant.ID)
+	case !r.Matches(code.redirectURI, code.challenge):
+		endUngivenLater(tx, code.grant.ID)
 		audit.Write(tx, refused("code.refuse", code.grant.ID, "redirect_uri or code_verifier did not match"))
 		return Grant{}, Mismatch, nil
 	}
 	g := code.grant
+	allowed, err := r.Allows(ctx, tx, g)
+	switch {
+	case err != nil:
+		return Grant{}, "", err
+	case !allowed:
+		endUngivenLater(tx, g.ID)
+		return Grant{}, RuledOut, nil
+	}
 	audit.Write(tx, audit.Event{Action: "grant.create", Target: target(g.ID, ""), Detail: map[string]any{
 		"application": g.Application.String(), "user": g.User.String(), "session": g.Session.String(),
 		"scopes": join(g.Scopes), "offline": g.Offline,

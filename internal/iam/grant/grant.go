@@ -39,8 +39,9 @@ const (
 	Accepted Outcome = "accepted"
 	Unknown  Outcome = "unknown" // does not exist, belongs to another application, or its grant is not valid
 	Expired  Outcome = "expired"
-	Replayed Outcome = "replayed" // was used before: its grant and all tokens of it are revoked
-	Mismatch Outcome = "mismatch" // wrong redirect_uri or verifier: the code and its grant are revoked
+	Replayed Outcome = "replayed"  // was used before: its grant and all tokens of it are revoked
+	Mismatch Outcome = "mismatch"  // wrong redirect_uri or verifier: the code and its grant are revoked
+	RuledOut Outcome = "ruled out" // the rules of signing in refuse the user now
 )
 
 const grantColumns = `g.id, g.application_id, g.user_id, g.session_id, g.offline, g.scopes, g.claims, g.nonce,
@@ -88,6 +89,13 @@ func revoke(ctx context.Context, tx *db.Tx, grant id.ID, reason string) error {
 func revokeLater(tx *db.Tx, grant id.ID) {
 	tx.Later(`UPDATE grants SET revoked_at = $3
 		WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL`, grant, tx.Now())
+}
+
+// endUngivenLater ends a grant that gave no token, at the commit. Its row goes a day later, and not
+// at the end of the lifetime that its tokens would have had.
+func endUngivenLater(tx *db.Tx, grant id.ID) {
+	tx.Later(`UPDATE grants SET revoked_at = coalesce(revoked_at, $3), expires_at = $3
+		WHERE tenant_id = $1 AND id = $2 AND expires_at > $3`, grant, tx.Now())
 }
 
 // RevokeOfUser ends all grants of a user, offline ones too.

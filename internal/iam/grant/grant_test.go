@@ -37,6 +37,7 @@ type world struct {
 	ring     *secret.KeyRing
 	verifier *grant.Verifier
 	known    *grant.Known
+	ruledOut bool // the rules of signing in refuse every redemption
 }
 
 // issuers maps the bases of tenants to them.
@@ -143,7 +144,9 @@ func (w *world) redeemWith(
 	var o grant.Outcome
 	err := w.Update(context.Background(), w.c, func(tx *db.Tx) error {
 		var err error
-		g, o, err = grant.ConsumeCode(context.Background(), tx, code.Reveal(), app, matches)
+		g, o, err = grant.ConsumeCode(context.Background(), tx, code.Reveal(), grant.Redemption{Application: app,
+			Matches: matches,
+			Allows:  func(context.Context, *db.Tx, grant.Grant) (bool, error) { return !w.ruledOut, nil }})
 		return err
 	})
 	if err != nil {

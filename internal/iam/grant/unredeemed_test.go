@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
 func (w *world) rows(table string) int64 {
@@ -49,6 +50,63 @@ func TestUnredeemedCodesLeaveNothing(t *testing.T) {
 		if n := w.rows("authorization_codes"); n != 2 {
 			t.Errorf("%d codes are left", n)
 		}
+	})
+}
+
+// A code that gave no token leaves no audit event of a grant. Its grant goes as soon as a replay is
+// no longer recognised.
+func TestARefusedRedemptionLeavesNoGrant(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, w *world) {
+		for name, refuse := range map[string]func(code secret.String) grant.Outcome{
+			"mismatch": func(code secret.String) grant.Outcome { _, o := w.redeem(code, w.app, false); return o },
+			"expired": func(code secret.String) grant.Outcome {
+				w.Clock.Advance(grant.CodeLifetime)
+				_, o := w.redeem(code, w.app, true)
+				return o
+			},
+			"ruled out": func(code secret.String) grant.Outcome {
+				w.ruledOut = true
+				defer func() { w.ruledOut = false }()
+				_, o := w.redeem(code, w.app, true)
+				return o
+			},
+			"unknown": func(code secret.String) grant.Outcome {
+				status := func(to string) {
+					w.update(func(ctx context.Context, tx *db.Tx) error {
+						_, err := tx.Exec(ctx, `UPDATE users SET status = $2 WHERE tenant_id = $1`, to)
+						return err
+					})
+				}
+				status("locked")
+				defer status("active")
+				_, o := w.redeem(code, w.app, true)
+				return o
+			},
+		} {
+			_, code := w.grant(true)
+			if o := refuse(code); string(o) != name {
+				t.Errorf("%s: %s", name, o)
+			}
+			if _, o := w.redeem(code, w.app, true); o != grant.Replayed {
+				t.Errorf("%s: shown again: %s", name, o)
+			}
+		}
+		if n := w.events("grant.create"); n != 0 {
+			t.Errorf("%d audit events of grants that gave nothing", n)
+		}
+		w.Clock.Advance(25 * time.Hour) // the grants were for 24 hours, and are kept for a day after
+		w.purge()
+		if n := w.rows("grants"); n != 0 {
+			t.Errorf("%d grants are left of 4 refused codes", n)
+		}
+	})
+}
+
+func (w *world) purge() {
+	w.update(func(ctx context.Context, tx *db.Tx) error {
+		_, err := grant.Purge(ctx, tx)
+		return err
 	})
 }
 

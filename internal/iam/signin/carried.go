@@ -11,9 +11,12 @@ import (
 	"io"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // CarriedCookie is the family of the cookies in which a browser carries its flows, by their id.
@@ -23,9 +26,24 @@ const CarriedCookie = "flow"
 // fit into the 4 KiB that common proxies have for them.
 const MaxCarried = 2 << 10
 
-// ErrUncarried is returned by Carry for a flow that does not fit into MaxCarried.
-var ErrUncarried = fault.New(fault.Invalid, "signin.too_large",
-	"The request is too large. Send a shorter state, or ask for fewer claims.")
+// errUncarried is returned by carry for a flow that does not fit into MaxCarried.
+var errUncarried = errors.New("signin: the flow is too large for a browser to carry")
+
+// errLarge is returned to a client that begins too many flows that no browser can carry.
+var errLarge = fault.New(fault.Limited, "signin.large_requests",
+	"Too many large requests came from your address. Send a shorter state or fewer claims, or wait a minute.")
+
+// The limits on a client's flows that are stored because no browser can carry them. Each takes up
+// to 25 KB for an hour.
+const (
+	largePerMinute = 1
+	largeBurst     = 20
+)
+
+// NewLargeLimiter returns the limit on flows that no browser can carry, for Engine.Large.
+func NewLargeLimiter(c clock.Clock) *web.Limiter {
+	return web.NewLimiter(c, largePerMinute/60., largeBurst)
+}
 
 // Sealer seals what a browser carries; kit/secret's key ring is one.
 type Sealer interface {
@@ -42,10 +60,37 @@ type carried struct {
 	Request string    `json:"request"` // of the flow: text packs better than the base64 of []byte
 }
 
-// Carry returns the flow of s, sealed for the browser that carries it. Nothing is stored before a
-// user proves something, so that strangers cannot fill the database by beginning flows. Advance
-// and Store store the flow under the same id. It fails with ErrUncarried.
-func (e *Engine) Carry(s Standing, tenant id.ID, browser string) (string, error) {
+// CarryOrStore returns a new flow for its browser to carry. It stores a flow that is stored already
+// or that no browser can carry, and returns "". The door sets or leaves the flow's CarriedCookie.
+//
+// Nothing is stored before a user proves something, so that strangers cannot fill the database by
+// beginning flows or by making them larger. Large bounds the rest, for each client, its site and
+// its provider. A Limited fault says so.
+func (e *Engine) CarryOrStore(
+	ctx context.Context, d *db.DB, c caller.Caller, s Standing, browser string,
+) (string, error) {
+	if s.Flow.Version == 0 {
+		text, err := e.carry(s, c.Tenant, browser)
+		if !errors.Is(err, errUncarried) {
+			return text, err
+		}
+		if ok, _ := e.Large.Allow(c.Address); !ok {
+			return "", errLarge
+		}
+	}
+	err := d.Update(ctx, c, func(tx *db.Tx) error {
+		_, err := e.Store(ctx, tx, s, browser)
+		return err
+	})
+	if errors.Is(err, ErrStale) { // another tab was faster
+		err = nil
+	}
+	return "", err
+}
+
+// carry returns the flow of s, sealed for the browser that carries it. Advance and Store store the
+// flow under the same id. It fails with errUncarried.
+func (e *Engine) carry(s Standing, tenant id.ID, browser string) (string, error) {
 	if s.proved || s.Flow.Version != 0 || browser == "" {
 		return "", fault.New(fault.Internal, "signin.uncarried", "Only a new flow of a browser can be carried.")
 	}
@@ -61,7 +106,7 @@ func (e *Engine) Carry(s Standing, tenant id.ID, browser string) (string, error)
 		return "", fmt.Errorf("signin: %w", err)
 	}
 	if base64.RawURLEncoding.EncodedLen(packed.Len()) > MaxCarried {
-		return "", ErrUncarried
+		return "", errUncarried
 	}
 	sealed, err := e.Sealer.Seal(tenant, carriedBy(browser), packed.Bytes())
 	if err != nil {
@@ -69,7 +114,7 @@ func (e *Engine) Carry(s Standing, tenant id.ID, browser string) (string, error)
 	}
 	text := base64.RawURLEncoding.EncodeToString(sealed)
 	if len(text) > MaxCarried {
-		return "", ErrUncarried
+		return "", errUncarried
 	}
 	return text, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
@@ -28,7 +29,8 @@ func TestCarriedFlow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, acme, e := t.Context(), d.Tenant(t, "acme"), &signin.Engine{Sealer: ring}
+		ctx, acme, e := t.Context(), d.Tenant(t, "acme"), &signin.Engine{Sealer: ring,
+			Large: signin.NewLargeLimiter(d.Clock)}
 		begin := func(request string) (signin.Standing, string, error) {
 			t.Helper()
 			s, err := db.Read(ctx, d.DB, acme, func(tx *db.Tx) (signin.Standing, error) {
@@ -38,7 +40,7 @@ func TestCarriedFlow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text, err := e.Carry(s, acme.Tenant, browser)
+			text, err := e.CarryOrStore(ctx, d.DB, acme, s, browser)
 			return s, text, err
 		}
 		load := func(s signin.Standing, b signin.Browser) (signin.Flow, error) {
@@ -72,16 +74,29 @@ func TestCarriedFlow(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if _, _, err := begin(strings.Repeat("0123456789abcdefghij-_", 200)); err != nil {
-			t.Errorf("a request that packs well: %v", err)
+		if _, text, err := begin(strings.Repeat("0123456789abcdefghij-_", 200)); err != nil || text == "" {
+			t.Errorf("a request that packs well: %d bytes, %v", len(text), err)
 		}
 		random, _ := secret.NewToken("xx", acme.Tenant)
 		for len(random) < 4000 {
 			more, _ := secret.NewToken("xx", acme.Tenant)
 			random += more
 		}
-		if _, _, err := begin(random.Reveal()); !errors.Is(err, signin.ErrUncarried) {
-			t.Errorf("a request that does not: %v", err)
+		for i := range 25 {
+			large, text, err := begin(random.Reveal())
+			if i >= 20 {
+				if fault.Of(err) != fault.Limited {
+					t.Errorf("the large request %d of one address: %v", i+1, err)
+				}
+				continue
+			}
+			if f, err := load(large, mine); err != nil || text != "" || f.Version != 1 {
+				t.Errorf("a request that does not: version %d, %d bytes, %v", f.Version, len(text), err)
+			}
+			large.Flow.Version, large.Flow.Declined = 1, true
+			if _, err := e.CarryOrStore(ctx, d.DB, acme, large, browser); err != nil {
+				t.Errorf("a flow that is stored already: %v", err)
+			}
 		}
 		// Of tabs that store it at once, one wins.
 		s.Flow.Version = 0

@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // Tenants finds the settings of tenants; tenant.Directory is one.
@@ -40,7 +41,8 @@ type Engine struct {
 	Decisions *decision.Recorder
 	Tenants   Tenants
 	Clock     clock.Clock
-	Sealer    Sealer // of the flows that browsers carry
+	Sealer    Sealer       // of the flows that browsers carry
+	Large     *web.Limiter // of flows that no browser can carry: NewLargeLimiter
 }
 
 // Browser is what a browser brings with each request.
@@ -49,7 +51,7 @@ type Browser struct {
 	// Tokens may each be of its session. A browser sends several cookies of one name if they have
 	// different paths or domains, and does not say which is ours.
 	Tokens []string
-	// Carried may each be the flow that the request names, sealed by Carry.
+	// Carried may each be the flow that the request names, sealed by CarryOrStore.
 	Carried []string
 }
 
