@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 )
@@ -38,8 +39,10 @@ func (d *Door) readHint(ctx context.Context, c caller.Caller, token string) (hin
 	if err := json.Unmarshal(payload, &claims); err != nil || claims.Subject == "" {
 		return hint{}, errHint
 	}
-	if site, err := d.Issuers.ByIssuer(ctx, claims.Issuer); err != nil || site.Tenant != c.Tenant {
+	if err := d.verifier.CheckIssuer(ctx, c.Tenant, claims.Issuer); errors.Is(err, grant.ErrToken) {
 		return hint{}, errHint
+	} else if err != nil {
+		return hint{}, err
 	}
 	return hint{claims.Subject, claims.Session, claims.Audience}, nil
 }

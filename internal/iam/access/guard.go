@@ -104,11 +104,12 @@ func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, beare
 	atHome := c
 	atHome.Tenant = home.Tenant
 	token, err := g.Tokens.Verify(ctx, atHome, bearer)
+	if err == nil {
+		err = g.meantFor(ctx, home, token)
+	}
 	switch {
 	case err != nil:
 		return Holder{}, err
-	case !slices.Contains(token.Audience, home.Base) && !g.meantFor(ctx, home.Tenant, token):
-		return Holder{}, grant.ErrToken
 	case want.User && token.User.IsZero():
 		return Holder{}, grant.ErrToken
 	case !token.Has(want.Scope):
@@ -162,13 +163,22 @@ func rightsOf(ctx context.Context, tx *db.Tx, t grant.Token) (role.Set, error) {
 	return own.Within(allowed), err
 }
 
-// meantFor reports whether a base of the tenant is in the token's audience. A token that was
-// issued under a custom domain has that domain there.
-func (g *Guard) meantFor(ctx context.Context, tenant id.ID, t grant.Token) bool {
-	return slices.ContainsFunc(t.Audience, func(audience string) bool {
+// meantFor fails with grant.ErrToken unless a base of the tenant is in the token's audience. A
+// token that was issued under a custom domain has that domain there.
+func (g *Guard) meantFor(ctx context.Context, home web.Site, t grant.Token) error {
+	if slices.Contains(t.Audience, home.Base) {
+		return nil
+	}
+	for _, audience := range t.Audience {
 		site, err := g.Sites.ByIssuer(ctx, audience)
-		return err == nil && site.Tenant == tenant
-	})
+		if err == nil && site.Tenant == home.Tenant {
+			return nil
+		}
+		if err != nil && fault.Of(err) != fault.NotFound && fault.Of(err) != fault.Denied {
+			return err
+		}
+	}
+	return grant.ErrToken
 }
 
 // Home returns the site of the tenant that a token claims to be from, for a call that names no

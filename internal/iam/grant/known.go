@@ -57,7 +57,7 @@ func (k *Known) Verify(ctx context.Context, c caller.Caller, bearer string) (Tok
 		return t, err
 	})
 	if err == nil {
-		err = k.checkIssuer(ctx, c.Tenant, t.Issuer)
+		err = k.CheckIssuer(ctx, c.Tenant, t.Issuer)
 	}
 	switch {
 	case err != nil:

@@ -29,9 +29,9 @@ type Issuers interface {
 	ByIssuer(ctx context.Context, issuer string) (web.Site, error)
 }
 
-// checkIssuer fails with ErrToken unless issuer is a base of the tenant: its path on the public
+// CheckIssuer fails with ErrToken unless issuer is a base of the tenant: its path on the public
 // host, or one of its domains. A token is the tenant's at each of them.
-func (v *Verifier) checkIssuer(ctx context.Context, tenant id.ID, issuer string) error {
+func (v *Verifier) CheckIssuer(ctx context.Context, tenant id.ID, issuer string) error {
 	site, err := v.Issuers.ByIssuer(ctx, issuer)
 	switch k := fault.Of(err); {
 	case err != nil && k != fault.NotFound && k != fault.Denied:
@@ -92,7 +92,7 @@ func (v *Verifier) jwt(ctx context.Context, c caller.Caller, bearer string) (Tok
 	if err != nil {
 		return Token{}, err
 	}
-	if err := v.checkIssuer(ctx, c.Tenant, t.Issuer); err != nil {
+	if err := v.CheckIssuer(ctx, c.Tenant, t.Issuer); err != nil {
 		return Token{}, err
 	}
 	err = v.DB.View(ctx, c, func(tx *db.Tx) error {
