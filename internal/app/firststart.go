@@ -130,9 +130,9 @@ type newClient struct {
 	secret secret.String // only its hash is stored
 }
 
-// createClient creates a machine application that holds a role.
+// createClient creates a machine application that holds a role in the management API.
 func createClient(ctx context.Context, tx *db.Tx, n application.New, roleName string) (newClient, error) {
-	n.Type = application.Machine
+	n.Type, n.Scopes = application.Machine, []string{application.ScopeManage}
 	app, shown, err := application.Create(ctx, tx, n)
 	if err != nil {
 		return newClient{}, err

@@ -41,6 +41,13 @@ func TestADeveloperMakesNoApplicationThatActsForOthers(t *testing.T) {
 			want         int
 		}{
 			{"a developer", developer, "POST", "", app(), 201},
+			{"a developer", developer, "POST", "", map[string]any{"name": "x", "type": "machine"}, 201},
+			{"a developer", developer, "POST", "", map[string]any{"name": "x", "type": "web",
+				"redirect_uris": []string{"https://diary.example/cb"}}, 201},
+			{"a developer", developer, "POST", "", map[string]any{"name": "x", "type": "spa",
+				"redirect_uris": []string{"https://diary.example/cb"}}, 201},
+			{"a developer", developer, "POST", "", map[string]any{"name": "x", "type": "native",
+				"redirect_uris": []string{"com.example.diary:/cb"}}, 201},
 			{"a developer", developer, "POST", "", app("first_party", true), 403},
 			{"a developer", developer, "POST", "", app("scopes", []string{"gatehouse:manage"}), 403},
 			{"a developer", developer, "POST", "", map[string]any{"name": "x", "type": "machine",

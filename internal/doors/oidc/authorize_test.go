@@ -86,6 +86,9 @@ func TestErrorsAtTheApplication(t *testing.T) {
 			"OAuth without PKCE": {
 				[]string{"code_challenge", "", "code_challenge_method", "", "scope", "profile"}, "invalid_request",
 			},
+			"neither PKCE nor a nonce": {
+				[]string{"code_challenge", "", "code_challenge_method", "", "nonce", ""}, "invalid_request",
+			},
 			"none and login":     {[]string{"prompt", "none login"}, "invalid_request"},
 			"unknown prompt":     {[]string{"prompt", "please"}, "invalid_request"},
 			"max_age":            {[]string{"max_age", "-1"}, "invalid_request"},

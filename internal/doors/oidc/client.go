@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
@@ -41,100 +42,114 @@ func (d *Door) authenticate(r *http.Request) (*application.Application, params, 
 	}
 	shown, err := parseClientAuth(r, p)
 	if err != nil {
+		if e, ok := errors.AsType[*apiError](err); ok { // a refused authentication, whatever its code
+			e.cause = e.description
+		}
 		return nil, params{}, err
 	}
 	ctx, c := r.Context(), web.CallerOf(r)
 	app, err := d.Applications.ByClientID(ctx, c, shown.clientID)
-	if err != nil && fault.Of(err) != fault.NotFound {
+	switch {
+	case err != nil && fault.Of(err) == fault.NotFound:
+		err = authRefusal{why: "There is no such client."}
+	case err == nil && app.Status != application.Active:
+		err = authRefusal{why: "The client is disabled."}
+	case err == nil:
+		err = d.checkClient(ctx, c, app, shown, web.SiteOf(r).Base)
+	}
+	if refusal, ok := errors.AsType[authRefusal](err); ok {
+		e := invalidClient("The client is unknown or disabled, or its authentication is wrong.",
+			r.Header.Get("Authorization") != "")
+		e.cause, e.client, e.app = refusal.why, shown.clientID, app
+		if refusal.tell {
+			e.description = refusal.why
+		}
+		err = e
+	}
+	if err != nil {
 		return nil, params{}, err
-	}
-	valid, cause := false, "There is no such client."
-	if err == nil {
-		cause = "The client is disabled."
-	}
-	if err == nil && app.Status == application.Active {
-		cause = fmt.Sprintf("The client is registered for %s. Its authentication by %s is wrong.", app.AuthMethod,
-			shown.method)
-		valid, err = d.checkClient(ctx, c, app, shown, web.SiteOf(r).Base)
-		if why, ok := errors.AsType[assertionRefusal](err); ok {
-			cause, err = "The client assertion does not count: "+why.Error()+".", nil
-		}
-		if err != nil {
-			return nil, params{}, err
-		}
-	}
-	basic := r.Header.Get("Authorization") != ""
-	if !valid && app != nil && app.AuthMethod == application.AuthNone &&
-		(shown.method == application.AuthBasic || shown.method == application.AuthPost) {
-		return nil, params{}, invalidClient("This application has no secret. Send its client_id only.", basic)
-	}
-	if !valid {
-		e := invalidClient("The client is unknown or disabled, or its authentication is wrong.", basic)
-		e.cause = cause
-		return nil, params{}, e
 	}
 	return app, p, nil
 }
 
-// checkClient reports whether a client authenticated as it was registered. Basic and post carry the
-// same secret and are interchangeable. Every other mixture is refused, so that a client that has a
-// key cannot omit it.
-func (d *Door) checkClient(
-	ctx context.Context, c caller.Caller, app *application.Application, shown presented, issuer string,
-) (bool, error) {
-	switch shown.method {
-	case application.AuthNone:
-		return app.AuthMethod == application.AuthNone, nil
-	case application.AuthBasic, application.AuthPost:
-		now := d.Clock.Now()
-		return app.AuthMethod.Secret() && (app.CheckSecret(secret.HashOf(shown.secret), now) ||
-			shown.plain != "" && app.CheckSecret(secret.HashOf(shown.plain), now)), nil
-	case application.AuthJWT:
-		return d.checkAssertion(ctx, c, app, shown.assertion, issuer)
-	}
-	return false, nil
+// authRefusal says why a client's authentication is refused. The log and the audit log have it.
+type authRefusal struct {
+	why  string
+	tell bool // the answer has it too, because it tells a stranger nothing
 }
 
-// assertionRefusal says why a client assertion does not count. It is for the log and the audit log.
-type assertionRefusal string
+func (r authRefusal) Error() string { return r.why }
 
-func (r assertionRefusal) Error() string { return string(r) }
+// checkClient fails with an authRefusal unless a client authenticated as it was registered. Basic
+// and post carry the same secret and are interchangeable. Every other mixture is refused, so that a
+// client that has a key cannot omit it.
+func (d *Door) checkClient(
+	ctx context.Context, c caller.Caller, app *application.Application, shown presented, issuer string,
+) error {
+	secretShown := shown.method == application.AuthBasic || shown.method == application.AuthPost
+	switch {
+	case secretShown && app.AuthMethod == application.AuthNone:
+		return authRefusal{"This application has no secret. Send its client_id only.", true}
+	case secretShown && app.AuthMethod == application.AuthJWT:
+		return authRefusal{"This application has no secret. It authenticates by private_key_jwt (RFC 7523).", true}
+	case secretShown:
+		now := d.Clock.Now()
+		if app.CheckSecret(secret.HashOf(shown.secret), now) ||
+			shown.plain != "" && app.CheckSecret(secret.HashOf(shown.plain), now) {
+			return nil
+		}
+	case shown.method == application.AuthJWT && app.AuthMethod == application.AuthJWT:
+		return d.checkAssertion(ctx, c, app, shown.assertion, issuer)
+	case shown.method == app.AuthMethod: // none
+		return nil
+	}
+	return authRefusal{why: fmt.Sprintf("The client is registered for %s. Its authentication by %s is wrong.",
+		app.AuthMethod, shown.method)}
+}
 
 // checkAssertion checks a private_key_jwt (RFC 7523 §3). It is signed by a key of the client, about
-// the client, for this issuer only, current, and used once.
+// the client, for this tenant only, current, and used once. It fails with an authRefusal. The
+// client is told why as soon as the signature proves that it is the client.
 func (d *Door) checkAssertion(
 	ctx context.Context, c caller.Caller, app *application.Application, assertion, issuer string,
-) (bool, error) {
-	refused := func(why string) (bool, error) {
-		return false, assertionRefusal(why)
-	}
-	if app.AuthMethod != application.AuthJWT {
-		return refused("the application does not authenticate by private_key_jwt")
+) error {
+	signed := false
+	refused := func(why string, args ...any) error {
+		return authRefusal{"The client assertion does not count: " + fmt.Sprintf(why, args...) + ".", signed}
 	}
 	keys, err := d.keysOf(ctx, c, app)
 	if err != nil {
-		return false, err
+		return err
 	}
 	payload, err := jose.Verify(assertion, []string{"", jose.TypeJWT, "client-authentication+jwt"}, keys.Find)
 	if err != nil {
 		return refused("its signature is wrong, or by no key of the application")
 	}
+	signed = true
 	var claims jose.Claims
 	if json.Unmarshal(payload, &claims) != nil {
 		return refused("its claims cannot be read")
 	}
+	meant, err := d.meansTenant(ctx, c, app, claims.Audience)
+	if err != nil {
+		return err
+	}
 	now := d.Clock.Now()
+	life := claims.Expiry.Time().Sub(now)
 	switch {
 	case claims.Issuer != app.ClientID, claims.Subject != app.ClientID:
 		return refused("iss and sub must be the client_id")
-	case len(claims.Audience) != 1 || claims.Audience[0] != issuer:
-		return refused("aud must be the issuer " + issuer + " alone")
+	case !meant && app.TokenEndpointAudience:
+		return refused("aud must be the issuer %s or the token endpoint %s", issuer, issuer+tokenPath)
+	case !meant:
+		return refused("aud must be the issuer %s alone", issuer)
 	case !claims.Current(now):
 		return refused("it has expired, or begins later")
-	case claims.Expiry.Time().Sub(now) > maxAssertionLife+jose.Skew: // the client's clock may be ahead
-		return refused("exp is more than ten minutes ahead")
+	case life > maxAssertionLife+jose.Skew: // the client's clock may be ahead
+		return refused("exp is %d seconds ahead, and at most %d are accepted", life/time.Second,
+			maxAssertionLife/time.Second)
 	case claims.ID == "", len(claims.ID) > maxJTI, !printable(claims.ID):
-		return refused("jti is missing, too long or not printable")
+		return refused("jti is missing, longer than %d bytes or not printable", maxJTI)
 	}
 	first, err := db.Write(ctx, d.DB, c, func(tx *db.Tx) (bool, error) {
 		return grant.UseJTI(ctx, tx, app.ClientID, claims.ID, claims.Expiry.Time())
@@ -142,7 +157,36 @@ func (d *Door) checkAssertion(
 	if err == nil && !first {
 		return refused("its jti was used before")
 	}
-	return first, err
+	return err
+}
+
+// meansTenant reports whether the audience of a client assertion is the tenant alone, by any of its
+// issuers (RFC 7523bis §4). RFC 7523 §3 suggested the token endpoint. Another server of the client
+// could choose that address, and use there what the client sends to it. So only an application
+// whose libraries know nothing else accepts it.
+func (d *Door) meansTenant(
+	ctx context.Context, c caller.Caller, app *application.Application, audience jose.Audience,
+) (bool, error) {
+	most := 1
+	if app.TokenEndpointAudience { // some libraries send both
+		most = 2
+	}
+	if len(audience) == 0 || len(audience) > most {
+		return false, nil
+	}
+	for _, a := range audience {
+		if app.TokenEndpointAudience {
+			a = strings.TrimSuffix(a, tokenPath)
+		}
+		err := d.verifier.CheckIssuer(ctx, c.Tenant, a)
+		if errors.Is(err, grant.ErrToken) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // keySetKey identifies a parsed key set. It changes with the application.

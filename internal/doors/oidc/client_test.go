@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
@@ -134,6 +137,32 @@ func TestPrivateKeyJWT(t *testing.T) {
 			} {
 				refusedWith(t, name, post(bad, "client_id", c.ClientID), 401, "invalid_client")
 			}
+			// By a clock that is ahead of ours, ten minutes are a few seconds more.
+			mustTokens(t, post(sign(key, "JWT", set("exp", now.Add(10*time.Minute+20*time.Second).Unix()))))
+			// A client that proved who it is is told why; the audit log always says it.
+			w.Clock.Advance(20 * time.Minute) // for the bound on such events
+			now, good = w.Clock.Now(), sign(key, "JWT", nil)
+			mustTokens(t, post(good))
+			for name, tt := range map[string]struct {
+				assertion, why string
+				told           bool
+			}{
+				"one hour": {sign(key, "JWT", set("exp", now.Add(time.Hour).Unix())), "at most 600 are accepted", true},
+				"token endpoint": {sign(key, "JWT", set("aud", w.issuer+"/oauth2/token")), "issuer " + w.issuer +
+					" alone", true},
+				"used":        {good, "jti was used before", true},
+				"another key": {sign(strange, "JWT", nil), "by no key of the application", false},
+			} {
+				a := post(tt.assertion)
+				if told := strings.Contains(a.Body, tt.why); told != tt.told {
+					t.Errorf("%s: the client is told: %t (%s)", name, told, a.Body)
+				}
+				found := w.events(audit.Filter{RequestID: a.Header.Get("X-Request-Id")})
+				if len(found) != 1 || found[0].Action != "client.refuse" || found[0].Target.ID != c.ID.String() ||
+					found[0].Target.Name != c.ClientID || !strings.Contains(string(found[0].Detail), tt.why) {
+					t.Errorf("%s: %+v", name, found)
+				}
+			}
 			refusedWith(t, "no assertion", c.post("/oauth2/token", "grant_type", "client_credentials", "client_id",
 				c.ClientID), 401, "invalid_client")
 			refusedWith(t, "a secret instead", c.post("/oauth2/token", "grant_type", "client_credentials",
@@ -154,6 +183,102 @@ func TestPrivateKeyJWT(t *testing.T) {
 			wg.Wait()
 			if status[200] != 1 || status[401] != 15 {
 				t.Errorf("of 16 with one jti: %v", status)
+			}
+		}
+	})
+}
+
+// Some libraries send only the token endpoint as the audience. An application says that its does.
+func TestTheTokenEndpointAsAudience(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		key, err := jose.Generate(jose.ES256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		jwks, err := jose.Set{key.Public()}.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := jose.NewSigner(key, jose.TypeJWT)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := url.Parse(w.Origin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		domain := "http://login.acme.test:" + own.Port()
+		w.Do(w.c, func(tx *db.Tx) error {
+			_, err := tenant.Update(ctx, tx, tenant.Patch{Domains: &[]string{"login.acme.test"}})
+			return err
+		})
+		token, n := w.issuer+"/oauth2/token", 0
+		strict := w.client(application.New{Type: application.Machine, AuthMethod: application.AuthJWT, JWKS: jwks})
+		lenient := w.client(application.New{Type: application.Machine, AuthMethod: application.AuthJWT, JWKS: jwks,
+			TokenEndpointAudience: true})
+		for name, tt := range map[string]struct {
+			aud             any
+			strict, lenient bool
+		}{
+			"the issuer":                  {w.issuer, true, true},
+			"another base of the tenant":  {domain, true, true},
+			"the token endpoint":          {token, false, true},
+			"its other address":           {domain + "/oauth2/token", false, true},
+			"both":                        {[]string{w.issuer, token}, false, true},
+			"two of its bases":            {[]string{w.issuer, domain}, false, true},
+			"neither":                     {[]string{}, false, false},
+			"another endpoint":            {w.issuer + "/oauth2/introspect", false, false},
+			"another tenant's":            {w.Base("globex") + "/oauth2/token", false, false},
+			"one more":                    {[]string{w.issuer, token, "https://other.example"}, false, false},
+			"a stranger's":                {[]string{token, "https://other.example"}, false, false},
+			"the path alone":              {"/oauth2/token", false, false},
+			"the token endpoint, slashed": {token + "/", false, false},
+		} {
+			for c, want := range map[*client]bool{strict: tt.strict, lenient: tt.lenient} {
+				n++
+				now := w.Clock.Now()
+				assertion, err := signer.Sign(map[string]any{"iss": c.ClientID, "sub": c.ClientID, "aud": tt.aud,
+					"jti": fmt.Sprint(n), "iat": now.Unix(), "exp": now.Add(time.Minute).Unix()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				a := c.post("/oauth2/token", "grant_type", "client_credentials", "client_assertion_type",
+					assertionType, "client_assertion", assertion)
+				if (a.Status == 200) != want {
+					t.Errorf("%s, switched on %t: %d %s", name, c == lenient, a.Status, a.Body)
+				}
+			}
+		}
+	})
+}
+
+// A secret that an application has none to compare with is said to be wrong for that reason.
+func TestASecretOfAnApplicationThatHasNone(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		key, err := jose.Generate(jose.ES256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		jwks, err := jose.Set{key.Public()}.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*client{
+			w.client(application.New{Type: application.SPA}),
+			w.client(application.New{Type: application.Machine, AuthMethod: application.AuthJWT, JWKS: jwks}),
+		} {
+			for _, basic := range []bool{true, false} {
+				r := form(w, "/oauth2/token", "grant_type", "client_credentials", "client_id", c.ClientID,
+					"client_secret", "a secret")
+				if basic {
+					r = form(w, "/oauth2/token", "grant_type", "client_credentials")
+					r.SetBasicAuth(c.ClientID, "a secret")
+				}
+				a := w.Send(r)
+				refusedWith(t, string(c.Type), a, 401, "invalid_client")
+				if !strings.Contains(a.Body, "has no secret") {
+					t.Errorf("%s: %s", c.Type, a.Body)
+				}
 			}
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -72,7 +73,11 @@ type apiError struct {
 	code        string
 	description string
 	challenge   string // the WWW-Authenticate header, or ""
-	cause       string // for the log and the audit log, which may say more than the answer
+
+	// Of a failed client authentication, for the log and the audit log.
+	cause  string                   // which may say more than the answer
+	client string                   // the client_id
+	app    *application.Application // nil for an unknown client
 }
 
 func (e *apiError) Error() string { return e.code + ": " + e.description }

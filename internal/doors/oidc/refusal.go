@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,15 +16,27 @@ import (
 // maxNoted bounds what the log has of a client_id or a redirect URI, in bytes.
 const maxNoted = 256
 
-// noteRefusal records a refused client authentication or authorization request. The log line of the
-// request always has it. The audit event is bounded (audit.Refusals), because any stranger can send
-// such requests.
+// noteRefusal records a refused client authentication, authorization request or sign-out request.
+// The log line of the request always has it. The audit event is bounded (audit.Refusals), because
+// any stranger can send such requests. Of other refusals by the JSON endpoints only the log has the
+// reason.
 func (d *Door) noteRefusal(r *http.Request, err error) {
 	action, code, reason := refusalOf(r, err)
 	if action == "" {
+		if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusBadRequest {
+			web.NoteError(r.Context(), err)
+		}
 		return
 	}
 	client, uri := askedBy(r)
+	target := audit.Target{Kind: "application"}
+	if e, ok := errors.AsType[*apiError](err); ok && e.client != "" {
+		client = cut(e.client) // of an assertion, which the form does not name
+		if e.app != nil {
+			target.ID = e.app.ID.String()
+		}
+	}
+	target.Name = client
 	web.NoteError(r.Context(), fmt.Errorf("%s: %s: %s (client %q, redirect_uri %q)", action, code, reason, client, uri))
 	c := web.CallerOf(r)
 	if !d.refused.Allow(c.Tenant, c.Address, d.Clock.Now()) {
@@ -31,7 +44,7 @@ func (d *Door) noteRefusal(r *http.Request, err error) {
 	}
 	if err := d.DB.Update(r.Context(), c, func(tx *db.Tx) error {
 		audit.Write(tx, audit.Event{
-			Action: action, Target: audit.Target{Kind: "application", Name: client}, Outcome: audit.Refused,
+			Action: action, Target: target, Outcome: audit.Refused,
 			Detail: map[string]any{"code": code, "reason": reason, "client_id": client, "redirect_uri": uri},
 		})
 		return nil
@@ -43,17 +56,13 @@ func (d *Door) noteRefusal(r *http.Request, err error) {
 // refusalOf returns the action, the code and the reason of an error that is recorded. The action is
 // empty for other errors: answers of the protocol such as login_required, and our own faults.
 func refusalOf(r *http.Request, err error) (string, string, string) {
-	if e, ok := errors.AsType[*apiError](err); ok && e.code == codeInvalidClient {
-		reason := e.description
-		if e.cause != "" {
-			reason = e.cause
-		}
-		return "client.refuse", e.code, reason
-	}
-	if !strings.Contains(r.URL.Path, "/authorize") {
-		return "", "", ""
+	if e, ok := errors.AsType[*apiError](err); ok && (e.code == codeInvalidClient || e.cause != "") {
+		return "client.refuse", e.code, cmp.Or(e.cause, e.description)
 	}
 	if e, ok := errors.AsType[*pageError](err); ok {
+		if strings.HasPrefix(r.URL.Path, logoutPath) {
+			return "logout.refuse", e.code, e.reason
+		}
 		return "authorize.refuse", e.code, e.reason
 	}
 	if e, ok := errors.AsType[*redirectError](err); ok {
@@ -74,7 +83,8 @@ func askedBy(r *http.Request) (string, string) {
 	if form == nil {
 		form, _ = url.ParseQuery(r.URL.RawQuery)
 	}
-	client, uri := form.Get("client_id"), form.Get("redirect_uri")
+	client := form.Get("client_id")
+	uri := cmp.Or(form.Get("redirect_uri"), form.Get("post_logout_redirect_uri"))
 	if id, _, ok := r.BasicAuth(); ok && client == "" {
 		client = id
 	}

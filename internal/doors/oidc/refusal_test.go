@@ -40,6 +40,14 @@ func TestRefusalsAreAudited(t *testing.T) {
 			"another redirect URI": {query(w, "client_id", c.ClientID, "redirect_uri", "https://evil.example/cb",
 				"response_type", "code"), "authorize.refuse", []string{c.ClientID, "https://evil.example/cb",
 				"redirect_uri_unknown"}},
+			"two ways at once": {form(w, "/oauth2/token", "client_id", c.ClientID, "client_secret", "wrong",
+				"client_assertion_type", assertionType, "client_assertion", "x"), "client.refuse",
+				[]string{c.ClientID, "exactly one way"}},
+			"a sign-out to another address": {get(w, "/oauth2/logout", "client_id", c.ClientID,
+				"post_logout_redirect_uri", "https://evil.example/out"), "logout.refuse", []string{c.ClientID,
+				"https://evil.example/out", "post_logout_redirect_uri_unknown"}},
+			"a bad hint": {get(w, "/oauth2/logout", "id_token_hint", "nonsense", "post_logout_redirect_uri",
+				"https://app.example.com/out"), "logout.refuse", []string{"hint_invalid"}},
 			"another response type": {query(w, "client_id", c.ClientID, "redirect_uri", redirectURI,
 				"response_type", "token"), "authorize.refuse", []string{c.ClientID, redirectURI,
 				"unsupported_response_type"}},
@@ -76,8 +84,10 @@ func form(w *scene, path string, pairs ...string) *http.Request {
 	return r
 }
 
-func query(w *scene, pairs ...string) *http.Request {
-	r, err := http.NewRequestWithContext(ctx, "GET", w.issuer+"/oauth2/authorize?"+encode(pairs), nil)
+func query(w *scene, pairs ...string) *http.Request { return get(w, "/oauth2/authorize", pairs...) }
+
+func get(w *scene, path string, pairs ...string) *http.Request {
+	r, err := http.NewRequestWithContext(ctx, "GET", w.issuer+path+"?"+encode(pairs), nil)
 	if err != nil {
 		w.T.Fatal(err)
 	}

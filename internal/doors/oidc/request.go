@@ -176,16 +176,20 @@ func allowedScopes(app *application.Application, asked []string) []string {
 	return out
 }
 
-// checkChallenge requires PKCE with S256 (RFC 7636, RFC 9700 §2.1.1) from every public client. A
-// confidential client needs it unless it uses OpenID Connect: the ID token then binds the code to
-// the sign-in.
+// checkChallenge requires PKCE with S256 from every public client (RFC 7636, RFC 9700 §2.1.1). A
+// confidential client may send a nonce instead: the ID token then binds the code to the sign-in.
 func checkChallenge(q *request, p params, app *application.Application) error {
 	t, challenge, method := q.Target, p.get("code_challenge"), p.get("code_challenge_method")
+	public := app.AuthMethod == application.AuthNone
+	nonce := q.Nonce != "" && slices.Contains(q.Scopes, scopeOpenID) // without an ID token it binds nothing
 	switch {
 	case challenge == "" && method != "":
 		return t.fail(codeInvalidRequest, "code_challenge_method was sent without code_challenge.")
-	case challenge == "" && (app.AuthMethod == application.AuthNone || !slices.Contains(q.Scopes, scopeOpenID)):
+	case challenge == "" && public:
 		return t.fail(codeInvalidRequest, "code_challenge is missing; PKCE with S256 is required (RFC 7636).")
+	case challenge == "" && !nonce:
+		return t.fail(codeInvalidRequest, "code_challenge is missing; send one (PKCE with S256, RFC 7636), or a nonce "+
+			"with the scope openid.")
 	case challenge == "":
 		return nil
 	case method != "S256":

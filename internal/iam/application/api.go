@@ -29,6 +29,7 @@ type View struct {
 	AccessToken            string         `json:"access_token" enum:"jwt,opaque"`
 	IDTokenAlg             string         `json:"id_token_alg" enum:"ES256,RS256,EdDSA"`
 	JWKS                   map[string]any `json:"jwks,omitempty" doc:"The application's public keys (RFC 7517)."`
+	TokenEndpointAudience  bool           `json:"token_endpoint_audience"`
 	FirstParty             bool           `json:"first_party"`
 	Rotation               bool           `json:"rotation"`
 	PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"Only machine applications have one."`
@@ -46,7 +47,8 @@ func view(a Application, shown secret.String) View {
 		ID: a.ID, ClientID: a.ClientID, ClientSecret: shown.Reveal(), Name: a.Name,
 		Type: string(a.Type), Status: string(a.Status), AuthMethod: string(a.AuthMethod),
 		RedirectURIs: a.RedirectURIs, PostLogoutRedirectURIs: a.PostLogoutRedirectURIs, Scopes: a.Scopes,
-		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, FirstParty: a.FirstParty, Rotation: a.Rotation,
+		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, TokenEndpointAudience: a.TokenEndpointAudience,
+		FirstParty: a.FirstParty, Rotation: a.Rotation,
 		AccessTokenSeconds: seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
 		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
@@ -73,10 +75,11 @@ type createInput struct {
 		RedirectURIs           []string       `json:"redirect_uris,omitempty" maxItems:"50" doc:"Where users return after sign-in: absolute, https, compared byte by byte. Loopback IP addresses may use http and any port. Native applications may use a private-use scheme." example:"[\"https://billing.example.com/callback\"]"`
 		PostLogoutRedirectURIs []string       `json:"post_logout_redirect_uris,omitempty" maxItems:"50" doc:"Where users return after sign-out."`
 		AuthMethod             string         `json:"auth_method,omitempty" enum:"none,client_secret_basic,client_secret_post,private_key_jwt" doc:"Default: none for spa and native, otherwise client_secret_basic."`
-		Scopes                 []string       `json:"scopes,omitempty" maxItems:"100" doc:"The scopes that it may request. Default: gatehouse:manage for a machine; openid, profile, email and offline_access for others."`
+		Scopes                 []string       `json:"scopes,omitempty" maxItems:"100" doc:"The scopes that it may request. Default: none for a machine; openid, profile, email and offline_access for others. The management API requires gatehouse:manage, and the decision APIs gatehouse:decide."`
 		AccessToken            string         `json:"access_token,omitempty" enum:"jwt,opaque" doc:"jwt (default): a service checks the signature itself. opaque: a service asks by introspection, and revocation is immediate."`
 		IDTokenAlg             string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"Default ES256."`
 		JWKS                   map[string]any `json:"jwks,omitempty" doc:"Public keys (RFC 7517), for private_key_jwt."`
+		TokenEndpointAudience  bool           `json:"token_endpoint_audience,omitempty" doc:"For private_key_jwt: the aud of a client assertion may be the token endpoint, for libraries that send nothing else. Default false: the issuer alone (RFC 7523bis)."`
 		FirstParty             bool           `json:"first_party,omitempty" doc:"The tenant's own application: users are not asked for consent."`
 		Rotation               *bool          `json:"rotation,omitempty" doc:"Replace a refresh token at each use. Default true. Only confidential applications may set false."`
 		PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"The source of the principal in the decision requests of a machine application: the request (asserted, default) or the directory."`
@@ -99,6 +102,7 @@ type patchInput struct {
 		AccessToken            *string         `json:"access_token,omitempty" enum:"jwt,opaque"`
 		IDTokenAlg             *string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA"`
 		JWKS                   *map[string]any `json:"jwks,omitempty"`
+		TokenEndpointAudience  *bool           `json:"token_endpoint_audience,omitempty"`
 		FirstParty             *bool           `json:"first_party,omitempty"`
 		Rotation               *bool           `json:"rotation,omitempty"`
 		PrincipalMode          *string         `json:"principal_mode,omitempty" enum:"asserted,directory"`
@@ -184,7 +188,8 @@ func (in *createInput) application() New {
 		Name: b.Name, Type: Type(b.Type), AuthMethod: AuthMethod(b.AuthMethod), FirstParty: b.FirstParty,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS),
-		NoRotation: b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
+		TokenEndpointAudience: b.TokenEndpointAudience,
+		NoRotation:            b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
 		Lifetimes: lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds),
 	}
 }
@@ -195,7 +200,8 @@ func (in *patchInput) patch() Patch {
 		Name: b.Name, Status: (*Status)(b.Status), AuthMethod: (*AuthMethod)(b.AuthMethod), FirstParty: b.FirstParty,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, Rotation: b.Rotation,
-		PrincipalMode: (*PrincipalMode)(b.PrincipalMode),
+		TokenEndpointAudience: b.TokenEndpointAudience,
+		PrincipalMode:         (*PrincipalMode)(b.PrincipalMode),
 	}
 	if b.JWKS != nil {
 		set := keySet(*b.JWKS)

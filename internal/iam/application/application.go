@@ -57,8 +57,8 @@ const (
 	Opaque AccessToken = "opaque" // a service asks us by introspection; revocation is immediate
 )
 
-// ScopeManage is the scope that the management API requires. Machine applications have it by
-// default. Their roles decide what they may do there.
+// ScopeManage is the scope that the management API requires. The roles of an application decide
+// what it may do there.
 const ScopeManage = "gatehouse:manage"
 
 // ScopeDecide is the scope that the decision APIs require. A machine application with it may ask
@@ -108,6 +108,7 @@ type Application struct {
 	AccessToken            AccessToken
 	IDTokenAlg             string          // "ES256", "RS256" or "EdDSA"
 	JWKS                   json.RawMessage // its public keys, for private_key_jwt, or nil
+	TokenEndpointAudience  bool            // its assertions may name the token endpoint as their audience
 	FirstParty             bool            // the tenant's own: users are not asked for consent
 	Rotation               bool            // each use replaces a refresh token
 	PrincipalMode          PrincipalMode   // FromDirectory is for machines only

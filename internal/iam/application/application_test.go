@@ -116,8 +116,8 @@ func TestTypesHaveTheirSecrets(t *testing.T) {
 			if s.IsZero() == has || (a.SecretHash != nil) != has || (a.AuthMethod == application.AuthNone) == has {
 				t.Errorf("%s: secret %v, method %s", typ, !s.IsZero(), a.AuthMethod)
 			}
-			if manage := slices.Contains(a.Scopes, application.ScopeManage); manage != (typ == application.Machine) {
-				t.Errorf("%s: scopes %v", typ, a.Scopes)
+			if slices.ContainsFunc(a.Scopes, application.ReservedScope) {
+				t.Errorf("%s: scopes %v, with which only some may create it", typ, a.Scopes)
 			}
 		}
 		given := secret.String(strings.Repeat("s", 32))

@@ -23,10 +23,11 @@ type New struct {
 	AuthMethod             AuthMethod // default: none for public types, otherwise client_secret_basic
 	RedirectURIs           []string
 	PostLogoutRedirectURIs []string
-	Scopes                 []string // default: gatehouse:manage for machines, otherwise defaultScopes
+	Scopes                 []string // default: none for machines, otherwise defaultScopes
 	AccessToken            AccessToken
 	IDTokenAlg             string
 	JWKS                   json.RawMessage
+	TokenEndpointAudience  bool // for private_key_jwt only
 	FirstParty             bool
 	NoRotation             bool          // keep the refresh token at each use; for confidential applications only
 	PrincipalMode          PrincipalMode // default: Asserted
@@ -44,6 +45,7 @@ type Patch struct {
 	AccessToken            *AccessToken
 	IDTokenAlg             *string
 	JWKS                   *json.RawMessage
+	TokenEndpointAudience  *bool
 	FirstParty             *bool
 	Rotation               *bool
 	PrincipalMode          *PrincipalMode
@@ -75,15 +77,23 @@ func validClientID(s string) bool {
 	return 1 <= len(s) && len(s) <= 64
 }
 
-// defaultScopes are the scopes of a new application that people use, if it sets none.
-var defaultScopes = []string{"openid", "profile", "email", "offline_access"}
+// defaultScopesOf returns the scopes of a new application that sets none. No scope of gatehouse: is
+// among them: a caller who may create an application may create one with these.
+func defaultScopesOf(t Type) []string {
+	if t == Machine {
+		return []string{}
+	}
+	return []string{"openid", "profile", "email", "offline_access"}
+}
 
 func (n New) application() Application {
 	a := Application{
 		ClientID: n.ClientID, Name: n.Name, Type: n.Type, Status: Active, AuthMethod: n.AuthMethod,
 		RedirectURIs: n.RedirectURIs, PostLogoutRedirectURIs: n.PostLogoutRedirectURIs, Scopes: n.Scopes,
 		AccessToken: n.AccessToken, IDTokenAlg: n.IDTokenAlg, JWKS: n.JWKS,
-		FirstParty: n.FirstParty, Rotation: !n.NoRotation, PrincipalMode: n.PrincipalMode, Lifetimes: n.Lifetimes,
+		TokenEndpointAudience: n.TokenEndpointAudience,
+		FirstParty:            n.FirstParty, Rotation: !n.NoRotation, PrincipalMode: n.PrincipalMode,
+		Lifetimes: n.Lifetimes,
 	}
 	if a.AuthMethod == "" {
 		a.AuthMethod = AuthBasic
@@ -92,10 +102,7 @@ func (n New) application() Application {
 		}
 	}
 	if a.Scopes == nil {
-		a.Scopes = slices.Clone(defaultScopes)
-		if a.Type == Machine {
-			a.Scopes = []string{ScopeManage}
-		}
+		a.Scopes = defaultScopesOf(a.Type)
 	}
 	if a.AccessToken == "" {
 		a.AccessToken = JWT
@@ -133,6 +140,7 @@ func (p Patch) apply(a *Application) {
 	set(&a.AccessToken, p.AccessToken)
 	set(&a.IDTokenAlg, p.IDTokenAlg)
 	set(&a.JWKS, p.JWKS)
+	set(&a.TokenEndpointAudience, p.TokenEndpointAudience)
 	set(&a.FirstParty, p.FirstParty)
 	set(&a.Rotation, p.Rotation)
 	set(&a.PrincipalMode, p.PrincipalMode)
@@ -220,6 +228,10 @@ func (a *Application) checkAuthMethod(wrong *fault.Fields) {
 	case a.Type == Machine && a.AuthMethod == AuthNone:
 		wrong.Add("auth_method", "A machine application must authenticate. Use client_secret_basic, "+
 			"client_secret_post or private_key_jwt.")
+	}
+	if a.TokenEndpointAudience && a.AuthMethod != AuthJWT {
+		wrong.Add("token_endpoint_audience", "Only an application that authenticates by private_key_jwt sends an "+
+			"audience. Set this to false.")
 	}
 	if string(a.JWKS) == "null" {
 		a.JWKS = nil

@@ -89,12 +89,14 @@ func (w *World) Token(slug, clientID, clientSecret string) string {
 	return token
 }
 
-// Machine creates a machine application that holds a role, and returns its credentials. An empty
+// Machine creates a machine application that holds a role in the management API, and returns its
+// credentials. An empty
 // roleName gives it no role.
 func (w *World) Machine(slug, roleName string, format application.AccessToken) (string, string) {
 	w.T.Helper()
 	c := w.By(slug)
-	made := w.Client(c, application.New{Name: roleName + " machine", Type: application.Machine, AccessToken: format})
+	made := w.Client(c, application.New{Name: roleName + " machine", Type: application.Machine, AccessToken: format,
+		Scopes: []string{application.ScopeManage}})
 	if roleName != "" {
 		w.Do(c, func(tx *db.Tx) error {
 			return role.Assign(ctx, tx, role.Everything(), role.OfApplication(made.ID), roleName, time.Time{})
