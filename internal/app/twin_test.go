@@ -119,8 +119,9 @@ func newTwin(w *world.World, operator, slug string) *twin {
 		if err != nil {
 			return err
 		}
-		held, _, err = grant.ConsumeCode(context.Background(), tx, code.Reveal(), aid,
-			func(string, string) bool { return true })
+		held, _, err = grant.ConsumeCode(context.Background(), tx, code.Reveal(), grant.Redemption{Application: aid,
+			Matches: func(string, string) bool { return true },
+			Allows:  func(context.Context, *db.Tx, grant.Grant) (bool, error) { return true, nil }})
 		return err
 	})
 	if err != nil {
