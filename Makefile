@@ -104,13 +104,13 @@ RACE := -race -gcflags=modernc.org/...=-d=checkptr=0
 check:
 	@scripts/setup check
 	@scripts/build ./...
-	@$(MAKE) format subjects vet lint tidy generated bin/sandbox
-	@GATEHOUSE_TEST_SANDBOX=$(CURDIR)/bin/sandbox $(MAKE) test BUILDFLAGS="$(RACE) $(BUILDFLAGS)"
+	@$(MAKE) format subjects vet lint tidy generated bin/plain
+	@GATEHOUSE_TEST_PLAIN=$(CURDIR)/bin/plain $(MAKE) test BUILDFLAGS="$(RACE) $(BUILDFLAGS)"
 
-# The server without the race detector. Tests with the detector run it as the policies' sandbox.
-# README's tests write bin/gatehouse.
-.PHONY: bin/sandbox
-bin/sandbox:
+# The server without the race detector. Tests with the detector run it as the policies' sandbox, and
+# where they compare answers with another server. README's tests write bin/gatehouse.
+.PHONY: bin/plain
+bin/plain:
 	@$(GO) build $(LINKFLAGS) -o $@ ./cmd/gatehouse
 
 .PHONY: format

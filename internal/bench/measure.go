@@ -277,7 +277,7 @@ var prebuilt string
 
 // serverConfig returns how servers are started here: one core, no limit per address, quiet.
 func serverConfig(dsn string) process.Config {
-	return process.Config{Database: dsn, Env: []string{"GOMAXPROCS=1"}, Binary: prebuilt}
+	return process.Config{Database: dsn, Env: []string{"GOMAXPROCS=1"}, Binary: prebuilt, Plain: true}
 }
 
 // addTenants creates n more tenants through the API. It returns the server's CPU time for one of

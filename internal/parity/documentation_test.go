@@ -382,7 +382,7 @@ func (e example) plan(t testing.TB) *requestv1.PlanResourcesRequest {
 func TestDocumentation(t *testing.T) {
 	w := documentation(t)
 	theirs := dial(t, w.serve(t).GRPC, "")
-	byGRPC, byHTTP := w.doors(t, process.Start(t, process.Config{}))
+	byGRPC, byHTTP := w.doors(t, process.Start(t, process.Config{Plain: true}))
 	for _, ours := range []door{byGRPC, byHTTP} {
 		t.Run(ours.name, func(t *testing.T) { askExamples(t, theirs, ours.pdp) })
 	}

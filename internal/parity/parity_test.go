@@ -94,7 +94,7 @@ func (w *world) serve(t testing.TB) *cerbos.Server {
 // server, over gRPC and, every third of them, over HTTP too.
 func TestGenerated(t *testing.T) {
 	var total tally
-	server := process.Start(t, process.Config{})
+	server := process.Start(t, process.Config{Plain: true})
 	for _, w := range worlds() {
 		t.Run(w.name, func(t *testing.T) {
 			theirs := dial(t, w.serve(t).GRPC, "")

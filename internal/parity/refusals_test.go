@@ -129,7 +129,7 @@ var bodies = map[string]string{
 func TestRefusals(t *testing.T) {
 	w := documentation(t)
 	server := w.serve(t)
-	byGRPC, byHTTP := w.doors(t, process.Start(t, process.Config{}))
+	byGRPC, byHTTP := w.doors(t, process.Start(t, process.Config{Plain: true}))
 	theirs := dial(t, server.GRPC, "")
 	for name, in := range refusals() {
 		a, aErr := theirs.check(t.Context(), in)
@@ -170,7 +170,7 @@ func TestRefusals(t *testing.T) {
 func TestJSON(t *testing.T) {
 	w := documentation(t)
 	server := w.serve(t)
-	_, byHTTP := w.doors(t, process.Start(t, process.Config{}))
+	_, byHTTP := w.doors(t, process.Start(t, process.Config{Plain: true}))
 	ours := byHTTP.pdp.(overHTTP)
 	for _, e := range examples {
 		for path, in := range map[string]string{"/api/check/resources": shown(e.request(t)),

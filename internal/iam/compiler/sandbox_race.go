@@ -11,7 +11,7 @@ import "os"
 // without it. Nothing of ours is shared between goroutines there. Builds without the detector do
 // not have this file.
 func sandboxProgram() (string, error) {
-	if program := os.Getenv("GATEHOUSE_TEST_SANDBOX"); program != "" {
+	if program := os.Getenv("GATEHOUSE_TEST_PLAIN"); program != "" {
 		return program, nil
 	}
 	return os.Executable()

@@ -24,6 +24,7 @@ type Config struct {
 	Data     string   // directory of SQLite and development keys; empty means a temporary one
 	Env      []string // more environment, such as GOMAXPROCS=1
 	Binary   string   // path of a built binary; empty builds cmd/gatehouse
+	Plain    bool     // run the build without the race detector, if make check has made one
 	Client   string   // first-start machine application of the platform tenant; empty makes one
 	Secret   string
 }
@@ -52,6 +53,9 @@ const readyWithin = 2 * time.Minute
 func Start(t testing.TB, cfg Config) *Server {
 	t.Helper()
 	testkit.SkipFast(t, "a running server")
+	if cfg.Binary == "" && cfg.Plain {
+		cfg.Binary = os.Getenv("GATEHOUSE_TEST_PLAIN")
+	}
 	if cfg.Binary == "" {
 		cfg.Binary = Build(t, "cmd/gatehouse")
 	}
