@@ -10,49 +10,102 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
-// A turn of slow jobs lasts longer than a lease. Each job extends it, so no other worker takes the
-// tenant meanwhile.
+// lease returns how long the tenant's lease lasts from now on.
+func lease(t *testing.T, d *testkit.Database, c caller.Caller) time.Duration {
+	t.Helper()
+	until, err := db.SystemRead(context.Background(), d.DB, c, "test", func(st *db.SystemTx) (int64, error) {
+		return db.SystemOne(context.Background(), st, db.Column[int64],
+			`SELECT lease_until FROM job_tenants WHERE tenant_id = $1`, c.Tenant)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.UnixMicro(until).Sub(d.Clock.Now())
+}
+
+// Each job of a turn extends the lease, so that the next one has all of it.
 func TestEachJobExtendsTheLease(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		ctx := context.Background()
 		q, r, acme := setup(t, d)
-		other := job.NewRunner(d.DB, q, d.Clock, slog.New(slog.DiscardHandler))
-		ran := map[string]int{}
-		handle := func(_ context.Context, _ caller.Caller, p []byte) error {
-			ran[string(p)]++
-			d.Clock.Advance(8 * time.Second)
-			if len(ran) < 5 { // a turn ends after some seconds; the running job may take longer
-				d.Clock.Advance(90 * time.Second)
+		ran := 0
+		r.Handle("slow", func(context.Context, caller.Caller, []byte) error {
+			ran++
+			if left := lease(t, d, acme); left != job.Lease {
+				t.Errorf("job %d begins with a lease of %s, want %s", ran, left, job.Lease)
 			}
-			if other.Work(ctx) {
-				t.Error("another worker took the tenant")
-			}
+			d.Clock.Advance(3 * time.Second)
 			return nil
+		})
+		for range 3 {
+			enqueue(t, d, q, acme, job.New{Kind: "slow"})
 		}
-		r.Handle("slow", handle)
-		other.Handle("slow", handle)
-		for i := range 5 {
-			enqueue(t, d, q, acme, job.New{Kind: "slow", Payload: i})
-		}
-		for r.Work(ctx) {
-		}
-		for p, n := range ran {
-			if n != 1 {
-				t.Errorf("job %s ran %d times", p, n)
-			}
-		}
-		if len(ran) != 5 {
-			t.Errorf("%d of 5 jobs ran", len(ran))
+		if !r.Work(ctx) || ran != 3 {
+			t.Errorf("one turn ran %d jobs", ran)
 		}
 	})
 }
 
-// A worker that was stopped for longer than its lease finds the tenant taken. It starts no other
-// job, and does not undo what the new holder stored.
+// A turn ends long before its lease does, even if its last job and each statement take all their
+// time. Otherwise another worker would take the tenant in the middle of a job.
+func TestALeaseOutlastsATurn(t *testing.T) {
+	if job.LongestTurn >= job.Lease {
+		t.Errorf("a turn takes up to %s, and its lease lasts %s", job.LongestTurn, job.Lease)
+	}
+}
+
+// A worker that was stopped beyond its lease, and goes on while another one works, changes nothing
+// of the other's: neither its lease, nor the job that it runs.
+func TestAWorkerWithoutItsLeaseChangesNothing(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ctx := context.Background()
+		q, r, acme := setup(t, d)
+		other := job.NewRunner(d.DB, q, d.Clock, slog.New(slog.DiscardHandler))
+		third := job.NewRunner(d.DB, q, d.Clock, slog.New(slog.DiscardHandler))
+		begun, end := make(chan bool), make(chan bool)
+		var theirs sync.WaitGroup
+		r.Handle("mail", func(context.Context, caller.Caller, []byte) error {
+			d.Clock.Advance(3 * time.Minute)
+			theirs.Go(func() { other.Work(ctx) })
+			<-begun
+			d.Clock.Advance(time.Second)
+			return errors.New("the connection to the mail server is long gone")
+		})
+		other.Handle("mail", func(context.Context, caller.Caller, []byte) error {
+			begun <- true
+			<-end
+			return nil
+		})
+		third.Handle("mail", func(context.Context, caller.Caller, []byte) error {
+			t.Error("a third worker runs the job beside the second")
+			return nil
+		})
+		enqueue(t, d, q, acme, job.New{Kind: "mail"})
+		r.Work(ctx)
+		if left := lease(t, d, acme); left != job.Lease-time.Second {
+			t.Errorf("the other's lease lasts %s, want %s", left, job.Lease-time.Second)
+		}
+		attempts, err := db.Read(ctx, d.DB, acme, func(tx *db.Tx) (int64, error) {
+			return db.One(ctx, tx, db.Column[int64], `SELECT attempts FROM jobs WHERE tenant_id = $1`)
+		})
+		if err != nil || attempts != 0 {
+			t.Errorf("the job under way has failed %d times: %v", attempts, err)
+		}
+		if third.Work(ctx) {
+			t.Error("a third worker took the tenant")
+		}
+		close(end)
+		theirs.Wait()
+	})
+}
+
+// A worker that was stopped for longer than its lease finds the tenant's jobs done. It starts no
+// other job.
 func TestAWorkerWithoutItsLeaseStops(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		ctx := context.Background()
