@@ -2,6 +2,9 @@ package app
 
 import (
 	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -53,6 +56,41 @@ func TestUsageErrorNamesTheHelp(t *testing.T) {
 		code := Main(strings.Fields(line), nil, &out, &errors)
 		if code != exitUsage || !strings.Contains(errors.String(), want) {
 			t.Errorf("%s: exit code %d\n%s", line, code, errors.String())
+		}
+	}
+}
+
+// TestMistakesAreNamed gives commands a path, a server and a directory that cannot be right.
+func TestMistakesAreNamed(t *testing.T) {
+	t.Parallel()
+	elsewhere := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(elsewhere.Close)
+	ended := httptest.NewServer(nil)
+	ended.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	credentials := " --client-id x --client-secret y"
+	for line, want := range map[string][]string{
+		"policy validate /nope": {"there is no /nope: name a directory"},
+		"policy diff --token x --url " + ended.URL + "/t/acme": {"no answer from " + ended.URL + "/t/acme",
+			"--url", "Start the server"},
+		"policy diff --url " + ended.URL + "/t/acme" + credentials: {
+			"no answer from " + ended.URL + "/t/acme", "--url"},
+		"policy diff --token x --url " + elsewhere.URL:             {"names no tenant", elsewhere.URL + "/t/acme"},
+		"policy diff --url " + elsewhere.URL + "/" + credentials:   {"names no tenant", elsewhere.URL + "/t/acme"},
+		"policy diff --token x --url " + elsewhere.URL + "/t/acme": {"Is --url the tenant's issuer?"},
+		"serve --data " + file:                                     {"data (--data): " + file + " is not a directory"},
+		"doctor --data " + file + "/below": {
+			"data (--data): " + file + "/below is not a directory"},
+	} {
+		var out bytes.Buffer
+		code := Main(strings.Fields(line), nil, &out, &out)
+		for _, words := range want {
+			if code == 0 || !strings.Contains(out.String(), words) {
+				t.Errorf("%s: exit code %d, want %q:\n%s", line, code, words, out.String())
+			}
 		}
 	}
 }

@@ -109,7 +109,7 @@ func (c *remote) login(e *env) error {
 	r.SetBasicAuth(url.QueryEscape(c.ClientID), url.QueryEscape(c.ClientSecret))
 	res, err := client.Do(r)
 	if err != nil {
-		return err
+		return c.unreachable(err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	var answer struct {
@@ -122,8 +122,7 @@ func (c *remote) login(e *env) error {
 	case answer.Error != "":
 		return fmt.Errorf("no token from %s: %s (%s)", c.URL, answer.Description, answer.Error)
 	case err != nil || res.StatusCode != http.StatusOK || answer.Token == "":
-		return fmt.Errorf("no token from %s/oauth2/token: it answered %s. Is --url the tenant's issuer?",
-			c.URL, res.Status)
+		return fmt.Errorf("no token from %s/oauth2/token: it answered %s. %s", c.URL, res.Status, c.wrongURL())
 	}
 	c.Token = answer.Token
 	return nil
@@ -164,7 +163,7 @@ func (c *remote) call(e *env, method, path string, query url.Values, body, into 
 	}
 	res, err := patient(r)
 	if err != nil {
-		return err
+		return c.unreachable(err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
@@ -174,7 +173,7 @@ func (c *remote) call(e *env, method, path string, query url.Values, body, into 
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		p := &refusal{}
 		if json.Unmarshal(answer, &p.Problem) != nil || p.Code == "" {
-			return fmt.Errorf("%s answered %s. Is --url the tenant's issuer?", target, res.Status)
+			return fmt.Errorf("%s answered %s. %s", target, res.Status, c.wrongURL())
 		}
 		return p
 	}
@@ -186,6 +185,23 @@ func (c *remote) call(e *env, method, path string, query url.Values, body, into 
 		return nil
 	}
 	return json.Unmarshal(answer, into)
+}
+
+// unreachable says which server a request did not reach.
+func (c *remote) unreachable(err error) error {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok { // it repeats the method and the whole URL
+		err = wrapped.Err
+	}
+	return fmt.Errorf("no answer from %s (--url or GATEHOUSE_URL): %w. Start the server, or correct the URL", c.URL,
+		err)
+}
+
+// wrongURL says what the URL of a tenant looks like.
+func (c *remote) wrongURL() string {
+	if u, err := url.Parse(c.URL); err == nil && u.Path == "" {
+		return "The URL names no tenant: give --url its issuer, such as " + c.URL + "/t/acme"
+	}
+	return "Is --url the tenant's issuer?"
 }
 
 // maxPatience bounds how long a command waits altogether because a server asks it to.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/net/idna"
 
@@ -50,6 +51,7 @@ func (l *loader) parse() *Config {
 		!strings.HasSuffix(c.GRPCListen, ":0") {
 		l.fault("grpc-listen is the address of another listener; give it a port of its own")
 	}
+	l.directory(c)
 	c.PublicURL = l.publicURL(c)
 	l.proxies(c)
 	l.encryption(c)
@@ -79,6 +81,15 @@ func (l *loader) parse() *Config {
 	}
 	l.production(c)
 	return c
+}
+
+// directory refuses a data directory that is, or is below, a file.
+func (l *loader) directory(c *Config) {
+	info, err := os.Stat(c.Data)
+	if errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir() {
+		s := l.get("data")
+		l.fault("data (%s): %s is not a directory. Name one that exists, or one to create", s.from, c.Data)
+	}
 }
 
 // encryption refuses a public URL whose scheme neither this process nor a proxy can serve. The
