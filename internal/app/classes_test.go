@@ -86,3 +86,52 @@ func TestEveryRouteHasTheRightClass(t *testing.T) {
 		}
 	}
 }
+
+// TRACE and an unknown method are refused on every route, with what the route has in Allow (RFC
+// 9110 §15.5.6) and without an echo. HEAD answers like GET, without a body.
+func TestEveryRouteRefusesForeignMethods(t *testing.T) {
+	w := world.OnSQLite(t)
+	const secret = "Bearer do-not-echo"
+	h := w.Handler.(*web.Handler)
+	routes := map[string]string{} // the methods of each path
+	for pattern := range h.Tenant.Classes() {
+		method, path, _ := strings.Cut(pattern, " ")
+		routes[path] += method + " "
+	}
+	for path, methods := range routes {
+		target := w.Base("platform") + strings.NewReplacer("{", "", "}", "", "...", "", "$", "").Replace(path)
+		send := func(method string) *httptest.ResponseRecorder {
+			r := httptest.NewRequest(method, target, nil)
+			r.Header.Set("Authorization", secret)
+			a := httptest.NewRecorder()
+			h.ServeHTTP(a, r)
+			return a
+		}
+		for _, method := range []string{"TRACE", "BREW"} {
+			a := send(method)
+			allow := a.Header().Get("Allow")
+			if a.Code != http.StatusMethodNotAllowed || allow == "" || strings.Contains(a.Body.String(), "echo") {
+				t.Errorf("%s %s: %d, Allow %q: %.200s", method, path, a.Code, allow, a.Body)
+			}
+			for m := range strings.FieldsSeq(methods) {
+				if method == "TRACE" && !strings.Contains(allow, m) {
+					t.Errorf("TRACE %s: Allow %q lacks %s", path, allow, m)
+				}
+			}
+		}
+		if a := send("OPTIONS"); a.Code != http.StatusNoContent &&
+			(a.Code != http.StatusMethodNotAllowed || a.Header().Get("Allow") == "") {
+			t.Errorf("OPTIONS %s: %d, Allow %q", path, a.Code, a.Header().Get("Allow"))
+		}
+		if strings.Contains(methods, "GET ") {
+			get, head := send("GET"), send("HEAD")
+			if head.Code != get.Code || head.Header().Get("Content-Type") != get.Header().Get("Content-Type") {
+				t.Errorf("HEAD %s: %d %q, GET %d %q", path, head.Code, head.Header().Get("Content-Type"), get.Code,
+					get.Header().Get("Content-Type"))
+			}
+		}
+	}
+	if len(routes) < 40 {
+		t.Errorf("only %d routes", len(routes))
+	}
+}

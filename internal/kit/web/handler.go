@@ -176,7 +176,8 @@ func (h *Handler) admit(x *exchange, r *http.Request) (*Routes, Refusal) {
 		}
 	}
 	switch {
-	case !known(r.Method):
+	case !known(r.Method): // not 501, by which strangers would look like our own failures
+		x.writer.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") // RFC 9110 §15.5.6
 		return refuse(http.StatusMethodNotAllowed, "request.method", "We do not know this method.")
 	case len(r.URL.Path) > h.Limits.Path || len(r.URL.RawPath) > 3*h.Limits.Path:
 		return refuse(http.StatusRequestURITooLong, "request.too_long", "The address is longer than any of ours.")

@@ -46,10 +46,11 @@ func (m *Metrics) observe(route, method string, status int, d time.Duration) {
 	m.duration.WithLabelValues(route, methodLabel(method), strconv.Itoa(status)).Observe(d.Seconds())
 }
 
-// known are the methods that a route can have.
+// known reports whether a method is one of HTTP. No route has TRACE: the answer is 405 with what
+// the route has.
 func known(method string) bool {
 	switch method {
-	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE":
 		return true
 	}
 	return false
