@@ -17,7 +17,8 @@ import (
 // later.
 var owners = map[string]string{
 	"jobs": "internal/kit/job", "job_tenants": "internal/kit/job",
-	"audit_events": "internal/iam/audit", "access_records": "internal/iam/audit",
+	"idempotency_keys": "internal/kit/api",
+	"audit_events":     "internal/iam/audit", "access_records": "internal/iam/audit",
 	"tenants": "internal/iam/tenant", "tenant_domains": "internal/iam/tenant", "config_clock": "internal/iam/tenant",
 	"retired_names": "internal/iam/tenant", "schema_support": "internal/kit/db",
 	"users": "internal/iam/user", "user_terms": "internal/iam/user",

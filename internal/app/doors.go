@@ -31,6 +31,7 @@ func (a *App) doors(hosted *pages.Door) *web.Routes {
 	hosted.Register(routes)
 	gate := admin.NewGate(admin.Deps{
 		DB: a.DB, Access: a.Access, Engine: a.Engine, Decisions: a.Decisions, Clock: a.Clock,
+		Ring: a.Ring,
 	})
 	oidc.New(oidc.Deps{
 		DB: a.DB, Applications: a.Applications, Access: a.Access, Keys: a.Keys, Issuers: a.Tenants, Ring: a.Ring,

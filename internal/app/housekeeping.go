@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -99,6 +100,7 @@ func (h *housekeeper) tenant(ctx context.Context, c caller.Caller) error {
 		grant.Purge,
 		credential.Purge,
 		func(ctx context.Context, tx *db.Tx) (bool, error) { return attempt.Purge(ctx, tx, purgeRows) },
+		func(ctx context.Context, tx *db.Tx) (bool, error) { return api.PurgeKeys(ctx, tx, purgeRows) },
 	} {
 		for more := true; more; {
 			var err error

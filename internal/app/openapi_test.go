@@ -4,9 +4,11 @@ import (
 	"flag"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
@@ -19,6 +21,10 @@ const openAPIFile = "../../docs/openapi.json"
 func TestOpenAPIIsCurrent(t *testing.T) {
 	w := world.OnSQLite(t)
 	got := w.Send(must(http.NewRequest("GET", w.Origin+"/t/platform"+admin.Prefix+"/openapi.json", nil))).Body
+	if !strings.Contains(got, w.Base("platform")) {
+		t.Error("the served description does not name the issuer that it was asked at")
+	}
+	got = strings.Replace(got, w.Base("platform"), api.ExampleIssuer, 1)
 	if *write {
 		if err := os.WriteFile(openAPIFile, []byte(got), 0o644); err != nil {
 			t.Fatal(err)

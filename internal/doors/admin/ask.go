@@ -112,6 +112,17 @@ func (g *Gate) ask(ctx context.Context, c caller.Caller, op api.Op, p *enginev1.
 	return a, nil
 }
 
+// mayRead reports whether the principal may see all of the answer of an operation that it may do.
+// It leaves no decision record: the caller asked for something else.
+func (g *Gate) mayRead(ctx context.Context, c caller.Caller, op api.Op, p *enginev1.Principal,
+	resource string) (bool, error) {
+	if op.Method == http.MethodGet || op.ReadAction() == op.Action {
+		return true, nil
+	}
+	a, err := g.ask(ctx, c, api.Op{Action: op.ReadAction()}, p, resource)
+	return a.allowed, err
+}
+
 // planOf translates a plan into a filter. It returns false if the plan shows nothing.
 func planOf(p *enginev1.PlanResourcesOutput) (filter.Filter, bool, error) {
 	f := p.GetFilter()

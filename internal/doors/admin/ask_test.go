@@ -3,7 +3,6 @@ package admin
 import (
 	"errors"
 	"testing"
-	"time"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	"github.com/google/go-cmp/cmp"
@@ -89,26 +88,6 @@ func TestPlanOf(t *testing.T) {
 		}
 		if !tt.fails && got != tt.sql {
 			t.Errorf("%s: %q, want %q", name, got, tt.sql)
-		}
-	}
-}
-
-func TestRefusalsAreBounded(t *testing.T) {
-	r, now := newRefusals(), time.Unix(0, 0)
-	a := refusal{id.New(), id.New(), "user.delete"}
-	b := refusal{a.tenant, a.actor, "user.read"}
-	for i, step := range []struct {
-		of    refusal
-		after time.Duration
-		write bool
-		more  int
-	}{
-		{a, 0, true, 0}, {a, time.Second, false, 0}, {b, 0, true, 0}, {a, time.Second, false, 0},
-		{a, refusalEvery, true, 2}, {a, time.Second, false, 0}, {b, 0, true, 0}, {a, refusalEvery, true, 1},
-	} {
-		now = now.Add(step.after)
-		if write, more := r.count(step.of, now); write != step.write || more != step.more {
-			t.Errorf("step %d: %v %d", i, write, more)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
 
@@ -24,11 +25,12 @@ func Mount(routes *web.Routes, gate *Gate, operations ...[]api.Operation) []byte
 	programs := routes.Group(web.Program, nil)
 	programs.Below(Prefix + "/")
 	m := api.Mount{Mux: programs, Prefix: Prefix, Title: "Gatehouse management API", About: about, DB: gate.DB,
-		Gate: gate, Answer: answer}
+		Ring: gate.Ring, Gate: gate, Answer: answer}
 	doc := m.Operations(slices.Concat(operations...))
 	routes.Group(web.Script, nil).HandleFunc("GET "+Prefix+"/openapi.json",
-		func(w http.ResponseWriter, _ *http.Request) {
-			web.WriteJSON(w, http.StatusOK, doc)
+		func(w http.ResponseWriter, r *http.Request) {
+			here := bytes.Replace(doc, []byte(api.ExampleIssuer), []byte(web.SiteOf(r).Base), 1)
+			web.WriteJSON(w, http.StatusOK, here)
 		})
 	return doc
 }

@@ -1,11 +1,13 @@
 package admin
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -26,7 +28,13 @@ func answer(f *fault.Fault) (int, http.Header) {
 		if f.Code == policy.ErrInvalid.Code { // the request is right, the policies in it are not
 			status = http.StatusUnprocessableEntity
 		}
-	case fault.Internal, fault.NotFound, fault.Conflict:
+		status = cmp.Or(api.StatusOf(f), status)
+	case fault.Conflict:
+		if f.Code == api.ErrRunning.Code {
+			h.Set("Retry-After", "1")
+		}
+		status = cmp.Or(api.StatusOf(f), status)
+	case fault.Internal, fault.NotFound:
 	}
 	return status, h
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
@@ -28,17 +29,18 @@ type Deps struct {
 	Engine *engine.Engine
 	// Decisions records every answer, allowed or refused.
 	Decisions *decision.Recorder
+	Ring      *secret.KeyRing // for api.Mount
 	Clock     clock.Clock
 }
 
 // Gate admits callers to operations. It is safe for concurrent use.
 type Gate struct {
 	Deps
-	refused *refusals
+	refused *audit.Refusals
 }
 
 // NewGate returns a gate.
-func NewGate(d Deps) *Gate { return &Gate{Deps: d, refused: newRefusals()} }
+func NewGate(d Deps) *Gate { return &Gate{Deps: d, refused: audit.NewRefusals()} }
 
 // Admit implements api.Gate.
 func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
@@ -67,13 +69,17 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
 		return api.Request{}, g.refuse(ctx, c, op, resource, a.decision)
 	}
 	g.Decisions.Record(c, a.decision) // a read leaves no other trace
-	return api.Request{Caller: c, Rights: h.Rights, Filter: a.shown}, nil
+	reads, err := g.mayRead(ctx, c, op, principalOf(c.Actor, h.Rights, h.Home.Tenant == platform), resource)
+	if err != nil {
+		return api.Request{}, err
+	}
+	return api.Request{Caller: c, Rights: h.Rights, Filter: a.shown, Reads: reads}, nil
 }
 
 // refuse records a refused call in the audit log and as a decision. It returns the fault that names
 // the action.
 func (g *Gate) refuse(ctx context.Context, c caller.Caller, op api.Op, resource string, d decision.Decision) error {
-	write, more := g.refused.count(refusal{c.Tenant, c.Actor.ID, op.Action}, g.Clock.Now())
+	write, more := g.refused.AllowActor(c.Tenant, c.Actor.ID, op.Action, g.Clock.Now())
 	if write {
 		noun, _, _ := strings.Cut(op.Action, ".")
 		e := audit.Event{

@@ -16,9 +16,9 @@ import (
 
 // View is an application as the API shows it.
 type View struct {
-	ID                     id.ID          `json:"id" format:"uuid"`
-	ClientID               string         `json:"client_id" doc:"The OAuth client_id. It never changes."`
-	ClientSecret           string         `json:"client_secret,omitempty" doc:"Only the answer that created the secret has it. Store it: we keep a hash."`
+	ID                     id.ID          `json:"id" always:"true" format:"uuid"`
+	ClientID               string         `json:"client_id" always:"true" doc:"The OAuth client_id. It never changes."`
+	ClientSecret           string         `json:"client_secret,omitempty" always:"true" doc:"Only the answer that created the secret has it. Store it: we keep a hash."`
 	Name                   string         `json:"name"`
 	Type                   string         `json:"type" enum:"web,spa,native,machine"`
 	Status                 string         `json:"status" enum:"active,disabled"`
@@ -38,8 +38,8 @@ type View struct {
 	RefreshIdleSeconds     int64          `json:"refresh_idle_seconds"`
 	RefreshMaxSeconds      int64          `json:"refresh_max_seconds"`
 	PreviousSecretUntil    *time.Time     `json:"previous_secret_until,omitempty" doc:"The previous secret is accepted until then."`
-	CreatedAt              time.Time      `json:"created_at"`
-	UpdatedAt              time.Time      `json:"updated_at"`
+	CreatedAt              time.Time      `json:"created_at" always:"true"`
+	UpdatedAt              time.Time      `json:"updated_at" always:"true"`
 }
 
 func view(a Application, shown secret.String) View {
@@ -157,8 +157,12 @@ func Operations(disabled func(ctx context.Context, tx *db.Tx, application id.ID)
 			a, shown, err := Create(ctx, tx, n)
 			return view(a, shown), err
 		}),
-		api.Write(op("PATCH", "/applications/{id}", "update-application", "application.update",
+		api.Change(op("PATCH", "/applications/{id}", "update-application", "application.update",
 			"Update an application", "Any change but disabling needs more if it acts for others before or after."+acts),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchInput) (View, error) {
+				a, err := hold(ctx, tx, in.ID)
+				return hidden(a), err
+			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, in.patch())
 				if err == nil && a.Status == Disabled {
@@ -166,16 +170,24 @@ func Operations(disabled func(ctx context.Context, tx *db.Tx, application id.ID)
 				}
 				return view(a, shown), err
 			}),
-		api.Write(op("POST", "/applications/{id}/secret", "rotate-application-secret", "application.update",
+		api.Change(op("POST", "/applications/{id}/secret", "rotate-application-secret", "application.update",
 			"Rotate an application's secret", acts[1:]),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *rotateInput) (View, error) {
+				a, err := hold(ctx, tx, in.ID)
+				return hidden(a), err
+			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *rotateInput) (View, error) {
 				keep := time.Duration(in.Body.KeepSeconds) * time.Second
 				a, shown, err := rotateSecret(ctx, tx, role.Of(req.Rights), in.ID, keep)
 				return view(a, shown), err
 			}),
-		api.Write(op("DELETE", "/applications/{id}", "delete-application", "application.delete",
+		api.Change(op("DELETE", "/applications/{id}", "delete-application", "application.delete",
 			"Delete an application",
 			"Ends everything that the application holds."+acts),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
+				a, err := hold(ctx, tx, in.ID)
+				return hidden(a), err
+			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				return api.None{}, Delete(ctx, tx, role.Of(req.Rights), in.ID)
 			}),

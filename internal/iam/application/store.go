@@ -109,6 +109,14 @@ func Get(ctx context.Context, tx *db.Tx, application id.ID) (Application, error)
 		`SELECT `+columns+` FROM applications WHERE tenant_id = $1 AND id = $2`, application))
 }
 
+// hold is Get for an application that is about to change: its row is locked until the transaction
+// ends.
+func hold(ctx context.Context, tx *db.Tx, application id.ID) (Application, error) {
+	return found(db.One(ctx, tx, scanApplication,
+		`UPDATE applications SET updated_at = updated_at WHERE tenant_id = $1 AND id = $2 RETURNING `+columns,
+		application))
+}
+
 // ByClientID returns an application by its client_id, or ErrNotFound.
 func ByClientID(ctx context.Context, tx *db.Tx, clientID string) (Application, error) {
 	return found(db.One(ctx, tx, scanApplication,

@@ -39,3 +39,30 @@ func TestRefusalsOfStrangersAreBounded(t *testing.T) {
 		t.Errorf("an hour later: %d events, want %d again", n, refusalBurst)
 	}
 }
+
+// One event a minute for an actor and an action. The next event says how many had none.
+func TestRefusalsOfActorsAreBounded(t *testing.T) {
+	r, now, tenant, actor := NewRefusals(), time.Unix(1e9, 0), id.New(), id.New()
+	const a, b = "user.delete", "user.read"
+	for i, step := range []struct {
+		action string
+		after  time.Duration
+		write  bool
+		missed int
+	}{
+		{a, 0, true, 0}, {a, time.Second, false, 0}, {b, 0, true, 0}, {a, time.Second, false, 0},
+		{a, refusalEvery, true, 2}, {a, time.Second, false, 0}, {b, 0, true, 0}, {a, refusalEvery, true, 1},
+	} {
+		now = now.Add(step.after)
+		write, missed := r.AllowActor(tenant, actor, step.action, now)
+		if write != step.write || missed != step.missed {
+			t.Errorf("step %d: %v %d", i, write, missed)
+		}
+	}
+	for range 10000 { // strangers
+		r.Allow(tenant, netip.MustParseAddr("192.0.2.1"), now)
+	}
+	if write, _ := r.AllowActor(tenant, id.New(), a, now); !write {
+		t.Error("strangers used up the events of actors")
+	}
+}

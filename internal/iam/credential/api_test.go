@@ -37,7 +37,7 @@ type desk struct {
 
 // Admit does the door's work: it returns the caller and its rights.
 func (k *desk) Admit(_ *http.Request, op api.Op) (api.Request, error) {
-	req := api.Request{Caller: k.c, Rights: k.holds, Filter: filter.All()}
+	req := api.Request{Caller: k.c, Rights: k.holds, Filter: filter.All(), Reads: k.holds.Allows(op.ReadAction())}
 	return req, req.Require(op.Action)
 }
 

@@ -133,13 +133,14 @@ func Operations(deps Deps) []api.Operation {
 				return r.view(true), nil
 			}),
 		api.Call(api.Op{Method: "GET", Path: "/decisions/{id}/explain", ID: "explain-decision", Action: "decision.read",
-			Tag: "Decisions", Summary: "Explain a decision", AtOnce: atOnce,
+			Tag: "Decisions", Summary: "Explain a decision", AtOnce: atOnce, Errors: []int{409},
 			Description: "Evaluates one resource of the decision again with the policies of its revision. Shows each " +
 				"rule and condition with the values it read and their sources."},
 			deps.explain),
 		api.Call(api.Op{Method: "POST", Path: "/policies/draft/replay", ID: "replay-policy-draft",
-			Action: "policy.replay", Tag: "Policy draft", Summary: "Replay recorded decisions with the draft",
-			AtOnce: atOnce,
+			Action: "policy.replay", Reads: "policy.replay", Tag: "Policy draft",
+			Summary: "Replay recorded decisions with the draft",
+			AtOnce:  atOnce,
 			Description: "Answers the decisions of a period again, with the draft and with the revision in force, " +
 				"and shows where they differ. Answers that differ from the records stand apart. The replay " +
 				"ends when it has read all of them, or after 20 seconds, the given number of records, or 2000 " +
@@ -162,7 +163,8 @@ func Operations(deps Deps) []api.Operation {
 				return ReadSettings(ctx, tx)
 			}),
 		api.Write(api.Op{Method: "PUT", Path: "/decision-settings", ID: "put-decision-settings",
-			Action: "settings.update", Tag: "Decisions", Summary: "Replace the settings of decision records"},
+			Action: "settings.update", Reads: "settings.update", Tag: "Decisions",
+			Summary: "Replace the settings of decision records"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *settingsInput) (Settings, error) {
 				return in.Body, WriteSettings(ctx, tx, in.Body)
 			}),

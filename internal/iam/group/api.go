@@ -95,7 +95,10 @@ func Operations(roles Roles) []api.Operation {
 			}
 			return Create(ctx, tx, in.Body.Value().Profile)
 		}),
-		api.Write(op("PATCH", "/groups/{id}", "update-group", "group.update", "Update a group"),
+		api.Change(op("PATCH", "/groups/{id}", "update-group", "group.update", "Update a group"),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchInput) (Group, error) {
+				return Hold(ctx, tx, in.ID)
+			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (Group, error) {
 				if in.Body.Len() == 0 {
 					return Group{}, fault.New(fault.Invalid, "group.invalid",
@@ -107,8 +110,11 @@ func Operations(roles Roles) []api.Operation {
 					*p = now.Profile
 				})
 			}),
-		api.Write(op("DELETE", "/groups/{id}", "delete-group", "group.delete", "Delete a group",
+		api.Change(op("DELETE", "/groups/{id}", "delete-group", "group.delete", "Delete a group",
 			"Its members stay."),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (Group, error) {
+				return Hold(ctx, tx, in.ID)
+			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				return api.None{}, Delete(ctx, tx, roles, req.Rights, in.ID)
 			}),

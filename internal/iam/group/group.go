@@ -22,10 +22,10 @@ import (
 
 // Group is a named set of users.
 type Group struct {
-	ID id.ID `json:"id" format:"uuid"`
+	ID id.ID `json:"id" always:"true" format:"uuid"`
 	Profile
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
+	CreatedAt time.Time `json:"created_at" always:"true"`
+	UpdatedAt time.Time `json:"updated_at" always:"true"`
 }
 
 // Profile is what the management API can edit of a group. limit is the maximum length in a request,

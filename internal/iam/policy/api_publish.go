@@ -81,6 +81,9 @@ func (deps Deps) publishDraft(ctx context.Context, d *db.DB, req api.Request, in
 	if err != nil {
 		return RevisionView{}, err
 	}
+	if err := req.Preconditions.Check(true, s.draft.tag()); err != nil {
+		return RevisionView{}, err
+	}
 	base := s.draft.Base
 	if in.Body.Base > 0 {
 		base = in.Body.Base

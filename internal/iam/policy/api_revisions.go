@@ -17,6 +17,7 @@ func revisionOperations() []api.Operation {
 	return []api.Operation{
 		api.Call(api.Op{Method: "GET", Path: "/policies/export", ID: "export-policies", Action: "policy.read",
 			Tag: revisionTag, Summary: "Export policies as a zip or tar.gz", AtOnce: costly,
+			Produces: []string{"application/zip", "application/gzip"},
 			Description: "An ordinary Cerbos policy directory: `cerbos compile` takes it. The same files always " +
 				"produce the same bytes."},
 			export),

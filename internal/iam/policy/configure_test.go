@@ -112,7 +112,8 @@ func TestADraftChangesSettings(t *testing.T) {
 		}
 		yes := true
 		set := func(p SettingsChange) error {
-			_, err := change(background, d.DB, acme, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
+			req := api.Request{Caller: acme}
+			_, err := change(background, d.DB, req, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
 				return changeSettings(background, tx, seen, p)
 			})
 			return err
@@ -205,7 +206,7 @@ func TestTheSameFilesPublishNothing(t *testing.T) {
 func TestADraftRevertsNoSettings(t *testing.T) {
 	warn, globals := "warn", map[string]any{"closed": true}
 	own := func(d *testkit.Database, c caller.Caller) error {
-		_, err := change(background, d.DB, c, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
+		_, err := change(background, d.DB, api.Request{Caller: c}, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
 			return changeSettings(background, tx, seen, SettingsChange{SchemaEnforcement: &warn})
 		})
 		return err
@@ -229,7 +230,7 @@ func TestADraftRevertsNoSettings(t *testing.T) {
 			t.Errorf("revision %d is in force with globals %v: %v", p.Revision, p.Settings.Globals, err)
 		}
 		// After the draft took them over, it is published on purpose.
-		_, err = change(background, d.DB, acme, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
+		_, err = change(background, d.DB, api.Request{Caller: acme}, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
 			return changeSettings(background, tx, seen, SettingsChange{Globals: &globals})
 		})
 		if err != nil {

@@ -26,6 +26,9 @@ type Draft struct {
 	settings string // of the engine, as JSON; "" for those in force
 }
 
+// tag returns the draft's entity tag.
+func (d Draft) tag() string { return tagOf(d.Version.String(), d.Base) }
+
 // Changed reports whether there is a change to publish.
 func (d Draft) Changed() bool { return !d.Version.IsZero() }
 
@@ -44,20 +47,20 @@ var (
 		"this one in upper and lower case only. Use its path, or delete it first.")
 )
 
-// begin stores a draft with the files of revision base. It does nothing if there is a draft. It
-// fails with errDraftChanged if base is no longer in force.
-func begin(ctx context.Context, tx *db.Tx, base int64, files compiler.Files) error {
+// begin stores a draft with the files of revision base, and reports whether it did. It does nothing
+// if there is a draft. It fails with errDraftChanged if base is no longer in force.
+func begin(ctx context.Context, tx *db.Tx, base int64, files compiler.Files) (bool, error) {
 	made, err := insertDraft(ctx, tx, base)
 	if err != nil || !made {
-		return err
+		return false, err
 	}
 	if now, err := currentNumber(ctx, tx); err != nil {
-		return err
+		return false, err
 	} else if now != base {
-		return errDraftChanged
+		return false, errDraftChanged
 	}
 	insertFiles(tx, files)
-	return nil
+	return true, nil
 }
 
 // putFile writes one file of the stored draft. where is the version that the caller has seen; zero

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -55,7 +56,7 @@ tests:
 
 func put(t *testing.T, d *testkit.Database, c caller.Caller, path string, content []byte) WrittenView {
 	t.Helper()
-	w, err := change(background, d.DB, c, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
+	w, err := change(background, d.DB, api.Request{Caller: c}, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
 		return putFile(background, tx, seen, path, content)
 	})
 	if err != nil {
@@ -230,7 +231,12 @@ func TestADraftIsChangedFileByFile(t *testing.T) {
 		acme := d.Tenant(t, "acme")
 		w := put(t, d, acme, "a/Album.yaml", album("view"))
 		try := func(ifMatch, path string, content []byte) error {
-			_, err := change(background, d.DB, acme, ifMatch, func(tx *db.Tx, seen id.ID) (Draft, error) {
+			pre, err := api.ReadPreconditions(http.Header{"If-Match": {ifMatch}})
+			if err != nil {
+				return err
+			}
+			req := api.Request{Caller: acme, Preconditions: pre}
+			_, err = change(background, d.DB, req, path, func(tx *db.Tx, seen id.ID) (Draft, error) {
 				if content == nil {
 					return deleteFile(background, tx, seen, path)
 				}
@@ -244,13 +250,13 @@ func TestADraftIsChangedFileByFile(t *testing.T) {
 			code          string
 		}{
 			"another case":       {"", "a/album.yaml", album("view"), "policy.file_case"},
-			"an old version":     {id.New().String(), "a/Album.yaml", album("edit"), "policy.draft_changed"},
-			"no version":         {"x", "a/Album.yaml", album("edit"), "policy.version"},
+			"an old version":     {id.New().String(), "a/Album.yaml", album("edit"), "request.precondition_failed"},
+			"no version":         {"x", "a/Album.yaml", album("edit"), "request.precondition_failed"},
 			"no such file":       {"", "b.yaml", nil, "policy.file_not_found"},
 			"a path outside":     {"", "../b.yaml", album("edit"), "policy.invalid"},
 			"a hidden file":      {"", ".git/config", album("edit"), "policy.invalid"},
 			"no text":            {"", "b.yaml", []byte("\xff\xfe"), "policy.invalid"},
-			"an old version too": {id.New().String(), "a/Album.yaml", nil, "policy.draft_changed"},
+			"an old version too": {id.New().String(), "a/Album.yaml", nil, "request.precondition_failed"},
 		} {
 			if err := try(c.ifMatch, c.path, c.content); fault.As(err).Code != c.code {
 				t.Errorf("%s: %v, want %s", name, err, c.code)
@@ -285,7 +291,7 @@ func TestADraftHasLimits(t *testing.T) {
 		if _, err := importFiles(d, acme, files, ""); err != nil {
 			t.Fatal(err)
 		}
-		_, err := change(background, d.DB, acme, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
+		_, err := change(background, d.DB, api.Request{Caller: acme}, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
 			return putFile(background, tx, seen, "one-more.yaml", []byte("#"))
 		})
 		if fault.As(err).Code != "policy.too_large" {
@@ -298,7 +304,7 @@ func TestADraftHasLimits(t *testing.T) {
 		if _, err := importFiles(d, acme, files, ""); err != nil {
 			t.Fatal(err)
 		}
-		_, err = change(background, d.DB, acme, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
+		_, err = change(background, d.DB, api.Request{Caller: acme}, "", func(tx *db.Tx, seen id.ID) (Draft, error) {
 			return putFile(background, tx, seen, "one-more.yaml", []byte("#"))
 		})
 		if fault.As(err).Code != "policy.too_large" {

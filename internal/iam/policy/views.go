@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/hex"
+	"strconv"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
@@ -20,6 +21,18 @@ type DraftView struct {
 	Settings SettingsView `json:"settings" doc:"The engine's settings that publishing the draft puts in force."`
 }
 
+// EntityTag implements api.Tagged.
+func (v DraftView) EntityTag() string { return tagOf(v.Version, v.Base) }
+
+// tagOf returns the entity tag of a draft and of its files. A draft without a change has none but
+// that of the revision in force.
+func tagOf(version string, base int64) string {
+	if version != "" {
+		return version
+	}
+	return "revision-" + strconv.FormatInt(base, 10)
+}
+
 // FileView is a file of the draft as the API lists it.
 type FileView struct {
 	Path string `json:"path" example:"policies/album.yaml"`
@@ -34,17 +47,17 @@ type WrittenView struct {
 
 // RevisionView is a revision as the API shows it.
 type RevisionView struct {
-	Revision  int64      `json:"revision" doc:"Its number: 1, 2, 3, … of this tenant."`
-	Origin    int64      `json:"rolled_back_to,omitempty" doc:"The revision that a rollback published again."`
-	Reason    string     `json:"reason"`
-	Author    AuthorView `json:"author"`
-	CreatedAt time.Time  `json:"created_at"`
+	Revision  int64      `json:"revision" always:"true" doc:"Its number: 1, 2, 3, … of this tenant."`
+	Origin    int64      `json:"rolled_back_to,omitempty" always:"true" doc:"The revision that a rollback published again."`
+	Reason    string     `json:"reason" always:"true"`
+	Author    AuthorView `json:"author" always:"true"`
+	CreatedAt time.Time  `json:"created_at" always:"true"`
 	Files     int64      `json:"files" doc:"How many files it has."`
 	Bytes     int64      `json:"bytes" doc:"Their size together."`
 	Digest    string     `json:"digest" doc:"SHA-256 of the files as tar.gz: revisions with the same digest have the same files."`
 
 	Settings *SettingsView `json:"settings,omitempty" doc:"The engine's settings of this revision; only when one revision is fetched, and absent if an earlier release published it."`
-	Warnings []ProblemView `json:"warnings,omitempty" doc:"When it was just published: what you may not have meant."`
+	Warnings []ProblemView `json:"warnings,omitempty" always:"true" doc:"When it was just published: what you may not have meant."`
 }
 
 // AuthorView is the author of a revision.
@@ -57,11 +70,11 @@ type AuthorView struct {
 
 // ImportView is the answer to an import.
 type ImportView struct {
-	Revision int64      `json:"revision,omitempty" doc:"What has been published, with publish=true."`
+	Revision int64      `json:"revision,omitempty" always:"true" doc:"What has been published, with publish=true."`
 	Draft    *DraftView `json:"draft,omitempty" doc:"The draft that was made, without publish."`
 
-	Unchanged bool          `json:"unchanged,omitempty" doc:"Nothing was published: the revision in force has the same files."`
-	Warnings  []ProblemView `json:"warnings,omitempty" doc:"With publish=true: what you may not have meant."`
+	Unchanged bool          `json:"unchanged,omitempty" always:"true" doc:"Nothing was published: the revision in force has the same files."`
+	Warnings  []ProblemView `json:"warnings,omitempty" always:"true" doc:"With publish=true: what you may not have meant."`
 }
 
 // ValidationView says whether a draft compiles.
@@ -118,12 +131,7 @@ type (
 	}
 	putFileInput struct {
 		Path    string `path:"path" doc:"The path in the directory of policies; may contain slashes."`
-		IfMatch string `header:"If-Match" maxLength:"40" doc:"The version of the draft that you have seen. If it has been changed since, nothing is done (409)."`
 		RawBody []byte `contentType:"application/yaml"`
-	}
-	deleteFileInput struct {
-		Path    string `path:"path" doc:"The path in the directory of policies; may contain slashes."`
-		IfMatch string `header:"If-Match" maxLength:"40" doc:"The version of the draft that you have seen. If it has been changed since, nothing is done (409)."`
 	}
 	importInput struct {
 		Publish    bool   `query:"publish" doc:"Check, test and publish at once. If anything is wrong, the draft stays as it is."`
@@ -168,8 +176,7 @@ type (
 		}
 	}
 	patchDraftSettingsInput struct {
-		IfMatch string `header:"If-Match" maxLength:"40" doc:"The version of the draft that you have seen. If it has been changed since, nothing is done (409)."`
-		Body    SettingsChange
+		Body SettingsChange
 	}
 	validateInput struct {
 		AllowEmpty bool      `query:"allow_empty" doc:"A draft without a policy that decides something is valid."`

@@ -17,13 +17,13 @@ import (
 
 // View is a role as the API shows it.
 type View struct {
-	Name        string     `json:"name" doc:"Assignments refer to it. It cannot be changed."`
+	Name        string     `json:"name" always:"true" doc:"Assignments refer to it. It cannot be changed."`
 	Description string     `json:"description"`
 	Builtin     bool       `json:"builtin" doc:"Built-in roles are the same in every tenant and cannot be changed."`
 	Actions     []string   `json:"actions" doc:"What the role allows, sorted."`
 	Limits      *Limits    `json:"limits,omitempty" doc:"What the role is limited to. Absent: it has no limit."`
-	CreatedAt   *time.Time `json:"created_at,omitempty" doc:"Absent for a built-in role."`
-	UpdatedAt   *time.Time `json:"updated_at,omitempty" doc:"Absent for a built-in role."`
+	CreatedAt   *time.Time `json:"created_at,omitempty" always:"true" doc:"Absent for a built-in role."`
+	UpdatedAt   *time.Time `json:"updated_at,omitempty" always:"true" doc:"Absent for a built-in role."`
 }
 
 func view(r Role) View {
@@ -114,7 +114,11 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 			r, err := Create(ctx, tx, Of(req.Rights), d)
 			return view(r), err
 		}),
-		api.Write(op("PATCH", "/roles/{name}", "update-role", "role.update", "Update a custom role"),
+		api.Change(op("PATCH", "/roles/{name}", "update-role", "role.update", "Update a custom role"),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchInput) (View, error) {
+				r, err := lock(ctx, tx, in.Name)
+				return view(r), err
+			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 				p := Patch{Description: in.Body.Description, Limits: in.Body.Limits}
 				if in.Body.Actions != nil {
@@ -128,8 +132,12 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 				r, err := Update(ctx, tx, Of(req.Rights), in.Name, p)
 				return view(r), err
 			}),
-		api.Write(op("DELETE", "/roles/{name}", "delete-role", "role.delete", "Delete a custom role",
+		api.Change(op("DELETE", "/roles/{name}", "delete-role", "role.delete", "Delete a custom role",
 			"Its assignments end with it."),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *ByName) (View, error) {
+				r, err := lock(ctx, tx, in.Name)
+				return view(r), err
+			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *ByName) (api.None, error) {
 				return api.None{}, Delete(ctx, tx, Of(req.Rights), in.Name)
 			}),
@@ -187,7 +195,8 @@ func grants(noun, path string, find func(ctx context.Context, tx *db.Tx, i id.ID
 				all, err := AssignmentsOf(ctx, tx, s)
 				return page.Map(page.List[Assignment]{Items: all}, assignmentView), err
 			}),
-		api.Write(api.Op{Method: "POST", Path: path, ID: "grant-" + noun + "-role", Action: "role.grant", Tag: "Roles",
+		api.Write(api.Op{Method: "POST", Path: path, ID: "grant-" + noun + "-role", Action: "role.grant",
+			Reads: "role.grant", Tag: "Roles",
 			Summary:     "Assign a role to a" + article(noun),
 			Description: description, Status: 201},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *assignInput) (AssignmentView, error) {

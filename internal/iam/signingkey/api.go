@@ -12,9 +12,9 @@ import (
 
 // Key is a signing key as the API shows it. It has nothing private.
 type Key struct {
-	ID           string     `json:"kid" doc:"The key's id in tokens and in the key set (RFC 7517)."`
-	Algorithm    string     `json:"algorithm" enum:"ES256,RS256,EdDSA"`
-	State        string     `json:"state" enum:"published,signing,retired" doc:"published: the next key, which clients can fetch already. signing: signs new tokens. retired: signs no longer, and still verifies."`
+	ID           string     `json:"kid" always:"true" doc:"The key's id in tokens and in the key set (RFC 7517)."`
+	Algorithm    string     `json:"algorithm" always:"true" enum:"ES256,RS256,EdDSA"`
+	State        string     `json:"state" always:"true" enum:"published,signing,retired" doc:"published: the next key, which clients can fetch already. signing: signs new tokens. retired: signs no longer, and still verifies."`
 	CreatedAt    time.Time  `json:"created_at" doc:"Published since then."`
 	SignsFrom    *time.Time `json:"signs_from,omitempty" doc:"The earliest time at which a published key can sign."`
 	SigningSince *time.Time `json:"signing_since,omitempty"`

@@ -18,15 +18,15 @@ type SettingsView Settings
 
 // View is a tenant as the API shows it.
 type View struct {
-	ID        id.ID        `json:"id" format:"uuid"`
-	Slug      string       `json:"slug" doc:"Part of the issuer. Never changes."`
+	ID        id.ID        `json:"id" always:"true" format:"uuid"`
+	Slug      string       `json:"slug" always:"true" doc:"Part of the issuer. Never changes."`
 	Name      string       `json:"name"`
-	Status    string       `json:"status" enum:"active,suspended,deleting"`
-	Issuer    string       `json:"issuer" doc:"The tenant's base on the public host. Each of its domains is a further base, with an issuer of its own."`
+	Status    string       `json:"status" always:"true" enum:"active,suspended,deleting"`
+	Issuer    string       `json:"issuer" always:"true" doc:"The tenant's base on the public host. Each of its domains is a further base, with an issuer of its own."`
 	Domains   []string     `json:"domains"`
 	Settings  SettingsView `json:"settings"`
-	CreatedAt time.Time    `json:"created_at"`
-	UpdatedAt time.Time    `json:"updated_at"`
+	CreatedAt time.Time    `json:"created_at" always:"true"`
+	UpdatedAt time.Time    `json:"updated_at" always:"true"`
 }
 
 type createInput struct {
@@ -63,6 +63,12 @@ func (d Deps) view(t Tenant) View {
 		Domains: t.Domains, Settings: SettingsView(t.Settings), CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt}
 }
 
+// held shows the tenant that tx is bound to, and locks it.
+func (d Deps) held(ctx context.Context, tx *db.Tx, _ api.Request, _ *api.ByID) (View, error) {
+	t, err := hold(ctx, tx)
+	return d.view(t), err
+}
+
 // Operations returns the management operations on tenants, which only the platform has, and on a
 // tenant's own settings.
 func Operations(d Deps) []api.Operation {
@@ -74,7 +80,9 @@ func Operations(d Deps) []api.Operation {
 	created := op("POST", "/tenants", "create-tenant", "tenant.create", "Create a tenant")
 	created.Status = 201
 	deleted := op("DELETE", "/tenants/{id}", "delete-tenant", "tenant.delete", "Delete a tenant")
-	deleted.Status = 202
+	deleted.Status, deleted.Versioned = 202, true
+	updated := op("PATCH", "/tenants/{id}", "update-tenant", "tenant.update", "Update, suspend or resume a tenant")
+	updated.Versioned = true
 	deleted.Description = "The tenant is not found from now on. Its rows are erased in batches, and the platform's " +
 		"audit log says when that is complete. This cannot be undone. No other tenant ever gets its slug or " +
 		"the domains that it has: an issuer is never reassigned."
@@ -101,11 +109,13 @@ func Operations(d Deps) []api.Operation {
 					})
 			}),
 		api.Call(created, d.create),
-		api.Call(op("PATCH", "/tenants/{id}", "update-tenant", "tenant.update", "Update, suspend or resume a tenant"),
-			d.patch),
+		api.Call(updated, d.patch),
 		api.Call(deleted, func(ctx context.Context, database *db.DB, req api.Request, in *api.ByID) (View, error) {
 			return db.SystemWrite(ctx, database, req.Caller, "the platform deletes a tenant",
 				func(st *db.SystemTx) (View, error) {
+					if err := api.CheckShown(ctx, st.For(in.ID), req, in, d.held); err != nil {
+						return View{}, err
+					}
 					t, err := Delete(ctx, st, d.Queue, req.Caller.Tenant, in.ID)
 					return d.view(t), err
 				})
@@ -115,7 +125,11 @@ func Operations(d Deps) []api.Operation {
 				t, err := Get(ctx, tx)
 				return SettingsView(t.Settings), err
 			}),
-		api.Write(own("PATCH", "/settings", "update-settings", "settings.update", "Update the tenant's settings"),
+		api.Change(own("PATCH", "/settings", "update-settings", "settings.update", "Update the tenant's settings"),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *settingsInput) (SettingsView, error) {
+				t, err := hold(ctx, tx)
+				return SettingsView(t.Settings), err
+			},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *settingsInput) (SettingsView, error) {
 				t, err := Update(ctx, tx, Patch{Settings: in.Body.Apply})
 				return SettingsView(t.Settings), err
@@ -155,6 +169,9 @@ func (d Deps) patch(ctx context.Context, database *db.DB, req api.Request, in *p
 	return db.SystemWrite(ctx, database, req.Caller, "the platform changes a tenant",
 		func(st *db.SystemTx) (View, error) {
 			tx, at := st.For(in.ID), st.For(req.Caller.Tenant)
+			if err := api.CheckShown(ctx, tx, req, &in.ByID, d.held); err != nil {
+				return View{}, err
+			}
 			t, err := Get(ctx, tx)
 			if err == nil && (b.Name != nil || b.Domains != nil || b.Settings != nil) {
 				p := Patch{Name: b.Name, Domains: b.Domains}

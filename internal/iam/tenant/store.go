@@ -106,6 +106,14 @@ func EnsurePlatform(ctx context.Context, d *db.DB) (Tenant, error) {
 	return t, err
 }
 
+// hold is Get for a tenant that is about to change: its row is locked until the transaction ends.
+func hold(ctx context.Context, tx *db.Tx) (Tenant, error) {
+	if _, err := tx.Exec(ctx, `UPDATE tenants SET updated_at = updated_at WHERE id = $1`); err != nil {
+		return Tenant{}, err
+	}
+	return Get(ctx, tx)
+}
+
 // Get returns the tenant that tx is bound to, of any status, or ErrNotFound.
 func Get(ctx context.Context, tx *db.Tx) (Tenant, error) {
 	if tx.Tenant().IsZero() { // an id of zeros, from a path

@@ -33,31 +33,22 @@ type Passwords interface {
 	Set(ctx context.Context, tx *db.Tx, user id.ID, phc string) error
 }
 
-// View is a user as the API shows it. A reader without user.read gets no Profile and no
-// LastSignIn.
+// View is a user as the API shows it.
 type View struct {
-	ID id.ID `json:"id" format:"uuid"`
-	*Profile
-	Status     Status     `json:"status" enum:"invited,active,locked,deactivated"`
-	CreatedAt  time.Time  `json:"created_at"`
-	UpdatedAt  time.Time  `json:"updated_at"`
-	LastSignIn *time.Time `json:"last_sign_in,omitempty" doc:"Absent when there was none, and without the action user.read."`
+	ID id.ID `json:"id" format:"uuid" always:"true"`
+	Profile
+	Status     Status     `json:"status" enum:"invited,active,locked,deactivated" always:"true"`
+	CreatedAt  time.Time  `json:"created_at" always:"true"`
+	UpdatedAt  time.Time  `json:"updated_at" always:"true"`
+	LastSignIn *time.Time `json:"last_sign_in,omitempty" doc:"Absent when there was none."`
 }
 
-// viewFor shows a reader no more of a user than the reader may see. A role may allow to change
-// users and not to read them.
-func viewFor(reader api.Rights) func(User) View {
-	return func(u User) View {
-		v := View{ID: u.ID, Status: u.Status, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt}
-		if !reader.Allows("user.read") {
-			return v
-		}
-		v.Profile = &u.Profile
-		if !u.LastSignIn.IsZero() {
-			v.LastSignIn = &u.LastSignIn
-		}
-		return v
+func view(u User) View {
+	v := View{ID: u.ID, Profile: u.Profile, Status: u.Status, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt}
+	if !u.LastSignIn.IsZero() {
+		v.LastSignIn = &u.LastSignIn
 	}
+	return v
 }
 
 type listInput struct {
@@ -107,9 +98,12 @@ type patchBody struct {
 func Operations(roles Roles, passwords Passwords,
 	ended func(ctx context.Context, tx *db.Tx, user id.ID, status Status) error) []api.Operation {
 	op := api.Tag("Users").Op
-	const unread = "Without the action user.read the answer has only the id, the status and the times."
-	add := op("POST", "/users", "create-user", "user.create", "Create a user", unread)
+	add := op("POST", "/users", "create-user", "user.create", "Create a user")
 	add.Status = 201
+	held := func(ctx context.Context, tx *db.Tx, req api.Request, user id.ID) (View, error) {
+		u, err := Hold(ctx, tx, user)
+		return view(u), err
+	}
 	listed := op("GET", "/users", "list-users", "user.read", "List users",
 		"Only the users that you may see, in the order of their creation.")
 	listed.Filtered = true
@@ -121,12 +115,12 @@ func Operations(roles Roles, passwords Passwords,
 			}
 			l, err := List(ctx, tx, req.Filter, Filter{Status: Status(in.Status), Email: in.Email, Search: in.Search},
 				p)
-			return page.Map(l, viewFor(req.Rights)), err
+			return page.Map(l, view), err
 		}),
 		api.Read(op("GET", "/users/{id}", "get-user", "user.read", "Get a user"),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (View, error) {
 				u, err := Get(ctx, tx, in.ID)
-				return viewFor(req.Rights)(u), err
+				return view(u), err
 			}),
 		api.WriteAfter(add, func(ctx context.Context, req api.Request, in *createInput) (string, error) {
 			b := in.Body.Value()
@@ -159,9 +153,12 @@ func Operations(roles Roles, passwords Passwords,
 					return View{}, err
 				}
 			}
-			return viewFor(req.Rights)(u), nil
+			return view(u), nil
 		}),
-		api.Write(op("PATCH", "/users/{id}", "update-user", "user.update", "Update a user", unread),
+		api.Change(op("PATCH", "/users/{id}", "update-user", "user.update", "Update a user"),
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
+				return held(ctx, tx, req, in.ID)
+			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 				u, err := Get(ctx, tx, in.ID)
 				if err != nil {
@@ -203,10 +200,13 @@ func Operations(roles Roles, passwords Passwords,
 						}
 					}
 				}
-				return viewFor(req.Rights)(u), nil
+				return view(u), nil
 			}),
-		api.Write(op("DELETE", "/users/{id}", "delete-user", "user.delete", "Delete a user",
+		api.Change(op("DELETE", "/users/{id}", "delete-user", "user.delete", "Delete a user",
 			"Deletes everything that exists only through the user, such as credentials and sessions."),
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (View, error) {
+				return held(ctx, tx, req, in.ID)
+			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				if _, err := Get(ctx, tx, in.ID); err != nil {
 					return api.None{}, err

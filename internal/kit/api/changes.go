@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
 	"reflect"
 	"strconv"
@@ -16,10 +15,10 @@ import (
 // greatest length of a text in characters.
 type Changes[T any] struct {
 	value T
-	given map[string]bool // members of the body that are not null
+	given map[string]bool // members of the body
 }
 
-// UnmarshalJSON implements json.Unmarshaler.
+// UnmarshalJSON implements json.Unmarshaler. applyNulls deals with the members that are null.
 func (c *Changes[T]) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &c.value); err != nil {
 		return err
@@ -29,18 +28,19 @@ func (c *Changes[T]) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	c.given = map[string]bool{}
-	for name, value := range members {
-		if !bytes.Equal(value, []byte("null")) {
-			c.given[name] = true
-		}
+	for name := range members {
+		c.given[name] = true
 	}
 	return nil
 }
 
+// members returns the T, for applyNulls.
+func (c *Changes[T]) members() reflect.Value { return reflect.ValueOf(&c.value).Elem() }
+
 // Apply replaces those members of to that the body has. Each is replaced as a whole.
 func (c Changes[T]) Apply(to *T) {
 	from, into := reflect.ValueOf(c.value), reflect.ValueOf(to).Elem()
-	for name, index := range membersOf[T]() {
+	for name, index := range membersOf(reflect.TypeFor[T]()) {
 		if c.given[name] {
 			into.FieldByIndex(index).Set(from.FieldByIndex(index))
 		}
@@ -61,7 +61,7 @@ func (Changes[T]) TransformSchema(r huma.Registry, _ *huma.Schema) *huma.Schema 
 	t := reflect.TypeFor[T]()
 	s := huma.SchemaFromType(r, t)
 	s.Required = nil
-	for name, index := range membersOf[T]() {
+	for name, index := range membersOf(reflect.TypeFor[T]()) {
 		if limit, err := strconv.Atoi(t.FieldByIndex(index).Tag.Get("limit")); err == nil {
 			s.Properties[name].MaxLength = &limit
 			s.Properties[name].PrecomputeMessages()
@@ -70,10 +70,10 @@ func (Changes[T]) TransformSchema(r huma.Registry, _ *huma.Schema) *huma.Schema 
 	return s
 }
 
-// membersOf returns the fields of T by the names of their JSON members.
-func membersOf[T any]() map[string][]int {
+// membersOf returns the fields of a struct by the names of their JSON members.
+func membersOf(t reflect.Type) map[string][]int {
 	members := map[string][]int{}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
+	for _, f := range reflect.VisibleFields(t) {
 		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
 			members[name] = f.Index
 		}

@@ -33,6 +33,9 @@
 //		…
 //	}
 //
+// It decides what all operations have in common: preconditions (Change), Idempotency-Key, null, and
+// what the answer of a change shows (the tag always). Its table is idempotency_keys.
+//
 // A field of a body without omitempty in its json tag is required. In a patch every field has
 // omitempty. It is a pointer, and nil means unchanged, or it is a number, and 0 means unchanged.
 // The bodies of users and groups, and the settings of a tenant, are a Changes[T] instead. It knows

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
@@ -39,6 +41,7 @@ type Mount struct {
 	Title  string
 	About  string // Markdown, at the head of the description
 	DB     *db.DB
+	Ring   *secret.KeyRing // seals the answers of calls with an Idempotency-Key
 	Gate   Gate
 	// Answer returns the HTTP status of a fault and the headers to add to its answer.
 	Answer func(*fault.Fault) (status int, header http.Header)
@@ -47,6 +50,8 @@ type Mount struct {
 	underWay map[id.ID]int // requests of operations with AtOnce, by tenant
 	waiting  map[id.ID]int // requests that wait for one of these to end
 	ended    chan struct{} // closed when one of them ends
+
+	mergePatches map[reflect.Type]bool // the types of their bodies
 }
 
 // A request of an operation with AtOnce waits for its turn. A program that validates and then
@@ -122,6 +127,7 @@ func (m *Mount) leave(tenant id.ID) {
 // words replaces huma's wording of refusals, which is in package variables, once for the process.
 var words = sync.OnceFunc(func() {
 	huma.ValidateStrictCasing = true // "Email" is not "email", whatever encoding/json thinks
+	huma.DefaultArrayNullable = false
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
 		return fromHuma(context.Background(), status, msg, errs)
 	}
@@ -130,11 +136,23 @@ var words = sync.OnceFunc(func() {
 	}
 })
 
+// ExampleIssuer is the issuer in the description, as long as no tenant is known.
+const ExampleIssuer = "http://127.0.0.1:8080/t/acme"
+
 // Operations registers ops and returns their OpenAPI 3.1 document as indented JSON. It panics at
 // start for a mistake in the declarations, such as an id that is used twice.
 func (m *Mount) Operations(ops []Operation) []byte {
 	words()
 	names := &namer{}
+	m.mergePatches = map[reflect.Type]bool{}
+	decode := func(data []byte, into any) error {
+		if err := unmarshal(data, into); err != nil {
+			return err
+		}
+		return applyNulls(data, into, m.mergePatches[reflect.TypeOf(into).Elem()])
+	}
+	schemas := huma.NewMapRegistry("#/components/schemas/", names.name)
+	schemas.RegisterTypeAlias(reflect.TypeFor[id.ID](), reflect.TypeFor[uuid]())
 	conf := huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
@@ -147,7 +165,7 @@ func (m *Mount) Operations(ops []Operation) []byte {
 				},
 			}},
 			Components: &huma.Components{
-				Schemas: huma.NewMapRegistry("#/components/schemas/", names.name),
+				Schemas: schemas,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"bearer": {Type: "http", Scheme: "bearer",
 						Description: "An access token of this tenant, or of the platform, with the scope " +
@@ -158,8 +176,14 @@ func (m *Mount) Operations(ops []Operation) []byte {
 		},
 		// "json" is huma's name for every type that ends in +json.
 		Formats: map[string]huma.Format{
-			"application/json": {Marshal: marshal, Unmarshal: unmarshal},
-			"json":             {Marshal: marshal, Unmarshal: unmarshal}},
+			"application/json": {Marshal: marshal, Unmarshal: decode},
+			"json":             {Marshal: marshal, Unmarshal: decode}},
+		Transformers: []huma.Transformer{func(hc huma.Context, _ string, out any) (any, error) {
+			if _, failed := out.(*Problem); failed {
+				return out, nil
+			}
+			return requestOf(hc.Context()).visible(out), nil
+		}},
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
 	}
@@ -172,6 +196,8 @@ func (m *Mount) Operations(ops []Operation) []byte {
 		ids[op.ID] = true
 		names.operation = op.ID
 		op.bind(a, m, op.Op)
+		op.describeAnswers(a.OpenAPI())
+		op.describeResult(a.OpenAPI())
 	}
 	// The mux's {path...}, which may contain slashes, is {path} in OpenAPI.
 	for path, item := range a.OpenAPI().Paths {
@@ -185,6 +211,14 @@ func (m *Mount) Operations(ops []Operation) []byte {
 		panic(fmt.Sprintf("api: describe the operations: %v", err))
 	}
 	return append(doc, '\n')
+}
+
+// uuid describes an id.ID, which knows nothing of huma.
+type uuid string
+
+// Schema implements huma.SchemaProvider.
+func (uuid) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "uuid"}
 }
 
 // requestKey carries a Request through huma, whose handlers get nothing but a context.
@@ -205,9 +239,8 @@ func register[I, O any](a huma.API, m *Mount, op Op, fn func(context.Context, *I
 	if op.Platform {
 		extensions["x-platform-only"] = true
 	}
-	errs := []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}
-	if op.Method != http.MethodGet {
-		errs = append(errs, http.StatusConflict)
+	if body, ok := reflect.TypeFor[I]().FieldByName("Body"); ok && op.Method == http.MethodPatch {
+		m.mergePatches[body.Type] = true
 	}
 	var largest int64
 	if op.Body > 0 {
@@ -221,9 +254,9 @@ func register[I, O any](a huma.API, m *Mount, op Op, fn func(context.Context, *I
 		Description:   op.Description,
 		Tags:          tags,
 		DefaultStatus: op.Status,
-		Errors:        errs,
 		Extensions:    extensions,
 		Middlewares:   huma.Middlewares{m.admit(op)},
+		Parameters:    headersOf(op),
 		MaxBodyBytes:  largest,
 	}, func(ctx context.Context, in *I) (*O, error) {
 		out, err := fn(ctx, in)
@@ -245,6 +278,12 @@ func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
 		if err == nil {
 			err = checkQuery(r)
 		}
+		if err == nil {
+			req.Preconditions, err = ReadPreconditions(r.Header)
+		}
+		if err == nil && op.Method != http.MethodGet && !op.Versioned && req.Preconditions.Given() {
+			err = errUnconditional
+		}
 		if err == nil && op.AtOnce > 0 {
 			if m.enter(r.Context(), req.Caller.Tenant, op.AtOnce) {
 				defer m.leave(req.Caller.Tenant)
@@ -260,7 +299,24 @@ func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
 			web.AllowBody(r, op.Body+1)
 		}
 		lowerMediaType(r)
+		if has := req.Preconditions.noneMatch; has.given && op.Method == http.MethodGet {
+			req.Preconditions.noneMatch = tags{} // the answer is 304, not 412
+			hc = &conditional{humaContext: hc, has: has}
+		}
+		req.change = op.Method != http.MethodGet
+		var before *answered
+		if req.claim, before, err = m.claimKey(r, op, req.Caller); err != nil {
+			m.problem(r.Context(), err).write(w)
+			return
+		}
+		if before != nil {
+			before.write(w)
+			return
+		}
 		next(huma.WithContext(hc, context.WithValue(r.Context(), requestKey{}, req)))
+		if req.claim != nil && !req.claim.done {
+			m.release(r.Context(), req.Caller, req.claim)
+		}
 	}
 }
 
@@ -334,7 +390,10 @@ func unmarshal(data []byte, v any) error {
 		return sentence(fmt.Sprintf("The body is not valid JSON from byte %d on.", s.Offset))
 	}
 	if u, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return sentence(fmt.Sprintf("The field %s cannot hold this value.", u.Field))
+		if u.Field == "" {
+			return sentence("The body must be a JSON object.")
+		}
+		return sentence(unfitMember + u.Field)
 	}
 	return sentence("The body could not be read. Check the form of its fields.")
 }

@@ -67,7 +67,7 @@ func (g open) Admit(r *http.Request, op api.Op) (api.Request, error) {
 	case op.Action == "widget.delete":
 		return api.Request{}, fault.New(fault.Denied, "action.denied", "You are not allowed to do widget.delete.")
 	}
-	return api.Request{Caller: g.c, Rights: everything{}}, nil
+	return api.Request{Caller: g.c, Rights: everything{}, Reads: true}, nil
 }
 
 func fixture(t *testing.T) (http.Handler, []byte) {
@@ -146,7 +146,7 @@ func TestBytesInAndOut(t *testing.T) {
 				return api.None{}, nil
 			}),
 		api.Call(api.Op{Method: "GET", Path: "/pictures/{path...}", ID: "get-picture", Action: "picture.read",
-			Tag: "Pictures", Summary: "Get a picture"},
+			Tag: "Pictures", Summary: "Get a picture", Produces: []string{"image/png"}},
 			func(_ context.Context, _ *db.DB, _ api.Request, in *struct {
 				Path string `path:"path"`
 			}) (api.File, error) {

@@ -31,7 +31,7 @@ func (n *namer) name(t reflect.Type, hint string) string {
 		}
 		return of.Name() + "Patch"
 	}
-	if strings.HasSuffix(t.PkgPath(), "/kit/page") && strings.HasPrefix(t.Name(), "List[") {
+	if isList(t) {
 		if items, ok := t.FieldByName("Items"); ok {
 			return n.name(items.Type.Elem(), hint) + "List"
 		}
@@ -40,6 +40,11 @@ func (n *namer) name(t reflect.Type, hint string) string {
 		return pascal(path.Base(t.PkgPath())) + part
 	}
 	return huma.DefaultSchemaNamer(t, hint)
+}
+
+// isList reports whether a type is a page.List.
+func isList(t reflect.Type) bool {
+	return t != nil && strings.HasSuffix(t.PkgPath(), "/kit/page") && strings.HasPrefix(t.Name(), "List[")
 }
 
 // pascal turns create-user into CreateUser.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"mime"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -28,12 +29,30 @@ type Op struct {
 	Status      int    // of success; 0 means 200, or 204 when the output is None
 	Platform    bool   // exists only in the platform tenant
 	Filtered    bool   // a list that shows only what Request.Filter lets through
+	// Reads is the action that a caller needs to see all of a change's answer. "" means read of the
+	// same noun. Action itself means that the answer shows nothing but what the caller did.
+	Reads string
+	// Versioned says that the operation takes If-Match and If-None-Match. Another change refuses
+	// them.
+	Versioned bool
 	// Body is the maximum size, in bytes, of an input's RawBody. It is read into memory as a whole.
 	// 0 means the limit of kit/web.
-	Body int64
+	Body     int64
+	Accepts  []string // media types of a RawBody besides the one of its tag
+	Produces []string // media types of an output that is a File
+	Errors   []int    // statuses of its failures that not every operation of its method has
 	// AtOnce is how many requests of all operations that set it a tenant may have in progress. What
 	// costs much memory or CPU then hurts only that tenant. 0 means any number.
 	AtOnce int
+}
+
+// ReadAction returns the action that a caller needs to see all of the answer.
+func (op Op) ReadAction() string {
+	if op.Reads != "" {
+		return op.Reads
+	}
+	noun, _, _ := strings.Cut(op.Action, ".")
+	return noun + ".read"
 }
 
 // Tag groups operations in the API document: "Users".
@@ -56,6 +75,14 @@ type Request struct {
 	Caller caller.Caller
 	Rights Rights
 	Filter filter.Filter // of an operation with Filtered: what of the list the caller may see
+
+	// Reads says that the caller may see all of the answer (Op.ReadAction). Otherwise the answer of
+	// a change has only the members that are tagged always.
+	Reads         bool
+	Preconditions Preconditions // of an operation with Versioned
+
+	change bool   // the operation is not a GET
+	claim  *claim // of an Idempotency-Key
 }
 
 // Require fails with a Denied fault unless the caller may do action. It is for a second action
@@ -75,7 +102,8 @@ func Denied(action string) *fault.Fault {
 // Operation is an Op with the function that does it.
 type Operation struct {
 	Op
-	bind func(a huma.API, m *Mount, op Op)
+	output reflect.Type
+	bind   func(a huma.API, m *Mount, op Op)
 }
 
 // None is the output of an operation without an answer (204).
@@ -85,7 +113,7 @@ type None struct{}
 type File struct {
 	ContentType string // "application/zip"
 	Name        string // under which a browser saves it; "" to show it
-	ETag        string // without quotes, "" for none
+	ETag        string // without quotes; "" for a digest of Content
 	Content     []byte
 }
 
@@ -102,9 +130,10 @@ func (f File) answer() *file {
 	if f.Name != "" {
 		a.Disposition = mime.FormatMediaType("attachment", map[string]string{"filename": f.Name})
 	}
-	if f.ETag != "" {
-		a.ETag = `"` + f.ETag + `"`
+	if f.ETag == "" {
+		f.ETag = digestTag(f.Content)
 	}
+	a.ETag = `"` + f.ETag + `"`
 	if a.Body == nil {
 		a.Body = []byte{} // huma takes nil for no answer
 	}
@@ -142,7 +171,13 @@ func Read[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, req Request, 
 // once and must not do anything slow.
 func Write[I, O any](op Op, fn func(ctx context.Context, tx *db.Tx, req Request, in *I) (O, error)) Operation {
 	return Call(op, func(ctx context.Context, d *db.DB, req Request, in *I) (O, error) {
-		return db.Write(ctx, d, req.Caller, func(tx *db.Tx) (O, error) { return fn(ctx, tx, req, in) })
+		return db.Write(ctx, d, req.Caller, func(tx *db.Tx) (O, error) {
+			out, err := fn(ctx, tx, req, in)
+			if err == nil {
+				err = req.Keep(ctx, tx, out)
+			}
+			return out, err
+		})
 	})
 }
 
@@ -156,7 +191,13 @@ func WriteAfter[I, P, O any](op Op, prepare func(ctx context.Context, req Reques
 			var none O
 			return none, err
 		}
-		return db.Write(ctx, d, req.Caller, func(tx *db.Tx) (O, error) { return fn(ctx, tx, req, in, prepared) })
+		return db.Write(ctx, d, req.Caller, func(tx *db.Tx) (O, error) {
+			out, err := fn(ctx, tx, req, in, prepared)
+			if err == nil {
+				err = req.Keep(ctx, tx, out)
+			}
+			return out, err
+		})
 	})
 }
 
@@ -171,7 +212,14 @@ func Call[I, O any](op Op, fn func(ctx context.Context, d *db.DB, req Request, i
 			op.Status = http.StatusNoContent
 		}
 	}
-	return Operation{Op: op, bind: func(a huma.API, m *Mount, op Op) {
+	return Operation{Op: op, output: reflect.TypeFor[O](), bind: func(a huma.API, m *Mount, op Op) {
+		fn := func(ctx context.Context, d *db.DB, req Request, in *I) (O, error) {
+			out, err := fn(ctx, d, req, in)
+			if err == nil {
+				m.keepAfter(ctx, req, out)
+			}
+			return out, err
+		}
 		if none {
 			register(a, m, op, func(ctx context.Context, in *I) (*struct{}, error) {
 				_, err := fn(ctx, m.DB, requestOf(ctx), in)
@@ -185,7 +233,19 @@ func Call[I, O any](op Op, fn func(ctx context.Context, d *db.DB, req Request, i
 				if err != nil {
 					return nil, err
 				}
-				return any(out).(File).answer(), nil
+				f := any(out).(File).answer()
+				return f, requestOf(ctx).Preconditions.Check(true, strings.Trim(f.ETag, `"`))
+			})
+			return
+		}
+		if op.Method == http.MethodGet && !isList(reflect.TypeOf(out)) {
+			register(a, m, op, func(ctx context.Context, in *I) (*taggedBody[O], error) {
+				out, err := fn(ctx, m.DB, requestOf(ctx), in)
+				if err != nil {
+					return nil, err
+				}
+				tag := tagOf(out)
+				return &taggedBody[O]{`"` + tag + `"`, out}, requestOf(ctx).Preconditions.Check(true, tag)
 			})
 			return
 		}
@@ -201,3 +261,9 @@ func Call[I, O any](op Op, fn func(ctx context.Context, d *db.DB, req Request, i
 
 // body is how huma wants an output.
 type body[O any] struct{ Body O }
+
+// taggedBody is how huma wants an output with an entity tag.
+type taggedBody[O any] struct {
+	ETag string `header:"ETag" doc:"Changes with what is shown. Send it as If-None-Match to read again, or as If-Match to change it."`
+	Body O
+}

@@ -69,6 +69,18 @@ func (m *Mount) problem(ctx context.Context, err error) *Problem {
 	return p
 }
 
+// StatusOf returns the HTTP status of a fault of this package that has another one than its kind,
+// or 0.
+func StatusOf(f *fault.Fault) int {
+	switch f.Code {
+	case ErrPrecondition.Code, errUnconditional.Code: // RFC 9110 §13.1
+		return http.StatusPreconditionFailed
+	case errKeyReused.Code: // draft-ietf-httpapi-idempotency-key-header §2.7
+		return http.StatusUnprocessableEntity
+	}
+	return 0
+}
+
 func newProblem(ctx context.Context, status int, code, detail string) *Problem {
 	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail,
 		RequestID: web.RequestIDOf(ctx)}
@@ -125,8 +137,11 @@ func fromHuma(ctx context.Context, status int, msg string, errs []error) *Proble
 			d = v.ErrorDetail()
 		}
 		fe := fieldError(d)
-		if strings.HasPrefix(d.Message, inexactMember) { // the JSON is right, its value is not
-			p.Code = "request.invalid"
+		// The JSON is right, its value is not.
+		for _, wrong := range []string{inexactMember, nullMember, unfitMember} {
+			if strings.HasPrefix(d.Message, wrong) {
+				p.Code = "request.invalid"
+			}
 		}
 		if fe.Name == "" {
 			p.Detail = fe.Reason
@@ -173,6 +188,9 @@ const repeatedMember = "repeated member "
 // inexactMember begins the text of the error for a number that would change.
 const inexactMember = "inexact number "
 
+// unfitMember begins the text of the error for a value that the member cannot hold.
+const unfitMember = "unfit member "
+
 // fieldError rewords one of huma's findings. It leaves out values, which may be secrets.
 func fieldError(d *huma.ErrorDetail) FieldError {
 	name := d.Location
@@ -196,6 +214,12 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 	if path, ok := strings.CutPrefix(msg, repeatedMember); ok {
 		return FieldError{Name: path, Reason: "This field may be given only once."}
 	}
+	if path, ok := strings.CutPrefix(msg, unfitMember); ok {
+		return FieldError{Name: path, Reason: "This value does not fit here. The API's description says what does."}
+	}
+	if path, ok := strings.CutPrefix(msg, nullMember); ok {
+		return FieldError{Name: path, Reason: "This cannot be null. Give a value, or leave it out."}
+	}
 	if path, ok := strings.CutPrefix(msg, inexactMember); ok {
 		return FieldError{Name: path, Reason: "This whole number is too large to be kept exactly. Send it as a text."}
 	}
@@ -211,6 +235,10 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 		"invalid float":           "This must be a number.",
 		"expected array":          "This must be a list.",
 		"expected object":         "This must be an object.",
+		"invalid floating value":  "This must be a number.",
+		"expected length >= 1":    "This cannot be empty.",
+
+		"expected array items to be unique": "Each value may be given only once.",
 	}
 	if s, ok := known[msg]; ok {
 		return FieldError{Name: name, Reason: s}
@@ -243,6 +271,11 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 	case strings.HasPrefix(msg, "expected number >="):
 		return FieldError{Name: name,
 			Reason: "This must be at least " + strings.TrimPrefix(msg, "expected number >= ") + "."}
+	case strings.HasPrefix(msg, "required "): // "required query parameter is missing"
+		return FieldError{Name: name, Reason: "This parameter is required."}
+	case strings.HasPrefix(msg, "expected string to be ") && !strings.HasPrefix(msg, "expected string to be RFC "):
+		return FieldError{Name: name, // the description of a pattern
+			Reason: "This must be " + strings.TrimPrefix(d.Message, "expected string to be ") + "."}
 	case strings.HasPrefix(msg, "expected string to match pattern "):
 		return FieldError{Name: name, Reason: "This must have the form " +
 			strings.TrimPrefix(d.Message, "expected string to match pattern ") + ", a regular expression."}
