@@ -17,10 +17,13 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// Send sends one request without cookies. It follows no redirect.
+// Send sends one request without cookies. It follows no redirect. An answer of the management API
+// must be as its description says.
 func (w *World) Send(r *http.Request) Answer {
 	w.T.Helper()
-	return w.Browser("platform").Send(r)
+	a := w.Browser("platform").Send(r)
+	w.checkContract(r, a)
+	return a
 }
 
 // Request builds a request to a path below a tenant's base. An empty token leaves out the
