@@ -144,7 +144,28 @@ func specimens(t testing.TB) []specimen {
 		Current: currentPasswordField(), Password: newPasswordField(say("field.new_password"), 12)}
 	tell(&password.frame, nil, &password.Current, &password.Password)
 
+	long := strings.Repeat("A very long application name that goes on ", 5)[:200]
+	const rightToLeft = "\u0639\u0628\u062f \u0627\u0644\u0631\u062d\u0645\u0646 (\u0645\u062f\u064a\u0631)"
+	longSignIn := &signInPage{frame: base(say("signin.title")), Application: strings.Repeat("x", 200), Register: true,
+		Username: usernameField(""), Password: passwordField()}
+	tell(&longSignIn.frame, nil, &longSignIn.Username, &longSignIn.Password)
+	rtlConsent := &consentPage{frame: known(say("consent.page")), Application: rightToLeft,
+		Scopes: []message{say("scope.openid"), say("scope.profile")}}
+	rtlConsent.Person = rightToLeft
+	rtlAccount := &accountPage{
+		frame:     frame{Title: say("account.title"), Tabs: tabs("/t/acme", "home")},
+		GivenName: rightToLeft, Facts: []fact{{Label: say("account.name"), Value: rightToLeft},
+			{Label: say("account.email"), Value: person, Tag: &confirmed}},
+		PasswordNote: say("account.password_none"), TOTPNote: say("account.totp_why"),
+		SessionNote: say("account.session_count", "Count", 1)}
+
 	return []specimen{
+		{"signin-long", longSignIn},
+		{"consent-long", &consentPage{frame: known(say("consent.page")), Application: long,
+			Scopes: []message{say("scope.openid"), say("scope.other", "Scope", strings.Repeat("scope:", 20))}}},
+		{"refused-long", &refusedPage{frame: known(say("refused.page")), Application: long, Text: say("refused.text")}},
+		{"signout-long", &signOutPage{frame: known(say("signout.page")), Application: long}},
+		{"consent-rtl", rtlConsent}, {"account-rtl", rtlAccount},
 		{"signin", signIn}, {"signin-hint", hint}, {"signin-wrong", wrong}, {"signin-empty", empty},
 		{"signin-again", again},
 		{"totp", code}, {"totp-wrong", codeBad}, {"recovery", recovery}, {"enrol", enrol},
@@ -183,7 +204,11 @@ func specimenLook(t testing.TB, locale, name string) look {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return look{Site: web.Site{Name: "Acme", Slug: "acme", Base: "http://127.0.0.1/t/acme", Path: "/t/acme"}, Locale: locale, Accent: "#2f55d4", Here: here}
+	site := web.Site{Name: "Acme", Slug: "acme", Base: "http://127.0.0.1/t/acme", Path: "/t/acme"}
+	if strings.HasSuffix(name, "-long") {
+		site.Name = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft und Söhne"
+	}
+	return look{Site: site, Locale: locale, Accent: "#2f55d4", Here: here}
 }
 
 var (
@@ -273,9 +298,9 @@ func TestPagesInABrowser(t *testing.T) {
 		options      browser.Options
 	}{
 		{"desktop-light", "en", true, browser.Options{Width: 1280, Height: 900}},
-		{"phone-dark", "de", true, browser.Options{Width: 390, Height: 844, Dark: true}},
+		{"phone-dark", "de", true, browser.Options{Width: 375, Height: 812, Dark: true}},
 		{"desktop-dark", "de", false, browser.Options{Width: 1280, Height: 900, Dark: true}},
-		{"phone-light", "en", false, browser.Options{Width: 390, Height: 844}},
+		{"phone-light", "en", false, browser.Options{Width: 375, Height: 812}},
 		{"narrow", "de", false, browser.Options{Width: 320, Height: 640}}, // also 1280 pixels at 400 % zoom
 	} {
 		p := b.Page(view.options)
