@@ -17,6 +17,11 @@ import (
 )
 
 func (deps Deps) draftOperations() []api.Operation {
+	return slices.Concat(deps.draftAsAWhole(), draftFileOperations(), deps.draftChecks())
+}
+
+// draftAsAWhole are the operations on all of the draft.
+func (deps Deps) draftAsAWhole() []api.Operation {
 	return []api.Operation{
 		api.Call(api.Op{Method: "POST", Path: "/policies/import", ID: "import-policies", Action: "policy.update",
 			Tag: draftTag, Summary: "Import policies into the draft", Status: 201, Body: maxArchive, AtOnce: compiling,
@@ -66,6 +71,12 @@ func (deps Deps) draftOperations() []api.Operation {
 					return cmp.Or(in.Against, s.current), Version{Files: s.files, Settings: s.settings}, err
 				})
 			}),
+	}
+}
+
+// draftFileOperations are the operations on one file of the draft.
+func draftFileOperations() []api.Operation {
+	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/policies/draft/files/{path...}", ID: "get-policy-file",
 			Action: "policy.read", Tag: draftTag, Summary: "Get a draft file",
 			Produces: []string{"text/plain", "application/json"}},
@@ -110,6 +121,12 @@ func (deps Deps) draftOperations() []api.Operation {
 					return deleteFile(ctx, tx, seen, in.Path)
 				})
 			}),
+	}
+}
+
+// draftChecks are the operations that compile the draft, and its settings.
+func (deps Deps) draftChecks() []api.Operation {
+	return []api.Operation{
 		api.Call(api.Op{Method: "POST", Path: "/policies/draft/validate", ID: "validate-policy-draft",
 			Action: "policy.update", Reads: "policy.update", Tag: draftTag,
 			Summary: "Validate the draft", AtOnce: compiling},

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
@@ -46,24 +45,14 @@ func (deps Deps) importArchive(ctx context.Context, d *db.DB, req api.Request, i
 		})
 	}
 	p.AllowEmpty = in.AllowEmpty
-	current, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (Revision, error) {
-		r, err := currentRevision(ctx, tx)
-		if errors.Is(err, ErrNothingPublished) {
-			r, err = Revision{}, nil
-		}
-		if err != nil {
-			return Revision{}, err
-		}
-		p.Settings, err = settingsInForce(ctx, tx)
-		return r, err
-	})
+	current, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (inForce, error) { return readInForce(ctx, tx) })
 	if err != nil {
 		return ImportView{}, err
 	}
-	if current.has(p.Files) {
+	if current.is(digestOf(Pack(p.Files, TarGz)), current.engine) {
 		return ImportView{Revision: current.Number, Unchanged: true}, nil
 	}
-	p.Base, p.Before = current.Number, settingsText(p.Settings)
+	p.Base, p.Settings, p.Before = current.Number, current.engine, settingsText(current.engine)
 	r, found, err := deps.publish(ctx, d, req.Caller, p, "")
 	return ImportView{Revision: r.Number, Warnings: problemViews(found)}, err
 }
@@ -99,21 +88,11 @@ func (deps Deps) publishDraft(ctx context.Context, d *db.DB, req api.Request, in
 				"which shows what publishing the draft would change. If you mean that, publish with \"base\": %d.",
 			base, s.current, s.current))
 	}
-	unchanged, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (bool, error) {
-		r, err := currentRevision(ctx, tx)
-		if errors.Is(err, ErrNothingPublished) {
-			return false, nil
-		}
-		if err != nil || !r.has(s.files) {
-			return false, err
-		}
-		settings, err := settingsInForce(ctx, tx)
-		return settingsText(settings) == settingsText(s.settings), err
-	})
+	current, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (inForce, error) { return readInForce(ctx, tx) })
 	if err != nil {
 		return RevisionView{}, err
 	}
-	if unchanged {
+	if current.is(digestOf(Pack(s.files, TarGz)), s.settings) {
 		return RevisionView{}, errNothingToPublish
 	}
 	p := publishing{Version: s.draft.Version, Base: base,

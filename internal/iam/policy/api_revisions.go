@@ -35,22 +35,7 @@ func revisionOperations() []api.Operation {
 			}),
 		api.Read(api.Op{Method: "GET", Path: "/policies/revisions/{n}", ID: "get-policy-revision",
 			Action: "policy.read", Tag: revisionTag, Summary: "Get a revision"},
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *byNumber) (RevisionView, error) {
-				r, err := getRevision(ctx, tx, in.N)
-				if err != nil {
-					return RevisionView{}, err
-				}
-				v := revisionView(r)
-				if r.settings != "" {
-					s, err := parseSettings(r.settings)
-					if err != nil {
-						return RevisionView{}, err
-					}
-					settings := settingsView(s)
-					v.Settings = &settings
-				}
-				return v, nil
-			}),
+			showRevision),
 		api.Call(api.Op{Method: "GET", Path: "/policies/revisions/{n}/diff", ID: "diff-policy-revision",
 			Action: "policy.read", Tag: revisionTag, Summary: "Compare two revisions", AtOnce: compiling},
 			func(ctx context.Context, d *db.DB, req api.Request, in *diffInput) (Diff, error) {
@@ -74,6 +59,23 @@ func revisionOperations() []api.Operation {
 				return revisionView(r), nil
 			}),
 	}
+}
+
+func showRevision(ctx context.Context, tx *db.Tx, _ api.Request, in *byNumber) (RevisionView, error) {
+	r, err := getRevision(ctx, tx, in.N)
+	if err != nil {
+		return RevisionView{}, err
+	}
+	v := revisionView(r)
+	if r.settings != "" {
+		s, err := parseSettings(r.settings)
+		if err != nil {
+			return RevisionView{}, err
+		}
+		settings := settingsView(s)
+		v.Settings = &settings
+	}
+	return v, nil
 }
 
 func export(ctx context.Context, d *db.DB, req api.Request, in *exportInput) (api.File, error) {

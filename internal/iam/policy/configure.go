@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
@@ -17,29 +18,25 @@ import (
 // decision's revision names those that decided it.
 func (deps Deps) configure(ctx context.Context, d *db.DB, req api.Request, in *patchSettingsInput) (SettingsView,
 	error) {
-	now, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (state, error) {
-		current, err := currentNumber(ctx, tx)
-		if err != nil || current == 0 {
-			return state{}, err
+	var files compiler.Files
+	now, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (inForce, error) {
+		now, err := readInForce(ctx, tx)
+		if err == nil && now.Number > 0 {
+			files, err = RevisionFiles(ctx, tx, now.Number)
 		}
-		settings, err := settingsInForce(ctx, tx)
-		if err != nil {
-			return state{}, err
-		}
-		files, err := RevisionFiles(ctx, tx, current)
-		return state{current: current, files: files, settings: settings}, err
+		return now, err
 	})
 	if err != nil {
 		return SettingsView{}, err
 	}
-	if now.current == 0 {
+	if now.Number == 0 {
 		s, err := db.Write(ctx, d, req.Caller, func(tx *db.Tx) (engine.Settings, error) {
 			return configureFirst(ctx, tx, in.Body.SettingsChange)
 		})
 		return settingsView(s), err
 	}
-	s, err := in.Body.changed(now.settings)
-	if err != nil || settingsText(s) == settingsText(now.settings) {
+	s, err := in.Body.changed(now.engine)
+	if err != nil || now.is(now.Digest, s) {
 		return settingsView(s), err
 	}
 	reason := "Settings: " + strings.Join(in.Body.fields(), ", ")
@@ -49,7 +46,7 @@ func (deps Deps) configure(ctx context.Context, d *db.DB, req api.Request, in *p
 		}
 	}
 	// Whether the files decide anything was settled when they were published.
-	_, _, err = deps.publish(ctx, d, req.Caller, publishing{Base: now.current, Of: now.current, Files: now.files,
+	_, _, err = deps.publish(ctx, d, req.Caller, publishing{Base: now.Number, Of: now.Number, Files: files,
 		Settings: s, Reason: reason, AllowEmpty: true}, "")
 	return settingsView(s), err
 }

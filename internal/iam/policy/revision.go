@@ -134,10 +134,9 @@ func publish(ctx context.Context, tx *db.Tx, p prepared) (Revision, error) {
 	if p.Base == 0 && p.Before != "" && p.Before != settingsText(before) {
 		return Revision{}, errSettingsChanged
 	}
-	digest := sha256.Sum256(p.sources)
 	r := Revision{
 		Number: p.Base + 1, Reason: p.Reason, Author: tx.Caller().Actor, CreatedAt: tx.Now(),
-		Files: int64(len(p.Files)), Bytes: p.Files.Size(), Digest: digest[:], settings: settingsText(p.Settings),
+		Files: int64(len(p.Files)), Bytes: p.Files.Size(), Digest: digestOf(p.sources), settings: settingsText(p.Settings),
 	}
 	free, err := insertRevision(ctx, tx, r, p.compiled.Table, p.sources)
 	if err != nil {
@@ -167,25 +166,21 @@ func rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revi
 	if err != nil {
 		return Revision{}, err
 	}
-	current, err := currentRevision(ctx, tx)
+	current, err := readInForce(ctx, tx)
 	if err != nil {
 		return Revision{}, err
 	}
-	settings, err := settingsInForce(ctx, tx)
-	if err != nil {
-		return Revision{}, err
+	settings := current.engine // an earlier release did not keep them
+	if old.settings != "" {
+		if settings, err = parseSettings(old.settings); err != nil {
+			return Revision{}, err
+		}
 	}
-	if old.settings == "" { // an earlier release did not keep them
-		old.settings = settingsText(settings)
-	}
-	if bytes.Equal(old.Digest, current.Digest) && old.settings == settingsText(settings) {
+	if current.is(old.Digest, settings) {
 		return Revision{}, fault.New(fault.Conflict, "policy.in_force", "Revision %d, which is in force, has the "+
 			"same files and settings as revision %d. There is nothing to roll back.", current.Number, number)
 	}
-	before := settings
-	if settings, err = parseSettings(old.settings); err != nil {
-		return Revision{}, err
-	}
+	old.settings = settingsText(settings)
 	r := old
 	r.Number, r.Origin, r.Reason, r.Author, r.CreatedAt = current.Number+1, number, reason, tx.Caller().Actor, tx.Now()
 	free, err := repeatRevision(ctx, tx, r)
@@ -197,16 +192,38 @@ func rollback(ctx context.Context, tx *db.Tx, number int64, reason string) (Revi
 	}
 	audit.Write(tx, audit.Event{Action: "policy.rollback", Target: r.target(),
 		Detail:  map[string]any{"reason": r.Reason, "to": number},
-		Changed: audit.Changes{}.With("settings", settingsView(before), settingsView(settings))})
+		Changed: audit.Changes{}.With("settings", settingsView(current.engine), settingsView(settings))})
 	mirrorSettings(tx, settings)
 	tenant.Touch(tx)
 	return r, nil
 }
 
-// has reports whether the revision has exactly these files.
-func (r Revision) has(files compiler.Files) bool {
-	digest := sha256.Sum256(Pack(files, TarGz))
-	return bytes.Equal(r.Digest, digest[:])
+// inForce is the revision in force with the engine's settings. Its number is 0 if there is none,
+// and the settings are then those of the first revision.
+type inForce struct {
+	Revision
+	engine engine.Settings
+}
+
+func readInForce(ctx context.Context, tx *db.Tx) (inForce, error) {
+	r, err := currentRevision(ctx, tx)
+	if err != nil && !errors.Is(err, ErrNothingPublished) {
+		return inForce{}, err
+	}
+	s, err := settingsOf(ctx, tx, r.settings)
+	return inForce{r, s}, err
+}
+
+// is reports whether the revision has the files of a digest and the settings, so that publishing
+// them would change nothing.
+func (f inForce) is(digest []byte, s engine.Settings) bool {
+	return f.Number > 0 && bytes.Equal(f.Digest, digest) && settingsText(f.engine) == settingsText(s)
+}
+
+// digestOf returns the digest of a packed set of files.
+func digestOf(sources []byte) []byte {
+	sum := sha256.Sum256(sources)
+	return sum[:]
 }
 
 func (r Revision) target() audit.Target {
