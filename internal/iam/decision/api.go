@@ -2,6 +2,7 @@ package decision
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -100,6 +101,10 @@ const atOnce = 2
 
 // Operations returns the management operations on decisions.
 func Operations(deps Deps) []api.Operation {
+	return slices.Concat(deps.recordOperations(), deps.replayOperations(), settingsOperations())
+}
+
+func (deps Deps) recordOperations() []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/decisions", ID: "list-decisions", Action: "decision.read",
 			Tag: "Decisions", Summary: "List decisions",
@@ -137,6 +142,11 @@ func Operations(deps Deps) []api.Operation {
 			Description: "Evaluates one resource of the decision again with the policies of its revision. Shows each " +
 				"rule and condition with the values it read and their sources."},
 			deps.explain),
+	}
+}
+
+func (deps Deps) replayOperations() []api.Operation {
+	return []api.Operation{
 		api.Call(api.Op{Method: "POST", Path: "/policies/draft/replay", ID: "replay-policy-draft",
 			Action: "policy.replay", Reads: "policy.replay", Tag: "Policy draft",
 			Summary: "Replay recorded decisions with the draft",
@@ -157,6 +167,11 @@ func Operations(deps Deps) []api.Operation {
 				}
 				return lastReplay(ctx, tx, version)
 			}),
+	}
+}
+
+func settingsOperations() []api.Operation {
+	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/decision-settings", ID: "get-decision-settings", Action: "settings.read",
 			Tag: "Decisions", Summary: "Get the settings of decision records"},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (Settings, error) {

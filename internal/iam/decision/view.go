@@ -100,24 +100,13 @@ func (r *Record) view(attributes bool) View {
 			v.Redacted = append(v.Redacted, m.Path)
 		}
 	}
-	attr := func(a map[string]*structpb.Value) map[string]any {
-		if !attributes || len(a) == 0 {
-			return nil
-		}
-		return (&structpb.Struct{Fields: a}).AsMap()
-	}
-	principal := func(p *enginev1.Principal) PrincipalView {
-		return PrincipalView{ID: p.GetId(), Roles: append([]string{}, p.GetRoles()...),
-			PolicyVersion: p.GetPolicyVersion(), Scope: p.GetScope(), Attr: attr(p.GetAttr())}
-	}
-	v.Principal = principal(r.principal())
-	mixed := r.PlanInput == nil && r.principalKey() == several
+	v.Principal = principalView(r.principal(), attributes)
 	if in := r.PlanInput; in != nil {
 		res := in.GetResource()
 		v.CallerRequestID = in.GetRequestId()
 		v.Plan = &PlanView{Actions: planActions(in), Filter: r.PlanOutput.GetFilter().GetKind().String(),
 			Resource: ResourceView{Kind: res.GetKind(), PolicyVersion: res.GetPolicyVersion(), Scope: res.GetScope(),
-				Attr: attr(res.GetAttr())}}
+				Attr: attributesView(res.GetAttr(), attributes)}}
 		v.AuxData = auxView(attributes, in.GetAuxData())
 	}
 	for i, in := range r.Inputs {
@@ -125,27 +114,44 @@ func (r *Record) view(attributes bool) View {
 		if r.shown != nil && !slices.Contains(r.shown, i) {
 			continue
 		}
-		res := in.GetResource()
-		result := ResultView{Index: i, Actions: []ActionView{},
-			Resource: ResourceView{Kind: res.GetKind(), ID: res.GetId(), PolicyVersion: res.GetPolicyVersion(),
-				Scope: res.GetScope(), Attr: attr(res.GetAttr())}}
-		if mixed {
-			p := principal(in.GetPrincipal())
-			result.Principal = &p
-		}
-		effects := r.effectsOf(i)
-		for _, action := range slices.Sorted(maps.Keys(effects)) {
-			e := effects[action]
-			result.Actions = append(result.Actions,
-				ActionView{Action: action, Effect: e.GetEffect().String(), Policy: e.GetPolicy(), Scope: e.GetScope()})
-		}
-		if i < len(r.Outputs) {
-			result.EffectiveDerivedRoles = r.Outputs[i].GetEffectiveDerivedRoles()
-		}
-		v.Results = append(v.Results, result)
+		v.Results = append(v.Results, r.result(i, in, attributes))
 		v.AuxData = auxView(attributes, in.GetAuxData())
 	}
 	return v
+}
+
+// result returns the view of one input and its answer.
+func (r *Record) result(i int, in *enginev1.CheckInput, attributes bool) ResultView {
+	res := in.GetResource()
+	out := ResultView{Index: i, Actions: []ActionView{},
+		Resource: ResourceView{Kind: res.GetKind(), ID: res.GetId(), PolicyVersion: res.GetPolicyVersion(),
+			Scope: res.GetScope(), Attr: attributesView(res.GetAttr(), attributes)}}
+	if r.PlanInput == nil && r.principalKey() == several {
+		p := principalView(in.GetPrincipal(), attributes)
+		out.Principal = &p
+	}
+	effects := r.effectsOf(i)
+	for _, action := range slices.Sorted(maps.Keys(effects)) {
+		e := effects[action]
+		out.Actions = append(out.Actions,
+			ActionView{Action: action, Effect: e.GetEffect().String(), Policy: e.GetPolicy(), Scope: e.GetScope()})
+	}
+	if i < len(r.Outputs) {
+		out.EffectiveDerivedRoles = r.Outputs[i].GetEffectiveDerivedRoles()
+	}
+	return out
+}
+
+func principalView(p *enginev1.Principal, attributes bool) PrincipalView {
+	return PrincipalView{ID: p.GetId(), Roles: append([]string{}, p.GetRoles()...),
+		PolicyVersion: p.GetPolicyVersion(), Scope: p.GetScope(), Attr: attributesView(p.GetAttr(), attributes)}
+}
+
+func attributesView(a map[string]*structpb.Value, shown bool) map[string]any {
+	if !shown || len(a) == 0 {
+		return nil
+	}
+	return (&structpb.Struct{Fields: a}).AsMap()
 }
 
 func auxView(attributes bool, a *enginev1.AuxData) any {
