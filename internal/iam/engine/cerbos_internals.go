@@ -9,15 +9,19 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
+	"time"
 	"unsafe" // for go:linkname, and to set the fields of a type that has no constructor for us
 
 	auditv1 "github.com/cerbos/cerbos/api/genpb/cerbos/audit/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	policyv1 "github.com/cerbos/cerbos/api/genpb/cerbos/policy/v1"
 	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
 	"github.com/cerbos/cerbos/private/ruletable"
 	epdpv2 "github.com/cerbos/cloud-api/genpb/cerbos/cloud/epdp/v2"
 	"github.com/google/cel-go/cel"
+	celast "github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/interpreter"
+	exprpb "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
 )
 
 // Everything that reaches into Cerbos or cel-go stands in this file. Their versions are pinned. A
@@ -68,6 +72,26 @@ func matchesGlob(pattern, value string) bool
 
 //go:linkname filterText github.com/cerbos/cerbos/internal/ruletable/planner.FilterToString
 func filterText(*enginev1.PlanResourcesFilter) string
+
+//go:linkname allScopes github.com/cerbos/cerbos/internal/ruletable.(*RuleTable).GetAllScopes
+func allScopes(rt *ruleTable, kind policyv1.Kind, scope, name, version string, lenient bool) ([]string, string, string)
+
+//go:linkname planRequest github.com/cerbos/cerbos/internal/ruletable/planner.PlanResourcesInputToRequest
+func planRequest(*enginev1.PlanResourcesInput) *enginev1.Request
+
+//go:linkname evaluateCondition github.com/cerbos/cerbos/internal/ruletable/planner.(*EvalContext).EvaluateCondition
+func evaluateCondition(_ *planContext, _ context.Context, condition *runtimev1.Condition, request *enginev1.Request,
+	globals, constants map[string]any, variables map[string]celast.Expr,
+	derivedRoles func() (*exprpb.Expr, error)) (*enginev1.PlanResourcesAst_Node, error)
+
+//go:linkname variableExprs github.com/cerbos/cerbos/internal/ruletable/planner.(*EvalContext).VariableExprs
+func variableExprs(*planContext, []*runtimev1.Variable) (map[string]celast.Expr, error)
+
+//go:linkname filterOfNode github.com/cerbos/cerbos/internal/ruletable/planner.ToFilter
+func filterOfNode(*enginev1.PlanResourcesAst_Node) (*enginev1.PlanResourcesFilter, error)
+
+//go:linkname newCELErrors github.com/cerbos/cerbos/internal/evaluator.NewCELErrors
+func newCELErrors(logLevel string) unsafe.Pointer
 
 //go:linkname withGlobals github.com/cerbos/cerbos/internal/evaluator.WithGlobals
 func withGlobals(map[string]any) unsafe.Pointer
@@ -199,6 +223,20 @@ type programCache struct {
 	mu sync.RWMutex
 }
 
+// planExpressionCache has the layout of internal/ruletable/planner.ExprCache.
+type planExpressionCache struct {
+	m  map[string]*exprpb.Expr
+	mu sync.RWMutex
+}
+
+// planContext has the layout of internal/ruletable/planner.EvalContext.
+type planContext struct {
+	now         func() time.Time
+	expressions unsafe.Pointer
+	errors      unsafe.Pointer
+	strict      bool
+}
+
 // hideVariables replaces the expression of each variable with a literal, and returns the
 // expressions by literal.
 //
@@ -262,6 +300,10 @@ var evaluatorType = sync.OnceValue(func() reflect.Type {
 	if programs.Type.Kind() != reflect.Pointer || !sameLayout(reflect.TypeFor[programCache](), programs.Type.Elem()) {
 		return nil
 	}
+	plans, _ := table.Type.Elem().FieldByName("planExprCache")
+	if plans.Type.Kind() != reflect.Pointer || !sameLayout(reflect.TypeFor[planExpressionCache](), plans.Type.Elem()) {
+		return nil
+	}
 	return t
 })
 
@@ -289,6 +331,12 @@ func sameLayout(ours, theirs reflect.Type) bool {
 	return true
 }
 
+// tableOfRules is Cerbos' evaluator of a rule table, and the table.
+type tableOfRules struct {
+	ruletable.Evaluator
+	rules *ruleTable
+}
+
 // newTableEvaluator returns Cerbos' evaluator of a rule table, and takes over the table.
 //
 // It does what ruletable.NewRuleTableFromProto does, but for its end: that collects the garbage of
@@ -296,23 +344,24 @@ func sameLayout(ours, theirs reflect.Type) bool {
 // tenants it takes up to 2 seconds for each.
 //
 // It also fills the evaluator's cache with programs that are planned from the checked expressions
-// of the table. So no check compiles source, and every program can be interrupted.
-func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (ruletable.Evaluator, error) {
+// of the table. So no check compiles source, and every program can be interrupted. It fills the
+// cache of plans with the expressions that a plan replaces.
+func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (tableOfRules, error) {
 	Environment()
 	t := evaluatorType()
 	if t == nil {
-		return nil, errors.New("the rule table of Cerbos has another layout")
+		return tableOfRules{}, errors.New("the rule table of Cerbos has another layout")
 	}
 	evalConf, err := evaluatorConf(conf.GetEvaluator())
 	if err != nil {
-		return nil, err
+		return tableOfRules{}, err
 	}
 	schemas, err := schemaConf(conf.GetSchema())
 	if err != nil {
-		return nil, err
+		return tableOfRules{}, err
 	}
 	if err := migrateTable(rt); err != nil {
-		return nil, err
+		return tableOfRules{}, err
 	}
 	table := &ruleTable{RuleTable: rt, idx: ruletable.New(),
 		programCache: &programCache{m: map[string]cel.Program{}}, planExprCache: newExprCache()}
@@ -322,12 +371,13 @@ func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (ruletable.
 		}
 	})
 	if err != nil {
-		return nil, err
+		return tableOfRules{}, err
 	}
+	(*planExpressionCache)(table.planExprCache).m = planExpressions(rt)
 	variables := hideVariables(rt)
 	initBuildState(table)
 	if err := indexRules(table, rt.GetRules()); err != nil {
-		return nil, err
+		return tableOfRules{}, err
 	}
 	rt.Rules, rt.PolicyDerivedRoles = nil, nil
 	table.idx.Compact()
@@ -339,11 +389,11 @@ func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (ruletable.
 	}
 	ev, err := newStaticEvaluator(evalConf, schemas, table)
 	if err != nil {
-		return nil, err
+		return tableOfRules{}, err
 	}
 	made, ok := reflect.NewAt(t.Elem(), unsafe.Pointer(ev)).Interface().(ruletable.Evaluator)
 	if !ok {
-		return nil, fmt.Errorf("%v does not implement Cerbos' evaluator", t)
+		return tableOfRules{}, fmt.Errorf("%v does not implement Cerbos' evaluator", t)
 	}
-	return made, nil
+	return tableOfRules{made, table}, nil
 }

@@ -47,7 +47,20 @@ var signatures = map[string]string{
 	"internal/namer.SanitizedResource":          "func SanitizedResource(resource string) string",
 	"internal/util.MatchesGlob":                 "func MatchesGlob(g, val string) bool",
 	"internal/ruletable/planner.FilterToString": "func FilterToString(filter *enginev1.PlanResourcesFilter) string",
-	"internal/evaluator.WithGlobals":            "func WithGlobals(globals map[string]any) CheckOpt",
+	"internal/ruletable.(*RuleTable).GetAllScopes": "func (rt *RuleTable) GetAllScopes(pt policyv1.Kind, scope, " +
+		"name, version string, lenient bool) ([]string, string, string)",
+	"internal/ruletable/planner.PlanResourcesInputToRequest": "func PlanResourcesInputToRequest(input " +
+		"*enginev1.PlanResourcesInput) *enginev1.Request",
+	"internal/ruletable/planner.(*EvalContext).EvaluateCondition": "func (evalCtx *EvalContext) EvaluateCondition(ctx " +
+		"context.Context, condition *runtimev1.Condition, request *enginev1.Request, globals, constants " +
+		"map[string]any, variables map[string]celast.Expr, derivedRolesList func() (*exprpb.Expr, error)) " +
+		"(*enginev1.PlanResourcesAst_Node, error)",
+	"internal/ruletable/planner.(*EvalContext).VariableExprs": "func (evalCtx *EvalContext) VariableExprs(variables " +
+		"[]*runtimev1.Variable) (map[string]celast.Expr, error)",
+	"internal/ruletable/planner.ToFilter": "func ToFilter(plan *enginev1.PlanResourcesAst_Node) " +
+		"(*enginev1.PlanResourcesFilter, error)",
+	"internal/evaluator.NewCELErrors": "func NewCELErrors(level CELErrorLogLevel) *CELErrors",
+	"internal/evaluator.WithGlobals":  "func WithGlobals(globals map[string]any) CheckOpt",
 }
 
 var linkname = regexp.MustCompile(`(?m)^//go:linkname \w+ github\.com/cerbos/cerbos/(\S+)$`)

@@ -9,7 +9,6 @@ import (
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
-	"github.com/cerbos/cerbos/private/ruletable"
 	epdpv2 "github.com/cerbos/cloud-api/genpb/cerbos/cloud/epdp/v2"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -39,7 +38,8 @@ var (
 // Evaluator answers by one rule table. It is safe for concurrent use, and knows neither tenants nor
 // base policies.
 type Evaluator struct {
-	table     ruletable.Evaluator
+	table     tableOfRules
+	settings  Settings
 	actions   map[string]*kindActions // by kind, or pattern of kinds
 	cost      int64                   // estimated bytes of memory
 	plans     bool                    // its conditions can be planned
@@ -97,7 +97,7 @@ func Load(table []byte, s Settings) (*Evaluator, error) {
 	}
 	// Measured: ten small policies are a table of 18 KB and take 17 KB of memory if other tenants
 	// have the same conditions. A program that only this tenant has takes 5 KB.
-	made := &Evaluator{actions: actionsOf(rt), cost: 8<<10 + 3*int64(len(table)), plans: plannable(rt),
+	made := &Evaluator{settings: s, actions: actionsOf(rt), cost: 8<<10 + 3*int64(len(table)), plans: plannable(rt),
 		variables: hasVariables(rt)}
 	made.personal = newPersonal(rt, table, conf)
 	made.cost += made.personal.cost()
@@ -198,12 +198,47 @@ func (e *Evaluator) plan(ctx context.Context, in *enginev1.PlanResourcesInput) (
 		}
 	}()
 	output, _, err = e.table.Plan(ctx, in)
-	if err != nil || !e.personal.has(in.GetPrincipal().GetId()) {
-		return output, err
+	if err != nil {
+		return nil, err
 	}
-	filter, err := e.personal.plan(ctx, in, output.GetFilter())
+	filter, err := e.filter(ctx, in, output.GetFilter())
 	if err == nil && filter != output.GetFilter() {
 		output.Filter, output.FilterDebug = filter, filterText(filter)
 	}
 	return output, err
+}
+
+// filter returns the filter of a plan without what the check of a resource denies: see personal,
+// present.go and strict.go. It returns Cerbos' own filter if that is right.
+func (e *Evaluator) filter(ctx context.Context, in *enginev1.PlanResourcesInput,
+	cerbos *enginev1.PlanResourcesFilter) (*enginev1.PlanResourcesFilter, error) {
+	filter := cerbos
+	if e.personal.has(in.GetPrincipal().GetId()) {
+		var err error
+		if filter, err = e.personal.plan(ctx, in, cerbos); err != nil {
+			return nil, err
+		}
+	}
+	condition := conditionOf(filter)
+	if denied, known := constant(condition); known && !denied {
+		return filter, nil
+	}
+	changed := len(guards(condition)) > 0
+	if e.settings.StrictEvaluation {
+		demand, err := e.demands(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		if demand = simplify(demand); !isTrue(demand) {
+			condition, changed = simplify(expression("and", condition, demand)), true
+		}
+	}
+	if !changed {
+		return filter, nil
+	}
+	condition, err := lifted(condition, true)
+	if err != nil {
+		return nil, err
+	}
+	return filterOf(simplify(settled(simplify(condition), true, nil))), nil
 }

@@ -10,10 +10,8 @@ import (
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	policyv1 "github.com/cerbos/cerbos/api/genpb/cerbos/policy/v1"
 	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
-	"github.com/cerbos/cerbos/private/ruletable"
 	epdpv2 "github.com/cerbos/cloud-api/genpb/cerbos/cloud/epdp/v2"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // Cerbos' planner does not combine the policies of a principal with those of a resource as a check
@@ -41,7 +39,7 @@ type personal struct {
 	bytes      int64 // of the table
 }
 
-type planParts struct{ resource, principal ruletable.Evaluator }
+type planParts struct{ resource, principal tableOfRules }
 
 // newPersonal returns the planner of a table. The two tables are loaded when they are first needed.
 func newPersonal(rt *runtimev1.RuleTable, table []byte, conf *epdpv2.Config) personal {
@@ -64,10 +62,10 @@ func (p personal) has(principal string) bool { return p.principals[principal] }
 func (p personal) cost() int64 { return 4 * p.bytes }
 
 func loadParts(table []byte, conf *epdpv2.Config) (planParts, error) {
-	load := func(keep func(*runtimev1.RuleTable)) (ruletable.Evaluator, error) {
+	load := func(keep func(*runtimev1.RuleTable)) (tableOfRules, error) {
 		rt := new(runtimev1.RuleTable)
 		if err := proto.Unmarshal(table, rt); err != nil {
-			return nil, err
+			return tableOfRules{}, err
 		}
 		keep(rt)
 		return newTableEvaluator(rt, conf)
@@ -155,29 +153,6 @@ func (p personal) plan(ctx context.Context, in *enginev1.PlanResourcesInput,
 	return filterOf(ours), nil
 }
 
-type operand = enginev1.PlanResourcesFilter_Expression_Operand
-
-// conditionOf returns a filter as a condition.
-func conditionOf(f *enginev1.PlanResourcesFilter) *operand {
-	switch f.GetKind() {
-	case enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED:
-		return truth(true)
-	case enginev1.PlanResourcesFilter_KIND_CONDITIONAL:
-		return f.GetCondition()
-	}
-	return truth(false)
-}
-
-// filterOf returns a condition as a filter.
-func filterOf(o *operand) *enginev1.PlanResourcesFilter {
-	if v, known := constant(o); known && v {
-		return &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED}
-	} else if known {
-		return &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED}
-	}
-	return &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_CONDITIONAL, Condition: o}
-}
-
 // replaced returns a personal part with the resource part in the place of the placeholder.
 func replaced(o, resource *operand) *operand {
 	e := o.GetExpression()
@@ -198,77 +173,4 @@ func replaced(o, resource *operand) *operand {
 		out[i] = replaced(x, resource)
 	}
 	return expression(e.GetOperator(), out...)
-}
-
-// simplify evaluates and, or and not where their operands are known, and flattens them.
-func simplify(o *operand) *operand {
-	e := o.GetExpression()
-	switch operator := e.GetOperator(); operator {
-	case "not":
-		if len(e.GetOperands()) != 1 {
-			return o
-		}
-		inner := simplify(e.GetOperands()[0])
-		if v, known := constant(inner); known {
-			return truth(!v)
-		}
-		if x := inner.GetExpression(); x.GetOperator() == "not" {
-			return x.GetOperands()[0]
-		}
-		return expression("not", inner)
-	case "and", "or":
-		neutral := operator == "and"
-		var rest []*operand
-		for _, x := range e.GetOperands() {
-			x = simplify(x)
-			if v, known := constant(x); known {
-				if v != neutral {
-					return truth(v)
-				}
-			} else if inner := x.GetExpression(); inner.GetOperator() == operator {
-				rest = append(rest, inner.GetOperands()...)
-			} else {
-				rest = append(rest, x)
-			}
-		}
-		switch len(rest) {
-		case 0:
-			return truth(neutral)
-		case 1:
-			return rest[0]
-		}
-		return expression(operator, rest...)
-	}
-	return o
-}
-
-// normal returns bytes that are equal for conditions that differ in the order and repetition of
-// operands alone.
-func normal(o *operand) []byte {
-	if e := o.GetExpression(); e.GetOperator() == "and" || e.GetOperator() == "or" || e.GetOperator() == "not" {
-		var of [][]byte
-		for _, x := range e.GetOperands() {
-			of = append(of, normal(x))
-		}
-		slices.SortFunc(of, bytes.Compare)
-		of = slices.CompactFunc(of, bytes.Equal)
-		return append(append([]byte("("+e.GetOperator()+" "), bytes.Join(of, []byte(" "))...), ')')
-	}
-	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(o) // it is the planner's own
-	return b
-}
-
-func expression(operator string, of ...*operand) *operand {
-	return &operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Expression{
-		Expression: &enginev1.PlanResourcesFilter_Expression{Operator: operator, Operands: of}}}
-}
-
-func truth(v bool) *operand {
-	return &operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Value{Value: structpb.NewBoolValue(v)}}
-}
-
-// constant returns the truth value of an operand, and whether it is one.
-func constant(o *operand) (bool, bool) {
-	v, ok := o.GetValue().GetKind().(*structpb.Value_BoolValue)
-	return ok && v.BoolValue, ok
 }

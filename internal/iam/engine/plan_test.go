@@ -2,7 +2,7 @@ package engine
 
 import (
 	"bytes"
-	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -13,8 +13,9 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// matches evaluates a plan's condition on a resource. It knows the operators that the conditions of
-// this file become.
+// matches evaluates a plan's condition on a resource, as a database does: it is nil, for unknown, if
+// it needs an attribute that the resource lacks. It knows the operators that the conditions of this
+// file become.
 func matches(t *testing.T, o *operand, r *enginev1.Resource) *structpb.Value {
 	t.Helper()
 	if v, ok := o.GetNode().(*enginev1.PlanResourcesFilter_Expression_Operand_Value); ok {
@@ -24,34 +25,43 @@ func matches(t *testing.T, o *operand, r *enginev1.Resource) *structpb.Value {
 		if name == resourceID {
 			return structpb.NewStringValue(r.GetId())
 		}
-		v := r.GetAttr()[strings.TrimPrefix(name, "request.resource.attr.")]
-		if v == nil {
+		attribute, ok := strings.CutPrefix(name, attributePrefix)
+		if !ok {
 			t.Fatalf("the plan has the variable %s", name)
 		}
-		return v
+		return r.GetAttr()[attribute]
 	}
 	e := o.GetExpression()
-	arg := func(i int) *structpb.Value { return matches(t, e.GetOperands()[i], r) }
+	of := make([]*structpb.Value, len(e.GetOperands()))
+	unknown := false
+	for i, x := range e.GetOperands() {
+		of[i] = matches(t, x, r)
+		unknown = unknown || of[i] == nil
+	}
 	truth := structpb.NewBoolValue
-	switch e.GetOperator() {
-	case "and", "or":
-		and := e.GetOperator() == "and"
-		for i := range e.GetOperands() {
-			if arg(i).GetBoolValue() != and {
-				return truth(!and)
+	switch operator := e.GetOperator(); {
+	case operator == "and" || operator == "or":
+		for _, v := range of {
+			if v != nil && v.GetBoolValue() != (operator == "and") {
+				return v
 			}
 		}
-		return truth(and)
-	case "not":
-		return truth(!arg(0).GetBoolValue())
-	case "eq":
-		return truth(arg(0).String() == arg(1).String())
-	case "ne":
-		return truth(arg(0).String() != arg(1).String())
-	case "lt":
-		return truth(arg(0).GetNumberValue() < arg(1).GetNumberValue())
-	case "gt":
-		return truth(arg(0).GetNumberValue() > arg(1).GetNumberValue())
+		if unknown {
+			return nil
+		}
+		return truth(operator == "and")
+	case unknown:
+		return nil
+	case operator == "not":
+		return truth(!of[0].GetBoolValue())
+	case operator == "eq":
+		return truth(of[0].String() == of[1].String())
+	case operator == "ne":
+		return truth(of[0].String() != of[1].String())
+	case operator == "lt":
+		return truth(of[0].GetNumberValue() < of[1].GetNumberValue())
+	case operator == "gt":
+		return truth(of[0].GetNumberValue() > of[1].GetNumberValue())
 	}
 	t.Fatalf("the plan has the operator %s", e.GetOperator())
 	return nil
@@ -72,7 +82,8 @@ func allowed(t *testing.T, f *enginev1.PlanResourcesFilter, r *enginev1.Resource
 // planConditions are conditions on what a plan knows, on what it does not, and none.
 var planConditions = []string{"", "", "P.attr.level > 3.0", "P.attr.level < 3.0", "R.attr.owner == P.id", "R.attr.open",
 	"!R.attr.open", "R.attr.size < 5.0", "R.attr.owner != P.id && R.attr.size > 3.0",
-	"R.attr.open || P.attr.level > 3.0"}
+	"R.attr.open || P.attr.level > 3.0", "has(R.attr.owner)", "!has(R.attr.size)",
+	"has(R.attr.size) ? R.attr.size > 3.0 : R.attr.open", "has(R.attr.open) == (P.attr.level > 3.0)"}
 
 func one[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
@@ -151,53 +162,80 @@ principalPolicy:
 	}
 }
 
-// Cerbos' planner takes an attribute that it does not know for present, so has() of it is true. A
-// plan therefore holds for resources that have the attribute: see docs/decisions.
-func TestAPlanTakesAttributesForPresent(t *testing.T) {
-	e, err := Load(tableOf(t, Files{"doc.yaml": allowing("doc", "has(R.attr.owner)")}), DefaultSettings())
+// planOf returns the filter of Ada's plan to view documents.
+func planOf(t *testing.T, e *Evaluator) string {
+	t.Helper()
+	attributes, err := structpb.NewStruct(map[string]any{"none": []any{}, "text": "ada", "limits": map[string]any{
+		"a": 10}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ada := &enginev1.Principal{Id: "ada", Roles: []string{"user"}}
-	plan, err := e.Plan(t.Context(), &enginev1.PlanResourcesInput{Actions: []string{"view"}, Principal: ada,
-		Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
-	if err != nil || plan.GetFilter().GetKind() != enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED {
-		t.Fatalf("%v %v", plan, err)
+	out, err := e.Plan(t.Context(), &enginev1.PlanResourcesInput{Actions: []string{"view"},
+		Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"}, Attr: attributes.GetFields()},
+		Resource:  &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
+	if err != nil {
+		if !errors.Is(err, ErrNoPlan) {
+			t.Fatal(err)
+		}
+		return "refused"
 	}
-	owned := map[string]*structpb.Value{"owner": structpb.NewStringValue("bob")}
-	for want, attributes := range map[effectv1.Effect]map[string]*structpb.Value{
-		effectv1.Effect_EFFECT_ALLOW: owned, effectv1.Effect_EFFECT_DENY: nil} {
-		out, err := e.Check(t.Context(), []*enginev1.CheckInput{{Principal: ada, Actions: []string{"view"},
-			Resource: &enginev1.Resource{Kind: "doc", Id: "1", Attr: attributes}}})
-		if err != nil || out[0].GetActions()["view"].GetEffect() != want {
-			t.Errorf("%v: %v %v, want %v", attributes, out, err, want)
+	return strings.ReplaceAll(out.GetFilterDebug(), attributePrefix, "")
+}
+
+// A plan shows no resource that lacks an attribute on which its check depends.
+func TestPlansOfMissingAttributes(t *testing.T) {
+	for condition, want := range map[string]string{
+		"has(R.attr.owner)":                                `(ne owner null)`,
+		"has(R.attr.owner) && R.attr.owner == P.id":        `(eq owner "ada")`,
+		"has(R.attr.owner) || R.attr.open":                 `(or (ne owner null) open)`,
+		"!has(R.attr.owner)":                               `(false)`,
+		"has(R.attr.owner) ? R.attr.owner == 'ada' : true": `(eq owner "ada")`,
+		"!(has(R.attr.owner) && R.attr.size > 3.0)":        `(not (gt size 3))`,
+		"has(R.attr.a.b)":                                  `(ne a.b null)`,
+		"R.attr.list.all(x, has(x.y))":                     `(all list (lambda (ne x.y null) x))`,
+		"!(R.attr.owner in P.attr.none)":                   `(ne owner null)`,
+		"R.attr.owner in P.attr.none":                      `(false)`,
+		"R.attr.owner in P.attr.text":                      `(false)`,
+		"!(R.attr.owner in P.attr.text)": `(not (or (if (all "ada" (lambda true element)) (in owner ` +
+			`request.principal.attr.text) false) (not (ne owner null))))`, // unknown of every resource
+		"P.attr.limits[R.attr.size] > 5":                   `(lt 5 (index (struct (set-field "a" 10)) size))`,
+		"has(P.attr.text) && !has(P.attr.other)":           `(true)`,
+		"R.attr.list.filter(x, has(x.y)) == [P.attr.none]": `refused`,
+	} {
+		e, err := Load(tableOf(t, Files{"doc.yaml": allowing("doc", condition)}), DefaultSettings())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := planOf(t, e); got != want {
+			t.Errorf("%s: %s, want %s", condition, got, want)
 		}
 	}
 }
 
-// With strict evaluation, an error in any condition denies a check. A plan does not know the values
-// that err.
-func TestAPlanDoesNotSeeStrictErrors(t *testing.T) {
-	policy := bytes.Replace(allowing("doc", "R.attr.tags[5] == P.id"), []byte("  rules:\n"),
-		[]byte("  rules:\n    - {actions: [view], effect: EFFECT_ALLOW, roles: [user]}\n"), 1)
-	for _, strict := range []bool{false, true} {
-		settings := DefaultSettings()
-		settings.StrictEvaluation = strict
-		e, err := Load(tableOf(t, Files{"doc.yaml": policy}), settings)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ada := &enginev1.Principal{Id: "ada", Roles: []string{"user"}}
-		plan, err := e.Plan(t.Context(), &enginev1.PlanResourcesInput{Actions: []string{"view"}, Principal: ada,
-			Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
-		if err != nil || plan.GetFilter().GetKind() != enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED {
-			t.Fatalf("%v %v", plan, err)
-		}
-		tags := structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{structpb.NewStringValue("x")}})
-		out, err := e.Check(t.Context(), []*enginev1.CheckInput{{Principal: ada, Actions: []string{"view"},
-			Resource: &enginev1.Resource{Kind: "doc", Id: "1", Attr: map[string]*structpb.Value{"tags": tags}}}})
-		if err != nil || (out[0].GetActions()["view"].GetEffect() == effectv1.Effect_EFFECT_ALLOW) == strict {
-			t.Errorf("strict %v: %v %v", strict, out, err)
+// With strict evaluation a plan shows no resource for which a condition of its check fails.
+func TestPlansOfStrictEvaluation(t *testing.T) {
+	const tag = `(eq (index tags 5) "ada")`
+	for condition, want := range map[string][2]string{ // without and with strict evaluation
+		"R.attr.tags[5] == P.id": {`(or open ` + tag + `)`,
+			`(and (or open ` + tag + `) (or open (not open)) (or ` + tag + ` (not ` + tag + `)))`},
+		"R.attr.open":                          {`open`, `open`},
+		"has(R.attr.size)":                     {`(or open (ne size null))`, `(and (or open (ne size null)) (or open (not open)))`},
+		"P.id == 'bob'":                        {`open`, `open`},
+		"P.attr.other == R.attr.x":             {`open`, `(false)`},
+		"'a' in runtime.effectiveDerivedRoles": {`open`, `refused`},
+	} {
+		policy := bytes.Replace(allowing("doc", condition), []byte("  rules:\n"), []byte("  rules:\n    - {actions: "+
+			"[view], effect: EFFECT_ALLOW, roles: [user], condition: {match: {expr: R.attr.open}}}\n"), 1)
+		for i, strict := range []bool{false, true} {
+			settings := DefaultSettings()
+			settings.StrictEvaluation = strict
+			e, err := Load(tableOf(t, Files{"doc.yaml": policy}), settings)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := planOf(t, e); got != want[i] {
+				t.Errorf("%s, strict %v: %s, want %s", condition, strict, got, want[i])
+			}
 		}
 	}
 }
@@ -205,71 +243,91 @@ func TestAPlanDoesNotSeeStrictErrors(t *testing.T) {
 // A plan allows no resource that a check denies. What it hides although a check allows it is
 // counted: see docs/decisions.
 func TestNoPlanAllowsWhatACheckDenies(t *testing.T) {
-	sets := 200
+	sets := 160
 	if testing.Short() {
 		sets = 40
 	}
-	var answers, hidden, refused int
+	var total compared
 	for seed := range sets {
-		r := rand.New(rand.NewPCG(uint64(seed), 7))
-		files := randomPolicies(r)
-		table, err := compileTable(context.Background(), files)
-		if err != nil {
-			t.Fatalf("set %d: %v", seed, err)
-		}
-		settings := DefaultSettings()
-		settings.StrictEvaluation, settings.LenientScopeSearch = r.IntN(4) == 0, r.IntN(4) == 0
-		e, err := Load(table, settings)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, roles := range [][]string{{"user"}, {"editor"}, {"user", "editor"}, {"editor", "user"}} {
-			for _, who := range []string{"ada", "bob"} {
-				principal := &enginev1.Principal{Id: who, Roles: roles, Scope: one(r, "", "acme"),
-					Attr: map[string]*structpb.Value{"level": structpb.NewNumberValue(float64(r.IntN(6)))}}
-				for _, action := range []string{"view", "edit"} {
-					scope := one(r, "", "acme")
-					plan, err := e.Plan(t.Context(), &enginev1.PlanResourcesInput{RequestId: "r", Principal: principal,
-						Actions:  []string{action},
-						Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc", Scope: scope}})
-					if err != nil {
-						refused++
-						continue
-					}
-					for _, owner := range []string{"ada", "bob"} {
-						for _, size := range []float64{1, 4, 9} {
-							for _, open := range []bool{false, true} {
-								resource := &enginev1.Resource{Kind: "doc", Id: "1", Scope: scope,
-									Attr: map[string]*structpb.Value{"owner": structpb.NewStringValue(owner),
-										"size": structpb.NewNumberValue(size), "open": structpb.NewBoolValue(open)}}
-								out, err := e.Check(t.Context(), []*enginev1.CheckInput{{RequestId: "r",
-									Principal: principal, Resource: resource, Actions: []string{action}}})
-								if err != nil {
-									t.Fatal(err)
-								}
-								answers++
-								check := out[0].GetActions()[action].GetEffect() == effectv1.Effect_EFFECT_ALLOW
-								switch planned := allowed(t, plan.GetFilter(), resource); {
-								case planned && !check:
-									text := ""
-									for name, content := range files {
-										text += "# " + name + "\n" + string(content)
-									}
-									t.Fatalf("set %d: %s as %v may %s %v in %q by the plan %s, and may not\n%s", seed,
-										who, roles, action, resource.GetAttr(), principal.GetScope()+"/"+scope,
-										plan.GetFilterDebug(), text)
-								case !planned && check:
-									hidden++
-								}
-							}
+		total.compare(t, uint64(seed))
+	}
+	t.Logf("%d answers: plans hide %d that a check allows, %d plans were refused", total.answers, total.hidden,
+		total.refused)
+	if total.refused > 0 {
+		t.Errorf("%d plans were refused", total.refused)
+	}
+}
+
+// compared counts the answers of plans and of checks.
+type compared struct{ answers, hidden, refused int }
+
+// compare compares the plans of one random set of policies with its checks.
+func (c *compared) compare(t *testing.T, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 7))
+	files := randomPolicies(r)
+	settings := DefaultSettings()
+	settings.StrictEvaluation, settings.LenientScopeSearch = r.IntN(4) == 0, r.IntN(4) == 0
+	e, err := Load(tableOf(t, files), settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, roles := range [][]string{{"user"}, {"editor"}, {"user", "editor"}, {"editor", "user"}} {
+		for _, who := range []string{"ada", "bob"} {
+			principal := &enginev1.Principal{Id: who, Roles: roles, Scope: one(r, "", "acme"),
+				Attr: map[string]*structpb.Value{"level": structpb.NewNumberValue(float64(r.IntN(6)))}}
+			for _, action := range []string{"view", "edit"} {
+				scope := one(r, "", "acme")
+				plan, err := e.Plan(t.Context(), &enginev1.PlanResourcesInput{RequestId: "r", Principal: principal,
+					Actions:  []string{action},
+					Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc", Scope: scope}})
+				if err != nil {
+					c.refused++
+					continue
+				}
+				var in []*enginev1.CheckInput
+				for _, attributes := range someAttributes {
+					in = append(in, &enginev1.CheckInput{RequestId: "r", Principal: principal, Actions: []string{action},
+						Resource: &enginev1.Resource{Kind: "doc", Id: "1", Scope: scope, Attr: attributes}})
+				}
+				out, err := e.Check(t.Context(), in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, x := range in {
+					c.answers++
+					check := out[i].GetActions()[action].GetEffect() == effectv1.Effect_EFFECT_ALLOW
+					switch planned := allowed(t, plan.GetFilter(), x.GetResource()); {
+					case planned && !check:
+						text := ""
+						for name, content := range files {
+							text += "# " + name + "\n" + string(content)
 						}
+						t.Fatalf("set %d, strict %v: %v may %s %v by the plan %s, and may not\n%s", seed,
+							settings.StrictEvaluation, principal, action, x.GetResource(), plan.GetFilterDebug(), text)
+					case !planned && check:
+						c.hidden++
 					}
 				}
 			}
 		}
 	}
-	t.Logf("%d answers: plans hide %d that a check allows, %d plans were refused", answers, hidden, refused)
-	if refused > 0 {
-		t.Errorf("%d plans were refused", refused)
-	}
 }
+
+// someAttributes are those of the resources that plans are compared on. Some lack one or more.
+var someAttributes = func() []map[string]*structpb.Value {
+	var out []map[string]*structpb.Value
+	for _, owner := range []any{"ada", "bob", absent} {
+		for _, size := range []any{1, 4, absent} {
+			for _, open := range []any{false, true, absent} {
+				of := map[string]*structpb.Value{}
+				for name, value := range map[string]any{"owner": owner, "size": size, "open": open} {
+					if value != absent {
+						of[name], _ = structpb.NewValue(value)
+					}
+				}
+				out = append(out, of)
+			}
+		}
+	}
+	return out
+}()

@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"bytes"
+	"slices"
+
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// operand is a part of a plan's filter.
+type operand = enginev1.PlanResourcesFilter_Expression_Operand
+
+// conditionOf returns a filter as a condition.
+func conditionOf(f *enginev1.PlanResourcesFilter) *operand {
+	switch f.GetKind() {
+	case enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED:
+		return truth(true)
+	case enginev1.PlanResourcesFilter_KIND_CONDITIONAL:
+		return f.GetCondition()
+	}
+	return truth(false)
+}
+
+// filterOf returns a condition as a filter.
+func filterOf(o *operand) *enginev1.PlanResourcesFilter {
+	if v, known := constant(o); known && v {
+		return &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED}
+	} else if known {
+		return &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED}
+	}
+	return &enginev1.PlanResourcesFilter{Kind: enginev1.PlanResourcesFilter_KIND_CONDITIONAL, Condition: o}
+}
+
+// simplify evaluates and, or, not and if where their operands are known. It flattens and removes
+// repetitions.
+func simplify(o *operand) *operand {
+	e := o.GetExpression()
+	switch operator := e.GetOperator(); operator {
+	case "not":
+		if len(e.GetOperands()) != 1 {
+			return o
+		}
+		inner := simplify(e.GetOperands()[0])
+		if v, known := constant(inner); known {
+			return truth(!v)
+		}
+		if x := inner.GetExpression(); x.GetOperator() == "not" {
+			return x.GetOperands()[0]
+		}
+		return expression("not", inner)
+	case "if":
+		if v, known := constant(simplify(e.GetOperands()[0])); known && v {
+			return simplify(e.GetOperands()[1])
+		} else if known {
+			return simplify(e.GetOperands()[2])
+		}
+	case "and", "or":
+		neutral := operator == "and"
+		var rest []*operand
+		seen := map[string]bool{}
+		add := func(x *operand) {
+			if key := string(normal(x)); !seen[key] {
+				seen[key] = true
+				rest = append(rest, x)
+			}
+		}
+		for _, x := range e.GetOperands() {
+			x = simplify(x)
+			if v, known := constant(x); known {
+				if v != neutral {
+					return truth(v)
+				}
+			} else if inner := x.GetExpression(); inner.GetOperator() == operator {
+				for _, y := range inner.GetOperands() {
+					add(y)
+				}
+			} else {
+				add(x)
+			}
+		}
+		switch len(rest) {
+		case 0:
+			return truth(neutral)
+		case 1:
+			return rest[0]
+		}
+		return expression(operator, rest...)
+	}
+	return o
+}
+
+// normal returns bytes that are equal for conditions that differ in the order and repetition of
+// operands alone.
+func normal(o *operand) []byte {
+	if e := o.GetExpression(); e.GetOperator() == "and" || e.GetOperator() == "or" || e.GetOperator() == "not" {
+		var of [][]byte
+		for _, x := range e.GetOperands() {
+			of = append(of, normal(x))
+		}
+		slices.SortFunc(of, bytes.Compare)
+		of = slices.CompactFunc(of, bytes.Equal)
+		return append(append([]byte("("+e.GetOperator()+" "), bytes.Join(of, []byte(" "))...), ')')
+	}
+	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(o) // it is the planner's own
+	return b
+}
+
+func expression(operator string, of ...*operand) *operand {
+	return &operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Expression{
+		Expression: &enginev1.PlanResourcesFilter_Expression{Operator: operator, Operands: of}}}
+}
+
+func truth(v bool) *operand {
+	return &operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Value{Value: structpb.NewBoolValue(v)}}
+}
+
+// constant returns the truth value of an operand, and whether it is one.
+func constant(o *operand) (bool, bool) {
+	v, ok := o.GetValue().GetKind().(*structpb.Value_BoolValue)
+	return ok && v.BoolValue, ok
+}
+
+func isTrue(o *operand) bool {
+	v, known := constant(o)
+	return v && known
+}
