@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	requestv1 "github.com/cerbos/cerbos/api/genpb/cerbos/request/v1"
 	responsev1 "github.com/cerbos/cerbos/api/genpb/cerbos/response/v1"
@@ -289,29 +288,6 @@ func differs[M proto.Message](theirs M, theirErr error, ours M, ourErr error) st
 		return ""
 	}
 	return fmt.Sprintf("Cerbos: %s\nours:   %s", shown(theirs), shown(ours))
-}
-
-// onlyInOrder reports whether two answers differ only as two compilations by Cerbos of the same
-// policies do. Cerbos keeps a rule once for each of its roles and derived roles, in the order of a
-// Go map, which it creates when it compiles. Our order is always the same.
-//
-// The order shows in two ways. The first rule that fails names the policy that denied (strict
-// evaluation). A condition that is not met has an output only if it is not the first of its kind.
-// So the effects, the derived roles and the errors of validation must be equal.
-func onlyInOrder(theirs, ours *responsev1.CheckResourcesResponse) bool {
-	same := func(answer *responsev1.CheckResourcesResponse) proto.Message {
-		answer = proto.CloneOf(answer)
-		for _, r := range answer.GetResults() {
-			r.Outputs = nil
-			for action, meta := range r.GetMeta().GetActions() {
-				if r.GetActions()[action] == effectv1.Effect_EFFECT_DENY {
-					meta.MatchedPolicy = ""
-				}
-			}
-		}
-		return alike(answer)
-	}
-	return proto.Equal(same(theirs), same(ours))
 }
 
 // unsettled reports whether a Cerbos server answers the same question in several ways, and we in
