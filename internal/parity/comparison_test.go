@@ -136,7 +136,8 @@ func (c *comparison) plan(t *testing.T, in *requestv1.PlanResourcesRequest, rows
 		case d == "":
 		case aErr == nil && refusedPlan(bErr) && c.w.settings.StrictEvaluation:
 			c.total.refusedPlans.Add(1)
-		case aErr == nil && bErr == nil && (ofOwnPolicies(in) || narrower(in.GetPrincipal(), a.GetFilter(), b.GetFilter(), rows)):
+		case aErr == nil && bErr == nil && (ofOwnPolicies(in) ||
+			narrower(in.GetPrincipal(), a.GetFilter(), b.GetFilter(), rows)):
 			c.total.corrected.Add(1)
 		case aErr == nil && bErr == nil && unsettled(t.Context(), c.theirs, ours, in):
 			c.total.unsettled.Add(1)
@@ -208,12 +209,14 @@ func (w *world) config(t *testing.T) *epdpv2.Config {
 		t.Fatal(err)
 	}
 	enforcement := map[string]epdpv2.Config_Schema_Enforcement{
-		engine.SchemaNone: epdpv2.Config_Schema_ENFORCEMENT_NONE, engine.SchemaWarn: epdpv2.Config_Schema_ENFORCEMENT_WARN,
+		engine.SchemaNone:   epdpv2.Config_Schema_ENFORCEMENT_NONE,
+		engine.SchemaWarn:   epdpv2.Config_Schema_ENFORCEMENT_WARN,
 		engine.SchemaReject: epdpv2.Config_Schema_ENFORCEMENT_REJECT}
 	s := w.settings
 	return &epdpv2.Config{Schema: &epdpv2.Config_Schema{Enforcement: enforcement[s.SchemaEnforcement]},
 		Evaluator: &epdpv2.Config_Evaluator{Globals: globals.GetFields(), DefaultPolicyVersion: s.DefaultVersion,
-			DefaultScope: s.DefaultScope, LenientScopeSearch: s.LenientScopeSearch, StrictEvaluation: s.StrictEvaluation}}
+			DefaultScope: s.DefaultScope, LenientScopeSearch: s.LenientScopeSearch,
+			StrictEvaluation: s.StrictEvaluation}}
 }
 
 // inputsOf returns the inputs that a Cerbos server evaluates for a request whose tokens are good.
@@ -253,8 +256,9 @@ func fill(r *responsev1.CheckResourcesResponse_ResultEntry, a *enginev1.CheckOut
 	r.Actions = map[string]effectv1.Effect{}
 	r.Outputs, r.ValidationErrors = a.GetOutputs(), a.GetValidationErrors()
 	if meta {
-		r.Meta = &responsev1.CheckResourcesResponse_ResultEntry_Meta{EffectiveDerivedRoles: a.GetEffectiveDerivedRoles(),
-			Actions: map[string]*responsev1.CheckResourcesResponse_ResultEntry_Meta_EffectMeta{}}
+		r.Meta = &responsev1.CheckResourcesResponse_ResultEntry_Meta{
+			EffectiveDerivedRoles: a.GetEffectiveDerivedRoles(),
+			Actions:               map[string]*responsev1.CheckResourcesResponse_ResultEntry_Meta_EffectMeta{}}
 	}
 	for action, e := range a.GetActions() {
 		r.Actions[action] = e.GetEffect()

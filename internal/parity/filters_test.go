@@ -113,7 +113,8 @@ func asCEL(o *enginev1.PlanResourcesFilter_Expression_Operand, double bool) stri
 			bodies = append(bodies, asCEL(x, double))
 		}
 		first := 1
-		for first < len(lambda) && (lambda[first].GetVariable() == "" || strings.Contains(lambda[first].GetVariable(), ".")) {
+		for first < len(lambda) && (lambda[first].GetVariable() == "" ||
+			strings.Contains(lambda[first].GetVariable(), ".")) {
 			first++
 		}
 		bodies, variables = bodies[:first], bodies[first:]
@@ -243,8 +244,8 @@ func (l *leakage) plan(t *testing.T, w *world, e *engine.Evaluator, q *inquirer)
 		switch showing := f.shows(in.Principal, check.GetResource()); {
 		case showing && !allowed:
 			if l.leaks++; l.leaks <= 3 {
-				t.Errorf("the filter %s\nshows %v\nto %v for %v", plan.GetFilterDebug(), check.GetResource(), in.Principal,
-					in.Actions)
+				t.Errorf("the filter %s\nshows %v\nto %v for %v", plan.GetFilterDebug(), check.GetResource(),
+					in.Principal, in.Actions)
 			}
 		case showing:
 			l.shown++

@@ -8,8 +8,8 @@ import (
 )
 
 // ofOwnPolicies reports whether the principal of a plan has policies of its own. Cerbos' planner
-// combines those wrongly, so our plan may differ. TestNoFilterShowsWhatACheckDenies compares it with
-// checks.
+// combines those wrongly, so our plan may differ. TestNoFilterShowsWhatACheckDenies compares it
+// with checks.
 func ofOwnPolicies(in *requestv1.PlanResourcesRequest) bool {
 	return slices.Contains(principals[:4], in.GetPrincipal().GetId())
 }

@@ -77,7 +77,8 @@ resourcePolicy:
 		if err != nil {
 			t.Fatal(err)
 		}
-		if named := len(out.Warnings) == 1 && out.Warnings[0].File == "doc.yaml" && out.Warnings[0].Line == 9; named != strict {
+		named := len(out.Warnings) == 1 && out.Warnings[0].File == "doc.yaml" && out.Warnings[0].Line == 9
+		if named != strict {
 			t.Errorf("strict %v: %v", strict, out.Warnings)
 		}
 	}

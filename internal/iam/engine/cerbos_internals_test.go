@@ -51,7 +51,8 @@ var signatures = map[string]string{
 		"name, version string, lenient bool) ([]string, string, string)",
 	"internal/ruletable/planner.PlanResourcesInputToRequest": "func PlanResourcesInputToRequest(input " +
 		"*enginev1.PlanResourcesInput) *enginev1.Request",
-	"internal/ruletable/planner.(*EvalContext).EvaluateCondition": "func (evalCtx *EvalContext) EvaluateCondition(ctx " +
+	"internal/ruletable/planner.(*EvalContext).EvaluateCondition": "func (evalCtx *EvalContext) " +
+		"EvaluateCondition(ctx " +
 		"context.Context, condition *runtimev1.Condition, request *enginev1.Request, globals, constants " +
 		"map[string]any, variables map[string]celast.Expr, derivedRolesList func() (*exprpb.Expr, error)) " +
 		"(*enginev1.PlanResourcesAst_Node, error)",

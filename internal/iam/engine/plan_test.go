@@ -13,9 +13,9 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// matches evaluates a plan's condition on a resource, as a database does: it is nil, for unknown, if
-// it needs an attribute that the resource lacks. It knows the operators that the conditions of this
-// file become.
+// matches evaluates a plan's condition on a resource, as a database does. It is nil, for unknown,
+// if it needs an attribute that the resource lacks. It knows the operators that the conditions of
+// this file become.
 func matches(t *testing.T, o *operand, r *enginev1.Resource) *structpb.Value {
 	t.Helper()
 	if v, ok := o.GetNode().(*enginev1.PlanResourcesFilter_Expression_Operand_Value); ok {
@@ -218,8 +218,9 @@ func TestPlansOfStrictEvaluation(t *testing.T) {
 	for condition, want := range map[string][2]string{ // without and with strict evaluation
 		"R.attr.tags[5] == P.id": {`(or open ` + tag + `)`,
 			`(and (or open ` + tag + `) (or open (not open)) (or ` + tag + ` (not ` + tag + `)))`},
-		"R.attr.open":                          {`open`, `open`},
-		"has(R.attr.size)":                     {`(or open (ne size null))`, `(and (or open (ne size null)) (or open (not open)))`},
+		"R.attr.open": {`open`, `open`},
+		"has(R.attr.size)": {`(or open (ne size null))`, `(and (or open (ne size null)) ` +
+			`(or open (not open)))`},
 		"P.id == 'bob'":                        {`open`, `open`},
 		"P.attr.other == R.attr.x":             {`open`, `(false)`},
 		"'a' in runtime.effectiveDerivedRoles": {`open`, `refused`},
@@ -286,7 +287,8 @@ func (c *compared) compare(t *testing.T, seed uint64) {
 				}
 				var in []*enginev1.CheckInput
 				for _, attributes := range someAttributes {
-					in = append(in, &enginev1.CheckInput{RequestId: "r", Principal: principal, Actions: []string{action},
+					in = append(in, &enginev1.CheckInput{RequestId: "r", Principal: principal,
+						Actions:  []string{action},
 						Resource: &enginev1.Resource{Kind: "doc", Id: "1", Scope: scope, Attr: attributes}})
 				}
 				out, err := e.Check(t.Context(), in)

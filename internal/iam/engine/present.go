@@ -175,10 +175,11 @@ func isList(e *exprpb.Expr) *exprpb.Expr {
 		Result: result()}}}
 }
 
-// guarded returns the operand whose presence a guard asks for, or nil if o is no guard.
+// guarded returns the operand whose presence a guard asks for, or nil if o is not a guard.
 func guarded(o *operand) *operand {
 	e := o.GetExpression()
-	if e.GetOperator() == "ne" && len(e.GetOperands()) == 2 && e.GetOperands()[1].GetValue().GetStringValue() == absent {
+	if e.GetOperator() == "ne" && len(e.GetOperands()) == 2 &&
+		e.GetOperands()[1].GetValue().GetStringValue() == absent {
 		return e.GetOperands()[0]
 	}
 	return nil

@@ -12,6 +12,8 @@ import (
 	"github.com/cerbos/cerbos/private/ruletable"
 	celast "github.com/google/cel-go/common/ast"
 	exprpb "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 )
 
 // With strict evaluation a check is denied if any condition on its way fails. Cerbos' planner does
@@ -40,7 +42,7 @@ type strict struct {
 // demands returns a condition that holds of a resource for which no condition fails. It may demand
 // more than a check evaluates.
 func (e *Evaluator) demands(ctx context.Context, in *enginev1.PlanResourcesInput) (*operand, error) {
-	now := time.Now()
+	now := clock.System{}.Now()
 	s := strict{table: e.table.rules, globals: e.globals, request: planRequest(in), eval: &planContext{
 		now: func() time.Time { return now }, expressions: e.table.rules.planExprCache, errors: newCELErrors("none")}}
 	var out []*operand
@@ -75,8 +77,8 @@ func (e *Evaluator) rowsOf(in *enginev1.PlanResourcesInput) []*ruletable.Functio
 			roles := e.table.rules.idx.AddParentRoles([]string{scope(r.GetScope())}, []string{role})
 			query := func(scopes []string, kind policyv1.Kind, principal string) {
 				for _, of := range scopes {
-					for _, row := range e.table.rules.idx.Query(version(r.GetPolicyVersion()), ComparedKind(r.GetKind()), of,
-						action, roles, kind, principal, nil) {
+					for _, row := range e.table.rules.idx.Query(version(r.GetPolicyVersion()),
+						ComparedKind(r.GetKind()), of, action, roles, kind, principal, nil) {
 						out = append(out, row.Core)
 					}
 				}
@@ -185,7 +187,8 @@ func (s strict) leaf(ctx context.Context, c *runtimev1.Condition, constants map[
 		return truth(true), value, nil
 	}
 	// has() of an attribute fails only if what it is an attribute of is missing.
-	if name, is := strings.CutPrefix(guarded(value).GetVariable(), attributePrefix); is && !strings.Contains(name, ".") {
+	name, is := strings.CutPrefix(guarded(value).GetVariable(), attributePrefix)
+	if is && !strings.Contains(name, ".") {
 		return truth(true), value, nil
 	}
 	return expression(definite, value), value, nil

@@ -136,7 +136,8 @@ func publish(ctx context.Context, tx *db.Tx, p prepared) (Revision, error) {
 	}
 	r := Revision{
 		Number: p.Base + 1, Reason: p.Reason, Author: tx.Caller().Actor, CreatedAt: tx.Now(),
-		Files: int64(len(p.Files)), Bytes: p.Files.Size(), Digest: digestOf(p.sources), settings: settingsText(p.Settings),
+		Files: int64(len(p.Files)), Bytes: p.Files.Size(), Digest: digestOf(p.sources),
+		settings: settingsText(p.Settings),
 	}
 	free, err := insertRevision(ctx, tx, r, p.compiled.Table, p.sources)
 	if err != nil {
