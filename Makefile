@@ -66,7 +66,6 @@ bin/cerbos:
 .PHONY: run
 run:
 	@scripts/setup run
-	@$(MAKE) build
 	@exec scripts/run
 
 .PHONY: dev
