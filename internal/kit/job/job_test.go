@@ -136,3 +136,30 @@ func TestWorkersShareTenantsAndLoseNoJob(t *testing.T) {
 		}
 	})
 }
+
+// A job without a payload runs on a server with another key ring than the one that enqueued it. One
+// with a payload does not.
+func TestJobsWithoutAPayloadNeedNoKey(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		_, r, acme := setup(t, d)
+		foreign := job.NewQueue(other{})
+		var ran []string
+		r.HandleAlone("alone", func(context.Context, caller.Caller) error { ran = append(ran, "alone"); return nil })
+		r.Handle("sealed", func(context.Context, caller.Caller, []byte) error {
+			ran = append(ran, "sealed")
+			return nil
+		})
+		enqueue(t, d, foreign, acme, job.New{Kind: "alone"})
+		enqueue(t, d, foreign, acme, job.New{Kind: "sealed", Payload: "x"})
+		for r.Work(context.Background()) {
+		}
+		if len(ran) != 1 || ran[0] != "alone" {
+			t.Errorf("ran %v", ran)
+		}
+	})
+}
+
+// other is the sealer of another key ring.
+type other struct{ reversed }
+
+func (other) Seal(id.ID, string, []byte) ([]byte, error) { return []byte("sealed by another key"), nil }
