@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -22,6 +23,7 @@ type wire struct {
 	silent    bool
 	accepted  int // connections so far
 	forgotten int // of them, which stay silent for good
+	eat       []byte
 	wake      *sync.Cond
 }
 
@@ -75,7 +77,11 @@ func (w *wire) pass(from, to net.Conn, number int) {
 		for w.silent || number < w.forgotten {
 			w.wake.Wait()
 		}
+		eaten := w.eat != nil && bytes.Contains(b[:n], w.eat)
 		w.mu.Unlock()
+		if eaten {
+			return
+		}
 		if _, werr := to.Write(b[:n]); err != nil || werr != nil {
 			return
 		}
@@ -98,6 +104,13 @@ func (w *wire) silence(on bool) {
 	defer w.mu.Unlock()
 	w.silent = on
 	w.wake.Broadcast()
+}
+
+// swallow cuts a connection instead of passing on an answer that contains what. Nil passes on all.
+func (w *wire) swallow(what []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.eat = what
 }
 
 // forget silences the connections that exist, as a firewall does that forgot them.
@@ -179,6 +192,31 @@ func TestLostConnections(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	t.Logf("%d of %d were lost", lost, done)
+}
+
+// A transaction whose COMMIT was sent and not answered may be stored. So it does not run again, and
+// the answer is "try again".
+func TestALostAnswerToCommit(t *testing.T) {
+	w, dsn := through(t, testkit.Postgres(t))
+	d := testkit.Open(t, dsn)
+	acme := d.Tenant(t, "acme")
+	w.swallow([]byte("COMMIT\x00")) // of CommandComplete
+	ran := 0
+	err := d.Update(t.Context(), acme, func(tx *db.Tx) error {
+		ran++
+		_, err := tx.Exec(t.Context(), `INSERT INTO owner_locks (tenant_id, taken_at) VALUES ($1, $2)`, tx.Now())
+		return err
+	})
+	if !unavailable(err) || ran != 1 {
+		t.Errorf("it ran %d times: %v", ran, err)
+	}
+	w.swallow(nil)
+	rows, err := db.Read(t.Context(), d.DB, acme, func(tx *db.Tx) ([]int64, error) {
+		return db.List(t.Context(), tx, db.Column[int64], `SELECT taken_at FROM owner_locks WHERE tenant_id = $1`)
+	})
+	if err != nil || len(rows) != 1 {
+		t.Errorf("%d rows are stored: %v", len(rows), err)
+	}
 }
 
 // A silent connection costs its own caller its own time, and no other.

@@ -51,6 +51,29 @@ func TestEachJobExtendsTheLease(t *testing.T) {
 	})
 }
 
+// A worker that finds its lease gone starts no other job, although its turn is not over.
+func TestALostLeaseEndsTheTurn(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ctx := context.Background()
+		q, r, acme := setup(t, d)
+		ran := 0
+		r.Handle("mail", func(context.Context, caller.Caller, []byte) error {
+			ran++
+			return d.System(ctx, acme, "test", func(st *db.SystemTx) error {
+				_, err := st.Exec(ctx, `UPDATE job_tenants SET lease_owner = 'another' WHERE tenant_id = $1`,
+					acme.Tenant)
+				return err
+			})
+		})
+		for range 3 {
+			enqueue(t, d, q, acme, job.New{Kind: "mail"})
+		}
+		if r.Work(ctx); ran != 1 {
+			t.Errorf("%d jobs ran, want the one that was under way", ran)
+		}
+	})
+}
+
 // A turn ends long before its lease does, even if its last job and each statement take all their
 // time. Otherwise another worker would take the tenant in the middle of a job.
 func TestALeaseOutlastsATurn(t *testing.T) {

@@ -298,7 +298,7 @@ func (r *Runner) do(ctx context.Context, t turn, w waiting) (bool, error) {
 				WHERE tenant_id = $1 AND id = $2`,
 				w.id, tx.Now().Add(backoff(w.attempts)), short(err.Error()), failed)
 		}
-		return true, nil
+		return held, nil
 	})
 }
 
