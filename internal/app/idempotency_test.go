@@ -151,7 +151,6 @@ func TestIdempotencyKeys(t *testing.T) {
 		expect("taken over", keyed(w, token, "POST", "acme", "/groups", "r", `{"name":"C"}`), 409, "group.name_taken")
 
 		w.Clock.Advance(24 * time.Hour)
-		token = w.Holder("acme", role.Owner)
 		w.Do(by, func(tx *db.Tx) error {
 			more, err := api.PurgeKeys(t.Context(), tx, 100)
 			if err != nil || more {
