@@ -35,11 +35,10 @@ func (d *Door) accountFor(v *visit, demand signin.Demand, h accountHandler) erro
 		return err
 	}
 	if now.Next() != signin.Done {
-		begun, err := d.begin(v, demand, now.Session, nil)
-		if err != nil {
+		if err := d.carry(v, now); err != nil { // any stranger can ask for these pages
 			return err
 		}
-		return v.redirectToFlow(begun.Flow.ID)
+		return v.redirectToFlow(now.Flow.ID)
 	}
 	return h(*now.Session, now.Facts)
 }

@@ -120,7 +120,7 @@ func (d *Door) confirm(v *visit) error {
 	if c.flow != nil {
 		out, err = d.runStep(v, c.flow.Flow.ID, c.flow.Next(), use)
 	} else {
-		out, err = d.begin(v, signin.Demand{LoginHint: c.user.Login()}, nil, use)
+		out, err = d.begin(v, signin.Demand{LoginHint: c.user.Login()}, use)
 	}
 	switch {
 	case err != nil:

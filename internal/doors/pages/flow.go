@@ -136,14 +136,14 @@ func (d *Door) answerStep(v *visit, out outcome, err error, show func(problems [
 	return d.redirectToNextStep(v, out.Standing)
 }
 
-// begin starts a flow of our own that leads to an account page. do is its first step, or nil.
-func (d *Door) begin(v *visit, demand signin.Demand, on *session.Session, do change) (outcome, error) {
+// begin starts a flow of our own that leads to an account page, and stores it with its first step.
+func (d *Door) begin(v *visit, demand signin.Demand, do change) (outcome, error) {
 	demand.Kind = signin.Account
 	if demand.ReturnTo == "" {
 		demand.ReturnTo = "/account"
 	}
 	out, err := db.Write(v.ctx(), d.DB, v.caller, func(tx *db.Tx) (outcome, error) {
-		s, err := d.SignIn.Begin(v.ctx(), tx, on, demand)
+		s, err := d.SignIn.Begin(v.ctx(), tx, nil, demand)
 		if err != nil {
 			return outcome{}, err
 		}

@@ -70,7 +70,7 @@ func (d *Door) reset(v *visit) error {
 		return err
 	}
 	var earlier id.ID
-	out, err := d.begin(v, signin.Demand{LoginHint: u.Login()}, nil,
+	out, err := d.begin(v, signin.Demand{LoginHint: u.Login()},
 		func(ctx context.Context, tx *db.Tx, _ *signin.Standing) ([]problem, error) {
 			used, err := credential.UseLink(ctx, tx, l.Kind, v.form.Get("token"))
 			if err != nil {

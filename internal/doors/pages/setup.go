@@ -76,7 +76,7 @@ func (d *Door) setup(v *visit) error {
 	if err != nil {
 		return err
 	}
-	out, err := d.begin(v, signin.Demand{}, nil,
+	out, err := d.begin(v, signin.Demand{},
 		func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
 			if _, err := credential.UseLink(ctx, tx, credential.Setup, v.form.Get("token")); err != nil {
 				return nil, err
