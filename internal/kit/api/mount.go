@@ -258,6 +258,9 @@ func register[I, O any](a huma.API, m *Mount, op Op, fn func(context.Context, *I
 		Middlewares:   huma.Middlewares{m.admit(op)},
 		Parameters:    headersOf(op),
 		MaxBodyBytes:  largest,
+		// kit/web has read the body or most of it. At huma's own deadline of five seconds the
+		// server would take the connection for closed, and cancel the call.
+		BodyReadTimeout: web.ReadTimeout,
 	}, func(ctx context.Context, in *I) (*O, error) {
 		out, err := fn(ctx, in)
 		if err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 type widget struct {
@@ -355,6 +356,27 @@ func TestContentType(t *testing.T) {
 			ct); resp.StatusCode != status {
 			t.Errorf("%q: %d %+v, want %d", ct, resp.StatusCode, p, status)
 		}
+	}
+}
+
+// deadlines records the deadline of reading that a handler sets on its connection.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	read time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error { d.read = t; return nil }
+
+// The server cancels a call when reading its connection fails, so that deadline bounds the call.
+func TestACallLastsUntilTheServersLimit(t *testing.T) {
+	h, _ := fixture(t)
+	w, began := &deadlines{ResponseRecorder: httptest.NewRecorder()}, time.Now()
+	r := httptest.NewRequest("POST", "/api/v1/widgets", strings.NewReader(`{"name":"a"}`))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer x")
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusCreated || w.read.Sub(began) < web.DefaultTime {
+		t.Errorf("status %d, the call is cancelled after %s", w.Code, w.read.Sub(began))
 	}
 }
 

@@ -71,7 +71,7 @@ func (h *Handler) receive(x *exchange, r *http.Request) Refusal {
 	arrived.Reset(got)
 	x.body = io.NopCloser(arrived)
 	if !whole { // the door reads the rest, within the server's own time
-		_ = http.NewResponseController(x.writer).SetReadDeadline(time.Now().Add(readTimeout))
+		_ = http.NewResponseController(x.writer).SetReadDeadline(time.Now().Add(ReadTimeout))
 		x.body = readCloser{io.MultiReader(arrived, r.Body), r.Body}
 		r.Body = http.MaxBytesReader(x.writer, x.body, h.Limits.Body)
 	} else {

@@ -33,8 +33,8 @@ type Server struct {
 	listener net.Listener
 }
 
-// readTimeout is how long a request may take to arrive. Handler is stricter with bodies.
-const readTimeout = 30 * time.Second
+// ReadTimeout is how long a request may take to arrive. Handler is stricter with bodies.
+const ReadTimeout = 30 * time.Second
 
 // Listen binds the address and reads the certificate, so that every reason not to start is known
 // before anything is served.
@@ -72,7 +72,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	srv := &http.Server{
 		Handler:           s.Handler,
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       readTimeout,
+		ReadTimeout:       ReadTimeout,
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    32 << 10,
