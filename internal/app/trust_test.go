@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -73,6 +74,15 @@ func TestADeveloperMakesNoApplicationThatActsForOthers(t *testing.T) {
 		} {
 			if got := w.Call(c.token, c.method, "acme", "/applications"+c.path, c.body); got.Status != c.want {
 				t.Errorf("%s: %s %s %v: %d %s, want %d", c.who, c.method, c.path, c.body, got.Status, got.Body, c.want)
+			}
+		}
+		for _, c := range []struct{ who, token, scopes string }{
+			{"a developer", developer, "[]"}, {"who may trust", truster, "[gatehouse:manage]"},
+		} {
+			made := w.Must(c.token, "POST", "acme", "/applications", map[string]any{"name": "x", "type": "machine"})
+			made = w.Must(operator, "GET", "acme", "/applications/"+made["id"].(string), nil)
+			if got := fmt.Sprint(made["scopes"]); got != c.scopes {
+				t.Errorf("a machine that %s creates without scopes has %s, want %s", c.who, got, c.scopes)
 			}
 		}
 	})

@@ -75,7 +75,7 @@ type createInput struct {
 		RedirectURIs           []string       `json:"redirect_uris,omitempty" maxItems:"50" doc:"Where users return after sign-in: absolute, https, compared byte by byte. Loopback IP addresses may use http and any port. Native applications may use a private-use scheme." example:"[\"https://billing.example.com/callback\"]"`
 		PostLogoutRedirectURIs []string       `json:"post_logout_redirect_uris,omitempty" maxItems:"50" doc:"Where users return after sign-out."`
 		AuthMethod             string         `json:"auth_method,omitempty" enum:"none,client_secret_basic,client_secret_post,private_key_jwt" doc:"Default: none for spa and native, otherwise client_secret_basic."`
-		Scopes                 []string       `json:"scopes,omitempty" maxItems:"100" doc:"The scopes that it may request. Default: none for a machine; openid, profile, email and offline_access for others. The management API requires gatehouse:manage, and the decision APIs gatehouse:decide."`
+		Scopes                 []string       `json:"scopes,omitempty" maxItems:"100" doc:"The scopes that it may request. Default: gatehouse:manage for a machine whose creator may give that (application.trust), and none for another machine; openid, profile, email and offline_access for others. The management API requires gatehouse:manage, and the decision APIs gatehouse:decide."`
 		AccessToken            string         `json:"access_token,omitempty" enum:"jwt,opaque" doc:"jwt (default): a service checks the signature itself. opaque: a service asks by introspection, and revocation is immediate."`
 		IDTokenAlg             string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"Default ES256."`
 		JWKS                   map[string]any `json:"jwks,omitempty" doc:"Public keys (RFC 7517), for private_key_jwt."`
@@ -150,6 +150,7 @@ func Operations(disabled func(ctx context.Context, tx *db.Tx, application id.ID)
 			}),
 		api.Write(created, func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput) (View, error) {
 			n := in.application()
+			n.manage(req.Rights)
 			wanted := n.application()
 			if err := mayTrust(req.Rights, &wanted); err != nil {
 				return View{}, err

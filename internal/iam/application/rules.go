@@ -78,7 +78,7 @@ func validClientID(s string) bool {
 }
 
 // defaultScopesOf returns the scopes of a new application that sets none. No scope of gatehouse: is
-// among them: a caller who may create an application may create one with these.
+// among them: a caller who may create an application may create one with these. See New.manage.
 func defaultScopesOf(t Type) []string {
 	if t == Machine {
 		return []string{}

@@ -35,6 +35,14 @@ func (a *Application) powers() []string {
 	return actions
 }
 
+// manage gives a machine that sets no scopes the management API, if its creator may. A creator who
+// may not still gets a machine, without scopes.
+func (n *New) manage(by api.Rights) {
+	if n.Type == Machine && n.Scopes == nil && by.Allows("application.trust") {
+		n.Scopes = []string{ScopeManage}
+	}
+}
+
 // mayTrust fails with a Denied fault unless by allows the powers of each application.
 func mayTrust(by api.Rights, apps ...*Application) error {
 	for _, a := range apps {
