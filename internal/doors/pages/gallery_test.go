@@ -73,8 +73,9 @@ func specimens(t testing.TB) []specimen {
 		Code: codeField()}
 	bad(&enrolAccount.frame, []problem{{"code", say("problem.enrol_wrong")}}, &enrolAccount.Code)
 
-	codes := []string{"k7mf-29qd-x3vt", "p4wz-8hjc-m6rn", "t2yb-5gkd-q9xs", "v8fn-3cmp-w7hz", "r6jt-4bxq-k2dy",
-		"m9sv-7wgh-c5pf", "d3kz-6nqt-y8jb", "h5xc-2rvm-f4wg", "b7pd-9tks-j3nq", "w2hy-8zfv-g6cx"}
+	codes := []string{"k7mf2-9qdx3-vtb4n", "p4wz8-hjcm6-rnq7d", "t2yb5-gkdq9-xsj3f", "v8fn3-cmpw7-hz6tk",
+		"r6jt4-bxqk2-dyw9m", "m9sv7-wghc5-pfn2x", "d3kz6-nqty8-jbr5c", "h5xc2-rvmf4-wgp8z", "b7pd9-tksj3-nqv6y",
+		"w2hy8-zfvg6-cxm4t"} // wide ones in the form of credential's
 	codesCard := &codesPage{frame: base(say("codes.title")), Codes: codes, Continue: "/t/acme/signin?flow=" + flow,
 		File: "acme-recovery-codes.txt", Download: codesFile("Acme", person, codes)}
 	codesWide := &codesPage{frame: frame{Title: say("codes.title"), Tabs: tabs("/t/acme", "totp")}, Codes: codes,
