@@ -279,6 +279,53 @@ func TestRefreshWithoutRotation(t *testing.T) {
 	})
 }
 
+// Some clients cannot bind the code. An application says that its cannot.
+func TestAnUnboundCode(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		unbound := []string{"code_challenge", "", "code_challenge_method", "", "nonce", ""}
+		strict := w.client(application.New{})
+		lenient := w.client(application.New{AllowUnboundCode: true})
+		for name, tt := range map[string]struct {
+			c  *client
+			kv []string
+			ok bool
+		}{
+			"switched off":         {strict, unbound, false},
+			"switched on":          {lenient, unbound, true},
+			"without openid":       {lenient, append([]string{"scope", "profile"}, unbound...), true},
+			"a challenge of plain": {lenient, []string{"code_challenge_method", "plain"}, false},
+			"a short challenge":    {lenient, []string{"code_challenge", "short"}, false},
+			"only the method":      {lenient, []string{"code_challenge", ""}, false},
+		} {
+			_, challenge := pkce()
+			b := w.browser()
+			b.signIn(w.user)
+			q := w.response(t, b.Visit(tt.c.authorizeURL(challenge, tt.kv...)))
+			if code := q.Get("code"); tt.ok {
+				a := tt.c.post("/oauth2/token", "grant_type", "authorization_code", "code", code, "redirect_uri",
+					redirectURI)
+				if mustTokens(t, a).Access == "" {
+					t.Errorf("%s: %d %s", name, a.Status, a.Body)
+				}
+				continue
+			}
+			if q.Get("code") != "" || q.Get("error") != "invalid_request" {
+				t.Errorf("%s: %v", name, q)
+			}
+			if tt.c == strict && !strings.Contains(q.Get("error_description"), "allow_unbound_code") {
+				t.Errorf("%s: %s does not name the setting", name, q.Get("error_description"))
+			}
+		}
+		// A verifier that no challenge asked for is still wrong (RFC 9700 §4.8.2).
+		b := w.browser()
+		b.signIn(w.user)
+		code := w.response(t, b.Visit(lenient.authorizeURL("", unbound...))).Get("code")
+		refusedWith(t, "a verifier without a challenge", lenient.post("/oauth2/token", "grant_type",
+			"authorization_code", "code", code, "redirect_uri", redirectURI, "code_verifier", strings.Repeat("v", 43)),
+			400, "invalid_grant")
+	})
+}
+
 // A grant ends with its session unless it is offline; both end with the user.
 func TestGrantsEnd(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {

@@ -177,7 +177,8 @@ func allowedScopes(app *application.Application, asked []string) []string {
 }
 
 // checkChallenge requires PKCE with S256 from every public client (RFC 7636, RFC 9700 §2.1.1). A
-// confidential client may send a nonce instead: the ID token then binds the code to the sign-in.
+// confidential client may send a nonce instead: the ID token then binds the code to the sign-in. An
+// application with AllowUnboundCode may send neither.
 func checkChallenge(q *request, p params, app *application.Application) error {
 	t, challenge, method := q.Target, p.get("code_challenge"), p.get("code_challenge_method")
 	public := app.AuthMethod == application.AuthNone
@@ -187,9 +188,10 @@ func checkChallenge(q *request, p params, app *application.Application) error {
 		return t.fail(codeInvalidRequest, "code_challenge_method was sent without code_challenge.")
 	case challenge == "" && public:
 		return t.fail(codeInvalidRequest, "code_challenge is missing; PKCE with S256 is required (RFC 7636).")
-	case challenge == "" && !nonce:
-		return t.fail(codeInvalidRequest, "code_challenge is missing; send one (PKCE with S256, RFC 7636), or a nonce "+
-			"with the scope openid.")
+	case challenge == "" && !nonce && !app.AllowUnboundCode:
+		return t.fail(codeInvalidRequest, "The application sent neither PKCE (code_challenge) nor a nonce with the "+
+			"scope openid. Its operator should turn on PKCE with S256 in its settings. If it has no such setting, an "+
+			"administrator may set allow_unbound_code for it here.")
 	case challenge == "":
 		return nil
 	case method != "S256":

@@ -30,6 +30,7 @@ type View struct {
 	IDTokenAlg             string         `json:"id_token_alg" enum:"ES256,RS256,EdDSA"`
 	JWKS                   map[string]any `json:"jwks,omitempty" doc:"The application's public keys (RFC 7517)."`
 	TokenEndpointAudience  bool           `json:"token_endpoint_audience"`
+	AllowUnboundCode       bool           `json:"allow_unbound_code"`
 	FirstParty             bool           `json:"first_party"`
 	Rotation               bool           `json:"rotation"`
 	PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"Only machine applications have one."`
@@ -48,7 +49,7 @@ func view(a Application, shown secret.String) View {
 		Type: string(a.Type), Status: string(a.Status), AuthMethod: string(a.AuthMethod),
 		RedirectURIs: a.RedirectURIs, PostLogoutRedirectURIs: a.PostLogoutRedirectURIs, Scopes: a.Scopes,
 		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, TokenEndpointAudience: a.TokenEndpointAudience,
-		FirstParty: a.FirstParty, Rotation: a.Rotation,
+		AllowUnboundCode: a.AllowUnboundCode, FirstParty: a.FirstParty, Rotation: a.Rotation,
 		AccessTokenSeconds: seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
 		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
@@ -80,6 +81,7 @@ type createInput struct {
 		IDTokenAlg             string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"Default ES256."`
 		JWKS                   map[string]any `json:"jwks,omitempty" doc:"Public keys (RFC 7517), for private_key_jwt."`
 		TokenEndpointAudience  bool           `json:"token_endpoint_audience,omitempty" doc:"For private_key_jwt: the aud of a client assertion may be the token endpoint, for libraries that send nothing else. Default false: the issuer alone (RFC 7523bis)."`
+		AllowUnboundCode       bool           `json:"allow_unbound_code,omitempty" doc:"For confidential applications: an authorization request may send neither PKCE nor a nonce. A stolen code can then be planted in the sign-in of another browser. Prefer to turn on PKCE in the application. Default false."`
 		FirstParty             bool           `json:"first_party,omitempty" doc:"The tenant's own application: users are not asked for consent."`
 		Rotation               *bool          `json:"rotation,omitempty" doc:"Replace a refresh token at each use. Default true. Only confidential applications may set false."`
 		PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"The source of the principal in the decision requests of a machine application: the request (asserted, default) or the directory."`
@@ -103,6 +105,7 @@ type patchInput struct {
 		IDTokenAlg             *string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA"`
 		JWKS                   *map[string]any `json:"jwks,omitempty"`
 		TokenEndpointAudience  *bool           `json:"token_endpoint_audience,omitempty"`
+		AllowUnboundCode       *bool           `json:"allow_unbound_code,omitempty"`
 		FirstParty             *bool           `json:"first_party,omitempty"`
 		Rotation               *bool           `json:"rotation,omitempty"`
 		PrincipalMode          *string         `json:"principal_mode,omitempty" enum:"asserted,directory"`
@@ -201,8 +204,8 @@ func (in *createInput) application() New {
 		Name: b.Name, Type: Type(b.Type), AuthMethod: AuthMethod(b.AuthMethod), FirstParty: b.FirstParty,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS),
-		TokenEndpointAudience: b.TokenEndpointAudience,
-		NoRotation:            b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
+		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
+		NoRotation: b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
 		Lifetimes: lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds),
 	}
 }
@@ -213,8 +216,8 @@ func (in *patchInput) patch() Patch {
 		Name: b.Name, Status: (*Status)(b.Status), AuthMethod: (*AuthMethod)(b.AuthMethod), FirstParty: b.FirstParty,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, Rotation: b.Rotation,
-		TokenEndpointAudience: b.TokenEndpointAudience,
-		PrincipalMode:         (*PrincipalMode)(b.PrincipalMode),
+		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
+		PrincipalMode: (*PrincipalMode)(b.PrincipalMode),
 	}
 	if b.JWKS != nil {
 		set := keySet(*b.JWKS)

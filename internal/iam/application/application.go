@@ -109,6 +109,7 @@ type Application struct {
 	IDTokenAlg             string          // "ES256", "RS256" or "EdDSA"
 	JWKS                   json.RawMessage // its public keys, for private_key_jwt, or nil
 	TokenEndpointAudience  bool            // its assertions may name the token endpoint as their audience
+	AllowUnboundCode       bool            // its requests may send neither PKCE nor a nonce
 	FirstParty             bool            // the tenant's own: users are not asked for consent
 	Rotation               bool            // each use replaces a refresh token
 	PrincipalMode          PrincipalMode   // FromDirectory is for machines only

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -187,6 +188,18 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 				PrincipalMode: application.FromDirectory,
 			},
 			[]string{"principal_mode"},
+		},
+		"unbound and public": {
+			application.New{Name: "x", Type: application.Web, AuthMethod: application.AuthNone,
+				RedirectURIs: []string{"https://a.b"}, AllowUnboundCode: true}, []string{"allow_unbound_code"},
+		},
+		"unbound in a browser": {
+			application.New{Name: "x", Type: application.SPA, RedirectURIs: []string{"https://a.b"},
+				AllowUnboundCode: true}, []string{"allow_unbound_code"},
+		},
+		"unbound machine": {
+			application.New{Name: "x", Type: application.Machine, AllowUnboundCode: true},
+			[]string{"allow_unbound_code"},
 		},
 		"unknown mode": {
 			application.New{Name: "x", Type: application.Machine, PrincipalMode: "trusted"},
@@ -400,6 +413,41 @@ func TestList(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{"a", "b", "c"}, names); diff != "" {
 			t.Error(diff)
+		}
+	})
+}
+
+// TestAnUnboundCodeIsAudited also makes the application public, which ends what it may not have.
+func TestAnUnboundCodeIsAudited(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		a, _ := create(t, d, acme, web("Wiki"))
+		update := func(p application.Patch) error {
+			return d.Update(ctx, acme, func(tx *db.Tx) error {
+				_, _, err := application.Update(ctx, tx, role.Set{}, a.ID, p)
+				return err
+			})
+		}
+		on, none := true, application.AuthNone
+		if err := update(application.Patch{AllowUnboundCode: &on}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := db.Read(ctx, d.DB, acme, func(tx *db.Tx) (application.Application, error) {
+			return application.Get(ctx, tx, a.ID)
+		})
+		if err != nil || !got.AllowUnboundCode {
+			t.Errorf("stored: %+v %v", got, err)
+		}
+		events, err := db.Read(ctx, d.DB, acme, func(tx *db.Tx) (page.List[audit.Record], error) {
+			return audit.List(ctx, tx, audit.Filter{Action: "application.update"}, page.First())
+		})
+		if err != nil || len(events.Items) != 1 ||
+			string(events.Items[0].Detail) != `{"changed":{"allow_unbound_code":{"from":false,"to":true}}}` {
+			t.Errorf("events: %+v %v", events.Items, err)
+		}
+		f := fault.As(update(application.Patch{AuthMethod: &none}))
+		if len(f.Fields) != 1 || f.Fields[0].Name != "allow_unbound_code" {
+			t.Errorf("made public: %v", f)
 		}
 	})
 }

@@ -28,6 +28,7 @@ type New struct {
 	IDTokenAlg             string
 	JWKS                   json.RawMessage
 	TokenEndpointAudience  bool // for private_key_jwt only
+	AllowUnboundCode       bool // for confidential applications of people only
 	FirstParty             bool
 	NoRotation             bool          // keep the refresh token at each use; for confidential applications only
 	PrincipalMode          PrincipalMode // default: Asserted
@@ -46,6 +47,7 @@ type Patch struct {
 	IDTokenAlg             *string
 	JWKS                   *json.RawMessage
 	TokenEndpointAudience  *bool
+	AllowUnboundCode       *bool
 	FirstParty             *bool
 	Rotation               *bool
 	PrincipalMode          *PrincipalMode
@@ -91,8 +93,8 @@ func (n New) application() Application {
 		ClientID: n.ClientID, Name: n.Name, Type: n.Type, Status: Active, AuthMethod: n.AuthMethod,
 		RedirectURIs: n.RedirectURIs, PostLogoutRedirectURIs: n.PostLogoutRedirectURIs, Scopes: n.Scopes,
 		AccessToken: n.AccessToken, IDTokenAlg: n.IDTokenAlg, JWKS: n.JWKS,
-		TokenEndpointAudience: n.TokenEndpointAudience,
-		FirstParty:            n.FirstParty, Rotation: !n.NoRotation, PrincipalMode: n.PrincipalMode,
+		TokenEndpointAudience: n.TokenEndpointAudience, AllowUnboundCode: n.AllowUnboundCode,
+		FirstParty: n.FirstParty, Rotation: !n.NoRotation, PrincipalMode: n.PrincipalMode,
 		Lifetimes: n.Lifetimes,
 	}
 	if a.AuthMethod == "" {
@@ -141,6 +143,7 @@ func (p Patch) apply(a *Application) {
 	set(&a.IDTokenAlg, p.IDTokenAlg)
 	set(&a.JWKS, p.JWKS)
 	set(&a.TokenEndpointAudience, p.TokenEndpointAudience)
+	set(&a.AllowUnboundCode, p.AllowUnboundCode)
 	set(&a.FirstParty, p.FirstParty)
 	set(&a.Rotation, p.Rotation)
 	set(&a.PrincipalMode, p.PrincipalMode)
@@ -232,6 +235,10 @@ func (a *Application) checkAuthMethod(wrong *fault.Fields) {
 	if a.TokenEndpointAudience && a.AuthMethod != AuthJWT {
 		wrong.Add("token_endpoint_audience", "Only an application that authenticates by private_key_jwt sends an "+
 			"audience. Set this to false.")
+	}
+	if a.AllowUnboundCode && (a.AuthMethod == AuthNone || a.Type == Machine) {
+		wrong.Add("allow_unbound_code", "Only an application that people sign in to and that has a secret or a key "+
+			"may have this. Set it to false.")
 	}
 	if string(a.JWKS) == "null" {
 		a.JWKS = nil
