@@ -41,6 +41,13 @@ func TestReadme(t *testing.T) {
 			wants(t, out, setting+"="+address)
 		}
 	})
+	t.Run("a setting that cannot be used is named", func(t *testing.T) {
+		free := &makeRun{root: run.root, address: map[string]string{"GATEHOUSE_SMTP_URL": "localhost:25"}}
+		for setting := range run.address {
+			free.address[setting] = testkit.FreeAddress(t)
+		}
+		wants(t, free.refused(t, t.TempDir()), "GATEHOUSE_SMTP_URL")
+	})
 	t.Run("README.md", func(t *testing.T) {
 		wants(t, run.page(t, "README.md"),
 			`"issuer"`, `"authorization_endpoint"`, `"active":true`, `"user.create"`, `"view":"EFFECT_ALLOW"`,
