@@ -251,10 +251,12 @@ func number(s string) (uint64, error) {
 	return n, nil
 }
 
-// decode64 reads base64 in the forms that exist: with or without padding, and with passlib's "."
-// for "+".
+// alphabets turns passlib's "." and the "-" and "_" of URLs (RFC 4648 §5) into standard base64.
+var alphabets = strings.NewReplacer(".", "+", "-", "+", "_", "/")
+
+// decode64 reads base64 in the forms that exist: with or without padding, and in each alphabet.
 func decode64(s string) ([]byte, error) {
-	s = strings.ReplaceAll(strings.TrimRight(s, "="), ".", "+")
+	s = alphabets.Replace(strings.TrimRight(s, "="))
 	if strings.ContainsAny(s, "\r\n") { // the decoder would skip them
 		return nil, base64.CorruptInputError(0)
 	}
