@@ -165,6 +165,24 @@ func TestPublicURLIsCanonical(t *testing.T) {
 	}
 }
 
+// Few mail servers take an address that is not ASCII.
+func TestASenderIsASCII(t *testing.T) {
+	for typed, want := range map[string]string{
+		"Gatehouse <gatehouse@localhost>": "Gatehouse <gatehouse@localhost>",
+		"Gäste <g@bücher.example>":        "=?utf-8?q?G=C3=A4ste?= <g@xn--bcher-kva.example>",
+		"gäste@bücher.example":            "",
+	} {
+		c, err := Load(Flags{}, []string{"GATEHOUSE_MAIL_FROM=" + typed})
+		if want == "" {
+			if err == nil || !strings.Contains(err.Error(), "mail-from") {
+				t.Errorf("%s: %v", typed, err)
+			}
+		} else if err != nil || c.MailFrom != want {
+			t.Errorf("%s: %q, %v", typed, c.MailFrom, err)
+		}
+	}
+}
+
 // A value is the same from each source: a byte order mark and line ends are not part of it.
 func TestValuesAreTheSameFromEachSource(t *testing.T) {
 	dir := t.TempDir()

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/mail"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/typed"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
@@ -273,11 +274,26 @@ func (l *loader) mail(c *Config) {
 		}
 	}
 	s := l.get("mail-from")
-	if _, err := netmail.ParseAddress(s.value); err != nil {
+	if c.MailFrom = sender(s.value); c.MailFrom == "" {
 		l.fault(`mail-from (%s) must be an address such as "Gatehouse <gatehouse@example.com>", not %q`,
 			s.from, s.value)
 	}
-	c.MailFrom = s.value
+}
+
+// sender returns a sender of mail with an ASCII address, as servers take it, or "".
+func sender(s string) string {
+	from, err := netmail.ParseAddress(s)
+	if err != nil {
+		return ""
+	}
+	address, ok := typed.Address(from.Address)
+	if !ok {
+		return ""
+	}
+	if from.Address == address {
+		return s
+	}
+	return (&netmail.Address{Name: from.Name, Address: address}).String()
 }
 
 func (l *loader) admin(c *Config) {
