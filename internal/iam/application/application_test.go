@@ -417,6 +417,33 @@ func TestList(t *testing.T) {
 	})
 }
 
+// A confidential application of an earlier release goes on without PKCE and nonce.
+func TestApplicationsOfEarlierReleasesGoOn(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		acme := d.Tenant(t, "acme")
+		for _, c := range []struct {
+			n    application.New
+			want bool
+		}{
+			{web("Wiki"), true},
+			{application.New{Name: "Shop", Type: application.SPA, RedirectURIs: []string{"https://a.b"}}, false},
+			{application.New{Name: "Robot", Type: application.Machine}, false},
+		} {
+			a, _ := create(t, d, acme, c.n)
+			got, err := db.Write(ctx, d.DB, acme, func(tx *db.Tx) (application.Application, error) {
+				if _, err := tx.Exec(ctx, `UPDATE applications SET allow_unbound_code = NULL
+					WHERE tenant_id = $1 AND id = $2`, a.ID); err != nil {
+					return application.Application{}, err
+				}
+				return application.Get(ctx, tx, a.ID)
+			})
+			if err != nil || a.AllowUnboundCode || got.AllowUnboundCode != c.want {
+				t.Errorf("%s: new %t, earlier %t, %v", c.n.Name, a.AllowUnboundCode, got.AllowUnboundCode, err)
+			}
+		}
+	})
+}
+
 // TestAnUnboundCodeIsAudited also makes the application public, which ends what it may not have.
 func TestAnUnboundCodeIsAudited(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {

@@ -20,7 +20,8 @@ import (
 
 const columns = `id, client_id, name, type, status, auth_method, secret_hash, previous_secret_hash, previous_secret_until,
 	redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, token_endpoint_audience,
-	first_party, rotation, principal_mode, access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, allow_unbound_code,
+	first_party, rotation, principal_mode, access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max,
+	coalesce(allow_unbound_code, auth_method <> 'none' AND type <> 'machine'),
 	created_at, updated_at`
 
 func scanApplication(row db.Row) (Application, error) {

@@ -29,6 +29,7 @@ var unseen = map[string]string{
 	"internal/iam/group.Hold":          "locks a row and changes nothing",
 	"internal/iam/role.Create":         "nobody has a new role",
 	"internal/iam/role.lock":           "locks a row and changes nothing",
+	"internal/iam/application.hold":    "locks a row and changes nothing",
 	"internal/iam/application.Create":  "no copy is kept of whom the directory does not know",
 }
 
