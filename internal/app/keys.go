@@ -24,6 +24,7 @@ func (c *newKeyCommand) Run(e *env) error {
 type rotateKeysCommand struct {
 	Tenant    string `required:"" placeholder:"SLUG" help:"Tenant of the keys."`
 	Algorithm string `default:"ES256" enum:"ES256,RS256,EdDSA" help:"Algorithm of the keys: ES256, RS256 or EdDSA. Default ES256."`
+	Withdraw  bool   `help:"Withdraw the previous key at once: no token that it signed counts any longer."`
 	recovery  `embed:""`
 }
 
@@ -40,6 +41,15 @@ func (c *rotateKeysCommand) Run(e *env) error {
 	}
 	if err := a.seal(e.ctx); err != nil {
 		return err
+	}
+	if c.Withdraw {
+		gone, key, err := a.Keys.WithdrawCurrent(e.ctx, caller, jose.Algorithm(c.Algorithm))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(e.out, "Key %s now signs for %s in tenant %s. Key %s is withdrawn: no token that it signed "+
+			"counts any longer.\n", key.ID, c.Algorithm, c.Tenant, gone)
+		return nil
 	}
 	key, err := a.Keys.Rotate(e.ctx, caller, jose.Algorithm(c.Algorithm))
 	if err != nil {

@@ -145,11 +145,16 @@ func newTwin(w *world.World, operator, slug string) *twin {
 				"\napiVersion: api.cerbos.dev/v1\nresourcePolicy: {resource: album, version: default, rules: " +
 				"[{actions: [view], effect: EFFECT_ALLOW, roles: [user]}]}\n")})
 	}
+	if _, err := w.App.Keys.JWKS(context.Background(), by); err != nil { // creates the tenant's keys
+		w.T.Fatal(err)
+	}
+	key := w.Must(token, "GET", slug, "/signing-keys?state=signing", nil)["items"].([]any)[0].(map[string]any)["kid"]
 	t.paths["policies/revisions"], t.paths["policies/draft"] = "2", file
 	t.ids = append(t.ids, file)
 	for noun, things := range map[string]string{"decisions": answer.ID.String(), "users": user, "applications": app,
 		"sessions": sid.String(), "grants": held.ID.String(),
-		"audit-events": event, "roles": "support-" + slug, "groups": group} {
+		"audit-events": event, "roles": "support-" + slug, "groups": group,
+		"signing-keys": key.(string)} {
 		t.paths[noun] = things
 		t.ids = append(t.ids, things)
 	}

@@ -61,7 +61,7 @@ const maxResourceID = 256
 
 // resourceOf returns the id in the request's path. A collection has the id of its tenant.
 func resourceOf(r *http.Request, c caller.Caller) string {
-	for _, name := range []string{"id", "name"} {
+	for _, name := range []string{"id", "name", "kid"} {
 		if v := r.PathValue(name); v != "" {
 			return strings.ToValidUTF8(v[:min(len(v), maxResourceID)], "")
 		}

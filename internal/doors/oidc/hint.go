@@ -25,7 +25,7 @@ var errHint = errors.New("not an ID token of this issuer")
 // It accepts an expired one: a hint names a user and proves nothing (OpenID Connect Core §3.1.2.1,
 // RP-Initiated Logout §2).
 func (d *Door) readHint(ctx context.Context, c caller.Caller, token string) (hint, error) {
-	payload, err := d.Keys.Verify(ctx, c, token, []string{jose.TypeJWT})
+	payload, err := d.Keys.VerifyHint(ctx, c, token)
 	if errors.Is(err, jose.ErrToken) {
 		return hint{}, errHint
 	}

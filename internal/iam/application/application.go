@@ -83,6 +83,9 @@ type Lifetimes struct {
 	RefreshMax  time.Duration // since the sign-in: at least RefreshIdle, to 2 years; default 90 days
 }
 
+// MaxTokenLifetime is the longest lifetime of an access token or ID token.
+const MaxTokenLifetime = 24 * time.Hour
+
 // defaultLifetimes replace the lifetimes that a new application does not set.
 var defaultLifetimes = Lifetimes{
 	AccessToken: 10 * time.Minute,

@@ -321,8 +321,8 @@ func (a *Application) checkTokens(wrong *fault.Fields) {
 			wrong.Add(name, "This must be from %d to %d seconds.", from/time.Second, to/time.Second)
 		}
 	}
-	bound("access_token_seconds", l.AccessToken, time.Minute, day)
-	bound("id_token_seconds", l.IDToken, time.Minute, day)
+	bound("access_token_seconds", l.AccessToken, time.Minute, MaxTokenLifetime)
+	bound("id_token_seconds", l.IDToken, time.Minute, MaxTokenLifetime)
 	bound("refresh_idle_seconds", l.RefreshIdle, time.Minute, 365*day)
 	bound("refresh_max_seconds", l.RefreshMax, max(time.Minute, min(l.RefreshIdle, 730*day)), 730*day)
 }

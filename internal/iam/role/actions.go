@@ -46,6 +46,7 @@ var Actions = []Action{
 	{"settings.update", "Change the tenant's settings."},
 	{"key.read", "See signing keys."},
 	{"key.rotate", "Rotate signing keys."},
+	{"key.withdraw", "Withdraw signing keys that may have leaked."},
 	{"policy.read", "See policies, their draft and their revisions."},
 	{"policy.update", "Change, validate and test the policy draft."},
 	{"policy.replay", "Replay decision records with the policy draft."},

@@ -37,6 +37,7 @@ var builtinActions = map[string][]string{
 		"settings.update",
 		"key.read",
 		"key.rotate",
+		"key.withdraw",
 		"policy.read",
 		"policy.update",
 		"policy.replay",

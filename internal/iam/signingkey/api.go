@@ -14,7 +14,7 @@ import (
 type Key struct {
 	ID           string     `json:"kid" always:"true" doc:"The key's id in tokens and in the key set (RFC 7517)."`
 	Algorithm    string     `json:"algorithm" always:"true" enum:"ES256,RS256,EdDSA"`
-	State        string     `json:"state" always:"true" enum:"published,signing,retired" doc:"published: the next key, which clients can fetch already. signing: signs new tokens. retired: signs no longer, and still verifies."`
+	State        string     `json:"state" always:"true" enum:"published,signing,retired" doc:"published: the next key, which clients can fetch already. signing: signs new tokens. retired: signs no longer. What it signed before is valid until it expires."`
 	CreatedAt    time.Time  `json:"created_at" doc:"Published since then."`
 	SignsFrom    *time.Time `json:"signs_from,omitempty" doc:"The earliest time at which a published key can sign."`
 	SigningSince *time.Time `json:"signing_since,omitempty"`
@@ -65,6 +65,10 @@ type rotateInput struct {
 	}
 }
 
+type withdrawInput struct {
+	ID string `path:"kid" maxLength:"64" doc:"The key's id, as the list shows it."`
+}
+
 // Operations returns the management operations on the tenant's signing keys.
 func Operations(k *Keys) []api.Operation {
 	op := api.Tag("Signing keys").Op
@@ -81,12 +85,25 @@ func Operations(k *Keys) []api.Operation {
 				}
 				return shown, err
 			}),
-		api.Call(op("POST", "/signing-keys/rotate", "rotate-signing-keys", "key.rotate", "Rotate signing keys",
+		api.WriteAfter(op("POST", "/signing-keys/rotate", "rotate-signing-keys", "key.rotate", "Rotate signing keys",
 			"The published key signs from now on, a new one is published, and the one that signed is retired.",
 			"Tokens stay valid. The answer is the key that signs. Within ten minutes of the rotation before, the",
 			"answer is 409, because clients may not know the published key yet."),
-			func(ctx context.Context, _ *db.DB, req api.Request, in *rotateInput) (Key, error) {
-				return k.Rotate(ctx, req.Caller, jose.Algorithm(in.Body.Algorithm))
+			func(ctx context.Context, req api.Request, in *rotateInput) (fresh, error) {
+				return k.prepareRotation(ctx, req.Caller, jose.Algorithm(in.Body.Algorithm))
+			},
+			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *rotateInput, next fresh) (Key, error) {
+				return k.rotate(ctx, tx, next)
+			}),
+		api.WriteAfter(op("DELETE", "/signing-keys/{kid}", "withdraw-signing-key", "key.withdraw",
+			"Withdraw a signing key",
+			"For a key that may have leaked. No token that it signed is accepted here any longer. If it is the key",
+			"that signs, the published key signs at once, even if clients may not know it yet."),
+			func(ctx context.Context, req api.Request, in *withdrawInput) (fresh, error) {
+				return k.prepareWithdrawal(ctx, req.Caller, in.ID)
+			},
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *withdrawInput, made fresh) (api.None, error) {
+				return api.None{}, k.withdraw(ctx, tx, in.ID, made)
 			}),
 	}
 }

@@ -1,6 +1,7 @@
 package signingkey
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 // How long keys live.
 const (
 	rotateEvery    = 90 * 24 * time.Hour // the age at which housekeeping rotates the current key
-	publishRetired = 7 * 24 * time.Hour  // longer than the lifetime of any token that we sign
+	publishRetired = 7 * 24 * time.Hour  // longer than application.MaxTokenLifetime
 	keepRetired    = 90 * 24 * time.Hour // an expired ID token may still be a hint (RP-Initiated Logout §2)
 
 	// PublishAhead is how long a key is published before it signs. It exceeds the time for which
@@ -71,7 +72,9 @@ const maxRings = 10_000
 func New(d *db.DB, seal sealer, c clock.Clock, source Source, touch func(*db.Tx)) *Keys {
 	return &Keys{
 		db: d, seal: seal, clock: c, make: source, touch: touch,
-		cache: cache.New[struct{}](cache.Options[*ring]{Max: maxRings}),
+		cache: cache.New[struct{}](cache.Options[*ring]{Max: maxRings, Valid: func(r *ring) bool {
+			return r.until.IsZero() || c.Now().Before(r.until)
+		}}),
 	}
 }
 
@@ -92,7 +95,9 @@ type ring struct {
 	from    map[jose.Algorithm]time.Time // when the current key may sign
 	missing []jose.Algorithm             // those without a current or a next key
 	verify  jose.Set                     // all keys
+	retired map[string]time.Time         // when the retired ones were retired, by kid
 	jwks    []byte                       // the published keys, as JSON
+	until   time.Time                    // when jwks loses a retired key; zero: never
 }
 
 type signerKey struct {
@@ -123,16 +128,6 @@ func (k *Keys) Signer(ctx context.Context, c caller.Caller, alg jose.Algorithm, 
 		return nil, errNotPublished
 	}
 	return s, nil
-}
-
-// Verify checks that the caller's tenant signed a token, and returns its payload; see jose.Verify.
-// It does not check expiry.
-func (k *Keys) Verify(ctx context.Context, c caller.Caller, token string, types []string) ([]byte, error) {
-	r, err := k.ring(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	return jose.Verify(token, types, r.verify.Find)
 }
 
 // JWKS returns the tenant's published key set as JSON. It creates the keys of a tenant that has
@@ -172,10 +167,11 @@ func (k *Keys) ring(ctx context.Context, c caller.Caller) (*ring, error) {
 }
 
 func (k *Keys) open(tenant id.ID, rows []row) (*ring, error) {
-	r := &ring{signers: map[signerKey]*jose.Signer{}, from: map[jose.Algorithm]time.Time{}}
+	r := &ring{signers: map[signerKey]*jose.Signer{}, from: map[jose.Algorithm]time.Time{},
+		retired: map[string]time.Time{}}
 	var published jose.Set
 	now := k.clock.Now()
-	for _, row := range rows {
+	for _, row := range slices.SortedFunc(slices.Values(rows), inOrder) {
 		der, err := k.seal.Open(tenant, purpose, row.sealed)
 		if err != nil {
 			return nil, fmt.Errorf(
@@ -186,19 +182,29 @@ func (k *Keys) open(tenant id.ID, rows []row) (*ring, error) {
 			return nil, err
 		}
 		r.verify = append(r.verify, key.Public())
-		if row.status != statusRetired || now.Sub(row.retiredAt) < publishRetired {
+		switch row.status {
+		case statusNext:
 			published = append(published, key.Public())
-		}
-		if row.status != statusCurrent {
-			continue
-		}
-		r.from[row.alg] = signsFrom(rows, row)
-		for _, typ := range types {
-			s, err := jose.NewSigner(key, typ)
-			if err != nil {
-				return nil, err
+		case statusRetired:
+			r.retired[row.kid] = row.retiredAt
+			end := row.retiredAt.Add(publishRetired)
+			if !now.Before(end) {
+				continue
 			}
-			r.signers[signerKey{row.alg, typ}] = s
+			published = append(published, key.Public())
+			if r.until.IsZero() || end.Before(r.until) {
+				r.until = end
+			}
+		case statusCurrent:
+			published = append(published, key.Public())
+			r.from[row.alg] = signsFrom(rows, row)
+			for _, typ := range types {
+				s, err := jose.NewSigner(key, typ)
+				if err != nil {
+					return nil, err
+				}
+				r.signers[signerKey{row.alg, typ}] = s
+			}
 		}
 	}
 	for _, alg := range jose.Signing {
@@ -211,14 +217,29 @@ func (k *Keys) open(tenant id.ID, rows []row) (*ring, error) {
 	return r, err
 }
 
+// inOrder compares keys by their place in the key set. Clients that use the first key that fits
+// find the default algorithm first, and of each algorithm the key that signs.
+func inOrder(a, b row) int {
+	order := []status{statusCurrent, statusNext, statusRetired}
+	return cmp.Or(
+		cmp.Compare(slices.Index(jose.Signing, a.alg), slices.Index(jose.Signing, b.alg)),
+		cmp.Compare(slices.Index(order, a.status), slices.Index(order, b.status)),
+		b.retiredAt.Compare(a.retiredAt),
+		cmp.Compare(a.kid, b.kid))
+}
+
 // has reports whether there is a key of this algorithm and status.
 func has(rows []row, alg jose.Algorithm, s status) bool {
 	return slices.ContainsFunc(rows, func(r row) bool { return r.alg == alg && r.status == s })
 }
 
 // signsFrom returns when a key may sign: PublishAhead after its creation, or at once if the tenant
-// had no key set before it. rows are the tenant's keys.
+// had no key set before it. A key that was promoted signs in any case: Rotate waited, and Withdraw
+// must not. rows are the tenant's keys.
 func signsFrom(rows []row, key row) time.Time {
+	if key.activatedAt.After(key.createdAt) {
+		return key.createdAt
+	}
 	for _, r := range rows {
 		if r.createdAt.Before(key.createdAt) {
 			return key.createdAt.Add(PublishAhead)
@@ -282,76 +303,4 @@ func (k *Keys) create(ctx context.Context, c caller.Caller, algs []jose.Algorith
 		}
 		return nil
 	})
-}
-
-// Rotate retires the current key of an algorithm, promotes the next one, and creates a new next
-// one. It returns the key that signs from now on. It creates the keys of a tenant that has none.
-// It fails with a Conflict fault if clients may not know the next key yet, or if the tenant has too
-// many keys.
-func (k *Keys) Rotate(ctx context.Context, c caller.Caller, alg jose.Algorithm) (Key, error) {
-	if !slices.Contains(jose.Signing, alg) {
-		return Key{}, fault.InvalidField("signing_key.algorithm", "algorithm",
-			"Tokens are signed with ES256, RS256 or EdDSA.")
-	}
-	if _, err := k.whole(ctx, c); err != nil {
-		return Key{}, err
-	}
-	fresh, err := k.generate(c.Tenant, alg)
-	if err != nil {
-		return Key{}, err
-	}
-	return db.Write(ctx, k.db, c, func(tx *db.Tx) (Key, error) {
-		before, kid, err := rotate(ctx, tx, alg, fresh)
-		if err != nil {
-			return Key{}, err
-		}
-		audit.Write(tx, event("key.rotate", kid, alg, before, kid))
-		k.changed(tx)
-		return find(ctx, tx, kid)
-	})
-}
-
-// RotateDue rotates every current key that is older than 90 days, and deletes the keys that were
-// retired more than 90 days ago. It creates the keys that a tenant of an earlier release lacks, so
-// that they are published long before an application asks for them.
-func (k *Keys) RotateDue(ctx context.Context, c caller.Caller) error {
-	rows, err := db.Read(ctx, k.db, c, func(tx *db.Tx) ([]row, error) { return list(ctx, tx) })
-	if err != nil {
-		return err
-	}
-	if len(rows) == 0 { // no request has needed this tenant's keys yet
-		return nil
-	}
-	now := k.clock.Now()
-	_, err = k.whole(ctx, c)
-	errs := []error{err}
-	for _, r := range rows {
-		switch {
-		case r.status == statusCurrent && now.Sub(r.activatedAt) >= rotateEvery:
-			_, err := k.Rotate(ctx, c, r.alg)
-			errs = append(errs, err)
-		case r.status == statusRetired && now.Sub(r.retiredAt) >= keepRetired:
-			errs = append(errs, k.db.Update(ctx, c, func(tx *db.Tx) error {
-				tx.Later(`DELETE FROM signing_keys WHERE tenant_id = $1 AND kid = $2 AND status = 'retired'`, r.kid)
-				audit.Write(tx, event("key.delete", r.kid, r.alg, r.kid, ""))
-				k.changed(tx)
-				return nil
-			}))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (k *Keys) changed(tx *db.Tx) {
-	k.touch(tx)
-	tenant := tx.Tenant()
-	tx.AfterCommit(func() { k.Drop(tenant) })
-}
-
-// event says which key was there before and which is there now, "" for none.
-func event(action, kid string, alg jose.Algorithm, before, after string) audit.Event {
-	return audit.Event{
-		Action: action, Target: audit.Target{Kind: "signing_key", ID: kid, Name: string(alg)},
-		Changed: audit.Changes{}.With("kid", before, after),
-	}
 }

@@ -2,6 +2,7 @@ package signingkey
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -9,7 +10,11 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 )
 
-// errRotating is the fault for the loser of two rotations at once.
+// ErrNotFound is the fault for a key that the tenant does not have, or no longer has.
+var ErrNotFound = fault.New(fault.NotFound, "signing_key.not_found",
+	"There is no signing key with this kid. It may have been withdrawn already.")
+
+// errRotating is the fault for the loser of two rotations or withdrawals at once.
 var errRotating = fault.New(fault.Conflict, "signing_key.rotating",
 	"Another request is rotating this key. Try again.")
 
@@ -56,7 +61,8 @@ func insert(ctx context.Context, tx *db.Tx, k sealed, alg jose.Algorithm, s stat
 
 // rotate advances the status of every key of alg. It returns the ids of the key that signed before
 // and of the one that signs now. Of two rotations at once, one fails with errRotating.
-func rotate(ctx context.Context, tx *db.Tx, alg jose.Algorithm, fresh sealed) (string, string, error) {
+func rotate(ctx context.Context, tx *db.Tx, after fresh) (string, string, error) {
+	alg := after.alg
 	rows, err := list(ctx, tx)
 	if err != nil {
 		return "", "", err
@@ -92,19 +98,68 @@ func rotate(ctx context.Context, tx *db.Tx, alg jose.Algorithm, fresh sealed) (s
 		WHERE tenant_id = $1 AND alg = $2 AND status = 'current'`, alg, tx.Now()); err != nil {
 		return "", "", err
 	}
-	n, err := tx.Exec(ctx, `UPDATE signing_keys SET status = 'current', activated_at = $3
-		WHERE tenant_id = $1 AND kid = $2 AND status = 'next'`, next.kid, tx.Now())
-	if err != nil {
-		return "", "", err
-	}
-	if n != 1 {
-		return "", "", errRotating
-	}
-	_, err = insert(ctx, tx, fresh, alg, statusNext)
-	return current.kid, next.kid, err
+	return current.kid, next.kid, promote(ctx, tx, next, after)
 }
 
-// find returns one key as the API shows it.
+// promote makes next the current key of its algorithm, which has none, and stores after as the next
+// one.
+func promote(ctx context.Context, tx *db.Tx, next row, after fresh) error {
+	at := tx.Now()
+	if !at.After(next.createdAt) { // a later time tells a promoted key from one that was created current
+		at = next.createdAt.Add(time.Microsecond)
+	}
+	n, err := tx.Exec(ctx, `UPDATE signing_keys SET status = 'current', activated_at = $3
+		WHERE tenant_id = $1 AND kid = $2 AND status = 'next'`, next.kid, at)
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return errRotating
+	}
+	_, err = insert(ctx, tx, after.sealed, after.alg, statusNext)
+	return err
+}
+
+// withdraw deletes a key. It returns what the key was, and the kid of the key that has its place
+// now, "" for none. It fails with ErrNotFound, or with errRotating if another call changed the key
+// at the same moment.
+func withdraw(ctx context.Context, tx *db.Tx, kid string, replacement fresh) (row, string, error) {
+	rows, err := list(ctx, tx)
+	if err != nil {
+		return row{}, "", err
+	}
+	i := slices.IndexFunc(rows, func(r row) bool { return r.kid == kid })
+	if i < 0 {
+		return row{}, "", ErrNotFound
+	}
+	gone := rows[i]
+	if gone.status != statusRetired && replacement.kid == "" {
+		return row{}, "", errRotating
+	}
+	n, err := tx.Exec(ctx, `DELETE FROM signing_keys WHERE tenant_id = $1 AND kid = $2 AND status = $3`,
+		kid, gone.status)
+	if err != nil {
+		return row{}, "", err
+	}
+	if n != 1 {
+		return row{}, "", errRotating
+	}
+	switch gone.status {
+	case statusNext:
+		_, err = insert(ctx, tx, replacement.sealed, gone.alg, statusNext)
+		return gone, replacement.kid, err
+	case statusCurrent:
+		next := slices.IndexFunc(rows, func(r row) bool { return r.alg == gone.alg && r.status == statusNext })
+		if next < 0 {
+			return row{}, "", errRotating
+		}
+		return gone, rows[next].kid, promote(ctx, tx, rows[next], replacement)
+	case statusRetired:
+	}
+	return gone, "", nil
+}
+
+// find returns one key as the API shows it, or ErrNotFound.
 func find(ctx context.Context, tx *db.Tx, kid string) (Key, error) {
 	keys, err := List(ctx, tx)
 	if err != nil {
@@ -115,5 +170,5 @@ func find(ctx context.Context, tx *db.Tx, kid string) (Key, error) {
 			return key, nil
 		}
 	}
-	return Key{}, db.ErrNoRows
+	return Key{}, ErrNotFound
 }
