@@ -118,6 +118,16 @@ func (d *deployment) refused(environ []string, words string, commands ...string)
 	}
 }
 
+// A Postgres database in another encoding is refused with that reason before it is migrated.
+func TestOtherEncodingIsRefused(t *testing.T) {
+	for _, encoding := range []string{"LATIN1", "SQL_ASCII"} {
+		d := newDeployment(t)
+		d.env = append(d.env, "GATEHOUSE_DATABASE="+testkit.EmptyPostgres(t, "TEMPLATE template0 LC_COLLATE 'C'",
+			"LC_CTYPE 'C' ENCODING '"+encoding+"'"))
+		d.refused(nil, "the database stores texts in "+encoding, "doctor", "migrate", "serve")
+	}
+}
+
 // Every setting is judged before anything is created, also by the rules of the features.
 func TestConfigurationIsJudgedAtOnce(t *testing.T) {
 	d := newDeployment(t)

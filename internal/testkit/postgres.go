@@ -80,8 +80,9 @@ func ownerURL(server, database string) string {
 	return u.String()
 }
 
-// EmptyPostgres is Postgres without the migrations, for tests of migrating.
-func EmptyPostgres(t testing.TB) string {
+// EmptyPostgres is Postgres without the migrations, for tests of migrating. The options go to
+// CREATE DATABASE.
+func EmptyPostgres(t testing.TB, options ...string) string {
 	t.Helper()
 	dsn := Postgres(t)
 	u, err := url.Parse(dsn)
@@ -90,7 +91,7 @@ func EmptyPostgres(t testing.TB) string {
 	}
 	name := strings.TrimPrefix(u.Path, "/")
 	for _, q := range []string{"DROP DATABASE " + name + " WITH (FORCE)",
-		"CREATE DATABASE " + name + " OWNER " + owner} {
+		strings.Join(append([]string{"CREATE DATABASE", name, "OWNER", owner}, options...), " ")} {
 		if err := admin(template.server, q); err != nil {
 			t.Fatal(err)
 		}

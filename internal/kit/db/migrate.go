@@ -138,7 +138,7 @@ func ownerConfig(cfg Config) (*pgx.ConnConfig, error) {
 		return nil, fmt.Errorf("the Postgres URL cannot be read: %w", err)
 	}
 	pc.DefaultQueryExecMode = pgx.QueryExecModeExec // prepares nothing, so it passes a pooler
-	pc.ConnectTimeout, pc.DialFunc = connectLimit, dial
+	setUp(pc)
 	return pc, nil
 }
 

@@ -43,8 +43,7 @@ func openPostgres(ctx context.Context, cfg Config) (engine, *gate, error) {
 		pc.MaxConns = int32(min(cfg.MaxConns, 1000))
 	}
 	pc.MaxConnIdleTime = 5 * time.Minute
-	pc.ConnConfig.ConnectTimeout = connectLimit
-	pc.ConnConfig.DialFunc = dial
+	setUp(pc.ConnConfig)
 	first, cancel := limited(ctx) // a database that is silent at start is told, and not waited for
 	defer cancel()
 	a, err := readAccess(first, pc.ConnConfig)
@@ -80,6 +79,13 @@ func openPostgres(ctx context.Context, cfg Config) (engine, *gate, error) {
 	}
 	p.open = advice
 	return p, g, nil
+}
+
+// setUp sets what every connection has in common. Without an encoding of its own, a connection has
+// that of the database or the role, and pgx refuses each other one than UTF-8 for simple queries.
+func setUp(pc *pgx.ConnConfig) {
+	pc.ConnectTimeout, pc.DialFunc = connectLimit, dial
+	pc.RuntimeParams["client_encoding"] = "UTF8"
 }
 
 // isDead pings a connection that was idle for a while. What silenced it may have silenced the other
