@@ -79,7 +79,7 @@ func TestGoldenTable(t *testing.T) {
 
 What each built-in role may do in the management API. A tenant can define its own roles from the same actions.
 A caller cannot assign, revoke or define rights that it does not have, nor change a user or application with more
-rights.
+rights, nor end its sessions and grants. Callers may always end their own.
 
 The policies in ` + "`policies/`" + ` decide. This file is their answer. The command
 ` + "`go test ./policies -run TestGoldenTable -write`" + ` writes it, and the tests compare it.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -69,9 +70,12 @@ func Operations() []api.Operation {
 			}),
 		api.Write(op("DELETE", "/grants/{id}", "revoke-grant", "grant.revoke", "Revoke a grant",
 			"Its refresh tokens and access tokens are no longer accepted.", asked),
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (api.None, error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				g, err := Get(ctx, tx, in.ID)
 				if err != nil {
+					return api.None{}, err
+				}
+				if err := role.MayEnd(ctx, tx, req, role.OfUser(g.User)); err != nil {
 					return api.None{}, err
 				}
 				withdraw(tx, Of{User: g.User, Application: g.Application})
@@ -80,8 +84,11 @@ func Operations() []api.Operation {
 		api.Write(op("DELETE", "/users/{id}/grants", "revoke-user-grants", "grant.revoke",
 			"Revoke what applications hold of a user",
 			"Every grant of the user, offline ones too. The user's sessions stay.", asked),
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (api.None, error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				if _, err := user.Get(ctx, tx, in.ID); err != nil {
+					return api.None{}, err
+				}
+				if err := role.MayEnd(ctx, tx, req, role.OfUser(in.ID)); err != nil {
 					return api.None{}, err
 				}
 				withdraw(tx, Of{User: in.ID})
@@ -92,8 +99,11 @@ func Operations() []api.Operation {
 			"Revoke what an application holds",
 			"Every grant of every user, and the application's own opaque tokens. The application stays active:",
 			"a machine can get a new token, and its own JWTs count until they expire.", asked),
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (api.None, error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				if _, err := application.Get(ctx, tx, in.ID); err != nil {
+					return api.None{}, err
+				}
+				if err := role.MayEnd(ctx, tx, req, role.OfApplication(in.ID)); err != nil {
 					return api.None{}, err
 				}
 				withdraw(tx, Of{Application: in.ID})

@@ -10,7 +10,8 @@
 //     its name.
 //   - An assignment ends earlier only for a caller who may revoke it.
 //   - For the same reason a caller cannot manage a user, group or application with more rights
-//     (MayManage). Adding a user to a group counts as assigning the group's roles (ForGroups).
+//     (MayManage), nor end its sessions and grants (MayEnd). Adding a user to a group counts as
+//     assigning the group's roles (ForGroups).
 //   - A tenant never loses its last active owner (KeepOwner).
 //   - Only unexpired assignments of active users and of their groups count. They are read from the
 //     database every time.

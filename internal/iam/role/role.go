@@ -91,7 +91,7 @@ var (
 	ErrBeyond = fault.New(fault.Denied, "role.beyond_own",
 		"You cannot assign or revoke what you do not hold yourself.")
 	ErrOutranked = fault.New(fault.Denied, "role.outranked",
-		"This user, group or application may do things that you may not, so you cannot change it.")
+		"This user, group or application may do things that you may not, so you cannot change it or sign it out.")
 	ErrTooMany     = fault.New(fault.Limited, "role.too_many", "There are too many roles. Delete one first.")
 	errNoSubject   = fault.New(fault.NotFound, "role.subject_not_found", "There is no such user, group or application.")
 	errUntilIsPast = fault.InvalidField("role.invalid", "until", "The end of the assignment must lie in the future.")

@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -336,6 +337,15 @@ func MayManage(ctx context.Context, tx *db.Tx, by Set, s Subject) error {
 		return ErrOutranked
 	}
 	return nil
+}
+
+// MayEnd fails with ErrOutranked unless the caller may end the subject's sessions and grants. That
+// is MayManage, because a caller could keep an owner signed out. Callers may always end their own.
+func MayEnd(ctx context.Context, tx *db.Tx, req api.Request, s Subject) error {
+	if actor := req.Caller.Actor.ID; !actor.IsZero() && actor == s.id() {
+		return nil
+	}
+	return MayManage(ctx, tx, Of(req.Rights), s)
 }
 
 // mayAssignAll fails with ErrBeyond unless by allows the action (role.grant or role.revoke) for

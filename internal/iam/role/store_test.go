@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -187,6 +188,16 @@ func TestNobodyGivesWhatTheyLack(t *testing.T) {
 		wantErr(t, "managing an owner", manage(bob), role.ErrOutranked)
 		wantErr(t, "locking", f.status(bob, user.Locked), nil)
 		wantErr(t, "managing a locked owner", manage(bob), role.ErrOutranked)
+		end := func(actor, u id.ID) error {
+			return f.try(func(ctx context.Context, tx *db.Tx) error {
+				by := api.Request{Caller: f.c.As(caller.Actor{Kind: caller.User, ID: actor}), Rights: manager}
+				return role.MayEnd(ctx, tx, by, role.OfUser(u))
+			})
+		}
+		wantErr(t, "ending what an equal has", end(id.New(), ada), nil)
+		wantErr(t, "ending what an owner has", end(id.New(), bob), role.ErrOutranked)
+		wantErr(t, "ending one's own by a token with fewer rights", end(bob, bob), nil)
+		wantErr(t, "ending without an actor", end(id.ID{}, bob), role.ErrOutranked)
 	})
 }
 

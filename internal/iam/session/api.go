@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -66,7 +67,14 @@ func Operations() []api.Operation {
 		api.Write(api.Op{Method: "DELETE", Path: "/sessions/{id}", ID: "revoke-session", Action: "session.revoke",
 			Tag:     "Sessions",
 			Summary: "Revoke a session", Description: "The browser's next request is signed out."},
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (api.None, error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
+				s, err := Get(ctx, tx, in.ID)
+				if err != nil {
+					return api.None{}, err
+				}
+				if err := role.MayEnd(ctx, tx, req, role.OfUser(s.User)); err != nil {
+					return api.None{}, err
+				}
 				return api.None{}, Revoke(ctx, tx, in.ID, "operator")
 			}),
 	}
