@@ -47,7 +47,7 @@ var errPolicies = errors.New("the policies are not valid: see above")
 
 type validatePolicies struct {
 	Dir        string `arg:"" optional:"" help:"Directory, zip or tar.gz of policies. Default: the server's draft."`
-	AllowEmpty bool   `help:"Accept policies that decide nothing."`
+	AllowEmpty bool   `help:"Accept policies that decide nothing, also an empty directory."`
 	remote     `embed:"" group:"Server:"`
 }
 
@@ -122,7 +122,10 @@ type testPolicies struct {
 	remote  `embed:"" group:"Server:"`
 }
 
-// Run runs the suites and prints their cases.
+// errNoTests fails a pipeline that tests the wrong directory.
+var errNoTests = errors.New("no test ran: check the path, or write a suite in a file whose name ends in _test.yaml")
+
+// Run runs the suites and prints their cases. It fails if no case ran.
 func (c *testPolicies) Run(e *env) error {
 	var r compiler.Results
 	if c.Dir != "" {
@@ -159,6 +162,9 @@ func (c *testPolicies) Run(e *env) error {
 		r.Passed, r.Failed, r.Skipped, r.Errored)
 	if !r.Good() {
 		return errors.New("not every test passed")
+	}
+	if r.None() {
+		return errNoTests
 	}
 	return nil
 }
@@ -227,7 +233,7 @@ type publishPolicies struct {
 	Reason string `required:"" placeholder:"TEXT" help:"Reason in a sentence, which the revision keeps."`
 	Base   int64  `placeholder:"N" help:"Publish a draft that was begun before revision N, which is in force."`
 
-	AllowEmpty bool `help:"Publish even if no file is a policy that decides something."`
+	AllowEmpty bool `help:"Publish even if no file is a policy that decides something, also an empty directory."`
 	remote     `embed:"" group:"Server:"`
 }
 

@@ -21,6 +21,18 @@ resourcePolicy:
       roles: [user]
 `
 
+const albumSuite = `name: albums
+principals:
+  ann: {id: ann, roles: [user]}
+resources:
+  one: {id: one, kind: album}
+tests:
+  - name: a user may view
+    input: {principals: [ann], resources: [one], actions: [view]}
+    expected:
+      - {principal: ann, resource: one, actions: {view: EFFECT_ALLOW}}
+`
+
 // The policy commands run on a directory, and on a server as a machine application.
 func TestPolicyCommands(t *testing.T) {
 	w := world.OnSQLite(t)
@@ -51,7 +63,7 @@ func TestPolicyCommands(t *testing.T) {
 	}
 	write(albumPolicy)
 	run(0, "The policies are valid.", "validate", dir)
-	run(0, "0 passed", "test", dir)
+	run(1, "no test ran: check the path", "test", dir)
 	run(0, "+  resource: album", "diff", dir) // nothing is published yet
 	run(1, "no change to publish", "publish", "--reason", "first")
 	run(0, "Revision 1 is in force.", "publish", dir, "--reason", "first")
@@ -61,12 +73,33 @@ func TestPolicyCommands(t *testing.T) {
 	run(0, "The draft has the 1 files", "import", dir)
 	run(0, "-    - actions: [view]", "diff")
 	run(0, "The policies are valid.", "validate")
-	run(0, "0 passed", "test")
+	run(1, "no test ran", "test")
+	empty := t.TempDir()
+	run(1, "no test ran", "test", empty)
+	run(1, "--allow-empty", "validate", empty)
+	run(0, "The policies are valid.", "validate", empty, "--allow-empty")
+	run(1, "(policy.archive)", "import", empty)
 	run(0, "Revision 2 is in force.", "publish", "--reason", "second")
 	run(0, "+    - actions: [view, edit]", "diff", "--revision", "2")
 	run(0, "Revision 3, the same as revision 1", "rollback", "1", "--reason", "back")
 	run(1, "(policy.in_force)", "rollback", "1", "--reason", "back")
+	run(1, "--allow-empty", "publish", empty, "--reason", "nothing")
+	run(0, "Revision 4 is in force.", "publish", empty, "--reason", "nothing", "--allow-empty")
+	run(0, "0 files", "export", filepath.Join(t.TempDir(), "none"))
+	run(0, "Revision 5, the same as revision 3", "rollback", "3", "--reason", "back")
 	run(1, "(policy.revision_not_found)", "rollback", "9", "--reason", "back")
+	suite := filepath.Join(dir, "album_test.yaml")
+	if err := os.WriteFile(suite, []byte(albumSuite), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(0, "1 passed", "test", dir)
+	if err := os.WriteFile(suite, []byte("skip: true\n"+albumSuite), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(1, "no test ran", "test", dir)
+	if err := os.Remove(suite); err != nil {
+		t.Fatal(err)
+	}
 	exported := filepath.Join(t.TempDir(), "out")
 	run(0, "1 files", "export", exported)
 	run(1, "is not empty", "export", exported)

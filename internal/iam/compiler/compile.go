@@ -53,8 +53,12 @@ func (c Compiled) DecidesNothing(files Files) error {
 	if c.Policies > 0 {
 		return nil
 	}
-	out := Problems{{Message: fmt.Sprintf("None of the %d files is a policy that decides something, so every "+
-		"request would be denied. If that is meant, allow an empty set of policies.", len(files))}}
+	found := "There are no files"
+	if len(files) > 0 {
+		found = fmt.Sprintf("None of the %d files is a policy that decides something", len(files))
+	}
+	out := Problems{{Message: found + ", so every request would be denied. If that is meant, say so with " +
+		"allow_empty (on the command line, --allow-empty)."}}
 	return append(out, c.Warnings...).sorted()
 }
 

@@ -35,6 +35,9 @@ type Results struct {
 // Good reports whether no case and no suite failed.
 func (r Results) Good() bool { return r.Failed == 0 && r.Errored == 0 }
 
+// None reports whether no case ran: there is no suite, or each case is skipped.
+func (r Results) None() bool { return r.Passed+r.Failed+r.Errored == 0 }
+
 // Err returns the cases that did not pass as Problems, or nil if all passed.
 func (r Results) Err() error {
 	var out Problems

@@ -26,8 +26,9 @@ func (deps Deps) importArchive(ctx context.Context, d *db.DB, req api.Request, i
 	if p.Files, err = ReadArchive(in.RawBody); err != nil {
 		return ImportView{}, err
 	}
-	if len(p.Files) == 0 {
-		return ImportView{}, archiveFault("The archive has no files.")
+	if len(p.Files) == 0 && !in.Publish {
+		return ImportView{}, archiveFault("The archive has no files. Publish it with publish=true and " +
+			"allow_empty=true if every request shall be denied.")
 	}
 	if !in.Publish {
 		return db.Write(ctx, d, req.Caller, func(tx *db.Tx) (ImportView, error) {
