@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -26,6 +29,7 @@ type finding struct {
 	note    string // printed without err
 	warning bool   // err does not keep the server from serving
 	newer   bool   // of the schema: a newer release migrated it, and this binary can serve it
+	empty   bool   // of the schema: there is none yet
 }
 
 // text returns the error and what to do about it.
@@ -129,10 +133,9 @@ func schemaFinding(ctx context.Context, cfg *config.Config) finding {
 	state, err := db.Inspect(ctx, database(cfg, nil))
 	switch {
 	case err != nil:
-		f.err, f.remedy = err, "check that the database runs, and the URL and password of --database"
-		if cfg.Database == "" {
-			f.remedy = "let the user that runs gatehouse read and write " + cfg.Data
-		}
+		return unusable(cfg, ownerSetting(cfg), err)
+	case errors.Is(state.Err(), db.ErrForeign):
+		return unusable(cfg, ownerSetting(cfg), state.Err())
 	case state.Err() != nil:
 		f.err, f.remedy = state.Err(), "name another database with --database or --data, or use another binary"
 	case state.Newer():
@@ -141,10 +144,64 @@ func schemaFinding(ctx context.Context, cfg *config.Config) finding {
 		f.newer, f.remedy = true, "run the newer release on every replica soon"
 	case state.Schema < state.Binary:
 		f.err, f.warning = errors.New("older than this binary"), true
-		if state.Empty() {
+		if f.empty = state.Empty(); f.empty {
 			f.err = fmt.Errorf("there is none yet in %s", where(cfg))
 		}
 		f.remedy = "run gatehouse migrate; serve does so too if its role may"
+	}
+	return f
+}
+
+// unusable returns the finding for an error of the database before the server serves. setting is
+// the flag with the URL of the connection that failed. Each command that opens the database prints
+// it.
+func unusable(cfg *config.Config, setting string, err error) finding {
+	f := finding{subject: "database"}
+	if f.err, f.remedy = db.Explain(database(cfg, nil), setting, err); f.remedy == "" {
+		f.remedy = "check that the database runs, and the roles of --database and --migrate-database; see " +
+			"docs/guides/postgres.md"
+		if cfg.Database == "" {
+			f.remedy = "check " + cfg.Data + ", or name another directory with --data"
+		}
+	}
+	return f
+}
+
+// ownerSetting returns the flag with the URL of the role that migrates.
+func ownerSetting(cfg *config.Config) string {
+	if cfg.MigrateDatabase == "" {
+		return "--database"
+	}
+	return "--migrate-database"
+}
+
+// dataFinding checks that this process can create files in the data directory. It creates one and
+// removes it. SQLite needs that, and a development key that does not exist yet.
+func dataFinding(cfg *config.Config) finding {
+	f := finding{subject: "data directory", note: cfg.Data + " can be written"}
+	if cfg.Database != "" {
+		_, err := os.Stat(developmentKey(cfg))
+		if cfg.Keys != "" || err == nil {
+			f.note = "nothing is written to it"
+			return f
+		}
+	}
+	dir := filepath.Clean(cfg.Data)
+	for {
+		_, err := os.Lstat(dir)
+		if !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	file, err := os.CreateTemp(dir, ".gatehouse-*")
+	if err == nil {
+		err = errors.Join(file.Close(), os.Remove(file.Name()))
+	}
+	if err != nil {
+		f.err = fmt.Errorf("%s cannot be written: %w", cfg.Data, err)
+		f.remedy = "let the user that runs gatehouse read and write " + cfg.Data +
+			", or name another directory with --data"
 	}
 	return f
 }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
@@ -92,6 +91,10 @@ func Main(args []string, environ []string, stdout, stderr io.Writer) int {
 	case errors.As(err, new(config.Error)):
 		fmt.Fprintln(stderr, "gatehouse:", err)
 		return exitUsage
+	}
+	if u, ok := errors.AsType[unfit](err); ok { // its causes may be faults, which know no setting
+		fmt.Fprintln(stderr, "gatehouse:", u)
+		return exitFailed
 	}
 	if f, ok := errors.AsType[*fault.Fault](err); ok && f.Kind != fault.Internal {
 		fmt.Fprintln(stderr, "gatehouse:", f.Reason)
@@ -200,11 +203,11 @@ func (r recovery) open(e *env) (*App, error) {
 		return nil, err
 	}
 	if !r.Create {
-		state, err := db.Inspect(e.ctx, database(cfg, log))
-		if err != nil {
-			return nil, err
+		schema := schemaFinding(e.ctx, cfg)
+		if schema.err != nil && !schema.warning {
+			return nil, unfit{schema}
 		}
-		if state.Empty() {
+		if schema.empty {
 			return nil, fmt.Errorf("there is no database yet in %s: correct --data or --database, "+
 				"or create one with --create", where(cfg))
 		}

@@ -49,7 +49,7 @@ func (c *doctorCommand) Run(e *env) error {
 func examine(ctx context.Context, cfg *config.Config) []finding {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	out := []finding{filesFinding(cfg)}
+	out := []finding{filesFinding(cfg), dataFinding(cfg)}
 	for _, f := range portFindings(cfg) {
 		f.warning = true // a running server uses them
 		out = append(out, f)
@@ -62,8 +62,7 @@ func examine(ctx context.Context, cfg *config.Config) []finding {
 	}
 	d, err := db.Open(ctx, database(cfg, nil))
 	if err != nil {
-		return append(out, finding{subject: "database", err: err, remedy: "give --database a login role of its own, " +
-			"and the owner's to --migrate-database; see docs/guides/postgres.md"})
+		return append(out, unusable(cfg, "--database", err))
 	}
 	defer d.Close()
 	note := "SQLite, for one machine: no replicas"

@@ -48,10 +48,19 @@ func migrate(ctx context.Context, cfg *config.Config, dbc db.Config) (int, error
 	if schema.warning && !schema.newer { // an older schema is what migrating is for
 		schema.err = nil
 	}
-	if err := refuse(dbc.Log, schema); err != nil {
+	if err := refuse(dbc.Log, dataFinding(cfg), schema); err != nil {
 		return 0, err
 	}
-	return db.Migrate(ctx, dbc)
+	n, err := db.Migrate(ctx, dbc)
+	return n, explained(cfg, ownerSetting(cfg), err)
+}
+
+// explained returns err, or what to do about it if its cause is known.
+func explained(cfg *config.Config, setting string, err error) error {
+	if _, remedy := db.Explain(database(cfg, nil), setting, err); err == nil || remedy == "" {
+		return err
+	}
+	return unfit{unusable(cfg, setting, err)}
 }
 
 // migrated migrates the database and opens it. It runs with the given clock.
@@ -65,5 +74,6 @@ func migrated(ctx context.Context, cfg *config.Config, log *slog.Logger, c clock
 	if n > 0 {
 		log.Info("schema migrated", "steps", n)
 	}
-	return db.Open(ctx, dbc)
+	d, err := db.Open(ctx, dbc)
+	return d, explained(cfg, "--database", err)
 }

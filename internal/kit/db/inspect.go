@@ -21,7 +21,12 @@ type State struct {
 	Oldest   int64  // number of the oldest schema whose binaries can serve this one; 0 if unknown
 	Binary   int64  // number of the last migration that this binary has
 	Encoding string // of texts, such as UTF8
+	Foreign  string // a table of something else in a database that has no schema of this program, or ""
 }
+
+// ErrForeign means that the database belongs to something else. A migration would mix the two, and
+// close the database to the roles that use it.
+var ErrForeign = errors.New("the database holds tables of something else")
 
 // Empty reports whether there is no database yet, or one without tables of this program.
 func (s State) Empty() bool { return s.Schema == 0 }
@@ -34,6 +39,8 @@ func (s State) Newer() bool { return s.Schema > s.Binary }
 // too. A rolling upgrade needs the latter: a replica of the release before may restart at any time.
 func (s State) Err() error {
 	switch e := strings.ReplaceAll(strings.ToUpper(s.Encoding), "-", ""); {
+	case s.Foreign != "":
+		return fmt.Errorf("%w, such as %s", ErrForeign, s.Foreign)
 	case s.Encoding != "" && e != "UTF8":
 		return fmt.Errorf("the database stores texts in %s, which cannot hold every language: create it with "+
 			"ENCODING 'UTF8'", s.Encoding)
@@ -90,7 +97,47 @@ func lastMigration(files fs.FS, dir string) (int64, error) {
 const (
 	lastApplied   = `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WHERE is_applied`
 	oldestSupport = `SELECT oldest FROM schema_support WHERE id = 1`
+
+	// firstStep names a table of the first migration. Other programs have a goose_db_version too.
+	firstStep = `config_clock`
+
+	// pgOthers is a condition on a table c in a namespace n: no extension and no migration made it.
+	pgOthers = `c.relkind IN ('r', 'p', 'f', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+		AND c.relname NOT IN ('goose_db_version', 'goose_lock') AND NOT EXISTS (SELECT FROM pg_depend d
+			WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`
+	// A URL with a search_path gives this program a schema of its own in a shared database.
+	pgForeign = `SELECT COALESCE(min(format('%I.%I', n.nspname, c.relname)), '')
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE ` + pgOthers + ` AND (n.nspname = current_schema() OR current_schema() = 'public')`
+	sqliteForeign = `SELECT COALESCE(min(name), '') FROM sqlite_schema
+		WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name <> 'goose_db_version'`
 )
+
+// read fills s. row reads one row. first selects the encoding, whether there is a table of
+// versions, and whether there is the table of the first step. foreign is pgForeign or
+// sqliteForeign.
+func (s *State) read(row func(query string, to ...any) error, first, foreign string) error {
+	var versioned, started bool
+	err := row(first, &s.Encoding, &versioned, &started)
+	if err == nil && !started { // before its versions are read: they may be of another role
+		err = row(foreign, &s.Foreign)
+	}
+	if err == nil && versioned && s.Foreign == "" {
+		err = row(lastApplied, &s.Schema)
+	}
+	switch {
+	case err != nil || s.Foreign != "":
+		return err
+	case s.Schema == 0 && started:
+		return row(foreign, &s.Foreign)
+	case s.Schema > 0 && !started:
+		s.Foreign = "goose_db_version"
+		return nil
+	case s.Newer():
+		return row(oldestSupport, &s.Oldest)
+	}
+	return nil
+}
 
 func (s *State) readPostgres(ctx context.Context, cfg Config) error {
 	ctx, cancel := limited(ctx)
@@ -105,16 +152,9 @@ func (s *State) readPostgres(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	var migrated bool
-	err = conn.QueryRow(ctx, `SELECT current_setting('server_encoding'), to_regclass('goose_db_version') IS NOT NULL`).
-		Scan(&s.Encoding, &migrated)
-	if err != nil || !migrated {
-		return err
-	}
-	if err := conn.QueryRow(ctx, lastApplied).Scan(&s.Schema); err != nil || !s.Newer() {
-		return err
-	}
-	return conn.QueryRow(ctx, oldestSupport).Scan(&s.Oldest)
+	row := func(query string, to ...any) error { return conn.QueryRow(ctx, query).Scan(to...) }
+	return s.read(row, `SELECT current_setting('server_encoding'), to_regclass('goose_db_version') IS NOT NULL,
+		to_regclass('`+firstStep+`') IS NOT NULL`, pgForeign)
 }
 
 func (s *State) readSQLite(ctx context.Context, cfg Config) error {
@@ -128,14 +168,7 @@ func (s *State) readSQLite(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	var migrated bool
-	err = conn.QueryRowContext(ctx, `SELECT encoding, EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'goose_db_version')
-		FROM pragma_encoding`).Scan(&s.Encoding, &migrated)
-	if err != nil || !migrated {
-		return err
-	}
-	if err := conn.QueryRowContext(ctx, lastApplied).Scan(&s.Schema); err != nil || !s.Newer() {
-		return err
-	}
-	return conn.QueryRowContext(ctx, oldestSupport).Scan(&s.Oldest)
+	row := func(query string, to ...any) error { return conn.QueryRowContext(ctx, query).Scan(to...) }
+	return s.read(row, `SELECT encoding, EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'goose_db_version'),
+		EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '`+firstStep+`') FROM pragma_encoding`, sqliteForeign)
 }

@@ -175,7 +175,8 @@ func protectedTables(ctx context.Context, q querier, cfg Config, role, serving s
 // It runs as the owner, and changes nothing if nothing is open.
 //
 // These rights belong to the database, not to its schema: a copy of a database has them open again.
-// So each migration asks, and not one step of the schema.
+// So each migration asks, and not one step of the schema. In a database that this program shares,
+// it leaves the rights of PUBLIC alone, because the roles of the other program use them.
 func closeDatabase(ctx context.Context, cfg Config) error {
 	ctx, cancel := limited(ctx)
 	defer cancel()
@@ -212,7 +213,7 @@ func isConcurrent(err error) bool {
 
 func closeOnce(ctx context.Context, conn *pgx.Conn, login string, log *slog.Logger) error {
 	var database, schema, role string
-	var owner, connects, open, creates, besides, known, member bool
+	var owner, connects, open, creates, besides, shared, known, member bool
 	err := conn.QueryRow(ctx, `SELECT current_database()::text, current_schema()::text, gatehouse_serving_role()::text,
 		(SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = 'tenants'::regclass),
 		EXISTS (SELECT FROM pg_database d CROSS JOIN LATERAL aclexplode(d.datacl) a JOIN pg_roles r ON r.oid = a.grantee
@@ -221,10 +222,13 @@ func closeOnce(ctx context.Context, conn *pgx.Conn, login string, log *slog.Logg
 		has_schema_privilege('public', current_schema(), 'CREATE'),
 		(SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AND EXISTS (SELECT FROM pg_proc p
 			WHERE `+beside+` AND has_function_privilege('public', p.oid, 'EXECUTE')),
+		EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE `+pgOthers+` AND n.nspname <> current_schema()),
 		EXISTS (SELECT FROM pg_roles WHERE rolname = $1),
 		EXISTS (SELECT FROM pg_roles r WHERE r.rolname = $1
 			AND (r.rolsuper OR r.rolname = current_user OR pg_has_role(r.oid, gatehouse_serving_role(), 'MEMBER')))`,
-		login).Scan(&database, &schema, &role, &owner, &connects, &open, &creates, &besides, &known, &member)
+		login).Scan(&database, &schema, &role, &owner, &connects, &open, &creates, &besides, &shared, &known,
+		&member)
 	if err != nil || !owner { // a role that only serves changes nothing here
 		return err
 	}
@@ -234,9 +238,9 @@ func closeOnce(ctx context.Context, conn *pgx.Conn, login string, log *slog.Logg
 		sql    string
 	}{
 		{!connects, fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s", quote(database), quote(role))},
-		{open, fmt.Sprintf("REVOKE CONNECT, TEMP ON DATABASE %s FROM PUBLIC", quote(database))},
+		{open && !shared, fmt.Sprintf("REVOKE CONNECT, TEMP ON DATABASE %s FROM PUBLIC", quote(database))},
 		{creates, fmt.Sprintf("REVOKE CREATE ON SCHEMA %s FROM PUBLIC", quote(schema))},
-		{besides, CloseBeside},
+		{besides && !shared, CloseBeside},
 	} {
 		if !step.needed {
 			continue
