@@ -62,7 +62,7 @@ func (a *App) operations() [][]api.Operation {
 			return err
 		}),
 		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: endOfReset}),
-		application.Operations(signin.EndOfApplication),
+		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Publish: a.Keys.Publish}),
 		policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),
 		session.Operations(),
 		grant.Operations(),

@@ -18,8 +18,13 @@ import (
 
 func TestCodeFlow(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
-		for _, alg := range []string{"ES256", "EdDSA", "RS256"} {
-			c := w.client(application.New{IDTokenAlg: alg})
+		algs := []string{"ES256", "EdDSA", "RS256"}
+		clients := make([]*client, len(algs)) // created before the tenant's keys
+		for i, alg := range algs {
+			clients[i] = w.client(application.New{IDTokenAlg: alg})
+		}
+		for i, alg := range algs {
+			c := clients[i]
 			got := c.signedIn(t, w.user)
 			if got.Type != "Bearer" || got.Expires != 600 || got.Scope != "openid profile email offline_access" ||
 				got.Refresh == "" {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
@@ -76,6 +77,10 @@ func TestGrantTypesInDiscovery(t *testing.T) {
 
 func TestKeySet(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
+		clients := map[jose.Algorithm]*client{}
+		for _, alg := range jose.Signing {
+			clients[alg] = w.client(application.New{IDTokenAlg: string(alg)})
+		}
 		a := w.browser().Visit(w.issuer + "/oauth2/jwks")
 		set, err := jose.ParseSet([]byte(a.Body))
 		if err != nil || len(set) != 2*len(jose.Signing) {
@@ -87,7 +92,7 @@ func TestKeySet(t *testing.T) {
 			t.Errorf("Cache-Control: %s; keys sign after %s", a.Header.Get("Cache-Control"), signingkey.PublishAhead)
 		}
 		for _, alg := range jose.Signing {
-			late := w.client(application.New{IDTokenAlg: string(alg)}).signedIn(t, w.user)
+			late := clients[alg].signedIn(t, w.user)
 			if _, err := jose.Verify(late.ID, []string{jose.TypeJWT}, set.Find); err != nil {
 				t.Errorf("the first token signed with %s: %v", alg, err)
 			}
@@ -105,6 +110,41 @@ func TestKeySet(t *testing.T) {
 		w.claims(t, before.ID, jose.TypeJWT)
 		if s := w.userinfo(before.Access).Status; s != 200 {
 			t.Errorf("a token of the retired key: %d", s)
+		}
+	})
+}
+
+// An application that changes to EdDSA goes on with its earlier algorithm until clients can have
+// the key. A key set without EdDSA stays so until an application names it.
+func TestAChangeToEdDSALosesNoSignIn(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		set := func() string { return w.browser().Visit(w.issuer + "/oauth2/jwks").Body }
+		c := w.client(application.New{IDTokenAlg: "RS256"})
+		c.signedIn(t, w.user)
+		if body := set(); strings.Contains(body, "OKP") {
+			t.Fatalf("nothing needs EdDSA: %s", body)
+		}
+		algOf := func() any {
+			t.Helper()
+			_, header := w.claims(t, c.signedIn(t, w.user).ID, jose.TypeJWT)
+			return header["alg"]
+		}
+		owner := w.Holder("acme", role.Owner)
+		w.Clock.Advance(time.Minute)
+		if a := w.Call(owner, "PATCH", "acme", "/applications/"+c.ID.String(),
+			map[string]any{"id_token_alg": "EdDSA"}); a.Status != http.StatusOK {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+		// The change itself published the key: from here on the ten minutes count.
+		if alg := algOf(); alg != "RS256" {
+			t.Errorf("signed with %v before clients can have the key", alg)
+		}
+		if body := set(); strings.Count(body, "OKP") != 2 {
+			t.Errorf("the key is not published: %s", body)
+		}
+		w.Clock.Advance(signingkey.PublishAhead)
+		if alg := algOf(); alg != "EdDSA" {
+			t.Errorf("signed with %v after ten minutes", alg)
 		}
 	})
 }

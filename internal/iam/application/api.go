@@ -78,7 +78,7 @@ type createInput struct {
 		AuthMethod             string         `json:"auth_method,omitempty" enum:"none,client_secret_basic,client_secret_post,private_key_jwt" doc:"Default: none for spa and native, otherwise client_secret_basic."`
 		Scopes                 []string       `json:"scopes,omitempty" maxItems:"100" doc:"The scopes that it may request. Default: gatehouse:manage for a machine whose creator may give that (application.trust), and none for another machine; openid, profile, email and offline_access for others. The management API requires gatehouse:manage, and the decision APIs gatehouse:decide."`
 		AccessToken            string         `json:"access_token,omitempty" enum:"jwt,opaque" doc:"jwt (default): a service checks the signature itself. opaque: a service asks by introspection, and revocation is immediate."`
-		IDTokenAlg             string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"Default ES256."`
+		IDTokenAlg             string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"Default ES256. The tenant's keys for EdDSA are published when the first application names it, and sign ten minutes later. Until then a new application gets no tokens (503), and a changed one ID tokens of its earlier algorithm."`
 		JWKS                   map[string]any `json:"jwks,omitempty" doc:"Public keys (RFC 7517), for private_key_jwt."`
 		TokenEndpointAudience  bool           `json:"token_endpoint_audience,omitempty" doc:"For private_key_jwt: the aud of a client assertion may be the token endpoint, for libraries that send nothing else. Default false: the issuer alone (RFC 7523bis)."`
 		AllowUnboundCode       bool           `json:"allow_unbound_code,omitempty" doc:"For confidential applications: an authorization request may send neither PKCE nor a nonce. A stolen code can then be planted in the sign-in of another browser. Prefer to turn on PKCE in the application. Default false."`
@@ -102,7 +102,7 @@ type patchInput struct {
 		AuthMethod             *string         `json:"auth_method,omitempty" enum:"none,client_secret_basic,client_secret_post,private_key_jwt" doc:"A change to a method with a secret generates one and returns it."`
 		Scopes                 *[]string       `json:"scopes,omitempty" maxItems:"100"`
 		AccessToken            *string         `json:"access_token,omitempty" enum:"jwt,opaque"`
-		IDTokenAlg             *string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA"`
+		IDTokenAlg             *string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"The earlier algorithm signs until clients can have the key of the new one: at most ten minutes."`
 		JWKS                   *map[string]any `json:"jwks,omitempty"`
 		TokenEndpointAudience  *bool           `json:"token_endpoint_audience,omitempty"`
 		AllowUnboundCode       *bool           `json:"allow_unbound_code,omitempty"`
@@ -123,9 +123,14 @@ type rotateInput struct {
 	}
 }
 
-// Operations are the management operations on applications. disabled ends what a disabled one
-// holds.
-func Operations(disabled func(ctx context.Context, tx *db.Tx, application id.ID) error) []api.Operation {
+// Deps are what the operations on applications need of the packages after this one.
+type Deps struct {
+	Disabled func(ctx context.Context, tx *db.Tx, application id.ID) error // ends what it holds
+	Publish  func(ctx context.Context, tx *db.Tx, idTokenAlg string) error // creates the keys that are missing
+}
+
+// Operations are the management operations on applications.
+func Operations(deps Deps) []api.Operation {
 	op := api.Tag("Applications").Op
 	created := op("POST", "/applications", "create-application", "application.create", "Create an application")
 	created.Status = 201
@@ -159,6 +164,9 @@ func Operations(disabled func(ctx context.Context, tx *db.Tx, application id.ID)
 				return View{}, err
 			}
 			a, shown, err := Create(ctx, tx, n)
+			if err == nil {
+				err = deps.Publish(ctx, tx, a.IDTokenAlg)
+			}
 			return view(a, shown), err
 		}),
 		api.Change(op("PATCH", "/applications/{id}", "update-application", "application.update",
@@ -170,7 +178,10 @@ func Operations(disabled func(ctx context.Context, tx *db.Tx, application id.ID)
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
 				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, in.patch())
 				if err == nil && a.Status == Disabled {
-					err = disabled(ctx, tx, a.ID)
+					err = deps.Disabled(ctx, tx, a.ID)
+				}
+				if err == nil {
+					err = deps.Publish(ctx, tx, a.IDTokenAlg)
 				}
 				return view(a, shown), err
 			}),

@@ -110,6 +110,7 @@ type Application struct {
 	Scopes                 []string // the scopes that it may request, besides openid
 	AccessToken            AccessToken
 	IDTokenAlg             string          // "ES256", "RS256" or "EdDSA"
+	EarlierIDTokenAlg      string          // before its last change, or ""; it signs until clients know the new key
 	JWKS                   json.RawMessage // its public keys, for private_key_jwt, or nil
 	TokenEndpointAudience  bool            // its assertions may name the token endpoint as their audience
 	AllowUnboundCode       bool            // its requests may send neither PKCE nor a nonce

@@ -21,7 +21,7 @@ import (
 const columns = `id, client_id, name, type, status, auth_method, secret_hash, previous_secret_hash, previous_secret_until,
 	redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, token_endpoint_audience,
 	first_party, rotation, principal_mode, access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max,
-	coalesce(allow_unbound_code, auth_method <> 'none' AND type <> 'machine'),
+	coalesce(allow_unbound_code, auth_method <> 'none' AND type <> 'machine'), earlier_id_token_alg,
 	created_at, updated_at`
 
 func scanApplication(row db.Row) (Application, error) {
@@ -31,7 +31,7 @@ func scanApplication(row db.Row) (Application, error) {
 	if err := row.Scan(&a.ID, &a.ClientID, &a.Name, &a.Type, &a.Status, &a.AuthMethod,
 		&a.SecretHash, &a.PreviousSecretHash, &a.PreviousSecretUntil, &redirects, &logouts, &scopes,
 		&a.AccessToken, &a.IDTokenAlg, &jwks, &a.TokenEndpointAudience, &a.FirstParty, &a.Rotation, &a.PrincipalMode,
-		&at, &it, &idle, &maximum, &a.AllowUnboundCode, &a.CreatedAt, &a.UpdatedAt); err != nil {
+		&at, &it, &idle, &maximum, &a.AllowUnboundCode, &a.EarlierIDTokenAlg, &a.CreatedAt, &a.UpdatedAt); err != nil {
 		return Application{}, err
 	}
 	for _, l := range []struct {
@@ -62,7 +62,7 @@ func (a *Application) values() []any {
 		string(a.AccessToken), a.IDTokenAlg, string(a.JWKS), a.TokenEndpointAudience,
 		a.FirstParty, a.Rotation, string(a.PrincipalMode),
 		seconds(l.AccessToken), seconds(l.IDToken), seconds(l.RefreshIdle), seconds(l.RefreshMax),
-		a.AllowUnboundCode, a.UpdatedAt}
+		a.AllowUnboundCode, a.UpdatedAt, a.EarlierIDTokenAlg}
 }
 
 // Create adds an application. It returns the application's secret, if it has one: this is the only
@@ -89,9 +89,10 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, 
 		name, status, auth_method, secret_hash, previous_secret_hash, previous_secret_until,
 		redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, token_endpoint_audience,
 		first_party, rotation, principal_mode,
-		access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, allow_unbound_code, updated_at)
+		access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, allow_unbound_code, updated_at,
+		earlier_id_token_alg)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-			$21, $22, $23, $24, $25, $26, $27)`, args...)
+			$21, $22, $23, $24, $25, $26, $27, $28)`, args...)
 	if db.IsConflict(err, "applications", "client_id") {
 		return Application{}, "", ErrClientIDTaken
 	}
@@ -133,6 +134,13 @@ func found(a Application, err error) (Application, error) {
 	return a, err
 }
 
+// Names reports whether an application of the tenant has its ID tokens signed with an algorithm.
+func Names(ctx context.Context, tx *db.Tx, idTokenAlg string) (bool, error) {
+	n, err := db.One(ctx, tx, db.Column[int64], `SELECT count(*) FROM (SELECT 1 FROM applications
+		WHERE tenant_id = $1 AND id_token_alg = $2 LIMIT 1) a`, idTokenAlg)
+	return n > 0, err
+}
+
 // filterable are the attributes by which a policy may restrict the list.
 var filterable = filter.Columns{"id": {SQL: "id", Kind: filter.ID}}
 
@@ -172,6 +180,9 @@ func Update(
 	}
 	before := a
 	p.apply(&a)
+	if a.IDTokenAlg != before.IDTokenAlg {
+		a.EarlierIDTokenAlg = before.IDTokenAlg
+	}
 	if err := a.check(""); err != nil {
 		return Application{}, "", err
 	}
@@ -270,7 +281,7 @@ func write(ctx context.Context, tx *db.Tx, before Application, a *Application, a
 		redirect_uris = $10, post_logout_redirect_uris = $11, scopes = $12, access_token = $13, id_token_alg = $14,
 		jwks = $15, token_endpoint_audience = $16, first_party = $17, rotation = $18, principal_mode = $19,
 		access_token_lifetime = $20, id_token_lifetime = $21, refresh_token_idle = $22, refresh_token_max = $23,
-		allow_unbound_code = $24, updated_at = $25
+		allow_unbound_code = $24, updated_at = $25, earlier_id_token_alg = $26
 		WHERE tenant_id = $1 AND id = $2 AND updated_at = $3`, append([]any{a.ID, read}, a.values()...)...)
 	if err != nil {
 		return err

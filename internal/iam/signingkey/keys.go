@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -20,9 +21,11 @@ import (
 
 // How long keys live.
 const (
-	rotateEvery    = 90 * 24 * time.Hour // the age at which housekeeping rotates the current key
-	publishRetired = 7 * 24 * time.Hour  // longer than application.MaxTokenLifetime
-	keepRetired    = 90 * 24 * time.Hour // an expired ID token may still be a hint (RP-Initiated Logout §2)
+	rotateEvery    = 90 * 24 * time.Hour                      // the age at which housekeeping rotates the current key
+	publishRetired = application.MaxTokenLifetime + time.Hour // longer than its tokens live
+
+	// keepRetired is how long an ID token is good as a hint (RP-Initiated Logout §2).
+	keepRetired = 90 * 24 * time.Hour
 
 	// PublishAhead is how long a key is published before it signs. It exceeds the time for which
 	// clients and proxies keep a key set, and for which a replica trusts its copies.
@@ -50,6 +53,10 @@ type sealer interface {
 }
 
 const purpose = "signing-key"
+
+// onDemand is the algorithm whose keys a tenant has only while an application names it. Some
+// clients reject a key set with a type of key that they do not know (kty OKP, RFC 8037).
+const onDemand = jose.EdDSA
 
 // Keys signs and verifies with the keys of all tenants. It is safe for concurrent use.
 type Keys struct {
@@ -93,7 +100,8 @@ func (k *Keys) Check(ctx context.Context, c caller.Caller) error {
 type ring struct {
 	signers map[signerKey]*jose.Signer
 	from    map[jose.Algorithm]time.Time // when the current key may sign
-	missing []jose.Algorithm             // those without a current or a next key
+	missing []jose.Algorithm             // those that need a current or a next key
+	named   bool                         // an application names the algorithm onDemand
 	verify  jose.Set                     // all keys
 	retired map[string]time.Time         // when the retired ones were retired, by kid
 	jwks    []byte                       // the published keys, as JSON
@@ -107,14 +115,14 @@ type signerKey struct {
 
 var types = []string{jose.TypeAccessToken, jose.TypeLogout, jose.TypeJWT}
 
-// errNotPublished is the fault for a key that clients may not know yet.
-var errNotPublished = fault.New(fault.Unavailable, "signing_key.not_published",
+// ErrNotPublished is the fault for a key that clients may not know yet.
+var ErrNotPublished = fault.New(fault.Unavailable, "signing_key.not_published",
 	"The key for this signature was published a moment ago, and clients may not know it yet. Try again in ten minutes.")
 
 // Signer returns the signer of the caller's tenant for an algorithm and a token type. It creates
-// the keys of a tenant that has none. It fails with errNotPublished if clients may have a key set
-// without the key. That happens only to a tenant of an earlier release, which created the keys of
-// each algorithm apart.
+// the keys of a tenant that has none. It fails with ErrNotPublished if clients may have a key set
+// without the key. That happens after the first application named EdDSA, and to a tenant of an
+// earlier release, which created the keys of each algorithm apart.
 func (k *Keys) Signer(ctx context.Context, c caller.Caller, alg jose.Algorithm, typ string) (*jose.Signer, error) {
 	r, err := k.whole(ctx, c)
 	if err != nil {
@@ -125,7 +133,7 @@ func (k *Keys) Signer(ctx context.Context, c caller.Caller, alg jose.Algorithm, 
 	case !ok:
 		return nil, fmt.Errorf("signingkey: no signer for %s and %q", alg, typ)
 	case k.clock.Now().Before(r.from[alg]):
-		return nil, errNotPublished
+		return nil, ErrNotPublished
 	}
 	return s, nil
 }
@@ -140,9 +148,9 @@ func (k *Keys) JWKS(ctx context.Context, c caller.Caller) ([]byte, error) {
 	return r.jwks, nil
 }
 
-// whole returns the tenant's ring with keys of every algorithm. It creates missing ones. A tenant
-// gets all of them at once, before its first key set is published. So no client ever has a key set
-// without the key that signs, whatever algorithm an application chooses later.
+// whole returns the tenant's ring with keys of ES256, of RS256, and of EdDSA if an application
+// names it. It creates missing ones. A tenant gets all of them at once, before its first key set is
+// published. Keys that are created later sign after PublishAhead.
 func (k *Keys) whole(ctx context.Context, c caller.Caller) (*ring, error) {
 	for range 2 {
 		r, err := k.ring(ctx, c)
@@ -158,17 +166,26 @@ func (k *Keys) whole(ctx context.Context, c caller.Caller) (*ring, error) {
 
 func (k *Keys) ring(ctx context.Context, c caller.Caller) (*ring, error) {
 	return k.cache.Get(ctx, c.Tenant, struct{}{}, func(ctx context.Context) (*ring, error) {
-		rows, err := db.Read(ctx, k.db, c, func(tx *db.Tx) ([]row, error) { return list(ctx, tx) })
+		var rows []row
+		var named bool
+		err := k.db.View(ctx, c, func(tx *db.Tx) error {
+			var err error
+			if rows, err = list(ctx, tx); err != nil {
+				return err
+			}
+			named, err = application.Names(ctx, tx, string(onDemand))
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
-		return k.open(c.Tenant, rows)
+		return k.open(c.Tenant, rows, named)
 	})
 }
 
-func (k *Keys) open(tenant id.ID, rows []row) (*ring, error) {
+func (k *Keys) open(tenant id.ID, rows []row, named bool) (*ring, error) {
 	r := &ring{signers: map[signerKey]*jose.Signer{}, from: map[jose.Algorithm]time.Time{},
-		retired: map[string]time.Time{}}
+		retired: map[string]time.Time{}, named: named}
 	var published jose.Set
 	now := k.clock.Now()
 	for _, row := range slices.SortedFunc(slices.Values(rows), inOrder) {
@@ -208,6 +225,9 @@ func (k *Keys) open(tenant id.ID, rows []row) (*ring, error) {
 		}
 	}
 	for _, alg := range jose.Signing {
+		if alg == onDemand && !named {
+			continue
+		}
 		if !has(rows, alg, statusCurrent) || !has(rows, alg, statusNext) {
 			r.missing = append(r.missing, alg)
 		}
@@ -267,17 +287,60 @@ func (k *Keys) generate(tenant id.ID, alg jose.Algorithm) (sealed, error) {
 	return sealed{key.ID(), der}, err
 }
 
+// pair is the first current and next key of an algorithm.
+type pair struct{ current, next sealed }
+
+func (k *Keys) generatePair(tenant id.ID, alg jose.Algorithm) (pair, error) {
+	current, err := k.generate(tenant, alg)
+	if err != nil {
+		return pair{}, err
+	}
+	next, err := k.generate(tenant, alg)
+	return pair{current, next}, err
+}
+
+// store stores what the tenant lacks of a pair. It reports whether that was anything.
+func store(ctx context.Context, tx *db.Tx, alg jose.Algorithm, made pair) (bool, error) {
+	won, err := insert(ctx, tx, made.current, alg, statusCurrent)
+	if err != nil {
+		return false, err
+	}
+	if won {
+		audit.Write(tx, event("key.create", made.current.kid, alg, "", made.current.kid))
+	}
+	too, err := insert(ctx, tx, made.next, alg, statusNext)
+	return won || too, err
+}
+
+// Publish creates the keys of an algorithm that an application names from now on, in the
+// transaction of its change. So the ten minutes until they sign begin at once. A tenant without any
+// keys gets them all with the first token or key set.
+func (k *Keys) Publish(ctx context.Context, tx *db.Tx, idTokenAlg string) error {
+	if idTokenAlg != string(onDemand) {
+		return nil
+	}
+	rows, err := list(ctx, tx)
+	if err != nil || len(rows) == 0 || has(rows, onDemand, statusCurrent) && has(rows, onDemand, statusNext) {
+		return err
+	}
+	made, err := k.generatePair(tx.Tenant(), onDemand)
+	if err != nil {
+		return err
+	}
+	created, err := store(ctx, tx, onDemand, made)
+	if created {
+		k.changed(tx)
+	}
+	return err
+}
+
 // create stores the missing current and next keys of algorithms. Of two calls at once, one wins,
 // and the keys of the other are discarded.
 func (k *Keys) create(ctx context.Context, c caller.Caller, algs []jose.Algorithm) error {
-	type pair struct{ current, next sealed }
 	made := make([]pair, len(algs))
 	for i, alg := range algs {
 		var err error
-		if made[i].current, err = k.generate(c.Tenant, alg); err != nil {
-			return err
-		}
-		if made[i].next, err = k.generate(c.Tenant, alg); err != nil {
+		if made[i], err = k.generatePair(c.Tenant, alg); err != nil {
 			return err
 		}
 	}
@@ -285,18 +348,11 @@ func (k *Keys) create(ctx context.Context, c caller.Caller, algs []jose.Algorith
 		tx.AfterCommit(func() { k.Drop(c.Tenant) })
 		created := false
 		for i, alg := range algs {
-			won, err := insert(ctx, tx, made[i].current, alg, statusCurrent)
+			won, err := store(ctx, tx, alg, made[i])
 			if err != nil {
 				return err
 			}
-			if won {
-				audit.Write(tx, event("key.create", made[i].current.kid, alg, "", made[i].current.kid))
-			}
-			too, err := insert(ctx, tx, made[i].next, alg, statusNext)
-			if err != nil {
-				return err
-			}
-			created = created || won || too
+			created = created || won
 		}
 		if created {
 			k.touch(tx)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -36,8 +37,13 @@ func (k *Keys) prepareRotation(ctx context.Context, c caller.Caller, alg jose.Al
 		return fresh{}, fault.InvalidField("signing_key.algorithm", "algorithm",
 			"Tokens are signed with ES256, RS256 or EdDSA.")
 	}
-	if _, err := k.whole(ctx, c); err != nil {
+	r, err := k.whole(ctx, c)
+	if err != nil {
 		return fresh{}, err
+	}
+	if _, ok := r.from[alg]; !ok {
+		return fresh{}, fault.New(fault.Conflict, "signing_key.unused",
+			"The tenant has no %s keys, because no application names this id_token_alg.", alg)
 	}
 	key, err := k.generate(c.Tenant, alg)
 	return fresh{key, alg}, err
@@ -118,8 +124,9 @@ func (k *Keys) withdraw(ctx context.Context, tx *db.Tx, kid string, replacement 
 }
 
 // RotateDue rotates every current key that is older than 90 days, and deletes the keys that were
-// retired more than 90 days ago. It creates the keys that a tenant of an earlier release lacks, so
-// that they are published long before an application asks for them.
+// retired more than 90 days ago. It retires EdDSA keys that no application needs. It creates the
+// keys that a tenant of an earlier release lacks, so that they are published long before an
+// application asks for them.
 func (k *Keys) RotateDue(ctx context.Context, c caller.Caller) error {
 	rows, err := db.Read(ctx, k.db, c, func(tx *db.Tx) ([]row, error) { return list(ctx, tx) })
 	if err != nil {
@@ -129,10 +136,15 @@ func (k *Keys) RotateDue(ctx context.Context, c caller.Caller) error {
 		return nil
 	}
 	now := k.clock.Now()
-	_, err = k.whole(ctx, c)
+	all, err := k.whole(ctx, c)
 	errs := []error{err}
+	unused := err == nil && !all.named && (has(rows, onDemand, statusCurrent) || has(rows, onDemand, statusNext))
+	if unused {
+		errs = append(errs, k.retireUnused(ctx, c))
+	}
 	for _, r := range rows {
 		switch {
+		case unused && r.alg == onDemand:
 		case r.status == statusCurrent && now.Sub(r.activatedAt) >= rotateEvery:
 			_, err := k.Rotate(ctx, c, r.alg)
 			errs = append(errs, err)
@@ -146,6 +158,26 @@ func (k *Keys) RotateDue(ctx context.Context, c caller.Caller) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// retireUnused retires the keys of the algorithm onDemand, unless an application names it. They
+// stay published for as long as a token of them may live.
+func (k *Keys) retireUnused(ctx context.Context, c caller.Caller) error {
+	return k.db.Update(ctx, c, func(tx *db.Tx) error {
+		named, err := application.Names(ctx, tx, string(onDemand))
+		if err != nil || named {
+			return err
+		}
+		kid, err := retire(ctx, tx, onDemand)
+		if err != nil {
+			return err
+		}
+		if kid != "" {
+			audit.Write(tx, event("key.retire", kid, onDemand, kid, ""))
+		}
+		k.changed(tx)
+		return nil
+	})
 }
 
 func (k *Keys) changed(tx *db.Tx) {

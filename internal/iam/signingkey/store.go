@@ -2,6 +2,7 @@ package signingkey
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -99,6 +100,21 @@ func rotate(ctx context.Context, tx *db.Tx, after fresh) (string, string, error)
 		return "", "", err
 	}
 	return current.kid, next.kid, promote(ctx, tx, next, after)
+}
+
+// retire retires the current key of an algorithm without a successor, and deletes the next one,
+// which signed nothing. It returns the kid of the retired key, "" for none.
+func retire(ctx context.Context, tx *db.Tx, alg jose.Algorithm) (string, error) {
+	if _, err := tx.Exec(ctx, `DELETE FROM signing_keys
+		WHERE tenant_id = $1 AND alg = $2 AND status = 'next'`, alg); err != nil {
+		return "", err
+	}
+	kid, err := db.One(ctx, tx, db.Column[string], `UPDATE signing_keys SET status = 'retired', retired_at = $3
+		WHERE tenant_id = $1 AND alg = $2 AND status = 'current' RETURNING kid`, alg, tx.Now())
+	if errors.Is(err, db.ErrNoRows) {
+		return "", nil
+	}
+	return kid, err
 }
 
 // promote makes next the current key of its algorithm, which has none, and stores after as the next
