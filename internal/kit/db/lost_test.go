@@ -355,3 +355,41 @@ func TestReadOnlyDatabase(t *testing.T) {
 		t.Errorf("ready afterwards: %v", err)
 	}
 }
+
+// A caller that leaves while its COMMIT waits in the server learns what became of it.
+func TestLeavingDuringACommit(t *testing.T) {
+	d := testkit.Open(t, testkit.Postgres(t))
+	acme := d.Tenant(t, "acme")
+	rename := func(ctx context.Context, name string, then func()) error {
+		return d.System(ctx, acme, "test", func(st *db.SystemTx) error {
+			if then == nil {
+				st.For(acme.Tenant).Later(`UPDATE tenants SET name = $2 WHERE id = $1`, name)
+				return nil
+			}
+			_, err := st.For(acme.Tenant).Exec(ctx, `UPDATE tenants SET name = $2 WHERE id = $1`, name)
+			then()
+			return err
+		})
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	left := make(chan error, 1)
+	err := rename(t.Context(), "first", func() {
+		go func() { left <- rename(ctx, "second", nil) }()
+		time.Sleep(300 * time.Millisecond) // until its COMMIT waits for the row
+		leave()
+		time.Sleep(100 * time.Millisecond)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-left; err != nil {
+		t.Errorf("the caller that left was told %v", err)
+	}
+	name, err := db.SystemRead(t.Context(), d.DB, acme, "test", func(st *db.SystemTx) (string, error) {
+		return db.One(t.Context(), st.For(acme.Tenant), db.Column[string], `SELECT name FROM tenants WHERE id = $1`)
+	})
+	if err != nil || name != "second" {
+		t.Errorf("the name is %q: %v", name, err)
+	}
+}

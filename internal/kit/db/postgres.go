@@ -167,7 +167,12 @@ func (p *postgres) update(ctx context.Context, fn func(session) error) error {
 	if err := fn(s); err != nil {
 		return s.uncommitted(err)
 	}
-	if err := s.commit(ctx); err != nil {
+	if err := ctx.Err(); err != nil {
+		return rolledBack{err}
+	}
+	last, cancel := uncancelled(ctx)
+	defer cancel()
+	if err := s.commit(last); err != nil {
 		if pgconn.SafeToRetry(err) || isReadOnly(err) { // nothing was sent, or accepted
 			return rolledBack{err}
 		}
@@ -175,6 +180,15 @@ func (p *postgres) update(ctx context.Context, fn func(session) error) error {
 	}
 	done = true
 	return nil
+}
+
+// uncancelled returns ctx with its deadline, without its cancellation. A caller that leaves during
+// a COMMIT would otherwise not learn whether its transaction took effect.
+func uncancelled(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ends := ctx.Deadline(); ends {
+		return context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	}
+	return context.WithCancel(context.WithoutCancel(ctx))
 }
 
 type deferred struct {
