@@ -1,7 +1,9 @@
 package app_test
 
 import (
+	"database/sql"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
@@ -163,5 +166,48 @@ func TestIdempotencyKeys(t *testing.T) {
 			}
 			return err
 		})
+	})
+}
+
+// Operations with several transactions keep their answer in the one of the effect. If it cannot
+// be kept, nothing is done, and the call can be repeated.
+func TestTheAnswerIsKeptWithTheEffect(t *testing.T) {
+	testkit.BothDSN(t, func(t *testing.T, dsn string) {
+		w := world.New(t, dsn)
+		w.Tenant("acme", nil)
+		operator, token := w.Operator(), w.Holder("acme", role.Owner)
+		run := func(postgres, sqlite string) {
+			t.Helper()
+			if w.Name() == "postgres" {
+				testkit.Execute(t, dsn, postgres)
+				return
+			}
+			file, err := sql.Open("sqlite", filepath.Join(w.Data, "gatehouse.db"))
+			if err == nil {
+				_, err = file.ExecContext(t.Context(), sqlite)
+			}
+			if err == nil {
+				err = file.Close()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range []struct{ token, slug, path, body string }{
+			{operator, "platform", "/tenants", `{"slug":"globex","name":"Globex"}`},
+			{token, "acme", "/signing-keys/rotate", `{"algorithm":"ES256"}`},
+		} {
+			run(`ALTER TABLE idempotency_keys ADD CONSTRAINT unanswered CHECK (answer = '') NOT VALID`,
+				`CREATE TRIGGER unanswered BEFORE UPDATE ON idempotency_keys WHEN NEW.answer <> x''
+					BEGIN SELECT RAISE(ABORT, 'unanswered'); END`)
+			if a := keyed(w, c.token, "POST", c.slug, c.path, "k", c.body); a.Status != 500 {
+				t.Errorf("%s: %d %s", c.path, a.Status, a.Body)
+			}
+			run(`ALTER TABLE idempotency_keys DROP CONSTRAINT unanswered`, `DROP TRIGGER unanswered`)
+			if a := keyed(w, c.token, "POST", c.slug, c.path, "k", c.body); a.Status/100 != 2 ||
+				a.Header.Get("Idempotent-Replayed") != "" {
+				t.Errorf("%s again: %d %s", c.path, a.Status, a.Body)
+			}
+		}
 	})
 }

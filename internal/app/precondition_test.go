@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +38,7 @@ func TestPreconditions(t *testing.T) {
 			{"acme", made("/roles", "name", map[string]any{"name": "r", "actions": []string{}}),
 				`{"description":"%d"}`},
 			{"acme", "/settings", `{"logo_url":"https://logo.example/%d"}`},
+			{"acme", "/policies/settings", `{"globals":{"n":%d}}`},
 			{"platform", "/tenants/" + globex["id"].(string), `{"name":"Globex %d"}`},
 		} {
 			bearer := token
@@ -105,7 +108,78 @@ func TestPreconditions(t *testing.T) {
 		if a.Status != http.StatusPreconditionFailed {
 			t.Errorf("a precondition that nothing checks: %d %s", a.Status, a.Body)
 		}
+
+		// What is replaced or ended as a whole.
+		tagOf := func(path string) string { return w.Call(token, "GET", "acme", path, nil).Header.Get("ETag") }
+		expect := func(method, path, body, tag string, want int) {
+			t.Helper()
+			a := with(w, token, method, "acme", path, "application/json", body, "If-Match", tag)
+			if a.Status != want {
+				t.Errorf("%s %s with If-Match %s: %d %s, want %d", method, path, tag, a.Status, a.Body, want)
+			}
+		}
+		old := tagOf("/decision-settings")
+		for _, tag := range []string{`"other"`, old, old} {
+			want := http.StatusOK
+			if tag != tagOf("/decision-settings") {
+				want = http.StatusPreconditionFailed
+			}
+			expect("PUT", "/decision-settings", `{"retention_days":7,"redaction":[]}`, tag, want)
+		}
+
+		// One who may change a thing and not read it does not guess it by its tag.
+		w.Must(token, "POST", "acme", "/roles", map[string]any{"name": "renamer", "actions": []string{"group.update"}})
+		renamer := w.Holder("acme", "renamer")
+		group := made("/groups", "id", map[string]any{"name": "Guessed"})
+		for value, want := range map[string]int{tagOf(group): http.StatusPreconditionFailed, "*": http.StatusOK} {
+			a := with(w, renamer, "PATCH", "acme", group, "application/json", `{"description":"x"}`, "If-Match", value)
+			if a.Status != want {
+				t.Errorf("a caller who may not read, If-Match %s: %d %s, want %d", value, a.Status, a.Body, want)
+			}
+		}
 	})
+}
+
+// A tag that a GET shows is taken by every change of the same thing. Where no change takes it,
+// there is none.
+func TestEveryETagIsTakenByAChange(t *testing.T) {
+	var doc struct {
+		Paths map[string]map[string]struct {
+			Parameters []struct{ Name string }
+			Responses  map[string]struct{ Headers map[string]any }
+		}
+	}
+	file, err := os.ReadFile(openAPIFile)
+	if err == nil {
+		err = json.Unmarshal(file, &doc)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tagged := 0
+	for path, operations := range doc.Paths {
+		_, has := operations["get"].Responses["200"].Headers["ETag"]
+		if has {
+			tagged++
+		}
+		changes := 0
+		for method, op := range operations {
+			if method != "put" && method != "patch" && method != "delete" {
+				continue
+			}
+			changes++
+			takes := slices.Contains(op.Parameters, struct{ Name string }{"If-Match"})
+			if _, read := operations["get"]; read && takes != has {
+				t.Errorf("%s %s: takes If-Match %v, GET has an ETag %v", method, path, takes, has)
+			}
+		}
+		if has && changes == 0 {
+			t.Errorf("GET %s has an ETag that no change takes", path)
+		}
+	}
+	if tagged < 10 {
+		t.Errorf("%d things have an ETag", tagged)
+	}
 }
 
 func TestPreconditionsOfTheDraft(t *testing.T) {
@@ -217,5 +291,63 @@ func TestNullInBodies(t *testing.T) {
 	if a := w.Call(operator, "PATCH", "platform", "/tenants/"+globex["id"].(string),
 		json.RawMessage(`{"settings":{"mfa":null}}`)); a.Status != 400 || !strings.Contains(a.Body, `"settings.mfa"`) {
 		t.Errorf("a setting of a tenant: %d %s", a.Status, a.Body)
+	}
+}
+
+// The description admits null for exactly those members of a merge patch that null empties.
+func TestTheDescriptionSaysWhatNullEmpties(t *testing.T) {
+	w := world.OnSQLite(t)
+	w.Tenant("acme", nil)
+	token := w.Holder("acme", role.Owner)
+	made := func(path, member string, body map[string]any) string {
+		return path + "/" + w.Must(token, "POST", "acme", path, body)[member].(string)
+	}
+	type schema struct {
+		Ref        string `json:"$ref"`
+		Type       any
+		Properties map[string]schema
+	}
+	var doc struct {
+		Components struct{ Schemas map[string]schema }
+	}
+	file, err := os.ReadFile(openAPIFile)
+	if err == nil {
+		err = json.Unmarshal(file, &doc)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	nullable := 0
+	for name, path := range map[string]string{
+		"UpdateUserRequest":  made("/users", "id", map[string]any{"username": "ada"}),
+		"UpdateGroupRequest": made("/groups", "id", map[string]any{"name": "G"}),
+		"UpdateApplicationRequest": made("/applications", "id", map[string]any{"name": "A", "type": "web",
+			"redirect_uris": []string{"https://a.example/cb"}}),
+		"UpdateRoleRequest":           made("/roles", "name", map[string]any{"name": "r", "actions": []string{}}),
+		"SettingsPatch":               "/settings",
+		"UpdatePolicySettingsRequest": "/policies/settings",
+		"SettingsChange":              "/policies/draft/settings",
+	} {
+		members := doc.Components.Schemas[name].Properties
+		if len(members) == 0 {
+			t.Errorf("no schema %s", name)
+		}
+		for member, s := range members {
+			kinds, _ := s.Type.([]any)
+			admits := slices.Contains(kinds, any("null"))
+			if admits {
+				nullable++
+			}
+			a := w.Send(w.Request(token, "PATCH", "acme", "/api/v1"+path, "application/json",
+				strings.NewReader(`{"`+member+`":null}`)))
+			refused := strings.Contains(a.Body, `"name":"`+member+`"`) && strings.Contains(a.Body, "null")
+			if admits == refused {
+				t.Errorf("PATCH %s, %s: null is in the schema %v, the answer is %d %s", path, member, admits, a.Status,
+					a.Body)
+			}
+		}
+	}
+	if nullable < 15 {
+		t.Errorf("null empties %d members", nullable)
 	}
 }

@@ -177,9 +177,12 @@ func settingsOperations() []api.Operation {
 			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (Settings, error) {
 				return ReadSettings(ctx, tx)
 			}),
-		api.Write(api.Op{Method: "PUT", Path: "/decision-settings", ID: "put-decision-settings",
-			Action: "settings.update", Reads: "settings.update", Tag: "Decisions",
+		api.Change(api.Op{Method: "PUT", Path: "/decision-settings", ID: "put-decision-settings",
+			Action: "settings.update", Tag: "Decisions",
 			Summary: "Replace the settings of decision records"},
+			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *settingsInput) (Settings, error) {
+				return holdSettings(ctx, tx)
+			},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *settingsInput) (Settings, error) {
 				return in.Body, WriteSettings(ctx, tx, in.Body)
 			}),
@@ -233,7 +236,10 @@ func (deps Deps) replay(ctx context.Context, d *db.DB, req api.Request, in *repl
 		if err != nil {
 			return err
 		}
-		return keepReplay(ctx, tx, draft.Draft.Version, now, &r)
+		if err := keepReplay(ctx, tx, draft.Draft.Version, now, &r); err != nil {
+			return err
+		}
+		return req.Keep(ctx, tx, r)
 	})
 	return r, err
 }

@@ -71,6 +71,20 @@ func ReadSettings(ctx context.Context, tx *db.Tx) (Settings, error) {
 	return s, nil
 }
 
+// holdSettings returns the tenant's settings, and locks them until the transaction ends.
+func holdSettings(ctx context.Context, tx *db.Tx) (Settings, error) {
+	text, err := json.Marshal(defaultSettings())
+	if err != nil {
+		return Settings{}, err
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO decision_settings (tenant_id, settings, updated_at) VALUES ($1, $2, $3)
+		ON CONFLICT (tenant_id) DO UPDATE SET updated_at = decision_settings.updated_at`,
+		string(text), tx.Now()); err != nil {
+		return Settings{}, err
+	}
+	return ReadSettings(ctx, tx)
+}
+
 // WriteSettings replaces the tenant's settings. It fails with an Invalid fault that names every
 // wrong field.
 func WriteSettings(ctx context.Context, tx *db.Tx, s Settings) error {
@@ -80,7 +94,7 @@ func WriteSettings(ctx context.Context, tx *db.Tx, s Settings) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	before, err := ReadSettings(ctx, tx)
+	before, err := holdSettings(ctx, tx)
 	if err != nil {
 		return err
 	}

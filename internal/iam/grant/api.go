@@ -68,8 +68,12 @@ func Operations() []api.Operation {
 				g, err := Get(ctx, tx, in.ID)
 				return view(g), err
 			}),
-		api.Write(op("DELETE", "/grants/{id}", "revoke-grant", "grant.revoke", "Revoke a grant",
+		api.Change(op("DELETE", "/grants/{id}", "revoke-grant", "grant.revoke", "Revoke a grant",
 			"Its refresh tokens and access tokens are no longer accepted.", asked),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
+				g, err := hold(ctx, tx, in.ID)
+				return view(g), err
+			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				g, err := Get(ctx, tx, in.ID)
 				if err != nil {

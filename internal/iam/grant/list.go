@@ -58,6 +58,15 @@ func Get(ctx context.Context, tx *db.Tx, grant id.ID) (Grant, error) {
 	return g, err
 }
 
+// hold is Get, and locks the grant until the transaction ends.
+func hold(ctx context.Context, tx *db.Tx, grant id.ID) (Grant, error) {
+	if _, err := tx.Exec(ctx, `UPDATE grants SET revoked_at = revoked_at WHERE tenant_id = $1 AND id = $2`,
+		grant); err != nil {
+		return Grant{}, err
+	}
+	return Get(ctx, tx, grant)
+}
+
 func scanGrant(r db.Row) (Grant, error) {
 	var g Grant
 	var scopes, amr string

@@ -6,7 +6,6 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
@@ -41,8 +40,12 @@ func (deps Deps) importArchive(ctx context.Context, d *db.DB, req api.Request, i
 				return ImportView{}, err
 			}
 			infos, err := listFiles(ctx, tx)
+			if err != nil {
+				return ImportView{}, err
+			}
 			v := draftView(draft, infos, settings)
-			return ImportView{Draft: &v}, err
+			imported := ImportView{Draft: &v}
+			return imported, req.Keep(ctx, tx, imported)
 		})
 	}
 	p.AllowEmpty = in.AllowEmpty
@@ -54,8 +57,9 @@ func (deps Deps) importArchive(ctx context.Context, d *db.DB, req api.Request, i
 		return ImportView{Revision: current.Number, Unchanged: true}, nil
 	}
 	p.Base, p.Settings, p.Before = current.Number, current.engine, settingsText(current.engine)
-	r, found, err := deps.publish(ctx, d, req.Caller, p, "")
-	return ImportView{Revision: r.Number, Warnings: problemViews(found)}, err
+	return testAndPublish(ctx, d, deps, req, p, "", func(r Revision, found []compiler.Problem) ImportView {
+		return ImportView{Revision: r.Number, Warnings: problemViews(found)}
+	})
 }
 
 func (deps Deps) publishDraft(ctx context.Context, d *db.DB, req api.Request, in *publishInput) (RevisionView, error) {
@@ -101,27 +105,36 @@ func (deps Deps) publishDraft(ctx context.Context, d *db.DB, req api.Request, in
 	if s.draft.settings == "" {
 		p.Before = settingsText(s.settings)
 	}
-	r, found, err := deps.publish(ctx, d, req.Caller, p, in.Body.Acknowledged)
-	v := revisionView(r)
-	v.Warnings = problemViews(found)
-	return v, err
+	return testAndPublish(ctx, d, deps, req, p, in.Body.Acknowledged,
+		func(r Revision, found []compiler.Problem) RevisionView {
+			v := revisionView(r)
+			v.Warnings = problemViews(found)
+			return v
+		})
 }
 
-// publish compiles and tests outside of the transaction, then publishes exactly what it tested. It
-// returns the compiler's warnings too.
-func (deps Deps) publish(ctx context.Context, d *db.DB, c caller.Caller, p publishing,
-	acknowledged string) (Revision, []compiler.Problem, error) {
+// testAndPublish compiles and tests outside of the transaction, then publishes exactly what it
+// tested. It answers what view makes of the revision and the compiler's warnings, and keeps that
+// answer.
+func testAndPublish[V any](ctx context.Context, d *db.DB, deps Deps, req api.Request, p publishing, acknowledged string,
+	view func(Revision, []compiler.Problem) V) (V, error) {
 	ready, err := prepare(ctx, p)
 	if err != nil {
-		return Revision{}, nil, err
+		var none V
+		return none, err
 	}
-	r, err := db.Write(ctx, d, c, func(tx *db.Tx) (Revision, error) {
+	return db.Write(ctx, d, req.Caller, func(tx *db.Tx) (V, error) {
+		var none V
 		if deps.Acknowledged != nil && !p.Version.IsZero() {
 			if err := deps.Acknowledged(ctx, tx, p.Version, acknowledged); err != nil {
-				return Revision{}, err
+				return none, err
 			}
 		}
-		return publish(ctx, tx, ready)
+		r, err := publish(ctx, tx, ready)
+		if err != nil {
+			return none, err
+		}
+		answer := view(r, ready.compiled.Warnings)
+		return answer, req.Keep(ctx, tx, answer)
 	})
-	return r, ready.compiled.Warnings, err
 }

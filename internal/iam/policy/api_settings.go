@@ -17,7 +17,7 @@ func (deps Deps) settingsOperations() []api.Operation {
 			}),
 		api.Call(api.Op{Method: "PATCH", Path: "/policies/settings", ID: "update-policy-settings",
 			Action: "policy.publish", Tag: settingsTag, Summary: "Update the settings of the policy engine",
-			AtOnce: compiling, Errors: []int{422},
+			AtOnce: compiling, Errors: []int{422}, Versioned: true,
 			Description: "They apply at once: the files in force are tested by them and published again, as a new " +
 				"revision. To try settings first, change those of the draft."},
 			deps.configure),

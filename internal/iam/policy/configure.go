@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
@@ -31,9 +32,12 @@ func (deps Deps) configure(ctx context.Context, d *db.DB, req api.Request, in *p
 	}
 	if now.Number == 0 {
 		s, err := db.Write(ctx, d, req.Caller, func(tx *db.Tx) (engine.Settings, error) {
-			return configureFirst(ctx, tx, in.Body.SettingsChange)
+			return configureFirst(ctx, tx, req, in.Body.SettingsChange)
 		})
 		return settingsView(s), err
+	}
+	if err := req.Check(settingsView(now.engine)); err != nil {
+		return SettingsView{}, err
 	}
 	s, err := in.Body.changed(now.engine)
 	if err != nil || now.is(now.Digest, s) {
@@ -46,14 +50,18 @@ func (deps Deps) configure(ctx context.Context, d *db.DB, req api.Request, in *p
 		}
 	}
 	// Whether the files decide anything was settled when they were published.
-	_, _, err = deps.publish(ctx, d, req.Caller, publishing{Base: now.Number, Of: now.Number, Files: files,
-		Settings: s, Reason: reason, AllowEmpty: true}, "")
-	return settingsView(s), err
+	v, err := testAndPublish(ctx, d, deps, req, publishing{Base: now.Number, Of: now.Number, Files: files,
+		Settings: s, Reason: reason, AllowEmpty: true}, "",
+		func(Revision, []compiler.Problem) SettingsView { return settingsView(s) })
+	if errors.Is(err, errOvertaken) && req.Preconditions.Given() {
+		err = api.ErrPrecondition
+	}
+	return v, err
 }
 
 // configureFirst changes the settings that the tenant's first revision will have. Until then, only
 // the key sets matter.
-func configureFirst(ctx context.Context, tx *db.Tx, p SettingsChange) (engine.Settings, error) {
+func configureFirst(ctx context.Context, tx *db.Tx, req api.Request, p SettingsChange) (engine.Settings, error) {
 	if err := lockSettings(ctx, tx); err != nil {
 		return engine.Settings{}, err
 	}
@@ -65,6 +73,9 @@ func configureFirst(ctx context.Context, tx *db.Tx, p SettingsChange) (engine.Se
 	}
 	stored, err := getSettings(ctx, tx)
 	if err != nil {
+		return engine.Settings{}, err
+	}
+	if err := req.Check(settingsView(stored.Settings)); err != nil {
 		return engine.Settings{}, err
 	}
 	s, err := p.changed(stored.Settings)

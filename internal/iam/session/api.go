@@ -64,9 +64,13 @@ func Operations() []api.Operation {
 				s, err := Get(ctx, tx, in.ID)
 				return ViewOf(s), err
 			}),
-		api.Write(api.Op{Method: "DELETE", Path: "/sessions/{id}", ID: "revoke-session", Action: "session.revoke",
+		api.Change(api.Op{Method: "DELETE", Path: "/sessions/{id}", ID: "revoke-session", Action: "session.revoke",
 			Tag:     "Sessions",
 			Summary: "Revoke a session", Description: "The browser's next request is signed out."},
+			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (View, error) {
+				s, err := hold(ctx, tx, in.ID)
+				return ViewOf(s), err
+			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				s, err := Get(ctx, tx, in.ID)
 				if err != nil {

@@ -174,6 +174,15 @@ func Get(ctx context.Context, tx *db.Tx, session id.ID) (Session, error) {
 	return s, err
 }
 
+// hold is Get, and locks the session until the transaction ends.
+func hold(ctx context.Context, tx *db.Tx, session id.ID) (Session, error) {
+	if _, err := tx.Exec(ctx, `UPDATE sessions SET ended_at = ended_at WHERE tenant_id = $1 AND id = $2`,
+		session); err != nil {
+		return Session{}, err
+	}
+	return Get(ctx, tx, session)
+}
+
 // filterable are the attributes that policies may limit the list by.
 var filterable = filter.Columns{"id": {SQL: "s.id", Kind: filter.ID}}
 

@@ -151,7 +151,8 @@ func (d Deps) create(ctx context.Context, database *db.DB, req api.Request, in *
 		}
 		audit.Write(st.For(req.Caller.Tenant), audit.Event{Action: "tenant.create", Target: t.target(),
 			Changed: audit.Changed(nil, t.fields())})
-		return d.view(t), nil
+		v := d.view(t)
+		return v, req.Keep(ctx, st.For(req.Caller.Tenant), v)
 	})
 }
 

@@ -39,11 +39,11 @@ func (o Operation) describeAnswers(doc *huma.OpenAPI) {
 			"application/problem+json": {Schema: problem}}}
 	}
 	statuses := []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}
-	if o.Method == http.MethodGet && !isList(o.output) {
+	if o.tagged {
 		op.Responses[strconv.Itoa(http.StatusNotModified)] = &huma.Response{
 			Description: http.StatusText(http.StatusNotModified)}
 	}
-	if !isList(o.output) {
+	if o.tagged || o.Method != http.MethodGet {
 		statuses = append(statuses, http.StatusPreconditionFailed)
 	}
 	if o.Method != http.MethodGet {
@@ -76,6 +76,9 @@ func (o Operation) describeAnswers(doc *huma.OpenAPI) {
 	}
 	answer := op.Responses[strconv.Itoa(o.Status)]
 	delete(answer.Headers, "Content-Type") // it stands below, as Content
+	if !o.tagged {
+		delete(answer.Headers, "ETag")
+	}
 	answer.Content = map[string]*huma.MediaType{}
 	for _, kind := range o.Produces {
 		answer.Content[kind] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -37,6 +38,7 @@ const (
 	maxKeptAnswer = 16 << 10    // bytes of an answer; of a larger one only the fact is kept
 	keysOfCaller  = 20_000      // unexpired keys of one caller
 	keysOfTenant  = 50_000
+	keyParts      = 64 // a new key is counted with those of its part
 	releaseTime   = 2 * time.Second
 )
 
@@ -66,6 +68,8 @@ type claim struct {
 	held   id.ID
 	status int // of the operation's success
 	done   bool
+
+	mostOfCaller, mostOfTenant int // keys of one part
 }
 
 // purpose binds what is sealed to its row.
@@ -110,8 +114,11 @@ func digestOf(parts ...[]byte) [sha256.Size]byte {
 // claimKey claims the request's Idempotency-Key, if it has one and the operation is a POST. It
 // returns the stored answer instead if the call has been answered before.
 func (m *Mount) claimKey(r *http.Request, op Op, by caller.Caller) (*claim, *answered, error) {
+	if op.Method != http.MethodPost { // it can be repeated as it is
+		return nil, nil, nil
+	}
 	key, err := readKey(r.Header)
-	if key == "" || err != nil || op.Method != http.MethodPost {
+	if key == "" || err != nil {
 		return nil, nil, err
 	}
 	body, err := io.ReadAll(r.Body)
@@ -120,7 +127,9 @@ func (m *Mount) claimKey(r *http.Request, op Op, by caller.Caller) (*claim, *ans
 		return nil, nil, nil // it is refused when it is read again
 	}
 	a := by.Actor
-	c := &claim{ring: m.Ring, held: id.New(), status: op.Status}
+	c := &claim{ring: m.Ring, held: id.New(), status: op.Status,
+		mostOfCaller: ofPart(cmp.Or(m.KeysOfCaller, keysOfCaller)),
+		mostOfTenant: ofPart(cmp.Or(m.KeysOfTenant, keysOfTenant))}
 	c.caller = digestOf([]byte(a.Kind), a.Tenant[:], a.ID[:], a.Via[:])
 	c.key = digestOf(c.caller[:], []byte(op.ID), []byte(key))
 	request := digestOf([]byte(r.URL.Path), []byte(r.URL.RawQuery), []byte(r.Header.Get("Content-Type")), body)
@@ -129,11 +138,16 @@ func (m *Mount) claimKey(r *http.Request, op Op, by caller.Caller) (*claim, *ans
 		return nil, nil, err
 	}
 	var before *answered
+	taken := false
 	err = m.DB.Update(r.Context(), by, func(tx *db.Tx) error {
 		var err error
 		before, err = c.take(r.Context(), tx, request, sealed)
+		taken = err == nil && before == nil
 		return err
 	})
+	if err != nil && taken { // such as a lost answer to COMMIT: the claim may be stored
+		m.release(r.Context(), by, c)
+	}
 	return c, before, err
 }
 
@@ -203,17 +217,31 @@ func (c *claim) take(ctx context.Context, tx *db.Tx, request [sha256.Size]byte, 
 	return nil, err
 }
 
-// count fails with errTooManyKeys if the caller or the tenant has more keys than are kept.
+// ofPart returns how many keys one part may have, so that all parts together keep the bound.
+func ofPart(bound int) int { return max(1, bound/keyParts) }
+
+// part returns the first and the last key of the part that the claim's key is in. Keys are digests,
+// so the parts are equally full. Counting one part of 64 costs little, however many keys there are.
+func (c *claim) part() ([]byte, []byte) {
+	const size = 256 / keyParts // first bytes
+	from := c.key[0] / size * size
+	first, last := make([]byte, len(c.key)), bytes.Repeat([]byte{0xff}, len(c.key))
+	first[0], last[0] = from, from+size-1
+	return first, last
+}
+
+// count fails with errTooManyKeys if the caller or the tenant has more keys than are kept, in the
+// part of the claim's key.
 func (c *claim) count(ctx context.Context, tx *db.Tx) error {
-	mine, err := db.One(ctx, tx, db.Column[int64],
-		`SELECT count(*) FROM idempotency_keys WHERE tenant_id = $1 AND caller = $2 AND expires_at > $3`,
-		c.caller[:], tx.Now())
-	if err != nil {
-		return err
-	}
-	all, err := db.One(ctx, tx, db.Column[int64],
-		`SELECT count(*) FROM idempotency_keys WHERE tenant_id = $1 AND expires_at > $2`, tx.Now())
-	if err == nil && (mine > keysOfCaller || all > keysOfTenant) {
+	first, last := c.part()
+	type counted struct{ caller, tenant int }
+	n, err := db.One(ctx, tx, func(row db.Row) (counted, error) {
+		var n counted
+		err := row.Scan(&n.tenant, &n.caller)
+		return n, err
+	}, `SELECT count(*), count(CASE WHEN caller = $4 THEN 1 END) FROM idempotency_keys
+		WHERE tenant_id = $1 AND id BETWEEN $2 AND $3 AND expires_at > $5`, first, last, c.caller[:], tx.Now())
+	if err == nil && (n.caller > c.mostOfCaller || n.tenant > c.mostOfTenant) {
 		err = errTooManyKeys
 	}
 	return err

@@ -45,6 +45,9 @@ type Mount struct {
 	Gate   Gate
 	// Answer returns the HTTP status of a fault and the headers to add to its answer.
 	Answer func(*fault.Fault) (status int, header http.Header)
+	// KeysOfCaller and KeysOfTenant bound the unexpired idempotency keys. 0 means 20,000 and
+	// 50,000.
+	KeysOfCaller, KeysOfTenant int
 
 	mu       sync.Mutex
 	underWay map[id.ID]int // requests of operations with AtOnce, by tenant
@@ -189,7 +192,9 @@ func (m *Mount) Operations(ops []Operation) []byte {
 	}
 	a := humago.NewWithPrefix(m.Mux, m.Prefix, conf)
 	ids := map[string]bool{}
+	versioned := versionedPaths(ops)
 	for _, op := range ops {
+		op.tagged = op.Method == http.MethodGet && versioned[op.Path] && !isList(op.output)
 		if ids[op.ID] || op.ID == "" || op.Action == "" {
 			panic(fmt.Sprintf("api: operation %s %s needs an id of its own and an action", op.Method, op.Path))
 		}
@@ -211,6 +216,18 @@ func (m *Mount) Operations(ops []Operation) []byte {
 		panic(fmt.Sprintf("api: describe the operations: %v", err))
 	}
 	return append(doc, '\n')
+}
+
+// versionedPaths returns the paths on which a change takes If-Match. A GET of another path answers
+// no ETag: no change would take it.
+func versionedPaths(ops []Operation) map[string]bool {
+	paths := map[string]bool{}
+	for _, op := range ops {
+		if op.Versioned {
+			paths[op.Path] = true
+		}
+	}
+	return paths
 }
 
 // uuid describes an id.ID, which knows nothing of huma.
@@ -239,7 +256,8 @@ func register[I, O any](a huma.API, m *Mount, op Op, fn func(context.Context, *I
 	if op.Platform {
 		extensions["x-platform-only"] = true
 	}
-	if body, ok := reflect.TypeFor[I]().FieldByName("Body"); ok && op.Method == http.MethodPatch {
+	body, merges := reflect.TypeFor[I]().FieldByName("Body")
+	if merges = merges && op.Method == http.MethodPatch; merges {
 		m.mergePatches[body.Type] = true
 	}
 	var largest int64
@@ -268,6 +286,11 @@ func register[I, O any](a huma.API, m *Mount, op Op, fn func(context.Context, *I
 		}
 		return out, nil
 	})
+	if merges {
+		for _, content := range operationOf(a.OpenAPI(), op).RequestBody.Content {
+			describeNulls(a.OpenAPI().Components.Schemas, content.Schema, body.Type)
+		}
+	}
 }
 
 // admit asks the gate before it reads anything of the body.
@@ -316,10 +339,12 @@ func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
 			before.write(w)
 			return
 		}
+		defer func() { // also after a panic
+			if req.claim != nil && !req.claim.done {
+				m.release(r.Context(), req.Caller, req.claim)
+			}
+		}()
 		next(huma.WithContext(hc, context.WithValue(r.Context(), requestKey{}, req)))
-		if req.claim != nil && !req.claim.done {
-			m.release(r.Context(), req.Caller, req.claim)
-		}
 	}
 }
 

@@ -136,7 +136,7 @@ func TestBytesInAndOut(t *testing.T) {
 	kept := map[string][]byte{}
 	doc := m.Operations([]api.Operation{
 		api.Call(api.Op{Method: "PUT", Path: "/pictures/{path...}", ID: "put-picture", Action: "picture.update",
-			Tag: "Pictures", Summary: "Put a picture", Body: 8},
+			Tag: "Pictures", Summary: "Put a picture", Body: 8, Versioned: true},
 			func(_ context.Context, _ *db.DB, _ api.Request, in *putPicture) (api.None, error) {
 				if len(in.RawBody) == 1 {
 					wrong := fault.InvalidField("picture.invalid", in.Path, "This is no picture.")

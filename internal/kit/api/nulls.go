@@ -2,12 +2,15 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
 )
 
 // nullMember begins the text of the error for null in a member that cannot be null.
@@ -78,31 +81,33 @@ func nullInStruct(value reflect.Value, body map[string]any, name string, mergePa
 		}
 		field := value.FieldByIndex(index)
 		if body[member] != nil {
-			// Only a Changes merges: any other member is replaced as a whole.
+			// A Changes merges. Any other member is replaced as a whole.
 			_, merges := typeOfChanges(pointedTo(field.Type()))
-			if found := nullIn(field, body[member], child, mergePatch && merges); found != "" {
+			if found := nullIn(field, body[member], child, merges); found != "" {
 				return found
 			}
 			continue
 		}
-		if !mergePatch || !empty(field, value.Type().FieldByIndex(index).Tag) {
+		none, ok := emptied(value.Type().FieldByIndex(index))
+		if !mergePatch || !ok {
 			return child
 		}
+		field.Set(none)
 	}
 	return ""
 }
 
-// empty empties a text, a list or an object. It reports whether the field may be empty.
-func empty(field reflect.Value, tag reflect.StructTag) bool {
+// emptied returns the empty text, list or object that null stands for in a field. It reports
+// whether the field may be empty.
+func emptied(f reflect.StructField) (reflect.Value, bool) {
 	for _, demand := range []string{"enum", "pattern", "minLength", "minItems"} {
-		if tag.Get(demand) != "" {
-			return false
+		if f.Tag.Get(demand) != "" {
+			return reflect.Value{}, false
 		}
 	}
-	t := field.Type()
-	inner := reflect.New(pointedTo(t)).Elem()
+	inner := reflect.New(pointedTo(f.Type)).Elem()
 	if _, ok := typeOfChanges(inner.Type()); ok {
-		return false
+		return reflect.Value{}, false
 	}
 	switch inner.Kind() {
 	case reflect.String:
@@ -112,16 +117,43 @@ func empty(field reflect.Value, tag reflect.StructTag) bool {
 		inner.Set(reflect.MakeMap(inner.Type()))
 	case reflect.Struct:
 		if isText(inner.Type()) { // such as a time
-			return false
+			return reflect.Value{}, false
 		}
 	default:
-		return false
+		return reflect.Value{}, false
 	}
-	if t.Kind() == reflect.Pointer {
+	if f.Type.Kind() == reflect.Pointer {
 		inner = inner.Addr()
 	}
-	field.Set(inner)
-	return true
+	return inner, true
+}
+
+// describeNulls adds null to the members of a merge patch that it empties.
+func describeNulls(schemas huma.Registry, schema *huma.Schema, patch reflect.Type) {
+	if schema.Ref != "" {
+		schema = schemas.SchemaFromRef(schema.Ref)
+	}
+	if of, ok := typeOfChanges(patch); ok {
+		patch = of
+	}
+	for name, index := range membersOf(patch) {
+		f := patch.FieldByIndex(index)
+		member := schema.Properties[name]
+		if _, merges := typeOfChanges(pointedTo(f.Type)); merges {
+			describeNulls(schemas, member, pointedTo(f.Type))
+			continue
+		}
+		if _, ok := emptied(f); !ok {
+			continue
+		}
+		if member.Ref != "" { // others refer to it, and take no null
+			own := *schemas.SchemaFromRef(member.Ref)
+			own.Description = cmp.Or(member.Description, own.Description)
+			member, schema.Properties[name] = &own, &own
+		}
+		member.Nullable = true
+		member.PrecomputeMessages()
+	}
 }
 
 func pointedTo(t reflect.Type) reflect.Type {

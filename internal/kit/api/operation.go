@@ -44,6 +44,8 @@ type Op struct {
 	// AtOnce is how many requests of all operations that set it a tenant may have in progress. What
 	// costs much memory or CPU then hurts only that tenant. 0 means any number.
 	AtOnce int
+
+	tagged bool // a GET whose answer has an ETag: a change of the same path takes it
 }
 
 // ReadAction returns the action that a caller needs to see all of the answer.
@@ -125,7 +127,8 @@ type file struct {
 	Body        []byte
 }
 
-func (f File) answer() *file {
+// answer returns the file as huma wants it, with an ETag if it is tagged.
+func (f File) answer(tagged bool) *file {
 	a := &file{ContentType: f.ContentType, Body: f.Content}
 	if f.Name != "" {
 		a.Disposition = mime.FormatMediaType("attachment", map[string]string{"filename": f.Name})
@@ -133,7 +136,9 @@ func (f File) answer() *file {
 	if f.ETag == "" {
 		f.ETag = digestTag(f.Content)
 	}
-	a.ETag = `"` + f.ETag + `"`
+	if tagged {
+		a.ETag = `"` + f.ETag + `"`
+	}
 	if a.Body == nil {
 		a.Body = []byte{} // huma takes nil for no answer
 	}
@@ -233,12 +238,15 @@ func Call[I, O any](op Op, fn func(ctx context.Context, d *db.DB, req Request, i
 				if err != nil {
 					return nil, err
 				}
-				f := any(out).(File).answer()
+				f := any(out).(File).answer(op.tagged)
+				if !op.tagged {
+					return f, nil
+				}
 				return f, requestOf(ctx).Preconditions.Check(true, strings.Trim(f.ETag, `"`))
 			})
 			return
 		}
-		if op.Method == http.MethodGet && !isList(reflect.TypeOf(out)) {
+		if op.tagged {
 			register(a, m, op, func(ctx context.Context, in *I) (*taggedBody[O], error) {
 				out, err := fn(ctx, m.DB, requestOf(ctx), in)
 				if err != nil {

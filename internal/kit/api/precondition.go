@@ -167,10 +167,19 @@ func CheckShown[I, V any](ctx context.Context, tx *db.Tx, req Request, in *I,
 	if err != nil {
 		return err // such as a NotFound fault, which says more than 412
 	}
-	if !req.Reads { // a caller who may not read the thing must not guess it by its tag
-		return req.Preconditions.Check(true, unreadTag)
+	return req.Check(v)
+}
+
+// Check checks the preconditions of a request against a thing, as the operation that reads it shows
+// it.
+func (r Request) Check(shown any) error {
+	switch {
+	case !r.Preconditions.Given():
+		return nil
+	case !r.Reads: // a caller who may not read the thing must not guess it by its tag
+		return r.Preconditions.Check(true, unreadTag)
 	}
-	return req.Preconditions.Check(true, tagOf(v))
+	return r.Preconditions.Check(true, tagOf(shown))
 }
 
 // conditional answers a GET by 304 if the client has the representation already (RFC 9110 §13.1.2).

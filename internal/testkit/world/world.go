@@ -45,6 +45,7 @@ type World struct {
 	Handler           http.Handler // everything public
 	Origin            string       // http://127.0.0.1:port
 	Log               *Log         // what the application logs
+	Data              string       // its directory, with gatehouse.db on SQLite
 	Jobs              *job.Runner  // runs only when Work is called
 	mailbox           *mailbox     //
 	transport         *http.Transport
@@ -108,15 +109,15 @@ var keyRing = secret.NewKey("test")
 
 func (w *World) configuration(dsn string, environ []string) *config.Config {
 	w.T.Helper()
-	data := w.T.TempDir()
-	env := append([]string{"GATEHOUSE_PUBLIC_URL=" + w.Origin, "GATEHOUSE_DATA=" + data,
+	w.Data = w.T.TempDir()
+	env := append([]string{"GATEHOUSE_PUBLIC_URL=" + w.Origin, "GATEHOUSE_DATA=" + w.Data,
 		"GATEHOUSE_KEYS=" + keyRing.Reveal()}, environ...)
 	if strings.HasPrefix(dsn, "postgres:") {
 		env = append(env, "GATEHOUSE_DATABASE="+dsn)
 	}
 	cfg, err := config.Load(config.Flags{}, env)
 	if err == nil && cfg.Database == "" { // the server's file has a fixed name
-		err = os.Rename(dsn, filepath.Join(data, "gatehouse.db"))
+		err = os.Rename(dsn, filepath.Join(w.Data, "gatehouse.db"))
 	}
 	if err != nil {
 		w.T.Fatal(err)
