@@ -317,9 +317,12 @@ func unsettled(ctx context.Context, theirs, ours pdp, in *requestv1.PlanResource
 // noPlan reports whether both fail at the same plan. A Cerbos server fails with an internal error
 // or a panic that it catches. We refuse, because neither the request nor our server is broken.
 func noPlan(theirs, ours error) bool {
-	failed := status.Code(theirs) == codes.Internal || status.Code(theirs) == codes.Unknown &&
-		strings.Contains(theirs.Error(), "panic caught")
-	return failed && refusedPlan(ours)
+	return (status.Code(theirs) == codes.Internal || panicked(theirs)) && refusedPlan(ours)
+}
+
+// panicked reports whether a Cerbos server caught a panic of its planner.
+func panicked(theirs error) bool {
+	return status.Code(theirs) == codes.Unknown && strings.Contains(theirs.Error(), "panic caught")
 }
 
 func refusedPlan(ours error) bool {

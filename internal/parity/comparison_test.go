@@ -136,8 +136,8 @@ func (c *comparison) plan(t *testing.T, in *requestv1.PlanResourcesRequest, rows
 		case d == "":
 		case aErr == nil && refusedPlan(bErr) && c.w.settings.StrictEvaluation:
 			c.total.refusedPlans.Add(1)
-		case aErr == nil && bErr == nil && (ofOwnPolicies(in) ||
-			narrower(in.GetPrincipal(), a.GetFilter(), b.GetFilter(), rows)):
+		case bErr == nil && (aErr == nil && ofOwnPolicies(in) || (aErr == nil || panicked(aErr)) &&
+			c.sound(t, in, a.GetFilter(), b.GetFilter(), rows)):
 			c.total.corrected.Add(1)
 		case aErr == nil && bErr == nil && unsettled(t.Context(), c.theirs, ours, in):
 			c.total.unsettled.Add(1)

@@ -2,9 +2,14 @@ package parity
 
 import (
 	"slices"
+	"testing"
 
+	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	requestv1 "github.com/cerbos/cerbos/api/genpb/cerbos/request/v1"
+	responsev1 "github.com/cerbos/cerbos/api/genpb/cerbos/response/v1"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 )
 
 // ofOwnPolicies reports whether the principal of a plan has policies of its own. Cerbos' planner
@@ -14,15 +19,46 @@ func ofOwnPolicies(in *requestv1.PlanResourcesRequest) bool {
 	return slices.Contains(principals[:4], in.GetPrincipal().GetId())
 }
 
-// narrower reports whether our filter shows none of the resources that Cerbos' filter hides. Cerbos
-// takes has() for true, "in" an empty list for false, and knows no errors of strict evaluation.
-func narrower(p *enginev1.Principal, theirs, ours *enginev1.PlanResourcesFilter, rows []*enginev1.Resource) bool {
+// sound reports whether Cerbos' own checks allow each resource that our filter shows and Cerbos'
+// filter hides. Cerbos takes has() for true, "in" an empty list for false, and arithmetic of a
+// double and an int for possible. It knows no errors of strict evaluation. There our filters show
+// less. Cerbos loses a has() that is true within an "or", or panics. There ours may show more.
+func (c *comparison) sound(t *testing.T, in *requestv1.PlanResourcesRequest, theirs,
+	ours *enginev1.PlanResourcesFilter, rows []*enginev1.Resource) bool {
 	wide, err := newFilter(theirs)
 	if err != nil {
 		return false
 	}
 	narrow, err := newFilter(ours)
-	return err == nil && !slices.ContainsFunc(rows, func(r *enginev1.Resource) bool {
-		return narrow.shows(p, r) && !wide.shows(p, r)
+	if err != nil {
+		return false
+	}
+	check := &requestv1.CheckResourcesRequest{RequestId: in.GetRequestId(), Principal: in.GetPrincipal(),
+		AuxData: in.GetAuxData()}
+	actions := in.GetActions()
+	if len(actions) == 0 {
+		actions = []string{in.GetAction()}
+	}
+	for _, r := range rows {
+		if narrow.shows(in.GetPrincipal(), r) && !wide.shows(in.GetPrincipal(), r) {
+			check.Resources = append(check.Resources, &requestv1.CheckResourcesRequest_ResourceEntry{Actions: actions,
+				Resource: r})
+		}
+	}
+	if len(check.Resources) == 0 {
+		return true
+	}
+	out, err := c.theirs.check(t.Context(), check)
+	return err == nil && !slices.ContainsFunc(out.GetResults(), func(
+		r *responsev1.CheckResourcesResponse_ResultEntry) bool {
+		if c.w.settings.SchemaEnforcement == engine.SchemaReject && len(r.GetValidationErrors()) > 0 {
+			return false // no filter follows a schema
+		}
+		for _, effect := range r.GetActions() {
+			if effect != effectv1.Effect_EFFECT_ALLOW {
+				return true
+			}
+		}
+		return false
 	})
 }

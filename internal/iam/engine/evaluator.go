@@ -209,7 +209,7 @@ func (e *Evaluator) plan(ctx context.Context, in *enginev1.PlanResourcesInput) (
 }
 
 // filter returns the filter of a plan without what the check of a resource denies: see personal,
-// present.go and strict.go. It returns Cerbos' own filter if that is right.
+// present.go, arithmetic.go and strict.go. It returns Cerbos' own filter if that is right.
 func (e *Evaluator) filter(ctx context.Context, in *enginev1.PlanResourcesInput,
 	cerbos *enginev1.PlanResourcesFilter) (*enginev1.PlanResourcesFilter, error) {
 	filter := cerbos
@@ -223,7 +223,7 @@ func (e *Evaluator) filter(ctx context.Context, in *enginev1.PlanResourcesInput,
 	if denied, known := constant(condition); known && !denied {
 		return filter, nil
 	}
-	changed := len(guards(condition)) > 0
+	changed := len(guards(condition)) > 0 || !hasValue(condition)
 	if e.settings.StrictEvaluation {
 		demand, err := e.demands(ctx, in)
 		if err != nil {
@@ -236,7 +236,7 @@ func (e *Evaluator) filter(ctx context.Context, in *enginev1.PlanResourcesInput,
 	if !changed {
 		return filter, nil
 	}
-	condition, err := lifted(condition, true)
+	condition, err := lifted(simplify(withoutMissing(condition, true)), true)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -58,6 +59,12 @@ func matches(t *testing.T, o *operand, r *enginev1.Resource) *structpb.Value {
 		return truth(of[0].String() == of[1].String())
 	case operator == "ne":
 		return truth(of[0].String() != of[1].String())
+	case operator == "add":
+		return structpb.NewNumberValue(of[0].GetNumberValue() + of[1].GetNumberValue())
+	case operator == "mult":
+		return structpb.NewNumberValue(of[0].GetNumberValue() * of[1].GetNumberValue())
+	case operator == "mod":
+		return structpb.NewNumberValue(math.Mod(of[0].GetNumberValue(), of[1].GetNumberValue()))
 	case operator == "lt":
 		return truth(of[0].GetNumberValue() < of[1].GetNumberValue())
 	case operator == "gt":
@@ -83,7 +90,9 @@ func allowed(t *testing.T, f *enginev1.PlanResourcesFilter, r *enginev1.Resource
 var planConditions = []string{"", "", "P.attr.level > 3.0", "P.attr.level < 3.0", "R.attr.owner == P.id", "R.attr.open",
 	"!R.attr.open", "R.attr.size < 5.0", "R.attr.owner != P.id && R.attr.size > 3.0",
 	"R.attr.open || P.attr.level > 3.0", "has(R.attr.owner)", "!has(R.attr.size)",
-	"has(R.attr.size) ? R.attr.size > 3.0 : R.attr.open", "has(R.attr.open) == (P.attr.level > 3.0)"}
+	"has(R.attr.size) ? R.attr.size > 3.0 : R.attr.open", "has(R.attr.open) == (P.attr.level > 3.0)",
+	"R.attr.size + 1 > 2", "!(R.attr.size * 2 > 3) || R.attr.open", "R.attr.size % 2 == 0", "P.attr.level + 1 > 2",
+	"R.attr.size + 1.0 > 2.0"}
 
 func one[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
@@ -201,8 +210,44 @@ func TestPlansOfMissingAttributes(t *testing.T) {
 		"P.attr.limits[R.attr.size] > 5":                   `(lt 5 (index (struct (set-field "a" 10)) size))`,
 		"has(P.attr.text) && !has(P.attr.other)":           `(true)`,
 		"R.attr.list.filter(x, has(x.y)) == [P.attr.none]": `refused`,
+		// A number is a double, and CEL has no sum of a double and a whole number.
+		"R.attr.size + 1 > 2":                             `(false)`,
+		"!(R.attr.size + 1 > 2)":                          `(false)`,
+		"2 * request.resource.attr.size > 2":              `(false)`,
+		"R.attr['size'] - size(P.roles) > 2":              `(false)`,
+		"R.attr.size % 2 == 0":                            `(false)`,
+		"!(R.attr.size % R.attr.other == 0)":              `(false)`,
+		"(R.attr.open ? R.attr.size : 1) + 1 > 2":         `(false)`,
+		"dyn(R.attr.size) + dyn(1) > 2":                   `(false)`,
+		"R.attr.size + 1.0 > 2":                           `(gt (add size 1) 2)`,
+		"R.attr.size + R.attr.other > 2":                  `(gt (add size other) 2)`,
+		"int(R.attr.size) + 1 > 2":                        `(gt (add (int size) 1) 2)`,
+		"R.attr.open || R.attr.size + 1 > 2":              `open`,
+		"R.attr.open && !(R.attr.size + 1 > 2)":           `(false)`,
+		"R.attr.list.exists(x, x + 1 > 2) || R.attr.open": `(or (exists list (lambda false x)) open)`,
 	} {
 		e, err := Load(tableOf(t, Files{"doc.yaml": allowing("doc", condition)}), DefaultSettings())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := planOf(t, e); got != want {
+			t.Errorf("%s: %s, want %s", condition, got, want)
+		}
+	}
+}
+
+// Arithmetic of variables has no value if it has none of what they stand for.
+func TestPlansOfVariablesInArithmetic(t *testing.T) {
+	for condition, want := range map[string]string{
+		"V.next + 1 > 2":         `(false)`,
+		"V.size + V.one > 2":     `(false)`,
+		"V.size + 1.0 > 2":       `(gt (add size 1) 2)`,
+		"size(V.list) + 1 > 2":   `(gt (add (size list) 1) 2)`,
+		"!(V.next * V.one == 3)": `(false)`,
+	} {
+		policy := bytes.Replace(allowing("doc", condition), []byte("  rules:\n"), []byte("  variables: {local: {size: "+
+			"R.attr.size, next: V.size, one: size(P.roles), list: R.attr.list}}\n  rules:\n"), 1)
+		e, err := Load(tableOf(t, Files{"doc.yaml": policy}), DefaultSettings())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,14 +21,16 @@ import (
 // compare the attribute with a text that no attribute has. Such a comparison is a guard. In the
 // filter a guard becomes "is not null" where that can only hide resources, and true elsewhere. It
 // disappears if another part of the filter needs the attribute anyway.
+//
+// Arithmetic that no check evaluates is corrected on the same way (arithmetic.go).
 
 // absent is the text of guards. No policy can name it.
 var absent = "absent:" + rand.Text()
 
-// planned returns the expression that a plan uses for e, or nil for e itself.
-func planned(e *exprpb.Expr) *exprpb.Expr {
-	w := rewriter{}
-	if out := w.rewrite(proto.CloneOf(e), true); w.changed {
+// planned returns the expression that a plan uses for x, or nil for x itself.
+func planned(x *exprpb.CheckedExpr, n numbers) *exprpb.Expr {
+	w := rewriter{numbers: n.in(x)}
+	if out := w.rewrite(proto.CloneOf(x.GetExpr()), true); w.changed {
 		return out
 	}
 	return nil
@@ -38,11 +40,12 @@ func planned(e *exprpb.Expr) *exprpb.Expr {
 // tables have none.
 func planExpressions(rt *runtimev1.RuleTable) map[string]*exprpb.Expr {
 	out := map[string]*exprpb.Expr{}
+	known := numbersOf(rt)
 	eachExpression(rt, func(x *runtimev1.Expr) {
 		text := x.GetOriginal()
 		if out[text] == nil && (strings.Contains(text, "has") || strings.Contains(text, "in") ||
-			strings.Contains(text, "[")) {
-			if e := planned(x.GetChecked().GetExpr()); e != nil {
+			strings.ContainsAny(text, "[+-*/%")) {
+			if e := planned(x.GetChecked(), known); e != nil {
 				out[text] = e
 			}
 		}
@@ -50,7 +53,10 @@ func planExpressions(rt *runtimev1.RuleTable) map[string]*exprpb.Expr {
 	return out
 }
 
-type rewriter struct{ changed bool }
+type rewriter struct {
+	numbers
+	changed bool
+}
 
 // rewrite changes e. It is positive if e can only make the whole expression true by being true.
 func (w *rewriter) rewrite(e *exprpb.Expr, positive bool) *exprpb.Expr {
@@ -76,12 +82,29 @@ func (w *rewriter) rewrite(e *exprpb.Expr, positive bool) *exprpb.Expr {
 		}
 	case *exprpb.Expr_ComprehensionExpr:
 		c := k.ComprehensionExpr
-		c.IterRange, c.LoopStep = w.rewrite(c.IterRange, false), w.rewrite(c.LoopStep, false)
+		c.IterRange = w.rewrite(c.IterRange, false)
+		outer := w.elements
+		w.elements = slices.DeleteFunc(slices.Clone(outer), func(name string) bool {
+			return name == c.IterVar || name == c.IterVar2 || name == c.AccuVar
+		})
+		if w.attribute(c.IterRange) {
+			element := c.IterVar
+			if c.IterVar2 != "" { // the first one is the index or the key
+				element = c.IterVar2
+			}
+			w.elements = append(w.elements, element)
+		}
+		c.LoopStep = w.rewrite(c.LoopStep, false)
+		w.elements = outer
 	}
 	return e
 }
 
 func (w *rewriter) call(e *exprpb.Expr, c *exprpb.Expr_Call, positive bool) *exprpb.Expr {
+	if w.fails(c) {
+		w.changed = true
+		return missing()
+	}
 	if c.Target != nil {
 		c.Target = w.rewrite(c.Target, false)
 	}

@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"slices"
+
+	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
+	exprpb "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
+)
+
+// An attribute that is a number is a double. CEL has no sum of a double and a whole number, so a
+// check of R.attr.size + 1 > 2 always fails. A filter has one kind of number, so there the sum has
+// a value. In a plan such arithmetic is an attribute that no resource has. The condition of a
+// filter that names it is false, and so is its negation.
+
+// arithmetic are the operators of CEL that need two operands of one type.
+var arithmetic = []string{"_+_", "_-_", "_*_", "_/_", "_%_"}
+
+// numbers knows which expressions of a table may be attributes, and which may be whole numbers.
+type numbers struct {
+	types     map[int64]*exprpb.Type // of the expression at hand, by the id of a node
+	variables map[string]kindOfVariable
+	elements  []string // names of the elements of lists in attributes
+}
+
+type kindOfVariable struct{ attribute, whole bool }
+
+// numbersOf returns what is known of the variables of a table. Policies may define one name in
+// several ways. Then it counts as each of them, so that a plan hides too much and not too little.
+func numbersOf(rt *runtimev1.RuleTable) numbers {
+	n := numbers{variables: map[string]kindOfVariable{}}
+	add := func(of []*runtimev1.Variable) { // each names only those before it
+		for _, v := range of {
+			x := n.in(v.GetExpr().GetChecked())
+			kind, e := n.variables[v.GetName()], v.GetExpr().GetChecked().GetExpr()
+			n.variables[v.GetName()] = kindOfVariable{kind.attribute || x.attribute(e), kind.whole || x.whole(e)}
+		}
+	}
+	for _, row := range rt.GetRules() {
+		add(row.GetParams().GetOrderedVariables())
+		add(row.GetDerivedRoleParams().GetOrderedVariables())
+	}
+	for _, roles := range rt.GetPolicyDerivedRoles() {
+		for _, role := range roles.GetDerivedRoles() {
+			add(role.GetOrderedVariables())
+		}
+	}
+	return n
+}
+
+// in returns n for the nodes of an expression.
+func (n numbers) in(x *exprpb.CheckedExpr) numbers {
+	return numbers{types: x.GetTypeMap(), variables: n.variables}
+}
+
+// ofVariable returns the kind of the variable that e names.
+func (n numbers) ofVariable(e *exprpb.Expr) kindOfVariable {
+	s := e.GetSelectExpr()
+	if name := s.GetOperand().GetIdentExpr().GetName(); name != "V" && name != "variables" {
+		return kindOfVariable{}
+	}
+	return n.variables[s.GetField()]
+}
+
+// fails reports whether a call is arithmetic of an attribute that no check evaluates.
+func (n numbers) fails(c *exprpb.Expr_Call) bool {
+	if !slices.Contains(arithmetic, c.GetFunction()) || len(c.GetArgs()) != 2 {
+		return false
+	}
+	a, b := c.GetArgs()[0], c.GetArgs()[1]
+	if c.GetFunction() == "_%_" { // only whole numbers have a remainder
+		return n.attribute(a) || n.attribute(b)
+	}
+	return n.attribute(a) && n.whole(b) || n.whole(a) && n.attribute(b)
+}
+
+// attribute reports whether e may be an attribute of the resource, or a part of one.
+func (n numbers) attribute(e *exprpb.Expr) bool {
+	switch k := e.GetExprKind().(type) {
+	case *exprpb.Expr_IdentExpr:
+		return slices.Contains(n.elements, k.IdentExpr.GetName())
+	case *exprpb.Expr_SelectExpr:
+		of := k.SelectExpr.GetOperand()
+		if k.SelectExpr.GetTestOnly() {
+			return false
+		}
+		if k.SelectExpr.GetField() == "attr" && isResource(of) {
+			return true
+		}
+		return n.attribute(of) || n.ofVariable(e).attribute
+	case *exprpb.Expr_CallExpr:
+		args := k.CallExpr.GetArgs()
+		switch k.CallExpr.GetFunction() {
+		case "_[_]":
+			return n.attribute(args[0])
+		case "_?_:_":
+			return n.attribute(args[1]) || n.attribute(args[2])
+		case "dyn":
+			return n.attribute(args[0])
+		}
+	}
+	return false
+}
+
+func isResource(e *exprpb.Expr) bool {
+	s := e.GetSelectExpr()
+	return e.GetIdentExpr().GetName() == "R" ||
+		s.GetField() == "resource" && s.GetOperand().GetIdentExpr().GetName() == "request"
+}
+
+// whole reports whether e may be a whole number.
+func (n numbers) whole(e *exprpb.Expr) bool {
+	if t := n.types[e.GetId()].GetPrimitive(); t == exprpb.Type_INT64 || t == exprpb.Type_UINT64 {
+		return true
+	}
+	switch c := e.GetCallExpr(); c.GetFunction() {
+	case "_?_:_":
+		return n.whole(c.GetArgs()[1]) || n.whole(c.GetArgs()[2])
+	case "dyn":
+		return n.whole(c.GetArgs()[0])
+	}
+	return n.ofVariable(e).whole
+}
+
+// valueless is the name of missing in filters.
+var valueless = attributePrefix + absent
+
+// missing returns an attribute that no resource has, which the planner cannot decide.
+func missing() *exprpb.Expr {
+	of := func(e *exprpb.Expr, field string) *exprpb.Expr {
+		return &exprpb.Expr{ExprKind: &exprpb.Expr_SelectExpr{
+			SelectExpr: &exprpb.Expr_Select{Operand: e, Field: field}}}
+	}
+	return of(of(&exprpb.Expr{ExprKind: &exprpb.Expr_IdentExpr{IdentExpr: &exprpb.Expr_Ident{Name: "R"}}}, "attr"),
+		absent)
+}
+
+// hasValue reports whether no part of o is missing.
+func hasValue(o *operand) bool {
+	return o.GetVariable() != valueless &&
+		!slices.ContainsFunc(o.GetExpression().GetOperands(), func(x *operand) bool { return !hasValue(x) })
+}
+
+// withoutMissing returns a condition that hides each resource for which a missing part decides. It
+// is positive unless it stands within a not.
+func withoutMissing(o *operand, positive bool) *operand {
+	if hasValue(o) {
+		return o
+	}
+	e := o.GetExpression()
+	switch operator := e.GetOperator(); operator {
+	case "and", "or", "not":
+		var of []*operand
+		for _, x := range e.GetOperands() {
+			of = append(of, withoutMissing(x, positive == (operator != "not")))
+		}
+		return expression(operator, of...)
+	case definite:
+		x := e.GetOperands()[0]
+		return expression("or", withoutMissing(x, positive), expression("not", withoutMissing(x, !positive)))
+	}
+	if lambda := ofElements(o); lambda != nil && hasValue(e.GetOperands()[0]) {
+		return expression(e.GetOperator(), e.GetOperands()[0],
+			withBody(lambda, withoutMissing(lambda.GetOperands()[0], positive)))
+	}
+	return truth(!positive)
+}
