@@ -54,6 +54,7 @@ func TestAChangeShowsNoMoreThanTheCallerMayRead(t *testing.T) {
 		"POST /signing-keys/rotate": map[string]any{"algorithm": "ES256"},
 		"PATCH /settings":           map[string]any{"registration": true},
 		"PATCH /policies/settings":  map[string]any{"strict_evaluation": true},
+		"PUT /decision-settings":    map[string]any{"retention_days": 7, "redaction": []any{}},
 	}
 	tried := 0
 	for path, methods := range described.Paths {
