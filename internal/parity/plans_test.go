@@ -1,5 +1,7 @@
 package parity
 
+//lint:file-ignore SA1019 What Cerbos has marked as deprecated is still sent and read by its clients.
+
 import (
 	"slices"
 	"testing"
