@@ -32,7 +32,7 @@ func numbersOf(rt *runtimev1.RuleTable) numbers {
 		for _, v := range of {
 			x := n.in(v.GetExpr().GetChecked())
 			kind, e := n.variables[v.GetName()], v.GetExpr().GetChecked().GetExpr()
-			n.variables[v.GetName()] = kindOfVariable{kind.attribute || x.attribute(e), kind.whole || x.whole(e)}
+			n.variables[v.GetName()] = kindOfVariable{kind.attribute || x.double(e), kind.whole || x.whole(e)}
 		}
 	}
 	for _, row := range rt.GetRules() {
@@ -68,9 +68,39 @@ func (n numbers) fails(c *exprpb.Expr_Call) bool {
 	}
 	a, b := c.GetArgs()[0], c.GetArgs()[1]
 	if c.GetFunction() == "_%_" { // only whole numbers have a remainder
-		return n.attribute(a) || n.attribute(b)
+		return n.double(a) || n.double(b)
 	}
-	return n.attribute(a) && n.whole(b) || n.whole(a) && n.attribute(b)
+	return n.double(a) && n.whole(b) || n.whole(a) && n.double(b)
+}
+
+// double reports whether e may be a number that comes from an attribute: it names one, and the
+// compiler does not know its type.
+func (n numbers) double(e *exprpb.Expr) bool {
+	t, known := n.types[e.GetId()]
+	return (!known || t.GetDyn() != nil) && n.names(e)
+}
+
+// names reports whether e, or a part of it, may be an attribute of the resource.
+func (n numbers) names(e *exprpb.Expr) bool {
+	if n.attribute(e) {
+		return true
+	}
+	switch k := e.GetExprKind().(type) {
+	case *exprpb.Expr_SelectExpr:
+		return n.names(k.SelectExpr.GetOperand())
+	case *exprpb.Expr_CallExpr:
+		return n.names(k.CallExpr.GetTarget()) || slices.ContainsFunc(k.CallExpr.GetArgs(), n.names)
+	case *exprpb.Expr_ListExpr:
+		return slices.ContainsFunc(k.ListExpr.GetElements(), n.names)
+	case *exprpb.Expr_StructExpr:
+		return slices.ContainsFunc(k.StructExpr.GetEntries(), func(x *exprpb.Expr_CreateStruct_Entry) bool {
+			return n.names(x.GetMapKey()) || n.names(x.GetValue())
+		})
+	case *exprpb.Expr_ComprehensionExpr:
+		c := k.ComprehensionExpr
+		return slices.ContainsFunc([]*exprpb.Expr{c.GetIterRange(), c.GetLoopStep(), c.GetResult()}, n.names)
+	}
+	return false
 }
 
 // attribute reports whether e may be an attribute of the resource, or a part of one.
