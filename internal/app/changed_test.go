@@ -83,6 +83,9 @@ func TestEveryChangeSaysWhatChanged(t *testing.T) {
 					if !ends[action] && len(changed) == 0 {
 						t.Errorf("%s: %s does not say what changed: %v", name, action, detail)
 					}
+					if target, _ := e["target"].(map[string]any); target["id"] != nil && target["name"] == nil {
+						t.Errorf("%s: %s does not name its target: %v", name, action, target)
+					}
 					for field, c := range changed {
 						if c, ok := c.(map[string]any); !ok || len(c) == 0 {
 							t.Errorf("%s: %s of %s has no value", name, field, action)

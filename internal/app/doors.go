@@ -57,10 +57,10 @@ func (a *App) operations() [][]api.Operation {
 		tenant.Operations(tenant.Deps{Directory: a.Tenants, Queue: a.Queue}),
 		user.Operations(role.ForUsers(), passwords, signin.EndOfStatus),
 		group.Operations(role.ForGroups()),
-		role.Operations(func(ctx context.Context, tx *db.Tx, app id.ID) error {
-			_, err := application.Get(ctx, tx, app)
-			return err
-		}),
+		role.Operations(func(ctx context.Context, tx *db.Tx, app id.ID) (role.Subject, error) {
+			a, err := application.Get(ctx, tx, app)
+			return a.Subject(), err
+		}, application.TargetOf),
 		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: endOfReset}),
 		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Publish: a.Keys.Publish}),
 		policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),

@@ -137,6 +137,6 @@ func createClient(ctx context.Context, tx *db.Tx, n application.New, roleName st
 	if err != nil {
 		return newClient{}, err
 	}
-	err = role.Assign(ctx, tx, role.Everything(), role.OfApplication(app.ID), roleName, time.Time{})
+	err = role.Assign(ctx, tx, role.Everything(), app.Subject(), roleName, time.Time{})
 	return newClient{app, shown}, err
 }

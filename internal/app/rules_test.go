@@ -171,6 +171,10 @@ func TestRefusedCallsAreRecorded(t *testing.T) {
 			first["actor"].(map[string]any)["name"] != "auditor machine" {
 			t.Errorf("%v", first)
 		}
+		second := events[0].(map[string]any)["target"].(map[string]any)
+		if second["kind"] != "application" || second["id"] != nil {
+			t.Errorf("a call that has no object names one: %v", second)
+		}
 		w.App.Decisions.Close() // writes what waits
 		d := w.Must(auditor, "GET", "acme", "/decisions/"+detail["decision"].(string), nil)
 		if d["kind"] != "admin" {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -59,14 +60,19 @@ func kindOf(action string) (string, string) {
 // maxResourceID is how many bytes of a path segment become the resource id of a decision.
 const maxResourceID = 256
 
-// resourceOf returns the id in the request's path. A collection has the id of its tenant.
+// resourceOf returns the id that the policies see: the object's, or for a collection the tenant's.
 func resourceOf(r *http.Request, c caller.Caller) string {
+	return cmp.Or(objectOf(r), c.Tenant.String())
+}
+
+// objectOf returns the id or the name in the request's path. A collection has none.
+func objectOf(r *http.Request) string {
 	for _, name := range []string{"id", "name", "kid"} {
 		if v := r.PathValue(name); v != "" {
 			return strings.ToValidUTF8(v[:min(len(v), maxResourceID)], "")
 		}
 	}
-	return c.Tenant.String()
+	return ""
 }
 
 // ruling is the answer of the policies to one request.

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"net/http"
 	"strings"
 
@@ -66,7 +65,7 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
 		return api.Request{}, err
 	}
 	if !a.allowed {
-		return api.Request{}, g.refuse(ctx, c, op, resource, a.decision)
+		return api.Request{}, g.refuse(r, c, op, a.decision)
 	}
 	g.Decisions.Record(c, a.decision) // a read leaves no other trace
 	reads, err := g.mayRead(ctx, c, op, principalOf(c.Actor, h.Rights, h.Home.Tenant == platform), resource)
@@ -78,18 +77,18 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
 
 // refuse records a refused call in the audit log and as a decision. It returns the fault that names
 // the action.
-func (g *Gate) refuse(ctx context.Context, c caller.Caller, op api.Op, resource string, d decision.Decision) error {
+func (g *Gate) refuse(r *http.Request, c caller.Caller, op api.Op, d decision.Decision) error {
 	write, more := g.refused.AllowActor(c.Tenant, c.Actor.ID, op.Action, g.Clock.Now())
 	if write {
 		noun, _, _ := strings.Cut(op.Action, ".")
 		e := audit.Event{
-			Action: "access.refuse", Target: audit.Target{Kind: noun, ID: resource}, Outcome: audit.Refused,
+			Action: "access.refuse", Target: audit.Target{Kind: noun, ID: objectOf(r)}, Outcome: audit.Refused,
 			Detail: map[string]any{"action": op.Action, "operation": op.ID, "decision": d.ID.String()},
 		}
 		if more > 0 {
 			e.Detail["not_recorded"] = more // of this action, since the event before
 		}
-		if err := g.DB.Update(ctx, c, func(tx *db.Tx) error {
+		if err := g.DB.Update(r.Context(), c, func(tx *db.Tx) error {
 			audit.Write(tx, e)
 			return nil
 		}); err != nil {

@@ -60,7 +60,7 @@ func (d *Door) authenticate(r *http.Request) (*application.Application, params, 
 	if refusal, ok := errors.AsType[authRefusal](err); ok {
 		e := invalidClient("The client is unknown or disabled, or its authentication is wrong.",
 			r.Header.Get("Authorization") != "")
-		e.cause, e.client, e.app = refusal.why, shown.clientID, app
+		e.cause, e.client = refusal.why, shown.clientID
 		if refusal.tell {
 			e.description = refusal.why
 		}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -75,9 +74,8 @@ type apiError struct {
 	challenge   string // the WWW-Authenticate header, or ""
 
 	// Of a failed client authentication, for the log and the audit log.
-	cause  string                   // which may say more than the answer
-	client string                   // the client_id
-	app    *application.Application // nil for an unknown client
+	cause  string // which may say more than the answer
+	client string // the client_id
 }
 
 func (e *apiError) Error() string { return e.code + ": " + e.description }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
@@ -29,18 +30,20 @@ func (d *Door) noteRefusal(r *http.Request, err error) {
 		return
 	}
 	client, uri := askedBy(r)
-	target := audit.Target{Kind: "application"}
 	if e, ok := errors.AsType[*apiError](err); ok && e.client != "" {
 		client = cut(e.client) // of an assertion, which the form does not name
-		if e.app != nil {
-			target.ID = e.app.ID.String()
-		}
 	}
-	target.Name = client
 	web.NoteError(r.Context(), fmt.Errorf("%s: %s: %s (client %q, redirect_uri %q)", action, code, reason, client, uri))
 	c := web.CallerOf(r)
 	if !d.refused.Allow(c.Tenant, c.Address, d.Clock.Now()) {
 		return
+	}
+	target := audit.Target{Kind: "application", Name: client}
+	switch app, err := d.Applications.ByClientID(r.Context(), c, client); {
+	case err == nil:
+		target = app.Target()
+	case fault.Of(err) != fault.NotFound:
+		web.NoteError(r.Context(), err)
 	}
 	if err := d.DB.Update(r.Context(), c, func(tx *db.Tx) error {
 		audit.Write(tx, audit.Event{

@@ -3,6 +3,7 @@ package oidc_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,6 +59,10 @@ func TestRefusalsAreAudited(t *testing.T) {
 			if request == "" || len(found) != 1 || found[0].Action != r.action || found[0].Outcome != audit.Refused {
 				t.Errorf("%s: request %q left %+v", name, request, found)
 				continue
+			}
+			if known := slices.Contains(r.want, c.ClientID); known && found[0].Target != (audit.Target{
+				Kind: "application", ID: c.ID.String(), Name: "App"}) || !known && found[0].Target.ID != "" {
+				t.Errorf("%s: target %+v", name, found[0].Target)
 			}
 			for _, part := range r.want {
 				if !strings.Contains(string(found[0].Detail), part) {

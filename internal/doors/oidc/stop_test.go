@@ -50,7 +50,7 @@ func TestStopsAtOnce(t *testing.T) {
 				return err
 			}, noGrant, noToken, http.StatusSeeOther, true},
 			{"user removed", func(tx *db.Tx, _ *client, u user.User) error {
-				return user.Delete(ctx, tx, role.KeepOwner, u.ID)
+				return user.Delete(ctx, tx, role.ForUsers(), u.ID)
 			}, noGrant, noToken, http.StatusSeeOther, true},
 			{"tenant suspended", func(tx *db.Tx, _ *client, _ user.User) error {
 				_, err := tenant.SetStatus(ctx, tx, tenant.Suspended)

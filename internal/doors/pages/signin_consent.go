@@ -54,7 +54,7 @@ func (d *Door) signInConsent(v *visit) error {
 				s.Flow.Denied = true
 				audit.Write(tx, audit.Event{
 					Action: "consent.refuse",
-					Target: audit.Target{Kind: "application", ID: s.Flow.Application.String()}, Outcome: audit.Refused,
+					Target: application.TargetOf(s.Flow.Application), Outcome: audit.Refused,
 					Detail: map[string]any{"user": s.Flow.User.String()},
 				})
 				return nil, nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
@@ -130,9 +131,19 @@ func (a *Application) CheckSecret(hash []byte, now time.Time) bool {
 	return current || previous && now.Before(a.PreviousSecretUntil)
 }
 
-func (a *Application) target() audit.Target {
+// Target names the application in an audit event.
+func (a *Application) Target() audit.Target {
 	return audit.Target{Kind: "application", ID: a.ID.String(), Name: a.Name}
 }
+
+// TargetOf is Target for an application of which only the id is known.
+func TargetOf(application id.ID) audit.Target {
+	return audit.ByID("application", application,
+		`SELECT a.name FROM applications a WHERE a.tenant_id = $1 AND a.id = $18`)
+}
+
+// Subject returns the application as the subject of a role.
+func (a *Application) Subject() role.Subject { return role.Subject{Application: a.ID, Name: a.Name} }
 
 // Faults of this package.
 var (

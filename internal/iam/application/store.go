@@ -100,7 +100,7 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, 
 		return Application{}, "", err
 	}
 	audit.Write(tx, audit.Event{
-		Action: "application.create", Target: a.target(),
+		Action: "application.create", Target: a.Target(),
 		Changed: audit.Changed(nil, a.fields()).With("secret", nil, audit.Digest(a.SecretHash)),
 	})
 	tenant.Touch(tx)
@@ -240,6 +240,10 @@ func Delete(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) erro
 	if err := mayTrust(by, &a); err != nil {
 		return err
 	}
+	roles, err := role.NamesOf(ctx, tx, a.Subject())
+	if err != nil {
+		return err
+	}
 	n, err := tx.Exec(ctx, `DELETE FROM applications WHERE tenant_id = $1 AND id = $2`, a.ID)
 	if err != nil {
 		return err
@@ -247,8 +251,8 @@ func Delete(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) erro
 	if n == 0 {
 		return ErrNotFound
 	}
-	audit.Write(tx, audit.Event{Action: "application.delete", Target: a.target(),
-		Changed: audit.Changed(a.fields(), nil)})
+	audit.Write(tx, audit.Event{Action: "application.delete", Target: a.Target(),
+		Changed: audit.Changed(a.fields(), nil).With("roles", roles, nil)})
 	tenant.Touch(tx)
 	tenant.PrincipalsChanged(tx)
 	return nil
@@ -289,7 +293,7 @@ func write(ctx context.Context, tx *db.Tx, before Application, a *Application, a
 	if n == 0 {
 		return errChanged
 	}
-	audit.Write(tx, audit.Event{Action: action, Target: a.target(), Changed: changed})
+	audit.Write(tx, audit.Event{Action: action, Target: a.Target(), Changed: changed})
 	tenant.Touch(tx)
 	tenant.PrincipalsChanged(tx)
 	return nil

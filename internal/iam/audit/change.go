@@ -33,6 +33,7 @@ type Changes map[string]Change
 type digest struct {
 	Digest string `json:"digest"`
 	Bytes  int    `json:"bytes,omitempty"`
+	Count  int    `json:"count,omitempty"` // of the elements of a list
 }
 
 // Digest returns what an event stores of a secret: enough to see that it changed, and to compare
@@ -165,7 +166,9 @@ func stored(v any) json.RawMessage {
 }
 
 func shortened(b json.RawMessage) json.RawMessage {
-	return text(digest{sum(b), len(b)})
+	var list []json.RawMessage
+	_ = json.Unmarshal(b, &list) // only a list has a count
+	return text(digest{sum(b), len(b), len(list)})
 }
 
 // brief returns c with the digests of all values. It is for an event that would be too large.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
@@ -52,9 +53,9 @@ func newDesk(t *testing.T, d *testkit.Database) *desk {
 		MinLength: func(context.Context, id.ID) (int, error) { return 10, nil }}
 	ops := user.Operations(role.ForUsers(), passwords,
 		func(context.Context, *db.Tx, id.ID, user.Status) error { return nil })
-	ops = append(ops, role.Operations(func(context.Context, *db.Tx, id.ID) error {
-		return fault.New(fault.NotFound, "application.not_found", "No.")
-	})...)
+	ops = append(ops, role.Operations(func(context.Context, *db.Tx, id.ID) (role.Subject, error) {
+		return role.Subject{}, fault.New(fault.NotFound, "application.not_found", "No.")
+	}, application.TargetOf)...)
 	ops = append(ops, credential.Operations(credential.Deps{
 		Passwords: passwords, TOTP: credential.TOTP{Keys: keys},
 		Reset: func(_ context.Context, _ *db.Tx, u id.ID) error { k.resets = append(k.resets, u); return nil },

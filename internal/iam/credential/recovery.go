@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -25,21 +26,21 @@ const (
 
 // NewRecoveryCodes replaces the user's recovery codes and returns the new set, which cannot be
 // shown again.
-func NewRecoveryCodes(ctx context.Context, tx *db.Tx, user id.ID) ([]secret.String, error) {
-	if _, err := tx.Exec(ctx, `DELETE FROM recovery_codes WHERE tenant_id = $1 AND user_id = $2`, user); err != nil {
+func NewRecoveryCodes(ctx context.Context, tx *db.Tx, of id.ID) ([]secret.String, error) {
+	if _, err := tx.Exec(ctx, `DELETE FROM recovery_codes WHERE tenant_id = $1 AND user_id = $2`, of); err != nil {
 		return nil, err
 	}
 	var b strings.Builder
 	b.WriteString(`INSERT INTO recovery_codes (tenant_id, user_id, created_at, code_hash) VALUES `)
 	codes := make([]secret.String, 0, recoveryCodes)
-	args := []any{user, tx.Now()}
+	args := []any{of, tx.Now()}
 	for i := range recoveryCodes {
 		code := newRecoveryCode()
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		fmt.Fprintf(&b, "($1, $2, $3, $%d)", i+4)
-		args = append(args, recoveryHash(tx.Tenant(), user, code))
+		args = append(args, recoveryHash(tx.Tenant(), of, code))
 		codes = append(codes, secret.String(code))
 	}
 	if _, err := tx.Exec(ctx, b.String(), args...); err != nil {
@@ -48,7 +49,7 @@ func NewRecoveryCodes(ctx context.Context, tx *db.Tx, user id.ID) ([]secret.Stri
 		}
 		return nil, err
 	}
-	audit.Write(tx, audit.Event{Action: "recovery.renew", Target: target(user),
+	audit.Write(tx, audit.Event{Action: "recovery.renew", Target: user.TargetOf(of),
 		Changed: audit.Changes{}.With("recovery_codes", nil, recoveryCodes)})
 	return codes, nil
 }
@@ -100,15 +101,15 @@ func cleanRecovery(code string) (string, bool) {
 
 // UseRecovery uses a recovery code and returns how many unused ones remain. Of several concurrent
 // uses of one code exactly one is Accepted. The caller counts failures.
-func UseRecovery(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outcome, int, error) {
+func UseRecovery(ctx context.Context, tx *db.Tx, of id.ID, code string) (Outcome, int, error) {
 	clean, ok := cleanRecovery(code)
 	if !ok {
 		return Wrong, 0, nil
 	}
-	hash := recoveryHash(tx.Tenant(), user, clean)
+	hash := recoveryHash(tx.Tenant(), of, clean)
 	n, err := tx.Exec(ctx, `UPDATE recovery_codes SET used_at = $4 WHERE tenant_id = $1 AND user_id = $2
 		AND code_hash = $3 AND used_at IS NULL`,
-		user, hash, tx.Now())
+		of, hash, tx.Now())
 	if err != nil {
 		return Wrong, 0, err
 	}
@@ -118,12 +119,12 @@ func UseRecovery(ctx context.Context, tx *db.Tx, user id.ID, code string) (Outco
 		err := r.Scan(&c.left, &c.same)
 		return c, err
 	}, `SELECT COUNT(CASE WHEN used_at IS NULL THEN 1 END), COUNT(CASE WHEN code_hash = $3 THEN 1 END)
-		FROM recovery_codes WHERE tenant_id = $1 AND user_id = $2`, user, hash)
+		FROM recovery_codes WHERE tenant_id = $1 AND user_id = $2`, of, hash)
 	switch {
 	case err != nil:
 		return Wrong, 0, err
 	case n == 1:
-		audit.Write(tx, audit.Event{Action: "recovery.use", Target: target(user),
+		audit.Write(tx, audit.Event{Action: "recovery.use", Target: user.TargetOf(of),
 			Detail: map[string]any{"left": c.left}})
 		return Accepted, c.left, nil
 	case c.same > 0:

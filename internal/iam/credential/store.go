@@ -14,8 +14,6 @@ import (
 // errUserNotFound is the fault for a credential of a user that no longer exists.
 var errUserNotFound = user.ErrNotFound
 
-func target(user id.ID) audit.Target { return audit.Target{Kind: "user", ID: user.String()} }
-
 // PasswordOf returns the PHC string of the user's password, or "" if there is none. Hasher.Verify
 // accepts both.
 func PasswordOf(ctx context.Context, tx *db.Tx, user id.ID) (string, error) {
@@ -49,7 +47,8 @@ func Stored(ctx context.Context, tx *db.Tx, user id.ID) (string, bool, error) {
 // SetPassword stores a hash from Hasher.Hash or parseHash as the user's password. It holds the
 // user, and ends the open reset links. The caller ends the rest (signin.End).
 func SetPassword(ctx context.Context, tx *db.Tx, of id.ID, phc string) error {
-	if _, err := user.Hold(ctx, tx, of); err != nil {
+	u, err := user.Hold(ctx, tx, of)
+	if err != nil {
 		return err
 	}
 	before, err := PasswordOf(ctx, tx, of)
@@ -60,7 +59,7 @@ func SetPassword(ctx context.Context, tx *db.Tx, of id.ID, phc string) error {
 		return err
 	}
 	tx.Later(`DELETE FROM mailed_links WHERE tenant_id = $1 AND user_id = $2 AND kind = 'reset'`, of)
-	audit.Write(tx, audit.Event{Action: "password.change", Target: target(of),
+	audit.Write(tx, audit.Event{Action: "password.change", Target: u.Target(),
 		Changed: audit.Changes{}.With("password", audit.Digest([]byte(before)), audit.Digest([]byte(phc)))})
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/pquerna/otp/hotp"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -137,30 +138,30 @@ func scanFactor(r db.Row) (factor, error) {
 
 // Confirm ends the set-up with a first code from the app, and uses that code. at is the value given
 // to Enrol; with another one the outcome is Replaced.
-func (t TOTP) Confirm(ctx context.Context, tx *db.Tx, user, at id.ID, code string) (Outcome, error) {
-	f, out, err := factorOf(ctx, tx, user, false)
+func (t TOTP) Confirm(ctx context.Context, tx *db.Tx, of, at id.ID, code string) (Outcome, error) {
+	f, out, err := factorOf(ctx, tx, of, false)
 	if err != nil || out != Accepted {
 		return out, err
 	}
-	key, err := t.Keys.Open(tx.Tenant(), pendingOf(user, at), f.sealed)
+	key, err := t.Keys.Open(tx.Tenant(), pendingOf(of, at), f.sealed)
 	if errors.Is(err, secret.ErrOpen) {
 		return Replaced, nil
 	}
 	if err != nil {
-		return Wrong, fmt.Errorf("TOTP secret of user %s: %w", user, err)
+		return Wrong, fmt.Errorf("TOTP secret of user %s: %w", of, err)
 	}
 	step, ok, err := matchStep(key, code, tx.Now())
 	if err != nil || !ok {
 		return Wrong, err
 	}
-	sealed, err := t.Keys.Seal(tx.Tenant(), purposeOf(user), key)
+	sealed, err := t.Keys.Seal(tx.Tenant(), purposeOf(of), key)
 	if err != nil {
 		return Wrong, err
 	}
 	// This statement decides. Of several confirmations one finds the row pending, with the secret
 	// that the code matches.
 	n, err := tx.Exec(ctx, `UPDATE totp_factors SET secret = $5, last_step = $3, confirmed_at = $4
-		WHERE tenant_id = $1 AND user_id = $2 AND confirmed_at IS NULL AND secret = $6`, user, step, tx.Now(), sealed,
+		WHERE tenant_id = $1 AND user_id = $2 AND confirmed_at IS NULL AND secret = $6`, of, step, tx.Now(), sealed,
 		f.sealed)
 	if err != nil {
 		return Wrong, err
@@ -168,7 +169,7 @@ func (t TOTP) Confirm(ctx context.Context, tx *db.Tx, user, at id.ID, code strin
 	if n != 1 {
 		return Replaced, nil
 	}
-	audit.Write(tx, audit.Event{Action: "totp.enrol", Target: target(user),
+	audit.Write(tx, audit.Event{Action: "totp.enrol", Target: user.TargetOf(of),
 		Changed: audit.Changes{}.With("totp", false, true)})
 	return Accepted, nil
 }
@@ -252,13 +253,13 @@ const maxTyped = 256
 
 // Remove deletes the authenticator app and the recovery codes that replace it. It reports whether
 // there was an app.
-func (t TOTP) Remove(ctx context.Context, tx *db.Tx, user id.ID) (bool, error) {
-	n, err := tx.Exec(ctx, `DELETE FROM totp_factors WHERE tenant_id = $1 AND user_id = $2`, user)
+func (t TOTP) Remove(ctx context.Context, tx *db.Tx, of id.ID) (bool, error) {
+	n, err := tx.Exec(ctx, `DELETE FROM totp_factors WHERE tenant_id = $1 AND user_id = $2`, of)
 	if err != nil || n == 0 {
 		return false, err
 	}
-	tx.Later(`DELETE FROM recovery_codes WHERE tenant_id = $1 AND user_id = $2`, user)
-	audit.Write(tx, audit.Event{Action: "totp.remove", Target: target(user),
+	tx.Later(`DELETE FROM recovery_codes WHERE tenant_id = $1 AND user_id = $2`, of)
+	audit.Write(tx, audit.Event{Action: "totp.remove", Target: user.TargetOf(of),
 		Changed: audit.Changes{}.With("totp", true, false)})
 	return true, nil
 }

@@ -152,7 +152,7 @@ func ConsumeCode(ctx context.Context, tx *db.Tx, token string, r Redemption) (Gr
 		endUngivenLater(tx, g.ID)
 		return Grant{}, RuledOut, nil
 	}
-	audit.Write(tx, audit.Event{Action: "grant.create", Target: target(g.ID, ""), Detail: map[string]any{
+	audit.Write(tx, audit.Event{Action: "grant.create", Target: target(g.ID), Detail: map[string]any{
 		"application": g.Application.String(), "user": g.User.String(), "session": g.Session.String(),
 		"scopes": join(g.Scopes), "offline": g.Offline,
 	}})

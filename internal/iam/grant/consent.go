@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -26,8 +27,8 @@ func Consented(ctx context.Context, tx *db.Tx, user, application id.ID) ([]strin
 }
 
 // Consent adds scopes to those that a user has allowed an application.
-func Consent(ctx context.Context, tx *db.Tx, user, application id.ID, scopes []string) error {
-	all, err := Consented(ctx, tx, user, application)
+func Consent(ctx context.Context, tx *db.Tx, by, app id.ID, scopes []string) error {
+	all, err := Consented(ctx, tx, by, app)
 	if err != nil {
 		return err
 	}
@@ -39,10 +40,10 @@ func Consent(ctx context.Context, tx *db.Tx, user, application id.ID, scopes []s
 	tx.Later(`INSERT INTO consents (tenant_id, user_id, application_id, scopes, updated_at) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (tenant_id, user_id, application_id)
 		DO UPDATE SET scopes = excluded.scopes, updated_at = excluded.updated_at`,
-		user, application, join(all), tx.Now())
+		by, app, join(all), tx.Now())
 	audit.Write(tx, audit.Event{
-		Action: "consent.give", Target: audit.Target{Kind: "application", ID: application.String()},
-		Detail: map[string]any{"user": user.String(), "scopes": join(scopes)},
+		Action: "consent.give", Target: application.TargetOf(app),
+		Detail: map[string]any{"user": by.String(), "scopes": join(scopes)},
 	})
 	return nil
 }

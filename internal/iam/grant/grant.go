@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -80,7 +82,7 @@ func revoke(ctx context.Context, tx *db.Tx, grant id.ID, reason string) error {
 		return errNotFound
 	}
 	audit.Write(tx, audit.Event{
-		Action: "grant.revoke", Target: target(grant, ""), Detail: map[string]any{"reason": reason},
+		Action: "grant.revoke", Target: target(grant), Detail: map[string]any{"reason": reason},
 	})
 	return nil
 }
@@ -99,23 +101,23 @@ func endUngivenLater(tx *db.Tx, grant id.ID) {
 }
 
 // RevokeOfUser ends all grants of a user, offline ones too.
-func RevokeOfUser(tx *db.Tx, user id.ID, reason string) {
+func RevokeOfUser(tx *db.Tx, of id.ID, reason string) {
 	tx.Later(`UPDATE grants SET revoked_at = $3
-		WHERE tenant_id = $1 AND user_id = $2 AND revoked_at IS NULL`, user, tx.Now())
+		WHERE tenant_id = $1 AND user_id = $2 AND revoked_at IS NULL`, of, tx.Now())
 	audit.Write(tx, audit.Event{
-		Action: "grant.revoke_all", Target: audit.Target{Kind: "user", ID: user.String()},
+		Action: "grant.revoke_all", Target: user.TargetOf(of),
 		Detail: map[string]any{"reason": reason},
 	})
 }
 
 // RevokeOfApplication ends all grants of an application, and its own opaque tokens.
-func RevokeOfApplication(tx *db.Tx, application id.ID, reason string) {
+func RevokeOfApplication(tx *db.Tx, of id.ID, reason string) {
 	tx.Later(`UPDATE grants SET revoked_at = $3
-		WHERE tenant_id = $1 AND application_id = $2 AND revoked_at IS NULL`, application, tx.Now())
+		WHERE tenant_id = $1 AND application_id = $2 AND revoked_at IS NULL`, of, tx.Now())
 	tx.Later(`UPDATE access_tokens SET revoked_at = $3
-		WHERE tenant_id = $1 AND application_id = $2 AND grant_id IS NULL AND revoked_at IS NULL`, application, tx.Now())
+		WHERE tenant_id = $1 AND application_id = $2 AND grant_id IS NULL AND revoked_at IS NULL`, of, tx.Now())
 	audit.Write(tx, audit.Event{
-		Action: "grant.revoke_all", Target: audit.Target{Kind: "application", ID: application.String()},
+		Action: "grant.revoke_all", Target: application.TargetOf(of),
 		Detail: map[string]any{"reason": reason},
 	})
 }
@@ -123,7 +125,7 @@ func RevokeOfApplication(tx *db.Tx, application id.ID, reason string) {
 // refused returns the audit event of a refusal.
 func refused(action string, grant id.ID, reason string) audit.Event {
 	return audit.Event{
-		Action: action, Target: target(grant, ""), Outcome: audit.Refused, Detail: map[string]any{"reason": reason},
+		Action: action, Target: target(grant), Outcome: audit.Refused, Detail: map[string]any{"reason": reason},
 	}
 }
 
@@ -137,8 +139,10 @@ func refuseOnce(ctx context.Context, tx *db.Tx, hash []byte, e audit.Event) erro
 	return err
 }
 
-func target(grant id.ID, name string) audit.Target {
-	return audit.Target{Kind: "grant", ID: grant.String(), Name: name}
+// target names a grant by the login of its user.
+func target(grant id.ID) audit.Target {
+	return audit.ByID("grant", grant, `SELECT `+user.LoginSQL+` FROM grants g
+		JOIN users u ON u.tenant_id = $1 AND u.id = g.user_id WHERE g.tenant_id = $1 AND g.id = $18`)
 }
 
 // hashOf returns the hash under which a token is stored, or false for text that is not a token of

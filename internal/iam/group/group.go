@@ -40,6 +40,11 @@ func (g Group) target() audit.Target {
 	return audit.Target{Kind: "group", ID: g.ID.String(), Name: g.Name}
 }
 
+// TargetOf names a group of which only the id is known in an audit event.
+func TargetOf(group id.ID) audit.Target {
+	return audit.ByID("group", group, `SELECT g.name FROM groups g WHERE g.tenant_id = $1 AND g.id = $18`)
+}
+
 // Member is a user in a group.
 type Member struct {
 	User    id.ID
@@ -57,6 +62,7 @@ type Roles struct {
 	MayEmpty  func(ctx context.Context, tx *db.Tx, by api.Rights, group id.ID) error // remove members
 	MayRename func(ctx context.Context, tx *db.Tx, by api.Rights, group id.ID) error // change the name or attributes
 	KeepOwner user.KeepOwner
+	Of        func(ctx context.Context, tx *db.Tx, group id.ID) ([]string, error) // the group's roles by name
 }
 
 // Limits. Every decision about a user includes the user's groups.

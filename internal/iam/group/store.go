@@ -165,13 +165,55 @@ func Delete(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id
 		if t.Settings.SignIn.NamesGroup(group) {
 			return errInRule
 		}
+		told, err := tellDeletion(ctx, tx, roles, g)
+		if err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, `DELETE FROM groups WHERE tenant_id = $1 AND id = $2`, group); err != nil {
 			return err
 		}
 		tenant.PrincipalsChanged(tx)
-		audit.Write(tx, audit.Event{Action: "group.delete", Target: g.target(), Changed: audit.Changed(g.Profile, nil)})
+		for _, e := range told {
+			audit.Write(tx, e)
+		}
 		return nil
 	})
+}
+
+// tellDeletion returns the audit events of a group's deletion: its own, and one of each member. At
+// most audit.MaxTold members have one.
+func tellDeletion(ctx context.Context, tx *db.Tx, roles Roles, g Group) ([]audit.Event, error) {
+	held, err := roles.Of(ctx, tx, g.ID)
+	if err != nil {
+		return nil, err
+	}
+	count, err := db.One(ctx, tx, db.Column[int64],
+		`SELECT count(*) FROM group_members WHERE tenant_id = $1 AND group_id = $2`, g.ID)
+	if err != nil {
+		return nil, err
+	}
+	members, err := db.List(ctx, tx, func(row db.Row) (audit.Target, error) {
+		m := audit.Target{Kind: "user"}
+		var i id.ID
+		err := row.Scan(&i, &m.Name)
+		m.ID = i.String()
+		return m, err
+	}, `SELECT u.id, `+user.LoginSQL+` FROM group_members m JOIN users u ON u.tenant_id = $1 AND u.id = m.user_id
+		WHERE m.tenant_id = $1 AND m.group_id = $2 ORDER BY m.user_id LIMIT $3`, g.ID, audit.MaxTold)
+	if err != nil {
+		return nil, err
+	}
+	logins := make([]string, 0, len(members))
+	told := make([]audit.Event, 1, 1+len(members))
+	for _, m := range members {
+		logins = append(logins, m.Name)
+		told = append(told, audit.Event{Action: "user.leave_group", Target: m,
+			Detail:  map[string]any{"group": g.ID.String(), "reason": "group.delete"},
+			Changed: audit.Changes{}.With("group", g.Name, nil)})
+	}
+	told[0] = audit.Event{Action: "group.delete", Target: g.target(), Detail: map[string]any{"members": count},
+		Changed: audit.Changed(g.Profile, nil).With("members", logins, nil).With("roles", held, nil)}
+	return told, nil
 }
 
 // AddMember adds a user to a group. It does nothing if the user is a member. It fails with
@@ -222,6 +264,13 @@ func RemoveMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, gr
 		if err := roles.MayEmpty(ctx, tx, by, group); err != nil {
 			return err
 		}
+		u, err := user.Get(ctx, tx, member)
+		if errors.Is(err, user.ErrNotFound) {
+			return ErrNotMember
+		}
+		if err != nil {
+			return err
+		}
 		n, err := tx.Exec(ctx, `DELETE FROM group_members WHERE tenant_id = $1 AND group_id = $2 AND user_id = $3`,
 			group, member)
 		if err != nil {
@@ -232,7 +281,7 @@ func RemoveMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, gr
 		}
 		tenant.PrincipalsChanged(tx)
 		audit.Write(tx, audit.Event{Action: "group.remove_member", Target: g.target(),
-			Detail:  map[string]any{"user": member.String()},
+			Detail:  map[string]any{"user": member.String(), "login": u.Login()},
 			Changed: audit.Changes{}.With("member", true, false)})
 		return nil
 	})

@@ -26,7 +26,8 @@ import (
 )
 
 // anybody has the rules of a caller that may do everything.
-var anybody = group.Roles{MayFill: allow, MayEmpty: allow, MayRename: allow, KeepOwner: role.KeepOwner}
+var anybody = group.Roles{MayFill: allow, MayEmpty: allow, MayRename: allow, KeepOwner: role.KeepOwner,
+	Of: role.ForGroups().Of}
 
 func allow(context.Context, *db.Tx, api.Rights, id.ID) error { return nil }
 

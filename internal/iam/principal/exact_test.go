@@ -96,12 +96,14 @@ func TestEveryChangeCountsInTheNextAnswerElsewhere(t *testing.T) {
 			{"group left", ada, func(tx *db.Tx) error { return group.RemoveMember(ctx, tx, groups, all, g, ada) }},
 			{"group joined again", ada, func(tx *db.Tx) error { return group.AddMember(ctx, tx, groups, all, g, ada) }},
 			{"group deleted", ada, func(tx *db.Tx) error { return group.Delete(ctx, tx, groups, all, g) }},
-			{"role deleted", ada, func(tx *db.Tx) error { return role.Delete(ctx, tx, all, "payer") }},
+			{"role deleted", ada, func(tx *db.Tx) error {
+				return role.Delete(ctx, tx, all, "payer", application.TargetOf)
+			}},
 			{"locked", ada, status(user.Locked)},
 			{"unlocked", ada, status(user.Active)},
 			{"deactivated", ada, status(user.Deactivated)},
 			{"activated", ada, status(user.Active)},
-			{"deleted", ada, func(tx *db.Tx) error { return user.Delete(ctx, tx, role.KeepOwner, ada) }},
+			{"deleted", ada, func(tx *db.Tx) error { return user.Delete(ctx, tx, role.ForUsers(), ada) }},
 			{"application's role", app, give(role.OfApplication(app), role.Developer, time.Time{})},
 			{"application's role taken", app, take(role.OfApplication(app), role.Developer)},
 			{"application renamed", app, reapp(application.Patch{Name: text("Ledger")})},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
@@ -90,8 +91,11 @@ type revokeInput struct {
 }
 
 // Operations returns the management operations on roles and their grants.
-// application returns a NotFound fault for an application that is not there.
-func Operations(application func(ctx context.Context, tx *db.Tx, application id.ID) error) []api.Operation {
+// application returns the subject for an application, or a NotFound fault. target names an
+// application in an audit event.
+func Operations(application func(ctx context.Context, tx *db.Tx, application id.ID) (Subject, error),
+	target func(application id.ID) audit.Target,
+) []api.Operation {
 	op := api.Tag("Roles").Op
 	create := op("POST", "/roles", "create-role", "role.create", "Create a role")
 	create.Status = 201
@@ -139,7 +143,7 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 				return view(r), err
 			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *ByName) (api.None, error) {
-				return api.None{}, Delete(ctx, tx, Of(req.Rights), in.Name)
+				return api.None{}, Delete(ctx, tx, Of(req.Rights), in.Name, target)
 			}),
 	}
 	ops = append(ops, grants("user", "/users/{id}/roles",
@@ -154,7 +158,7 @@ func Operations(application func(ctx context.Context, tx *db.Tx, application id.
 		})...)
 	return append(ops, grants("application", "/applications/{id}/roles",
 		func(ctx context.Context, tx *db.Tx, a id.ID) (Subject, error) {
-			return OfApplication(a), application(ctx, tx, a)
+			return application(ctx, tx, a)
 		})...)
 }
 
@@ -261,6 +265,16 @@ func ForUsers() user.Roles {
 			return MayManage(ctx, tx, Of(by), OfUser(u))
 		},
 		KeepOwner: KeepOwner,
+		Held: func(ctx context.Context, tx *db.Tx, u id.ID) ([]string, []string, error) {
+			groups, err := db.List(ctx, tx, db.Column[string], `SELECT g.name FROM group_members m
+				JOIN groups g ON g.tenant_id = $1 AND g.id = m.group_id
+				WHERE m.tenant_id = $1 AND m.user_id = $2 ORDER BY g.name`, u)
+			if err != nil {
+				return nil, nil, err
+			}
+			roles, err := NamesOf(ctx, tx, OfUser(u))
+			return groups, roles, err
+		},
 	}
 }
 
@@ -277,5 +291,8 @@ func ForGroups() group.Roles {
 			return MayManage(ctx, tx, Of(by), OfGroup(g))
 		},
 		KeepOwner: KeepOwner,
+		Of: func(ctx context.Context, tx *db.Tx, g id.ID) ([]string, error) {
+			return NamesOf(ctx, tx, OfGroup(g))
+		},
 	}
 }

@@ -176,7 +176,7 @@ func TestTheLastOwnerMayBeOneThroughAGroup(t *testing.T) {
 			"locking the member":    func() error { return f.status(ada, user.Locked) },
 			"deleting the member": func() error {
 				return f.try(func(ctx context.Context, tx *db.Tx) error {
-					return user.Delete(ctx, tx, role.KeepOwner, ada)
+					return user.Delete(ctx, tx, role.ForUsers(), ada)
 				})
 			},
 		}

@@ -47,9 +47,9 @@ func (l *Limits) validate(actions []string, wrong *fault.Fields) {
 // exist fails with an Invalid fault if one of the limits does not exist. application returns a
 // NotFound fault for an unknown application.
 func (l Limits) exist(ctx context.Context, tx *db.Tx,
-	application func(ctx context.Context, tx *db.Tx, application id.ID) error) error {
+	application func(ctx context.Context, tx *db.Tx, application id.ID) (Subject, error)) error {
 	for _, a := range l.Applications[:min(len(l.Applications), maxLimits)] {
-		err := application(ctx, tx, a)
+		_, err := application(ctx, tx, a)
 		if err != nil && fault.Of(err) == fault.NotFound {
 			return fault.InvalidField("role.invalid", "limits", "There is no application with the id %s.", a)
 		}

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
@@ -30,11 +32,13 @@ func (r Role) target() audit.Target {
 	return audit.Target{Kind: "role", ID: r.Name, Name: r.Name}
 }
 
-// Subject has a role assigned. Exactly one of its fields is set.
+// Subject has a role assigned. Exactly one of its ids is set.
 type Subject struct {
 	User        id.ID
 	Application id.ID
 	Group       id.ID // the role is its members' as long as they are in it
+
+	Name string // of an application, for the audit log
 }
 
 // OfUser returns the subject for a user.
@@ -59,11 +63,11 @@ func (s Subject) id() id.ID {
 func (s Subject) target() audit.Target {
 	switch {
 	case !s.User.IsZero():
-		return audit.Target{Kind: "user", ID: s.User.String()}
+		return user.TargetOf(s.User)
 	case !s.Group.IsZero():
-		return audit.Target{Kind: "group", ID: s.Group.String()}
+		return group.TargetOf(s.Group)
 	}
-	return audit.Target{Kind: "application", ID: s.Application.String()}
+	return audit.Target{Kind: "application", ID: s.Application.String(), Name: s.Name}
 }
 
 // Assignment is one role of a subject.

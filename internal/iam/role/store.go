@@ -1,6 +1,7 @@
 package role
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -167,12 +169,18 @@ func Update(ctx context.Context, tx *db.Tx, by Set, name string, p Patch) (Role,
 }
 
 // Delete removes a custom role and its assignments.
-func Delete(ctx context.Context, tx *db.Tx, by Set, name string) error {
+//
+// application names an application in an audit event (application.TargetOf).
+func Delete(ctx context.Context, tx *db.Tx, by Set, name string, application func(id.ID) audit.Target) error {
 	r, err := lock(ctx, tx, name)
 	if err != nil {
 		return err
 	}
 	if err := by.mayAssign(r); err != nil {
+		return err
+	}
+	told, err := holders(ctx, tx, r, application)
+	if err != nil {
 		return err
 	}
 	n, err := tx.Exec(ctx, `DELETE FROM role_grants WHERE tenant_id = $1 AND role = $2`, r.Name)
@@ -181,9 +189,35 @@ func Delete(ctx context.Context, tx *db.Tx, by Set, name string) error {
 	}
 	tx.Later(`DELETE FROM roles WHERE tenant_id = $1 AND id = $2`, r.ID)
 	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: "role.delete", Target: r.target(),
-		Detail: map[string]any{"grants": n}, Changed: audit.Changed(r.fields(), nil)})
+	names := make([]string, 0, len(told))
+	for _, s := range told {
+		names = append(names, s.Kind+":"+cmp.Or(s.Name, s.ID))
+	}
+	audit.Write(tx, audit.Event{Action: "role.delete", Target: r.target(), Detail: map[string]any{"grants": n},
+		Changed: audit.Changed(r.fields(), nil).With("assigned", names, nil)})
+	for _, s := range told {
+		writeRevoked(tx, s, r.Name, "role.delete")
+	}
 	return nil
+}
+
+// holders returns the users, groups and applications that have a role assigned, at most
+// audit.MaxTold.
+func holders(ctx context.Context, tx *db.Tx, r Role, application func(id.ID) audit.Target) ([]audit.Target, error) {
+	return db.List(ctx, tx, func(row db.Row) (audit.Target, error) {
+		var s audit.Target
+		var i id.ID
+		err := row.Scan(&s.Kind, &i, &s.Name)
+		s.ID = i.String()
+		if s.Kind == "application" {
+			s = application(i)
+		}
+		return s, err
+	}, `SELECT CASE WHEN a.user_id IS NOT NULL THEN 'user' WHEN a.group_id IS NOT NULL THEN 'group' ELSE 'application' END,
+			a.subject_id, COALESCE(`+user.LoginSQL+`, g.name, '')
+		FROM role_grants a LEFT JOIN users u ON u.tenant_id = $1 AND u.id = a.user_id
+		LEFT JOIN groups g ON g.tenant_id = $1 AND g.id = a.group_id
+		WHERE a.tenant_id = $1 AND a.role = $2 ORDER BY a.subject_id LIMIT $3`, r.Name, audit.MaxTold)
 }
 
 // Assign assigns a role to a subject, without an end if until is zero. An existing assignment gets
@@ -300,9 +334,29 @@ func revoke(ctx context.Context, tx *db.Tx, from Subject, r Role) error {
 		return ErrNotGranted
 	}
 	tenant.PrincipalsChanged(tx)
-	audit.Write(tx, audit.Event{Action: "role.revoke", Target: from.target(), Detail: map[string]any{"role": r.Name},
-		Changed: audit.Changes{}.With("role", r.Name, nil)})
+	writeRevoked(tx, from.target(), r.Name, "")
 	return nil
+}
+
+// writeRevoked writes the audit event of a subject that lost a role. reason is the action that took
+// the role, or "" if that is role.revoke itself.
+func writeRevoked(tx *db.Tx, from audit.Target, name, reason string) {
+	detail := map[string]any{"role": name}
+	if reason != "" {
+		detail["reason"] = reason
+	}
+	audit.Write(tx, audit.Event{Action: "role.revoke", Target: from, Detail: detail,
+		Changed: audit.Changes{}.With("role", name, nil)})
+}
+
+// NamesOf returns the roles of a subject by name, without those of a user's groups.
+func NamesOf(ctx context.Context, tx *db.Tx, s Subject) ([]string, error) {
+	assigned, err := AssignmentsOf(ctx, tx, s)
+	names := make([]string, 0, len(assigned))
+	for _, a := range assigned {
+		names = append(names, a.Role)
+	}
+	return names, err
 }
 
 // AssignmentsOf returns a subject's assignments by role name, including expired ones.

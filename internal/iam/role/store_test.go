@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
@@ -139,7 +140,9 @@ func TestActionsOf(t *testing.T) {
 		wantErr(t, "a grant to another tenant's user", fault.As(globex.give(all, ada, role.Admin, time.Time{})),
 			fault.New(fault.NotFound, "role.subject_not_found", ""))
 		wantErr(t, "deleting the role",
-			f.try(func(ctx context.Context, tx *db.Tx) error { return role.Delete(ctx, tx, all, "support") }), nil)
+			f.try(func(ctx context.Context, tx *db.Tx) error {
+				return role.Delete(ctx, tx, all, "support", application.TargetOf)
+			}), nil)
 		if s := f.actionsOf(ada); len(s.Actions()) != 0 {
 			t.Errorf("after the role was deleted: %v", s.Actions())
 		}
@@ -177,7 +180,9 @@ func TestNobodyGivesWhatTheyLack(t *testing.T) {
 		wantErr(t, "defining by an owner", define(all, "keys", "key.rotate"), nil)
 		wantErr(t, "narrowing what one lacks", change(manager, "keys", "user.read"), role.ErrBeyond)
 		wantErr(t, "deleting what one lacks",
-			f.try(func(ctx context.Context, tx *db.Tx) error { return role.Delete(ctx, tx, manager, "keys") }),
+			f.try(func(ctx context.Context, tx *db.Tx) error {
+				return role.Delete(ctx, tx, manager, "keys", application.TargetOf)
+			}),
 			role.ErrBeyond)
 		manage := func(u id.ID) error {
 			return f.try(func(ctx context.Context, tx *db.Tx) error {
@@ -305,7 +310,9 @@ func TestDefinitions(t *testing.T) {
 			return err
 		}), role.ErrBuiltin)
 		wantErr(t, "deleting a built-in",
-			f.try(func(ctx context.Context, tx *db.Tx) error { return role.Delete(ctx, tx, all, role.Owner) }),
+			f.try(func(ctx context.Context, tx *db.Tx) error {
+				return role.Delete(ctx, tx, all, role.Owner, application.TargetOf)
+			}),
 			role.ErrBuiltin)
 		for _, name := range []string{"", "nope", "\x00", "' OR 1=1 --"} {
 			wantErr(t, "getting "+name,
@@ -343,7 +350,7 @@ func TestLastOwnerStays(t *testing.T) {
 			"deactivating": func(u id.ID) error { return f.status(u, user.Deactivated) },
 			"deleting": func(u id.ID) error {
 				return f.try(func(ctx context.Context, tx *db.Tx) error {
-					return user.Delete(ctx, tx, role.KeepOwner, u)
+					return user.Delete(ctx, tx, role.ForUsers(), u)
 				})
 			},
 		}
@@ -380,7 +387,7 @@ func TestTwoOwnersCannotRemoveEachOther(t *testing.T) {
 				func(u id.ID) error { return f.give(all, u, role.Owner, f.Clock.Now().Add(time.Hour)) },
 				func(u id.ID) error {
 					return f.try(func(ctx context.Context, tx *db.Tx) error {
-						return user.Delete(ctx, tx, role.KeepOwner, u)
+						return user.Delete(ctx, tx, role.ForUsers(), u)
 					})
 				},
 			}

@@ -218,7 +218,7 @@ func Revoke(ctx context.Context, tx *db.Tx, session id.ID, reason string) error 
 		return ErrNotFound
 	}
 	audit.Write(tx, audit.Event{
-		Action: "session.revoke", Target: target(session, ""), Outcome: audit.Success,
+		Action: "session.revoke", Target: targetOf(session), Outcome: audit.Success,
 		Detail: map[string]any{"reason": reason},
 	})
 	return nil
@@ -226,18 +226,18 @@ func Revoke(ctx context.Context, tx *db.Tx, session id.ID, reason string) error 
 
 // RevokeAll ends every session of user except one (zero: except none), and returns how many it
 // ended.
-func RevokeAll(ctx context.Context, tx *db.Tx, user, except id.ID, reason string) (int64, error) {
+func RevokeAll(ctx context.Context, tx *db.Tx, of, except id.ID, reason string) (int64, error) {
 	if except.IsZero() {
 		except = noID
 	}
 	n, err := tx.Exec(ctx, `UPDATE sessions SET ended_at = $4, end_reason = $5
-		WHERE tenant_id = $1 AND user_id = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4`, user, except,
+		WHERE tenant_id = $1 AND user_id = $2 AND id <> $3 AND ended_at IS NULL AND expires_at > $4`, of, except,
 		tx.Now(), reason)
 	if err != nil || n == 0 {
 		return n, err
 	}
 	audit.Write(tx, audit.Event{
-		Action: "session.revoke", Target: audit.Target{Kind: "user", ID: user.String()}, Outcome: audit.Success,
+		Action: "session.revoke", Target: user.TargetOf(of), Outcome: audit.Success,
 		Detail: map[string]any{"reason": reason, "sessions": n},
 	})
 	return n, nil
@@ -256,6 +256,12 @@ func floor(after id.ID) id.ID {
 		return noID
 	}
 	return after
+}
+
+// targetOf is target for a session of which only the id is known.
+func targetOf(session id.ID) audit.Target {
+	return audit.ByID("session", session, `SELECT `+user.LoginSQL+` FROM sessions s
+		JOIN users u ON u.tenant_id = $1 AND u.id = s.user_id WHERE s.tenant_id = $1 AND s.id = $18`)
 }
 
 func target(session id.ID, name string) audit.Target {

@@ -20,6 +20,8 @@ type Roles struct {
 	Assign    func(ctx context.Context, tx *db.Tx, by api.Rights, user id.ID, name string) error
 	MayManage func(ctx context.Context, tx *db.Tx, by api.Rights, user id.ID) error
 	KeepOwner KeepOwner
+	// Held returns the names of a user's groups, and of the user's own roles.
+	Held func(ctx context.Context, tx *db.Tx, user id.ID) (groups, roles []string, err error)
 }
 
 // Passwords is what the operations need of iam/credential; credential.PasswordPreparer implements
@@ -214,7 +216,7 @@ func Operations(roles Roles, passwords Passwords,
 				if err := roles.MayManage(ctx, tx, req.Rights, in.ID); err != nil {
 					return api.None{}, err
 				}
-				return api.None{}, Delete(ctx, tx, roles.KeepOwner, in.ID)
+				return api.None{}, Delete(ctx, tx, roles, in.ID)
 			}),
 	}
 }

@@ -296,16 +296,22 @@ func SignedIn(tx *db.Tx, user id.ID) {
 }
 
 // Delete removes a user and everything that exists only through it: credentials, role assignments,
-// memberships, sessions, grants. Audit events stay. It fails with ErrNotFound, and as keep does.
-func Delete(ctx context.Context, tx *db.Tx, keep KeepOwner, user id.ID) error {
-	return keep(ctx, tx, func() error {
+// memberships, sessions, grants. Audit events stay. It fails with ErrNotFound, and as
+// roles.KeepOwner does.
+func Delete(ctx context.Context, tx *db.Tx, roles Roles, user id.ID) error {
+	return roles.KeepOwner(ctx, tx, func() error {
+		inGroups, hadRoles, err := roles.Held(ctx, tx, user)
+		if err != nil {
+			return err
+		}
 		u, err := found(db.One(ctx, tx, scanUser,
 			`DELETE FROM users WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, user))
 		if err != nil {
 			return err
 		}
 		tenant.PrincipalsChanged(tx)
-		audit.Write(tx, audit.Event{Action: "user.delete", Target: u.Target()})
+		audit.Write(tx, audit.Event{Action: "user.delete", Target: u.Target(),
+			Changed: audit.Changes{}.With("groups", inGroups, nil).With("roles", hadRoles, nil)})
 		return nil
 	})
 }

@@ -476,7 +476,7 @@ func TestDelete(t *testing.T) {
 		u := create(t, d, c, user.Profile{Email: "ada@example.com", GivenName: "Ada"})
 		del := func(c caller.Caller, i id.ID) error {
 			return update(t, d, c, func(ctx context.Context, tx *db.Tx) error {
-				return user.Delete(ctx, tx, role.KeepOwner, i)
+				return user.Delete(ctx, tx, role.ForUsers(), i)
 			})
 		}
 		if err := del(d.Tenant(t, "globex"), u.ID); !errors.Is(err, user.ErrNotFound) {

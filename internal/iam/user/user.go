@@ -59,6 +59,11 @@ func (u User) Target() audit.Target {
 	return audit.Target{Kind: "user", ID: u.ID.String(), Name: u.Login()}
 }
 
+// TargetOf is Target for a user of whom only the id is known.
+func TargetOf(user id.ID) audit.Target {
+	return audit.ByID("user", user, `SELECT `+LoginSQL+` FROM users u WHERE u.tenant_id = $1 AND u.id = $18`)
+}
+
 // Filter narrows a list of users. A zero field does not.
 type Filter struct {
 	Status Status

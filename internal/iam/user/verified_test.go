@@ -45,7 +45,7 @@ func TestOnlyAnAddressIsVerified(t *testing.T) {
 			}
 			if err := update(t, d, c,
 				func(ctx context.Context, tx *db.Tx) error {
-					return user.Delete(ctx, tx, role.KeepOwner, u.ID)
+					return user.Delete(ctx, tx, role.ForUsers(), u.ID)
 				}); err != nil {
 				t.Fatal(err)
 			}
