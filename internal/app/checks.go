@@ -157,7 +157,7 @@ func schemaFinding(ctx context.Context, cfg *config.Config) finding {
 // it.
 func unusable(cfg *config.Config, setting string, err error) finding {
 	f := finding{subject: "database"}
-	if f.err, f.remedy = db.Explain(database(cfg, nil), setting, err); f.remedy == "" {
+	if f.remedy, f.err = db.Explain(database(cfg, nil), setting, err); f.remedy == "" {
 		f.remedy = "check that the database runs, and the roles of --database and --migrate-database; see " +
 			"docs/guides/postgres.md"
 		if cfg.Database == "" {

@@ -57,7 +57,7 @@ func migrate(ctx context.Context, cfg *config.Config, dbc db.Config) (int, error
 
 // explained returns err, or what to do about it if its cause is known.
 func explained(cfg *config.Config, setting string, err error) error {
-	if _, remedy := db.Explain(database(cfg, nil), setting, err); err == nil || remedy == "" {
+	if remedy, _ := db.Explain(database(cfg, nil), setting, err); err == nil || remedy == "" {
 		return err
 	}
 	return unfit{unusable(cfg, setting, err)}

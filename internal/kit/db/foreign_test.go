@@ -68,7 +68,7 @@ func TestExplainPostgres(t *testing.T) {
 		"28P01": "password in --database", "28000": "password in --database", "3D000": "CREATE DATABASE",
 		"42501": "grant the right", "53300": "--database-connections", "57P03": "start again when", "XX000": "",
 	} {
-		reason, remedy := db.Explain(cfg, "--database", &pgconn.PgError{Code: code, Message: "what Postgres says"})
+		remedy, reason := db.Explain(cfg, "--database", &pgconn.PgError{Code: code, Message: "what Postgres says"})
 		if !strings.Contains(reason.Error(), "what Postgres says") || !strings.Contains(remedy, want) ||
 			(want == "") != (remedy == "") {
 			t.Errorf("%s: %v → %q", code, reason, remedy)
