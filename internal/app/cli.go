@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
@@ -85,6 +86,7 @@ func Main(args []string, environ []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	err = k.Run(&env{ctx: ctx, environ: environ, out: stdout, err: stderr})
+	defer func() { fmt.Fprint(stderr, db.Advise(err)) }()
 	switch {
 	case err == nil:
 		return 0

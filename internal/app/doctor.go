@@ -34,10 +34,10 @@ func (c *doctorCommand) Run(e *env) error {
 		case f.err == nil:
 			fmt.Fprintf(e.out, "✓ %s: %s\n", f.subject, f.note)
 		case f.warning:
-			fmt.Fprintf(e.out, "! %s\n", f.text())
+			fmt.Fprintf(e.out, "! %s\n%s", f.text(), db.Advise(f.err))
 		default:
 			healthy = false
-			fmt.Fprintf(e.out, "✗ %s\n", f.text())
+			fmt.Fprintf(e.out, "✗ %s\n%s", f.text(), db.Advise(f.err))
 		}
 	}
 	if !healthy {
@@ -58,6 +58,10 @@ func examine(ctx context.Context, cfg *config.Config) []finding {
 	schema := schemaFinding(ctx, cfg)
 	out = append(out, schema)
 	if schema.err != nil && !schema.newer {
+		if err := db.MayStart(ctx, database(cfg, nil)); schema.warning && err != nil {
+			out = append(out, finding{subject: "owner", err: err,
+				remedy: "see docs/guides/postgres.md for the roles that it needs"})
+		}
 		return out
 	}
 	d, err := db.Open(ctx, database(cfg, nil))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -116,6 +117,39 @@ func (d *deployment) refused(environ []string, words string, commands ...string)
 			d.t.Errorf("%s: exit code %d, want 1 and %q:\n%s", c, code, words, out)
 		}
 	}
+}
+
+// A role that could not migrate an empty database is told what is missing, before anything is
+// written.
+func TestOwnerThatCannotMigrateIsRefused(t *testing.T) {
+	d := newDeployment(t)
+	dsn := testkit.EmptyPostgres(t)
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	database, name := strings.TrimPrefix(u.Path, "/"), "gh_plain_"+strings.ReplaceAll(id.New().String(), "-", "")
+	testkit.Execute(t, dsn, "CREATE ROLE "+name+" LOGIN PASSWORD 'gatehouse'")
+	t.Cleanup(func() { testkit.Execute(t, dsn, "DROP OWNED BY "+name+" CASCADE", "DROP ROLE "+name) })
+	u.User = url.UserPassword(name, "gatehouse")
+	d.env = append(d.env, "GATEHOUSE_DATABASE="+u.String())
+	d.refused(nil, "give the owner's URL to --migrate-database", "doctor", "migrate", "serve")
+
+	testkit.Execute(t, dsn, "GRANT CREATE ON SCHEMA public TO "+name)
+	d.refused(nil, "CREATE ROLE \"gatehouse_app_"+database+"\" NOLOGIN; GRANT", "doctor", "migrate", "serve")
+	d.refused(nil, "there is none yet in --database", "doctor")
+}
+
+// What Postgres says beside an error reaches the terminal, also for errors that the migrations
+// raise.
+func TestHintOfPostgresIsPrinted(t *testing.T) {
+	d := newDeployment(t)
+	dsn := testkit.EmptyPostgres(t)
+	d.env = append(d.env, "GATEHOUSE_DATABASE="+dsn)
+	testkit.Execute(t, dsn, `CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS
+		$$BEGIN RAISE EXCEPTION 'no tables' USING DETAIL = 'a detail of ours', HINT = 'ask the administrator'; END$$`,
+		`CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION refuse()`)
+	d.refused(nil, "  detail: a detail of ours\n  → ask the administrator\n", "migrate", "serve")
 }
 
 // A Postgres database in another encoding is refused with that reason before it is migrated.

@@ -21,6 +21,23 @@ var ErrTenancy = errors.New("statement is not bound to its tenant")
 var errUnavailable = fault.New(fault.Unavailable, "database.unavailable",
 	"The database cannot be reached right now. Try again in a moment.")
 
+// Advise returns what Postgres says beside the message of its error, in lines for a terminal. The
+// migrations say there what an administrator has to run. Advise returns "" for other errors.
+func Advise(err error) string {
+	pe, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return ""
+	}
+	var lines string
+	if pe.Detail != "" {
+		lines += "  detail: " + pe.Detail + "\n"
+	}
+	if pe.Hint != "" {
+		lines += "  → " + pe.Hint + "\n"
+	}
+	return lines
+}
+
 // IsConflict reports whether err says that the unique index {table}__{column} was violated. Unique
 // indexes have that name on both databases.
 func IsConflict(err error, table, column string) bool {

@@ -20,6 +20,9 @@ import (
 // Migrate applies the missing migrations and returns how many it applied. It runs as the owner of
 // the tables. Replicas that start together wait for one another. A current schema is only read.
 func Migrate(ctx context.Context, cfg Config) (int, error) {
+	if err := MayStart(ctx, cfg); err != nil {
+		return 0, fmt.Errorf("migrate: %w", classify(err))
+	}
 	outdated, err := pending(ctx, cfg)
 	if err != nil {
 		return 0, fmt.Errorf("migrate: %w", classify(err))
@@ -39,6 +42,48 @@ func Migrate(ctx context.Context, cfg Config) (int, error) {
 		}
 	}
 	return len(steps), nil
+}
+
+// MayStart fails if the role of the owner's URL could not migrate a database that has no tables of
+// this program, or not all of them. It changes nothing.
+func MayStart(ctx context.Context, cfg Config) error {
+	if !cfg.isPostgres() {
+		return nil
+	}
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	pc, err := ownerConfig(cfg)
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, pc)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	var noTables, noRole bool
+	var user, role string
+	// The name of the serving role is that of the migration 00011_roles.
+	err = conn.QueryRow(ctx, `WITH wanted AS (SELECT 'gatehouse_app_' || CASE
+			WHEN octet_length('gatehouse_app_' || current_database()) > 60 THEN md5(current_database())
+			ELSE current_database()::text END AS role)
+		SELECT current_user::text, role, to_regclass('goose_db_version') IS NULL
+			AND NOT COALESCE(has_schema_privilege(current_user, current_schema(), 'CREATE'), false),
+			to_regprocedure('gatehouse_serving_role()') IS NULL AND NOT rolcreaterole AND NOT rolsuper
+			AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role)
+		FROM wanted, pg_roles WHERE rolname = current_user`).Scan(&user, &role, &noTables, &noRole)
+	switch {
+	case err != nil:
+		return err
+	case noTables:
+		return fmt.Errorf("there are no tables yet, and the role %q may not create them: give the owner's URL to "+
+			"--migrate-database, or run `gatehouse migrate` with it", user)
+	case noRole:
+		return fmt.Errorf("the role %q may not create the serving role: as a superuser, CREATE ROLE %[2]s NOLOGIN; "+
+			"GRANT %[2]s TO %[3]s WITH ADMIN OPTION; then migrate again", user, pgx.Identifier{role}.Sanitize(),
+			pgx.Identifier{user}.Sanitize())
+	}
+	return nil
 }
 
 // mayMigrate fails if the role of the owner's URL does not own the tables. The migrations would
