@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
 
@@ -184,6 +186,37 @@ func TestEveryETagIsTakenByAChange(t *testing.T) {
 	if tagged < 10 {
 		t.Errorf("%d things have an ETag", tagged)
 	}
+}
+
+// A sign-in changes what a user shows and no version of it: a change of what was seen before is
+// made. A reader learns of the sign-in.
+func TestASignInBreaksNoChange(t *testing.T) {
+	world.Both(t, func(t *testing.T, w *world.World) {
+		acme, token := w.Tenant("acme", nil), w.Holder("acme", role.Owner)
+		u := w.User(acme, user.Profile{Username: "ada"})
+		path := "/users/" + u.ID.String()
+		get := func(tag string) world.Answer {
+			return with(w, token, "GET", "acme", path, "", "", "If-None-Match", tag)
+		}
+		patch := func(name, tag string) int {
+			return with(w, token, "PATCH", "acme", path, "application/json", `{"given_name":"`+name+`"}`, "If-Match",
+				tag).Status
+		}
+		tag := get(`"other"`).Header.Get("ETag")
+		w.Do(acme, func(tx *db.Tx) error {
+			user.SignedIn(tx, u.ID)
+			return nil
+		})
+		if a := get(tag); a.Status != 200 || !strings.Contains(a.Body, "last_sign_in") {
+			t.Errorf("GET after the sign-in: %d %s", a.Status, a.Body)
+		}
+		if status := patch("Ada", tag); status != 200 {
+			t.Errorf("PATCH with the tag from before the sign-in: %d", status)
+		}
+		if status := patch("Eve", tag); status != http.StatusPreconditionFailed {
+			t.Errorf("PATCH with the tag from before another change: %d", status)
+		}
+	})
 }
 
 func TestPreconditionsOfTheDraft(t *testing.T) {

@@ -17,8 +17,8 @@ type View struct {
 	UserID     id.ID     `json:"user_id" format:"uuid"`
 	CreatedAt  time.Time `json:"created_at"`
 	AuthTime   time.Time `json:"auth_time" doc:"When the first factor was proved."`
-	LastSeenAt time.Time `json:"last_seen_at" doc:"The last visit, at most a minute late."`
-	ExpiresAt  time.Time `json:"expires_at" doc:"When it ends without another visit."`
+	LastSeenAt time.Time `json:"last_seen_at" version:"-" doc:"The last visit, at most a minute late."`
+	ExpiresAt  time.Time `json:"expires_at" version:"-" doc:"When it ends without another visit."`
 	AMR        []string  `json:"amr" doc:"The methods proved (RFC 8176)."`
 	ACR        string    `json:"acr" doc:"aal1: one factor; aal2: two."`
 	Address    string    `json:"address" doc:"The client address that it was started from."`

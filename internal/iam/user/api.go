@@ -42,7 +42,7 @@ type View struct {
 	Status     Status     `json:"status" enum:"invited,active,locked,deactivated" always:"true"`
 	CreatedAt  time.Time  `json:"created_at" always:"true"`
 	UpdatedAt  time.Time  `json:"updated_at" always:"true"`
-	LastSignIn *time.Time `json:"last_sign_in,omitempty" doc:"Absent when there was none."`
+	LastSignIn *time.Time `json:"last_sign_in,omitempty" version:"-" doc:"Absent when there was none."`
 }
 
 func view(u User) View {

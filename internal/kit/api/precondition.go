@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -109,13 +110,18 @@ func (p Preconditions) Given() bool { return p.match.given || p.noneMatch.given 
 // says whether it exists, tag is its strong entity tag. A weak tag never matches for a change (RFC
 // 9110 §13.1.1).
 func (p Preconditions) Check(exists bool, tag string) error {
-	if m := p.match; m.given && !(exists && (m.any || slices.Contains(m.list, tag))) {
+	if m := p.match; m.given && !(exists && (m.any || m.hasVersion(tag))) {
 		return ErrPrecondition
 	}
 	if m := p.noneMatch; m.given && exists && (m.any || m.matches(tag)) {
 		return ErrPrecondition
 	}
 	return nil
+}
+
+// hasVersion compares strongly (RFC 9110 §8.8.3.2), without the part of a tag that use changes.
+func (t tags) hasVersion(tag string) bool {
+	return slices.ContainsFunc(t.list, func(has string) bool { return sameVersion(has, tag) })
 }
 
 // matches compares weakly (RFC 9110 §8.8.3.2).
@@ -128,13 +134,54 @@ type Tagged interface {
 	EntityTag() string // without quotes
 }
 
-// tagOf returns the entity tag of an output.
+// tagOf returns the entity tag of an output. If use alone changes some of its members, the tag has
+// two parts: the version, which only a change changes, and a digest of all. Such members have the
+// struct tag version:"-", as last_sign_in of a user.
 func tagOf(out any) string {
 	if t, ok := out.(Tagged); ok {
 		return t.EntityTag()
 	}
 	b, _ := json.Marshal(out) // as it is about to be sent
-	return digestTag(b)
+	tag := digestTag(b)
+	if changeable, ok := withoutUse(out); ok {
+		b, _ = json.Marshal(changeable)
+		tag = digestTag(b) + partOfTag + tag
+	}
+	return tag
+}
+
+// partOfTag separates the parts of a tag. Digests do not contain it.
+const partOfTag = "."
+
+// withoutUse returns a copy of out in which the members with version:"-" are zero. It reports
+// whether there are any.
+func withoutUse(out any) (any, bool) {
+	t := reflect.TypeOf(out)
+	if t == nil || t.Kind() != reflect.Struct {
+		return nil, false
+	}
+	var c reflect.Value
+	for _, f := range reflect.VisibleFields(t) {
+		if f.Tag.Get("version") != "-" {
+			continue
+		}
+		if !c.IsValid() {
+			c = reflect.New(t).Elem()
+			c.Set(reflect.ValueOf(out))
+		}
+		c.FieldByIndex(f.Index).SetZero()
+	}
+	if !c.IsValid() {
+		return nil, false
+	}
+	return c.Interface(), true
+}
+
+// sameVersion reports whether two tags have the same version.
+func sameVersion(a, b string) bool {
+	a, _, use := strings.Cut(a, partOfTag)
+	b, _, with := strings.Cut(b, partOfTag)
+	return a == b && use == with
 }
 
 func digestTag(content []byte) string {
