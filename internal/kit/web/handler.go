@@ -203,7 +203,7 @@ func (h *Handler) admit(x *exchange, r *http.Request) (*Routes, Refusal) {
 	routes, err := h.locate(x, r)
 	if err != nil {
 		if fault.Of(err) == fault.Internal {
-			x.err = err
+			x.note(err)
 		}
 		return nil, refusalOf(err)
 	}
@@ -344,6 +344,10 @@ func (h *Handler) record(x *exchange, r *http.Request, start time.Time) {
 	if status == 0 {
 		status = http.StatusOK // the server's own default for an empty answer
 	}
+	err := x.err
+	if x.abandoned() {
+		status, err = statusClientClosed, errClientClosed
+	}
 	route := r.Pattern
 	if route == "" {
 		route = "unmatched"
@@ -357,7 +361,7 @@ func (h *Handler) record(x *exchange, r *http.Request, start time.Time) {
 	if !h.Log.Enabled(x.Context, level) {
 		return
 	}
-	if h.Lines != nil && level == slog.LevelInfo && x.err == nil {
+	if h.Lines != nil && level == slog.LevelInfo && err == nil {
 		h.Lines.add(line{
 			at: start.Add(took), route: route, method: methodLabel(r.Method), status: status, took: took,
 			bytes:  x.rec.bytes,
@@ -377,8 +381,8 @@ func (h *Handler) record(x *exchange, r *http.Request, start time.Time) {
 		{},
 	}
 	n := len(attrs) - 1
-	if x.err != nil {
-		attrs[n] = slog.String("error", x.err.Error())
+	if err != nil {
+		attrs[n] = slog.String("error", err.Error())
 		n++
 	}
 	h.Log.LogAttrs(x.Context, level, "request", attrs[:n]...)
@@ -388,6 +392,35 @@ func (h *Handler) record(x *exchange, r *http.Request, start time.Time) {
 // maps an error to an answer.
 func NoteError(ctx context.Context, err error) {
 	if s := scopeOf(ctx); s != nil && err != nil {
-		s.err = errors.Join(s.err, err)
+		s.note(err)
 	}
 }
+
+// note keeps err for the log line. A call that ended because its client had gone is not a failure.
+func (s *scope) note(err error) {
+	if errors.Is(err, context.Canceled) && s.clientGone() {
+		s.left = errors.Join(s.left, err)
+		return
+	}
+	s.err = errors.Join(s.err, err)
+}
+
+// clientGone reports whether the connection, or the stream of it, ended before the request's time.
+// Our own ends have another cause: errCutOff. A deadline of ours that ended a read comes later than
+// the request's time.
+func (s *scope) clientGone() bool {
+	return errors.Is(s.Context.Err(), context.Canceled) && errors.Is(context.Cause(s.Context), context.Canceled) &&
+		time.Now().Before(s.At)
+}
+
+// abandoned reports whether the request ended only because its client had gone.
+func (s *scope) abandoned() bool { return s.left != nil && s.err == nil }
+
+// errCutOff is the cause of contexts that the end of the server ended.
+var errCutOff = errors.New("cut off at shutdown")
+
+// statusClientClosed is in the log and the metrics for a request whose client did not wait for the
+// answer. It is not sent. The number is nginx's.
+const statusClientClosed = 499
+
+var errClientClosed = errors.New("client closed the request")

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -59,6 +60,7 @@ type RPC struct {
 	places   *network.Places // for calls that are answered
 	arriving *network.Places // for messages on their way
 	watching *network.Places // for streams of health checks and reflection
+	cut      atomic.Bool     // calls in flight are cut off
 }
 
 // Admit authenticates a call before its message is read. It returns the context of the method. Its
@@ -196,6 +198,7 @@ func (s *RPC) Serve(ctx context.Context) error {
 	s.health.Shutdown()
 	cut := time.AfterFunc(drain, func() {
 		s.Log.Warn("calls were cut off at shutdown", "listener", "grpc")
+		s.cut.Store(true)
 		s.server.Stop()
 	})
 	defer cut.Stop()
@@ -373,6 +376,14 @@ func first(values []string) string {
 // the bytes of the call's message.
 func (s *RPC) record(x *scope, route string, code codes.Code, start time.Time) {
 	took := s.Clock.Now().Sub(start)
+	err := x.err
+	switch {
+	case !x.abandoned():
+	case s.cut.Load():
+		err = errCutOff
+	default:
+		code, err = codes.Canceled, errClientClosed
+	}
 	s.Metrics.calls.WithLabelValues(route, code.String()).Observe(took.Seconds())
 	level := slog.LevelInfo
 	if code == codes.Internal || code == codes.Unknown {
@@ -381,7 +392,7 @@ func (s *RPC) record(x *scope, route string, code codes.Code, start time.Time) {
 	if !s.Log.Enabled(x.Context, level) {
 		return
 	}
-	if s.Lines != nil && level == slog.LevelInfo && x.err == nil {
+	if s.Lines != nil && level == slog.LevelInfo && err == nil {
 		s.Lines.add(line{
 			at: start.Add(took), route: route, method: "gRPC", status: int(code), took: took, bytes: int64(x.size),
 			tenant: x.site.Slug, address: x.caller.Address, requestID: x.caller.RequestID,
@@ -400,8 +411,8 @@ func (s *RPC) record(x *scope, route string, code codes.Code, start time.Time) {
 		{},
 	}
 	n := len(attrs) - 1
-	if x.err != nil {
-		attrs[n] = slog.String("error", x.err.Error())
+	if err != nil {
+		attrs[n] = slog.String("error", err.Error())
 		n++
 	}
 	s.Log.LogAttrs(x.Context, level, "request", attrs[:n]...)

@@ -46,6 +46,11 @@ func (c *calls) desc() *grpc.ServiceDesc {
 				case "fail":
 					NoteError(ctx, errors.New("the cause"))
 					return nil, status.Error(codes.Internal, "Something went wrong.")
+				case "leave":
+					close(c.holding)
+					<-ctx.Done()
+					NoteError(ctx, ctx.Err())
+					return nil, status.Error(codes.Internal, "Something went wrong.")
 				case "hold":
 					close(c.holding)
 					<-c.release

@@ -69,7 +69,10 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // Serve answers requests until ctx ends. Then it accepts no new ones, gives those in flight Drain
 // to end, and returns nil. Call it after Listen.
 func (s *Server) Serve(ctx context.Context) error {
+	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cut(nil)
 	srv := &http.Server{
+		BaseContext:       func(net.Listener) context.Context { return base },
 		Handler:           s.Handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       ReadTimeout,
@@ -95,6 +98,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
 	if err := srv.Shutdown(end); err != nil {
+		cut(errCutOff) // before the connections end, which looks as if the clients had gone
 		srv.Close()
 		if !errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("stop serving %s requests: %w", s.Name, err)

@@ -51,6 +51,7 @@ type scope struct {
 	scheme  string // "http" or "https" as the client used it
 	browser string // memo of Browser, "" until asked
 	err     error  // what NoteError was told, for the log line
+	left    error  // what NoteError was told, if only because the client had gone
 	size    int    // of a gRPC call's message
 	group   *Group // of the route that answers; of HTTP only
 	placed  bool   // holds a place among the requests that are answered
