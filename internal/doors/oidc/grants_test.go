@@ -100,7 +100,8 @@ func TestGrantsAreListedAndRevoked(t *testing.T) {
 		}
 
 		second := allow()
-		revoke("/applications/"+mail.ID.String()+"/grants", manager, http.StatusNoContent)
+		revoke("/applications/"+mail.ID.String()+"/grants", manager, http.StatusForbidden) // owners use it too
+		revoke("/applications/"+mail.ID.String()+"/grants", w.Holder("acme", role.Admin), http.StatusNoContent)
 		for _, got := range []tokens{one, two, other} {
 			ended("of the application", mail, got)
 		}

@@ -102,10 +102,14 @@ func Operations() []api.Operation {
 		api.Write(op("DELETE", "/applications/{id}/grants", "revoke-application-grants", "grant.revoke",
 			"Revoke what an application holds",
 			"Every grant of every user, and the application's own opaque tokens. The application stays active:",
-			"a machine can get a new token, and its own JWTs count until they expire.", asked),
+			"a machine can get a new token, and its own JWTs count until they expire. This also needs the action",
+			"application.update, because it ends what owners use too.", asked),
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *api.ByID) (api.None, error) {
 				if _, err := application.Get(ctx, tx, in.ID); err != nil {
 					return api.None{}, err
+				}
+				if !req.Rights.Allows("application.update") { // as for disabling it, which ends the same
+					return api.None{}, api.Denied("application.update")
 				}
 				if err := role.MayEnd(ctx, tx, req, role.OfApplication(in.ID)); err != nil {
 					return api.None{}, err
