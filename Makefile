@@ -83,7 +83,7 @@ modules:
 test:
 	@scripts/setup test
 	@$(MAKE) bin/cerbos
-	@scripts/build $(BUILDFLAGS) $(PACKAGES)
+	@scripts/build $(BUILDFLAGS) ./...
 	$(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(LINKFLAGS) $(BUILDFLAGS) $(TESTFLAGS) $(PACKAGES)
 
 # The inner loop: SQLite only; no browser, no Node, no Cerbos server and no built binary. What it
