@@ -182,7 +182,7 @@ func TestTheAnswerIsKeptWithTheEffect(t *testing.T) {
 				testkit.Execute(t, dsn, postgres)
 				return
 			}
-			file, err := sql.Open("sqlite", filepath.Join(w.Data, "gatehouse.db"))
+			file, err := sql.Open("sqlite", filepath.Join(w.Data, "gatehouse.db")+"?_pragma=busy_timeout(10000)")
 			if err == nil {
 				_, err = file.ExecContext(t.Context(), sqlite)
 			}

@@ -159,7 +159,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 				}
 				found := w.events(audit.Filter{RequestID: a.Header.Get("X-Request-Id")})
 				if len(found) != 1 || found[0].Action != "client.refuse" || found[0].Target.ID != c.ID.String() ||
-					found[0].Target.Name != c.ClientID || !strings.Contains(string(found[0].Detail), tt.why) {
+					found[0].Target.Name != c.Name || !strings.Contains(string(found[0].Detail), tt.why) {
 					t.Errorf("%s: %+v", name, found)
 				}
 			}

@@ -43,6 +43,7 @@ func TestATenantHoldsOneSandbox(t *testing.T) {
 			t.Errorf("another tenant waited %s", waited)
 		}
 		time.Sleep(maxWaiting * 3 * time.Second)
+		synctest.Wait()
 		if len(p.all) != 0 || len(p.tenants) != 0 {
 			t.Errorf("afterwards: %d places are taken, %d tenants are kept", len(p.all), len(p.tenants))
 		}
@@ -68,6 +69,7 @@ func TestSlowTenantsLeaveASandbox(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(p.all)+len(p.lane)+len(p.tenants) != 0 {
 			t.Error("places are left over")
 		}
@@ -93,5 +95,6 @@ func TestAWaitForASandboxEndsWithItsContext(t *testing.T) {
 			t.Errorf("%d slow, %d in all", len(p.lane), len(p.all))
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 	})
 }

@@ -108,11 +108,11 @@ func Operations() []api.Operation {
 				if _, err := application.Get(ctx, tx, in.ID); err != nil {
 					return api.None{}, err
 				}
-				if !req.Rights.Allows("application.update") { // as for disabling it, which ends the same
-					return api.None{}, api.Denied("application.update")
-				}
 				if err := role.MayEnd(ctx, tx, req, role.OfApplication(in.ID)); err != nil {
 					return api.None{}, err
+				}
+				if !req.Rights.Allows("application.update") { // as for disabling it, which ends the same
+					return api.None{}, api.Denied("application.update")
 				}
 				withdraw(tx, Of{Application: in.ID})
 				RevokeOfApplication(tx, in.ID, byOperator)
