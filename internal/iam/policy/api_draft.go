@@ -194,8 +194,7 @@ func version(text string) (id.ID, error) {
 	return v, nil
 }
 
-// state is the draft with its files, the number in force and the settings. The draft's version is
-// read first, so that a later change is noticed when versions are compared.
+// state is the draft with its files, the number in force and the settings.
 type state struct {
 	draft    Draft
 	current  int64
@@ -203,8 +202,19 @@ type state struct {
 	settings engine.Settings
 }
 
+// readState fails with errDraftMoved if the draft changes meanwhile: the parts would not fit.
 func readState(ctx context.Context, d *db.DB, c caller.Caller) (state, error) {
-	return db.Read(ctx, d, c, func(tx *db.Tx) (state, error) { return stateOf(ctx, tx) })
+	return db.Read(ctx, d, c, func(tx *db.Tx) (state, error) {
+		s, err := stateOf(ctx, tx)
+		if err != nil {
+			return state{}, err
+		}
+		now, err := getDraft(ctx, tx)
+		if err == nil && now.Version != s.draft.Version {
+			err = errDraftMoved
+		}
+		return s, err
+	})
 }
 
 func stateOf(ctx context.Context, tx *db.Tx) (state, error) {
