@@ -32,7 +32,7 @@ func numbersOf(rt *runtimev1.RuleTable) numbers {
 		for _, v := range of {
 			x := n.in(v.GetExpr().GetChecked())
 			kind, e := n.variables[v.GetName()], v.GetExpr().GetChecked().GetExpr()
-			n.variables[v.GetName()] = kindOfVariable{kind.attribute || x.double(e), kind.whole || x.whole(e)}
+			n.variables[v.GetName()] = kindOfVariable{kind.attribute || x.attribute(e), kind.whole || x.whole(e)}
 		}
 	}
 	for _, row := range rt.GetRules() {
