@@ -29,7 +29,7 @@ func Migrate(ctx context.Context, cfg Config) (int, error) {
 	}
 	var steps []*goose.MigrationResult
 	if outdated {
-		if err := mayMigrate(ctx, cfg); err != nil {
+		if err := asOwner(ctx, cfg, mayMigrate); err != nil {
 			return 0, fmt.Errorf("migrate: %w", classify(err))
 		}
 		if steps, err = up(ctx, cfg); err != nil {
@@ -46,25 +46,13 @@ func Migrate(ctx context.Context, cfg Config) (int, error) {
 
 // MayStart fails if the role of the owner's URL could not migrate a database that has no tables of
 // this program, or not all of them. It changes nothing.
-func MayStart(ctx context.Context, cfg Config) error {
-	if !cfg.isPostgres() {
-		return nil
-	}
-	ctx, cancel := limited(ctx)
-	defer cancel()
-	pc, err := ownerConfig(cfg)
-	if err != nil {
-		return err
-	}
-	conn, err := pgx.ConnectConfig(ctx, pc)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(ctx) }()
+func MayStart(ctx context.Context, cfg Config) error { return asOwner(ctx, cfg, mayStart) }
+
+func mayStart(ctx context.Context, conn *pgx.Conn) error {
 	var noTables, noRole bool
 	var user, role string
 	// The name of the serving role is that of the migration 00011_roles.
-	err = conn.QueryRow(ctx, `WITH wanted AS (SELECT 'gatehouse_app_' || CASE
+	err := conn.QueryRow(ctx, `WITH wanted AS (SELECT 'gatehouse_app_' || CASE
 			WHEN octet_length('gatehouse_app_' || current_database()) > 60 THEN md5(current_database())
 			ELSE current_database()::text END AS role)
 		SELECT current_user::text, role, to_regclass('goose_db_version') IS NULL
@@ -86,9 +74,9 @@ func MayStart(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// mayMigrate fails if the role of the owner's URL does not own the tables. The migrations would
-// fail too, after minutes of waiting for their lock.
-func mayMigrate(ctx context.Context, cfg Config) error {
+// asOwner runs fn with a connection by the owner's URL. On SQLite there is no owner, and nothing to
+// ask.
+func asOwner(ctx context.Context, cfg Config, fn func(context.Context, *pgx.Conn) error) error {
 	if !cfg.isPostgres() {
 		return nil
 	}
@@ -103,6 +91,12 @@ func mayMigrate(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
+	return fn(ctx, conn)
+}
+
+// mayMigrate fails if the role of the owner's URL does not own the tables. The migrations would
+// fail too, after minutes of waiting for their lock.
+func mayMigrate(ctx context.Context, conn *pgx.Conn) error {
 	var other bool
 	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('tenants')
 		AND NOT pg_has_role(current_user, relowner, 'USAGE'))`).Scan(&other); err != nil {
@@ -110,7 +104,7 @@ func mayMigrate(ctx context.Context, cfg Config) error {
 	}
 	if other {
 		return fmt.Errorf("the schema is older than this binary, and the role %q does not own it: give the owner's "+
-			"URL to --migrate-database, or run `gatehouse migrate` with it", pc.User)
+			"URL to --migrate-database, or run `gatehouse migrate` with it", conn.Config().User)
 	}
 	return nil
 }
