@@ -139,7 +139,7 @@ func (a *Application) Target() audit.Target {
 // TargetOf is Target for an application of which only the id is known.
 func TargetOf(application id.ID) audit.Target {
 	return audit.ByID("application", application,
-		`SELECT a.name FROM applications a WHERE a.tenant_id = $1 AND a.id = $18`)
+		`SELECT a.name FROM applications a WHERE a.tenant_id = $1 AND a.id = $2`)
 }
 
 // Subject returns the application as the subject of a role.

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ type Target struct {
 }
 
 // ByID returns a target whose name the caller does not have. Write reads the name with the INSERT,
-// which costs no round trip. query selects it by the tenant, $1, and the id, $18.
+// which costs no round trip. query selects it by the tenant, $1, and the id, $2.
 func ByID(kind string, row id.ID, query string) Target {
 	return Target{Kind: kind, ID: row.String(), row: row, query: query}
 }
@@ -83,7 +84,8 @@ func Write(tx *db.Tx, e Event) {
 		tx.Later(insertEvent, args...)
 		return
 	}
-	named := strings.Replace(insertEvent, "$13", "COALESCE(("+e.Target.query+"), $13)", 1)
+	name := strings.ReplaceAll(e.Target.query, "$2", fmt.Sprintf("$%d", len(args)+2)) // $1 is the tenant
+	named := strings.Replace(insertEvent, "$13", "COALESCE(("+name+"), $13)", 1)
 	tx.Later(named, append(args, e.Target.row)...)
 }
 

@@ -142,7 +142,7 @@ func refuseOnce(ctx context.Context, tx *db.Tx, hash []byte, e audit.Event) erro
 // target names a grant by the login of its user.
 func target(grant id.ID) audit.Target {
 	return audit.ByID("grant", grant, `SELECT `+user.LoginSQL+` FROM grants g
-		JOIN users u ON u.tenant_id = $1 AND u.id = g.user_id WHERE g.tenant_id = $1 AND g.id = $18`)
+		JOIN users u ON u.tenant_id = $1 AND u.id = g.user_id WHERE g.tenant_id = $1 AND g.id = $2`)
 }
 
 // hashOf returns the hash under which a token is stored, or false for text that is not a token of

@@ -42,7 +42,7 @@ func (g Group) target() audit.Target {
 
 // TargetOf names a group of which only the id is known in an audit event.
 func TargetOf(group id.ID) audit.Target {
-	return audit.ByID("group", group, `SELECT g.name FROM groups g WHERE g.tenant_id = $1 AND g.id = $18`)
+	return audit.ByID("group", group, `SELECT g.name FROM groups g WHERE g.tenant_id = $1 AND g.id = $2`)
 }
 
 // Member is a user in a group.

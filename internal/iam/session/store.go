@@ -261,7 +261,7 @@ func floor(after id.ID) id.ID {
 // targetOf is target for a session of which only the id is known.
 func targetOf(session id.ID) audit.Target {
 	return audit.ByID("session", session, `SELECT `+user.LoginSQL+` FROM sessions s
-		JOIN users u ON u.tenant_id = $1 AND u.id = s.user_id WHERE s.tenant_id = $1 AND s.id = $18`)
+		JOIN users u ON u.tenant_id = $1 AND u.id = s.user_id WHERE s.tenant_id = $1 AND s.id = $2`)
 }
 
 func target(session id.ID, name string) audit.Target {

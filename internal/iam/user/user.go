@@ -61,7 +61,7 @@ func (u User) Target() audit.Target {
 
 // TargetOf is Target for a user of whom only the id is known.
 func TargetOf(user id.ID) audit.Target {
-	return audit.ByID("user", user, `SELECT `+LoginSQL+` FROM users u WHERE u.tenant_id = $1 AND u.id = $18`)
+	return audit.ByID("user", user, `SELECT `+LoginSQL+` FROM users u WHERE u.tenant_id = $1 AND u.id = $2`)
 }
 
 // Filter narrows a list of users. A zero field does not.
