@@ -36,7 +36,7 @@ func (d *Door) revokeToken(r *http.Request, app *application.Application, token 
 	ctx, c := r.Context(), web.CallerOf(r)
 	if _, err := secret.ParseToken(token); err == nil {
 		return d.DB.Update(ctx, actorOf(c, app), func(tx *db.Tx) error {
-			return grant.RevokeToken(ctx, tx, token, app.ID)
+			return grant.RevokeToken(ctx, tx, d.Ring, token, app.ID)
 		})
 	}
 	t, err := d.verifier.Verify(ctx, c, token)

@@ -9,8 +9,10 @@
 // attacker does with a stolen or replayed token is an outcome, not an error. The revocation and the
 // audit event that answer it must be committed.
 //
-// Tokens are stored as hashes. The successor of a refresh token is derived from it under the key
-// ring. So two tabs that refresh at once get the same one, and we do not store it.
+// Tokens are stored as hashes. A family of refresh tokens is one row, which a rotation updates. A
+// refresh token names its family and its place there, and the key ring derives it from that. So two
+// tabs that refresh at once get the same successor. A token from long ago is recognised, although
+// only the hash of the newest is stored.
 //
 // It never speaks OAuth: parameters, responses and error codes are those of doors/oidc.
 package grant

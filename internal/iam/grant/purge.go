@@ -15,7 +15,7 @@ const purgeBatch = 500
 const replayMemory = 24 * time.Hour
 
 // Purge deletes a bounded number of expired rows and reports whether there may be more. A grant's
-// codes and tokens go with it.
+// codes, family and tokens go with it. Only the refresh tokens of an earlier release go before.
 func Purge(ctx context.Context, tx *db.Tx) (bool, error) {
 	more := false
 	for _, p := range []struct {
@@ -28,8 +28,8 @@ func Purge(ctx context.Context, tx *db.Tx) (bool, error) {
 		{`DELETE FROM access_tokens WHERE tenant_id = $1 AND token_hash IN (
 			SELECT token_hash FROM access_tokens WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)`, 0},
 		{`DELETE FROM refresh_tokens WHERE tenant_id = $1 AND token_hash IN (
-			SELECT token_hash FROM refresh_tokens WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)`,
-			replayMemory},
+			SELECT token_hash FROM refresh_tokens WHERE tenant_id = $1 AND rotated_at IS NOT NULL AND expires_at < $2
+			ORDER BY expires_at LIMIT $3)`, replayMemory},
 		{`DELETE FROM used_jtis WHERE tenant_id = $1 AND (issuer, jti) IN (
 			SELECT issuer, jti FROM used_jtis WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)`, 0},
 	} {

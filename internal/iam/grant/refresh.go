@@ -20,34 +20,24 @@ const Grace = 5 * time.Minute
 // over. Nothing that a client holds may end because of it.
 const Failover = 2 * time.Minute
 
-// Deriver derives the secret bits of a successor; kit/secret's key ring implements it.
-type Deriver interface {
-	Current() string // the id of the key for new tokens
-	MAC(keyID string, tenant id.ID, purpose string, data []byte) ([32]byte, error)
-}
-
-const refreshPurpose = "refresh-successor"
-
 // NewRefresh starts a grant's family. It returns the first refresh token, which expires after
 // lifetime and never later than the grant.
 func NewRefresh(tx *db.Tx, ring Deriver, g Grant, lifetime time.Duration) secret.String {
-	token, hash := secret.NewToken(secret.RefreshToken, tx.Tenant())
-	insertRefresh(tx, g, hash, nil, ring.Current(), lifetime)
+	keyID, first := ring.Current(), newPlace()
+	token, hash, err := first.token(tx, ring, keyID)
+	if err != nil {
+		panic("grant: the key ring lacks its current key: " + err.Error())
+	}
+	insertFamily(tx, g, first, hash, nil, keyID, lifetime)
 	return token
 }
 
-func insertRefresh(tx *db.Tx, g Grant, hash, parent []byte, keyID string, lifetime time.Duration) {
-	tx.Later(`INSERT INTO refresh_tokens (tenant_id, token_hash, grant_id, parent, key_id, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)`, hash, g.ID, parent, keyID, tx.Now(), g.endOfIdle(tx.Now(), lifetime))
-}
-
-// endOfIdle returns when a refresh token that was used at now ends if it is not used again. It does
-// not outlive its grant.
-func (g Grant) endOfIdle(now time.Time, lifetime time.Duration) time.Time {
-	if end := now.Add(lifetime); end.Before(g.ExpiresAt) {
-		return end
-	}
-	return g.ExpiresAt
+// insertFamily stores a family: one row, however often its token is rotated. parent is the hash of
+// the token of an earlier release that it continues, or nil.
+func insertFamily(tx *db.Tx, g Grant, at place, hash, parent []byte, keyID string, lifetime time.Duration) {
+	tx.Later(`INSERT INTO refresh_tokens (tenant_id, token_hash, grant_id, parent, key_id, created_at, expires_at,
+		family) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		hash, g.ID, parent, keyID, tx.Now(), tx.Now().Add(lifetime), at.family)
 }
 
 // Rotation is how an application's refresh tokens are replaced.
@@ -57,6 +47,13 @@ type Rotation struct {
 	Keep     bool
 	Lifetime time.Duration // of the token until its next use
 }
+
+// redeemable is the condition under which an application, $4, redeems a token that a row of
+// refresh_tokens holds, at $2. A rotation is one statement with all of it, so that a refusal leaves
+// the token as it was, and of any number of redeemers one changes the row.
+const redeemable = `tenant_id = $1 AND token_hash = $3 AND rotated_at IS NULL AND expires_at > $2
+	AND EXISTS (SELECT 1 FROM grants g` + livingJoins + `
+		WHERE g.tenant_id = $1 AND g.id = refresh_tokens.grant_id AND g.application_id = $4 AND ` + living + `)`
 
 // RotateRefresh redeems a refresh token for an application that has authenticated.
 //
@@ -69,103 +66,142 @@ type Rotation struct {
 func RotateRefresh(
 	ctx context.Context, tx *db.Tx, ring Deriver, token string, application id.ID, r Rotation,
 ) (Grant, secret.String, Outcome, error) {
-	hash, ok := hashOf(tx, token, secret.RefreshToken)
+	shown, ok := readRefresh(tx, ring, token)
 	if !ok {
 		return Grant{}, "", Unknown, nil
 	}
-	now := tx.Now()
+	if !shown.authentic {
+		st, err := findRefresh(ctx, tx, shown)
+		switch {
+		case errors.Is(err, db.ErrNoRows):
+			return Grant{}, "", Unknown, nil
+		case err != nil:
+			return Grant{}, "", "", err
+		case !st.isFamily:
+			return rotateEarlier(ctx, tx, ring, shown, application, r)
+		}
+		shown.authentic = true // its key has left the ring, but this is the token whose hash is stored
+	}
+	keyID, next := ring.Current(), shown.place.next()
+	successor, hash, err := next.token(tx, ring, keyID)
+	if err != nil {
+		return Grant{}, "", "", err
+	}
 	var won int64
 	if !r.Keep {
-		// This statement decides: of any number of redeemers, one changes a row. Its condition has
-		// everything that a rotation needs, so that a refusal leaves the token as it was.
-		tx.LaterCount(&won, `UPDATE refresh_tokens SET rotated_at = $2
-			WHERE tenant_id = $1 AND token_hash = $3 AND rotated_at IS NULL AND expires_at > $2
-			AND EXISTS (SELECT 1 FROM grants g`+livingJoins+`
-				WHERE g.tenant_id = $1 AND g.id = refresh_tokens.grant_id AND g.application_id = $4 AND `+living+`)`,
-			now, hash, application)
+		tx.LaterCount(&won, `UPDATE refresh_tokens
+			SET token_hash = $5, key_id = $6, created_at = $2, expires_at = $7, rotations = rotations + 1
+			WHERE `+redeemable, tx.Now(), shown.hash, application, hash, keyID, tx.Now().Add(r.Lifetime))
 	}
-	st, err := findRefresh(ctx, tx, hash)
+	st, err := findRefresh(ctx, tx, shown)
 	if errors.Is(err, db.ErrNoRows) {
 		return Grant{}, "", Unknown, nil
 	}
 	if err != nil {
 		return Grant{}, "", "", err
 	}
-	if st.grant.Application != application {
-		if err := refuseOnce(ctx, tx, hash, refused("token.refuse", st.grant.ID,
-			"a refresh token was shown by another application")); err != nil {
-			return Grant{}, "", "", err
+	if outcome, err := st.refuse(ctx, tx, shown, application); outcome != Accepted {
+		return Grant{}, "", outcome, err
+	}
+	switch {
+	case won == 1:
+		return st.grant, successor, Accepted, nil
+	case st.number == next.number && tx.Now().Sub(st.created) <= Grace && st.rotated.IsZero():
+		if !tx.Now().Before(st.expires) {
+			return Grant{}, "", Expired, nil
 		}
+		successor, _, err = next.token(tx, ring, st.keyID)
+		return st.grant, successor, Accepted, err
+	case st.number > shown.place.number:
+		return Grant{}, "", st.replayed(tx), nil
+	case st.number < shown.place.number: // the database is older than the token: a backup was restored
+		return Grant{}, "", Unknown, nil
+	case !st.rotated.IsZero():
+		return st.again(tx, ring, shown)
+	}
+	return st.keep(tx, shown, r)
+}
+
+// refuse returns Accepted unless the application or the state of the grant refuses the token.
+func (st refreshState) refuse(ctx context.Context, tx *db.Tx, shown shownToken, application id.ID) (Outcome, error) {
+	switch {
+	case st.grant.Application != application:
+		return Unknown, refuseOnce(ctx, tx, shown.hash, refused("token.refuse", st.grant.ID,
+			"a refresh token was shown by another application"))
+	case !st.living:
+		return Unknown, nil
+	}
+	return Accepted, nil
+}
+
+// keep answers for the current token of a family, which was not rotated.
+func (st refreshState) keep(tx *db.Tx, shown shownToken, r Rotation) (Grant, secret.String, Outcome, error) {
+	end := tx.Now().Add(r.Lifetime)
+	switch {
+	case !tx.Now().Before(st.expires):
+		return Grant{}, "", Expired, nil
+	case !r.Keep: // the grant became valid between the two statements; a retry succeeds
 		return Grant{}, "", Unknown, nil
 	}
-	if won == 0 {
-		switch {
-		case !st.living:
-			return Grant{}, "", Unknown, nil
-		case !now.Before(st.expires):
-			return Grant{}, "", Expired, nil
-		case st.rotated.IsZero() && r.Keep:
-			tx.Later(`UPDATE refresh_tokens SET expires_at = $3 WHERE tenant_id = $1 AND token_hash = $2
-				AND rotated_at IS NULL AND expires_at < $3`, hash, st.grant.endOfIdle(now, r.Lifetime))
-			return st.grant, secret.String(token), Accepted, nil
-		case st.rotated.IsZero(): // the grant became valid between the two statements; a retry succeeds
-			return Grant{}, "", Unknown, nil
-		}
-	}
-	bits, err := ring.MAC(st.keyID, tx.Tenant(), refreshPurpose, []byte(token))
-	if err != nil {
-		return Grant{}, "", "", err
-	}
-	successor, successorHash := secret.TokenFrom(secret.RefreshToken, tx.Tenant(), bits)
-	if won == 1 {
-		insertRefresh(tx, st.grant, successorHash, hash, ring.Current(), r.Lifetime)
-		if !st.living { // it ended between the two statements
-			return Grant{}, "", Unknown, nil
-		}
-		return st.grant, successor, Accepted, nil
-	}
-	if now.Sub(st.rotated) <= Grace && !st.successorUsed {
-		return st.grant, successor, Accepted, nil
-	}
+	tx.Later(`UPDATE refresh_tokens SET expires_at = $3 WHERE tenant_id = $1 AND token_hash = $2
+		AND rotated_at IS NULL AND expires_at < $3`, shown.hash, end)
+	return st.grant, secret.String(shown.text), Accepted, nil
+}
+
+// replayed revokes the family of a token that was shown again.
+func (st refreshState) replayed(tx *db.Tx) Outcome {
 	revokeLater(tx, st.grant.ID)
 	audit.Write(tx, refused("token.replay", st.grant.ID,
 		"a refresh token was shown again after its rotation; the family is revoked (RFC 9700 §4.14.2)"))
-	return Grant{}, "", Replayed, nil
+	return Replayed
 }
 
-// refreshState is a stored refresh token with its grant.
+// refreshState is a row of refresh_tokens with its grant: a family, or one token of an earlier
+// release.
 type refreshState struct {
-	grant            Grant
-	keyID            string
-	expires, rotated time.Time
-	living           bool // the grant is valid
-	successorUsed    bool
+	grant    Grant
+	isFamily bool
+	number   uint32 // of the family's current token
+	keyID    string
+	created  time.Time // when the current token was made
+	expires  time.Time
+	living   bool // the grant is valid
+
+	// What an earlier release leaves; see earlier.go.
+	rotated       time.Time
+	successorUsed bool
 }
 
-func findRefresh(ctx context.Context, tx *db.Tx, hash []byte) (refreshState, error) {
+// findRefresh returns the family of an authentic token, at whatever place the token stands.
+// Otherwise it returns the row that has the hash of the token.
+func findRefresh(ctx context.Context, tx *db.Tx, shown shownToken) (refreshState, error) {
 	scan := func(r db.Row) (refreshState, error) {
 		var st refreshState
 		var scopes, amr string
+		var number int64
 		err := r.Scan(append(grantDest(&st.grant, &scopes, &amr),
-			&st.keyID, &st.expires, &st.rotated, &st.successorUsed, &st.living)...)
-		st.grant.Scopes, st.grant.AMR = split(scopes), split(amr)
+			&st.isFamily, &number, &st.keyID, &st.created, &st.expires, &st.rotated, &st.successorUsed, &st.living)...)
+		st.grant.Scopes, st.grant.AMR, st.number = split(scopes), split(amr), uint32(number)
 		return st, err
 	}
-	return db.One(ctx, tx, scan, `SELECT `+grantColumns+`, r.key_id, r.expires_at, r.rotated_at,
-		EXISTS (SELECT 1 FROM refresh_tokens n WHERE n.tenant_id = $1 AND n.grant_id = r.grant_id
-			AND n.parent = r.token_hash AND n.rotated_at IS NOT NULL), `+living+`
-		FROM refresh_tokens r JOIN grants g ON g.tenant_id = r.tenant_id AND g.id = r.grant_id`+livingJoins+`
-		WHERE r.tenant_id = $1 AND r.token_hash = $3`, tx.Now(), hash)
+	const found = `SELECT ` + grantColumns + `, r.family IS NOT NULL, r.rotations, r.key_id, r.created_at,
+		r.expires_at, r.rotated_at, ` + successorUsed + `, ` + living + `
+		FROM refresh_tokens r JOIN grants g ON g.tenant_id = r.tenant_id AND g.id = r.grant_id` + livingJoins + `
+		WHERE r.tenant_id = $1 AND `
+	if shown.authentic {
+		return db.One(ctx, tx, scan, found+`r.family = $3`, tx.Now(), shown.place.family)
+	}
+	return db.One(ctx, tx, scan, found+`r.token_hash = $3`, tx.Now(), shown.hash)
 }
 
 // Refresh returns what introspection answers about a refresh token (RFC 7662). It fails with
 // ErrToken unless the token can be redeemed.
 func Refresh(ctx context.Context, tx *db.Tx, token string) (Token, error) {
-	hash, ok := hashOf(tx, token, secret.RefreshToken)
-	if !ok {
+	t, err := secret.ParseToken(token)
+	if err != nil || t.Kind != secret.RefreshToken || t.Tenant != tx.Tenant() {
 		return Token{}, ErrToken
 	}
-	st, err := findRefresh(ctx, tx, hash)
+	st, err := findRefresh(ctx, tx, shownToken{hash: t.Hash}) // the current token of its family
 	if errors.Is(err, db.ErrNoRows) {
 		return Token{}, ErrToken
 	}
@@ -175,9 +211,13 @@ func Refresh(ctx context.Context, tx *db.Tx, token string) (Token, error) {
 	if !st.living || !st.rotated.IsZero() || !tx.Now().Before(st.expires) {
 		return Token{}, ErrToken
 	}
+	end := st.expires
+	if st.grant.ExpiresAt.Before(end) { // a token does not outlive its grant
+		end = st.grant.ExpiresAt
+	}
 	return Token{
 		Application: st.grant.Application, Grant: st.grant.ID, User: st.grant.User, Session: st.grant.Session,
-		Scopes: st.grant.Scopes, IssuedAt: st.grant.CreatedAt, ExpiresAt: st.expires,
+		Scopes: st.grant.Scopes, IssuedAt: st.grant.CreatedAt, ExpiresAt: end,
 		AuthTime: st.grant.AuthTime, AMR: st.grant.AMR, ACR: st.grant.ACR, Address: st.grant.Address,
 		Offline: st.grant.Offline,
 	}, nil

@@ -82,14 +82,15 @@ func UseJTI(ctx context.Context, tx *db.Tx, issuer, jti string, expires time.Tim
 // RevokeToken revokes an opaque token that application itself holds (RFC 7009). A refresh token
 // ends its whole grant, an access token only itself. A token that is unknown, has ended or belongs
 // to another application changes nothing, and the caller is not told.
-func RevokeToken(ctx context.Context, tx *db.Tx, token string, application id.ID) error {
+func RevokeToken(ctx context.Context, tx *db.Tx, ring Deriver, token string, application id.ID) error {
 	t, err := secret.ParseToken(token)
 	if err != nil || t.Tenant != tx.Tenant() {
 		return nil
 	}
 	switch t.Kind {
 	case secret.RefreshToken:
-		st, err := findRefresh(ctx, tx, t.Hash)
+		shown, _ := readRefresh(tx, ring, token) // an earlier token of the family ends it too
+		st, err := findRefresh(ctx, tx, shown)
 		if errors.Is(err, db.ErrNoRows) || err == nil && st.grant.Application != application {
 			return nil
 		}

@@ -159,6 +159,27 @@ func (k *KeyRing) MAC(keyID string, tenant id.ID, purpose string, data []byte) (
 	return [32]byte(m.Sum(nil)), nil
 }
 
+// Made reports whether mac is what MAC returns under any key of the ring. mac may be the beginning
+// of it, of 16 bytes or more.
+func (k *KeyRing) Made(tenant id.ID, purpose string, data, mac []byte) bool {
+	if len(mac) < 16 {
+		return false
+	}
+	made := func(keyID string) bool {
+		m, err := k.MAC(keyID, tenant, purpose, data)
+		return err == nil && hmac.Equal(m[:min(len(mac), len(m))], mac)
+	}
+	if made(k.current) {
+		return true
+	}
+	for keyID := range k.keys {
+		if keyID != k.current && made(keyID) {
+			return true
+		}
+	}
+	return false
+}
+
 func (k *KeyRing) aead(keyID string, tenant id.ID, purpose string) (cipher.AEAD, error) {
 	key, err := k.derive(keyID, "gatehouse seal v1", tenant, purpose)
 	if err != nil {

@@ -44,7 +44,11 @@ type Token struct {
 	Kind   string
 	Tenant id.ID
 	Hash   []byte // HashOf the whole text: 32 bytes
+	bits   [32]byte
 }
+
+// Bits returns the secret bits, as TokenFrom received them. The sender of the text chose them.
+func (t Token) Bits() [32]byte { return t.bits }
 
 // NewToken returns a new token with 256 random bits, and the hash to store. kind is two lower-case
 // letters.
@@ -92,8 +96,7 @@ func ParseToken(s string) (Token, error) {
 		return Token{}, errToken
 	}
 	t := Token{Kind: s[3:5]}
-	var bits [32]byte
-	if !decode(t.Tenant[:], s[6:6+tenantLen]) || !decode(bits[:], s[6+tenantLen+1:bodyLen-1]) {
+	if !decode(t.Tenant[:], s[6:6+tenantLen]) || !decode(t.bits[:], s[6+tenantLen+1:bodyLen-1]) {
 		return Token{}, errToken
 	}
 	h := sha256.Sum256(buf[:])

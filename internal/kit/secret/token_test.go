@@ -126,6 +126,27 @@ func TestKeyRing(t *testing.T) {
 		m == mac(old, "one", acme, "refresh", "y") || m == mac(both, "two", acme, "refresh", "x") {
 		t.Error("two derived secrets are the same")
 	}
+	for name, c := range map[string]struct {
+		k    *KeyRing
+		of   id.ID
+		data string
+		mac  []byte
+		made bool
+	}{
+		"the current key":  {old, acme, "x", m[:], true},
+		"the beginning":    {old, acme, "x", m[:16], true},
+		"an earlier key":   {both, acme, "x", m[:20], true},
+		"too little of it": {old, acme, "x", m[:15], false},
+		"nothing":          {old, acme, "x", nil, false},
+		"more than it":     {old, acme, "x", append(m[:], 0), false},
+		"a key that left":  {gone, acme, "x", m[:], false},
+		"another tenant":   {old, globex, "x", m[:], false},
+		"other data":       {old, acme, "y", m[:], false},
+	} {
+		if made := c.k.Made(c.of, "refresh", []byte(c.data), c.mac); made != c.made {
+			t.Errorf("%s: Made = %v", name, made)
+		}
+	}
 	if _, err := gone.MAC("one", acme, "refresh", nil); !errors.Is(err, ErrOpen) {
 		t.Errorf("a key that is gone: err = %v", err)
 	}
