@@ -25,8 +25,8 @@ var floors = []struct {
 	{dir: "examples"}, // a client of ours, which imports nothing of ours
 	{dir: "migrations"},
 	{dir: "policies"},
-	{dir: "internal/kit", order: []string{"id", "clock", "fault", "typed", "network", "caller", "cache", "secret", "db",
-		"batch", "job", "page", "filter", "web", "api", "mail", "config", "jose"}},
+	{dir: "internal/kit", order: []string{"id", "clock", "fault", "typed", "network", "outbound", "caller", "cache",
+		"secret", "db", "batch", "job", "page", "filter", "web", "api", "mail", "config", "jose"}},
 	{dir: "internal/iam", order: []string{
 		"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "session", "signingkey",
 		"grant", "engine", "compiler", "policy", "principal", "decision", "access", "signin",

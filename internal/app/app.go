@@ -26,6 +26,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/mail"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/outbound"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 	"github.com/gatehouse-iam/gatehouse/policies"
@@ -60,6 +61,7 @@ type App struct {
 	Platform     tenant.Tenant
 	PDP          *pdp.Door
 	Mail         mail.Sender
+	Outbound     *outbound.Client
 }
 
 // Outside is what an App meets outside of the process. A zero field means the real thing. Tests
@@ -97,6 +99,9 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		pool.Fill()
 		outside.Keys = pool.Get
 	}
+	calls := outbound.New(outbound.Config{
+		Allow: cfg.OutboundAllow, Development: cfg.Development || cfg.Local(),
+	})
 	keys := signingkey.New(d, keyRing, c, outside.Keys, tenant.Touch)
 	tenants := tenant.NewDirectory(d, cfg.PublicURL, c, log)
 	applications := application.NewDirectory(d)
@@ -138,6 +143,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		Platform:     platform,
 		PDP:          decide,
 		Mail:         sender,
+		Outbound:     calls,
 	}, nil
 }
 

@@ -45,6 +45,8 @@ type Flags struct {
 	TLSCert        string `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM) of the public listener. It is read again when it changes."`
 	TLSKey         string `name:"tls-key" placeholder:"FILE" help:"Private key (PEM) of the certificate."`
 
+	OutboundAllow string `name:"outbound-allow" placeholder:"CIDR,…" help:"Internal networks in which applications of tenants may be called, for their keys and sign-outs. Default: none, only public addresses."`
+
 	Data                string `name:"data" placeholder:"DIR" fallback:"./gatehouse-data" help:"Directory of the SQLite database and of development keys. Default ./gatehouse-data."`
 	Database            string `name:"database" placeholder:"URL" secret:"yes" help:"Postgres database to use instead of SQLite: postgres://…"`
 	MigrateDatabase     string `name:"migrate-database" placeholder:"URL" secret:"yes" help:"Postgres database for migrations, as the role that owns the tables. Default: --database, each of whose connections then takes the serving role."`
@@ -73,6 +75,7 @@ type Config struct {
 	TrustedProxies      []netip.Prefix
 	Forwarded           bool // the proxies send Forwarded, not X-Forwarded-For and -Proto
 	TLSCert, TLSKey     string
+	OutboundAllow       []netip.Prefix
 	Data                string
 	Database            secret.String // DSN of Postgres, or ""
 	MigrateDatabase     secret.String

@@ -33,7 +33,7 @@ func TestPrecedence(t *testing.T) {
 	write(t, file, "listen: 127.0.0.1:1\nops-listen: 127.0.0.1:2\ndata: /file\ndatabase-connections: 7\n"+
 		"trusted-proxies: [10.0.0.0/8, \"::ffff:192.0.2.1\"]\n")
 	write(t, pw, "correct horse battery staple\n")
-	c, err := Load(Flags{Config: file, Listen: "127.0.0.1:9"}, []string{
+	c, err := Load(Flags{Config: file, Listen: "127.0.0.1:9", OutboundAllow: "10.1.0.0/16, 192.168.1.1"}, []string{
 		"GATEHOUSE_LISTEN=127.0.0.1:8", "GATEHOUSE_OPS_LISTEN=127.0.0.1:7", "PATH=/bin",
 		"GATEHOUSE_ADMIN_EMAIL=ada@example.com", "GATEHOUSE_ADMIN_PASSWORD_FILE=" + pw, "GATEHOUSE_TEST_POSTGRES=x",
 		"GATEHOUSE_PROXY_HEADER=forwarded",
@@ -44,7 +44,9 @@ func TestPrecedence(t *testing.T) {
 	}
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")}
 	if c.Listen != "127.0.0.1:9" || c.OpsListen != "127.0.0.1:7" || c.Data != "/file" || c.DatabaseConnections != 7 ||
-		!slices.Equal(c.TrustedProxies, proxies) || !c.Forwarded {
+		!slices.Equal(c.TrustedProxies, proxies) || !c.Forwarded ||
+		!slices.Equal(c.OutboundAllow, []netip.Prefix{
+			netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("192.168.1.1/32")}) {
 		t.Errorf("%+v", c)
 	}
 	if c.AdminPassword.Reveal() != "correct horse battery staple" {

@@ -55,6 +55,7 @@ func (l *loader) parse() *Config {
 	l.directory(c)
 	c.PublicURL = l.publicURL(c)
 	l.proxies(c)
+	c.OutboundAllow = l.networks("outbound-allow")
 	l.encryption(c)
 	if c.MigrateDatabase != "" && c.Database == "" {
 		l.fault("migrate-database is set and database is not: name the database to serve from")
@@ -242,19 +243,26 @@ func (l *loader) proxies(c *Config) {
 	default:
 		l.fault("proxy-header (%s) must be x-forwarded or forwarded, not %q", h.from, h.value)
 	}
-	s := l.get("trusted-proxies")
+	c.TrustedProxies = l.networks("trusted-proxies")
+}
+
+// networks returns the networks and addresses of a setting.
+func (l *loader) networks(name string) []netip.Prefix {
+	s := l.get(name)
+	var out []netip.Prefix
 	for part := range strings.SplitSeq(s.value, ",") {
 		part = strings.TrimSpace(part)
 		if part == "" {
 			continue
 		}
-		p, err := web.ParseProxy(part)
+		p, err := web.ParseNetwork(part)
 		if err != nil {
-			l.fault("trusted-proxies (%s): %v", s.from, err)
+			l.fault("%s (%s): %v", name, s.from, err)
 			continue
 		}
-		c.TrustedProxies = append(c.TrustedProxies, p)
+		out = append(out, p)
 	}
+	return out
 }
 
 func (l *loader) mail(c *Config) {

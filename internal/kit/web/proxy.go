@@ -18,9 +18,9 @@ type Proxies struct {
 	Forwarded bool
 }
 
-// ParseProxy parses an address or a network: "192.0.2.7", "10.0.0.0/8". An IPv4 address mapped into
-// IPv6 becomes IPv4, as the addresses of connections do.
-func ParseProxy(s string) (netip.Prefix, error) {
+// ParseNetwork parses an address or a network: "192.0.2.7", "10.0.0.0/8". An IPv4 address mapped
+// into IPv6 becomes IPv4, as the addresses of connections do.
+func ParseNetwork(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	if a, failed := netip.ParseAddr(s); failed == nil && a.Zone() == "" {
 		p, err = netip.PrefixFrom(a, a.BitLen()), nil

@@ -89,19 +89,19 @@ func TestClient(t *testing.T) {
 	}
 }
 
-func TestParseProxy(t *testing.T) {
+func TestParseNetwork(t *testing.T) {
 	for text, want := range map[string]string{
 		"10.0.0.0/8": "10.0.0.0/8", "192.0.2.7": "192.0.2.7/32", "10.1.2.3/8": "10.0.0.0/8",
 		"2001:db8:1::/48": "2001:db8:1::/48", "2001:db8::1": "2001:db8::1/128", "::/0": "::/0",
 		"::ffff:10.0.0.1": "10.0.0.1/32", "::ffff:10.0.0.0/104": "10.0.0.0/8",
 	} {
-		if p, err := ParseProxy(text); err != nil || p.String() != want {
+		if p, err := ParseNetwork(text); err != nil || p.String() != want {
 			t.Errorf("%s: %v, %v, want %s", text, p, err, want)
 		}
 	}
 	for _, bad := range []string{"", "10.0.0.0/33", "proxy.internal", "fe80::1%eth0", "fe80::1%eth0/64",
 		"::ffff:10.0.0.0/8"} {
-		if p, err := ParseProxy(bad); err == nil {
+		if p, err := ParseNetwork(bad); err == nil {
 			t.Errorf("%q became %v", bad, p)
 		}
 	}
