@@ -41,6 +41,7 @@ type View struct {
 	PreviousSecretUntil    *time.Time     `json:"previous_secret_until,omitempty" doc:"The previous secret is accepted until then."`
 	CreatedAt              time.Time      `json:"created_at" always:"true"`
 	UpdatedAt              time.Time      `json:"updated_at" always:"true"`
+	Warnings               []Warning      `json:"warnings,omitempty" doc:"What works and is not recommended."`
 }
 
 func view(a Application, shown secret.String) View {
@@ -52,7 +53,7 @@ func view(a Application, shown secret.String) View {
 		AllowUnboundCode: a.AllowUnboundCode, FirstParty: a.FirstParty, Rotation: a.Rotation,
 		AccessTokenSeconds: seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
 		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
-		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
+		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt, Warnings: a.warnings(),
 	}
 	if a.Type == Machine {
 		v.PrincipalMode = string(a.PrincipalMode)
@@ -72,8 +73,9 @@ func hidden(a Application) View { return view(a, "") }
 type createInput struct {
 	Body struct {
 		Name                   string         `json:"name" minLength:"1" maxLength:"100" doc:"Users see it when they sign in." example:"Billing"`
+		ClientID               string         `json:"client_id,omitempty" minLength:"1" maxLength:"64" doc:"A name of your own for the application: letters, digits, dots, hyphens, underscores and tildes. No other application of the tenant may have it, and it never changes. Default: the application's id." example:"billing"`
 		Type                   string         `json:"type" enum:"web,spa,native,machine" doc:"web: on a server; spa: in a browser; native: on a device; machine: acts for itself."`
-		RedirectURIs           []string       `json:"redirect_uris,omitempty" maxItems:"50" doc:"Where users return after sign-in: absolute, https, compared byte by byte. Loopback IP addresses may use http and any port. Native applications may use a private-use scheme." example:"[\"https://billing.example.com/callback\"]"`
+		RedirectURIs           []string       `json:"redirect_uris,omitempty" maxItems:"50" doc:"Where users return after sign-in: absolute, https, compared byte by byte. localhost and loopback IP addresses may use http and any port. Native applications may use a private-use scheme." example:"[\"https://billing.example.com/callback\"]"`
 		PostLogoutRedirectURIs []string       `json:"post_logout_redirect_uris,omitempty" maxItems:"50" doc:"Where users return after sign-out."`
 		AuthMethod             string         `json:"auth_method,omitempty" enum:"none,client_secret_basic,client_secret_post,private_key_jwt" doc:"Default: none for spa and native, otherwise client_secret_basic."`
 		Scopes                 []string       `json:"scopes,omitempty" maxItems:"100" doc:"The scopes that it may request. Default: gatehouse:manage for a machine whose creator may give that (application.trust), and none for another machine; openid, profile, email and offline_access for others. The management API requires gatehouse:manage, and the decision APIs gatehouse:decide."`
@@ -212,7 +214,8 @@ func Operations(deps Deps) []api.Operation {
 func (in *createInput) application() New {
 	b := &in.Body
 	return New{
-		Name: b.Name, Type: Type(b.Type), AuthMethod: AuthMethod(b.AuthMethod), FirstParty: b.FirstParty,
+		ClientID: b.ClientID, Name: b.Name, Type: Type(b.Type), AuthMethod: AuthMethod(b.AuthMethod),
+		FirstParty:   b.FirstParty,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS),
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,

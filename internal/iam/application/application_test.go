@@ -142,6 +142,20 @@ func TestTypesHaveTheirSecrets(t *testing.T) {
 		if !errors.Is(err, application.ErrClientIDTaken) {
 			t.Errorf("the same client_id again: %v", err)
 		}
+		// What the application held names its id, so the client_id is free again.
+		if err := d.Update(ctx, acme, func(tx *db.Tx) error {
+			if err := application.Delete(ctx, tx, role.Everything(), a.ID); err != nil {
+				return err
+			}
+			again, _, err := application.Create(ctx, tx,
+				application.New{ClientID: "ci", Name: "CI", Type: application.Machine})
+			if again.ID == a.ID {
+				t.Error("another application has the id of the deleted one")
+			}
+			return err
+		}); err != nil {
+			t.Errorf("the client_id of a deleted application: %v", err)
+		}
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 const (
 	maxURIs   = 50
 	maxURILen = 2000 // bytes
+	localhost = "localhost"
 )
 
 // checkRedirectURI returns why an application of type t may not register uri, or "" if it may
@@ -47,10 +48,8 @@ func checkRedirectURI(t Type, uri string) string {
 			return "The redirect URI lacks a host."
 		case loopback(u):
 			return ""
-		case u.Hostname() == "localhost":
-			return "Use 127.0.0.1 or [::1] instead of localhost, which may resolve to another address (RFC 8252 §8.3)."
 		}
-		return "Plain http is accepted only for the loopback addresses 127.0.0.1 and [::1]. Use https."
+		return "Plain http is accepted only for localhost and the loopback addresses 127.0.0.1 and [::1]. Use https."
 	}
 	if t != Native {
 		return "Use https. Only native applications may register a scheme of their own."
@@ -72,20 +71,25 @@ func plainURI(s string) bool {
 	return true
 }
 
+// loopback reports whether u leads back to the machine that follows it. Clients use the name
+// localhost as well as the addresses, although RFC 8252 §8.3 advises against it.
 func loopback(u *url.URL) bool {
+	if u.Hostname() == localhost {
+		return true
+	}
 	a, err := netip.ParseAddr(u.Hostname())
 	return err == nil && a.IsLoopback() && a.Zone() == ""
 }
 
 // MatchesRedirect reports whether uri is a registered redirect URI, byte for byte. If both are http
-// on the same loopback IP address, the port may differ: a native application gets its port from the
-// system (RFC 8252 §7.3).
+// on localhost, or on the same loopback IP address, the port may differ. A native application gets
+// its port from the system (RFC 8252 §7.3), and so do the development servers of web applications.
 func (a *Application) MatchesRedirect(uri string) bool {
 	return matches(a.RedirectURIs, uri)
 }
 
 // MatchesPostLogout reports whether uri is a registered post_logout_redirect_uri. A loopback one
-// may have another port, as the redirect URI of the same native application may.
+// may have another port, as the redirect URI of the same application may.
 func (a *Application) MatchesPostLogout(uri string) bool {
 	return matches(a.PostLogoutRedirectURIs, uri)
 }

@@ -3,6 +3,8 @@ package application
 import (
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 )
 
 func TestCheckRedirectURI(t *testing.T) {
@@ -33,7 +35,13 @@ func TestCheckRedirectURI(t *testing.T) {
 		{Web, "https://app.example.com\\@evil.test/", false},
 		{Web, "https://app.example.com:99999x/", false},
 		{Web, "http://app.example.com/callback", false},
-		{Web, "http://localhost/callback", false},
+		{Web, "http://localhost/callback", true},
+		{SPA, "http://localhost:5173/callback", true},
+		{Native, "http://localhost:8000", true},
+		{Web, "http://LOCALHOST/callback", false},
+		{Web, "http://localhost./callback", false},
+		{Web, "http://localhost.evil.test/callback", false},
+		{Web, "http://app.localhost/callback", false},
 		{Web, "http://127.0.0.1.evil.test/callback", false},
 		{Web, "http://192.168.1.1/callback", false},
 		{Web, "com.example.app:/callback", false},
@@ -55,6 +63,7 @@ func TestCheckRedirectURI(t *testing.T) {
 func TestMatchesRedirect(t *testing.T) {
 	a := &Application{RedirectURIs: []string{
 		"https://app.example.com/callback", "http://127.0.0.1/cb", "http://[::1]:8080/cb?x=1", "com.example.app:/cb",
+		"http://localhost:8000/cb", "https://localhost:8443/cb",
 		"http://app.example.com/cb", // could not be registered; its port would be fixed all the same
 	}}
 	for uri, want := range map[string]bool{
@@ -79,6 +88,18 @@ func TestMatchesRedirect(t *testing.T) {
 		"http://127.0.0.1:99x/cb":               false,
 		"http://127.0.0.1.evil.test/cb":         false,
 		"https://127.0.0.1/cb":                  false,
+		"http://localhost/cb":                   true,
+		"http://localhost:18000/cb":             true,
+		"http://localhost:18000/cb?x":           false,
+		"http://localhost:/cb":                  false,
+		"http://LOCALHOST:8000/cb":              false,
+		"http://localhost.evil.test:8000/cb":    false,
+		"http://localhost@evil.test/cb":         false,
+		"http://localhost:8000@evil.test/cb":    false,
+		"http://localhost:8000#@evil.test/cb":   false,
+		"http://localhost\\@evil.test/cb":       false,
+		"https://localhost:8443/cb":             true,
+		"https://localhost:8444/cb":             false,
 		"http://[::1]/cb?x=1":                   true,
 		"http://[::1]:9/cb?x=1":                 true,
 		"http://[::1]:9/cb":                     false,
@@ -94,10 +115,36 @@ func TestMatchesRedirect(t *testing.T) {
 	}
 }
 
+// An address with localhost is accepted, and the answer says what is better.
+func TestLocalhostHasAWarning(t *testing.T) {
+	a := &Application{
+		RedirectURIs:           []string{"https://localhost:8443/cb", "http://127.0.0.1/cb", "http://localhost:8000/cb"},
+		PostLogoutRedirectURIs: []string{"http://localhost/out"},
+	}
+	var got []string
+	for _, w := range a.warnings() {
+		got = append(got, w.Code+" "+w.Name)
+		if w.Reason == "" {
+			t.Errorf("%s has no sentence", w.Name)
+		}
+	}
+	want := "application.localhost redirect_uris[2], application.localhost post_logout_redirect_uris[0]"
+	if s := strings.Join(got, ", "); s != want {
+		t.Errorf("warnings: %s, want %s", s, want)
+	}
+	if len(view(*a, "").Warnings) != 2 {
+		t.Error("the management API does not show them")
+	}
+	if c := audit.Changed(nil, a.fields()); c.Has("warnings") {
+		t.Errorf("the audit log keeps them: %v", c)
+	}
+}
+
 func FuzzMatchesRedirect(f *testing.F) {
 	f.Add("http://127.0.0.1:4711/cb", "http://127.0.0.1/cb")
 	f.Add("http://[::1]:1/cb?x#y", "http://[::1]/cb?x")
 	f.Add("https://a.b/\\c", "https://a.b/c")
+	f.Add("http://localhost:1/cb", "http://localhost/cb")
 	f.Fuzz(func(t *testing.T, uri, registered string) {
 		if checkRedirectURI(Native, registered) != "" {
 			return

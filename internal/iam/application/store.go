@@ -300,7 +300,7 @@ func write(ctx context.Context, tx *db.Tx, before Application, a *Application, a
 }
 
 // fields returns what the audit log compares of an application: what the API shows, without its
-// times.
+// times and warnings.
 func (a *Application) fields() any {
 	v := hidden(*a)
 	return struct {
@@ -308,5 +308,6 @@ func (a *Application) fields() any {
 		ID        any `json:"id,omitempty"`
 		CreatedAt any `json:"created_at,omitempty"`
 		UpdatedAt any `json:"updated_at,omitempty"`
+		Warnings  any `json:"warnings,omitempty"`
 	}{View: v}
 }
