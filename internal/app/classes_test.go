@@ -21,8 +21,6 @@ var classes = map[string]web.Class{
 	"POST /oauth2/logout":            web.Landing,
 	"GET /oauth2/logout/continue":    web.Landing,
 
-	"POST /oauth2/introspect": web.Program,
-
 	"GET /.well-known/openid-configuration":       web.Script,
 	"GET /.well-known/oauth-authorization-server": web.Script,
 	"GET /.well-known/authzen-configuration":      web.Script,
@@ -31,6 +29,7 @@ var classes = map[string]web.Class{
 	"POST /oauth2/userinfo":                       web.Script,
 	"POST /oauth2/token":                          web.Script,
 	"POST /oauth2/revoke":                         web.Script,
+	"POST /oauth2/introspect":                     web.Script,
 	"GET /api/server_info":                        web.Script,
 	"GET /_cerbos/health":                         web.Script,
 	"GET " + admin.Prefix + "/openapi.json":       web.Script,

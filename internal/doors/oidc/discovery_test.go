@@ -167,7 +167,7 @@ func TestHeaders(t *testing.T) {
 			"token error":    {c.post("/oauth2/token"), true, false},
 			"userinfo":       {w.userinfo(got.Access), true, false},
 			"userinfo error": {w.userinfo("x"), true, false},
-			"introspection":  {c.post("/oauth2/introspect", "token", "x"), false, false},
+			"introspection":  {c.post("/oauth2/introspect", "token", "x"), true, false},
 			"revocation":     {c.post("/oauth2/revoke", "token", "x"), true, false},
 			"discovery":      {b.Visit(w.issuer + "/.well-known/openid-configuration"), true, true},
 			"jwks":           {b.Visit(w.issuer + "/oauth2/jwks"), true, true},
@@ -210,16 +210,19 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("DELETE of the metadata: %d %v", a.Status, a.Header)
 		}
 		for path, allowed := range map[string]bool{"/oauth2/token": true, "/oauth2/userinfo": true,
-			"/oauth2/revoke": true, "/oauth2/jwks": true, "/oauth2/authorize": false, "/oauth2/introspect": false,
-			"/oauth2/logout": false} {
+			"/oauth2/revoke": true, "/oauth2/jwks": true, "/oauth2/introspect": true,
+			"/.well-known/openid-configuration": true, "/oauth2/authorize": false, "/oauth2/logout": false} {
 			r, err := http.NewRequest(http.MethodOptions, w.issuer+path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			r.Header.Set("Origin", "https://app.example.com")
 			r.Header.Set("Access-Control-Request-Method", "POST")
+			r.Header.Set("Access-Control-Request-Headers", "authorization,x-client-version")
 			if a := b.Send(r); (a.Status == http.StatusNoContent) != allowed ||
-				(a.Header.Get("Access-Control-Allow-Origin") == "*") != allowed {
+				(a.Header.Get("Access-Control-Allow-Origin") == "*") != allowed ||
+				(a.Header.Get("Access-Control-Allow-Headers") == "authorization,x-client-version") != allowed ||
+				a.Header.Get("Access-Control-Allow-Credentials") != "" {
 				t.Errorf("preflight of %s: %d", path, a.Status)
 			}
 		}

@@ -55,7 +55,7 @@ func New(d Deps) *Door {
 // Register adds the door's routes below a tenant's base. kit/web maps both well-known forms to
 // them: the appended one of OpenID Connect Discovery §4 and the inserted one of RFC 8414 §3.1.
 func (d *Door) Register(routes *web.Routes) {
-	scripts, programs := routes.Group(web.Script, refuse), routes.Group(web.Program, refuse)
+	scripts := routes.Group(web.Script, refuse)
 	landings, nowhere := routes.Group(web.Landing, refuse), routes.Group(web.Nowhere, refuse)
 	nowhere.Below("/oauth2/")
 	nowhere.Below("/.well-known/")
@@ -75,7 +75,7 @@ func (d *Door) Register(routes *web.Routes) {
 	scripts.HandleFunc("GET /oauth2/userinfo", d.direct(d.userinfo))
 	scripts.HandleFunc("POST /oauth2/userinfo", d.direct(d.userinfo))
 	scripts.HandleFunc("POST /oauth2/revoke", d.direct(d.revoke))
-	programs.HandleFunc("POST /oauth2/introspect", d.direct(d.introspect))
+	scripts.HandleFunc("POST /oauth2/introspect", d.direct(d.introspect))
 }
 
 // Header values that every answer shares. net/http only reads them.

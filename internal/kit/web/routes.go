@@ -202,11 +202,46 @@ func allowOrigins(h http.Header) {
 }
 
 // preflight answers a browser that asks what a script may send (Fetch, "CORS-preflight request").
-func preflight(w http.ResponseWriter, _ *http.Request) {
+// A script may send any header, because no cookie goes with it.
+func preflight(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	allowOrigins(h)
 	h.Set("Access-Control-Allow-Methods", "GET, POST")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-Id")
+	h.Set("Access-Control-Allow-Headers", allowedHeaders(r.Header.Get("Access-Control-Request-Headers")))
 	h.Set("Access-Control-Max-Age", "7200")
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// Bounds on the header names that a preflight request may ask for.
+const (
+	maxAskedHeaders = 32
+	maxAskedBytes   = 1 << 10
+)
+
+// usualHeaders are what a script may send if its browser asks for no header, or for too many.
+const usualHeaders = "Authorization, Content-Type, X-Request-Id"
+
+// allowedHeaders returns the names of headers that a preflight request asks for, as it wrote them.
+func allowedHeaders(asked string) string {
+	if asked == "" || len(asked) > maxAskedBytes || strings.Count(asked, ",") >= maxAskedHeaders {
+		return usualHeaders
+	}
+	for name := range strings.SplitSeq(asked, ",") {
+		if !token(strings.Trim(name, " \t")) {
+			return usualHeaders
+		}
+	}
+	return asked
+}
+
+// token reports whether s is a token of HTTP (RFC 9110 §5.6.2).
+func token(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+			strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+			return false
+		}
+	}
+	return s != ""
 }

@@ -225,3 +225,30 @@ func TestRefusalsKnowTheirSite(t *testing.T) {
 		}
 	}
 }
+
+// A preflight request is told the headers that it asked for, within bounds, and never credentials.
+func TestPreflightAllowsTheHeadersAskedFor(t *testing.T) {
+	h := one(Script)
+	for asked, want := range map[string]string{
+		"":                                    usualHeaders,
+		"authorization":                       "authorization",
+		"authorization,x-client-version":      "authorization,x-client-version",
+		"content-type, traceparent, dpop":     "content-type, traceparent, dpop",
+		"x y":                                 usualHeaders,
+		"a,,b":                                usualHeaders,
+		"a:b":                                 usualHeaders,
+		"x-\"quoted\"":                        usualHeaders,
+		strings.Repeat("a", maxAskedBytes+1):  usualHeaders,
+		strings.Repeat("a,", maxAskedHeaders): usualHeaders,
+	} {
+		w := send(h, "OPTIONS", "/x", "Origin", "https://app.test", "Access-Control-Request-Method", "POST",
+			"Access-Control-Request-Headers", asked)
+		if got := w.Header().Get("Access-Control-Allow-Headers"); w.Code != 204 || got != want {
+			t.Errorf("%.60q: %d %q, want %q", asked, w.Code, got, want)
+		}
+		if w.Header().Get("Access-Control-Allow-Credentials") != "" ||
+			w.Header().Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%.60q: %v", asked, w.Header())
+		}
+	}
+}
