@@ -173,7 +173,7 @@ const keepChoice = 365 * 24 * time.Hour
 // choose sets language and appearance. The person's choice comes first, then the browser's
 // language, then the tenant's.
 func (v *visit) choose(d *Door, t *tenant.Tenant) {
-	l := look{Site: v.site, Theme: v.chosen("theme", isTheme)}
+	l := look{Site: v.site, Theme: v.chosen("theme", isTheme), Popup: inFlow(v.r.URL.Path)}
 	fallback := ""
 	if t != nil {
 		l.Accent, l.Logo, fallback = t.Settings.Accent, t.Settings.LogoURL, t.Settings.Locale

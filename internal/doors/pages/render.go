@@ -81,6 +81,7 @@ type look struct {
 	Here    *url.URL // the page's own address for the links to other languages; nil if it has none
 	Targets []string // origins or schemes that a form may lead to besides our own
 	Alone   bool     // the page has its style sheet inside
+	Popup   bool     // the window that opened the page must stay able to reach it
 }
 
 // render writes p with its headers. It renders the page before it sends the first byte, so that a
@@ -113,7 +114,9 @@ func (r *renderer) render(w http.ResponseWriter, status int, l look, p page) err
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	if !l.Popup {
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	}
 	h.Set("Vary", "Accept-Language, Cookie")
 	w.WriteHeader(status)
 	_, err := w.Write(b.Bytes())
@@ -144,11 +147,11 @@ func origin(address string) string {
 		return u.Scheme + ":" // an application's own scheme (RFC 8252 §7.1)
 	}
 	host := u.Hostname()
-	if host == "127.0.0.1" || host == "::1" {
-		if host == "::1" { // CSP has no IPv6 hosts
-			return u.Scheme + ":"
-		}
-		return u.Scheme + "://127.0.0.1:*" // the port varies (RFC 8252 §7.3)
+	switch host {
+	case "::1": // CSP has no IPv6 hosts
+		return u.Scheme + ":"
+	case "127.0.0.1", "localhost":
+		return u.Scheme + "://" + host + ":*" // the port varies (RFC 8252 §7.3)
 	}
 	return u.Scheme + "://" + u.Host
 }
