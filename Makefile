@@ -5,7 +5,7 @@
 #   make test      runs every test: both databases, a real browser, foreign clients
 #   make test-fast runs the tests that need no other program, on SQLite only, in under 90 seconds
 #   make check     runs what CI runs: format, lint, generated files, tests with the race detector
-#   make bench     measures the built binary (BENCH=TestDecisions: its decisions only)
+#   make bench     measures the built binary (BENCH=TestMeasure: the provider only)
 #   make generate  writes the generated files again
 #   make fuzz      runs every fuzz target for FUZZTIME (10s) each
 #   make modules   installs the packages of e2e/package-lock.json

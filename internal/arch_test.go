@@ -48,7 +48,7 @@ var onlyIn = map[string]struct {
 		"algorithm allow-lists and typ checks live in one place"},
 	"database/sql": {[]string{"internal/kit/db"},
 		"the only way to SQL is a transaction of kit/db"},
-	"github.com/jackc/pgx/v5": {[]string{"internal/kit/db", "internal/testkit"},
+	"github.com/jackc/pgx/v5": {[]string{"internal/kit/db", "internal/testkit", "internal/bench"},
 		"the only way to SQL is a transaction of kit/db"},
 	"modernc.org/sqlite": {[]string{"internal/kit/db"},
 		"the only way to SQL is a transaction of kit/db"},

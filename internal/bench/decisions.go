@@ -349,7 +349,7 @@ func (r *decisionReport) measureRows(t testing.TB, theirs, bare *pdp, onPostgres
 			if err != nil {
 				return fmt.Errorf("%s: %w", line.name, err)
 			}
-			targets = append(targets, target{p.pid, op})
+			targets = append(targets, target{pid: p.pid, op: op})
 		}
 		sz := r.Size.size
 		sz.Workers = line.under

@@ -53,6 +53,14 @@ func init() {
 		err = serveEvaluator(os.Getenv(answerEnv))
 	case "es256":
 		err = repeat(argument, signer())
+	case "read":
+		n := int64(0)
+		err = repeat(argument, bareStatement(os.Getenv(answerEnv), "SELECT value FROM bench_bare WHERE id = $1",
+			func() int64 { n--; return n%1000 - 1 }))
+	case "commit":
+		n := int64(-1)
+		err = repeat(argument, bareStatement(os.Getenv(answerEnv), "INSERT INTO bench_bare VALUES ($1, 'value')",
+			func() int64 { n++; return n }))
 	case "argon2id":
 		err = repeat(argument, hasher(os.Getenv(answerEnv)))
 	default:

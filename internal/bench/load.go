@@ -21,15 +21,22 @@ type sample struct {
 	Requests int
 	Elapsed  time.Duration
 	CPU      time.Duration // user and system time of the server process
+	Database spent
 	P50, P99 time.Duration
 }
 
 func (s sample) perSecond() float64 { return float64(s.Requests) / s.Elapsed.Seconds() }
 
 // microseconds returns the server's CPU time for one request.
-func (s sample) microseconds() float64 {
-	return float64(s.CPU.Microseconds()) / float64(s.Requests)
-}
+func (s sample) microseconds() float64 { return s.each(s.CPU) }
+
+// database returns Postgres' CPU time for one request, in microseconds.
+func (s sample) database() float64 { return s.each(s.Database.CPU) }
+
+// total returns both, in microseconds.
+func (s sample) total() float64 { return s.each(s.CPU + s.Database.CPU) }
+
+func (s sample) each(d time.Duration) float64 { return float64(d.Microseconds()) / float64(s.Requests) }
 
 // load runs op total times on workers connections and reads pid's CPU time around it. It waits for
 // work that the server does a little later, such as records written in batches, and counts that
@@ -82,27 +89,38 @@ func load(pid, workers, total int, op func(worker, i int) error) (sample, error)
 // settle is longer than the server keeps records before it writes them.
 const settle = 300 * time.Millisecond
 
-// cpuTime returns utime + stime of /proc/PID/stat, in the kernel's ticks of 10 ms.
+// cpuTime returns the user and system time of a process.
 func cpuTime(pid int) (time.Duration, error) {
+	p, err := readProcess(pid)
+	return p.cpu, err
+}
+
+// processStat is what /proc/PID/stat says, in the kernel's ticks of 10 ms.
+type processStat struct {
+	parent        int
+	cpu, children time.Duration // user and system time; of children only those that have ended
+}
+
+func readProcess(pid int) (processStat, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return 0, err
+		return processStat{}, err
 	}
-	// The second field, the program's name in parentheses, may hold spaces; utime and stime are the
-	// 14th and 15th.
+	// The second field, the program's name in parentheses, may hold spaces. The 4th is the parent,
+	// the 14th to 17th are utime, stime, cutime and cstime.
 	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat: %q", pid, b)
+	if len(fields) < 15 {
+		return processStat{}, fmt.Errorf("/proc/%d/stat: %q", pid, b)
 	}
-	var ticks int64
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0, err
+	var n [5]int64
+	for i, f := range []string{fields[1], fields[11], fields[12], fields[13], fields[14]} {
+		if n[i], err = strconv.ParseInt(f, 10, 64); err != nil {
+			return processStat{}, err
 		}
-		ticks += n
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil
+	const tick = 10 * time.Millisecond
+	return processStat{parent: int(n[0]), cpu: time.Duration(n[1]+n[2]) * tick,
+		children: time.Duration(n[3]+n[4]) * tick}, nil
 }
 
 // residentMemory returns VmRSS of /proc/PID/status in bytes.

@@ -2,8 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"testing"
@@ -22,16 +20,19 @@ type size struct {
 	Workers  int           // connections
 	Starts   int           // of the server, of which the median counts
 	Idle     time.Duration // before memory is read
+	Age      int           // rotations of an old refresh family
 }
 
 var (
-	full  = size{Requests: 8000, SignIns: 40, Repeat: 3, Tenants: 10000, Workers: 4, Starts: 7, Idle: 10 * time.Second}
-	smoke = size{Requests: 12, SignIns: 2, Repeat: 1, Tenants: 3, Workers: 2, Starts: 1}
+	full = size{Requests: 8000, SignIns: 40, Repeat: 3, Tenants: 10000, Workers: 4, Starts: 7, Idle: 10 * time.Second,
+		Age: 10000}
+	smoke = size{Requests: 12, SignIns: 2, Repeat: 1, Tenants: 3, Workers: 2, Starts: 1, Age: 5}
 )
 
 // limits are the costs that no server on this machine can avoid.
 type limits struct {
 	ES256, Argon2id time.Duration // CPU of one signature, one hash
+	Read, Commit    sample        // one key read of Postgres, one commit of a row
 }
 
 func measureLimits(t testing.TB, sz size) (limits, error) {
@@ -60,10 +61,11 @@ func measureLimits(t testing.TB, sz size) (limits, error) {
 // row is a line of the report: a load, its cost and its budget.
 type row struct {
 	Name   string
-	Budget string  // in words; empty when the issue sets none
-	Limit  float64 // the budget in CPU microseconds for one request; 0 for none
-	Floor  float64 // CPU microseconds of the physical limit beside it
+	Budget string  // in words
+	Limit  float64 // the budget in CPU microseconds of server and Postgres for one request
+	Floor  float64 // CPU microseconds of the physical limit beside it; 0 for none
 	Of     string  // what the floor is
+	Trips  float64 // round trips to Postgres
 	sample
 }
 
@@ -71,62 +73,9 @@ type row struct {
 var everyRow = regexp.MustCompile("")
 
 // measureRows measures the wanted rows, each after a warm-up, and keeps the cheapest repetition.
-func measureRows(t testing.TB, s *scene, l limits, sz size, wanted *regexp.Regexp) ([]row, error) {
-	form := url.Values{"grant_type": {"client_credentials"}}
-	cookie, err := s.session()
-	if err != nil {
-		return nil, fmt.Errorf("session: %w", err)
-	}
-	plain := func(request []byte) func([]*connection) (func(int, int) error, error) {
-		return func(connections []*connection) (func(int, int) error, error) {
-			return func(w, _ int) error {
-				_, err := connections[w].roundTrip(request, http.StatusOK)
-				return err
-			}, nil
-		}
-	}
-	discovery, jwks := "/.well-known/openid-configuration", "/oauth2/jwks"
-	const micro = float64(time.Microsecond)
-	signature, hash := float64(l.ES256)/micro, float64(l.Argon2id)/micro
-	lines := []struct {
-		row
-		bare     func() (recorded, error) // the answer a bare handler gives again, as the floor
-		times    float64                  // budget as a multiple of the bare handler
-		requests int
-		start    func([]*connection) (func(int, int) error, error)
-	}{
-		{row: row{Name: "client credentials, ES256 JWT", Budget: "≤ 150 µs", Limit: 150, Floor: signature,
-			Of: "one ES256 signature"},
-			start: plain(s.post("/oauth2/token", s.machine, form))},
-		{row: row{Name: "introspection, opaque token", Budget: "≤ 150 µs", Limit: 150},
-			bare: func() (recorded, error) {
-				return record(s, "POST", "/oauth2/introspect", s.opaque, url.Values{"token": {s.opaqueToken}})
-			},
-			start: plain(s.post("/oauth2/introspect", s.opaque, url.Values{"token": {s.opaqueToken}}))},
-		{row: row{Name: "session check", Budget: "≤ 150 µs", Limit: 150},
-			start: plain(s.get("/account/session", cookie))},
-		{row: row{Name: "discovery", Budget: "≤ 1.5 × bare handler"}, times: 1.5,
-			bare:  func() (recorded, error) { return record(s, "GET", discovery, process.Application{}, nil) },
-			start: plain(s.get(discovery))},
-		{row: row{Name: "JWKS", Budget: "≤ 1.5 × bare handler"}, times: 1.5,
-			bare:  func() (recorded, error) { return record(s, "GET", jwks, process.Application{}, nil) },
-			start: plain(s.get(jwks))},
-		{row: row{Name: "refresh, rotated, with ID token", Budget: "≤ 400 µs", Limit: 400, Floor: 2 * signature,
-			Of: "two ES256 signatures"},
-			requests: max(sz.Requests/3, sz.Workers),
-			start:    func(c []*connection) (func(int, int) error, error) { return s.refresher(sz.Workers, c) }},
-		{row: row{Name: "sign-in: authorize, page, password, code", Budget: "≤ 1.1 × argon2id", Limit: 1.1 * hash,
-			Floor: hash, Of: "one argon2id hash"},
-			requests: sz.SignIns,
-			start: func([]*connection) (func(int, int) error, error) {
-				return func(int, int) error {
-					_, err := process.NewVisitor().Authorize(s.web, s.authorizationRequest(), s.user, password)
-					return err
-				}, nil
-			}},
-	}
+func measureRows(t testing.TB, s *scene, c *cluster, l limits, sz size, wanted *regexp.Regexp) ([]row, error) {
 	var rows []row
-	for _, line := range lines {
+	for _, line := range lines(s, l, sz) {
 		if !wanted.MatchString(line.Name) {
 			continue
 		}
@@ -146,18 +95,20 @@ func measureRows(t testing.TB, s *scene, l limits, sz size, wanted *regexp.Regex
 				r.Limit = line.times * r.Floor
 			}
 		}
-		if line.requests == 0 {
-			line.requests = sz.Requests
-		}
-		op, err := line.start(connect(t, s.host(), sz.Workers))
+		to, err := line.start(connect(t, s.host(), sz.Workers))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Name, err)
 		}
-		if r.sample, err = repeated(s.server.PID(), line.requests, op, sz); err != nil {
+		to.pid, to.cluster = s.server.PID(), c
+		samples, err := inTurn(line.requests, sz, to)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Name, err)
 		}
-		t.Logf("%-42s %8.0f µs CPU  %8.0f/s  floor %6.0f  (%.1f s)", r.Name, r.microseconds(), r.perSecond(), r.Floor,
-			time.Since(began).Seconds())
+		r.sample = samples[0]
+		t.Logf("%-42s %6.0f + %5.0f = %6.0f µs CPU of %6.0f  floor %5.0f  WAL %5d B  %6.0f/s  (%.1f s) leaves %s",
+			r.Name, r.microseconds(), r.database(), r.total(), r.Limit, r.Floor,
+			r.Database.WAL/int64(r.Requests), r.perSecond(), time.Since(began).Seconds(),
+			r.Database.left(r.Requests))
 		rows = append(rows, r)
 	}
 	return rows, nil
@@ -166,7 +117,7 @@ func measureRows(t testing.TB, s *scene, l limits, sz size, wanted *regexp.Regex
 // repeated returns the cheapest repetition of a load, by CPU time. Other work on the machine only
 // adds cost, by lost caches and interrupts, to the server and the bare handler alike.
 func repeated(pid, requests int, op func(int, int) error, sz size) (sample, error) {
-	samples, err := inTurn(requests, sz, target{pid, op})
+	samples, err := inTurn(requests, sz, target{pid: pid, op: op})
 	if err != nil {
 		return sample{}, err
 	}
@@ -175,26 +126,45 @@ func repeated(pid, requests int, op func(int, int) error, sz size) (sample, erro
 
 // target is a server and its requests.
 type target struct {
-	pid int
-	op  func(worker, i int) error
+	pid     int
+	cluster *cluster // nil if the database does not count
+	op      func(worker, i int) error
+	prepare func(n int) error // what n requests need, unless nil; it does not count
+}
+
+func (to target) load(workers, total int) (sample, error) {
+	if to.prepare != nil {
+		if err := to.prepare(total); err != nil {
+			return sample{}, fmt.Errorf("preparing: %w", err)
+		}
+		time.Sleep(settle)
+	}
+	var s sample
+	cost, err := to.cluster.around(func() error {
+		var err error
+		s, err = load(to.pid, workers, total, to.op)
+		return err
+	})
+	s.Database = cost
+	return s, err
 }
 
 // inTurn is repeated for several servers. Every repetition measures each of them, so that a bad
 // minute of the machine affects all.
 func inTurn(requests int, sz size, targets ...target) ([]sample, error) {
 	for _, to := range targets {
-		if _, err := load(to.pid, sz.Workers, max(requests/10, 1), to.op); err != nil {
+		if _, err := to.load(sz.Workers, max(requests/10, 1)); err != nil {
 			return nil, err
 		}
 	}
 	best := make([]sample, len(targets))
 	for range sz.Repeat {
 		for i, to := range targets {
-			one, err := load(to.pid, sz.Workers, requests, to.op)
+			one, err := to.load(sz.Workers, requests)
 			if err != nil {
 				return nil, err
 			}
-			if best[i].Requests == 0 || one.CPU < best[i].CPU {
+			if best[i].Requests == 0 || one.total() < best[i].total() {
 				best[i] = one
 			}
 		}
@@ -215,45 +185,49 @@ func measureBare(t testing.TB, answer recorded, sz size) (sample, error) {
 	}, sz)
 }
 
-// authorizationRequest returns the address that an application sends the browser to. The code is
-// not redeemed.
-func (s *scene) authorizationRequest() string {
-	return s.issuer + "/oauth2/authorize?" + url.Values{
-		"client_id": {s.web.ClientID}, "redirect_uri": {redirectURI}, "response_type": {"code"}, "scope": {"openid"},
-		"state":          {"s"},
-		"code_challenge": {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, "code_challenge_method": {"S256"},
-	}.Encode()
-}
-
-// roundTrips returns how often one refresh waits for the database. It counts on the wire and
-// subtracts what the server does by itself in the same time.
-func roundTrips(t testing.TB, dsn string, sz size) (float64, error) {
+// roundTrips returns how often one request of each wanted row waits for the database. It counts on
+// the wire and subtracts what the server does by itself in the same time.
+func roundTrips(t testing.TB, dsn string, l limits, sz size, wanted *regexp.Regexp) (map[string]float64, error) {
 	p, through, err := countingProxy(t, dsn)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	s, err := newScene(t, process.Start(t, serverConfig(through)))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	op, err := s.refresher(1, connect(t, s.host(), 1))
-	if err != nil {
-		return 0, err
+	few := sz
+	few.Requests, few.SignIns, few.Age, few.Workers = max(sz.Requests/20, 5), max(sz.SignIns/4, 2), 3, 1
+	trips := map[string]float64{}
+	for _, line := range lines(s, l, few) {
+		if !wanted.MatchString(line.Name) {
+			continue
+		}
+		to, err := line.start(connect(t, s.host(), 1))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", line.Name, err)
+		}
+		to.pid = s.server.PID()
+		if _, err := to.load(1, 2); err != nil { // prepares the statements
+			return nil, fmt.Errorf("%s: %w", line.Name, err)
+		}
+		if to.prepare != nil {
+			if err := to.prepare(line.requests); err != nil {
+				return nil, fmt.Errorf("%s: %w", line.Name, err)
+			}
+			time.Sleep(settle)
+		}
+		before, began := p.trips.Load(), time.Now()
+		if _, err := load(to.pid, 1, line.requests, to.op); err != nil {
+			return nil, fmt.Errorf("%s: %w", line.Name, err)
+		}
+		during, took := p.trips.Load()-before, time.Since(began)
+		before = p.trips.Load()
+		time.Sleep(took)
+		alone := p.trips.Load() - before
+		trips[line.Name] = max(0, float64(during-alone)/float64(line.requests))
 	}
-	requests := max(sz.Requests/20, 5)
-	if _, err := load(s.server.PID(), 1, 2, op); err != nil { // prepares the statements
-		return 0, err
-	}
-	before := p.trips.Load()
-	began := time.Now()
-	if _, err := load(s.server.PID(), 1, requests, op); err != nil {
-		return 0, err
-	}
-	during, took := p.trips.Load()-before, time.Since(began)
-	before = p.trips.Load()
-	time.Sleep(took)
-	alone := p.trips.Load() - before
-	return float64(during-alone) / float64(requests), nil
+	return trips, nil
 }
 
 // startTime returns the median time from starting the process on an existing SQLite database to its

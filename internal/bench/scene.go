@@ -2,7 +2,6 @@ package bench
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,9 +30,9 @@ type scene struct {
 	opaque  process.Application // client credentials, opaque access tokens
 	web     process.Application // first party: no consent page
 
-	opaqueToken string
-	user        string // its email; the password is the constant
-	users       int
+	user     string // its email; the password is the constant
+	users    int
+	visitors []*process.Visitor // signed in, each with a user of its own
 }
 
 type createdApplication struct {
@@ -69,13 +68,7 @@ func newScene(t testing.TB, server *process.Server) (*scene, error) {
 			RedirectURI: redirectURI}
 	}
 	var err error
-	if s.user, err = s.newUser(); err != nil {
-		return nil, err
-	}
-	var tokens process.Tokens
-	err = process.PostForm(http.DefaultClient, s.issuer+"/oauth2/token", s.opaque.ClientID, s.opaque.Secret,
-		url.Values{"grant_type": {"client_credentials"}}, &tokens)
-	s.opaqueToken = tokens.AccessToken
+	s.user, err = s.newUser()
 	return s, err
 }
 
@@ -124,47 +117,6 @@ func (s *scene) session() (string, error) {
 		return "", errors.New("signing in set no cookie for /account/session")
 	}
 	return "Cookie: " + strings.Join(pairs, "; "), nil
-}
-
-// families signs in n times and returns the refresh tokens.
-func (s *scene) families(n int) ([]string, error) {
-	var tokens []string
-	for range n {
-		got, err := process.NewVisitor().SignIn(s.web, s.user, password, scope)
-		if err != nil {
-			return nil, err
-		}
-		if got.RefreshToken == "" {
-			return nil, errors.New("no refresh token for offline_access")
-		}
-		tokens = append(tokens, got.RefreshToken)
-	}
-	return tokens, nil
-}
-
-// refresher returns an operation in which each worker refreshes a family of its own repeatedly.
-func (s *scene) refresher(workers int, connections []*connection) (func(worker, i int) error, error) {
-	tokens, err := s.families(workers)
-	if err != nil {
-		return nil, err
-	}
-	return func(w, _ int) error {
-		request := s.post("/oauth2/token", s.web, url.Values{"grant_type": {"refresh_token"},
-			"refresh_token": {tokens[w]}})
-		body, err := connections[w].roundTrip(request, http.StatusOK)
-		if err != nil {
-			return err
-		}
-		var next process.Tokens
-		if err := json.Unmarshal(body, &next); err != nil {
-			return err
-		}
-		if next.RefreshToken == "" || next.RefreshToken == tokens[w] {
-			return errors.New("the refresh token was not rotated")
-		}
-		tokens[w] = next.RefreshToken
-		return nil
-	}, nil
 }
 
 // connect opens one connection for each worker. They are closed with the test.

@@ -179,7 +179,7 @@ func makeTemplate(server string) (string, error) {
 
 // serverURL returns the URL of the server that tests use, and starts the server if necessary.
 func serverURL() (string, error) {
-	if dsn := os.Getenv("GATEHOUSE_TEST_POSTGRES"); dsn != "" {
+	if dsn := os.Getenv("GATEHOUSE_TEST_POSTGRES"); dsn != "" && own == nil {
 		return dsn, nil
 	}
 	return startServer()

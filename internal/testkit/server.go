@@ -22,7 +22,17 @@ import (
 // exclusive lock. Then it stops the server and removes its directory, so that a killed test run
 // leaves nothing behind.
 
-const superviseEnv = "GATEHOUSE_TESTKIT_SUPERVISE"
+const (
+	superviseEnv = "GATEHOUSE_TESTKIT_SUPERVISE"
+	settingsEnv  = "GATEHOUSE_TESTKIT_SETTINGS" // of a server that one process alone uses, a line each
+)
+
+// own are the settings of a server that this process alone uses; nil for the shared one.
+var own []string
+
+// OwnServer starts a Postgres server for this process alone, with more settings (name=value) than
+// those of the tests. It is for measurements, and comes before the first database.
+func OwnServer(settings ...string) { own = append([]string{}, settings...) }
 
 func init() {
 	if dir := os.Getenv(superviseEnv); dir != "" {
@@ -39,6 +49,9 @@ var usage *os.File
 
 func startServer() (string, error) {
 	base := filepath.Join(os.TempDir(), fmt.Sprintf("gatehouse-test-postgres-%d", os.Getuid()))
+	if own != nil {
+		base += "-" + strconv.Itoa(os.Getpid())
+	}
 	if err := os.MkdirAll(base, 0o755); err != nil {
 		return "", err
 	}
@@ -74,7 +87,7 @@ func startServer() (string, error) {
 	}
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), superviseEnv+"="+base)
+	cmd.Env = append(os.Environ(), superviseEnv+"="+base, settingsEnv+"="+strings.Join(own, "\n"))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -142,11 +155,16 @@ func supervise(base string) error {
 	if err != nil {
 		return err
 	}
-	cmd = exec.Command(server, "-D", data, "-p", strconv.Itoa(port), "-h", "127.0.0.1", "-k", "",
+	args := []string{"-D", data, "-p", strconv.Itoa(port), "-h", "127.0.0.1", "-k", "",
 		// Tests end processes, never the machine, so that the disk may lag behind.
 		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off",
 		"-c", "max_connections=300", "-c", "shared_buffers=128MB", "-c", "autovacuum=off", "-c", "max_wal_size=256MB",
-		"-c", "wal_level=minimal", "-c", "max_wal_senders=0")
+		"-c", "wal_level=minimal", "-c", "max_wal_senders=0"}
+	settings := strings.Fields(os.Getenv(settingsEnv))
+	for _, s := range settings {
+		args = append(args, "-c", s)
+	}
+	cmd = exec.Command(server, args...)
 	cmd.Dir, cmd.SysProcAttr, cmd.Stdout, cmd.Stderr = data, attr, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return err
@@ -179,6 +197,9 @@ func supervise(base string) error {
 			_ = cmd.Process.Signal(syscall.SIGINT) // fast shutdown
 			err := cmd.Wait()
 			_ = os.RemoveAll(data)
+			if len(settings) > 0 {
+				_ = os.RemoveAll(base)
+			}
 			return err
 		}
 		_ = start.Close()
