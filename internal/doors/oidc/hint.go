@@ -4,18 +4,20 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 )
 
-// hint is the content of an id_token_hint: its subject, its session and the client it was issued
-// to.
+// hint is the content of an id_token_hint: its subject, its session, and the client to which it was
+// issued when.
 type hint struct {
 	Subject  string
 	Session  string
 	Audience jose.Audience
+	IssuedAt time.Time
 }
 
 // errHint is the error for text that is not an ID token of this issuer.
@@ -44,5 +46,5 @@ func (d *Door) readHint(ctx context.Context, c caller.Caller, token string) (hin
 	} else if err != nil {
 		return hint{}, err
 	}
-	return hint{claims.Subject, claims.Session, claims.Audience}, nil
+	return hint{claims.Subject, claims.Session, claims.Audience, claims.IssuedAt.Time()}, nil
 }

@@ -54,6 +54,10 @@ func (d *Door) logoutPost(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if byProgram(r, form) {
+		d.direct(d.logoutByClient)(w, r)
+		return nil
+	}
 	if q := form.Encode(); len(q) <= maxRepeatedQuery {
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		seeOther(w, web.SiteOf(r).Local(logoutPath)+"?"+q)
@@ -76,6 +80,9 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 		return session.Find(ctx, tx, web.Cookies(r, session.Cookie)...)
 	})
 	switch {
+	case errors.Is(err, session.ErrNone) && fromProgram(r):
+		d.direct(func(http.ResponseWriter, *http.Request) error { return errNoBrowser })(w, r)
+		return nil
 	case errors.Is(err, session.ErrNone):
 		return d.ended(w, r, e) // without a session there is nothing to confirm
 	case err != nil:
