@@ -62,7 +62,11 @@ func (d *Door) authorizeContinue(w http.ResponseWriter, r *http.Request) error {
 	if errors.Is(err, signin.ErrGone) {
 		return err // another request consumed it: there is nothing left to answer
 	}
-	return atTarget(ctx, q.Target, err)
+	err = atTarget(ctx, q.Target, err)
+	if e, ok := errors.AsType[*redirectError](err); ok {
+		e.client = app.ClientID
+	}
+	return err
 }
 
 // finished is a flow that the pages say is done.

@@ -57,12 +57,12 @@ func (d *Door) authenticate(r *http.Request) (*application.Application, params, 
 	case err == nil:
 		err = d.checkClient(ctx, c, app, shown, web.SiteOf(r).Base)
 	}
-	if refusal, ok := errors.AsType[authRefusal](err); ok {
+	if refused, ok := errors.AsType[authRefusal](err); ok {
 		e := invalidClient("The client is unknown or disabled, or its authentication is wrong.",
 			r.Header.Get("Authorization") != "")
-		e.cause, e.client = refusal.why, shown.clientID
-		if refusal.tell {
-			e.description = refusal.why
+		e.cause = refused.why
+		if refused.tell {
+			e.description = refused.why
 		}
 		err = e
 	}

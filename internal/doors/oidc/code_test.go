@@ -85,8 +85,9 @@ func TestACodeGivesNothingOnceTheRulesRefuse(t *testing.T) {
 		rules([]any{map[string]any{"applications": []any{c.ID}}})
 		before := len(w.actions())
 		refusedWith(t, "blocked", redeem(), 400, "invalid_grant")
-		if n := len(w.actions()) - before; n != 0 || slices.Contains(w.actions(), "grant.create") {
-			t.Errorf("nothing was given, and the audit log has %d more events: %v", n, w.actions())
+		if n := len(w.actions()) - before; n != 1 || !slices.Contains(w.actions(), "token_request.refuse") ||
+			slices.Contains(w.actions(), "grant.create") {
+			t.Errorf("nothing was given, and the audit log has %d more events, want the refusal: %v", n, w.actions())
 		}
 		rules([]any{})
 		refusedWith(t, "the same code, once it is allowed again", redeem(), 400, "invalid_grant")

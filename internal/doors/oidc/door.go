@@ -72,10 +72,10 @@ func (d *Door) Register(routes *web.Routes) {
 	landings.HandleFunc("GET "+logoutContinuePath, d.browser(d.logoutContinue))
 
 	scripts.HandleFunc("POST "+tokenPath, d.direct(d.token))
-	scripts.HandleFunc("GET /oauth2/userinfo", d.direct(d.userinfo))
-	scripts.HandleFunc("POST /oauth2/userinfo", d.direct(d.userinfo))
-	scripts.HandleFunc("POST /oauth2/revoke", d.direct(d.revoke))
-	scripts.HandleFunc("POST /oauth2/introspect", d.direct(d.introspect))
+	scripts.HandleFunc("GET "+userinfoPath, d.direct(d.userinfo))
+	scripts.HandleFunc("POST "+userinfoPath, d.direct(d.userinfo))
+	scripts.HandleFunc("POST "+revokePath, d.direct(d.revoke))
+	scripts.HandleFunc("POST "+introspectPath, d.direct(d.introspect))
 }
 
 // Header values that every answer shares. net/http only reads them.
@@ -131,7 +131,7 @@ func (d *Door) browser(fn func(http.ResponseWriter, *http.Request) error) http.H
 			return
 		}
 		if e, ok := errors.AsType[*pageError](err); ok {
-			web.Refuse(w, r, web.Refusal{Status: e.status, Code: e.code, Reason: e.reason})
+			web.Refuse(w, r, web.Refusal{Status: e.status, Code: e.code, Reason: e.reason, Received: received(r)})
 			return
 		}
 		f := fault.As(err)

@@ -57,13 +57,14 @@ type redirectError struct {
 	to          target
 	code        string
 	description string
+	client      string // the client_id, if the request that failed does not name it
 }
 
 func (e *redirectError) Error() string { return e.code + ": " + e.description }
 
 // fail returns an error that is sent to t.
 func (t target) fail(code, description string, args ...any) error {
-	return &redirectError{t, code, plainText(fmt.Sprintf(description, args...))}
+	return &redirectError{to: t, code: code, description: plainText(fmt.Sprintf(description, args...))}
 }
 
 // apiError is answered directly, as JSON (RFC 6749 §5.2).
@@ -73,9 +74,9 @@ type apiError struct {
 	description string
 	challenge   string // the WWW-Authenticate header, or ""
 
-	// Of a failed client authentication, for the log and the audit log.
-	cause  string // which may say more than the answer
-	client string // the client_id
+	// cause is why a client's authentication failed, for the log and the audit log. It may say more
+	// than the answer.
+	cause string
 }
 
 func (e *apiError) Error() string { return e.code + ": " + e.description }

@@ -52,10 +52,31 @@ func TestRefusalsAreAudited(t *testing.T) {
 			"another response type": {query(w, "client_id", c.ClientID, "redirect_uri", redirectURI,
 				"response_type", "token"), "authorize.refuse", []string{c.ClientID, redirectURI,
 				"unsupported_response_type"}},
+			"a silent request without a session": {query(w, "client_id", c.ClientID, "redirect_uri", redirectURI,
+				"response_type", "code", "scope", "openid", "nonce", "n", "prompt", "none"), "authorize.refuse",
+				[]string{c.ClientID, redirectURI, "login_required"}},
+			"an unknown code": {form(w, "/oauth2/token", "grant_type", "authorization_code", "code", "x",
+				"client_id", c.ClientID, "client_secret", c.Secret.Reveal(), "redirect_uri", redirectURI),
+				"token_request.refuse", []string{c.ClientID, redirectURI, "invalid_grant", "unknown"}},
+			"another grant type": {form(w, "/oauth2/token", "grant_type", "password", "client_id", c.ClientID,
+				"client_secret", c.Secret.Reveal()), "token_request.refuse",
+				[]string{c.ClientID, "unsupported_grant_type"}},
+			"JSON": {body(w, "/oauth2/token", "application/json", `{"grant_type":"client_credentials"}`),
+				"token_request.refuse", []string{"request.content_type"}},
+			"introspection of nothing": {form(w, "/oauth2/introspect", "client_id", c.ClientID,
+				"client_secret", c.Secret.Reveal()), "introspection.refuse", []string{c.ClientID, "token is missing"}},
+			"introspection by a stranger": {form(w, "/oauth2/introspect", "client_id", "nobody", "token", "x"),
+				"client.refuse", []string{"nobody", "no such client"}},
+			"revocation of nothing": {form(w, "/oauth2/revoke", "client_id", c.ClientID,
+				"client_secret", c.Secret.Reveal()), "revocation.refuse", []string{c.ClientID, "token is missing"}},
+			"userinfo without a good token": {form(w, "/oauth2/userinfo", "access_token", "x"), "userinfo.refuse",
+				[]string{"invalid_token"}},
+			"a flow that is not there": {get(w, "/oauth2/authorize/continue", "flow", "x"), "authorize.refuse",
+				[]string{"signin.gone"}},
 		} {
 			got := w.Send(r.request)
 			request := got.Header.Get("X-Request-Id")
-			found := w.events(audit.Filter{RequestID: request})
+			found := w.events(audit.Filter{RequestID: request, Outcome: audit.Refused})
 			if request == "" || len(found) != 1 || found[0].Action != r.action || found[0].Outcome != audit.Refused {
 				t.Errorf("%s: request %q left %+v", name, request, found)
 				continue
@@ -81,11 +102,15 @@ func TestRefusalsAreAudited(t *testing.T) {
 }
 
 func form(w *scene, path string, pairs ...string) *http.Request {
-	r, err := http.NewRequestWithContext(ctx, "POST", w.issuer+path, strings.NewReader(encode(pairs)))
+	return body(w, path, "application/x-www-form-urlencoded", encode(pairs))
+}
+
+func body(w *scene, path, contentType, text string) *http.Request {
+	r, err := http.NewRequestWithContext(ctx, "POST", w.issuer+path, strings.NewReader(text))
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Content-Type", contentType)
 	return r
 }
 

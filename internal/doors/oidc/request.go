@@ -68,7 +68,8 @@ func (d *Door) checkTarget(ctx context.Context, c caller.Caller, p params) (*app
 	app, err := d.Applications.ByClientID(ctx, c, clientID)
 	if fault.Of(err) == fault.NotFound {
 		return nil, target{}, onPage("oauth.client_unknown",
-			"No application with this client_id is registered here. Tell the operator of the application.")
+			"No application with this client_id is registered here. Tell the operator of the application: its "+
+				"client_id and its issuer must be those of one registration.")
 	}
 	if err != nil {
 		return nil, target{}, err
@@ -83,7 +84,8 @@ func (d *Door) checkTarget(ctx context.Context, c caller.Caller, p params) (*app
 	case !app.MatchesRedirect(uri):
 		return nil, target{}, onPage("oauth.redirect_uri_unknown",
 			"The address that the application wants to return to is not registered for it: redirect_uri must equal "+
-				"a registered one to the letter. Tell its operator.")
+				"a registered one to the letter. Its operator should register the one that it sends, or correct it "+
+				"in the application's settings.")
 	}
 	t := target{URI: uri, Mode: modeQuery, State: p.get("state")}
 	switch p.get("response_mode") {

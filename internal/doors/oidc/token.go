@@ -11,8 +11,13 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// tokenPath is the path of the token endpoint.
-const tokenPath = "/oauth2/token"
+// The paths of the endpoints for programs, besides discovery.
+const (
+	tokenPath      = "/oauth2/token"
+	introspectPath = "/oauth2/introspect"
+	revokePath     = "/oauth2/revoke"
+	userinfoPath   = "/oauth2/userinfo"
+)
 
 // grantType is one way to get tokens (RFC 6749 §4). Each has a file of its own.
 type grantType struct {

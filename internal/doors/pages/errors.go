@@ -123,7 +123,7 @@ func (d *Door) Refuse(w http.ResponseWriter, r *http.Request, f web.Refusal) {
 	// The page loads nothing, because the server may refuse its style sheet for the same reason.
 	v.look.Here, v.look.Alone = nil, true
 	_, p := errorOf(fault.New(kindOfStatus(f.Status), f.Code, "%s", f.Reason))
-	p.RequestID = v.caller.RequestID
+	p.RequestID, p.Received = v.caller.RequestID, f.Received
 	switch {
 	case v.caller.Tenant.IsZero(): // no page of the tenant's would answer
 	case f.Status == http.StatusNotFound, f.Status == http.StatusMethodNotAllowed:

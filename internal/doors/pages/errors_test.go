@@ -165,3 +165,48 @@ func tagless(body string) string {
 	_, body, _ = strings.Cut(body, "<main")
 	return regexp.MustCompile(`<[^>]*>`).ReplaceAllString("<main"+body, " ")
 }
+
+// The page of an application's mistake shows its operator what was received, as text that neither
+// leads anywhere nor reads as ours, and no secret.
+func TestErrorsShowWhatWasReceived(t *testing.T) {
+	both(t, nil, func(t *testing.T, h *house) {
+		long := "https://evil.example/" + strings.Repeat("x", 4000)
+		for name, tt := range map[string]struct {
+			query  url.Values
+			shown  []string
+			hidden []string
+		}{
+			"an unknown client": {url.Values{"client_id": {"billing"}, "redirect_uri": {"https://app.example/cb?a=1&b=2"},
+				"response_type": {"code"}, "scope": {"openid profile"}, "state": {"hidden-state"},
+				"client_secret": {"hidden-secret"}},
+				[]string{"client_id</dt><dd dir=\"ltr\">billing<", "https://app.example/cb?a=1&amp;b=2<",
+					"response_type</dt><dd dir=\"ltr\">code<", "openid%20profile"},
+				[]string{"hidden-", "href=\"https://app.example"}},
+			"markup": {url.Values{"client_id": {"<script>alert(1)</script>"}, "redirect_uri": {"javascript:alert(1)"}},
+				[]string{"&lt;script&gt;alert(1)&lt;/script&gt;", "javascript:alert(1)"},
+				[]string{"<script", "href=\"java"}},
+			"a sentence": {url.Values{"client_id": {"Your account is locked. Call 555\u202e\u00a0"}},
+				[]string{"Your%20account%20is%20locked.%20Call%20555%E2%80%AE%C2%A0"},
+				[]string{"account is locked", "\u202e"}},
+			"a long value": {url.Values{"client_id": {"x"}, "redirect_uri": {long}},
+				[]string{long[:256] + "…"}, []string{long[:257]}},
+			"repeated": {url.Values{"client_id": {"one", "two", "three"}},
+				[]string{">one<", ">two<"}, []string{">three<"}},
+		} {
+			a := h.guest().Open("/oauth2/authorize?" + tt.query.Encode())
+			if a.Status != http.StatusBadRequest {
+				t.Errorf("%s: %d", name, a.Status)
+			}
+			for _, s := range tt.shown {
+				if !strings.Contains(a.Body, s) {
+					t.Errorf("%s: the page does not show %q: %s", name, s, a.Body)
+				}
+			}
+			for _, s := range tt.hidden {
+				if strings.Contains(a.Body, s) {
+					t.Errorf("%s: the page has %q", name, s)
+				}
+			}
+		}
+	})
+}

@@ -186,7 +186,10 @@ func specimens(t testing.TB) []specimen {
 			Heading: say("error.application"), Text: say("error.redirect_text"), RequestID: "k3j5m2x7q4w6a2bz",
 			Code: "oauth.redirect_uri_unknown",
 			Detail: "The address that the application wants to return to is not registered for it: redirect_uri " +
-				"must equal a registered one to the letter. Tell its operator."}},
+				"must equal a registered one to the letter. Its operator should register the one that it sends.",
+			Received: []web.Parameter{{Name: "client_id", Value: "billing"},
+				{Name: "redirect_uri", Value: "https://billing.example.com/" + strings.Repeat("long/", 20) + "callback"},
+				{Name: "response_type", Value: "code"}, {Name: "scope", Value: "openid%20profile"}}}},
 		{"error-gone", &errorPage{frame: frame{Title: say("error.gone")}, Heading: say("error.gone"),
 			Text: say("error.gone_text"), Href: "/t/acme/account", Action: say("error.to_account")}},
 		{"account", account}, {"account-plain", accountOff}, {"sessions", sessions}, {"password", password},

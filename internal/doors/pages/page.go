@@ -3,6 +3,8 @@ package pages
 import (
 	"html/template"
 	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // frame holds what every page has. render fills in what depends on the request, and handlers set
@@ -217,6 +219,7 @@ type errorPage struct {
 	RequestID string
 	Detail    string // what is wrong, in English, for the operator of an application; or ""
 	Code      string // of Detail
+	Received  []web.Parameter
 }
 
 type accountPage struct {

@@ -11,10 +11,10 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/network"
 )
 
-// Bounds on the events of requests that are refused. Each replica stores refusalBurst events at
-// once for an address, then one in refusalEvery. All addresses of a tenant together get
-// tenantBurst, then one in tenantEvery. An authenticated actor gets actorBurst for each action,
-// then one in refusalEvery. The log has a line of every refusal.
+// Bounds on the events of requests that are refused, for each kind of refusal apart. Each replica
+// stores refusalBurst events at once for an address, then one in refusalEvery. All addresses of a
+// tenant together get tenantBurst, then one in tenantEvery. An authenticated actor gets actorBurst
+// for each action, then one in refusalEvery. The log has a line of every refusal.
 const (
 	refusalBurst = 10
 	refusalEvery = time.Minute
@@ -28,10 +28,16 @@ const (
 type Refusals struct {
 	mu      sync.Mutex
 	sources *lru.Cache[refusalSource, allowance]
-	tenants *lru.Cache[id.ID, allowance]
+	tenants *lru.Cache[refusalKind, allowance]
 }
 
-// refusalSource is a network, or an actor and an action.
+// refusalKind is a kind of refusals of a tenant. The caller of Refusals names it.
+type refusalKind struct {
+	tenant id.ID
+	kind   string
+}
+
+// refusalSource is a network or an actor, and a kind or an action.
 type refusalSource struct {
 	tenant  id.ID
 	network netip.Prefix
@@ -52,7 +58,7 @@ func NewRefusals() *Refusals {
 	if err != nil { // only for a size below one
 		panic("audit: " + err.Error())
 	}
-	tenants, err := lru.New[id.ID, allowance](refusalSize)
+	tenants, err := lru.New[refusalKind, allowance](refusalSize)
 	if err != nil {
 		panic("audit: " + err.Error())
 	}
@@ -60,13 +66,14 @@ func NewRefusals() *Refusals {
 }
 
 // Allow reports whether a refusal of a request from an address may become an event of the tenant.
-func (r *Refusals) Allow(tenant id.ID, from netip.Addr, now time.Time) bool {
+// A flood of one kind uses up no event of another.
+func (r *Refusals) Allow(tenant id.ID, kind string, from netip.Addr, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	source := refusalSource{tenant: tenant, network: network.Client(from)}
+	source := refusalSource{tenant: tenant, network: network.Client(from), action: kind}
 	ok, _ := take(r.sources, source, refusalBurst, refusalEvery, now)
 	if ok {
-		ok, _ = take(r.tenants, tenant, tenantBurst, tenantEvery, now)
+		ok, _ = take(r.tenants, refusalKind{tenant, kind}, tenantBurst, tenantEvery, now)
 	}
 	return ok
 }

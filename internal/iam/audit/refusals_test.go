@@ -15,7 +15,7 @@ func TestRefusalsOfStrangersAreBounded(t *testing.T) {
 	count := func(n int, from func(i int) string) int {
 		allowed := 0
 		for i := range n {
-			if r.Allow(tenant, netip.MustParseAddr(from(i)), now) {
+			if r.Allow(tenant, "authorize.refuse", netip.MustParseAddr(from(i)), now) {
 				allowed++
 			}
 		}
@@ -31,8 +31,11 @@ func TestRefusalsOfStrangersAreBounded(t *testing.T) {
 	if n := count(20000, many); n > tenantBurst {
 		t.Errorf("20000 addresses: %d events, want at most %d", n, tenantBurst)
 	}
-	if !r.Allow(id.New(), netip.MustParseAddr("192.0.2.9"), now) {
+	if !r.Allow(id.New(), "authorize.refuse", netip.MustParseAddr("192.0.2.9"), now) {
 		t.Error("another tenant's events are refused too")
+	}
+	if !r.Allow(tenant, "token_request.refuse", netip.MustParseAddr("192.0.2.9"), now) {
+		t.Error("a flood of one kind uses up the events of another")
 	}
 	now = now.Add(time.Hour)
 	if n := count(100, func(int) string { return "192.0.2.1" }); n != refusalBurst {
@@ -60,7 +63,7 @@ func TestRefusalsOfActorsAreBounded(t *testing.T) {
 		}
 	}
 	for range 10000 { // strangers
-		r.Allow(tenant, netip.MustParseAddr("192.0.2.1"), now)
+		r.Allow(tenant, "authorize.refuse", netip.MustParseAddr("192.0.2.1"), now)
 	}
 	if write, _ := r.AllowActor(tenant, id.New(), a, now); !write {
 		t.Error("strangers used up the events of actors")

@@ -16,7 +16,11 @@ type Refusal struct {
 	Code       string        // stable, "request.malformed"
 	Reason     string        // a sentence for the reader
 	RetryAfter time.Duration // zero: not said
+	Received   []Parameter   // what a page shows of the request, for the operator of its sender
 }
+
+// Parameter is one parameter of a request, as text that may be shown.
+type Parameter struct{ Name, Value string }
 
 // refusalOf maps a fault to a refusal.
 func refusalOf(err error) Refusal {
