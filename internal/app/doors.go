@@ -36,7 +36,7 @@ func (a *App) doors(hosted *pages.Door) *web.Routes {
 	oidc.New(oidc.Deps{
 		DB: a.DB, Applications: a.Applications, Access: a.Access, Keys: a.Keys, Issuers: a.Tenants, Ring: a.Ring,
 		Records: a.Records,
-		Clock:   a.Clock, SignIn: a.SignIn,
+		Clock:   a.Clock, SignIn: a.SignIn, Outbound: a.Outbound,
 	}).Register(routes)
 	a.PDP.Register(routes)
 	admin.Mount(routes, gate, a.operations()...)

@@ -14,7 +14,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -121,7 +120,16 @@ func (d *Door) checkAssertion(
 	if err != nil {
 		return err
 	}
-	payload, err := jose.Verify(assertion, []string{"", jose.TypeJWT, "client-authentication+jwt"}, keys.Find)
+	var unread error
+	payload, err := jose.Verify(assertion, []string{"", jose.TypeJWT, "client-authentication+jwt"},
+		func(kid string) []jose.PublicKey {
+			var found []jose.PublicKey
+			found, unread = d.find(ctx, c, keys, kid)
+			return found
+		})
+	if unread != nil {
+		return authRefusal{why: "The keys of the application cannot be read from its jwks_uri. " + unread.Error()}
+	}
 	if err != nil {
 		return refused("its signature is wrong, or by no key of the application")
 	}
@@ -187,22 +195,6 @@ func (d *Door) meansTenant(
 		}
 	}
 	return true, nil
-}
-
-// keySetKey identifies a parsed key set. It changes with the application.
-type keySetKey struct {
-	app     id.ID
-	updated time.Time
-}
-
-func (d *Door) keysOf(ctx context.Context, c caller.Caller, app *application.Application) (jose.Set, error) {
-	return d.clients.Get(ctx, c.Tenant, keySetKey{app.ID, app.UpdatedAt}, func(context.Context) (jose.Set, error) {
-		set, err := jose.ParseSet(app.JWKS)
-		if err != nil {
-			return nil, errors.Join(errors.New("oidc: a stored key set cannot be read"), err)
-		}
-		return set, nil
-	})
 }
 
 // actorOf returns the caller with the application as its actor.

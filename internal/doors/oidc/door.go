@@ -15,7 +15,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/outbound"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
@@ -30,6 +30,7 @@ type Deps struct {
 	Records      *audit.Recorder
 	Clock        clock.Clock
 	SignIn       *signin.Engine
+	Outbound     *outbound.Client // reads keys of clients
 }
 
 // Door answers the endpoints of OAuth and OpenID Connect. It is safe for concurrent use.
@@ -37,7 +38,7 @@ type Door struct {
 	Deps
 	verifier *grant.Verifier
 	metadata *cache.Cache[string, []byte] // by issuer, as JSON
-	clients  *cache.Cache[keySetKey, jose.Set]
+	clients  *cache.Cache[keySource, *clientKeys]
 	refused  *audit.Refusals
 }
 
@@ -47,7 +48,7 @@ const cacheSize = 4096
 // New returns the door.
 func New(d Deps) *Door {
 	metadata := cache.New[string](cache.Options[[]byte]{Max: cacheSize})
-	clients := cache.New[keySetKey](cache.Options[jose.Set]{Max: cacheSize})
+	clients := cache.New[keySource](cache.Options[*clientKeys]{Max: cacheSize})
 	return &Door{Deps: d, verifier: &grant.Verifier{DB: d.DB, Keys: d.Keys, Issuers: d.Issuers},
 		metadata: metadata, clients: clients, refused: audit.NewRefusals()}
 }

@@ -29,6 +29,7 @@ type View struct {
 	AccessToken            string         `json:"access_token" enum:"jwt,opaque"`
 	IDTokenAlg             string         `json:"id_token_alg" enum:"ES256,RS256,EdDSA"`
 	JWKS                   map[string]any `json:"jwks,omitempty" doc:"The application's public keys (RFC 7517)."`
+	JWKSURI                string         `json:"jwks_uri,omitempty" doc:"Where the server reads the public keys instead."`
 	TokenEndpointAudience  bool           `json:"token_endpoint_audience"`
 	AllowUnboundCode       bool           `json:"allow_unbound_code"`
 	FirstParty             bool           `json:"first_party"`
@@ -49,8 +50,9 @@ func view(a Application, shown secret.String) View {
 		ID: a.ID, ClientID: a.ClientID, ClientSecret: shown.Reveal(), Name: a.Name,
 		Type: string(a.Type), Status: string(a.Status), AuthMethod: string(a.AuthMethod),
 		RedirectURIs: a.RedirectURIs, PostLogoutRedirectURIs: a.PostLogoutRedirectURIs, Scopes: a.Scopes,
-		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, TokenEndpointAudience: a.TokenEndpointAudience,
-		AllowUnboundCode: a.AllowUnboundCode, FirstParty: a.FirstParty, Rotation: a.Rotation,
+		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, JWKSURI: a.JWKSURI,
+		TokenEndpointAudience: a.TokenEndpointAudience,
+		AllowUnboundCode:      a.AllowUnboundCode, FirstParty: a.FirstParty, Rotation: a.Rotation,
 		AccessTokenSeconds: seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
 		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt, Warnings: a.warnings(),
@@ -82,6 +84,7 @@ type createInput struct {
 		AccessToken            string         `json:"access_token,omitempty" enum:"jwt,opaque" doc:"jwt (default): a service checks the signature itself. opaque: a service asks by introspection, and revocation is immediate."`
 		IDTokenAlg             string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"Default ES256. The tenant's keys for EdDSA are published when the first application names it, and sign ten minutes later. Until then a new application gets no tokens (503), and a changed one ID tokens of its earlier algorithm."`
 		JWKS                   map[string]any `json:"jwks,omitempty" doc:"Public keys (RFC 7517), for private_key_jwt."`
+		JWKSURI                string         `json:"jwks_uri,omitempty" maxLength:"2000" doc:"Where the server reads the public keys instead of jwks: a public https address. They are read again after ten minutes, and for an unknown kid at most once a minute."`
 		TokenEndpointAudience  bool           `json:"token_endpoint_audience,omitempty" doc:"For private_key_jwt: the aud of a client assertion may be the token endpoint, for libraries that send nothing else. Default false: the issuer alone (RFC 7523bis)."`
 		AllowUnboundCode       bool           `json:"allow_unbound_code,omitempty" doc:"For confidential applications: an authorization request may send neither PKCE nor a nonce. A stolen code can then be planted in the sign-in of another browser. Prefer to turn on PKCE in the application. Default false."`
 		FirstParty             bool           `json:"first_party,omitempty" doc:"The tenant's own application: users are not asked for consent."`
@@ -106,6 +109,7 @@ type patchInput struct {
 		AccessToken            *string         `json:"access_token,omitempty" enum:"jwt,opaque"`
 		IDTokenAlg             *string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"The earlier algorithm signs until clients can have the key of the new one: at most ten minutes."`
 		JWKS                   *map[string]any `json:"jwks,omitempty"`
+		JWKSURI                *string         `json:"jwks_uri,omitempty" maxLength:"2000" doc:"Set jwks to null with it."`
 		TokenEndpointAudience  *bool           `json:"token_endpoint_audience,omitempty"`
 		AllowUnboundCode       *bool           `json:"allow_unbound_code,omitempty"`
 		FirstParty             *bool           `json:"first_party,omitempty"`
@@ -217,7 +221,7 @@ func (in *createInput) application() New {
 		ClientID: b.ClientID, Name: b.Name, Type: Type(b.Type), AuthMethod: AuthMethod(b.AuthMethod),
 		FirstParty:   b.FirstParty,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
-		AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS),
+		AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS), JWKSURI: b.JWKSURI,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		NoRotation: b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
 		Lifetimes: lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds),
@@ -229,7 +233,7 @@ func (in *patchInput) patch() Patch {
 	p := Patch{
 		Name: b.Name, Status: (*Status)(b.Status), AuthMethod: (*AuthMethod)(b.AuthMethod), FirstParty: b.FirstParty,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
-		AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, Rotation: b.Rotation,
+		AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, Rotation: b.Rotation, JWKSURI: b.JWKSURI,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		PrincipalMode: (*PrincipalMode)(b.PrincipalMode),
 	}

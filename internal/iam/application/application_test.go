@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
@@ -491,4 +492,41 @@ func TestAnUnboundCodeIsAudited(t *testing.T) {
 			t.Errorf("made public: %v", f)
 		}
 	})
+}
+
+// An application has its keys in one place, and that is an address which the server may call.
+func TestAKeySetByAddress(t *testing.T) {
+	key, err := jose.Generate(jose.ES256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := jose.Set{key.Public()}.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		n     application.New
+		field string
+	}{
+		"by address":   {application.New{JWKSURI: "https://app.example.com/jwks"}, ""},
+		"stored":       {application.New{JWKS: keys}, ""},
+		"both":         {application.New{JWKS: keys, JWKSURI: "https://app.example.com/jwks"}, "jwks_uri"},
+		"neither":      {application.New{}, "jwks"},
+		"plain":        {application.New{JWKSURI: "http://app.example.com/jwks"}, "jwks_uri"},
+		"with a user":  {application.New{JWKSURI: "https://a:b@app.example.com/jwks"}, "jwks_uri"},
+		"not absolute": {application.New{JWKSURI: "/jwks"}, "jwks_uri"},
+	} {
+		tt.n.Name, tt.n.ClientID = "Robot", "robot"
+		tt.n.Type, tt.n.AuthMethod = application.Machine, application.AuthJWT
+		err := tt.n.Check()
+		if tt.field == "" {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if f, ok := errors.AsType[*fault.Fault](err); !ok || len(f.Fields) != 1 || f.Fields[0].Name != tt.field {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/outbound"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
@@ -27,8 +28,9 @@ type New struct {
 	AccessToken            AccessToken
 	IDTokenAlg             string
 	JWKS                   json.RawMessage
-	TokenEndpointAudience  bool // for private_key_jwt only
-	AllowUnboundCode       bool // for confidential applications of people only
+	JWKSURI                string // instead of JWKS
+	TokenEndpointAudience  bool   // for private_key_jwt only
+	AllowUnboundCode       bool   // for confidential applications of people only
 	FirstParty             bool
 	NoRotation             bool          // keep the refresh token at each use; for confidential applications only
 	PrincipalMode          PrincipalMode // default: Asserted
@@ -46,6 +48,7 @@ type Patch struct {
 	AccessToken            *AccessToken
 	IDTokenAlg             *string
 	JWKS                   *json.RawMessage
+	JWKSURI                *string
 	TokenEndpointAudience  *bool
 	AllowUnboundCode       *bool
 	FirstParty             *bool
@@ -92,7 +95,7 @@ func (n New) application() Application {
 	a := Application{
 		ClientID: n.ClientID, Name: n.Name, Type: n.Type, Status: Active, AuthMethod: n.AuthMethod,
 		RedirectURIs: n.RedirectURIs, PostLogoutRedirectURIs: n.PostLogoutRedirectURIs, Scopes: n.Scopes,
-		AccessToken: n.AccessToken, IDTokenAlg: n.IDTokenAlg, JWKS: n.JWKS,
+		AccessToken: n.AccessToken, IDTokenAlg: n.IDTokenAlg, JWKS: n.JWKS, JWKSURI: n.JWKSURI,
 		TokenEndpointAudience: n.TokenEndpointAudience, AllowUnboundCode: n.AllowUnboundCode,
 		FirstParty: n.FirstParty, Rotation: !n.NoRotation, PrincipalMode: n.PrincipalMode,
 		Lifetimes: n.Lifetimes,
@@ -142,6 +145,7 @@ func (p Patch) apply(a *Application) {
 	set(&a.AccessToken, p.AccessToken)
 	set(&a.IDTokenAlg, p.IDTokenAlg)
 	set(&a.JWKS, p.JWKS)
+	set(&a.JWKSURI, p.JWKSURI)
 	set(&a.TokenEndpointAudience, p.TokenEndpointAudience)
 	set(&a.AllowUnboundCode, p.AllowUnboundCode)
 	set(&a.FirstParty, p.FirstParty)
@@ -240,6 +244,10 @@ func (a *Application) checkAuthMethod(wrong *fault.Fields) {
 		wrong.Add("allow_unbound_code", "Only an application that people sign in to and that has a secret or a key "+
 			"may have this. Set it to false.")
 	}
+	a.checkKeys(wrong)
+}
+
+func (a *Application) checkKeys(wrong *fault.Fields) {
 	if string(a.JWKS) == "null" {
 		a.JWKS = nil
 	}
@@ -250,8 +258,18 @@ func (a *Application) checkAuthMethod(wrong *fault.Fields) {
 		if _, err := jose.ParseSet(a.JWKS); err != nil {
 			wrong.Add("jwks", "%s", fault.As(err).Reason)
 		}
-	case a.AuthMethod == AuthJWT:
-		wrong.Add("jwks", "private_key_jwt needs the application's public keys, as a JWKS (RFC 7517).")
+	case a.AuthMethod == AuthJWT && a.JWKSURI == "":
+		wrong.Add("jwks", "private_key_jwt needs the application's public keys, as a JWKS (RFC 7517). "+
+			"Set jwks, or jwks_uri.")
+	}
+	if a.JWKSURI == "" {
+		return
+	}
+	if len(a.JWKS) > 0 {
+		wrong.Add("jwks_uri", "An application has either jwks or jwks_uri. Set the other one to null.")
+	}
+	if err := outbound.CheckURL(a.JWKSURI); err != nil {
+		wrong.Add("jwks_uri", "%s", fault.As(err).Reason)
 	}
 }
 
