@@ -28,8 +28,8 @@ var floors = []struct {
 	{dir: "internal/kit", order: []string{"id", "clock", "fault", "typed", "network", "outbound", "caller", "cache",
 		"secret", "db", "batch", "job", "page", "filter", "web", "api", "mail", "config", "jose"}},
 	{dir: "internal/iam", order: []string{
-		"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "session", "signingkey",
-		"grant", "engine", "compiler", "policy", "principal", "decision", "access", "signin",
+		"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "resourceserver",
+		"session", "signingkey", "grant", "engine", "compiler", "policy", "principal", "decision", "access", "signin",
 	}},
 	{dir: "internal/doors"},
 	{dir: "internal/app"},

@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/principal"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
@@ -54,6 +55,7 @@ type App struct {
 	SignIn       *signin.Engine
 	Tenants      *tenant.Directory
 	Applications *application.Directory
+	APIs         *resourceserver.Directory
 	Keys         *signingkey.Keys
 	Access       *access.Guard // reads every token from the database
 	Hasher       *credential.Hasher
@@ -105,8 +107,10 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 	keys := signingkey.New(d, keyRing, c, outside.Keys, tenant.Touch)
 	tenants := tenant.NewDirectory(d, cfg.PublicURL, c, log)
 	applications := application.NewDirectory(d)
+	apis := resourceserver.NewDirectory(d)
 	tenants.Watch(keys.Drop)
 	tenants.Watch(applications.Drop)
+	tenants.Watch(apis.Drop)
 	decisions := decision.NewRecorder(d, keyRing, log)
 	tenants.Watch(decisions.Drop)
 	tokens := &grant.Verifier{DB: d, Keys: keys, Issuers: tenants}
@@ -136,6 +140,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		SignIn:       signIn,
 		Tenants:      tenants,
 		Applications: applications,
+		APIs:         apis,
 		Keys:         keys,
 		Access:       access.New(admission),
 		Hasher:       credential.NewHasher(outside.Hashing),

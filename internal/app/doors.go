@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
@@ -63,6 +64,7 @@ func (a *App) operations() [][]api.Operation {
 		}, application.TargetOf),
 		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: endOfReset}),
 		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Publish: a.Keys.Publish}),
+		resourceserver.Operations(resourceserver.Deps{Ours: a.Tenants.Serves, Publish: a.Keys.Publish}),
 		policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),
 		session.Operations(),
 		grant.Operations(),

@@ -37,6 +37,8 @@ func TestPreconditions(t *testing.T) {
 			{"acme", made("/users", "id", map[string]any{"username": "ada"}), `{"given_name":"%d"}`},
 			{"acme", made("/groups", "id", map[string]any{"name": "G"}), `{"description":"%d"}`},
 			{"acme", made("/applications", "id", map[string]any{"name": "A", "type": "machine"}), `{"name":"%d"}`},
+			{"acme", made("/apis", "id", map[string]any{"identifier": "urn:example:api", "name": "A",
+				"scopes": []any{map[string]any{"name": "read"}}}), `{"name":"%d"}`},
 			{"acme", made("/roles", "name", map[string]any{"name": "r", "actions": []string{}}),
 				`{"description":"%d"}`},
 			{"acme", "/settings", `{"logo_url":"https://logo.example/%d"}`},

@@ -78,6 +78,7 @@ var bodies = map[string]any{
 	"POST /applications/{id}/secret":        map[string]any{},
 	"POST /groups/{id}/roles":               map[string]any{"role": "auditor"},
 	"PATCH /groups/{id}":                    map[string]any{"description": "changed"},
+	"PATCH /apis/{id}":                      map[string]any{"name": "Changed"},
 	"PATCH /roles/{name}":                   map[string]any{"description": "changed"},
 	"POST /applications/{id}/rotate-secret": map[string]any{},
 	"PUT /policies/draft/files/{path}":      map[string]any{},
@@ -100,6 +101,8 @@ func newTwin(w *world.World, operator, slug string) *twin {
 	group := w.Must(token, "POST", slug, "/groups", map[string]any{"name": "Finance of " + slug})["id"].(string)
 	w.Must(token, "POST", slug, "/groups/"+group+"/members", map[string]any{"user_id": user})
 	w.Must(token, "POST", slug, "/groups/"+group+"/roles", map[string]any{"role": "auditor"})
+	made := w.Must(token, "POST", slug, "/apis", map[string]any{"identifier": "https://api." + slug + ".example",
+		"name": "Invoices", "scopes": []any{map[string]any{"name": "read"}}, "servers": []string{app}})["id"].(string)
 	event := w.Must(token, "GET", slug, "/audit-events?limit=1",
 		nil)["items"].([]any)[0].(map[string]any)["id"].(string)
 	by := w.By(slug)
@@ -154,7 +157,7 @@ func newTwin(w *world.World, operator, slug string) *twin {
 	t.ids = append(t.ids, file)
 	for noun, things := range map[string]string{"decisions": answer.ID.String(), "users": user, "applications": app,
 		"sessions": sid.String(), "grants": held.ID.String(),
-		"audit-events": event, "roles": "support-" + slug, "groups": group,
+		"audit-events": event, "roles": "support-" + slug, "groups": group, "apis": made,
 		"signing-keys": keys[0].(map[string]any)["kid"].(string)} {
 		t.paths[noun] = things
 		t.ids = append(t.ids, things)

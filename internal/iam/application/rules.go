@@ -91,6 +91,9 @@ func defaultScopesOf(t Type) []string {
 	return []string{"openid", "profile", "email", "offline_access"}
 }
 
+// ValidScope reports whether s has the form of a scope.
+func ValidScope(s string) bool { return scopeRE.MatchString(s) }
+
 func (n New) application() Application {
 	a := Application{
 		ClientID: n.ClientID, Name: n.Name, Type: n.Type, Status: Active, AuthMethod: n.AuthMethod,
@@ -311,7 +314,7 @@ func (a *Application) checkScopes(wrong *fault.Fields) {
 		return
 	}
 	for i, s := range a.Scopes {
-		if !scopeRE.MatchString(s) {
+		if !ValidScope(s) {
 			wrong.Add(fmt.Sprintf("scopes[%d]", i), "A scope has 1 to 100 letters, digits, colons, dots, slashes, "+
 				"hyphens or underscores.")
 		} else if slices.Contains(a.Scopes[:i], s) {

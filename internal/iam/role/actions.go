@@ -42,6 +42,10 @@ var Actions = []Action{
 	{"application.update", "Change applications and rotate their secrets."},
 	{"application.trust", "Let applications act for others: first_party, gatehouse: scopes, principal_mode directory."},
 	{"application.delete", "Delete applications."},
+	{"api.read", "See APIs."},
+	{"api.create", "Register APIs."},
+	{"api.update", "Change APIs, and which applications may ask for them or introspect their tokens."},
+	{"api.delete", "Delete APIs."},
 	{"settings.read", "See the tenant's settings."},
 	{"settings.update", "Change the tenant's settings."},
 	{"key.read", "See signing keys."},
@@ -214,7 +218,7 @@ var builtins = []Role{
 		Actions: builtinActions[Admin]},
 	{Name: UserManager, Builtin: true, Description: "Users, their groups, credentials, sessions and roles.",
 		Actions: builtinActions[UserManager]},
-	{Name: Developer, Builtin: true, Description: "Applications.", Actions: builtinActions[Developer]},
+	{Name: Developer, Builtin: true, Description: "Applications and APIs.", Actions: builtinActions[Developer]},
 	{Name: Auditor, Builtin: true, Description: "Sees everything, changes nothing.", Actions: builtinActions[Auditor]},
 }
 

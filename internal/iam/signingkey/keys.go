@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
@@ -54,8 +55,8 @@ type sealer interface {
 
 const purpose = "signing-key"
 
-// onDemand is the algorithm whose keys a tenant has only while an application names it. Some
-// clients reject a key set with a type of key that they do not know (kty OKP, RFC 8037).
+// onDemand is the algorithm whose keys a tenant has only while an application or an API names it.
+// Some clients reject a key set with a type of key that they do not know (kty OKP, RFC 8037).
 const onDemand = jose.EdDSA
 
 // Keys signs and verifies with the keys of all tenants. It is safe for concurrent use.
@@ -101,7 +102,7 @@ type ring struct {
 	signers map[signerKey]*jose.Signer
 	from    map[jose.Algorithm]time.Time // when the current key may sign
 	missing []jose.Algorithm             // those that need a current or a next key
-	named   bool                         // an application names the algorithm onDemand
+	named   bool                         // an application or an API names the algorithm onDemand
 	verify  jose.Set                     // all keys
 	retired map[string]time.Time         // when the retired ones were retired, by kid
 	jwks    []byte                       // the published keys, as JSON
@@ -173,7 +174,7 @@ func (k *Keys) ring(ctx context.Context, c caller.Caller) (*ring, error) {
 			if rows, err = list(ctx, tx); err != nil {
 				return err
 			}
-			named, err = application.Names(ctx, tx, string(onDemand))
+			named, err = isNamed(ctx, tx)
 			return err
 		})
 		if err != nil {
@@ -181,6 +182,15 @@ func (k *Keys) ring(ctx context.Context, c caller.Caller) (*ring, error) {
 		}
 		return k.open(c.Tenant, rows, named)
 	})
+}
+
+// isNamed reports whether an application or an API of the tenant names the algorithm onDemand.
+func isNamed(ctx context.Context, tx *db.Tx) (bool, error) {
+	named, err := application.Names(ctx, tx, string(onDemand))
+	if err != nil || named {
+		return named, err
+	}
+	return resourceserver.Names(ctx, tx, string(onDemand))
 }
 
 func (k *Keys) open(tenant id.ID, rows []row, named bool) (*ring, error) {
@@ -312,11 +322,11 @@ func store(ctx context.Context, tx *db.Tx, alg jose.Algorithm, made pair) (bool,
 	return won || too, err
 }
 
-// Publish creates the keys of an algorithm that an application names from now on, in the
+// Publish creates the keys of an algorithm that an application or an API names from now on, in the
 // transaction of its change. So the ten minutes until they sign begin at once. A tenant without any
 // keys gets them all with the first token or key set.
-func (k *Keys) Publish(ctx context.Context, tx *db.Tx, idTokenAlg string) error {
-	if idTokenAlg != string(onDemand) {
+func (k *Keys) Publish(ctx context.Context, tx *db.Tx, alg string) error {
+	if alg != string(onDemand) {
 		return nil
 	}
 	rows, err := list(ctx, tx)

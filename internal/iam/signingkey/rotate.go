@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -164,7 +163,7 @@ func (k *Keys) RotateDue(ctx context.Context, c caller.Caller) error {
 // stay published for as long as a token of them may live.
 func (k *Keys) retireUnused(ctx context.Context, c caller.Caller) error {
 	return k.db.Update(ctx, c, func(tx *db.Tx) error {
-		named, err := application.Names(ctx, tx, string(onDemand))
+		named, err := isNamed(ctx, tx)
 		if err != nil || named {
 			return err
 		}

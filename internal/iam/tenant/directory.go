@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -256,6 +257,30 @@ func (d *Directory) ByIssuer(ctx context.Context, issuer string) (web.Site, erro
 		return web.Site{}, ErrNotFound
 	}
 	return d.ByDomain(ctx, host)
+}
+
+// Serves reports whether a URI is an address below some tenant's base. It accepts any case, because
+// schemes and hosts have none.
+func (d *Directory) Serves(ctx context.Context, uri string) (bool, error) {
+	rest, ok := strings.CutPrefix(strings.ToLower(uri), d.scheme)
+	if !ok {
+		return false, nil
+	}
+	if end := strings.IndexAny(rest, "/?"); end >= 0 {
+		if rest[:end] == d.host {
+			return strings.HasPrefix(rest[end:], "/t/"), nil
+		}
+		rest = rest[:end]
+	}
+	host, ok := strings.CutSuffix(rest, d.port)
+	if !ok {
+		return false, nil
+	}
+	_, err := d.ByDomain(ctx, host)
+	if k := fault.Of(err); err != nil && k != fault.NotFound && k != fault.Denied {
+		return false, err
+	}
+	return err == nil || fault.Of(err) == fault.Denied, nil // a suspended tenant keeps its domains
 }
 
 // Active returns the site of a tenant on the public host, or ErrNotFound, or ErrSuspended.

@@ -1,0 +1,61 @@
+package resourceserver
+
+import (
+	"context"
+	"strings"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// Sizes of a replica's copies, in entries. An API has up to some 40 KB, and usually 1 KB.
+const (
+	copiesOfAPIs    = 10_000
+	copiesOfServers = 50_000
+)
+
+// Directory caches the APIs of all tenants on a replica. It is safe for concurrent use. Pass Drop
+// to tenant.Directory.Watch. Otherwise the replica never learns of a change on another one.
+type Directory struct {
+	db      *db.DB
+	apis    *cache.Cache[string, *API] // by identifier
+	servers *cache.Cache[id.ID, bool]  // whether an application is an API
+}
+
+// NewDirectory returns the directory of the APIs of d.
+func NewDirectory(d *db.DB) *Directory {
+	dir := &Directory{db: d, apis: cache.New[string](cache.Options[*API]{Max: copiesOfAPIs}),
+		servers: cache.New[id.ID](cache.Options[bool]{Max: copiesOfServers})}
+	d.Watch(dir.Drop)
+	return dir
+}
+
+// Drop forgets the APIs of a tenant, or for the zero id those of all tenants.
+func (d *Directory) Drop(tenant id.ID) {
+	d.apis.Drop(tenant)
+	d.servers.Drop(tenant)
+}
+
+// ByIdentifier returns an API of the caller's tenant, or ErrNotFound.
+func (d *Directory) ByIdentifier(ctx context.Context, c caller.Caller, identifier string) (*API, error) {
+	if !ValidIdentifier(identifier) {
+		return nil, ErrNotFound
+	}
+	if a, ok := d.apis.Lookup(c.Tenant, identifier); ok {
+		return a, nil
+	}
+	identifier = strings.Clone(identifier) // the cache keeps it, and must not keep the request with it
+	return d.apis.Get(ctx, c.Tenant, identifier, func(ctx context.Context) (*API, error) {
+		a, err := db.Read(ctx, d.db, c, func(tx *db.Tx) (API, error) { return ByIdentifier(ctx, tx, identifier) })
+		return &a, err
+	})
+}
+
+// Serves reports whether an application is an API of the caller's tenant.
+func (d *Directory) Serves(ctx context.Context, c caller.Caller, app id.ID) (bool, error) {
+	return d.servers.Get(ctx, c.Tenant, app, func(ctx context.Context) (bool, error) {
+		return db.Read(ctx, d.db, c, func(tx *db.Tx) (bool, error) { return Serves(ctx, tx, app) })
+	})
+}

@@ -1,0 +1,16 @@
+// Package resourceserver owns the APIs of a tenant: the services that accept its access tokens
+// (resource servers, RFC 6749 §1.1). In pages, guides and the management API the word is "API".
+//
+// Invariants:
+//   - An identifier is an absolute URI without a fragment (RFC 8707 §2). It is unique within its
+//     tenant, never changes, and is not an address of Gatehouse itself. It is the audience of the
+//     API's tokens.
+//   - The scopes of an API are its own. None is a scope that Gatehouse itself reads, so no token of
+//     a registered API does anything at the management or the decision API.
+//   - An API changes nothing for a request that does not name it.
+//   - An application may ask for an API if one of its scopes is the API's, or if the API lists it.
+//
+// The management and decision APIs are built in. They share one identifier: the tenant's issuer.
+//
+// It never issues a token: see doors/oidc.
+package resourceserver
