@@ -29,7 +29,8 @@ var floors = []struct {
 		"secret", "db", "batch", "job", "page", "filter", "web", "api", "mail", "config", "jose"}},
 	{dir: "internal/iam", order: []string{
 		"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "resourceserver",
-		"session", "signingkey", "grant", "engine", "compiler", "policy", "principal", "decision", "access", "signin",
+		"session", "signingkey", "grant", "engine", "claim", "compiler", "policy", "principal", "decision", "access",
+		"signin",
 	}},
 	{dir: "internal/doors"},
 	{dir: "internal/app"},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"maps"
 	"slices"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/claim"
 )
 
 // claimsRequest is the claims parameter (OpenID Connect Core §5.5): the claims that the client
@@ -86,27 +88,24 @@ func (w claimWish) strings() []string {
 	return out
 }
 
-// scopeOfClaim maps each claim about the user to its scope.
-var scopeOfClaim = func() map[string]string {
-	m := map[string]string{}
-	for scope, names := range scopeClaims {
-		for _, name := range names {
-			m[name] = scope
-		}
-	}
-	return m
-}()
-
 // within returns c without the claims about the user whose scope is not allowed. The parameter is
 // another way to request what scopes stand for (Core §5.5), and does not bypass them.
 func (c claimsRequest) within(allowed []string) claimsRequest {
 	for _, half := range []map[string]claimWish{c.IDToken, c.Userinfo} {
 		maps.DeleteFunc(half, func(name string, _ claimWish) bool {
-			scope, about := scopeOfClaim[name]
-			return about && !slices.Contains(allowed, scope)
+			scope := claim.ScopeOf(name)
+			return scope != "" && !slices.Contains(allowed, scope)
 		})
 	}
 	return c
+}
+
+// names returns the names of the requested claims.
+func (c claimsRequest) names() map[claim.Place][]string {
+	return map[claim.Place][]string{
+		claim.IDToken:  slices.Collect(maps.Keys(c.IDToken)),
+		claim.Userinfo: slices.Collect(maps.Keys(c.Userinfo)),
+	}
 }
 
 // scopes returns the scopes of the requested claims about the user, sorted. A claim needs the same
@@ -115,7 +114,7 @@ func (c claimsRequest) scopes() []string {
 	var out []string
 	for _, half := range []map[string]claimWish{c.IDToken, c.Userinfo} {
 		for name := range half {
-			if scope := scopeOfClaim[name]; scope != "" && !slices.Contains(out, scope) {
+			if scope := claim.ScopeOf(name); scope != "" && !slices.Contains(out, scope) {
 				out = append(out, scope)
 			}
 		}

@@ -34,7 +34,7 @@ func TestCodeFlow(t *testing.T) {
 			if header["alg"] != alg || id["iss"] != w.issuer || id["aud"] != c.ClientID ||
 				id["sub"] != w.user.ID.String() || id["nonce"] != "n-1" ||
 				id["acr"] != "aal1" || id["auth_time"] != float64(w.Clock.Now().Unix()) || id["sid"] == nil ||
-				id["at_hash"] == nil || id["email"] != nil {
+				id["at_hash"] == nil || id["email"] != "ada@example.com" {
 				t.Errorf("ID token: %v %v", header, id)
 			}
 			// RFC 9068

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/claim"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -61,7 +62,7 @@ func describe(issuer string) metadata {
 		Introspection:     issuer + introspectPath,
 		Revocation:        issuer + revokePath,
 		EndSession:        issuer + logoutPath,
-		Scopes:            []string{scopeOpenID, scopeProfile, scopeEmail, scopeOffline},
+		Scopes:            []string{scopeOpenID, claim.ScopeProfile, claim.ScopeEmail, scopeOffline},
 		ResponseTypes:     []string{"code"},
 		ResponseModes:     []string{modeQuery, modeFormPost},
 		GrantTypes:        grantTypeNames(),
@@ -73,7 +74,7 @@ func describe(issuer string) metadata {
 		IntrospectionAuth: confidential, IntrospectionAuthAlgs: jose.Verifying,
 		RevocationAuth: all, RevocationAuthAlgs: jose.Verifying,
 		ClaimTypes:       []string{"normal"},
-		Claims:           append(own, userClaimNames...),
+		Claims:           append(own, claim.Names...),
 		ClaimsParameter:  true,
 		PromptValues:     []string{"none", "login", "consent", "select_account"},
 		ChallengeMethods: []string{"S256"},

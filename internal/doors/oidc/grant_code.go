@@ -38,7 +38,7 @@ func (d *Door) redeemCode(r *http.Request, app *application.Application, p param
 		if err != nil || outcome != grant.Accepted {
 			return issued{outcome: outcome}, err
 		}
-		i, err := m.issue(r.Context(), tx, g, allowedScopes(app, g.Scopes))
+		i, err := m.issue(tx, g, allowedScopes(app, g.Scopes))
 		i.refresh = grant.NewRefresh(tx, d.Ring, g, app.Lifetimes.RefreshIdle)
 		return i, err
 	})

@@ -45,7 +45,7 @@ func (d *Door) redeemRefresh(r *http.Request, app *application.Application, p pa
 			return issued{}, err
 		}
 		g.Nonce = "" // it belongs to the sign-in, not to its renewals (OpenID Connect Core §12.2)
-		i, err := m.issue(r.Context(), tx, g, scopes)
+		i, err := m.issue(tx, g, scopes)
 		i.refresh = successor
 		return i, err
 	})

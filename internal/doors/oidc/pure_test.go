@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 )
 
 func TestParseQuery(t *testing.T) {
@@ -292,21 +291,6 @@ func TestSend(t *testing.T) {
 		!strings.Contains(body, `name="iss" value="`+iss+`"`) ||
 		!strings.Contains(body, `name="code" value="c"`) || !strings.Contains(body, `action="com.example.app:/cb`) {
 		t.Errorf("%d %s", w.Code, body)
-	}
-}
-
-// An account without an address has neither claim about it (Core §5.1).
-func TestNoEmailClaimsWithoutAnAddress(t *testing.T) {
-	var u user.User
-	u.Username, u.EmailVerified = "ada", true
-	claims := claimsAbout(u)
-	for _, name := range scopeClaims[scopeEmail] {
-		if v, ok := claims[name]; ok {
-			t.Errorf("%s: %v", name, v)
-		}
-	}
-	if claims["preferred_username"] != "ada" {
-		t.Errorf("%v", claims)
 	}
 }
 

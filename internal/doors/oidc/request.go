@@ -19,8 +19,6 @@ import (
 // Scopes that every application may request, and offline_access of OpenID Connect Core §11.
 const (
 	scopeOpenID  = "openid"
-	scopeProfile = "profile"
-	scopeEmail   = "email"
 	scopeOffline = "offline_access"
 )
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/claim"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -77,17 +78,17 @@ type issued struct {
 	grant   grant.Grant   // zero for an application's own token
 	scopes  []string
 	at      time.Time
-	tokenID string         // of the access token
-	opaque  secret.String  // the access token itself, if it is opaque
-	claims  map[string]any // of the user, for the ID token
+	tokenID string        // of the access token
+	opaque  secret.String // the access token itself, if it is opaque
+	about   *claim.About  // the user; nil without one
 	refresh secret.String
 }
 
-// issue issues an access token, and reads the claims about the user of g for the ID token.
-func (m mint) issue(ctx context.Context, tx *db.Tx, g grant.Grant, scopes []string) (issued, error) {
+// issue issues an access token, and reads the claims about the user of g.
+func (m mint) issue(tx *db.Tx, g grant.Grant, scopes []string) (issued, error) {
 	i := m.issueAccess(tx, g, scopes)
 	var err error
-	i.claims, err = idTokenClaims(ctx, tx, g)
+	i.about, err = readClaims(tx, m.app, g, scopes)
 	return i, err
 }
 
@@ -114,7 +115,7 @@ func (i issued) response() (tokenResponse, error) {
 	}
 	var err error
 	if i.access != nil {
-		if resp.AccessToken, err = i.access.Sign(i.accessClaims()); err != nil {
+		if resp.AccessToken, err = sign(i.access, i.accessClaims(), i.about.Claims(claim.AccessToken)); err != nil {
 			return tokenResponse{}, err
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/claim"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -36,30 +36,19 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	u, err := db.Read(r.Context(), d.DB, h.Caller, func(tx *db.Tx) (user.User, error) {
-		return user.Get(r.Context(), tx, t.User)
-	})
-	if errors.Is(err, user.ErrNotFound) {
-		return badToken()
-	}
+	app, err := d.Applications.ByID(r.Context(), h.Caller, t.Application)
 	if err != nil {
 		return err
 	}
-	all := claimsAbout(u)
-	out := map[string]any{"sub": u.ID.String()}
-	add := func(name string) {
-		if v, ok := all[name]; ok {
-			out[name] = v
-		}
+	about, err := db.Read(r.Context(), d.DB, h.Caller, func(tx *db.Tx) (*claim.About, error) {
+		ask := claim.Ask{Application: app, User: t.User, Scopes: t.Scopes, Wished: wish.names()}
+		return claim.Read(tx, ask, claim.Userinfo), nil
+	})
+	if err != nil {
+		return err
 	}
-	for _, scope := range t.Scopes {
-		for _, name := range scopeClaims[scope] {
-			add(name)
-		}
-	}
-	for name := range wish.Userinfo {
-		add(name)
-	}
+	out := about.Claims(claim.Userinfo)
+	out["sub"] = t.User.String()
 	writeJSON(w, http.StatusOK, jsonBody(out))
 	return nil
 }

@@ -44,7 +44,7 @@ func TestAStolenKeyIsWithdrawn(t *testing.T) {
 				t.Errorf("%s: %d %s, want %d", name, a.Status, a.Body, want)
 			}
 		}
-		hint := w.client(application.New{}).signedIn(t, w.user).ID
+		hint := w.client(application.New{IDTokenAlg: "ES256"}).signedIn(t, w.user).ID
 		early := forge(w.Clock.Now(), application.MaxTokenLifetime)
 		check("forged", early, http.StatusOK)
 		check("forged for a year", forge(w.Clock.Now(), 365*24*time.Hour), http.StatusUnauthorized)

@@ -28,6 +28,7 @@ type View struct {
 	Scopes                 []string       `json:"scopes"`
 	AccessToken            string         `json:"access_token" enum:"jwt,opaque"`
 	IDTokenAlg             string         `json:"id_token_alg" enum:"ES256,RS256,EdDSA"`
+	IDTokenClaims          bool           `json:"id_token_claims"`
 	JWKS                   map[string]any `json:"jwks,omitempty" doc:"The application's public keys (RFC 7517)."`
 	JWKSURI                string         `json:"jwks_uri,omitempty" doc:"Where the server reads the public keys instead."`
 	TokenEndpointAudience  bool           `json:"token_endpoint_audience"`
@@ -50,9 +51,9 @@ func view(a Application, shown secret.String) View {
 		ID: a.ID, ClientID: a.ClientID, ClientSecret: shown.Reveal(), Name: a.Name,
 		Type: string(a.Type), Status: string(a.Status), AuthMethod: string(a.AuthMethod),
 		RedirectURIs: a.RedirectURIs, PostLogoutRedirectURIs: a.PostLogoutRedirectURIs, Scopes: a.Scopes,
-		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, JWKSURI: a.JWKSURI,
-		TokenEndpointAudience: a.TokenEndpointAudience,
-		AllowUnboundCode:      a.AllowUnboundCode, FirstParty: a.FirstParty, Rotation: a.Rotation,
+		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, IDTokenClaims: a.Claims.InIDToken,
+		JWKSURI: a.JWKSURI, TokenEndpointAudience: a.TokenEndpointAudience,
+		AllowUnboundCode: a.AllowUnboundCode, FirstParty: a.FirstParty, Rotation: a.Rotation,
 		AccessTokenSeconds: seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
 		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt, Warnings: a.warnings(),
@@ -82,7 +83,8 @@ type createInput struct {
 		AuthMethod             string         `json:"auth_method,omitempty" enum:"none,client_secret_basic,client_secret_post,private_key_jwt" doc:"Default: none for spa and native, otherwise client_secret_basic."`
 		Scopes                 []string       `json:"scopes,omitempty" maxItems:"100" doc:"The scopes that it may request. Default: gatehouse:manage for a machine whose creator may give that (application.trust), and none for another machine; openid, profile, email and offline_access for others. The management API requires gatehouse:manage, and the decision APIs gatehouse:decide."`
 		AccessToken            string         `json:"access_token,omitempty" enum:"jwt,opaque" doc:"jwt (default): a service checks the signature itself. opaque: a service asks by introspection, and revocation is immediate."`
-		IDTokenAlg             string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"Default ES256. The tenant's keys for EdDSA are published when the first application names it, and sign ten minutes later. Until then a new application gets no tokens (503), and a changed one ID tokens of its earlier algorithm."`
+		IDTokenAlg             string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"Default RS256, which every client knows. The tenant's keys for EdDSA are published when the first application names it, and sign ten minutes later. Until then a new application gets no tokens (503), and a changed one ID tokens of its earlier algorithm."`
+		IDTokenClaims          *bool          `json:"id_token_claims,omitempty" doc:"Put the claims of the scopes profile and email into the ID token, for applications that do not ask userinfo. Default true."`
 		JWKS                   map[string]any `json:"jwks,omitempty" doc:"Public keys (RFC 7517), for private_key_jwt."`
 		JWKSURI                string         `json:"jwks_uri,omitempty" maxLength:"2000" doc:"Where the server reads the public keys instead of jwks: a public https address. They are read again after ten minutes, and for an unknown kid at most once a minute."`
 		TokenEndpointAudience  bool           `json:"token_endpoint_audience,omitempty" doc:"For private_key_jwt: the aud of a client assertion may be the token endpoint, for libraries that send nothing else. Default false: the issuer alone (RFC 7523bis)."`
@@ -108,6 +110,7 @@ type patchInput struct {
 		Scopes                 *[]string       `json:"scopes,omitempty" maxItems:"100"`
 		AccessToken            *string         `json:"access_token,omitempty" enum:"jwt,opaque"`
 		IDTokenAlg             *string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"The earlier algorithm signs until clients can have the key of the new one: at most ten minutes."`
+		IDTokenClaims          *bool           `json:"id_token_claims,omitempty"`
 		JWKS                   *map[string]any `json:"jwks,omitempty"`
 		JWKSURI                *string         `json:"jwks_uri,omitempty" maxLength:"2000" doc:"Set jwks to null with it."`
 		TokenEndpointAudience  *bool           `json:"token_endpoint_audience,omitempty"`
@@ -222,6 +225,7 @@ func (in *createInput) application() New {
 		FirstParty:   b.FirstParty,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS), JWKSURI: b.JWKSURI,
+		IDTokenClaims:         b.IDTokenClaims,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		NoRotation: b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
 		Lifetimes: lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds),
@@ -234,6 +238,7 @@ func (in *patchInput) patch() Patch {
 		Name: b.Name, Status: (*Status)(b.Status), AuthMethod: (*AuthMethod)(b.AuthMethod), FirstParty: b.FirstParty,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, Rotation: b.Rotation, JWKSURI: b.JWKSURI,
+		IDTokenClaims:         b.IDTokenClaims,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		PrincipalMode: (*PrincipalMode)(b.PrincipalMode),
 	}

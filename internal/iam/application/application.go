@@ -120,6 +120,7 @@ type Application struct {
 	Rotation               bool            // each use replaces a refresh token
 	PrincipalMode          PrincipalMode   // FromDirectory is for machines only
 	Lifetimes              Lifetimes
+	Claims                 Claims
 	CreatedAt              time.Time
 	UpdatedAt              time.Time
 }

@@ -35,6 +35,7 @@ type New struct {
 	NoRotation             bool          // keep the refresh token at each use; for confidential applications only
 	PrincipalMode          PrincipalMode // default: Asserted
 	Lifetimes              Lifetimes
+	IDTokenClaims          *bool // default: true, but for machines
 }
 
 // Patch is a change to an application. Fields that are nil stay unchanged.
@@ -55,7 +56,12 @@ type Patch struct {
 	Rotation               *bool
 	PrincipalMode          *PrincipalMode
 	Lifetimes              *Lifetimes // zero fields stay unchanged
+	IDTokenClaims          *bool
 }
+
+// defaultIDTokenAlg is what clients expect that compare nothing (OpenID Connect Core §3.1.3.7,
+// Dynamic Client Registration §2). Many know nothing else.
+const defaultIDTokenAlg = "RS256"
 
 const (
 	maxName   = 100 // code points
@@ -116,12 +122,14 @@ func (n New) application() Application {
 		a.AccessToken = JWT
 	}
 	if a.IDTokenAlg == "" {
-		a.IDTokenAlg = "ES256"
+		a.IDTokenAlg = defaultIDTokenAlg
 	}
 	if a.PrincipalMode == "" {
 		a.PrincipalMode = Asserted
 	}
 	a.Lifetimes = a.Lifetimes.over(defaultLifetimes)
+	a.Claims.InIDToken = a.Type != Machine
+	set(&a.Claims.InIDToken, n.IDTokenClaims)
 	return a
 }
 
@@ -154,6 +162,7 @@ func (p Patch) apply(a *Application) {
 	set(&a.FirstParty, p.FirstParty)
 	set(&a.Rotation, p.Rotation)
 	set(&a.PrincipalMode, p.PrincipalMode)
+	set(&a.Claims.InIDToken, p.IDTokenClaims)
 	if p.Lifetimes != nil {
 		a.Lifetimes = p.Lifetimes.over(a.Lifetimes)
 	}

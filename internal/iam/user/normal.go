@@ -115,6 +115,7 @@ func (p *Profile) normalise() (derived, error) {
 			p.Locale = tag.String()
 		}
 	}
+	p.normaliseClaims(&wrong)
 	if p.Attributes == nil {
 		p.Attributes = map[string]any{}
 	}

@@ -19,6 +19,14 @@ type Profile struct {
 	Username      string         `json:"username" required:"false" limit:"256" doc:"Unique in the tenant."`
 	GivenName     string         `json:"given_name" required:"false" limit:"128" line:"true"`
 	FamilyName    string         `json:"family_name" required:"false" limit:"128" line:"true"`
+	MiddleName    string         `json:"middle_name" required:"false" limit:"128" line:"true"`
+	Nickname      string         `json:"nickname" required:"false" limit:"128" line:"true"`
+	Page          string         `json:"profile" required:"false" limit:"512" doc:"The address of a page about the user." example:"https://example.com/people/ada"`
+	Picture       string         `json:"picture" required:"false" limit:"512" doc:"The address of a picture of the user." example:"https://example.com/people/ada.jpg"`
+	Website       string         `json:"website" required:"false" limit:"512" doc:"The address of the user's own page." example:"https://ada.example.com"`
+	Gender        string         `json:"gender" required:"false" limit:"32" line:"true" doc:"female, male, or another word."`
+	Birthdate     string         `json:"birthdate" required:"false" limit:"10" doc:"YYYY-MM-DD, YYYY alone, or 0000-MM-DD without the year." example:"1815-12-10"`
+	Zoneinfo      string         `json:"zoneinfo" required:"false" limit:"64" doc:"A time zone of the IANA database." example:"Europe/Zurich"`
 	Locale        string         `json:"locale" required:"false" limit:"35" doc:"A BCP 47 language tag." example:"de-CH"`
 	Attributes    map[string]any `json:"attributes" required:"false" doc:"The tenant's own fields, up to 8 KB. A change replaces all of them. The setting user_attributes says who may change which."`
 }

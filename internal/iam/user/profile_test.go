@@ -24,6 +24,8 @@ func TestAProfileFieldIsDeclaredOnce(t *testing.T) {
 	// A value of each field that is valid and not what Create was given.
 	values := map[string]string{
 		"email": `"new@example.com"`, "email_verified": `true`, "username": `"countess"`,
+		"profile": `"https://example.com/ada"`, "picture": `"https://example.com/ada.jpg"`,
+		"website": `"https://ada.example.com"`, "birthdate": `"1815-12-10"`, "zoneinfo": `"Europe/Zurich"`,
 		"locale": `"de-CH"`, "attributes": `{"floor":3}`,
 	}
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {

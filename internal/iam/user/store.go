@@ -100,6 +100,12 @@ func Get(ctx context.Context, tx *db.Tx, user id.ID) (User, error) {
 	return found(db.One(ctx, tx, scanUser, `SELECT `+columns+` FROM users WHERE tenant_id = $1 AND id = $2`, user))
 }
 
+// GetLater defers Get. The row of the user, if there is one, is in out once the transaction has
+// ended.
+func GetLater(tx *db.Tx, out *[]User, user id.ID) {
+	db.LaterList(tx, scanUser, out, `SELECT `+columns+` FROM users WHERE tenant_id = $1 AND id = $2`, user)
+}
+
 // ByLogin returns the user with this email address or username, in any case and of any status, or
 // ErrNotFound. A text that can be neither is not found.
 func ByLogin(ctx context.Context, tx *db.Tx, login string) (User, error) {

@@ -165,8 +165,8 @@ func (d *DB) View(ctx context.Context, c caller.Caller, fn func(tx *Tx) error) e
 	var after afterwards
 	err := d.engine.view(ctx, func(s session) error {
 		after = afterwards{}
-		return fn(&Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), ids: new(int), after: &after,
-			changed: d.changed})
+		tx := &Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), ids: new(int), after: &after, changed: d.changed}
+		return tx.finish(fn(tx))
 	})
 	return d.ended(classify(err), after)
 }

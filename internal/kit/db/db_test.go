@@ -76,6 +76,61 @@ func TestReadsBackWhatWasWritten(t *testing.T) {
 	})
 }
 
+// A deferred read sees what the transaction wrote before it. In a View and in an Update it has its
+// rows when they return, or after the next statement.
+func TestDeferredReads(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ctx := context.Background()
+		acme := d.Tenant(t, "acme")
+		const byKind = `SELECT id, kind, due_at FROM jobs WHERE tenant_id = $1 AND kind = $2 LIMIT 10`
+		var atCommit, between []job
+		if err := d.Update(ctx, acme, func(tx *db.Tx) error {
+			tx.Later(insertJob, id.New(), "a", "k", []byte("p"), tx.Now())
+			db.LaterList(tx, scanJob, &between, byKind, "a")
+			if _, err := tx.Exec(ctx, insertJob, id.New(), "b", "l", []byte("p"), tx.Now()); err != nil {
+				return err
+			}
+			if len(between) != 1 {
+				t.Errorf("after the next statement: %v", between)
+			}
+			db.LaterList(tx, scanJob, &atCommit, byKind, "b")
+			return nil
+		}); err != nil || len(atCommit) != 1 || atCommit[0].Kind != "b" {
+			t.Errorf("after the commit: %v %v", atCommit, err)
+		}
+		var first, second, third []job
+		if err := d.View(ctx, acme, func(tx *db.Tx) error {
+			db.LaterList(tx, scanJob, &first, byKind, "a")
+			got, err := db.List(ctx, tx, scanJob, byKind, "b")
+			if err != nil || len(got) != 1 || len(first) != 1 {
+				t.Errorf("with the next statement: %v %v %v", first, got, err)
+			}
+			db.LaterList(tx, scanJob, &second, byKind, "none")
+			db.LaterList(tx, scanJob, &third, byKind, "b")
+			return nil
+		}); err != nil || second == nil || len(second) != 0 || len(third) != 1 {
+			t.Errorf("after the view: %v %v %v", second, third, err)
+		}
+		scanErr := errors.New("cannot be scanned")
+		refuse := func(db.Row) (job, error) { return job{}, scanErr }
+		for name, run := range map[string]func(context.Context, caller.Caller, func(tx *db.Tx) error) error{
+			"View": d.View, "Update": d.Update} {
+			if err := run(ctx, acme, func(tx *db.Tx) error {
+				db.LaterList(tx, refuse, &first, byKind, "a")
+				return nil
+			}); !errors.Is(err, scanErr) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if err := run(ctx, acme, func(tx *db.Tx) error {
+				db.LaterList(tx, scanJob, &first, `SELECT id, kind, due_at FROM jobs LIMIT 1`)
+				return nil
+			}); !errors.Is(err, db.ErrTenancy) {
+				t.Errorf("%s without the tenant: %v", name, err)
+			}
+		}
+	})
+}
+
 func TestFailureRollsBackEverything(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
 		ctx := context.Background()

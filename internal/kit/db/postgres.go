@@ -148,7 +148,10 @@ func (p *postgres) view(ctx context.Context, fn func(session) error) error {
 	}
 	s := &pgSession{pool: p, conn: conn}
 	defer func() { s.conn.Release() }()
-	return fn(s)
+	if err := fn(s); err != nil {
+		return err
+	}
+	return s.flush(ctx)
 }
 
 func (p *postgres) update(ctx context.Context, fn func(session) error) error {
@@ -191,17 +194,10 @@ func uncancelled(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(context.WithoutCancel(ctx))
 }
 
-type deferred struct {
-	tenant id.ID
-	n      *int64 // where its row count goes; may be nil
-	sql    string
-	args   []any
-}
-
 // batch is what one round trip sends.
 type batch struct {
 	pgx.Batch
-	counts map[int]*int64 // position → where its row count goes
+	deferred map[int]deferred // by position, those whose result counts
 }
 
 // pgSession sends as few round trips as it can. Reading, it sends the bind and the statement in one
@@ -217,8 +213,16 @@ type pgSession struct {
 	put   []deferred
 }
 
-func (s *pgSession) later(tenant id.ID, n *int64, sql string, args []any) {
-	s.put = append(s.put, deferred{tenant, n, sql, args})
+func (s *pgSession) later(d deferred) { s.put = append(s.put, d) }
+
+// flush sends the reads that a reader has deferred and no other statement has taken along.
+func (s *pgSession) flush(ctx context.Context) error {
+	if len(s.put) == 0 {
+		return nil
+	}
+	last := s.put[len(s.put)-1]
+	s.put = s.put[:len(s.put)-1]
+	return s.query(ctx, last.tenant, last.sql, last.args, last.rows())
 }
 
 // bind queues the tenant's bind if the session is bound to another tenant.
@@ -239,11 +243,11 @@ func (s *pgSession) open(tenant id.ID) *batch {
 	}
 	for _, d := range s.put {
 		s.bind(b, d.tenant)
-		if d.n != nil {
-			if b.counts == nil {
-				b.counts = map[int]*int64{}
+		if d.n != nil || d.rows != nil {
+			if b.deferred == nil {
+				b.deferred = map[int]deferred{}
 			}
-			b.counts[b.Len()] = d.n
+			b.deferred[b.Len()] = d
 		}
 		b.Queue(d.sql, pgArgs(d.tenant, d.args)...)
 	}
@@ -293,12 +297,19 @@ func (s *pgSession) sendOnce(ctx context.Context, b *batch, last func(pgx.BatchR
 		}
 	}()
 	for i := range b.Len() - 1 {
+		d := b.deferred[i]
+		if d.rows != nil {
+			if _, err := readRows(res, d.rows()); err != nil {
+				return err
+			}
+			continue
+		}
 		tag, err := res.Exec()
 		if err != nil {
 			return err
 		}
-		if n := b.counts[i]; n != nil {
-			*n = tag.RowsAffected()
+		if d.n != nil {
+			*d.n = tag.RowsAffected()
 		}
 	}
 	return last(res)
@@ -318,6 +329,7 @@ func (s *pgSession) exec(ctx context.Context, tenant id.ID, sql string, args []a
 
 func (s *pgSession) query(ctx context.Context, tenant id.ID, sql string, args []any, each func(Row) error) error {
 	first, cancel := s.firstTry(ctx)
+	carried := s.put
 	rows, err := s.queryOnce(first, tenant, sql, args, each)
 	cancel()
 	if isLost(err) && !s.write && rows == 0 && ctx.Err() == nil {
@@ -329,7 +341,7 @@ func (s *pgSession) query(ctx context.Context, tenant id.ID, sql string, args []
 			s.gone = true
 			return err
 		}
-		s.conn = next
+		s.conn, s.put = next, carried
 		_, err = s.queryOnce(ctx, tenant, sql, args, each)
 	}
 	return err
@@ -353,20 +365,28 @@ func (s *pgSession) queryOnce(ctx context.Context, tenant id.ID, sql string, arg
 	b := s.open(tenant)
 	b.Queue(sql, pgArgs(tenant, args)...)
 	err := s.send(ctx, b, func(res pgx.BatchResults) error {
-		rows, err := res.Query()
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			n++
-			if err := each(scanner{rows.Scan}); err != nil {
-				return err
-			}
-		}
-		return rows.Err()
+		var err error
+		n, err = readRows(res, each)
+		return err
 	})
 	return n, err
+}
+
+// readRows calls each with the rows of the batch's next statement. It returns how many it has seen.
+func readRows(res pgx.BatchResults, each func(Row) error) (int, error) {
+	n := 0
+	rows, err := res.Query()
+	if err != nil {
+		return n, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		n++
+		if err := each(scanner{rows.Scan}); err != nil {
+			return n, err
+		}
+	}
+	return n, rows.Err()
 }
 
 // uncommitted marks a loss before COMMIT was sent, and a standby's refusal: nothing of the

@@ -142,7 +142,11 @@ func (l *sqlite) close() {
 }
 
 func (l *sqlite) view(_ context.Context, fn func(session) error) error {
-	return fn(&liteSession{lite: l})
+	s := &liteSession{lite: l}
+	if err := fn(s); err != nil {
+		return err
+	}
+	return s.failed
 }
 
 func (l *sqlite) update(ctx context.Context, fn func(session) error) error {

@@ -18,14 +18,16 @@ type liteSession struct {
 }
 
 // later runs the statement at once: there is no round trip to save.
-func (s *liteSession) later(tenant id.ID, n *int64, sql string, args []any) {
-	if s.failed != nil {
-		return
-	}
-	var changed int64
-	changed, s.failed = s.exec(context.Background(), tenant, sql, args)
-	if n != nil {
-		*n = changed
+func (s *liteSession) later(d deferred) {
+	switch {
+	case s.failed != nil:
+	case d.rows != nil:
+		s.failed = s.query(context.Background(), d.tenant, d.sql, d.args, d.rows())
+	default:
+		var changed int64
+		if changed, s.failed = s.exec(context.Background(), d.tenant, d.sql, d.args); d.n != nil {
+			*d.n = changed
+		}
 	}
 }
 

@@ -18,8 +18,17 @@ type session interface {
 	exec(ctx context.Context, tenant id.ID, sql string, args []any) (int64, error)
 	// query runs a statement and calls each with each row.
 	query(ctx context.Context, tenant id.ID, sql string, args []any, each func(Row) error) error
-	// later defers a statement until the next one or COMMIT. n, unless nil, receives its row count.
-	later(tenant id.ID, n *int64, sql string, args []any)
+	// later defers a statement until the next one or the end.
+	later(d deferred)
+}
+
+// deferred is a statement that goes with the next one, or with the end.
+type deferred struct {
+	tenant id.ID
+	n      *int64                 // receives the row count of a write; may be nil
+	rows   func() func(Row) error // begins a read; nil for a write
+	sql    string
+	args   []any
 }
 
 // Tx is a transaction bound to one tenant. One goroutine uses it, until the function that was
@@ -75,13 +84,33 @@ func (tx *Tx) Later(sql string, args ...any) { tx.LaterCount(nil, sql, args...) 
 // LaterCount is Later for a write that decides something. Once the next statement has been
 // answered, n is the number of changed rows.
 func (tx *Tx) LaterCount(n *int64, sql string, args ...any) {
-	if err := tx.admit(sql, true); err != nil {
+	tx.later(true, deferred{n: n, sql: sql, args: args})
+}
+
+func (tx *Tx) later(write bool, d deferred) {
+	if err := tx.admit(d.sql, write); err != nil {
 		if tx.pending == nil {
 			tx.pending = err
 		}
 		return
 	}
-	tx.s.later(tx.caller.Tenant, n, sql, args)
+	d.tenant = tx.caller.Tenant
+	tx.s.later(d)
+}
+
+// LaterList is List for a read that decides nothing: it costs no round trip. out has the rows once
+// the next statement has been answered, or View or Update has returned.
+func LaterList[T any](tx *Tx, scan func(Row) (T, error), out *[]T, sql string, args ...any) {
+	tx.later(false, deferred{sql: sql, args: args, rows: func() func(Row) error {
+		*out = []T{} // a lost connection may repeat the read
+		return func(r Row) error {
+			v, err := scan(r)
+			if err == nil {
+				*out = append(*out, v)
+			}
+			return err
+		}
+	}})
 }
 
 // AtCommit defers a write until right before COMMIT. It is sent with COMMIT, after everything else,

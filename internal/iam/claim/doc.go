@@ -1,0 +1,11 @@
+// Package claim says what an application is told about a person: in the ID token, by userinfo, and
+// in the access token, which introspection shows too.
+//
+// Invariants:
+//   - One function, Read, computes the claims for all of these. So they agree.
+//   - An application is told what its scopes stand for, and nothing of a scope that it may no
+//     longer request. The claims parameter is another way to request what scopes stand for.
+//   - Reading costs no round trip: it goes with the transaction that issues the token.
+//   - Claims about the token itself (iss, aud, exp and the like) are those of doors/oidc, and no
+//     claim of this package replaces them.
+package claim
