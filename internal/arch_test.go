@@ -33,6 +33,7 @@ var floors = []struct {
 		"signin",
 	}},
 	{dir: "internal/doors"},
+	{dir: "internal/pdpproxy"}, // a client of ours too, which needs only tools
 	{dir: "internal/app"},
 	{dir: "cmd"},
 }

@@ -24,5 +24,8 @@ export const webapp = () => required('GATEHOUSE_E2E_WEBAPP')
 /** The browser's executable; only the browser test needs it. */
 export const chromium = () => required('GATEHOUSE_E2E_CHROMIUM')
 
+/** The server's own binary. */
+export const gatehouse = () => required('GATEHOUSE_E2E_BINARY')
+
 /** Where the decision API answers over gRPC, such as 127.0.0.1:8082. */
 export const grpc = () => required('GATEHOUSE_E2E_GRPC')

@@ -10,9 +10,13 @@ export async function publish(tenant, files) {
   return call('POST', tenant, '/policies/draft/publish', { reason: 'a test' })
 }
 
+/** A new machine application that may ask for decisions. */
+export const deciding = (tenant, mode = 'asserted') =>
+  createApplication(tenant.slug, { name: `Decisions ${mode}`, type: 'machine', principal_mode: mode, scopes: ['gatehouse:decide'] })
+
 /** An access token of a new machine application that asserts principals, or takes them from the directory. */
 export async function decider(tenant, mode = 'asserted') {
-  const created = await createApplication(tenant.slug, { name: `Decisions ${mode}`, type: 'machine', principal_mode: mode, scopes: ['gatehouse:decide'] })
+  const created = await deciding(tenant, mode)
   const response = await fetch(`${tenant.issuer}/oauth2/token`, {
     method: 'POST',
     headers: { authorization: 'Basic ' + Buffer.from(`${created.client_id}:${created.client_secret}`).toString('base64') },

@@ -1,12 +1,14 @@
 // Points npm @cerbos/grpc and @cerbos/http at a tenant. Against a Cerbos server only the address
-// would differ, and the token that goes with every request.
+// would differ, and the token that goes with every request. At gatehouse pdp-proxy the address
+// alone differs.
 import assert from 'node:assert/strict'
 import { createSign, generateKeyPairSync } from 'node:crypto'
 import { after, test } from 'node:test'
 import { GRPC } from '@cerbos/grpc'
 import { HTTP } from '@cerbos/http'
 import { call, createTenant, createUser } from '../lib/management.mjs'
-import { decider, publish } from '../lib/policies.mjs'
+import { decider, deciding, publish } from '../lib/policies.mjs'
+import { startSidecar } from '../lib/sidecar.mjs'
 import { grpc } from '../lib/environment.mjs'
 
 const tenant = await createTenant()
@@ -60,10 +62,23 @@ const headers = { authorization: `Bearer ${token}` }
 const overGRPC = new GRPC(grpc(), { tls: false, headers })
 after(() => overGRPC.close())
 
+const sidecar = await startSidecar(tenant, await deciding(tenant))
+const besideGRPC = new GRPC(sidecar.grpc, { tls: false })
+after(async () => {
+  besideGRPC.close()
+  await sidecar.stop()
+})
+
 const ada = { id: 'ada', roles: ['user'] }
 const album = (id, attr) => ({ kind: 'album', id, attr })
 
-for (const [name, cerbos] of [['gRPC', overGRPC], ['HTTP', new HTTP(tenant.issuer, { headers })]]) {
+const clients = {
+  'gRPC': overGRPC,
+  'HTTP': new HTTP(tenant.issuer, { headers }),
+  'gRPC, pdp-proxy': besideGRPC,
+  'HTTP, pdp-proxy': new HTTP(sidecar.http),
+}
+for (const [name, cerbos] of Object.entries(clients)) {
   test(`${name}: isAllowed, checkResource and checkResources`, async () => {
     assert.equal(await cerbos.isAllowed({ principal: ada, resource: album('a', { owner: 'ada' }), action: 'share' }), true)
     assert.equal(await cerbos.isAllowed({ principal: ada, resource: album('a', { owner: 'bob' }), action: 'share' }), false)

@@ -40,6 +40,7 @@ type cli struct {
 		Rotate rotateKeysCommand `cmd:"" help:"Rotate a tenant's signing keys."`
 	} `cmd:"" help:"Create keys at rest, rotate signing keys."`
 	Policy  policyCommands   `cmd:"" help:"Validate, test, compare, publish and move policies."`
+	PDP     pdpProxyCommand  `cmd:"" name:"pdp-proxy" help:"Run a sidecar that asks the decision API for an application, with its token."`
 	Version versionCommand   `cmd:"" help:"Print the version."`
 	Show    kong.VersionFlag `name:"version" help:"Print the version."`
 }

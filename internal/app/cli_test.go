@@ -72,6 +72,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	credentials := " --client-id x --client-secret y"
+	proxy := "pdp-proxy --url " + elsewhere.URL
 	for line, want := range map[string][]string{
 		"policy validate /nope": {"there is no /nope: name a directory"},
 		"policy diff --token x --url " + ended.URL + "/t/acme": {"no answer from " + ended.URL + "/t/acme",
@@ -84,6 +85,9 @@ func TestMistakesAreNamed(t *testing.T) {
 		"serve --data " + file:                                     {"data (--data): " + file + " is not a directory"},
 		"doctor --data " + file + "/below": {
 			"data (--data): " + file + "/below is not a directory"},
+		"pdp-proxy --client-id x": {"--url or GATEHOUSE_URL"},
+		proxy:                     {"--client-id", "--client-secret-file"},
+		proxy + " --client-id x --client-secret-file /nope": {"--client-secret-file"},
 	} {
 		var out bytes.Buffer
 		code := Main(strings.Fields(line), nil, &out, &out)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,14 +56,6 @@ func (r *refusal) Error() string {
 
 // complete reads missing fields from the environment.
 func (c *remote) complete(e *env) error {
-	get := func(name string) string {
-		for _, kv := range e.environ {
-			if value, ok := strings.CutPrefix(kv, name+"="); ok {
-				return value
-			}
-		}
-		return ""
-	}
 	for _, v := range []struct {
 		to   *string
 		name string
@@ -70,17 +63,10 @@ func (c *remote) complete(e *env) error {
 		{&c.URL, "GATEHOUSE_URL"}, {&c.Token, "GATEHOUSE_TOKEN"},
 		{&c.ClientID, "GATEHOUSE_CLIENT_ID"}, {&c.ClientSecret, "GATEHOUSE_CLIENT_SECRET"},
 	} {
-		if *v.to == "" {
-			*v.to = get(v.name)
+		var err error
+		if *v.to, err = e.setting(v.name, *v.to); err != nil {
+			return err
 		}
-		if file := get(v.name + "_FILE"); *v.to == "" && file != "" {
-			text, err := config.ReadSecret(file)
-			if err != nil {
-				return fmt.Errorf("%s_FILE: %w", v.name, err)
-			}
-			*v.to = text.Reveal()
-		}
-		*v.to = strings.TrimSpace(*v.to) // none of them has blanks
 	}
 	u, err := url.Parse(c.URL)
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
@@ -93,6 +79,28 @@ func (c *remote) complete(e *env) error {
 			"--client-id and --client-secret, or GATEHOUSE_CLIENT_ID and GATEHOUSE_CLIENT_SECRET")
 	}
 	return nil
+}
+
+// setting returns the value of a flag, or without one that of a variable, or of the file that the
+// variable's _FILE form names.
+func (e *env) setting(name, flag string) (string, error) {
+	get := func(name string) string {
+		for _, kv := range e.environ {
+			if value, ok := strings.CutPrefix(kv, name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}
+	value := cmp.Or(flag, get(name))
+	if file := get(name + "_FILE"); value == "" && file != "" {
+		text, err := config.ReadSecret(file)
+		if err != nil {
+			return "", fmt.Errorf("%s_FILE: %w", name, err)
+		}
+		value = text.Reveal()
+	}
+	return strings.TrimSpace(value), nil // none of them has blanks
 }
 
 // login gets a token if the command has none.

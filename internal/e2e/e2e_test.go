@@ -64,6 +64,7 @@ func TestForeignClients(t *testing.T) {
 					"GATEHOUSE_E2E_GRPC="+server.GRPC,
 					"GATEHOUSE_E2E_CLIENT_ID="+server.Client,
 					"GATEHOUSE_E2E_CLIENT_SECRET="+server.Secret,
+					"GATEHOUSE_E2E_BINARY="+process.Build(t, "cmd/gatehouse"),
 					"GATEHOUSE_E2E_WEBAPP="+process.Build(t, "examples/webapp"),
 					"GATEHOUSE_E2E_CHROMIUM="+browser)
 				if out, err := cmd.CombinedOutput(); err != nil {
