@@ -1,11 +1,9 @@
 package oidc
 
 import (
-	"encoding/base64"
 	"net/http"
-	"net/url"
-	"strings"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -75,29 +73,12 @@ func parseClientAuth(r *http.Request, p params) (presented, error) {
 	return c, nil
 }
 
-// parseBasic reads HTTP Basic as OAuth defines it: both halves are form-encoded before they are
-// joined (RFC 6749 §2.3.1). Many clients do not encode, so the secret as it came counts too.
+// parseBasic reads HTTP Basic, whose texts can be logged.
 func parseBasic(header string) (presented, bool) {
-	scheme, b64, ok := strings.Cut(header, " ")
-	if !ok || !strings.EqualFold(scheme, "Basic") || len(b64) > 2*maxValue {
+	shown, ok := access.Basic(header)
+	if !ok || !printable(shown.ClientID) || !printable(shown.Secret.Reveal()) {
 		return presented{}, false
 	}
-	raw, err := base64.StdEncoding.DecodeString(strings.TrimLeft(b64, " "))
-	if err != nil {
-		return presented{}, false
-	}
-	user, pass, ok := strings.Cut(string(raw), ":")
-	if !ok {
-		return presented{}, false
-	}
-	id, err1 := url.QueryUnescape(user)
-	sec, err2 := url.QueryUnescape(pass)
-	if err2 != nil {
-		sec = pass
-	}
-	if err1 != nil || id == "" || !printable(id) || !printable(sec) {
-		return presented{}, false
-	}
-	return presented{method: application.AuthBasic, clientID: id, secret: secret.String(sec),
-		plain: secret.String(pass)}, true
+	return presented{method: application.AuthBasic, clientID: shown.ClientID, secret: shown.Secret,
+		plain: shown.Plain}, true
 }

@@ -36,10 +36,13 @@ type Deps struct {
 }
 
 // Door answers decision requests. It is safe for concurrent use.
-type Door struct{ Deps }
+type Door struct {
+	Deps
+	clients *clients
+}
 
 // New returns the door.
-func New(d Deps) *Door { return &Door{Deps: d} }
+func New(d Deps) *Door { return &Door{Deps: d, clients: newClients(d.Clock)} }
 
 // Serve registers the gRPC services.
 func (d *Door) Serve(s *web.RPC) {

@@ -97,6 +97,9 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if c := access.Challenge(err, application.ScopeDecide); c != "" {
 		h.Set("WWW-Authenticate", c)
 	}
+	if errors.Is(err, access.ErrClient) {
+		h.Set("WWW-Authenticate", `Basic realm="decisions", charset="UTF-8"`)
+	}
 	if code := st.Code(); code == codes.ResourceExhausted || code == codes.Unavailable {
 		h.Set("Retry-After", "1")
 	}

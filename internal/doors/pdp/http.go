@@ -111,8 +111,14 @@ func isJSON(contentType string) bool {
 	return contentType == "" || err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
 }
 
-// admitRequest admits an HTTP request below a tenant's base. Its token must be of that tenant.
+// admitRequest admits an HTTP request below a tenant's base. Its token, or the application whose
+// credentials it has, must be of that tenant.
 func (d *Door) admitRequest(r *http.Request) (*requester, error) {
+	if header := r.Header["Authorization"]; len(header) == 1 {
+		if shown, ok := access.Basic(header[0]); ok {
+			return d.admitClient(r, header[0], shown)
+		}
+	}
 	bearer, ok := access.Bearer(r.Header["Authorization"])
 	if !ok {
 		return nil, errNoToken

@@ -34,6 +34,7 @@ type Sites interface {
 // Applications finds applications; application.Directory implements it.
 type Applications interface {
 	ByID(ctx context.Context, c caller.Caller, app id.ID) (*application.Application, error)
+	ByClientID(ctx context.Context, c caller.Caller, clientID string) (*application.Application, error)
 }
 
 // Rules are the tenant's rules of signing in; signin.Engine is one.
