@@ -32,7 +32,7 @@ func numbersOf(rt *runtimev1.RuleTable) numbers {
 		for _, v := range of {
 			x := n.in(v.GetExpr().GetChecked())
 			kind, e := n.variables[v.GetName()], v.GetExpr().GetChecked().GetExpr()
-			n.variables[v.GetName()] = kindOfVariable{kind.attribute || x.attribute(e), kind.whole || x.whole(e)}
+			n.variables[v.GetName()] = kindOfVariable{kind.attribute || x.double(e), kind.whole || x.whole(e)}
 		}
 	}
 	for _, row := range rt.GetRules() {
@@ -73,11 +73,11 @@ func (n numbers) fails(c *exprpb.Expr_Call) bool {
 	return n.double(a) && n.whole(b) || n.whole(a) && n.double(b)
 }
 
-// double reports whether e may be a number that comes from an attribute: it names one, and the
-// compiler does not know its type.
+// double reports whether e may be a double: the compiler knows that it is one, or it names an
+// attribute and the compiler does not know its type.
 func (n numbers) double(e *exprpb.Expr) bool {
 	t, known := n.types[e.GetId()]
-	return (!known || t.GetDyn() != nil) && n.names(e)
+	return t.GetPrimitive() == exprpb.Type_DOUBLE || (!known || t.GetDyn() != nil) && n.names(e)
 }
 
 // names reports whether e, or a part of it, may be an attribute of the resource.

@@ -174,8 +174,8 @@ principalPolicy:
 // planOf returns the filter of Ada's plan to view documents.
 func planOf(t *testing.T, e *Evaluator) string {
 	t.Helper()
-	attributes, err := structpb.NewStruct(map[string]any{"none": []any{}, "text": "ada", "limits": map[string]any{
-		"a": 10}})
+	attributes, err := structpb.NewStruct(map[string]any{"none": []any{}, "text": "ada", "yes": true,
+		"limits": map[string]any{"a": 10}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,6 +210,13 @@ func TestPlansOfMissingAttributes(t *testing.T) {
 		"P.attr.limits[R.attr.size] > 5":                   `(lt 5 (index (struct (set-field "a" 10)) size))`,
 		"has(P.attr.text) && !has(P.attr.other)":           `(true)`,
 		"R.attr.list.filter(x, has(x.y)) == [P.attr.none]": `refused`,
+		// Half of a conjunction that is not a boolean has no value.
+		"R.attr.open && P.attr.text":               `(false)`,
+		"!(P.attr.text && R.attr.open)":            `(not open)`, // "ada" && false is false
+		"!(R.attr.open || P.attr.text)":            `(false)`,
+		"R.attr.open || P.attr.text":               `open`,
+		"R.attr.open && (P.attr.text || R.attr.a)": `(and open a)`,
+		"R.attr.open && P.attr.yes":                `open`,
 		// A number is a double, and CEL has no sum of a double and a whole number.
 		"R.attr.size + 1 > 2":                             `(false)`,
 		"!(R.attr.size + 1 > 2)":                          `(false)`,
@@ -252,9 +259,13 @@ func TestPlansOfVariablesInArithmetic(t *testing.T) {
 		"V.size + 1.0 > 2":       `(gt (add size 1) 2)`,
 		"size(V.list) + 1 > 2":   `(gt (add (size list) 1) 2)`,
 		"!(V.next * V.one == 3)": `(false)`,
+		"V.area + 1 > 2":         `(false)`,
+		"!(V.half % 2 == 0)":     `(false)`,
+		"V.area + 1.0 > 2":       `(gt (add (mult size other) 1) 2)`,
 	} {
 		policy := bytes.Replace(allowing("doc", condition), []byte("  rules:\n"), []byte("  variables: {local: {size: "+
-			"R.attr.size, next: V.size, one: size(P.roles), list: R.attr.list}}\n  rules:\n"), 1)
+			"R.attr.size, next: V.size, one: size(P.roles), list: R.attr.list, "+
+			"area: R.attr.size * R.attr.other, half: V.area / 2.0}}\n  rules:\n"), 1)
 		e, err := Load(tableOf(t, Files{"doc.yaml": policy}), DefaultSettings())
 		if err != nil {
 			t.Fatal(err)

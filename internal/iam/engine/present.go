@@ -44,7 +44,7 @@ func planExpressions(rt *runtimev1.RuleTable) map[string]*exprpb.Expr {
 	eachExpression(rt, func(x *runtimev1.Expr) {
 		text := x.GetOriginal()
 		if out[text] == nil && (strings.Contains(text, "has") || strings.Contains(text, "in") ||
-			strings.ContainsAny(text, "[+-*/%")) {
+			strings.ContainsAny(text, "[+-*/%&|")) {
 			if e := planned(x.GetChecked(), known); e != nil {
 				out[text] = e
 			}
@@ -111,7 +111,7 @@ func (w *rewriter) call(e *exprpb.Expr, c *exprpb.Expr_Call, positive bool) *exp
 	for i, arg := range c.Args {
 		switch c.Function {
 		case "_&&_", "_||_":
-			c.Args[i] = w.rewrite(arg, positive)
+			c.Args[i] = w.truthOf(w.rewrite(arg, positive))
 		case "_?_:_":
 			c.Args[i] = w.rewrite(arg, positive && i > 0)
 		default:
@@ -137,6 +137,17 @@ func (w *rewriter) call(e *exprpb.Expr, c *exprpb.Expr_Call, positive bool) *exp
 		c.Function, c.Args[0], c.Args[1] = mirrored[c.Function], c.Args[1], c.Args[0]
 	}
 	return e
+}
+
+// truthOf returns e, an operand of && or ||. If a plan knows its value, and that is not a boolean,
+// the operand is missing. A check fails there, and the planner drops the operand.
+func (w *rewriter) truthOf(e *exprpb.Expr) *exprpb.Expr {
+	if t, known := w.types[e.GetId()]; known && t.GetDyn() == nil || e.GetConstExpr() != nil || open(e) {
+		return e
+	}
+	w.changed = true
+	is := func(v bool) *exprpb.Expr { return call("_==_", proto.CloneOf(e), boolean(v)) }
+	return call("_?_:_", call("_||_", is(true), is(false)), e, missing())
 }
 
 // open reports whether a plan does not know the value of e.
