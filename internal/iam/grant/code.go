@@ -177,6 +177,6 @@ func findCode(ctx context.Context, tx *db.Tx, hash []byte) (codeState, error) {
 		return code, err
 	}
 	return db.One(ctx, tx, scan, `SELECT `+grantColumns+`, c.redirect_uri, c.code_challenge, c.expires_at, `+living+`
-		FROM authorization_codes c JOIN grants g ON g.tenant_id = c.tenant_id AND g.id = c.grant_id`+livingJoins+`
+		FROM authorization_codes c JOIN grants g ON g.tenant_id = c.tenant_id AND g.id = c.grant_id
 		WHERE c.tenant_id = $1 AND c.code_hash = $3`, tx.Now(), hash)
 }

@@ -44,13 +44,13 @@ func List(ctx context.Context, tx *db.Tx, shown filter.Filter, of Of, p page.Req
 			where += ` AND ` + limit.condition + arg(limit.id)
 		}
 	}
-	return db.List(ctx, tx, scanGrant, `SELECT `+grantColumns+` FROM grants g`+livingJoins+`
+	return db.List(ctx, tx, scanGrant, `SELECT `+grantColumns+` FROM grants g
 		WHERE g.tenant_id = $1 AND `+held+where+` ORDER BY g.id LIMIT $3`, args...)
 }
 
 // Get returns a grant that its application holds. It fails with a NotFound fault.
 func Get(ctx context.Context, tx *db.Tx, grant id.ID) (Grant, error) {
-	g, err := db.One(ctx, tx, scanGrant, `SELECT `+grantColumns+` FROM grants g`+livingJoins+`
+	g, err := db.One(ctx, tx, scanGrant, `SELECT `+grantColumns+` FROM grants g
 		WHERE g.tenant_id = $1 AND g.id = $3 AND `+held, tx.Now(), grant)
 	if errors.Is(err, db.ErrNoRows) {
 		return Grant{}, errNotFound

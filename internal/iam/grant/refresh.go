@@ -52,7 +52,7 @@ type Rotation struct {
 // refresh_tokens holds, at $2. A rotation is one statement with all of it, so that a refusal leaves
 // the token as it was, and of any number of redeemers one changes the row.
 const redeemable = `tenant_id = $1 AND token_hash = $3 AND rotated_at IS NULL AND expires_at > $2
-	AND EXISTS (SELECT 1 FROM grants g` + livingJoins + `
+	AND EXISTS (SELECT 1 FROM grants g
 		WHERE g.tenant_id = $1 AND g.id = refresh_tokens.grant_id AND g.application_id = $4 AND ` + living + `)`
 
 // RotateRefresh redeems a refresh token for an application that has authenticated.
@@ -186,7 +186,7 @@ func findRefresh(ctx context.Context, tx *db.Tx, shown shownToken) (refreshState
 	}
 	const found = `SELECT ` + grantColumns + `, r.family IS NOT NULL, r.rotations, r.key_id, r.created_at,
 		r.expires_at, r.rotated_at, ` + successorUsed + `, ` + living + `
-		FROM refresh_tokens r JOIN grants g ON g.tenant_id = r.tenant_id AND g.id = r.grant_id` + livingJoins + `
+		FROM refresh_tokens r JOIN grants g ON g.tenant_id = r.tenant_id AND g.id = r.grant_id
 		WHERE r.tenant_id = $1 AND `
 	if shown.authentic {
 		return db.One(ctx, tx, scan, found+`r.family = $3`, tx.Now(), shown.place.family)

@@ -6,7 +6,6 @@ import (
 	"errors"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -56,23 +55,22 @@ func (v *Verifier) Verify(ctx context.Context, c caller.Caller, bearer string) (
 
 func (v *Verifier) opaque(ctx context.Context, c caller.Caller, hash []byte) (Token, error) {
 	t, err := db.Read(ctx, v.DB, c, func(tx *db.Tx) (Token, error) {
-		return db.One(ctx, tx, scanOpaque, `SELECT a.id, a.application_id, a.grant_id, a.scopes, a.audience,
-			a.created_at, a.expires_at, g.user_id, coalesce(`+user.LoginSQL+`, ''), g.session_id, coalesce(g.claims, ''),
-			g.auth_time, coalesce(g.amr, ''), coalesce(g.acr, ''), coalesce(g.address, ''), coalesce(g.offline, $4)
-			FROM access_tokens a
-			JOIN tenants t ON t.id = a.tenant_id AND t.status = 'active'
-			JOIN applications ap ON ap.tenant_id = a.tenant_id AND ap.id = a.application_id AND ap.status = 'active'
-			LEFT JOIN grants g ON g.tenant_id = a.tenant_id AND g.id = a.grant_id
-			LEFT JOIN users u ON u.tenant_id = g.tenant_id AND u.id = g.user_id
-			LEFT JOIN sessions s ON s.tenant_id = g.tenant_id AND s.id = g.session_id
-			WHERE a.tenant_id = $1 AND a.token_hash = $3 AND a.revoked_at IS NULL AND a.expires_at > $2
-			AND (a.grant_id IS NULL OR `+living+`)`, tx.Now(), hash, false)
+		return db.One(ctx, tx, scanOpaque, selectOpaque, tx.Now(), hash, false)
 	})
 	if errors.Is(err, db.ErrNoRows) {
 		return Token{}, ErrToken
 	}
 	return t, err
 }
+
+const selectOpaque = `SELECT a.id, a.application_id, a.grant_id, a.scopes, a.audience,
+	a.created_at, a.expires_at, g.user_id, coalesce(` + loginOfUser + `, ''), g.session_id, coalesce(g.claims, ''),
+	g.auth_time, coalesce(g.amr, ''), coalesce(g.acr, ''), coalesce(g.address, ''), coalesce(g.offline, $4)
+	FROM access_tokens a
+	LEFT JOIN grants g ON g.tenant_id = a.tenant_id AND g.id = a.grant_id
+	WHERE a.tenant_id = $1 AND a.token_hash = $3 AND a.revoked_at IS NULL AND a.expires_at - $2 > 0
+	AND 'active' = (SELECT t.status FROM tenants t WHERE t.id = $1) AND ` + activeApplication + `a.application_id)
+	AND (a.grant_id IS NULL OR ` + living + `)`
 
 func scanOpaque(r db.Row) (Token, error) {
 	var t Token
@@ -153,10 +151,10 @@ func (t *signedToken) confirm(ctx context.Context, tx *db.Tx) error {
 	} else {
 		_, err = db.One(ctx, tx, func(r db.Row) (struct{}, error) {
 			return struct{}{}, r.Scan(&t.Grant, &t.User, &t.UserName, &t.Session, &t.Claims, &t.Address, &t.Offline)
-		}, `SELECT g.id, g.user_id, `+user.LoginSQL+`, g.session_id, g.claims, g.address, g.offline
-			FROM grants g`+livingJoins+`
-			JOIN applications ap ON ap.tenant_id = g.tenant_id AND ap.id = g.application_id AND ap.status = 'active'
-			WHERE g.tenant_id = $1 AND g.id = $3 AND g.application_id = $5 AND `+living+`
+		}, `SELECT g.id, g.user_id, `+loginOfUser+`, g.session_id, g.claims, g.address, g.offline
+			FROM grants g
+			WHERE g.tenant_id = $1 AND g.id = $3 AND g.application_id = $5 AND `+activeApplication+`g.application_id)
+			AND `+living+`
 			AND NOT EXISTS (SELECT 1 FROM used_jtis j WHERE j.tenant_id = $1 AND j.issuer = '' AND j.jti = $4)`,
 			tx.Now(), t.grant, t.ID, t.Application)
 	}
