@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	prebuilt = *built
 	if *measure || *only != "" {
-		// A server as it runs in production, without waiting for the disk.
-		testkit.OwnServer("autovacuum=on", "synchronous_commit=on", "wal_level=replica")
+		// A server as it runs in production after its first minute, without waiting for the disk.
+		testkit.OwnServer("autovacuum=on", "autovacuum_naptime=1", "synchronous_commit=on", "wal_level=replica")
 	}
 	code := m.Run()
 	process.Cleanup()

@@ -3,9 +3,11 @@ package bench
 import (
 	"bufio"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -53,6 +55,8 @@ func init() {
 		err = serveEvaluator(os.Getenv(answerEnv))
 	case "es256":
 		err = repeat(argument, signer())
+	case "rs256":
+		err = repeat(argument, rsaSigner())
 	case "read":
 		n := int64(0)
 		err = repeat(argument, bareStatement(os.Getenv(answerEnv), "SELECT value FROM bench_bare WHERE id = $1",
@@ -106,6 +110,19 @@ func signer() func() error {
 			return err
 		}
 		_, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
+		return err
+	}
+}
+
+// rsaSigner is signer for RS256 with a key of 2048 bits, the default of ID tokens.
+func rsaSigner() func() error {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	digest := sha256.Sum256([]byte("payload"))
+	return func() error {
+		if err != nil {
+			return err
+		}
+		_, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, digest[:])
 		return err
 	}
 }

@@ -31,8 +31,9 @@ var (
 
 // limits are the costs that no server on this machine can avoid.
 type limits struct {
-	ES256, Argon2id time.Duration // CPU of one signature, one hash
-	Read, Commit    sample        // one key read of Postgres, one commit of a row
+	ES256, RS256 time.Duration // CPU of one signature
+	Argon2id     time.Duration // and of one hash
+	Read, Commit sample        // one key read of Postgres, one commit of a row
 }
 
 func measureLimits(t testing.TB, sz size) (limits, error) {
@@ -44,12 +45,19 @@ func measureLimits(t testing.TB, sz size) (limits, error) {
 		if err != nil {
 			return l, err
 		}
+		long, err := costOf(t.Context(), "rs256", sz.Requests/20+1, "")
+		if err != nil {
+			return l, err
+		}
 		hash, err := costOf(t.Context(), "argon2id", sz.SignIns, phc)
 		if err != nil {
 			return l, err
 		}
 		if l.ES256 == 0 || signature < l.ES256 {
 			l.ES256 = signature
+		}
+		if l.RS256 == 0 || long < l.RS256 {
+			l.RS256 = long
 		}
 		if l.Argon2id == 0 || hash < l.Argon2id {
 			l.Argon2id = hash

@@ -56,13 +56,13 @@ func lines(s *scene, l limits, sz size) []line {
 				return prepared(s.get("/account/session", cookie))(c)
 			}},
 		{row: within("userinfo, JWT", 250, read, "one key read"), requests: sz.Requests, start: s.userinfo},
-		{row: within("refresh at age 1, with ID token", 600, 2*signature+commit, "two ES256 signatures, one commit"),
-			requests: some, start: s.firstRefresh},
-		{row: within(fmt.Sprintf("refresh at age %d, with ID token", sz.Age), 600, 2*signature+commit,
+		{row: within("refresh at age 1, with ES256 ID token", 600, 2*signature+commit,
+			"two ES256 signatures, one commit"), requests: some, start: s.firstRefresh},
+		{row: within(fmt.Sprintf("refresh at age %d, with ES256 ID token", sz.Age), 600, 2*signature+commit,
 			"two ES256 signatures, one commit"), requests: some,
 			start: func(c []*connection) (target, error) { return s.refreshAt(sz.Age, c) }},
-		{row: within("code exchange, with ID token", 900, 2*signature+commit, "two ES256 signatures, one commit"),
-			requests: some, start: s.exchange},
+		{row: within("code exchange, with ES256 ID token", 900, 2*signature+commit,
+			"two ES256 signatures, one commit"), requests: some, start: s.exchange},
 		{row: row{Name: "sign-in: authorize, page, password, code", Budget: "≤ 1.1 × argon2id", Limit: 1.1 * hash,
 			Floor: hash, Of: "one argon2id hash"}, requests: sz.SignIns,
 			start: func([]*connection) (target, error) {

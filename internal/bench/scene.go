@@ -58,7 +58,7 @@ func newScene(t testing.TB, server *process.Server) (*scene, error) {
 		{&s.machine, map[string]any{"name": "machine", "type": "machine"}},
 		{&s.opaque, map[string]any{"name": "opaque", "type": "machine", "access_token": "opaque"}},
 		{&s.web, map[string]any{"name": "web", "type": "web", "redirect_uris": []string{redirectURI},
-			"first_party": true}},
+			"first_party": true, "id_token_alg": "ES256"}},
 	} {
 		var created createdApplication
 		if err := s.operator.Call("POST", "bench", "/applications", a.fields, &created); err != nil {
