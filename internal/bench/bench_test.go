@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	prebuilt = *built
 	if *measure || *only != "" {
 		// A server as it runs in production after its first minute, without waiting for the disk.
-		testkit.OwnServer("autovacuum=on", "autovacuum_naptime=1", "synchronous_commit=on", "wal_level=replica")
+		testkit.OwnServer("autovacuum=on", "autovacuum_naptime=10", "synchronous_commit=on", "wal_level=replica")
 	}
 	code := m.Run()
 	process.Cleanup()
