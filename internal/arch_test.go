@@ -29,8 +29,8 @@ var floors = []struct {
 		"secret", "db", "batch", "job", "page", "filter", "web", "api", "mail", "config", "jose"}},
 	{dir: "internal/iam", order: []string{
 		"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "resourceserver",
-		"session", "signingkey", "grant", "engine", "claim", "compiler", "policy", "principal", "decision", "access",
-		"signin",
+		"session", "signingkey", "grant", "logout", "engine", "claim", "compiler", "policy", "principal", "decision",
+		"access", "signin",
 	}},
 	{dir: "internal/doors"},
 	{dir: "internal/pdpproxy"}, // a client of ours too, which needs only tools
@@ -284,6 +284,26 @@ func TestTimeComesFromAClock(t *testing.T) {
 				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" {
 					t.Errorf("%s calls time.Now; take the transaction's Now or a clock", s.path)
 				}
+			}
+			return true
+		})
+	}
+}
+
+// Only iam/logout ends sessions, because it tells the applications of a session in the same
+// transaction.
+func TestSessionsEndInOnePlace(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.test || s.dir == "internal/iam/logout" || trial(s.dir) {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "Revoke" && sel.Sel.Name != "RevokeAll" {
+				return true
+			}
+			if p, ok := sel.X.(*ast.Ident); ok && p.Name == "session" {
+				t.Errorf("%s ends a session without telling its applications: call iam/logout", s.path)
 			}
 			return true
 		})

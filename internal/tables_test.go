@@ -39,6 +39,7 @@ var owners = map[string]string{
 	"decisions": "internal/iam/decision", "decision_settings": "internal/iam/decision",
 	"policy_replays": "internal/iam/decision",
 	"signin_flows":   "internal/iam/signin",
+	"logout_notices": "internal/iam/logout",
 }
 
 var statementRE = regexp.MustCompile(`\b(INSERT INTO|UPDATE|DELETE FROM|FROM|JOIN)\s+([a-z_]+)`)

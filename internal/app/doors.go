@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
@@ -56,7 +57,7 @@ func (a *App) operations() [][]api.Operation {
 	passwords := credential.PasswordPreparer{Hasher: a.Hasher, MinLength: minLength}
 	return [][]api.Operation{
 		tenant.Operations(tenant.Deps{Directory: a.Tenants, Queue: a.Queue}),
-		user.Operations(role.ForUsers(), passwords, signin.EndOfStatus),
+		user.Operations(role.ForUsers(), passwords, signin.EndOfStatus, signin.EndOfDeleted),
 		group.Operations(role.ForGroups()),
 		role.Operations(func(ctx context.Context, tx *db.Tx, app id.ID) (role.Subject, error) {
 			a, err := application.Get(ctx, tx, app)
@@ -66,7 +67,7 @@ func (a *App) operations() [][]api.Operation {
 		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Publish: a.Keys.Publish}),
 		resourceserver.Operations(resourceserver.Deps{Ours: a.Tenants.Serves, Publish: a.Keys.Publish}),
 		policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),
-		session.Operations(),
+		session.Operations(logout.End),
 		grant.Operations(),
 		signingkey.Operations(a.Keys),
 		audit.Operations(),

@@ -12,8 +12,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pages"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/mail"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -156,6 +158,15 @@ func (a *App) Jobs(hosted *pages.Door) *job.Runner {
 	runner.Handle(tenant.DeleteJob, (&tenant.Eraser{DB: a.DB, Clock: a.Clock}).Run)
 	runner.HandleAlone(housekeepingJob, (&housekeeper{app: a}).run)
 	hosted.Jobs(runner)
+	notices := &logout.Deliverer{DB: a.DB, Keys: a.Keys, Outbound: a.Outbound, Clock: a.Clock,
+		Issuer: func(ctx context.Context, t id.ID) (string, error) {
+			found, err := a.Tenants.ByID(ctx, t)
+			if err != nil {
+				return "", err
+			}
+			return a.Tenants.Issuer(found.Slug), nil
+		}}
+	notices.Jobs(runner)
 	return runner
 }
 

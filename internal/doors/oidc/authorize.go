@@ -132,7 +132,7 @@ func (d *Door) grant(w http.ResponseWriter, r *http.Request, app *application.Ap
 		Application: app.ID, User: s.User, Session: s.ID,
 		Offline: slices.Contains(q.Scopes, scopeOffline), Scopes: q.Scopes, Nonce: q.Nonce,
 		AuthTime: s.AuthTime, AMR: s.AMR, ACR: acr, Lifetime: app.Lifetimes.RefreshMax, Generation: s.Generation,
-		RedirectURI: q.Target.URI, CodeChallenge: q.Challenge,
+		Issuer: web.SiteOf(r).Base, RedirectURI: q.Target.URI, CodeChallenge: q.Challenge,
 	}
 	if len(q.Claims.IDToken)+len(q.Claims.Userinfo) > 0 {
 		b, err := json.Marshal(q.Claims)

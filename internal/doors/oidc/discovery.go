@@ -45,6 +45,7 @@ type metadata struct {
 	IssParameter          bool                     `json:"authorization_response_iss_parameter_supported"`
 	UILocales             []string                 `json:"ui_locales_supported"`
 	BackchannelLogout     bool                     `json:"backchannel_logout_supported"`
+	BackchannelSession    bool                     `json:"backchannel_logout_session_supported"`
 	FrontchannelLogout    bool                     `json:"frontchannel_logout_supported"`
 }
 
@@ -73,13 +74,14 @@ func describe(issuer string) metadata {
 		TokenAuthAlgs:     jose.Verifying,
 		IntrospectionAuth: confidential, IntrospectionAuthAlgs: jose.Verifying,
 		RevocationAuth: all, RevocationAuthAlgs: jose.Verifying,
-		ClaimTypes:       []string{"normal"},
-		Claims:           append(own, claim.Names...),
-		ClaimsParameter:  true,
-		PromptValues:     []string{"none", "login", "consent", "select_account"},
-		ChallengeMethods: []string{"S256"},
-		IssParameter:     true,
-		UILocales:        []string{"en", "de"},
+		ClaimTypes:        []string{"normal"},
+		Claims:            append(own, claim.Names...),
+		ClaimsParameter:   true,
+		PromptValues:      []string{"none", "login", "consent", "select_account"},
+		ChallengeMethods:  []string{"S256"},
+		IssParameter:      true,
+		BackchannelLogout: true, BackchannelSession: true,
+		UILocales: []string{"en", "de"},
 	}
 }
 

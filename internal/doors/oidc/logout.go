@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -179,7 +180,7 @@ func (d *Door) parseLogout(ctx context.Context, c caller.Caller, p params) (endi
 // end ends the session. A session that has already ended is fine.
 func (d *Door) end(ctx context.Context, c caller.Caller, s session.Session) error {
 	err := d.DB.Update(ctx, c.As(s.Actor(c.Tenant)), func(tx *db.Tx) error {
-		return session.Revoke(ctx, tx, s.ID, "signout")
+		return logout.End(ctx, tx, s.ID, "signout")
 	})
 	if errors.Is(err, session.ErrNotFound) {
 		return nil
@@ -218,7 +219,7 @@ func (d *Door) logoutContinue(w http.ResponseWriter, r *http.Request) error {
 			return f, nil
 		}
 		// The page has usually ended the session already.
-		if err := session.Revoke(ctx, tx, f.Session, "signout"); !errors.Is(err, session.ErrNotFound) {
+		if err := logout.End(ctx, tx, f.Session, "signout"); !errors.Is(err, session.ErrNotFound) {
 			return f, err
 		}
 		return f, nil

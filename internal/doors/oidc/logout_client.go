@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -41,7 +42,7 @@ func (d *Door) logoutByClient(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	err = d.DB.Update(ctx, actorOf(c, app), func(tx *db.Tx) error {
-		return session.Revoke(ctx, tx, ended, "signout")
+		return logout.End(ctx, tx, ended, "signout")
 	})
 	if err != nil && !errors.Is(err, session.ErrNotFound) {
 		return err

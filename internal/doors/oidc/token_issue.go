@@ -1,8 +1,6 @@
 package oidc
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -10,8 +8,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/claim"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
@@ -55,20 +51,8 @@ func (d *Door) userMint(r *http.Request, app *application.Application) (mint, er
 	if err != nil {
 		return m, err
 	}
-	m.id, err = d.idSigner(r.Context(), web.CallerOf(r), app)
+	m.id, err = d.Keys.IDSigner(r.Context(), web.CallerOf(r), app, jose.TypeJWT)
 	return m, err
-}
-
-// idSigner returns the signer of an application's ID tokens. If clients may not have the key of its
-// algorithm yet, the application goes on with the one before.
-func (d *Door) idSigner(ctx context.Context, c caller.Caller, app *application.Application) (*jose.Signer, error) {
-	s, err := d.Keys.Signer(ctx, c, jose.Algorithm(app.IDTokenAlg), jose.TypeJWT)
-	if errors.Is(err, signingkey.ErrNotPublished) && app.EarlierIDTokenAlg != "" {
-		if earlier, e := d.Keys.Signer(ctx, c, jose.Algorithm(app.EarlierIDTokenAlg), jose.TypeJWT); e == nil {
-			return earlier, nil
-		}
-	}
-	return s, err
 }
 
 // issued is what one transaction granted. Its JWTs are signed after the commit, by response.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -58,8 +59,7 @@ func (d *Door) revokeSession(v *visit) error {
 		which := v.form.Get("session")
 		err := d.DB.Update(v.ctx(), v.as(s), func(tx *db.Tx) error {
 			if which == "others" {
-				_, err := session.RevokeAll(v.ctx(), tx, s.User, s.ID, "account")
-				return err
+				return logout.EndAll(v.ctx(), tx, s.User, s.ID, "account")
 			}
 			other, err := id.Parse(which)
 			if err != nil {
@@ -72,7 +72,7 @@ func (d *Door) revokeSession(v *visit) error {
 			if o.User != s.User { // another user's session does not exist from here
 				return session.ErrNotFound
 			}
-			return session.Revoke(v.ctx(), tx, other, "account")
+			return logout.End(v.ctx(), tx, other, "account")
 		})
 		if err != nil && fault.Of(err) != fault.NotFound {
 			return err

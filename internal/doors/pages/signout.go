@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -46,7 +47,7 @@ func (d *Door) signOut(v *visit) error {
 		if on.ID.IsZero() {
 			return nil
 		}
-		err := session.Revoke(v.ctx(), tx, on.ID, "signout")
+		err := logout.End(v.ctx(), tx, on.ID, "signout")
 		if errors.Is(err, session.ErrNotFound) {
 			return nil // it ended by itself
 		}

@@ -31,6 +31,7 @@ type View struct {
 	IDTokenClaims          bool           `json:"id_token_claims"`
 	JWKS                   map[string]any `json:"jwks,omitempty" doc:"The application's public keys (RFC 7517)."`
 	JWKSURI                string         `json:"jwks_uri,omitempty" doc:"Where the server reads the public keys instead."`
+	BackchannelLogoutURI   string         `json:"backchannel_logout_uri,omitempty" doc:"Is told that a session has ended (OpenID Connect Back-Channel Logout 1.0)."`
 	TokenEndpointAudience  bool           `json:"token_endpoint_audience"`
 	AllowUnboundCode       bool           `json:"allow_unbound_code"`
 	FirstParty             bool           `json:"first_party"`
@@ -52,8 +53,9 @@ func view(a Application, shown secret.String) View {
 		Type: string(a.Type), Status: string(a.Status), AuthMethod: string(a.AuthMethod),
 		RedirectURIs: a.RedirectURIs, PostLogoutRedirectURIs: a.PostLogoutRedirectURIs, Scopes: a.Scopes,
 		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, IDTokenClaims: a.Claims.InIDToken,
-		JWKSURI: a.JWKSURI, TokenEndpointAudience: a.TokenEndpointAudience,
-		AllowUnboundCode: a.AllowUnboundCode, FirstParty: a.FirstParty, Rotation: a.Rotation,
+		JWKSURI: a.JWKSURI, BackchannelLogoutURI: a.BackchannelLogoutURI,
+		TokenEndpointAudience: a.TokenEndpointAudience,
+		AllowUnboundCode:      a.AllowUnboundCode, FirstParty: a.FirstParty, Rotation: a.Rotation,
 		AccessTokenSeconds: seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
 		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt, Warnings: a.warnings(),
@@ -87,6 +89,7 @@ type createInput struct {
 		IDTokenClaims          *bool          `json:"id_token_claims,omitempty" doc:"Put the claims of the scopes profile and email into the ID token, for applications that do not ask userinfo. Default true."`
 		JWKS                   map[string]any `json:"jwks,omitempty" doc:"Public keys (RFC 7517), for private_key_jwt."`
 		JWKSURI                string         `json:"jwks_uri,omitempty" maxLength:"2000" doc:"Where the server reads the public keys instead of jwks: a public https address. They are read again after ten minutes, and for an unknown kid at most once a minute."`
+		BackchannelLogoutURI   string         `json:"backchannel_logout_uri,omitempty" maxLength:"2000" doc:"A public https address of the application. The server posts a logout token with sub and sid to it when a session ends in which a person signed in to the application (OpenID Connect Back-Channel Logout 1.0)."`
 		TokenEndpointAudience  bool           `json:"token_endpoint_audience,omitempty" doc:"For private_key_jwt: the aud of a client assertion may be the token endpoint, for libraries that send nothing else. Default false: the issuer alone (RFC 7523bis)."`
 		AllowUnboundCode       bool           `json:"allow_unbound_code,omitempty" doc:"For confidential applications: an authorization request may send neither PKCE nor a nonce. A stolen code can then be planted in the sign-in of another browser. Prefer to turn on PKCE in the application. Default false."`
 		FirstParty             bool           `json:"first_party,omitempty" doc:"The tenant's own application: users are not asked for consent."`
@@ -113,6 +116,7 @@ type patchInput struct {
 		IDTokenClaims          *bool           `json:"id_token_claims,omitempty"`
 		JWKS                   *map[string]any `json:"jwks,omitempty"`
 		JWKSURI                *string         `json:"jwks_uri,omitempty" maxLength:"2000" doc:"Set jwks to null with it."`
+		BackchannelLogoutURI   *string         `json:"backchannel_logout_uri,omitempty" maxLength:"2000"`
 		TokenEndpointAudience  *bool           `json:"token_endpoint_audience,omitempty"`
 		AllowUnboundCode       *bool           `json:"allow_unbound_code,omitempty"`
 		FirstParty             *bool           `json:"first_party,omitempty"`
@@ -225,6 +229,7 @@ func (in *createInput) application() New {
 		FirstParty:   b.FirstParty,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS), JWKSURI: b.JWKSURI,
+		BackchannelLogoutURI:  b.BackchannelLogoutURI,
 		IDTokenClaims:         b.IDTokenClaims,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		NoRotation: b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
@@ -238,6 +243,7 @@ func (in *patchInput) patch() Patch {
 		Name: b.Name, Status: (*Status)(b.Status), AuthMethod: (*AuthMethod)(b.AuthMethod), FirstParty: b.FirstParty,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, Rotation: b.Rotation, JWKSURI: b.JWKSURI,
+		BackchannelLogoutURI:  b.BackchannelLogoutURI,
 		IDTokenClaims:         b.IDTokenClaims,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		PrincipalMode: (*PrincipalMode)(b.PrincipalMode),

@@ -29,6 +29,7 @@ type New struct {
 	IDTokenAlg             string
 	JWKS                   json.RawMessage
 	JWKSURI                string // instead of JWKS
+	BackchannelLogoutURI   string // not for machines
 	TokenEndpointAudience  bool   // for private_key_jwt only
 	AllowUnboundCode       bool   // for confidential applications of people only
 	FirstParty             bool
@@ -50,6 +51,7 @@ type Patch struct {
 	IDTokenAlg             *string
 	JWKS                   *json.RawMessage
 	JWKSURI                *string
+	BackchannelLogoutURI   *string
 	TokenEndpointAudience  *bool
 	AllowUnboundCode       *bool
 	FirstParty             *bool
@@ -105,6 +107,7 @@ func (n New) application() Application {
 		ClientID: n.ClientID, Name: n.Name, Type: n.Type, Status: Active, AuthMethod: n.AuthMethod,
 		RedirectURIs: n.RedirectURIs, PostLogoutRedirectURIs: n.PostLogoutRedirectURIs, Scopes: n.Scopes,
 		AccessToken: n.AccessToken, IDTokenAlg: n.IDTokenAlg, JWKS: n.JWKS, JWKSURI: n.JWKSURI,
+		BackchannelLogoutURI:  n.BackchannelLogoutURI,
 		TokenEndpointAudience: n.TokenEndpointAudience, AllowUnboundCode: n.AllowUnboundCode,
 		FirstParty: n.FirstParty, Rotation: !n.NoRotation, PrincipalMode: n.PrincipalMode,
 		Lifetimes: n.Lifetimes,
@@ -157,6 +160,7 @@ func (p Patch) apply(a *Application) {
 	set(&a.IDTokenAlg, p.IDTokenAlg)
 	set(&a.JWKS, p.JWKS)
 	set(&a.JWKSURI, p.JWKSURI)
+	set(&a.BackchannelLogoutURI, p.BackchannelLogoutURI)
 	set(&a.TokenEndpointAudience, p.TokenEndpointAudience)
 	set(&a.AllowUnboundCode, p.AllowUnboundCode)
 	set(&a.FirstParty, p.FirstParty)
@@ -198,6 +202,7 @@ func (a *Application) check(chosen secret.String) error {
 	a.checkAuthMethod(&wrong)
 	a.checkSecret(&wrong, chosen)
 	a.checkURIs(&wrong)
+	a.checkLogout(&wrong)
 	a.checkScopes(&wrong)
 	a.checkTokens(&wrong)
 	switch {
@@ -311,6 +316,18 @@ func (a *Application) checkURIs(wrong *fault.Fields) {
 	}
 	if a.Type != Machine && len(a.RedirectURIs) == 0 {
 		wrong.Add("redirect_uris", "An application of type %s needs at least one redirect URI.", a.Type)
+	}
+}
+
+func (a *Application) checkLogout(wrong *fault.Fields) {
+	switch uri := a.BackchannelLogoutURI; {
+	case uri == "":
+	case a.Type == Machine:
+		wrong.Add("backchannel_logout_uri", "A machine application has none, because users do not sign in to it.")
+	default:
+		if err := outbound.CheckURL(uri); err != nil {
+			wrong.Add("backchannel_logout_uri", "%s", fault.As(err).Reason)
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ const columns = `id, client_id, name, type, status, auth_method, secret_hash, pr
 	redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, token_endpoint_audience,
 	first_party, rotation, principal_mode, access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max,
 	coalesce(allow_unbound_code, auth_method <> 'none' AND type <> 'machine'), earlier_id_token_alg,
-	jwks_uri, created_at, updated_at, claims`
+	jwks_uri, created_at, updated_at, claims, backchannel_logout_uri`
 
 func scanApplication(row db.Row) (Application, error) {
 	var a Application
@@ -32,7 +32,7 @@ func scanApplication(row db.Row) (Application, error) {
 		&a.SecretHash, &a.PreviousSecretHash, &a.PreviousSecretUntil, &redirects, &logouts, &scopes,
 		&a.AccessToken, &a.IDTokenAlg, &jwks, &a.TokenEndpointAudience, &a.FirstParty, &a.Rotation, &a.PrincipalMode,
 		&at, &it, &idle, &maximum, &a.AllowUnboundCode, &a.EarlierIDTokenAlg, &a.JWKSURI,
-		&a.CreatedAt, &a.UpdatedAt, &claims); err != nil {
+		&a.CreatedAt, &a.UpdatedAt, &claims, &a.BackchannelLogoutURI); err != nil {
 		return Application{}, err
 	}
 	for _, l := range []struct {
@@ -63,7 +63,8 @@ func (a *Application) values() []any {
 		string(a.AccessToken), a.IDTokenAlg, string(a.JWKS), a.TokenEndpointAudience,
 		a.FirstParty, a.Rotation, string(a.PrincipalMode),
 		seconds(l.AccessToken), seconds(l.IDToken), seconds(l.RefreshIdle), seconds(l.RefreshMax),
-		a.AllowUnboundCode, a.UpdatedAt, a.EarlierIDTokenAlg, a.JWKSURI, asJSON(a.Claims)}
+		a.AllowUnboundCode, a.UpdatedAt, a.EarlierIDTokenAlg, a.JWKSURI, asJSON(a.Claims),
+		a.BackchannelLogoutURI}
 }
 
 // Create adds an application. It returns the application's secret, if it has one: this is the only
@@ -91,9 +92,9 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, 
 		redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, token_endpoint_audience,
 		first_party, rotation, principal_mode,
 		access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, allow_unbound_code, updated_at,
-		earlier_id_token_alg, jwks_uri, claims)
+		earlier_id_token_alg, jwks_uri, claims, backchannel_logout_uri)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-			$21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`, args...)
+			$21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)`, args...)
 	if db.IsConflict(err, "applications", "client_id") {
 		return Application{}, "", ErrClientIDTaken
 	}
@@ -286,7 +287,8 @@ func write(ctx context.Context, tx *db.Tx, before Application, a *Application, a
 		redirect_uris = $10, post_logout_redirect_uris = $11, scopes = $12, access_token = $13, id_token_alg = $14,
 		jwks = $15, token_endpoint_audience = $16, first_party = $17, rotation = $18, principal_mode = $19,
 		access_token_lifetime = $20, id_token_lifetime = $21, refresh_token_idle = $22, refresh_token_max = $23,
-		allow_unbound_code = $24, updated_at = $25, earlier_id_token_alg = $26, jwks_uri = $27, claims = $28
+		allow_unbound_code = $24, updated_at = $25, earlier_id_token_alg = $26, jwks_uri = $27, claims = $28,
+		backchannel_logout_uri = $29
 		WHERE tenant_id = $1 AND id = $2 AND updated_at = $3`, append([]any{a.ID, read}, a.values()...)...)
 	if err != nil {
 		return err

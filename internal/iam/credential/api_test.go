@@ -52,7 +52,8 @@ func newDesk(t *testing.T, d *testkit.Database) *desk {
 	passwords := credential.PasswordPreparer{Hasher: k.hasher,
 		MinLength: func(context.Context, id.ID) (int, error) { return 10, nil }}
 	ops := user.Operations(role.ForUsers(), passwords,
-		func(context.Context, *db.Tx, id.ID, user.Status) error { return nil })
+		func(context.Context, *db.Tx, id.ID, user.Status) error { return nil },
+		func(context.Context, *db.Tx, id.ID) error { return nil })
 	ops = append(ops, role.Operations(func(context.Context, *db.Tx, id.ID) (role.Subject, error) {
 		return role.Subject{}, fault.New(fault.NotFound, "application.not_found", "No.")
 	}, application.TargetOf)...)

@@ -30,6 +30,7 @@ type New struct {
 	ACR         string
 	Lifetime    time.Duration // of the whole family; must be positive
 	Generation  int64         // the session's
+	Issuer      string        // that the application asked
 
 	RedirectURI   string // byte for byte as in the request
 	CodeChallenge string // S256 (RFC 7636), or "" if the client may omit it
@@ -45,11 +46,11 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Grant, secret.String, error)
 		Address: addressOf(tx.Caller()), CreatedAt: now, ExpiresAt: now.Add(n.Lifetime),
 	}
 	if _, err := tx.Exec(ctx, `INSERT INTO grants (tenant_id, id, application_id, user_id, session_id, offline,
-		scopes, claims, nonce, auth_time, amr, acr, created_at, expires_at, address, generation)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+		scopes, claims, nonce, auth_time, amr, acr, created_at, expires_at, address, generation, issuer)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
 		g.ID, g.Application, g.User, g.Session, g.Offline,
 		join(g.Scopes), g.Claims, g.Nonce, g.AuthTime, join(g.AMR), g.ACR, g.CreatedAt, g.ExpiresAt, g.Address,
-		n.Generation); err != nil {
+		n.Generation, n.Issuer); err != nil {
 		return Grant{}, "", err
 	}
 	code, hash := secret.NewToken(secret.Code, tx.Tenant())

@@ -39,8 +39,10 @@ type listInput struct {
 	User string `query:"user_id" format:"uuid" doc:"Only the sessions of this user."`
 }
 
-// Operations are the management operations on sessions.
-func Operations() []api.Operation {
+// Operations are the management operations on sessions. end ends one, and tells its applications.
+func Operations(
+	end func(ctx context.Context, tx *db.Tx, session id.ID, reason string) error,
+) []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/sessions", ID: "list-sessions", Action: "session.read", Tag: "Sessions",
 			Summary: "List active sessions", Description: "Those that you may see, oldest first.", Filtered: true},
@@ -79,7 +81,7 @@ func Operations() []api.Operation {
 				if err := role.MayEnd(ctx, tx, req, role.OfUser(s.User)); err != nil {
 					return api.None{}, err
 				}
-				return api.None{}, Revoke(ctx, tx, in.ID, "operator")
+				return api.None{}, end(ctx, tx, in.ID, "operator")
 			}),
 	}
 }

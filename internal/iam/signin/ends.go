@@ -5,7 +5,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -44,7 +44,7 @@ func End(ctx context.Context, tx *db.Tx, c Ending, of, keep id.ID) error {
 	if err := user.NextGeneration(ctx, tx, of); err != nil {
 		return err
 	}
-	if _, err := session.RevokeAll(ctx, tx, of, keep, c.reason); err != nil {
+	if err := logout.EndAll(ctx, tx, of, keep, c.reason); err != nil {
 		return err
 	}
 	grant.RevokeOfUser(tx, of, c.reason)
@@ -64,6 +64,12 @@ func EndOfStatus(ctx context.Context, tx *db.Tx, of id.ID, status user.Status) e
 	case user.Active, user.Invited:
 	}
 	return nil
+}
+
+// EndOfDeleted ends the sessions of a user who is about to be deleted, so that their applications
+// are told. The rest goes with the user.
+func EndOfDeleted(ctx context.Context, tx *db.Tx, of id.ID) error {
+	return logout.EndAll(ctx, tx, of, id.ID{}, "user.delete")
 }
 
 // EndOfApplication ends what a disabled application holds.

@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
@@ -255,7 +256,7 @@ func (e *Engine) startSession(ctx context.Context, tx *db.Tx, s *Standing, token
 		now, fresh, err = session.Renew(ctx, tx, had.ID, n)
 	} else {
 		if err == nil {
-			if err := session.Revoke(ctx, tx, had.ID, "replaced"); err != nil && fault.Of(err) != fault.NotFound {
+			if err := logout.End(ctx, tx, had.ID, "replaced"); err != nil && fault.Of(err) != fault.NotFound {
 				return err
 			}
 		}

@@ -149,6 +149,20 @@ func (k *Keys) JWKS(ctx context.Context, c caller.Caller) ([]byte, error) {
 	return r.jwks, nil
 }
 
+// IDSigner returns the signer of an application's ID tokens, or of its logout tokens. If clients
+// may not have the key of its algorithm yet, the application goes on with the one before.
+func (k *Keys) IDSigner(
+	ctx context.Context, c caller.Caller, app *application.Application, typ string,
+) (*jose.Signer, error) {
+	s, err := k.Signer(ctx, c, jose.Algorithm(app.IDTokenAlg), typ)
+	if errors.Is(err, ErrNotPublished) && app.EarlierIDTokenAlg != "" {
+		if earlier, e := k.Signer(ctx, c, jose.Algorithm(app.EarlierIDTokenAlg), typ); e == nil {
+			return earlier, nil
+		}
+	}
+	return s, err
+}
+
 // whole returns the tenant's ring with keys of ES256, of RS256, and of EdDSA if an application
 // names it. It creates missing ones. A tenant gets all of them at once, before its first key set is
 // published. Keys that are created later sign after PublishAhead.

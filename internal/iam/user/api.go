@@ -98,7 +98,8 @@ type patchBody struct {
 
 // Operations returns the management operations on users. ended ends what a new status ends.
 func Operations(roles Roles, passwords Passwords,
-	ended func(ctx context.Context, tx *db.Tx, user id.ID, status Status) error) []api.Operation {
+	ended func(ctx context.Context, tx *db.Tx, user id.ID, status Status) error,
+	deleted func(ctx context.Context, tx *db.Tx, user id.ID) error) []api.Operation {
 	op := api.Tag("Users").Op
 	add := op("POST", "/users", "create-user", "user.create", "Create a user")
 	add.Status = 201
@@ -214,6 +215,9 @@ func Operations(roles Roles, passwords Passwords,
 					return api.None{}, err
 				}
 				if err := roles.MayManage(ctx, tx, req.Rights, in.ID); err != nil {
+					return api.None{}, err
+				}
+				if err := deleted(ctx, tx, in.ID); err != nil {
 					return api.None{}, err
 				}
 				return api.None{}, Delete(ctx, tx, roles, in.ID)

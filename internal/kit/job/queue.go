@@ -72,6 +72,18 @@ func (q *Queue) Enqueue(tx *db.Tx, n New) error {
 	return nil
 }
 
+// EnqueueAlone adds a job without a payload to tx, for a handler of HandleAlone. It needs no queue,
+// so that a function on a transaction can call it. If key is set, at most one job of this tenant,
+// kind and key waits.
+func EnqueueAlone(tx *db.Tx, kind, key string, due time.Time) {
+	var dedup *string
+	if key != "" {
+		dedup = &key
+	}
+	tx.Later(insertJob, id.New(), kind, dedup, []byte{}, due, tx.Now())
+	tx.Later(noteTenant, due)
+}
+
 func (q *Queue) hint() {
 	select {
 	case q.wake <- struct{}{}:

@@ -1,0 +1,230 @@
+package logout
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/outbound"
+)
+
+// The kinds of job. Each end has a noticeJob. A tenant with notices that failed has one retryJob.
+const (
+	noticeJob = "logout.notify"
+	retryJob  = "logout.retry"
+)
+
+const (
+	tokenLifetime = 2 * time.Minute  // of a logout token, as Back-Channel Logout §2.4 recommends
+	perRead       = 20               // notices of one statement
+	runTime       = 10 * time.Second // of one job, besides the call that runs
+)
+
+// delays are the times until an application that failed is called again. After the last of them the
+// notice is given up.
+var delays = []time.Duration{5 * time.Second, 15 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute,
+	30 * time.Minute}
+
+// Deliverer sends notices. All fields are required.
+type Deliverer struct {
+	DB       *db.DB
+	Keys     *signingkey.Keys
+	Outbound *outbound.Client
+	Clock    clock.Clock
+	// Issuer returns the issuer of a tenant for grants that do not name one.
+	Issuer func(ctx context.Context, tenant id.ID) (string, error)
+}
+
+// Jobs registers the handlers of the notices.
+func (d *Deliverer) Jobs(runner *job.Runner) {
+	runner.HandleAlone(noticeJob, func(ctx context.Context, c caller.Caller) error {
+		next, err := d.deliver(ctx, c)
+		if err != nil || next.IsZero() {
+			return err
+		}
+		return d.DB.Update(ctx, c, func(tx *db.Tx) error {
+			job.EnqueueAlone(tx, retryJob, retryJob, next)
+			return nil
+		})
+	})
+	runner.HandleAlone(retryJob, func(ctx context.Context, c caller.Caller) error {
+		next, err := d.deliver(ctx, c)
+		if err != nil || next.IsZero() {
+			return err
+		}
+		return job.Again(max(0, next.Sub(d.Clock.Now())))
+	})
+}
+
+// pending is a notice that is due, with its application.
+type pending struct {
+	session, user id.ID
+	issuer        string
+	attempts      int64
+	app           application.Application
+}
+
+// answer is how a call of an application ended.
+type answer struct {
+	result string // "accepted", "refused", "failed"
+	status int64  // of the answer, 0 for none
+	reason string
+}
+
+// deliver sends the tenant's due notices. It returns when the next one is due, zero for none. An
+// application that fails is not called again in the same run.
+func (d *Deliverer) deliver(ctx context.Context, c caller.Caller) (time.Time, error) {
+	began, failed := clock.Machine(), map[id.ID]answer{}
+	for {
+		due, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) ([]pending, error) { return d.due(ctx, tx) })
+		if err != nil {
+			return time.Time{}, err
+		}
+		for _, p := range due {
+			if clock.Machine().Sub(began) > runTime {
+				return d.Clock.Now(), nil
+			}
+			a, known := failed[p.app.ID]
+			if !known {
+				a = d.send(ctx, c, p)
+			}
+			if a.result == "failed" {
+				failed[p.app.ID] = a
+			}
+			if err := d.DB.Update(ctx, c, func(tx *db.Tx) error { return p.settle(ctx, tx, a) }); err != nil {
+				return time.Time{}, err
+			}
+		}
+		if len(due) < perRead {
+			break
+		}
+	}
+	return db.Read(ctx, d.DB, c, func(tx *db.Tx) (time.Time, error) {
+		next, err := db.One(ctx, tx, db.Column[int64],
+			`SELECT coalesce(min(due_at), 0) FROM logout_notices WHERE tenant_id = $1`)
+		if err != nil || next == 0 {
+			return time.Time{}, err
+		}
+		return time.UnixMicro(next), nil
+	})
+}
+
+func (d *Deliverer) due(ctx context.Context, tx *db.Tx) ([]pending, error) {
+	type key struct {
+		pending
+		app id.ID
+	}
+	rows, err := db.List(ctx, tx, func(r db.Row) (key, error) {
+		var k key
+		err := r.Scan(&k.session, &k.app, &k.user, &k.issuer, &k.attempts)
+		return k, err
+	}, `SELECT session_id, application_id, user_id, issuer, attempts FROM logout_notices
+		WHERE tenant_id = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3`, tx.Now(), perRead)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]pending, len(rows))
+	apps := map[id.ID]application.Application{}
+	for i, k := range rows {
+		app, known := apps[k.app]
+		if !known {
+			if app, err = application.Get(ctx, tx, k.app); err != nil {
+				return nil, err
+			}
+			apps[k.app] = app
+		}
+		out[i] = k.pending
+		out[i].app = app
+	}
+	return out, nil
+}
+
+// send calls the application of a notice, once.
+func (d *Deliverer) send(ctx context.Context, c caller.Caller, p pending) answer {
+	if p.app.Status != application.Active || p.app.BackchannelLogoutURI == "" {
+		return answer{result: "refused", reason: "The application is disabled, or has no address any longer."}
+	}
+	token, err := d.token(ctx, c, p)
+	if err != nil {
+		return answer{result: "failed", reason: "The logout token cannot be signed."}
+	}
+	res, err := d.Outbound.Do(ctx, c.Tenant, outbound.Request{URL: p.app.BackchannelLogoutURI,
+		ContentType: "application/x-www-form-urlencoded", Body: []byte(url.Values{"logout_token": {token}}.Encode())})
+	switch {
+	case err != nil:
+		return answer{result: "failed", reason: err.Error()}
+	case res.Status == 200, res.Status == 204:
+		return answer{result: "accepted", status: int64(res.Status)}
+	case res.Status == 400: // Back-Channel Logout §2.8
+		return answer{result: "refused", status: 400, reason: "The application refused the logout token, or failed."}
+	}
+	return answer{result: "failed", status: int64(res.Status),
+		reason: fmt.Sprintf("The address answered with status %d instead of 200.", res.Status)}
+}
+
+// event is the member of the claim events that makes a token a logout token.
+const event = "http://schemas.openid.net/event/backchannel-logout"
+
+// token returns the logout token of a notice (Back-Channel Logout §2.4). It has both sub and sid,
+// so that it serves every application.
+func (d *Deliverer) token(ctx context.Context, c caller.Caller, p pending) (string, error) {
+	issuer := p.issuer
+	if issuer == "" {
+		var err error
+		if issuer, err = d.Issuer(ctx, c.Tenant); err != nil {
+			return "", err
+		}
+	}
+	signer, err := d.Keys.IDSigner(ctx, c, &p.app, jose.TypeLogout)
+	if err != nil {
+		return "", err
+	}
+	now := d.Clock.Now()
+	return signer.Sign(struct {
+		jose.Claims
+		Session string              `json:"sid"`
+		Events  map[string]struct{} `json:"events"`
+	}{
+		jose.Claims{Issuer: issuer, Subject: p.user.String(), Audience: jose.Audience{p.app.ClientID},
+			IssuedAt: jose.At(now), Expiry: jose.At(now.Add(tokenLifetime)), ID: id.New().String()},
+		p.session.String(), map[string]struct{}{event: {}},
+	})
+}
+
+// settle stores how the call of a notice ended. Only the last failure is in the audit log.
+func (p pending) settle(ctx context.Context, tx *db.Tx, a answer) error {
+	const which = ` WHERE tenant_id = $1 AND session_id = $2 AND application_id = $3`
+	if a.result == "failed" && int(p.attempts) < len(delays) {
+		_, err := tx.Exec(ctx, `UPDATE logout_notices SET attempts = attempts + 1, due_at = $4`+which,
+			p.session, p.app.ID, tx.Now().Add(delays[p.attempts]))
+		return err
+	}
+	n, err := tx.Exec(ctx, `DELETE FROM logout_notices`+which, p.session, p.app.ID)
+	if err != nil || n == 0 {
+		return err
+	}
+	outcome := audit.Success
+	if a.result != "accepted" {
+		outcome = audit.Refused
+	}
+	detail := map[string]any{"session": p.session.String(), "user": p.user.String(), "result": a.result,
+		"attempts": p.attempts + 1}
+	if a.status > 0 {
+		detail["status"] = a.status
+	}
+	if a.reason != "" {
+		detail["reason"] = a.reason
+	}
+	audit.Write(tx, audit.Event{Action: "logout.notify", Target: p.app.Target(), Outcome: outcome, Detail: detail})
+	return nil
+}

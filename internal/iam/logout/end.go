@@ -1,0 +1,50 @@
+package logout
+
+import (
+	"context"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
+)
+
+// maxNotices bounds the notices of one end: applications times sessions. The latest sessions count.
+const maxNotices = 500
+
+// End ends a session. It fails with session.ErrNotFound if the session has ended already. reason is
+// for the audit log.
+func End(ctx context.Context, tx *db.Tx, of id.ID, reason string) error {
+	if err := session.Revoke(ctx, tx, of, reason); err != nil {
+		return err
+	}
+	return notice(ctx, tx, `s.id = $2`, of)
+}
+
+// EndAll ends every session of a user except one (zero: except none).
+func EndAll(ctx context.Context, tx *db.Tx, user, except id.ID, reason string) error {
+	n, err := session.RevokeAll(ctx, tx, user, except, reason)
+	if err != nil || n == 0 {
+		return err
+	}
+	return notice(ctx, tx, `s.user_id = $2`, user)
+}
+
+// notice writes the notices about the sessions that this transaction has ended, and the job that
+// sends them. A grant stands for an application that took part.
+func notice(ctx context.Context, tx *db.Tx, which string, of id.ID) error {
+	n, err := tx.Exec(ctx, `INSERT INTO logout_notices
+			(tenant_id, session_id, application_id, user_id, issuer, created_at, due_at)
+		SELECT g.tenant_id, g.session_id, g.application_id, g.user_id, max(g.issuer), s.ended_at, s.ended_at
+		FROM sessions s
+		JOIN grants g ON g.tenant_id = s.tenant_id AND g.user_id = s.user_id AND g.session_id = s.id
+		JOIN applications a ON a.tenant_id = g.tenant_id AND a.id = g.application_id
+		WHERE s.tenant_id = $1 AND `+which+` AND s.ended_at = $3 AND a.backchannel_logout_uri <> ''
+		GROUP BY g.tenant_id, g.session_id, g.application_id, g.user_id, s.ended_at
+		ORDER BY g.session_id DESC LIMIT $4
+		ON CONFLICT DO NOTHING`, of, tx.Now(), maxNotices)
+	if err == nil && n > 0 {
+		job.EnqueueAlone(tx, noticeJob, "", tx.Now())
+	}
+	return err
+}
