@@ -244,8 +244,8 @@ func (l *leakage) plan(t *testing.T, w *world, e *engine.Evaluator, q *inquirer)
 		switch showing := f.shows(in.Principal, check.GetResource()); {
 		case showing && !allowed:
 			if l.leaks++; l.leaks <= 3 {
-				t.Errorf("the filter %s\nshows %v\nto %v for %v", plan.GetFilterDebug(), check.GetResource(),
-					in.Principal, in.Actions)
+				t.Errorf("the filter %s\nof %v\nshows %v\nto %v for %v", plan.GetFilterDebug(), in.GetResource(),
+					check.GetResource(), in.Principal, in.Actions)
 			}
 		case showing:
 			l.shown++

@@ -22,7 +22,9 @@ type numbers struct {
 	elements  []string // names of the elements of lists in attributes
 }
 
-type kindOfVariable struct{ attribute, whole bool }
+// kindOfVariable says what a variable may be: an attribute, a number made of attributes, a whole
+// number.
+type kindOfVariable struct{ attribute, double, whole bool }
 
 // numbersOf returns what is known of the variables of a table. Policies may define one name in
 // several ways. Then it counts as each of them, so that a plan hides too much and not too little.
@@ -32,7 +34,11 @@ func numbersOf(rt *runtimev1.RuleTable) numbers {
 		for _, v := range of {
 			x := n.in(v.GetExpr().GetChecked())
 			kind, e := n.variables[v.GetName()], v.GetExpr().GetChecked().GetExpr()
-			n.variables[v.GetName()] = kindOfVariable{kind.attribute || x.double(e), kind.whole || x.whole(e)}
+			n.variables[v.GetName()] = kindOfVariable{
+				attribute: kind.attribute || x.attribute(e),
+				double:    kind.double || x.holds(e) || x.double(e),
+				whole:     kind.whole || x.whole(e) || x.wholes(e),
+			}
 		}
 	}
 	for _, row := range rt.GetRules() {
@@ -80,9 +86,16 @@ func (n numbers) double(e *exprpb.Expr) bool {
 	return t.GetPrimitive() == exprpb.Type_DOUBLE || (!known || t.GetDyn() != nil) && n.names(e)
 }
 
+// holds reports whether e may be or have a number that comes from an attribute. A list or a map has
+// the numbers of its elements.
+func (n numbers) holds(e *exprpb.Expr) bool {
+	t := n.types[e.GetId()].GetPrimitive()
+	return (t == exprpb.Type_PRIMITIVE_TYPE_UNSPECIFIED || t == exprpb.Type_DOUBLE) && n.names(e)
+}
+
 // names reports whether e, or a part of it, may be an attribute of the resource.
 func (n numbers) names(e *exprpb.Expr) bool {
-	if n.attribute(e) {
+	if n.attribute(e) || n.ofVariable(e).double {
 		return true
 	}
 	switch k := e.GetExprKind().(type) {
@@ -142,13 +155,33 @@ func (n numbers) whole(e *exprpb.Expr) bool {
 	if t := n.types[e.GetId()].GetPrimitive(); t == exprpb.Type_INT64 || t == exprpb.Type_UINT64 {
 		return true
 	}
+	if of := e.GetSelectExpr().GetOperand(); of != nil && (n.ofVariable(of).whole || n.wholes(of)) {
+		return true // in a map
+	}
 	switch c := e.GetCallExpr(); c.GetFunction() {
+	case "_[_]":
+		of := c.GetArgs()[0]
+		return n.ofVariable(of).whole || n.wholes(of)
 	case "_?_:_":
 		return n.whole(c.GetArgs()[1]) || n.whole(c.GetArgs()[2])
 	case "dyn":
 		return n.whole(c.GetArgs()[0])
 	}
 	return n.ofVariable(e).whole
+}
+
+// wholes reports whether e may be a list or a map of whole numbers.
+func (n numbers) wholes(e *exprpb.Expr) bool {
+	t := n.types[e.GetId()]
+	for _, of := range []*exprpb.Type{t.GetListType().GetElemType(), t.GetMapType().GetValueType()} {
+		if p := of.GetPrimitive(); p == exprpb.Type_INT64 || p == exprpb.Type_UINT64 {
+			return true
+		}
+	}
+	return slices.ContainsFunc(e.GetListExpr().GetElements(), n.whole) ||
+		slices.ContainsFunc(e.GetStructExpr().GetEntries(), func(x *exprpb.Expr_CreateStruct_Entry) bool {
+			return n.whole(x.GetValue())
+		})
 }
 
 // valueless is the name of missing in filters.

@@ -171,8 +171,8 @@ principalPolicy:
 	}
 }
 
-// planOf returns the filter of Ada's plan to view documents.
-func planOf(t *testing.T, e *Evaluator) string {
+// planOf returns the filter of Ada's plan to view documents with the known attributes.
+func planOf(t *testing.T, e *Evaluator, known map[string]*structpb.Value) string {
 	t.Helper()
 	attributes, err := structpb.NewStruct(map[string]any{"none": []any{}, "text": "ada", "yes": true,
 		"limits": map[string]any{"a": 10}})
@@ -181,7 +181,7 @@ func planOf(t *testing.T, e *Evaluator) string {
 	}
 	out, err := e.Plan(t.Context(), &enginev1.PlanResourcesInput{Actions: []string{"view"},
 		Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"}, Attr: attributes.GetFields()},
-		Resource:  &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
+		Resource:  &enginev1.PlanResourcesInput_Resource{Kind: "doc", Attr: known}})
 	if err != nil {
 		if !errors.Is(err, ErrNoPlan) {
 			t.Fatal(err)
@@ -245,7 +245,31 @@ func TestPlansOfMissingAttributes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := planOf(t, e); got != want {
+		if got := planOf(t, e, nil); got != want {
+			t.Errorf("%s: %s, want %s", condition, got, want)
+		}
+	}
+}
+
+// A plan knows the attributes that its request has: each of them is present.
+func TestPlansOfKnownAttributes(t *testing.T) {
+	for condition, want := range map[string]string{
+		"has(R.attr.size)":  `(true)`,
+		"!has(R.attr.size)": `(false)`,
+		"!(P.attr.text == 'ada' ? has(R.attr.size) : true)": `(false)`,
+		"has(R.attr.size) && has(R.attr.owner)":             `(ne owner null)`,
+		"has(R.attr.owner) && has(R.attr.size)":             `(ne owner null)`,
+		"has(R.attr.owner) && !has(R.attr.size)":            `(false)`,
+		"!has(R.attr.size) || R.attr.owner == 'x'":          `(eq owner "x")`,
+		"has(R.attr.tags) && has(R.attr.size)":              `(true)`,
+	} {
+		e, err := Load(tableOf(t, Files{"doc.yaml": allowing("doc", condition)}), DefaultSettings())
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := map[string]*structpb.Value{"size": structpb.NewNumberValue(2),
+			"tags": structpb.NewListValue(&structpb.ListValue{})}
+		if got := planOf(t, e, known); got != want {
 			t.Errorf("%s: %s, want %s", condition, got, want)
 		}
 	}
@@ -254,23 +278,38 @@ func TestPlansOfMissingAttributes(t *testing.T) {
 // Arithmetic of variables has no value if it has none of what they stand for.
 func TestPlansOfVariablesInArithmetic(t *testing.T) {
 	for condition, want := range map[string]string{
-		"V.next + 1 > 2":         `(false)`,
-		"V.size + V.one > 2":     `(false)`,
-		"V.size + 1.0 > 2":       `(gt (add size 1) 2)`,
-		"size(V.list) + 1 > 2":   `(gt (add (size list) 1) 2)`,
-		"!(V.next * V.one == 3)": `(false)`,
-		"V.area + 1 > 2":         `(false)`,
-		"!(V.half % 2 == 0)":     `(false)`,
-		"V.area + 1.0 > 2":       `(gt (add (mult size other) 1) 2)`,
+		"V.next + 1 > 2":                             `(false)`,
+		"V.size + V.one > 2":                         `(false)`,
+		"V.size + 1.0 > 2":                           `(gt (add size 1) 2)`,
+		"size(V.list) + 1 > 2":                       `(gt (add (size list) 1) 2)`,
+		"!(V.next * V.one == 3)":                     `(false)`,
+		"V.product + 1 > 2":                          `(false)`,
+		"!(V.product + 1 < 2)":                       `(false)`,
+		"V.square % 2 == 0":                          `(false)`,
+		"V.negative + 1 > -9":                        `(false)`,
+		"[V.product][0] + 1 > 2":                     `(false)`,
+		"V.both[0] + 1 > 2":                          `(false)`,
+		"V.map.a + 1 > 2":                            `(false)`,
+		"V.size + V.ones[0] > 2":                     `(false)`,
+		"V.size + V.named.a > 2":                     `(false)`,
+		"V.product + 1.0 > 2":                        `(gt (add (mult size other) 1) 2)`,
+		"V.ones[0] + 1 > 2":                          `(false)`,
+		"!(V.half % 2 == 0)":                         `(false)`,
+		"V.both.exists(x, x + 1 > 2) || R.attr.open": `(or (exists (list size other) (lambda false x)) open)`,
+		"R.attr.list.filter(x, x > 0.0).exists(x, x + 1 > 2)": `(exists (filter list (lambda (gt x 0) x)) ` +
+			`(lambda false x))`,
+		"R.attr.list.map(x, size(x)).exists(x, x + 1 > 2)": `(exists (map list (lambda (size x) x)) ` +
+			`(lambda (gt (add x 1) 2) x))`,
 	} {
 		policy := bytes.Replace(allowing("doc", condition), []byte("  rules:\n"), []byte("  variables: {local: {size: "+
-			"R.attr.size, next: V.size, one: size(P.roles), list: R.attr.list, "+
-			"area: R.attr.size * R.attr.other, half: V.area / 2.0}}\n  rules:\n"), 1)
+			"R.attr.size, next: V.size, one: size(P.roles), list: R.attr.list, product: R.attr.size * R.attr.other, "+
+			"square: V.product * V.product, negative: -R.attr.size, both: '[R.attr.size, R.attr.other]', "+
+			"map: '{\"a\": R.attr.size}', ones: '[1]', named: '{\"a\": 1}', half: V.product / 2.0}}\n  rules:\n"), 1)
 		e, err := Load(tableOf(t, Files{"doc.yaml": policy}), DefaultSettings())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := planOf(t, e); got != want {
+		if got := planOf(t, e, nil); got != want {
 			t.Errorf("%s: %s, want %s", condition, got, want)
 		}
 	}
@@ -298,7 +337,7 @@ func TestPlansOfStrictEvaluation(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := planOf(t, e); got != want[i] {
+			if got := planOf(t, e, nil); got != want[i] {
 				t.Errorf("%s, strict %v: %s, want %s", condition, strict, got, want[i])
 			}
 		}

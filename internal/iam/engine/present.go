@@ -66,9 +66,10 @@ func (w *rewriter) rewrite(e *exprpb.Expr, positive bool) *exprpb.Expr {
 		s.Operand = w.rewrite(s.Operand, false)
 		if s.TestOnly && open(s.Operand) {
 			w.changed = true
+			// The guard stands alone: the planner takes has() of a known attribute for false.
 			value := &exprpb.Expr{ExprKind: &exprpb.Expr_SelectExpr{SelectExpr: &exprpb.Expr_Select{
 				Operand: proto.CloneOf(s.Operand), Field: s.Field}}}
-			return call("_&&_", e, guard(value))
+			return guard(value)
 		}
 	case *exprpb.Expr_CallExpr:
 		return w.call(e, k.CallExpr, positive)
@@ -87,7 +88,7 @@ func (w *rewriter) rewrite(e *exprpb.Expr, positive bool) *exprpb.Expr {
 		w.elements = slices.DeleteFunc(slices.Clone(outer), func(name string) bool {
 			return name == c.IterVar || name == c.IterVar2 || name == c.AccuVar
 		})
-		if w.attribute(c.IterRange) {
+		if w.holds(c.IterRange) {
 			element := c.IterVar
 			if c.IterVar2 != "" { // the first one is the index or the key
 				element = c.IterVar2
