@@ -1,9 +1,12 @@
 package oidc_test
 
 import (
+	"reflect"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -68,12 +71,87 @@ func TestProfileClaims(t *testing.T) {
 		for _, name := range w.browser().Visit(w.issuer +
 			"/.well-known/openid-configuration").JSON(t)["claims_supported"].([]any) {
 			switch name {
-			case "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash":
+			case "groups", "roles", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash":
 				continue
 			}
 			if info[name.(string)] == nil || info[name.(string)] != id[name.(string)] {
 				t.Errorf("%s: userinfo %v, ID token %v", name, info[name.(string)], id[name.(string)])
 			}
+		}
+	})
+}
+
+// The groups and roles of a person are in every token of an application with their scopes, by the
+// settings of that application alone.
+func TestGroupsAndRoles(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		owner := w.Holder("acme", role.Owner)
+		ids := map[string]string{}
+		w.Must(owner, "POST", "acme", "/roles", map[string]any{"name": "approver", "actions": []string{}})
+		w.Must(owner, "POST", "acme", "/roles", map[string]any{"name": "payer", "actions": []string{}})
+		w.Tenant("globex", nil) // its groups are never read
+		w.Do(w.c, func(tx *db.Tx) error {
+			for _, name := range []string{"billing-eu", "billing-us", "Staff"} {
+				g, err := group.Create(ctx, tx, group.Profile{Name: name})
+				if err != nil {
+					return err
+				}
+				ids[name] = g.ID.String()
+				if err := group.AddMember(ctx, tx, role.ForGroups(), role.Everything(), g.ID, w.user.ID); err != nil {
+					return err
+				}
+				if name == "Staff" {
+					if err := role.Assign(ctx, tx, role.Everything(), role.OfGroup(g.ID), "approver",
+						time.Time{}); err != nil {
+						return err
+					}
+				}
+			}
+			if err := role.Assign(ctx, tx, role.Everything(), role.OfUser(w.user.ID), "payer",
+				w.Clock.Now().Add(30*time.Minute)); err != nil {
+				return err
+			}
+			return role.Assign(ctx, tx, role.Everything(), role.OfUser(w.user.ID), role.Auditor, time.Time{})
+		})
+		names := []string{"billing-*"}
+		byID := "id"
+		scopes := []string{"scope", "openid groups roles"}
+		for name, c := range map[string]struct {
+			claims        application.ClaimsPatch
+			form          application.AccessToken
+			groups, roles []any
+		}{
+			"by name": {groups: []any{"Staff", "billing-eu", "billing-us"}, roles: []any{"approver", "payer"}},
+			"filtered": {claims: application.ClaimsPatch{Groups: &names, Roles: &[]string{"payer"}},
+				groups: []any{"billing-eu", "billing-us"}, roles: []any{"payer"}},
+			"by id, opaque": {claims: application.ClaimsPatch{GroupClaim: &byID, Groups: &[]string{"Staff"}},
+				form: application.Opaque, groups: []any{ids["Staff"]}, roles: []any{"approver", "payer"}},
+		} {
+			app := w.client(application.New{Name: name, AccessToken: c.form, Claims: c.claims})
+			got := app.signedIn(t, w.user, scopes...)
+			id, _ := w.claims(t, got.ID, "JWT")
+			seen := map[string]map[string]any{"ID token": id, "userinfo": w.userinfo(got.Access).JSON(t),
+				"introspection": app.post("/oauth2/introspect", "token", got.Access).JSON(t)}
+			if c.form != application.Opaque {
+				seen["access token"], _ = w.claims(t, got.Access, "at+jwt")
+			}
+			for place, told := range seen {
+				if !reflect.DeepEqual(told["groups"], any(c.groups)) ||
+					!reflect.DeepEqual(told["roles"], any(c.roles)) {
+					t.Errorf("%s, %s: %v %v, want %v %v", name, place, told["groups"], told["roles"], c.groups, c.roles)
+				}
+			}
+			plain, _ := w.claims(t, app.signedIn(t, w.user).ID, "JWT")
+			if plain["groups"] != nil || plain["roles"] != nil {
+				t.Errorf("%s: told without the scopes: %v", name, plain)
+			}
+		}
+		c := w.client(application.New{})
+		got := c.signedIn(t, w.user, "scope", "openid roles offline_access")
+		w.Clock.Advance(31 * time.Minute)
+		id, _ := w.claims(t, mustTokens(t, c.refresh(got.Refresh)).ID, "JWT")
+		if !reflect.DeepEqual(id["roles"], any([]any{"approver"})) {
+			t.Errorf("after a role has ended: %v", id["roles"])
 		}
 	})
 }

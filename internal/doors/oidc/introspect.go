@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/claim"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -91,8 +92,15 @@ func (d *Door) describeToken(
 	if err != nil {
 		return nil, err
 	}
+	var about *claim.About
 	if !t.User.IsZero() {
-		allowed, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (bool, error) { return d.SignIn.AllowsToken(ctx, tx, t) })
+		allowed, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (bool, error) {
+			allowed, err := d.SignIn.AllowsToken(ctx, tx, t)
+			if err == nil && allowed && !refresh {
+				about = claim.Read(tx, claim.Ask{Application: of, User: t.User, Scopes: t.Scopes}, claim.AccessToken)
+			}
+			return allowed, err
+		})
 		if err != nil || !allowed {
 			return inactive, err
 		}
@@ -114,5 +122,10 @@ func (d *Door) describeToken(
 	if t.AuthTime.Unix() > 0 {
 		out.AuthTime = jose.At(t.AuthTime)
 	}
-	return jsonBody(out), nil
+	told := about.Claims(claim.AccessToken, out.Issuer+userinfoPath)
+	if len(told) == 0 {
+		return jsonBody(out), nil
+	}
+	all, err := merge(out, told)
+	return jsonBody(all), err
 }

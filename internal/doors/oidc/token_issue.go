@@ -99,7 +99,8 @@ func (i issued) response() (tokenResponse, error) {
 	}
 	var err error
 	if i.access != nil {
-		if resp.AccessToken, err = sign(i.access, i.accessClaims(), i.about.Claims(claim.AccessToken)); err != nil {
+		told := i.about.Claims(claim.AccessToken, i.issuer+userinfoPath)
+		if resp.AccessToken, err = sign(i.access, i.accessClaims(), told); err != nil {
 			return tokenResponse{}, err
 		}
 	}

@@ -47,7 +47,7 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := about.Claims(claim.Userinfo)
+	out := about.Claims(claim.Userinfo, "")
 	out["sub"] = t.User.String()
 	writeJSON(w, http.StatusOK, jsonBody(out))
 	return nil

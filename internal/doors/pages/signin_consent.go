@@ -28,6 +28,10 @@ func scopeWords(scope string) message {
 		return say("scope.profile")
 	case "email":
 		return say("scope.email")
+	case "groups":
+		return say("scope.groups")
+	case "roles":
+		return say("scope.roles")
 	case "phone":
 		return say("scope.phone")
 	case "address":

@@ -28,7 +28,6 @@ type View struct {
 	Scopes                 []string       `json:"scopes"`
 	AccessToken            string         `json:"access_token" enum:"jwt,opaque"`
 	IDTokenAlg             string         `json:"id_token_alg" enum:"ES256,RS256,EdDSA"`
-	IDTokenClaims          bool           `json:"id_token_claims"`
 	JWKS                   map[string]any `json:"jwks,omitempty" doc:"The application's public keys (RFC 7517)."`
 	JWKSURI                string         `json:"jwks_uri,omitempty" doc:"Where the server reads the public keys instead."`
 	BackchannelLogoutURI   string         `json:"backchannel_logout_uri,omitempty" doc:"Is told that a session has ended (OpenID Connect Back-Channel Logout 1.0)."`
@@ -44,7 +43,8 @@ type View struct {
 	PreviousSecretUntil    *time.Time     `json:"previous_secret_until,omitempty" doc:"The previous secret is accepted until then."`
 	CreatedAt              time.Time      `json:"created_at" always:"true"`
 	UpdatedAt              time.Time      `json:"updated_at" always:"true"`
-	Warnings               []Warning      `json:"warnings,omitempty" doc:"What works and is not recommended."`
+	ClaimsView
+	Warnings []Warning `json:"warnings,omitempty" doc:"What works and is not recommended."`
 }
 
 func view(a Application, shown secret.String) View {
@@ -52,7 +52,7 @@ func view(a Application, shown secret.String) View {
 		ID: a.ID, ClientID: a.ClientID, ClientSecret: shown.Reveal(), Name: a.Name,
 		Type: string(a.Type), Status: string(a.Status), AuthMethod: string(a.AuthMethod),
 		RedirectURIs: a.RedirectURIs, PostLogoutRedirectURIs: a.PostLogoutRedirectURIs, Scopes: a.Scopes,
-		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, IDTokenClaims: a.Claims.InIDToken,
+		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, ClaimsView: a.Claims.view(),
 		JWKSURI: a.JWKSURI, BackchannelLogoutURI: a.BackchannelLogoutURI,
 		TokenEndpointAudience: a.TokenEndpointAudience,
 		AllowUnboundCode:      a.AllowUnboundCode, FirstParty: a.FirstParty, Rotation: a.Rotation,
@@ -86,7 +86,6 @@ type createInput struct {
 		Scopes                 []string       `json:"scopes,omitempty" maxItems:"100" doc:"The scopes that it may request. Default: gatehouse:manage for a machine whose creator may give that (application.trust), and none for another machine; openid, profile, email and offline_access for others. The management API requires gatehouse:manage, and the decision APIs gatehouse:decide."`
 		AccessToken            string         `json:"access_token,omitempty" enum:"jwt,opaque" doc:"jwt (default): a service checks the signature itself. opaque: a service asks by introspection, and revocation is immediate."`
 		IDTokenAlg             string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"Default RS256, which every client knows. The tenant's keys for EdDSA are published when the first application names it, and sign ten minutes later. Until then a new application gets no tokens (503), and a changed one ID tokens of its earlier algorithm."`
-		IDTokenClaims          *bool          `json:"id_token_claims,omitempty" doc:"Put the claims of the scopes profile and email into the ID token, for applications that do not ask userinfo. Default true."`
 		JWKS                   map[string]any `json:"jwks,omitempty" doc:"Public keys (RFC 7517), for private_key_jwt."`
 		JWKSURI                string         `json:"jwks_uri,omitempty" maxLength:"2000" doc:"Where the server reads the public keys instead of jwks: a public https address. They are read again after ten minutes, and for an unknown kid at most once a minute."`
 		BackchannelLogoutURI   string         `json:"backchannel_logout_uri,omitempty" maxLength:"2000" doc:"A public https address of the application. The server posts a logout token with sub and sid to it when a session ends in which a person signed in to the application (OpenID Connect Back-Channel Logout 1.0)."`
@@ -99,6 +98,7 @@ type createInput struct {
 		IDTokenSeconds         int64          `json:"id_token_seconds,omitempty" minimum:"60" maximum:"86400" doc:"Default 600."`
 		RefreshIdleSeconds     int64          `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000" doc:"Seconds since the last use. Default 2592000."`
 		RefreshMaxSeconds      int64          `json:"refresh_max_seconds,omitempty" minimum:"60" maximum:"63072000" doc:"Seconds since the sign-in. Default 7776000."`
+		ClaimsBody
 	}
 }
 
@@ -113,7 +113,6 @@ type patchInput struct {
 		Scopes                 *[]string       `json:"scopes,omitempty" maxItems:"100"`
 		AccessToken            *string         `json:"access_token,omitempty" enum:"jwt,opaque"`
 		IDTokenAlg             *string         `json:"id_token_alg,omitempty" enum:"ES256,RS256,EdDSA" doc:"The earlier algorithm signs until clients can have the key of the new one: at most ten minutes."`
-		IDTokenClaims          *bool           `json:"id_token_claims,omitempty"`
 		JWKS                   *map[string]any `json:"jwks,omitempty"`
 		JWKSURI                *string         `json:"jwks_uri,omitempty" maxLength:"2000" doc:"Set jwks to null with it."`
 		BackchannelLogoutURI   *string         `json:"backchannel_logout_uri,omitempty" maxLength:"2000"`
@@ -126,6 +125,7 @@ type patchInput struct {
 		IDTokenSeconds         int64           `json:"id_token_seconds,omitempty" minimum:"60" maximum:"86400"`
 		RefreshIdleSeconds     int64           `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000"`
 		RefreshMaxSeconds      int64           `json:"refresh_max_seconds,omitempty" minimum:"60" maximum:"63072000"`
+		ClaimsBody
 	}
 }
 
@@ -230,7 +230,7 @@ func (in *createInput) application() New {
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS), JWKSURI: b.JWKSURI,
 		BackchannelLogoutURI:  b.BackchannelLogoutURI,
-		IDTokenClaims:         b.IDTokenClaims,
+		Claims:                b.patch(),
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		NoRotation: b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
 		Lifetimes: lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds),
@@ -244,7 +244,7 @@ func (in *patchInput) patch() Patch {
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, Rotation: b.Rotation, JWKSURI: b.JWKSURI,
 		BackchannelLogoutURI:  b.BackchannelLogoutURI,
-		IDTokenClaims:         b.IDTokenClaims,
+		Claims:                b.patch(),
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		PrincipalMode: (*PrincipalMode)(b.PrincipalMode),
 	}

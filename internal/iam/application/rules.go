@@ -36,7 +36,7 @@ type New struct {
 	NoRotation             bool          // keep the refresh token at each use; for confidential applications only
 	PrincipalMode          PrincipalMode // default: Asserted
 	Lifetimes              Lifetimes
-	IDTokenClaims          *bool // default: true, but for machines
+	Claims                 ClaimsPatch // of the defaults: ID tokens have the claims of profile and email
 }
 
 // Patch is a change to an application. Fields that are nil stay unchanged.
@@ -58,7 +58,7 @@ type Patch struct {
 	Rotation               *bool
 	PrincipalMode          *PrincipalMode
 	Lifetimes              *Lifetimes // zero fields stay unchanged
-	IDTokenClaims          *bool
+	Claims                 ClaimsPatch
 }
 
 // defaultIDTokenAlg is what clients expect that compare nothing (OpenID Connect Core §3.1.3.7,
@@ -96,7 +96,7 @@ func defaultScopesOf(t Type) []string {
 	if t == Machine {
 		return []string{}
 	}
-	return []string{"openid", "profile", "email", "offline_access"}
+	return []string{"openid", "profile", "email", "groups", "roles", "offline_access"}
 }
 
 // ValidScope reports whether s has the form of a scope.
@@ -132,7 +132,7 @@ func (n New) application() Application {
 	}
 	a.Lifetimes = a.Lifetimes.over(defaultLifetimes)
 	a.Claims.InIDToken = a.Type != Machine
-	set(&a.Claims.InIDToken, n.IDTokenClaims)
+	n.Claims.apply(&a.Claims)
 	return a
 }
 
@@ -166,7 +166,7 @@ func (p Patch) apply(a *Application) {
 	set(&a.FirstParty, p.FirstParty)
 	set(&a.Rotation, p.Rotation)
 	set(&a.PrincipalMode, p.PrincipalMode)
-	set(&a.Claims.InIDToken, p.IDTokenClaims)
+	p.Claims.apply(&a.Claims)
 	if p.Lifetimes != nil {
 		a.Lifetimes = p.Lifetimes.over(a.Lifetimes)
 	}
@@ -205,6 +205,7 @@ func (a *Application) check(chosen secret.String) error {
 	a.checkLogout(&wrong)
 	a.checkScopes(&wrong)
 	a.checkTokens(&wrong)
+	a.checkClaims(&wrong)
 	switch {
 	case a.PrincipalMode != Asserted && a.PrincipalMode != FromDirectory:
 		wrong.Add("principal_mode", "The principal mode must be asserted or directory.")

@@ -27,17 +27,21 @@ const (
 const (
 	ScopeProfile = "profile"
 	ScopeEmail   = "email"
+	ScopeGroups  = "groups"
+	ScopeRoles   = "roles"
 )
 
 // ofScope maps scopes to the claims that they stand for (OpenID Connect Core §5.4).
 var ofScope = map[string][]string{
 	ScopeProfile: {"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile",
 		"picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at"},
-	ScopeEmail: {"email", "email_verified"},
+	ScopeEmail:  {"email", "email_verified"},
+	ScopeGroups: {claimGroups},
+	ScopeRoles:  {claimRoles},
 }
 
 // Names are the claims about a person, in the order of discovery.
-var Names = slices.Concat(ofScope[ScopeProfile], ofScope[ScopeEmail])
+var Names = slices.Concat(ofScope[ScopeProfile], ofScope[ScopeEmail], ofScope[ScopeGroups], ofScope[ScopeRoles])
 
 // scopeOf maps each claim to its scope.
 var scopeOf = func() map[string]string {
@@ -54,12 +58,14 @@ var scopeOf = func() map[string]string {
 // person.
 func ScopeOf(claim string) string { return scopeOf[claim] }
 
-// inPlace reports whether an application that has a scope is told its claims in a place.
-func inPlace(app *application.Application, _ string, at Place) bool {
-	switch at {
-	case Userinfo:
+// inPlace reports whether an application that has a scope is told its claims in a place. Groups and
+// roles are for decisions, so they are everywhere. A profile is not for the services that see an
+// access token.
+func inPlace(app *application.Application, scope string, at Place) bool {
+	switch {
+	case scope == ScopeGroups, scope == ScopeRoles, at == Userinfo:
 		return true
-	case IDToken:
+	case at == IDToken:
 		return app.Claims.InIDToken
 	}
 	return false
@@ -93,35 +99,46 @@ func (a Ask) wants(at Place) map[string]bool {
 
 // About is what is said about a person. It is ready once the transaction of Read has ended.
 type About struct {
-	wants [places]map[string]bool
-	user  []user.User
+	settings application.Claims
+	wants    [places]map[string]bool
+	user     []user.User
+	held     []holding
 }
 
 // Read defers the reading of the claims for some places.
 func Read(tx *db.Tx, a Ask, at ...Place) *About {
-	about := &About{}
+	about := &About{settings: a.Application.Claims}
 	all := map[string]bool{}
 	for _, p := range at {
 		about.wants[p] = a.wants(p)
 		maps.Copy(all, about.wants[p])
 	}
+	if all[claimGroups] || all[claimRoles] {
+		readHoldings(tx, &about.held, a.User)
+	}
+	delete(all, claimGroups)
+	delete(all, claimRoles)
 	if len(all) > 0 {
 		user.GetLater(tx, &about.user, a.User)
 	}
 	return about
 }
 
-// Claims returns the claims for one of the places of Read.
-func (a *About) Claims(at Place) map[string]any {
+// Claims returns the claims for one of the places of Read. userinfo is the address of userinfo,
+// which has the lists that are too long for a token.
+func (a *About) Claims(at Place, userinfo string) map[string]any {
 	out := map[string]any{}
-	if a == nil || len(a.wants[at]) == 0 || len(a.user) == 0 {
+	if a == nil || len(a.wants[at]) == 0 {
 		return out
 	}
-	for name, value := range profile(a.user[0]) {
-		if a.wants[at][name] {
-			out[name] = value
+	if len(a.user) > 0 {
+		for name, value := range profile(a.user[0]) {
+			if a.wants[at][name] {
+				out[name] = value
+			}
 		}
 	}
+	a.addLists(out, at, userinfo)
 	return out
 }
 

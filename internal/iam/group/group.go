@@ -68,7 +68,7 @@ type Roles struct {
 // Limits. Every decision about a user includes the user's groups.
 const (
 	maxGroups      = 10_000 // of a tenant
-	maxOfUser      = 100    // groups of one user
+	maxOfUser      = 500    // groups of one user
 	maxName        = 128    // code points
 	maxDescription = 256    // code points
 	maxAttributes  = 2 << 10

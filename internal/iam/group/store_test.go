@@ -197,7 +197,7 @@ func TestWhatAGroupMayHold(t *testing.T) {
 			t.Error(err)
 		}
 		ada := f.user("ada")
-		for i := range 100 {
+		for i := range 500 {
 			wantErr(t, "one more", f.add(f.group(fmt.Sprintf("g%d", i)), ada), nil)
 		}
 		wantErr(t, "one too many", f.add(f.group("last"), ada), group.ErrTooManyOf)
