@@ -51,6 +51,7 @@ func TestAChangeShowsNoMoreThanTheCallerMayRead(t *testing.T) {
 		"POST /users": map[string]any{"username": "eve"}, "POST /groups": map[string]any{"name": "G"},
 		"POST /applications":        map[string]any{"name": "A", "type": "machine", "scopes": []string{}},
 		"POST /roles":               map[string]any{"name": "r", "actions": []string{}},
+		"POST /apis":                map[string]any{"name": "A", "identifier": "https://api.example.com/", "access": "listed"},
 		"POST /signing-keys/rotate": map[string]any{"algorithm": "ES256"},
 		"PATCH /settings":           map[string]any{"registration": true},
 		"PATCH /policies/settings":  map[string]any{"strict_evaluation": true},
