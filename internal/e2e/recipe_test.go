@@ -53,14 +53,14 @@ func TestContributingsRecipe(t *testing.T) {
 	}
 	run(".", "go", "test", "-vet=off", "./internal")
 	run(".", "go", "test", "-vet=off", "./internal/kit/db", "./internal/iam/user", "./internal/iam/principal",
-		"-run", "Schema|Migrations|Nickname|EveryStatement")
+		"-run", "Schema|Migrations|Motto|EveryStatement")
 	// One binary does what `make generate` does with docs/openapi.json, and then runs the tests.
 	application := filepath.Join(t.TempDir(), "app.test")
 	run(".", "go", "test", "-c", "-vet=off", "-o", application, "./internal/app")
 	run("internal/app", application, "-test.run", "^TestOpenAPIIsCurrent$", "-write")
 	run("internal/app", application, "-test.short", "-test.run", "OpenAPI|EveryOperation|AnotherTenantsThings")
 	described, err := os.ReadFile(filepath.Join(tree, "docs", "openapi.json"))
-	if err != nil || !strings.Contains(string(described), `"clear-nickname"`) {
+	if err != nil || !strings.Contains(string(described), `"clear-motto"`) {
 		t.Errorf("docs/openapi.json does not name the operation: %v", err)
 	}
 }
