@@ -36,7 +36,8 @@ func (a *App) doors(hosted *pages.Door) *web.Routes {
 		Ring: a.Ring,
 	})
 	oidc.New(oidc.Deps{
-		DB: a.DB, Applications: a.Applications, Access: a.Access, Keys: a.Keys, Issuers: a.Tenants, Ring: a.Ring,
+		DB: a.DB, Applications: a.Applications, APIs: a.APIs,
+		Access: a.Access, Keys: a.Keys, Issuers: a.Tenants, Ring: a.Ring,
 		Records: a.Records,
 		Clock:   a.Clock, SignIn: a.SignIn, Outbound: a.Outbound,
 	}).Register(routes)

@@ -146,8 +146,8 @@ func counter(name, help string, value func() int64) prometheus.Collector {
 // Pages returns the hosted pages.
 func (a *App) Pages() (*pages.Door, error) {
 	return pages.New(pages.Deps{
-		DB: a.DB, Tenants: a.Tenants, Applications: a.Applications, Hasher: a.Hasher, TOTP: a.TOTP, Queue: a.Queue,
-		SignIn: a.SignIn,
+		DB: a.DB, Tenants: a.Tenants, Applications: a.Applications, APIs: a.APIs, Hasher: a.Hasher,
+		TOTP: a.TOTP, Queue: a.Queue, SignIn: a.SignIn,
 	})
 }
 

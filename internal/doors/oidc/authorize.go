@@ -77,6 +77,9 @@ func (d *Door) authorizeTo(w http.ResponseWriter, r *http.Request, p params, app
 	if err != nil {
 		return err
 	}
+	if err := q.name(ctx, d, c, p, app); err != nil {
+		return err
+	}
 	if hint := p.get("id_token_hint"); hint != "" {
 		h, err := d.readHint(ctx, c, hint)
 		switch {
@@ -130,7 +133,8 @@ func (d *Door) grant(w http.ResponseWriter, r *http.Request, app *application.Ap
 	}
 	n := grant.New{
 		Application: app.ID, User: s.User, Session: s.ID,
-		Offline: slices.Contains(q.Scopes, scopeOffline), Scopes: q.Scopes, Nonce: q.Nonce,
+		Offline: slices.Contains(q.Scopes, scopeOffline), Scopes: q.Scopes, Resources: q.Resources,
+		Nonce:    q.Nonce,
 		AuthTime: s.AuthTime, AMR: s.AMR, ACR: acr, Lifetime: app.Lifetimes.RefreshMax, Generation: s.Generation,
 		Issuer: web.SiteOf(r).Base, RedirectURI: q.Target.URI, CodeChallenge: q.Challenge,
 	}

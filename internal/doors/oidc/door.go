@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
@@ -23,6 +24,7 @@ import (
 type Deps struct {
 	DB           *db.DB
 	Applications *application.Directory
+	APIs         *resourceserver.Directory
 	Access       *access.Guard
 	Keys         *signingkey.Keys
 	Issuers      grant.Issuers
@@ -49,7 +51,7 @@ const cacheSize = 4096
 func New(d Deps) *Door {
 	metadata := cache.New[string](cache.Options[[]byte]{Max: cacheSize})
 	clients := cache.New[keySource](cache.Options[*clientKeys]{Max: cacheSize})
-	return &Door{Deps: d, verifier: &grant.Verifier{DB: d.DB, Keys: d.Keys, Issuers: d.Issuers},
+	return &Door{Deps: d, verifier: &grant.Verifier{DB: d.DB, Keys: d.Keys, Issuers: d.Issuers, PlainJWT: true},
 		metadata: metadata, clients: clients, refused: audit.NewRefusals()}
 }
 

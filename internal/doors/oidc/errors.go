@@ -31,6 +31,7 @@ const (
 	codeRequestUnsupported  = "request_not_supported"
 	codeRequestURI          = "request_uri_not_supported"
 	codeRegistration        = "registration_not_supported"
+	codeInvalidTarget       = "invalid_target" // RFC 8707 §2
 	codeUnmetAuthentication = "unmet_authentication_requirements"
 )
 

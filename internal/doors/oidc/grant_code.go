@@ -15,6 +15,10 @@ func (d *Door) redeemCode(r *http.Request, app *application.Application, p param
 	if code == "" {
 		return issued{}, invalidRequest("code is missing.")
 	}
+	resource, err := d.resource(r.Context(), web.CallerOf(r), p)
+	if err != nil {
+		return issued{}, err
+	}
 	m, err := d.userMint(r, app)
 	if err != nil {
 		return issued{}, err
@@ -38,7 +42,11 @@ func (d *Door) redeemCode(r *http.Request, app *application.Application, p param
 		if err != nil || outcome != grant.Accepted {
 			return issued{outcome: outcome}, err
 		}
-		i, err := m.issue(tx, g, allowedScopes(app, g.Scopes))
+		api, err := d.apiOf(r.Context(), tx, app, g, resource)
+		if err != nil { // rolls back: the code is as good as before for the right API
+			return issued{}, err
+		}
+		i, err := m.at(api).issue(tx, g, scopesAt(api, allowedScopes(app, g.Scopes)))
 		i.refresh = grant.NewRefresh(tx, d.Ring, g, app.Lifetimes.RefreshIdle)
 		return i, err
 	})

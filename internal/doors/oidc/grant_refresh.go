@@ -20,6 +20,10 @@ func (d *Door) redeemRefresh(r *http.Request, app *application.Application, p pa
 	if err != nil {
 		return issued{}, tooManyScopes()
 	}
+	resource, err := d.resource(r.Context(), web.CallerOf(r), p)
+	if err != nil {
+		return issued{}, err
+	}
 	m, err := d.userMint(r, app)
 	if err != nil {
 		return issued{}, err
@@ -44,8 +48,12 @@ func (d *Door) redeemRefresh(r *http.Request, app *application.Application, p pa
 		if err != nil { // rolls the rotation back: nothing was issued
 			return issued{}, err
 		}
+		api, err := d.apiOf(r.Context(), tx, app, g, resource)
+		if err != nil {
+			return issued{}, err
+		}
 		g.Nonce = "" // it belongs to the sign-in, not to its renewals (OpenID Connect Core §12.2)
-		i, err := m.issue(tx, g, scopes)
+		i, err := m.at(api).issue(tx, g, scopesAt(api, scopes))
 		i.refresh = successor
 		return i, err
 	})

@@ -36,9 +36,14 @@ func (d *Door) readHint(ctx context.Context, c caller.Caller, token string) (hin
 	}
 	var claims struct {
 		jose.Claims
-		Session string `json:"sid"`
+		Session  string `json:"sid"`
+		ClientID string `json:"client_id"`
+		Use      string `json:"token_use"`
 	}
-	if err := json.Unmarshal(payload, &claims); err != nil || claims.Subject == "" {
+	// An access token of the type JWT has the keys and the type of an ID token. No ID token has its
+	// claims (RFC 8725 §3.12).
+	err = json.Unmarshal(payload, &claims)
+	if err != nil || claims.Subject == "" || claims.ClientID != "" || claims.Use != "" {
 		return hint{}, errHint
 	}
 	if err := d.verifier.CheckIssuer(ctx, c.Tenant, claims.Issuer); errors.Is(err, grant.ErrToken) {

@@ -49,8 +49,16 @@ func (i issued) idToken(accessToken string) (string, error) {
 		AuthTime: jose.At(g.AuthTime), Nonce: g.Nonce, ACR: g.ACR, AMR: g.AMR, Session: g.Session.String(),
 		AtHash: atHash(i.id.Algorithm(), accessToken),
 	}
-	return sign(i.id, c, i.about.Claims(claim.IDToken, i.issuer+userinfoPath))
+	about := i.about.Claims(claim.IDToken, i.issuer+userinfoPath)
+	for _, name := range accessOnly {
+		delete(about, name)
+	}
+	return sign(i.id, c, about)
 }
+
+// accessOnly are the claims that tell an access token of the type JWT from an ID token, which has
+// the same type and may have the same key. No ID token has them (RFC 8725 §3.12).
+var accessOnly = []string{"token_use", "client_id", "scope", "app", "gid"}
 
 // sign signs the claims that a protocol prescribes, and those about the user, which never replace
 // them.

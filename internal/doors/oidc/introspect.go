@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
@@ -39,9 +40,8 @@ type introspection struct {
 
 var inactive = jsonBody(introspection{})
 
-// introspect describes a token to a confidential client. An application sees its own tokens. A
-// machine application is a resource server, so it sees every access token of its tenant, whose
-// audience is the tenant. A web application does not see another's tokens.
+// introspect describes a token to a confidential client. An application sees its own tokens, and an
+// API those for it (mayInspect).
 func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 	app, p, err := d.authenticate(r)
 	if err != nil {
@@ -62,7 +62,12 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 	case errors.Is(err, grant.ErrToken):
 	case err != nil:
 		return err
-	case t.Application == app.ID || !refresh && app.Type == application.Machine:
+	default:
+		if sees, err := d.mayInspect(ctx, c, app, t, refresh); err != nil {
+			return err
+		} else if !sees {
+			break
+		}
 		if body, err = d.describeToken(ctx, c, web.SiteOf(r).Base, t, refresh); err != nil {
 			return err
 		}
@@ -71,6 +76,34 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 		Target: audit.Target{Kind: "token", ID: t.ID}, Detail: map[string]any{"active": len(body) != len(inactive)}})
 	writeJSON(w, http.StatusOK, body)
 	return nil
+}
+
+// mayInspect reports whether an application sees a token. Its holder does. A token for a registered
+// API is seen by the applications that are the API, and by nothing else. A token for the tenant is
+// seen by every machine application that is not a registered API. Many services ask only whether a
+// token is active, so one that is meant for another API must not look active to them.
+func (d *Door) mayInspect(ctx context.Context, c caller.Caller, app *application.Application, t grant.Token,
+	refresh bool) (bool, error) {
+	if t.Application == app.ID || refresh {
+		return t.Application == app.ID, nil
+	}
+	serves, err := d.APIs.Serves(ctx, c, app.ID)
+	if err != nil {
+		return false, err
+	}
+	if !serves {
+		return app.Type == application.Machine && slices.Contains(t.Audience, t.Issuer), nil
+	}
+	for _, identifier := range t.Audience {
+		a, err := d.APIs.ByIdentifier(ctx, c, identifier)
+		switch {
+		case err == nil && slices.Contains(a.Servers, app.ID):
+			return true, nil
+		case err != nil && fault.Of(err) != fault.NotFound:
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // findToken returns an active token of any kind. A token names its own kind, so token_type_hint is

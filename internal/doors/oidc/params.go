@@ -3,6 +3,7 @@ package oidc
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -20,8 +21,7 @@ var longParams = map[string]bool{
 	"claims": true, "id_token_hint": true, "client_assertion": true, "token": true, "request": true,
 }
 
-// repeatable are the parameters that may come more than once (RFC 8707 §2, RFC 8693 §2.1). None of
-// them is read.
+// repeatable are the parameters that may come more than once (RFC 8707 §2, RFC 8693 §2.1).
 var repeatable = map[string]bool{"resource": true, "audience": true}
 
 // params are the parameters of one request. A parameter without a value is treated as not sent
@@ -30,6 +30,7 @@ type params struct {
 	values map[string]string
 	// repeated is the name of a parameter that was sent more than once, or "". It is not in values.
 	repeated string
+	lists    map[string][]string // the values of the repeatable parameters, in their order
 }
 
 // get returns the value of name, or "" if it was not sent.
@@ -58,7 +59,7 @@ func parseQuery(raw string) (params, error) {
 
 // paramsOf returns decoded parameters.
 func paramsOf(v url.Values) (params, error) {
-	p := params{values: make(map[string]string, len(v))}
+	p := params{values: make(map[string]string, len(v)), lists: map[string][]string{}}
 	n := 0
 	for name, values := range v {
 		n += len(values)
@@ -82,6 +83,11 @@ func paramsOf(v url.Values) (params, error) {
 		}
 		switch {
 		case repeatable[name]:
+			for _, s := range values {
+				if s != "" && !slices.Contains(p.lists[name], s) {
+					p.lists[name] = append(p.lists[name], s)
+				}
+			}
 		case len(values) > 1:
 			// Map order is random: name the same one every time.
 			if p.repeated == "" || name < p.repeated {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -28,6 +29,7 @@ type request struct {
 	Application id.ID         `json:"application"`
 	Target      target        `json:"target"`
 	Scopes      []string      `json:"scopes"`
+	Resources   []string      `json:"resources,omitempty"` // of grant.Grant
 	Nonce       string        `json:"nonce,omitempty"`
 	Challenge   string        `json:"challenge,omitempty"` // S256, or "" where a confidential client sent none
 	None        bool          `json:"none,omitempty"`      // prompt=none: show no page
@@ -40,6 +42,8 @@ type request struct {
 	RequireMFA  bool          `json:"require_mfa,omitempty"` // by acr_values or the claims parameter
 	ACR         []string      `json:"acr,omitempty"`         // essential: one of these, or the request fails
 	Subject     string        `json:"subject,omitempty"`     // required user, by id_token_hint or the claims parameter
+
+	apis []*resourceserver.API // of Resources, while the request is read
 }
 
 // Limits on the lists of a request.
@@ -296,7 +300,7 @@ func (q *request) consentScopes(app *application.Application) []string {
 	if app.FirstParty {
 		return slices.DeleteFunc(slices.Clone(q.Scopes), func(s string) bool { return !application.ReservedScope(s) })
 	}
-	out := slices.Clone(q.Scopes)
+	out := q.consentTo()
 	for _, s := range q.Claims.scopes() {
 		if !slices.Contains(out, s) {
 			out = append(out, s)

@@ -60,7 +60,12 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) error {
 	}
 	got, err := grantTypes[i].redeem(d, r, app, p)
 	if err != nil {
-		return err
+		return targetRefused(err)
+	}
+	if got.api != nil && !got.isOpaque() {
+		if got.access, err = d.apiSigner(r.Context(), web.CallerOf(r), got.api); err != nil {
+			return err
+		}
 	}
 	resp, err := got.response()
 	if err != nil {
@@ -74,6 +79,9 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) error {
 // recordIssue writes the access record of tokens that were issued.
 func (d *Door) recordIssue(r *http.Request, got issued, grantType string) {
 	detail := map[string]any{"grant_type": grantType, "scope": joinScopes(got.scopes), "jti": got.tokenID}
+	if got.api != nil {
+		detail["api"] = got.api.Identifier
+	}
 	if g := got.grant; !g.ID.IsZero() {
 		detail["user"], detail["grant"] = g.User.String(), g.ID.String()
 	}

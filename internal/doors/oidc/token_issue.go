@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/claim"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
@@ -30,8 +31,31 @@ type tokenResponse struct {
 type mint struct {
 	app    *application.Application
 	issuer string
-	access *jose.Signer // nil if access tokens are opaque
-	id     *jose.Signer // nil if no user is concerned
+	access *jose.Signer        // nil if access tokens are opaque
+	id     *jose.Signer        // nil if no user is concerned
+	api    *resourceserver.API // nil for the tenant itself
+}
+
+// at returns the mint for a token of an API. nil stands for the tenant itself.
+func (m mint) at(api *resourceserver.API) mint {
+	m.api = api
+	return m
+}
+
+// isOpaque reports whether the access token is opaque.
+func (m mint) isOpaque() bool {
+	if m.api != nil {
+		return m.api.TokenProfile == resourceserver.Opaque
+	}
+	return m.access == nil
+}
+
+// lifetime returns how long the access token is good.
+func (m mint) lifetime() time.Duration {
+	if m.api != nil {
+		return m.api.Lifetime(m.app)
+	}
+	return m.app.Lifetimes.AccessToken
 }
 
 // clientMint returns the mint for a token of the application's own.
@@ -79,8 +103,8 @@ func (m mint) issue(tx *db.Tx, g grant.Grant, scopes []string) (issued, error) {
 // issueAccess issues an access token. Opaque ones are stored in tx.
 func (m mint) issueAccess(tx *db.Tx, g grant.Grant, scopes []string) issued {
 	i := m.issueJWT(tx.Now(), g, scopes)
-	if m.access == nil {
-		token, tokenID := grant.NewOpaque(tx, g, m.app.ID, scopes, m.issuer, m.app.Lifetimes.AccessToken)
+	if m.isOpaque() {
+		token, tokenID := grant.NewOpaque(tx, g, m.app.ID, scopes, m.audience(scopes), m.issuer, m.lifetime())
 		i.opaque, i.tokenID = token, tokenID.String()
 	}
 	return i
@@ -95,10 +119,10 @@ func (m mint) issueJWT(at time.Time, g grant.Grant, scopes []string) issued {
 func (i issued) response() (tokenResponse, error) {
 	resp := tokenResponse{
 		AccessToken: i.opaque.Reveal(), TokenType: "Bearer", Scope: joinScopes(i.scopes),
-		ExpiresIn: int64(i.app.Lifetimes.AccessToken / time.Second), RefreshToken: i.refresh.Reveal(),
+		ExpiresIn: int64(i.lifetime() / time.Second), RefreshToken: i.refresh.Reveal(),
 	}
 	var err error
-	if i.access != nil {
+	if !i.isOpaque() {
 		told := i.about.Claims(claim.AccessToken, i.issuer+userinfoPath)
 		if resp.AccessToken, err = sign(i.access, i.accessClaims(), told); err != nil {
 			return tokenResponse{}, err
@@ -116,10 +140,13 @@ func (i issued) response() (tokenResponse, error) {
 func (i issued) accessClaims() grant.AccessClaims {
 	claims := grant.AccessClaims{
 		Claims: jose.Claims{
-			Issuer: i.issuer, Subject: i.app.ID.String(), Audience: jose.Audience{i.issuer},
-			Expiry: jose.At(i.at.Add(i.app.Lifetimes.AccessToken)), IssuedAt: jose.At(i.at), ID: i.tokenID,
+			Issuer: i.issuer, Subject: i.app.ID.String(), Audience: i.audience(i.scopes),
+			Expiry: jose.At(i.at.Add(i.lifetime())), IssuedAt: jose.At(i.at), ID: i.tokenID,
 		},
 		ClientID: i.app.ClientID, Scope: joinScopes(i.scopes), Application: i.app.ID.String(),
+	}
+	if i.api != nil && i.api.TokenProfile == resourceserver.JWT {
+		claims.Use = grant.UseAccess
 	}
 	if g := i.grant; !g.ID.IsZero() {
 		claims.Subject, claims.GrantID, claims.SessionID = g.User.String(), g.ID.String(), g.Session.String()

@@ -20,7 +20,7 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	want := access.Want{Scope: scopeOpenID, User: true}
+	want := access.Want{Scope: scopeOpenID, User: true, At: userinfoPath}
 	h, err := d.Access.Admit(r.Context(), web.CallerOf(r), web.SiteOf(r), bearer, want)
 	switch {
 	case errors.Is(err, grant.ErrToken):

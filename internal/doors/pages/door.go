@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
@@ -30,6 +31,11 @@ type Tenants interface {
 	ByID(ctx context.Context, tenant id.ID) (*tenant.Tenant, error)
 }
 
+// APIs finds an API by its identifier; resourceserver.Directory is one.
+type APIs interface {
+	ByIdentifier(ctx context.Context, c caller.Caller, identifier string) (*resourceserver.API, error)
+}
+
 // Applications finds an application by its id; application.Directory is one.
 type Applications interface {
 	ByID(ctx context.Context, c caller.Caller, application id.ID) (*application.Application, error)
@@ -40,6 +46,7 @@ type Deps struct {
 	DB           *db.DB
 	Tenants      Tenants
 	Applications Applications
+	APIs         APIs
 	Hasher       *credential.Hasher
 	TOTP         credential.TOTP
 	Queue        *job.Queue

@@ -268,7 +268,7 @@ func (d *Door) showStep(v *visit, s signin.Standing, status int, problems []prob
 	case signin.AskEmail:
 		return d.render(v, status, d.confirmMailed(v, s))
 	case signin.AskConsent:
-		return d.render(v, status, consentStep(s, a, problems))
+		return d.showConsentStep(v, s, a, status, problems)
 	case signin.AskSignOut:
 		return d.render(v, status, &signOutPage{frame: known(s, say("signout.page")), Application: nameOf(a)})
 	case signin.StartSession, signin.Done:

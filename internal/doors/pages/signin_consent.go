@@ -2,21 +2,52 @@ package pages
 
 import (
 	"context"
+	"errors"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 )
 
-func consentStep(s signin.Standing, a *application.Application, problems []problem) *consentPage {
+// showConsentStep shows what the application asks for. A scope of an API has the API's name and
+// description.
+func (d *Door) showConsentStep(v *visit, s signin.Standing, a *application.Application, status int,
+	problems []problem) error {
 	p := &consentPage{frame: known(s, say("consent.page")), Application: nameOf(a)}
 	for _, scope := range s.Flow.ConsentScopes {
-		p.Scopes = append(p.Scopes, scopeWords(scope))
+		identifier, name, ofAPI := resourceserver.Consented(scope)
+		if !ofAPI {
+			p.Scopes = append(p.Scopes, scopeWords(scope))
+			continue
+		}
+		api, err := d.APIs.ByIdentifier(v.ctx(), v.caller, identifier)
+		switch {
+		case errors.Is(err, resourceserver.ErrNotFound): // deleted since: no token is issued for it
+			api = &resourceserver.API{Profile: resourceserver.Profile{Name: identifier}}
+		case err != nil:
+			return err
+		}
+		p.Scopes = append(p.Scopes, apiWords(api, name))
 	}
 	tell(&p.frame, problems)
-	return p
+	return d.render(v, status, p)
+}
+
+// apiWords returns what a scope of an API lets an application do there. An empty scope stands for
+// the API without any.
+func apiWords(api *resourceserver.API, scope string) message {
+	if scope == "" {
+		return say("scope.api", "API", api.Name)
+	}
+	for _, s := range api.Scopes {
+		if s.Name == scope && s.Description != "" {
+			return say("scope.api_described", "API", api.Name, "Description", s.Description)
+		}
+	}
+	return say("scope.api_other", "API", api.Name, "Scope", scope)
 }
 
 // scopeWords returns what a scope lets an application do.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"slices"
+	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
@@ -80,6 +81,7 @@ func New(d Deps) *Guard {
 // Want says what a door asks of a token.
 type Want struct {
 	Scope     string // the scope that the token must have
+	At        string // a path below a base that counts as an audience besides the base itself, or ""
 	User      bool   // the token must be a user's, not an application's own
 	Operators bool   // a token of the platform tenant is accepted at every tenant's base
 	Rights    bool   // read from the database what the holder may do
@@ -106,7 +108,7 @@ func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, beare
 	atHome.Tenant = home.Tenant
 	token, err := g.Tokens.Verify(ctx, atHome, bearer)
 	if err == nil {
-		err = g.meantFor(ctx, home, token)
+		err = g.meantFor(ctx, home, token, want.At)
 	}
 	switch {
 	case err != nil:
@@ -164,13 +166,15 @@ func rightsOf(ctx context.Context, tx *db.Tx, t grant.Token) (role.Set, error) {
 	return own.Within(allowed), err
 }
 
-// meantFor fails with grant.ErrToken unless a base of the tenant is in the token's audience. A
-// token that was issued under a custom domain has that domain there.
-func (g *Guard) meantFor(ctx context.Context, home web.Site, t grant.Token) error {
+// meantFor fails with grant.ErrToken unless a base of the tenant, or the path at below one, is in
+// the token's audience. A token that was issued under a custom domain has that domain there. A
+// token for a registered API has only the API there.
+func (g *Guard) meantFor(ctx context.Context, home web.Site, t grant.Token, at string) error {
 	if slices.Contains(t.Audience, home.Base) {
 		return nil
 	}
 	for _, audience := range t.Audience {
+		audience = strings.TrimSuffix(audience, at)
 		site, err := g.Sites.ByIssuer(ctx, audience)
 		if err == nil && site.Tenant == home.Tenant {
 			return nil

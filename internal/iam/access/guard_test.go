@@ -140,7 +140,7 @@ func (w *world) opaque(h house, ofUser bool, audience string) string {
 				return err
 			}
 		}
-		text, _ := grant.NewOpaque(tx, g, h.app.ID, []string{"manage"}, audience, time.Hour)
+		text, _ := grant.NewOpaque(tx, g, h.app.ID, []string{"manage"}, []string{audience}, audience, time.Hour)
 		token = text.Reveal()
 		return nil
 	})

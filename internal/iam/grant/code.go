@@ -23,6 +23,7 @@ type New struct {
 	Session     id.ID
 	Offline     bool
 	Scopes      []string
+	Resources   []string
 	Claims      string
 	Nonce       string
 	AuthTime    time.Time
@@ -42,15 +43,16 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Grant, secret.String, error)
 	now := tx.Now()
 	g := Grant{
 		ID: id.New(), Application: n.Application, User: n.User, Session: n.Session, Offline: n.Offline,
-		Scopes: n.Scopes, Claims: n.Claims, Nonce: n.Nonce, AuthTime: n.AuthTime, AMR: n.AMR, ACR: n.ACR,
+		Scopes: n.Scopes, Resources: n.Resources,
+		Claims: n.Claims, Nonce: n.Nonce, AuthTime: n.AuthTime, AMR: n.AMR, ACR: n.ACR,
 		Address: addressOf(tx.Caller()), CreatedAt: now, ExpiresAt: now.Add(n.Lifetime),
 	}
 	if _, err := tx.Exec(ctx, `INSERT INTO grants (tenant_id, id, application_id, user_id, session_id, offline,
-		scopes, claims, nonce, auth_time, amr, acr, created_at, expires_at, address, generation, issuer)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+		scopes, claims, nonce, auth_time, amr, acr, created_at, expires_at, address, generation, issuer, resources)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
 		g.ID, g.Application, g.User, g.Session, g.Offline,
 		join(g.Scopes), g.Claims, g.Nonce, g.AuthTime, join(g.AMR), g.ACR, g.CreatedAt, g.ExpiresAt, g.Address,
-		n.Generation, n.Issuer); err != nil {
+		n.Generation, n.Issuer, join(n.Resources)); err != nil {
 		return Grant{}, "", err
 	}
 	code, hash := secret.NewToken(secret.Code, tx.Tenant())
@@ -155,7 +157,7 @@ func ConsumeCode(ctx context.Context, tx *db.Tx, token string, r Redemption) (Gr
 	}
 	audit.Write(tx, audit.Event{Action: "grant.create", Target: target(g.ID), Detail: map[string]any{
 		"application": g.Application.String(), "user": g.User.String(), "session": g.Session.String(),
-		"scopes": join(g.Scopes), "offline": g.Offline,
+		"scopes": join(g.Scopes), "resources": g.Resources, "offline": g.Offline,
 	}})
 	return g, Accepted, nil
 }

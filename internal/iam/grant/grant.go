@@ -3,6 +3,7 @@ package grant
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ type Grant struct {
 	Session     id.ID    // the browser session that it was given in
 	Offline     bool     // outlives the session (offline_access, OpenID Connect Core §11)
 	Scopes      []string // the ceiling: no token of the grant has more
+	Resources   []string // the identifiers of the APIs that its tokens may be for, the default first; empty: the tenant
 	Claims      string   // the claims parameter of the request (Core §5.5), or ""
 	Nonce       string
 	AuthTime    time.Time
@@ -47,12 +49,13 @@ const (
 )
 
 const grantColumns = `g.id, g.application_id, g.user_id, g.session_id, g.offline, g.scopes, g.claims, g.nonce,
-	g.auth_time, g.amr, g.acr, g.address, g.created_at, g.expires_at`
+	g.auth_time, g.amr, g.acr, g.address, g.created_at, g.expires_at, g.resources`
 
 // grantDest returns where a row's grantColumns are scanned to.
 func grantDest(g *Grant, scopes, amr *string) []any {
 	return []any{&g.ID, &g.Application, &g.User, &g.Session, &g.Offline, scopes, &g.Claims, &g.Nonce,
-		&g.AuthTime, amr, &g.ACR, &g.Address, &g.CreatedAt, &g.ExpiresAt}
+		&g.AuthTime, amr, &g.ACR, &g.Address, &g.CreatedAt, &g.ExpiresAt,
+		(*listed)(&g.Resources)}
 }
 
 // living is the condition under which a grant g is valid at $2: not revoked, not expired, and its
@@ -161,6 +164,24 @@ func hashOf(tx *db.Tx, token, kind string) ([]byte, bool) {
 		return nil, false
 	}
 	return t.Hash, true
+}
+
+// listed is a stored list of words.
+type listed []string
+
+// Scan implements sql.Scanner.
+func (l *listed) Scan(src any) error {
+	switch s := src.(type) {
+	case string:
+		*l = split(s)
+	case []byte:
+		*l = split(string(s))
+	case nil:
+		*l = nil
+	default:
+		return fmt.Errorf("grant: a list of the type %T", src)
+	}
+	return nil
 }
 
 func join(s []string) string  { return strings.Join(s, " ") }

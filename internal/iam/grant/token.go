@@ -29,9 +29,14 @@ type AccessClaims struct {
 	AMR       []string  `json:"amr,omitempty"`
 	SessionID string    `json:"sid,omitempty"`
 	GrantID   string    `json:"gid,omitempty"`
+	// Use is "access" in a token of the type JWT, whose type does not tell it from an ID token.
+	Use string `json:"token_use,omitempty"`
 	// Application is the application's id. Without a GrantID it is the subject.
 	Application string `json:"app"`
 }
+
+// UseAccess is the token_use of access tokens of the type JWT.
+const UseAccess = "access"
 
 // Token is a valid access token, opaque or JWT.
 type Token struct {
@@ -59,15 +64,18 @@ type Token struct {
 func (t Token) Has(scope string) bool { return slices.Contains(t.Scopes, scope) }
 
 // NewOpaque stores an opaque access token and returns it with its id. g is the zero Grant for a
-// machine application's own token.
+// machine application's own token. issuer is the base of the tenant that issues it.
 func NewOpaque(
-	tx *db.Tx, g Grant, application id.ID, scopes []string, audience string, lifetime time.Duration,
+	tx *db.Tx, g Grant, application id.ID, scopes, audience []string, issuer string, lifetime time.Duration,
 ) (secret.String, id.ID) {
+	if len(audience) == 1 && audience[0] == issuer {
+		issuer = "" // the audience says it
+	}
 	token, hash := secret.NewToken(secret.AccessToken, tx.Tenant())
 	tokenID := id.New()
 	tx.Later(`INSERT INTO access_tokens (tenant_id, token_hash, id, application_id, grant_id, scopes, audience,
-		created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		hash, tokenID, application, g.ID, join(scopes), audience, tx.Now(), tx.Now().Add(lifetime))
+		created_at, expires_at, issuer) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		hash, tokenID, application, g.ID, join(scopes), join(audience), tx.Now(), tx.Now().Add(lifetime), issuer)
 	return token, tokenID
 }
 

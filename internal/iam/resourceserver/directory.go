@@ -53,6 +53,15 @@ func (d *Directory) ByIdentifier(ctx context.Context, c caller.Caller, identifie
 	})
 }
 
+// Within is ByIdentifier in a transaction of the caller's tenant. It opens none of its own.
+func (d *Directory) Within(ctx context.Context, tx *db.Tx, identifier string) (*API, error) {
+	if a, ok := d.apis.Lookup(tx.Tenant(), identifier); ok {
+		return a, nil
+	}
+	a, err := ByIdentifier(ctx, tx, identifier)
+	return &a, err
+}
+
 // Serves reports whether an application is an API of the caller's tenant.
 func (d *Directory) Serves(ctx context.Context, c caller.Caller, app id.ID) (bool, error) {
 	return d.servers.Get(ctx, c.Tenant, app, func(ctx context.Context) (bool, error) {

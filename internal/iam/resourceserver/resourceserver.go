@@ -100,6 +100,13 @@ var aboutPeople = []string{"openid", "profile", "email", "phone", "address", "of
 // and a token of every API may have it.
 func AboutPeople(scope string) bool { return slices.Contains(aboutPeople, scope) }
 
+// ConsentTo returns the name under which a person's consent to a scope of an API is stored. An
+// empty scope stands for the API without any. No identifier has a "#".
+func ConsentTo(identifier, scope string) string { return identifier + "#" + scope }
+
+// Consented splits a name that ConsentTo made. It returns false for any other scope.
+func Consented(name string) (string, string, bool) { return strings.Cut(name, "#") }
+
 func (a *API) target() audit.Target {
 	return audit.Target{Kind: "api", ID: a.ID.String(), Name: a.Name}
 }

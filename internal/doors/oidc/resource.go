@@ -1,0 +1,216 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+)
+
+// maxResources is how many APIs one authorization may be for.
+const maxResources = 8
+
+// own stands for the tenant itself in the resources of a grant. A tenant may have several bases. No
+// identifier of an API is a single word.
+const own = "issuer"
+
+// targetError is an answer of invalid_target (RFC 8707 §2).
+type targetError struct{ reason string }
+
+func (e *targetError) Error() string { return codeInvalidTarget + ": " + e.reason }
+
+func badTarget(reason string, args ...any) error {
+	return &targetError{fmt.Sprintf(reason, args...)}
+}
+
+// targetRefused returns err as an error of the token endpoint, if it is a targetError.
+func targetRefused(err error) error {
+	if e, ok := errors.AsType[*targetError](err); ok {
+		return badRequest(codeInvalidTarget, e.reason)
+	}
+	return err
+}
+
+// resources returns the APIs that a request names by resource (RFC 8707) and audience, in their
+// order. For a base of the tenant that is own.
+func (d *Door) resources(ctx context.Context, c caller.Caller, p params) ([]string, error) {
+	named := slices.Clone(p.lists["resource"])
+	switch audience := p.lists["audience"]; {
+	case len(audience) > 1:
+		return nil, badTarget("audience was sent more than once. Send resource for each API instead.")
+	case len(audience) == 1 && !slices.Contains(named, audience[0]):
+		named = append(named, audience[0])
+	}
+	if len(named) > maxResources {
+		return nil, badTarget("resource names more than %d APIs.", maxResources)
+	}
+	for i, uri := range named {
+		if !resourceserver.ValidIdentifier(uri) {
+			return nil, badTarget("resource must be an absolute URI without a fragment (RFC 8707).")
+		}
+		err := d.verifier.CheckIssuer(ctx, c.Tenant, uri)
+		if err == nil {
+			named[i] = own
+		} else if !errors.Is(err, grant.ErrToken) {
+			return nil, err
+		}
+	}
+	return named, nil
+}
+
+// resource is resources of a token request, which may name one API at most: no token is for two.
+func (d *Door) resource(ctx context.Context, c caller.Caller, p params) (string, error) {
+	named, err := d.resources(ctx, c, p)
+	switch {
+	case err != nil:
+		return "", err
+	case len(named) > 1:
+		return "", badTarget("An access token is for one API. Send a request for each.")
+	case len(named) == 0:
+		return "", nil
+	}
+	return named[0], nil
+}
+
+// admitted returns the API that find finds, if app may ask for its tokens.
+func admitted(app *application.Application, identifier string, find func() (*resourceserver.API, error)) (
+	*resourceserver.API, error) {
+	if identifier == own || identifier == "" {
+		return nil, nil
+	}
+	a, err := find()
+	if fault.Of(err) == fault.NotFound || err == nil && !a.Admits(app) {
+		return nil, badTarget("The API %s is not registered here, or this application may not ask for it: it needs "+
+			"one of the API's scopes, or a place in its list.", identifier)
+	}
+	return a, err
+}
+
+// api returns an API of which app may get tokens, and nil for the tenant itself.
+func (d *Door) api(ctx context.Context, c caller.Caller, app *application.Application, identifier string) (
+	*resourceserver.API, error) {
+	return admitted(app, identifier, func() (*resourceserver.API, error) {
+		return d.APIs.ByIdentifier(ctx, c, identifier)
+	})
+}
+
+// apiOf returns the API of which g gives app a token. asked is the one that the request names, or
+// "": then it is the first of the grant (RFC 8707 §2.2).
+func (d *Door) apiOf(ctx context.Context, tx *db.Tx, app *application.Application, g grant.Grant, asked string) (
+	*resourceserver.API, error) {
+	granted := g.Resources
+	if len(granted) == 0 {
+		granted = []string{own}
+	}
+	if asked == "" {
+		asked = granted[0]
+	}
+	if !slices.Contains(granted, asked) {
+		return nil, badTarget("The authorization was not for %s. Name it in the authorization request too.", asked)
+	}
+	return admitted(app, asked, func() (*resourceserver.API, error) { return d.APIs.Within(ctx, tx, asked) })
+}
+
+// scopesAt returns those of scopes that a token for api may have: its own, and those about the
+// person. nil stands for the tenant itself, which takes every scope.
+func scopesAt(api *resourceserver.API, scopes []string) []string {
+	if api == nil {
+		return scopes
+	}
+	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool {
+		return !resourceserver.AboutPeople(s) && !api.Has(s)
+	})
+}
+
+// name makes the request one for APIs, and keeps the scopes that at least one of them has.
+func (q *request) name(ctx context.Context, d *Door, c caller.Caller, p params, app *application.Application) error {
+	named, err := d.resources(ctx, c, p)
+	if err == nil {
+		q.apis = make([]*resourceserver.API, len(named))
+		for i := range named {
+			if q.apis[i], err = d.api(ctx, c, app, named[i]); err != nil {
+				break
+			}
+		}
+	}
+	if e, ok := errors.AsType[*targetError](err); ok {
+		return q.Target.fail(codeInvalidTarget, "%s", e.reason)
+	}
+	if err != nil || len(named) == 0 {
+		return err
+	}
+	q.Resources = named
+	q.Scopes = slices.DeleteFunc(q.Scopes, func(s string) bool {
+		return !slices.ContainsFunc(q.apis, func(a *resourceserver.API) bool {
+			return len(scopesAt(a, []string{s})) > 0
+		})
+	})
+	if len(q.Scopes) == 0 {
+		return q.Target.fail(codeInvalidScope, "scope names nothing that this application may ask for at the API.")
+	}
+	return nil
+}
+
+// consentTo returns what a person must allow for the APIs that the request names: each scope of
+// each API by its own. The same word means another thing at another API.
+func (q *request) consentTo() []string {
+	if len(q.apis) == 0 {
+		return slices.Clone(q.Scopes)
+	}
+	var out []string
+	for _, s := range q.Scopes {
+		if resourceserver.AboutPeople(s) || slices.Contains(q.apis, nil) {
+			out = append(out, s)
+		}
+	}
+	for _, a := range q.apis {
+		if a == nil {
+			continue
+		}
+		before := len(out)
+		for _, s := range q.Scopes {
+			if a.Has(s) {
+				out = append(out, resourceserver.ConsentTo(a.Identifier, s))
+			}
+		}
+		if len(out) == before {
+			out = append(out, resourceserver.ConsentTo(a.Identifier, ""))
+		}
+	}
+	return out
+}
+
+// audience returns the audience of a token. A token with openid for an API is good at userinfo too,
+// where clients take it. It is not for one of the type JWT: our own doors take no such token.
+func (m mint) audience(scopes []string) []string {
+	switch {
+	case m.api == nil:
+		return []string{m.issuer}
+	case m.api.TokenProfile != resourceserver.JWT && slices.Contains(scopes, scopeOpenID):
+		return []string{m.api.Identifier, m.issuer + userinfoPath}
+	}
+	return []string{m.api.Identifier}
+}
+
+// apiSigner returns the signer of an API's JWTs. While clients may not have the key of its
+// algorithm yet, ES256 signs.
+func (d *Door) apiSigner(ctx context.Context, c caller.Caller, api *resourceserver.API) (*jose.Signer, error) {
+	typ := jose.TypeAccessToken
+	if api.TokenProfile == resourceserver.JWT {
+		typ = jose.TypeJWT
+	}
+	s, err := d.Keys.Signer(ctx, c, jose.Algorithm(api.SigningAlg), typ)
+	if errors.Is(err, signingkey.ErrNotPublished) {
+		return d.Keys.Signer(ctx, c, jose.ES256, typ)
+	}
+	return s, err
+}
