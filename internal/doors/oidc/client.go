@@ -20,7 +20,8 @@ import (
 )
 
 // maxAssertionLife bounds how far ahead a client assertion may expire. Its jti is stored that long.
-const maxAssertionLife = 10 * time.Minute
+// An hour is what Authlib gives by default.
+const maxAssertionLife = time.Hour
 
 // maxJTI bounds the jti of a client assertion, in bytes.
 const maxJTI = 256
