@@ -8,7 +8,7 @@
 #   make bench     measures the built binary (BENCH=TestMeasure: the provider only)
 #   make generate  writes the generated files again
 #   make fuzz      runs every fuzz target for FUZZTIME (10s) each
-#   make modules   installs the packages of e2e/package-lock.json
+#   make modules   installs the foreign clients of e2e, from npm and PyPI
 #
 # run, test, check and modules install what the machine lacks, or print the command for it: see
 # scripts/setup.
@@ -139,6 +139,7 @@ lint:
 tidy:
 	$(GO) mod tidy -diff
 	cd e2e/cerbos && $(GO) mod tidy -diff
+	cd e2e/go && $(GO) mod tidy -diff
 
 .PHONY: generate
 generate:
@@ -166,4 +167,4 @@ fuzz:
 
 .PHONY: clean
 clean:
-	rm -rf bin tmp e2e/node_modules
+	rm -rf bin tmp e2e/node_modules e2e/python/venv

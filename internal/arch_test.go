@@ -39,7 +39,7 @@ var floors = []struct {
 }
 
 // trials test or measure the whole program. They import anything, and only tests import them.
-var trials = []string{"internal", "internal/testkit", "internal/bench", "internal/e2e", "internal/parity"}
+var trials = []string{"internal", "internal/testkit", "internal/bench", "internal/e2e", "internal/parity", "e2e"}
 
 // onlyIn names packages that few places may import, and why.
 var onlyIn = map[string]struct {

@@ -123,7 +123,7 @@ func files(t *testing.T, root string, suffixes ...string) []string {
 			return err
 		}
 		hidden := strings.HasPrefix(e.Name(), ".") && e.Name() != ".." && e.Name() != ".ci"
-		foreign := []string{"node_modules", "gatehouse-data", "tmp", "bin"}
+		foreign := []string{"node_modules", "venv", "gatehouse-data", "tmp", "bin"}
 		if e.IsDir() && (hidden || slices.Contains(foreign, e.Name())) {
 			return fs.SkipDir
 		}

@@ -29,3 +29,6 @@ export const gatehouse = () => required('GATEHOUSE_E2E_BINARY')
 
 /** Where the decision API answers over gRPC, such as 127.0.0.1:8082. */
 export const grpc = () => required('GATEHOUSE_E2E_GRPC')
+
+/** The directory of the programs that are built from the module e2e/go. */
+export const go = () => required('GATEHOUSE_E2E_GO')

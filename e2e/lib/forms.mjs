@@ -3,6 +3,7 @@
 // none.
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { server } from './environment.mjs'
 import { totp } from './totp.mjs'
 
 /** Cookies by name, host and path, as RFC 6265 stores them. */
@@ -151,6 +152,25 @@ export class Visitor {
     }
     assert.ok(page instanceof URL, 'the sign-in did not come back to the application')
     return { url: page, seen }
+  }
+
+  /**
+   * Opens an application's address, answers the hosted pages on the way, and returns the page of the
+   * application that the browser ends at.
+   */
+  async reach(address, person) {
+    return this.answer(await this.open(address), person)
+  }
+
+  /** Goes on from a page until one that is not the server's. */
+  async answer(page, { email, password }) {
+    for (let step = 0; step < 8 && page.url.origin === server; step++) {
+      const next = this.#answer(page, { username: email, password, consent: 'allow' })
+      assert.ok(next, `nothing to do on ${page.url.pathname} (${page.status}): ${page.words.slice(0, 600)}`)
+      page = await this.submit(page, next.form, await next.fields(), { button: next.button })
+    }
+    assert.notEqual(page.url.origin, server, `the sign-in ended at ${page.url.pathname}: ${page.words.slice(0, 600)}`)
+    return page
   }
 
   #answer(page, { username, password, consent }) {

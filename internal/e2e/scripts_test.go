@@ -30,8 +30,8 @@ func TestSetup(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			bin, asked := t.TempDir(), filepath.Join(t.TempDir(), "asked")
-			for _, program := range []string{"bash", "cat", "dirname", "go", "grep", "make", "node", "npm", "sed",
-				"touch"} {
+			for _, program := range []string{"bash", "cat", "dirname", "go", "grep", "make", "node", "npm",
+				"python3", "sed", "touch"} {
 				if err := os.Symlink(command(t, program, program), filepath.Join(bin, program)); err != nil {
 					t.Fatal(err)
 				}

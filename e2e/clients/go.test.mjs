@@ -1,0 +1,65 @@
+// Clients from Go modules: go-oidc with golang.org/x/oauth2, the relying party of zitadel/oidc, and
+// oauth2-proxy.
+import assert from 'node:assert/strict'
+import { createServer } from 'node:net'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createTown, register, serve, shown } from '../lib/application.mjs'
+import * as environment from '../lib/environment.mjs'
+import { Visitor } from '../lib/forms.mjs'
+import { signInAt, start } from '../lib/site.mjs'
+
+const town = await createTown()
+const { tenant, person } = town
+
+for (const library of ['go-oidc', 'zitadel']) {
+  test(`${library} signs a person in`, async () => {
+    const { claims, info } = await signInAt([environment.go() + '/go', library], town)
+    assert.equal(claims.sub, person.id)
+    assert.equal(claims.name, 'Ada Lovelace')
+    assert.equal(info.email, person.email)
+  })
+}
+
+test('oauth2-proxy signs a person in', async () => {
+  const upstream = await serve((request, response) => response.end(JSON.stringify(request.headers)))
+  const origin = await oauth2Proxy(await register(tenant, '/oauth2/callback'), upstream)
+  const headers = shown(await new Visitor().reach(origin, person))
+  assert.equal(headers['x-forwarded-email'], person.email)
+})
+
+/** Starts oauth2-proxy before an upstream, with the flags that its documentation gives for OpenID Connect. */
+async function oauth2Proxy({ client_id, client_secret }, upstream, ...flags) {
+  const address = `127.0.0.1:${await freePort()}`
+  const origin = `http://${address}`
+  const { site, log } = start([
+    environment.go() + '/oauth2-proxy',
+    '--provider=oidc',
+    `--oidc-issuer-url=${tenant.issuer}`,
+    `--client-id=${client_id}`,
+    `--client-secret=${client_secret}`,
+    `--redirect-url=${origin}/oauth2/callback`,
+    '--email-domain=*',
+    '--code-challenge-method=S256', // binds the request
+    '--cookie-secret=0123456789abcdef0123456789abcdef',
+    '--cookie-secure=false', // no TLS here
+    '--skip-provider-button',
+    `--http-address=${address}`,
+    `--upstream=${upstream}`,
+    ...flags,
+  ])
+  for (let tries = 0; !(await fetch(origin + '/ping').catch(() => false)); tries++) {
+    assert.ok(tries < 200 && site.exitCode === null, `oauth2-proxy did not start:\n${log()}`)
+    await sleep(50)
+  }
+  return origin
+}
+
+function freePort() {
+  return new Promise((resolve) => {
+    const probe = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = probe.address()
+      probe.close(() => resolve(port))
+    })
+  })
+}

@@ -1,0 +1,47 @@
+// Command go is one of two sites that sign people in, each by the library that its argument names.
+// They are configured as the library's documentation says. The first line of the output is the
+// site's origin.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+)
+
+// registration is what an operator gives a relying party.
+type registration struct {
+	issuer, clientID, clientSecret string
+}
+
+func main() {
+	sites := map[string]func(context.Context, registration, string) (http.Handler, error){
+		"go-oidc": goOIDC, "zitadel": zitadel,
+	}
+	site := sites[os.Args[1]]
+	if site == nil {
+		log.Fatalf("unknown site %q", os.Args[1])
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	origin := "http://" + listener.Addr().String()
+	known := registration{os.Getenv("ISSUER"), os.Getenv("CLIENT_ID"), os.Getenv("CLIENT_SECRET")}
+	handler, err := site(context.Background(), known, origin)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(origin)
+	log.Fatal(http.Serve(listener, handler))
+}
+
+// show answers with what the library learned.
+func show(w http.ResponseWriter, learned map[string]any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(learned)
+}
