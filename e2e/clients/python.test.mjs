@@ -1,4 +1,4 @@
-// Clients from PyPI: Authlib, mozilla-django-oidc, django-allauth and PyJWT.
+// Clients from PyPI: Authlib, mozilla-django-oidc, django-allauth, PyJWT and Cerbos.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
@@ -9,11 +9,18 @@ import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { createTown } from '../lib/application.mjs'
 import { createApplication } from '../lib/management.mjs'
+import { deciding, publish } from '../lib/policies.mjs'
+import { startSidecar } from '../lib/sidecar.mjs'
 import { python, signInAt } from '../lib/site.mjs'
 
 const town = await createTown()
 const { tenant, person } = town
-const run = promisify(execFile)
+
+/** What a program prints. */
+async function output(file, env) {
+  const [program, ...args] = python(file)
+  return (await promisify(execFile)(program, args, { env })).stdout
+}
 
 test('Authlib signs a person in to a Flask site', async () => {
   const { claims, info } = await signInAt(python('authlib_site.py'), town)
@@ -42,11 +49,27 @@ test('Authlib authenticates with a client assertion, and PyJWT verifies the toke
       name: 'Reports', type: 'machine', auth_method: 'private_key_jwt', token_endpoint_audience: true,
       jwks: { keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'one', alg: 'RS256', use: 'sig' }] },
     })
-    const [program, ...args] = python('machine.py')
-    const { stdout } = await run(program, args, { env: { ISSUER: tenant.issuer, CLIENT_ID: created.client_id, PRIVATE_KEY: path } })
-    const claims = JSON.parse(stdout)
+    const claims = JSON.parse(await output('machine.py', { ISSUER: tenant.issuer, CLIENT_ID: created.client_id, PRIVATE_KEY: path }))
     assert.equal(claims.client_id, created.client_id)
   } finally {
     await rm(directory, { recursive: true })
+  }
+})
+
+test("Cerbos' SDK asks for decisions at pdp-proxy", async () => {
+  await publish(tenant.slug, { 'document.yaml': `
+apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  resource: document
+  version: default
+  rules:
+    - {actions: [view], effect: EFFECT_ALLOW, roles: [employee], condition: {match: {expr: R.attr.owner == P.id}}}
+` })
+  const sidecar = await startSidecar(tenant, await deciding(tenant))
+  try {
+    const printed = await output('cerbos_check.py', { CERBOS_HTTP: sidecar.http, CERBOS_GRPC: sidecar.grpc })
+    assert.equal(printed, 'peter True True\nsamir False False\n')
+  } finally {
+    await sidecar.stop()
   }
 })
