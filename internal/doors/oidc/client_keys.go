@@ -73,6 +73,12 @@ func (d *Door) find(ctx context.Context, c caller.Caller, k *clientKeys, kid str
 		return keys, err
 	}
 	set, err := readKeys(ctx, d.Outbound, c.Tenant, k.uri)
+	if errors.Is(err, outbound.ErrBusy) { // it says nothing about the address: the next caller calls again
+		if len(keys) > 0 {
+			err = nil
+		}
+		return keys, err
+	}
 	k.note(set, err, d.Clock.Now())
 	keys, _, err = k.lookup(kid, d.Clock.Now())
 	return keys, err

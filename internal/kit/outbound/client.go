@@ -56,16 +56,18 @@ func New(cfg Config) *Client {
 	if cfg.Development {
 		allowed = append(prefixes("127.0.0.0/8", "::1/128"), allowed...)
 	}
-	dialer := &net.Dialer{Resolver: cfg.Resolver, Control: func(_, address string, _ syscall.RawConn) error {
+	c := &Client{plain: cfg.Development, timeout: cfg.Timeout, of: map[id.ID]int{}}
+	if c.timeout == 0 {
+		c.timeout = timeout
+	}
+	// net/http goes on to dial after its request has ended, so these have bounds of their own.
+	dialer := &net.Dialer{Resolver: cfg.Resolver, Timeout: c.timeout}
+	dialer.Control = func(_, address string, _ syscall.RawConn) error {
 		a, err := netip.ParseAddrPort(address)
 		if err != nil || !permitted(a.Addr(), allowed) {
 			return errInside
 		}
 		return nil
-	}}
-	c := &Client{plain: cfg.Development, timeout: cfg.Timeout, of: map[id.ID]int{}}
-	if c.timeout == 0 {
-		c.timeout = timeout
 	}
 	c.http = http.Client{
 		// Every field that could take something from the environment or from another call is off.
@@ -73,7 +75,7 @@ func New(cfg Config) *Client {
 			Proxy: nil, DialContext: dialer.DialContext, DisableKeepAlives: true, DisableCompression: true,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.Roots},
 			TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{}, // no HTTP/2
-			MaxResponseHeaderBytes: maxHeader,
+			MaxResponseHeaderBytes: maxHeader, TLSHandshakeTimeout: c.timeout,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -107,10 +109,12 @@ func (e *Error) Error() string { return e.Reason }
 // Unwrap returns the cause, which is for the operator's log.
 func (e *Error) Unwrap() error { return e.cause }
 
+// ErrBusy is the error of a call that found no place. It says nothing about the address.
+var ErrBusy = &Error{Reason: "Too many calls to addresses of this tenant run at the same moment. Try again later."}
+
 var (
 	errInside = errors.New("outbound: the address is inside")
 	errPlain  = &Error{Reason: "Plain http is only called by a server for development. Use https."}
-	errBusy   = &Error{Reason: "Too many calls to addresses of this tenant run at the same moment. Try again later."}
 	errLarge  = &Error{Reason: fmt.Sprintf("The answer is larger than %d bytes.", maxBody)}
 )
 
@@ -125,7 +129,7 @@ func (c *Client) Do(ctx context.Context, tenant id.ID, r Request) (Response, err
 		return Response{}, errPlain
 	}
 	if !c.enter(tenant) {
-		return Response{}, errBusy
+		return Response{}, ErrBusy
 	}
 	defer c.leave(tenant)
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)

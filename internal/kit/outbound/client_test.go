@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -216,6 +217,31 @@ func TestSlowAndHugeAnswersEnd(t *testing.T) {
 	}
 }
 
+// A connection to an address that stays silent ends with its call. net/http would keep it for ever.
+func TestASilentAddressHoldsNoConnection(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	ended := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			_, err = io.Copy(io.Discard, conn) // nil when the caller closes
+		}
+		ended <- err
+	}()
+	c := New(Config{Development: true, Timeout: 100 * time.Millisecond})
+	if why := reason(t, c, "https://"+l.Addr().String()+"/"); !strings.Contains(why, "did not answer") {
+		t.Error(why)
+	}
+	if err := <-ended; err != nil {
+		t.Error("the connection was still open after ten seconds: ", err)
+	}
+}
+
 func TestACertificateIsChecked(t *testing.T) {
 	s, cfg := relyingParty(t, func(http.ResponseWriter, *http.Request) {})
 	cfg.Roots = x509.NewCertPool()
@@ -242,7 +268,7 @@ func TestNoTenantHoldsAllPlaces(t *testing.T) {
 	for range perTenant {
 		<-begun
 	}
-	if _, err := c.Do(context.Background(), slow, Request{URL: s.URL}); !errors.Is(err, errBusy) {
+	if _, err := c.Do(context.Background(), slow, Request{URL: s.URL}); !errors.Is(err, ErrBusy) {
 		t.Errorf("the tenant's next call: %v", err)
 	}
 	if _, err := c.Do(context.Background(), id.New(), Request{URL: s.URL}); err != nil {
@@ -251,7 +277,7 @@ func TestNoTenantHoldsAllPlaces(t *testing.T) {
 	close(stop)
 	all.Wait()
 	c.running = atOnce
-	if _, err := c.Do(context.Background(), id.New(), Request{URL: s.URL}); !errors.Is(err, errBusy) {
+	if _, err := c.Do(context.Background(), id.New(), Request{URL: s.URL}); !errors.Is(err, ErrBusy) {
 		t.Errorf("a call beyond all places: %v", err)
 	}
 }
