@@ -31,8 +31,8 @@ PACKAGES ?= ./internal/e2e ./internal/parity ./internal/iam/engine ./internal/do
 # The tests' binaries carry no tables for a debugger: linking takes a quarter less time without.
 LINKFLAGS := -ldflags=-w
 # What make bench measures: ^TestMeasure$ the provider, ^TestDecisions$ decisions beside a real
-# Cerbos server.
-BENCH ?= ^(TestMeasure|TestDecisions)$$
+# Cerbos server, ^TestLists$ lists of millions.
+BENCH ?= ^(TestMeasure|TestDecisions|TestLists)$$
 # Ubuntu's tests use the Chromium that scripts/setup fetches.
 ifneq (,$(wildcard bin/chromium))
 export GATEHOUSE_TEST_CHROMIUM ?= $(CURDIR)/bin/chromium

@@ -21,6 +21,8 @@ var (
 	age     = flag.Int("age", full.Age, "rotations of an old refresh family")
 	only    = flag.String("only", "",
 		"measure just the rows whose name matches this regular expression, on Postgres, and write no table")
+	statements = flag.Bool("statements", false,
+		"log what each statement costs Postgres, with pg_stat_statements, which itself costs a little")
 	built = flag.String("binary", "", "a built gatehouse to measure instead of this source's")
 )
 
@@ -29,7 +31,12 @@ func TestMain(m *testing.M) {
 	prebuilt = *built
 	if *measure || *only != "" {
 		// A server as it runs in production after its first minute, without waiting for the disk.
-		testkit.OwnServer("autovacuum=on", "autovacuum_naptime=10", "synchronous_commit=on", "wal_level=replica")
+		settings := []string{"autovacuum=on", "autovacuum_naptime=10", "synchronous_commit=on", "wal_level=replica"}
+		if *statements {
+			settings = append(settings, "shared_preload_libraries=pg_stat_statements",
+				"pg_stat_statements.track_planning=on")
+		}
+		testkit.OwnServer(settings...)
 	}
 	code := m.Run()
 	process.Cleanup()

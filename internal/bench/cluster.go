@@ -157,6 +157,34 @@ func (c *cluster) rows() (map[string]int64, error) {
 	return found, nil
 }
 
+// statements describes the costliest statements of n requests since the last call, if the server
+// counts them.
+func (c *cluster) statements(n int) (string, error) {
+	ctx := context.Background()
+	var counted bool
+	err := c.conn.QueryRow(ctx, `SELECT current_setting('shared_preload_libraries') <> ''`).Scan(&counted)
+	if err != nil || !counted {
+		return "", err
+	}
+	if _, err := c.conn.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements"); err != nil {
+		return "", err
+	}
+	rows, err := c.conn.Query(ctx, `SELECT format('%8s x  plans %8s  plan %6s µs  execute %6s µs  WAL %5s B  %s',
+		round(calls::numeric / $1, 2), round(plans::numeric / $1, 2), round((total_plan_time * 1000 / $1)::numeric, 1),
+		round((total_exec_time * 1000 / $1)::numeric, 1), round(wal_bytes / $1),
+		left(regexp_replace(query, '\s+', ' ', 'g'), 150))
+		FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+		ORDER BY total_plan_time + total_exec_time DESC LIMIT 12`, n)
+	if err != nil {
+		return "", err
+	}
+	top, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err == nil {
+		_, err = c.conn.Exec(ctx, "SELECT pg_stat_statements_reset()")
+	}
+	return "\n" + strings.Join(top, "\n"), err
+}
+
 // left says which rows one of n requests leaves behind, to a tenth of a row.
 func (s spent) left(n int) string {
 	var said []string

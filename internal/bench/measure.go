@@ -113,6 +113,15 @@ func measureRows(t testing.TB, s *scene, c *cluster, l limits, sz size, wanted *
 			return nil, fmt.Errorf("%s: %w", r.Name, err)
 		}
 		r.sample = samples[0]
+		if c != nil {
+			top, err := c.statements(line.requests * sz.Repeat)
+			if err != nil {
+				return nil, err
+			}
+			if top != "" {
+				t.Log(top)
+			}
+		}
 		t.Logf("%-42s %6.0f + %5.0f = %6.0f µs CPU of %6.0f  floor %5.0f  WAL %5d B  %6.0f/s  (%.1f s) leaves %s",
 			r.Name, r.microseconds(), r.database(), r.total(), r.Limit, r.Floor,
 			r.Database.WAL/int64(r.Requests), r.perSecond(), time.Since(began).Seconds(),

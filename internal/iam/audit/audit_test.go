@@ -110,14 +110,17 @@ func TestEventsAreListedNewestFirstAndFiltered(t *testing.T) {
 			f    audit.Filter
 			want int
 		}{
-			"noun":    {audit.Filter{Action: "user."}, 3},
-			"action":  {audit.Filter{Action: "user.update"}, 1},
-			"outcome": {audit.Filter{Outcome: audit.Refused}, 0},
-			"target":  {audit.Filter{TargetID: "u1"}, 5},
-			"request": {audit.Filter{RequestID: "another"}, 0},
-			"actor":   {audit.Filter{Actor: id.New()}, 0},
-			"from":    {audit.Filter{From: start.Add(3 * time.Millisecond)}, 4},
-			"to":      {audit.Filter{To: start.Add(3 * time.Millisecond)}, 1},
+			"noun":        {audit.Filter{Action: "user."}, 3},
+			"no noun":     {audit.Filter{Action: "use."}, 0},
+			"noun of one": {audit.Filter{Action: "tenant."}, 1},
+			"noun, from":  {audit.Filter{Action: "user.", From: start.Add(3 * time.Millisecond)}, 2},
+			"action":      {audit.Filter{Action: "user.update"}, 1},
+			"outcome":     {audit.Filter{Outcome: audit.Refused}, 0},
+			"target":      {audit.Filter{TargetID: "u1"}, 5},
+			"request":     {audit.Filter{RequestID: "another"}, 0},
+			"actor":       {audit.Filter{Actor: id.New()}, 0},
+			"from":        {audit.Filter{From: start.Add(3 * time.Millisecond)}, 4},
+			"to":          {audit.Filter{To: start.Add(3 * time.Millisecond)}, 1},
 		} {
 			if n := len(list(t, d, acme, c.f, page.First()).Items); n != c.want {
 				t.Errorf("%s: %d events, want %d", name, n, c.want)

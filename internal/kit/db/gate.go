@@ -176,7 +176,7 @@ func sqliteText(sql string) (string, int) {
 
 var (
 	planRE = regexp.MustCompile(`^(?:SCAN|SEARCH) (?:TABLE )?([A-Za-z_][A-Za-z0-9_]*)`)
-	cteRE  = regexp.MustCompile(`(?i)(?:\bwith|,)\s+([a-z_]+)(?:\s*\([^)]*\))?\s+as\s*\(`)
+	cteRE  = regexp.MustCompile(`(?i)(?:\bwith(?:\s+recursive)?|,)\s+([a-z_]+)(?:\s*\([^)]*\))?\s+as\s*\(`)
 	subRE  = regexp.MustCompile(`(?i)\)\s*(?:as\s+)?([a-z_]+)`)
 )
 
