@@ -126,6 +126,9 @@ func (tx *Tx) AtCommit(sql string) {
 
 // finish sends what AtCommit deferred, unless the transaction has failed.
 func (tx *Tx) finish(err error) error {
+	if err != nil && tx.pending == nil {
+		return err // as it is: a caller may compare it
+	}
 	if err != nil {
 		return errors.Join(err, tx.pending)
 	}
