@@ -13,7 +13,6 @@ type writer struct {
 	flags   []string // expressions that are booleans: variables in scope
 	words   []string // expressions that are strings: variables and constants in scope
 	lists   []string // expressions that are lists of strings
-	numbers []string // expressions that are numbers made of attributes: variables in scope
 	derived bool     // runtime.effectiveDerivedRoles may be used
 	clock   bool     // now() and timeSince may be used: a plan shows what they were
 	global  bool
@@ -130,9 +129,6 @@ func (w *writer) integer(depth int) string {
 
 // numeric is a number of any type, often an attribute, which is a double.
 func (w *writer) numeric(depth int) string {
-	if len(w.numbers) > 0 && w.chance(10) {
-		return w.arithmetic()
-	}
 	switch w.IntN(7) {
 	case 0, 1:
 		return "R.attr.amount"
@@ -432,17 +428,7 @@ func (w *writer) openString(depth int) string {
 		s+`.replace("a", "e")`, "basePath(R.attr.path)", s+".trim()", "(R.attr.public ? "+s+" : P.id)")
 }
 
-// arithmetic is a variable that is a number, and arithmetic of it with a number of any type.
-func (w *writer) arithmetic() string {
-	v := pick(w.Rand, w.numbers)
-	return w.one(v, "("+v+" + dyn(1))", "(dyn("+v+") * dyn(1.0))", "(dyn(2) * "+v+")", "(-dyn("+v+"))",
-		"("+v+" - dyn(size(P.roles)))", "(["+v+"][0] + dyn(1))")
-}
-
 func (w *writer) openNumber(depth int) string {
-	if len(w.numbers) > 0 && w.chance(10) {
-		return w.arithmetic()
-	}
 	if depth <= 0 || w.chance(50) {
 		return "R.attr.amount"
 	}

@@ -178,9 +178,8 @@ func (a *author) scopeOf(body map[string]any) *writer {
 	if w.chance(50) {
 		first := w.boolean(2)
 		w.flags = append(w.flags, "V.local_a")
-		variables["local"] = map[string]any{"local_a": first, "local_b": w.boolean(1), // local_b may use local_a
-			"local_n": w.openNumber(1)}
-		w.flags, w.numbers = append(w.flags, "variables.local_b"), append(w.numbers, "V.local_n")
+		variables["local"] = map[string]any{"local_a": first, "local_b": w.boolean(1)} // local_b may use local_a
+		w.flags = append(w.flags, "variables.local_b")
 	}
 	if len(variables) > 0 {
 		body["variables"] = variables

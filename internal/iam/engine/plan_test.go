@@ -268,7 +268,8 @@ func TestPlansOfKnownAttributes(t *testing.T) {
 			t.Fatal(err)
 		}
 		known := map[string]*structpb.Value{"size": structpb.NewNumberValue(2),
-			"tags": structpb.NewListValue(&structpb.ListValue{})}
+			"tags": structpb.NewListValue(&structpb.ListValue{}), "deep": structpb.NewStructValue(&structpb.Struct{
+				Fields: map[string]*structpb.Value{"a": structpb.NewNumberValue(1)}})}
 		if got := planOf(t, e, known); got != want {
 			t.Errorf("%s: %s, want %s", condition, got, want)
 		}

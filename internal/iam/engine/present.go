@@ -66,10 +66,12 @@ func (w *rewriter) rewrite(e *exprpb.Expr, positive bool) *exprpb.Expr {
 		s.Operand = w.rewrite(s.Operand, false)
 		if s.TestOnly && open(s.Operand) {
 			w.changed = true
-			// The guard stands alone: the planner takes has() of a known attribute for false.
 			value := &exprpb.Expr{ExprKind: &exprpb.Expr_SelectExpr{SelectExpr: &exprpb.Expr_Select{
 				Operand: proto.CloneOf(s.Operand), Field: s.Field}}}
-			return guard(value)
+			if a := s.Operand.GetSelectExpr(); a.GetField() == "attr" && isResource(a.GetOperand()) {
+				return guard(value) // alone: the planner takes has() of a known attribute for false
+			}
+			return call("_&&_", e, guard(value))
 		}
 	case *exprpb.Expr_CallExpr:
 		return w.call(e, k.CallExpr, positive)
