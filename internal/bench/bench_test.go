@@ -79,7 +79,7 @@ func TestMeasure(t *testing.T) {
 	for _, l := range r.Few {
 		for name, trips := range most {
 			if !*measure {
-				trips += 5
+				trips += 2
 			}
 			if strings.HasPrefix(l.Name, name) && l.Trips > trips {
 				t.Errorf("%s takes %.2f round trips to Postgres; at most %.1f are allowed", l.Name, l.Trips, trips)

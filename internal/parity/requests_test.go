@@ -4,6 +4,7 @@ package parity
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -165,7 +166,7 @@ func (q *inquirer) plan() *requestv1.PlanResourcesRequest {
 	}
 	if q.IntN(3) == 0 { // some attributes are known
 		known := q.resourceAttributes()
-		for name := range known {
+		for _, name := range slices.Sorted(maps.Keys(known)) {
 			if len(name)%2 == q.IntN(2) {
 				delete(known, name)
 			}
