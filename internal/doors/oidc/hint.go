@@ -24,8 +24,8 @@ type hint struct {
 var errHint = errors.New("not an ID token of this issuer")
 
 // readHint checks the signature and the issuer of an id_token_hint, which is any of the tenant's.
-// It accepts an expired one: a hint names a user and proves nothing (OpenID Connect Core §3.1.2.1,
-// RP-Initiated Logout §2).
+// It accepts an expired one: a hint names a user and is not a credential (OpenID Connect Core
+// §3.1.2.1, RP-Initiated Logout §2). A client that ends a session by one authenticates.
 func (d *Door) readHint(ctx context.Context, c caller.Caller, token string) (hint, error) {
 	payload, err := d.Keys.VerifyHint(ctx, c, token)
 	if errors.Is(err, jose.ErrToken) {

@@ -31,7 +31,7 @@ type tokenResponse struct {
 type mint struct {
 	app    *application.Application
 	issuer string
-	access *jose.Signer        // nil if access tokens are opaque
+	access *jose.Signer        // of the tenant's tokens; nil if the application's are opaque
 	id     *jose.Signer        // nil if no user is concerned
 	api    *resourceserver.API // nil for the tenant itself
 }

@@ -3,8 +3,8 @@
 //
 // Invariants:
 //   - One function, Read, computes the claims for all of these. So they agree.
-//   - An application is told what its scopes stand for, and nothing of a scope that it may no
-//     longer request. The claims parameter is another way to request what scopes stand for.
+//   - An application is told what the scopes of its token stand for. The claims parameter is
+//     another way to request that, as long as the application has the scope.
 //   - Reading costs no round trip: it goes with the transaction that issues the token.
 //   - Claims about the token itself (iss, aud, exp and the like) are those of doors/oidc, and no
 //     claim of this package replaces them.

@@ -52,7 +52,7 @@ func (k *Keys) Verify(ctx context.Context, c caller.Caller, token string, types 
 
 // VerifyHint checks that the caller's tenant once signed an ID token, and returns its payload. It
 // accepts every key that the tenant still has, however long ago it was retired: a hint names a user
-// and proves nothing (RP-Initiated Logout §2).
+// and is not a credential (RP-Initiated Logout §2).
 func (k *Keys) VerifyHint(ctx context.Context, c caller.Caller, token string) ([]byte, error) {
 	r, err := k.ring(ctx, c)
 	if err != nil {
