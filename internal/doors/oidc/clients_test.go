@@ -37,8 +37,8 @@ func TestOtherClients(t *testing.T) {
 		}
 		_, challenge := pkce()
 		b := w.browser()
-		toSignIn(t, b.Visit(public.authorizeURL(challenge)+"&resource="+url.QueryEscape(w.issuer)+
-			"&resource="+url.QueryEscape(w.issuer)))
+		toSignIn(t, b.Visit(public.authorizeURL(challenge)+"&resource=https%3A%2F%2Fa.example"+
+			"&resource=https%3A%2F%2Fb.example"))
 		loc := b.Visit(public.authorizeURL(challenge, "prompt", "none")).Header.Get("Location")
 		if !strings.Contains(loc, "error_description=prompt%3Dnone%20was") || strings.Contains(loc, "+") {
 			t.Errorf("a space is not %%20 in %s", loc)

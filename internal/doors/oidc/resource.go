@@ -41,9 +41,16 @@ func targetRefused(err error) error {
 }
 
 // resources returns the APIs that a request names by resource (RFC 8707) and audience, in their
-// order. For a base of the tenant that is own.
+// order. For a base of the tenant that is own. In a tenant without APIs both mean nothing, as to a
+// server that knows no resources: some clients send them to every server.
 func (d *Door) resources(ctx context.Context, c caller.Caller, p params) ([]string, error) {
 	named := slices.Clone(p.lists["resource"])
+	if len(named) == 0 && len(p.lists["audience"]) == 0 {
+		return nil, nil
+	}
+	if exist, err := d.APIs.Exist(ctx, c); err != nil || !exist {
+		return nil, err
+	}
 	switch audience := p.lists["audience"]; {
 	case len(audience) > 1:
 		return nil, badTarget("audience was sent more than once. Send resource for each API instead.")

@@ -22,12 +22,14 @@ type Directory struct {
 	db      *db.DB
 	apis    *cache.Cache[string, *API] // by identifier
 	servers *cache.Cache[id.ID, bool]  // whether an application is an API
+	exist   *cache.Cache[struct{}, bool]
 }
 
 // NewDirectory returns the directory of the APIs of d.
 func NewDirectory(d *db.DB) *Directory {
 	dir := &Directory{db: d, apis: cache.New[string](cache.Options[*API]{Max: copiesOfAPIs}),
-		servers: cache.New[id.ID](cache.Options[bool]{Max: copiesOfServers})}
+		servers: cache.New[id.ID](cache.Options[bool]{Max: copiesOfServers}),
+		exist:   cache.New[struct{}](cache.Options[bool]{Max: copiesOfAPIs})}
 	d.Watch(dir.Drop)
 	return dir
 }
@@ -36,6 +38,7 @@ func NewDirectory(d *db.DB) *Directory {
 func (d *Directory) Drop(tenant id.ID) {
 	d.apis.Drop(tenant)
 	d.servers.Drop(tenant)
+	d.exist.Drop(tenant)
 }
 
 // ByIdentifier returns an API of the caller's tenant, or ErrNotFound.
@@ -66,5 +69,12 @@ func (d *Directory) Within(ctx context.Context, tx *db.Tx, identifier string) (*
 func (d *Directory) Serves(ctx context.Context, c caller.Caller, app id.ID) (bool, error) {
 	return d.servers.Get(ctx, c.Tenant, app, func(ctx context.Context) (bool, error) {
 		return db.Read(ctx, d.db, c, func(tx *db.Tx) (bool, error) { return Serves(ctx, tx, app) })
+	})
+}
+
+// Exist reports whether the caller's tenant has APIs.
+func (d *Directory) Exist(ctx context.Context, c caller.Caller) (bool, error) {
+	return d.exist.Get(ctx, c.Tenant, struct{}{}, func(ctx context.Context) (bool, error) {
+		return db.Read(ctx, d.db, c, func(tx *db.Tx) (bool, error) { return Exist(ctx, tx) })
 	})
 }
