@@ -6,28 +6,42 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 )
 
-// Key returns a private key: a new one, but for RSA one of a few that this test process generates
-// once. A tenant's current and next keys differ. Another tenant may have the same ones.
-func Key(alg jose.Algorithm) (*jose.PrivateKey, error) {
-	if alg != jose.RS256 {
-		return jose.Generate(alg)
+// Key is one source of private keys for a whole test process; see Keys.
+var Key = Keys()
+
+// Keys returns a source of private keys. Each key is new, but for RSA one of a few that this test
+// process generates once. Two calls in a row return different keys, so a tenant's current and next
+// keys differ. Replicas that race for a tenant's keys need a source each.
+func Keys() func(jose.Algorithm) (*jose.PrivateKey, error) {
+	var mu sync.Mutex
+	var next int
+	return func(alg jose.Algorithm) (*jose.PrivateKey, error) {
+		if alg != jose.RS256 {
+			return jose.Generate(alg)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		next++
+		return rsa(next % len(rsaKeys))
 	}
-	rsa.Lock()
-	defer rsa.Unlock()
-	i := rsa.next % len(rsa.keys)
-	rsa.next++
-	if rsa.keys[i] == nil {
-		key, err := jose.Generate(alg)
+}
+
+// rsaKeys are the RSA keys of this process, as far as a test needed them.
+var rsaKeys [4]struct {
+	sync.Mutex
+	key *jose.PrivateKey
+}
+
+func rsa(i int) (*jose.PrivateKey, error) {
+	k := &rsaKeys[i]
+	k.Lock()
+	defer k.Unlock()
+	if k.key == nil {
+		key, err := jose.Generate(jose.RS256)
 		if err != nil {
 			return nil, err
 		}
-		rsa.keys[i] = key
+		k.key = key
 	}
-	return rsa.keys[i], nil
-}
-
-var rsa struct {
-	sync.Mutex
-	keys [4]*jose.PrivateKey
-	next int
+	return k.key, nil
 }

@@ -167,7 +167,7 @@ func (k *Keys) IDSigner(
 // names it. It creates missing ones. A tenant gets all of them at once, before its first key set is
 // published. Keys that are created later sign after PublishAhead.
 func (k *Keys) whole(ctx context.Context, c caller.Caller) (*ring, error) {
-	for range 2 {
+	for range len(jose.Signing) + 1 { // while keys are created, an application may name another algorithm
 		r, err := k.ring(ctx, c)
 		if err != nil || len(r.missing) == 0 {
 			return r, err
@@ -185,10 +185,11 @@ func (k *Keys) ring(ctx context.Context, c caller.Caller) (*ring, error) {
 		var named bool
 		err := k.db.View(ctx, c, func(tx *db.Tx) error {
 			var err error
-			if rows, err = list(ctx, tx); err != nil {
+			// Names first: the change that names the algorithm also stores its keys.
+			if named, err = isNamed(ctx, tx); err != nil {
 				return err
 			}
-			named, err = isNamed(ctx, tx)
+			rows, err = list(ctx, tx)
 			return err
 		})
 		if err != nil {

@@ -40,7 +40,7 @@ func TestKeysAreMadeLazilyOnceAndStayInTheirTenant(t *testing.T) {
 		tokens := make([]string, 16)
 		for i := range tokens {
 			wg.Go(func() { // 16 replicas that need the first key at once
-				k := signingkey.New(d.DB, ring, d.Clock, testkit.Key, func(*db.Tx) {})
+				k := signingkey.New(d.DB, ring, d.Clock, testkit.Keys(), func(*db.Tx) {})
 				s, err := k.Signer(ctx, acme, jose.ES256, jose.TypeJWT)
 				if err != nil {
 					t.Error(err)

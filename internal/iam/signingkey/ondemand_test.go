@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
@@ -108,5 +110,26 @@ func TestEdDSAKeysAreThereWhileAnApplicationNamesThem(t *testing.T) {
 		}
 		signed(t, d, k, globex, jose.ES256)
 		signed(t, d, k, globex, jose.EdDSA)
+	})
+}
+
+// While the first keys are made, an application may name EdDSA. Its keys are missing then, and are
+// made in the same call.
+func TestAnApplicationNamesEdDSAWhileTheFirstKeysAreMade(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		ctx := context.Background()
+		acme := d.Tenant(t, "acme")
+		ring, err := secret.ParseKeyRing(ringKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var once sync.Once
+		k := signingkey.New(d.DB, ring, d.Clock, func(alg jose.Algorithm) (*jose.PrivateKey, error) {
+			once.Do(func() { name(t, d, acme, jose.EdDSA) })
+			return testkit.Key(alg)
+		}, func(*db.Tx) {})
+		if body, err := k.JWKS(ctx, acme); err != nil || strings.Count(string(body), `"kid"`) != 6 {
+			t.Errorf("published: %s (%v), want the current and the next key of three algorithms", body, err)
+		}
 	})
 }
