@@ -101,6 +101,9 @@ RACE := -race -gcflags=modernc.org/...=-d=checkptr=0
 # Tests that compare answers of running servers, without the race detector. It would watch the
 # test's own process only, for twice the time.
 ANSWERS := ./internal/parity ./internal/bench
+# Tests that compare many answers of one goroutine: a sample of them with the race detector, and all
+# of them without. Their packages import internal/testkit/race.
+SAMPLED := ./internal/iam/engine
 
 # What fails fast comes first, and the tests last, so that a log ends in what they said.
 .PHONY: check
@@ -110,7 +113,7 @@ check:
 	@$(MAKE) format subjects vet lint tidy generated bin/plain
 	@GATEHOUSE_TEST_PLAIN=$(CURDIR)/bin/plain $(MAKE) test BUILDFLAGS="$(RACE) $(BUILDFLAGS)" \
 	  PACKAGES="$(filter-out $(shell $(GO) list $(ANSWERS)),$(shell $(GO) list $(PACKAGES)))"
-	@GATEHOUSE_TEST_PLAIN=$(CURDIR)/bin/plain $(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(LINKFLAGS) $(TESTFLAGS) $(ANSWERS)
+	@GATEHOUSE_TEST_PLAIN=$(CURDIR)/bin/plain $(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(LINKFLAGS) $(TESTFLAGS) $(ANSWERS) $(SAMPLED)
 
 # The server without the race detector. Tests with the detector run it as the policies' sandbox, and
 # where they compare answers with another server. README's tests write bin/gatehouse.

@@ -12,6 +12,8 @@ import (
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/race"
 )
 
 // matches evaluates a plan's condition on a resource, as a database does. It is nil, for unknown,
@@ -349,7 +351,10 @@ func TestPlansOfStrictEvaluation(t *testing.T) {
 // counted: see docs/decisions.
 func TestNoPlanAllowsWhatACheckDenies(t *testing.T) {
 	sets := 160
-	if testing.Short() {
+	switch {
+	case race.Detector:
+		sets = 10
+	case testing.Short():
 		sets = 40
 	}
 	var total compared

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
+	"github.com/gatehouse-iam/gatehouse/internal/testkit/race"
 )
 
 var builds struct {
@@ -39,7 +40,7 @@ func Build(t testing.TB, pkg string) string {
 	}
 	path := filepath.Join(builds.dir, filepath.Base(pkg))
 	args := []string{"build", "-ldflags=-w", "-o", path} // without a debugger's tables it links sooner
-	if raceEnabled {
+	if race.Detector {
 		args = append(args, "-race")
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
