@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createTown, register, serve, shown } from '../lib/application.mjs'
 import * as environment from '../lib/environment.mjs'
 import { Visitor } from '../lib/forms.mjs'
+import { createGroup, createUser } from '../lib/management.mjs'
 import { signInAt, start } from '../lib/site.mjs'
 
 const town = await createTown()
@@ -26,6 +27,19 @@ test('oauth2-proxy signs a person in', async () => {
   const origin = await oauth2Proxy(await register(tenant, '/oauth2/callback'), upstream)
   const headers = shown(await new Visitor().reach(origin, person))
   assert.equal(headers['x-forwarded-email'], person.email)
+})
+
+test('oauth2-proxy admits the members of allowed_groups only', async () => {
+  const upstream = await serve((request, response) => response.end(JSON.stringify(request.headers)))
+  const member = await createUser(tenant.slug, { email_verified: true })
+  await createGroup(tenant.slug, 'engineers', member)
+  const application = await register(tenant, '/oauth2/callback')
+  const origin = await oauth2Proxy(application, upstream, '--scope=openid email profile groups', '--allowed-group=engineers')
+  const headers = shown(await new Visitor().reach(origin, member))
+  assert.equal(headers['x-forwarded-email'], member.email)
+  assert.equal(headers['x-forwarded-groups'], 'engineers')
+  const refused = await new Visitor().reach(origin, person)
+  assert.equal(refused.status, 403, refused.words.slice(0, 600))
 })
 
 /** Starts oauth2-proxy before an upstream, with the flags that its documentation gives for OpenID Connect. */

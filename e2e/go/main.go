@@ -1,6 +1,6 @@
-// Command go is one of two sites that sign people in, each by the library that its argument names.
-// They are configured as the library's documentation says. The first line of the output is the
-// site's origin.
+// Command go is a site that knows people by a tenant's tokens, with the library that its argument
+// names. The site is configured as the library's documentation says. The first line of the output
+// is the site's origin.
 package main
 
 import (
@@ -20,7 +20,7 @@ type registration struct {
 
 func main() {
 	sites := map[string]func(context.Context, registration, string) (http.Handler, error){
-		"go-oidc": goOIDC, "zitadel": zitadel,
+		"go-oidc": goOIDC, "zitadel": zitadel, "kubernetes": kubernetes,
 	}
 	site := sites[os.Args[1]]
 	if site == nil {

@@ -49,3 +49,10 @@ export async function createUser(tenant, fields = {}) {
 }
 
 export const createApplication = (tenant, fields) => call('POST', tenant, '/applications', fields)
+
+/** A group of a tenant with these members. */
+export async function createGroup(tenant, name, ...members) {
+  const group = await call('POST', tenant, '/groups', { name })
+  for (const { id } of members) await call('POST', tenant, `/groups/${group.id}/members`, { user_id: id }, 204)
+  return group
+}

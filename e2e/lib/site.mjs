@@ -22,15 +22,20 @@ export function start([program, ...args], fields) {
   return { site, log: () => text }
 }
 
+/** Starts a site for an application of a tenant. It is ready, at origin, and log() ends what it wrote. */
+export async function startSite(command, tenant, { client_id, client_secret }) {
+  const { site, log } = start(command, { ISSUER: tenant.issuer, CLIENT_ID: client_id, CLIENT_SECRET: client_secret ?? '' })
+  const [origin] = await Promise.race([once(createInterface(site.stdout), 'line'), once(site, 'exit').then(() => [])])
+  assert.ok(origin, `${command.join(' ')} ended:\n${log()}`)
+  return { origin, log }
+}
+
 /**
  * Starts a site for an application with defaults, signs a person in at its /login or where else it
  * begins, and returns the JSON that the person sees there in the end.
  */
 export async function signInAt(command, { tenant, person, login = '/login', callback = '/callback' }) {
-  const created = await register(tenant, callback)
-  const { site, log } = start(command, { ISSUER: tenant.issuer, CLIENT_ID: created.client_id, CLIENT_SECRET: created.client_secret })
-  const [origin] = await Promise.race([once(createInterface(site.stdout), 'line'), once(site, 'exit').then(() => [])])
-  assert.ok(origin, `${command.join(' ')} ended:\n${log()}`)
+  const { origin, log } = await startSite(command, tenant, await register(tenant, callback))
   const page = await new Visitor().reach(origin + login, person)
   assert.equal(page.status, 200, `${page.url}: ${page.words.slice(0, 600)}\n${log()}`)
   return shown(page)

@@ -49,8 +49,12 @@ func TestApplications(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(process.Root(t), "e2e", "python", "venv", "bin", "python")); err != nil {
 		t.Fatal("the packages of e2e/python/requirements.txt are not installed: run `make modules`")
 	}
+	programs := "GATEHOUSE_E2E_GO=" + buildGo(t)
 	server := process.Start(t, process.Config{Database: testkit.EmptyPostgres(t)})
-	runNode(t, server, "clients", "GATEHOUSE_E2E_GO="+buildGo(t))
+	runNode(t, server, "clients", programs)
+	server = process.Start(t, process.Config{TLS: true})
+	runNode(t, server, "https", programs, "NODE_EXTRA_CA_CERTS="+server.Certificate,
+		"SSL_CERT_FILE="+server.Certificate)
 }
 
 // runNode runs every test file of a directory in e2e against a server.

@@ -25,6 +25,7 @@ type Config struct {
 	Env      []string // more environment, such as GOMAXPROCS=1
 	Binary   string   // path of a built binary; empty builds cmd/gatehouse
 	Plain    bool     // run the build without the race detector, if make check has made one
+	TLS      bool     // serve https, with a certificate that signs itself
 	Client   string   // first-start machine application of the platform tenant; empty makes one
 	Secret   string
 }
@@ -36,10 +37,13 @@ type Server struct {
 	GRPC string // address of the decision API over gRPC
 	// Client and Secret are the platform tenant's machine application with the role owner.
 	Client, Secret string
+	// Certificate is the PEM file that a client of a server with TLS must trust.
+	Certificate string
 	// Ready is the time from starting the process to its first ready answer.
 	Ready time.Duration
 
 	cfg    Config
+	key    string // of Certificate
 	listen [3]string
 	cmd    *exec.Cmd
 	log    string
@@ -66,6 +70,9 @@ func Start(t testing.TB, cfg Config) *Server {
 		cfg.Client, cfg.Secret = "operator", rand.Text()+rand.Text()
 	}
 	s := &Server{cfg: cfg, Client: cfg.Client, Secret: cfg.Secret, log: filepath.Join(cfg.Data, "server.log")}
+	if cfg.TLS {
+		s.Certificate, s.key = certify(t, cfg.Data)
+	}
 	s.begin(t)
 	return s
 }
@@ -116,6 +123,10 @@ func (s *Server) start() error {
 	s.URL, s.Ops, s.GRPC = "http://"+s.listen[0], "http://"+s.listen[1], s.listen[2]
 	args := []string{"serve", "--listen", s.listen[0], "--ops-listen", s.listen[1], "--grpc-listen", s.listen[2],
 		"--data", s.cfg.Data}
+	if s.Certificate != "" {
+		s.URL = "https://" + s.listen[0]
+		args = append(args, "--tls-cert", s.Certificate, "--tls-key", s.key)
+	}
 	if s.cfg.Database != "" {
 		args = append(args, "--database", s.cfg.Database)
 	}
