@@ -15,15 +15,22 @@ const purgeBatch = 500
 const replayMemory = 24 * time.Hour
 
 // Purge deletes a bounded number of expired rows and reports whether there may be more. A grant's
-// codes, family and tokens go with it. Only the refresh tokens of an earlier release go before.
+// codes, family and tokens go with it, and a note stays while its session may be ended. Only the
+// refresh tokens of an earlier release go before.
 func Purge(ctx context.Context, tx *db.Tx) (bool, error) {
-	more := false
+	ended := tx.Now().Add(-replayMemory)
+	if _, err := tx.Exec(ctx, rememberPurged, ended, tx.Now(), purgeBatch); err != nil {
+		return false, err
+	}
+	n, err := tx.Exec(ctx, purgeExpired, ended, tx.Now(), purgeBatch)
+	if err != nil {
+		return false, err
+	}
+	more := n == purgeBatch
 	for _, p := range []struct {
 		sql  string
 		keep time.Duration
 	}{
-		{`DELETE FROM grants WHERE tenant_id = $1 AND id IN (
-			SELECT id FROM grants WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)`, replayMemory},
 		{unredeemed, codeMemory},
 		{`DELETE FROM access_tokens WHERE tenant_id = $1 AND token_hash IN (
 			SELECT token_hash FROM access_tokens WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)`, 0},

@@ -3,6 +3,7 @@ package logout
 import (
 	"context"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -31,17 +32,16 @@ func EndAll(ctx context.Context, tx *db.Tx, user, except id.ID, reason string) e
 }
 
 // notice writes the notices about the sessions that this transaction has ended, and the job that
-// sends them. A grant stands for an application that took part.
+// sends them.
 func notice(ctx context.Context, tx *db.Tx, which string, of id.ID) error {
 	n, err := tx.Exec(ctx, `INSERT INTO logout_notices
 			(tenant_id, session_id, application_id, user_id, issuer, created_at, due_at)
-		SELECT g.tenant_id, g.session_id, g.application_id, g.user_id, max(g.issuer), s.ended_at, s.ended_at
-		FROM sessions s
-		JOIN grants g ON g.tenant_id = s.tenant_id AND g.user_id = s.user_id AND g.session_id = s.id
-		JOIN applications a ON a.tenant_id = g.tenant_id AND a.id = g.application_id
-		WHERE s.tenant_id = $1 AND `+which+` AND s.ended_at = $3 AND a.backchannel_logout_uri <> ''
-		GROUP BY g.tenant_id, g.session_id, g.application_id, g.user_id, s.ended_at
-		ORDER BY g.session_id DESC LIMIT $4
+		SELECT a.tenant_id, p.session_id, a.id, p.user_id, max(p.issuer), p.ended_at, p.ended_at
+		FROM `+grant.OfSessions(which+` AND s.ended_at = $3`)+` p
+		JOIN applications a ON a.tenant_id = $1 AND a.id = p.application_id
+		WHERE a.backchannel_logout_uri <> ''
+		GROUP BY a.tenant_id, p.session_id, a.id, p.user_id, p.ended_at
+		ORDER BY p.session_id DESC LIMIT $4
 		ON CONFLICT DO NOTHING`, of, tx.Now(), maxNotices)
 	if err == nil && n > 0 {
 		job.EnqueueAlone(tx, noticeJob, "", tx.Now())
