@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
@@ -190,6 +191,58 @@ func TestNoticesAreRetriedAndGivenUp(t *testing.T) {
 		found := w.events(audit.Filter{Action: "logout.notify"})
 		if len(found) != 4 || found[0].Outcome != audit.Success {
 			t.Errorf("%d events", len(found))
+		}
+	})
+}
+
+// An application that has failed for long does not delay the notices of another one.
+func TestADeadApplicationDelaysNoOther(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		dead, told := newLogoutReceiver(t), newLogoutReceiver(t)
+		end := func(c *client) {
+			t.Helper()
+			_, s, _ := c.signInAt(t, w.user)
+			w.Do(w.c, func(tx *db.Tx) error { return logout.End(ctx, tx, s.ID, "signout") })
+			w.Work()
+		}
+		dead.answer(http.StatusServiceUnavailable)
+		end(w.client(application.New{Name: "Dead", BackchannelLogoutURI: dead.URL}))
+		for range 4 {
+			w.Clock.Advance(5 * time.Minute)
+			w.Work()
+		}
+		if n := len(dead.take()); n != 5 {
+			t.Fatalf("the dead application was told %d times, want 5", n)
+		}
+		told.answer(http.StatusServiceUnavailable)
+		end(w.client(application.New{Name: "Alive", BackchannelLogoutURI: told.URL}))
+		told.answer(http.StatusOK)
+		w.Clock.Advance(5 * time.Second)
+		w.Work()
+		if n := len(told.take()); n != 2 {
+			t.Errorf("the other application was told %d times within 5 seconds, want 2", n)
+		}
+	})
+}
+
+// An application that can renew nothing any longer may still have a session of its own, so it is
+// told as long as ours lasts.
+func TestTheNoticeOutlivesTheGrant(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		told := newLogoutReceiver(t)
+		c := w.client(application.New{BackchannelLogoutURI: told.URL,
+			Lifetimes: application.Lifetimes{RefreshIdle: time.Hour, RefreshMax: time.Hour}})
+		_, s, _ := c.signInAt(t, w.user)
+		w.Clock.Advance(3 * 24 * time.Hour)
+		w.Do(w.c, func(tx *db.Tx) error { _, err := grant.Purge(ctx, tx); return err })
+		w.Do(w.c, func(tx *db.Tx) error { return logout.End(ctx, tx, s.ID, "operator") })
+		w.Work()
+		got := told.take()
+		if len(got) != 1 {
+			t.Fatalf("told %d times", len(got))
+		}
+		if claims, _ := w.claims(t, got[0], "logout+jwt"); claims["iss"] != w.issuer || claims["sid"] != s.ID.String() {
+			t.Errorf("claims %v", claims)
 		}
 	})
 }

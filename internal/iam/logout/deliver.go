@@ -2,6 +2,7 @@ package logout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -28,6 +29,7 @@ const (
 	tokenLifetime = 2 * time.Minute  // of a logout token, as Back-Channel Logout §2.4 recommends
 	perRead       = 20               // notices of one statement
 	runTime       = 10 * time.Second // of one job, besides the call that runs
+	maxAge        = time.Hour        // of a notice whose application was not called, because no place was free
 )
 
 // delays are the times until an application that failed is called again. After the last of them the
@@ -71,12 +73,13 @@ type pending struct {
 	session, user id.ID
 	issuer        string
 	attempts      int64
+	created       time.Time
 	app           application.Application
 }
 
 // answer is how a call of an application ended.
 type answer struct {
-	result string // "accepted", "refused", "failed"
+	result string // "accepted", "refused", "failed", "busy"
 	status int64  // of the answer, 0 for none
 	reason string
 }
@@ -98,7 +101,7 @@ func (d *Deliverer) deliver(ctx context.Context, c caller.Caller) (time.Time, er
 			if !known {
 				a = d.send(ctx, c, p)
 			}
-			if a.result == "failed" {
+			if a.result == "failed" || a.result == "busy" {
 				failed[p.app.ID] = a
 			}
 			if err := d.DB.Update(ctx, c, func(tx *db.Tx) error { return p.settle(ctx, tx, a) }); err != nil {
@@ -126,9 +129,9 @@ func (d *Deliverer) due(ctx context.Context, tx *db.Tx) ([]pending, error) {
 	}
 	rows, err := db.List(ctx, tx, func(r db.Row) (key, error) {
 		var k key
-		err := r.Scan(&k.session, &k.app, &k.user, &k.issuer, &k.attempts)
+		err := r.Scan(&k.session, &k.app, &k.user, &k.issuer, &k.attempts, &k.created)
 		return k, err
-	}, `SELECT session_id, application_id, user_id, issuer, attempts FROM logout_notices
+	}, `SELECT session_id, application_id, user_id, issuer, attempts, created_at FROM logout_notices
 		WHERE tenant_id = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3`, tx.Now(), perRead)
 	if err != nil {
 		return nil, err
@@ -161,6 +164,8 @@ func (d *Deliverer) send(ctx context.Context, c caller.Caller, p pending) answer
 	res, err := d.Outbound.Do(ctx, c.Tenant, outbound.Request{URL: p.app.BackchannelLogoutURI,
 		ContentType: "application/x-www-form-urlencoded", Body: []byte(url.Values{"logout_token": {token}}.Encode())})
 	switch {
+	case errors.Is(err, outbound.ErrBusy):
+		return answer{result: "busy", reason: err.Error()}
 	case err != nil:
 		return answer{result: "failed", reason: err.Error()}
 	case res.Status == 200, res.Status == 204:
@@ -204,6 +209,11 @@ func (d *Deliverer) token(ctx context.Context, c caller.Caller, p pending) (stri
 // settle stores how the call of a notice ended. Only the last failure is in the audit log.
 func (p pending) settle(ctx context.Context, tx *db.Tx, a answer) error {
 	const which = ` WHERE tenant_id = $1 AND session_id = $2 AND application_id = $3`
+	if a.result == "busy" && tx.Now().Sub(p.created) < maxAge {
+		_, err := tx.Exec(ctx, `UPDATE logout_notices SET due_at = $4`+which, p.session, p.app.ID,
+			tx.Now().Add(delays[0]))
+		return err
+	}
 	if a.result == "failed" && int(p.attempts) < len(delays) {
 		_, err := tx.Exec(ctx, `UPDATE logout_notices SET attempts = attempts + 1, due_at = $4`+which,
 			p.session, p.app.ID, tx.Now().Add(delays[p.attempts]))

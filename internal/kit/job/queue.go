@@ -21,7 +21,7 @@ type New struct {
 	Kind    string    // selects the handler
 	Payload any       // marshalled to JSON, at most maxPayload bytes
 	Due     time.Time // zero means now
-	Key     string    // if set, at most one job of this tenant, kind and key waits
+	Key     string    // if set, at most one job of this tenant, kind and key waits: the first due
 }
 
 // maxPayload bounds the JSON of a payload, in bytes.
@@ -40,7 +40,9 @@ const (
 	purpose   = "job"
 	insertJob = `INSERT INTO jobs (tenant_id, id, kind, dedup_key, payload, due_at, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (tenant_id, kind, dedup_key) DO NOTHING`
+		ON CONFLICT (tenant_id, kind, dedup_key) DO UPDATE
+		SET payload = excluded.payload, due_at = excluded.due_at, attempts = 0, last_error = '', failed_at = NULL
+		WHERE excluded.due_at < jobs.due_at OR jobs.failed_at IS NOT NULL`
 	noteTenant = `INSERT INTO job_tenants (tenant_id, due_at) VALUES ($1, $2)
 		ON CONFLICT (tenant_id) DO UPDATE SET due_at = CASE WHEN excluded.due_at < job_tenants.due_at THEN excluded.due_at ELSE job_tenants.due_at END`
 )
@@ -62,27 +64,24 @@ func (q *Queue) Enqueue(tx *db.Tx, n New) error {
 	if due.IsZero() {
 		due = tx.Now()
 	}
-	var key *string
-	if n.Key != "" {
-		key = &n.Key
-	}
-	tx.Later(insertJob, id.New(), n.Kind, key, sealed, due, tx.Now())
-	tx.Later(noteTenant, due)
+	insert(tx, n.Kind, n.Key, sealed, due)
 	tx.AfterCommit(q.hint)
 	return nil
 }
 
-// EnqueueAlone adds a job without a payload to tx, for a handler of HandleAlone. It needs no queue,
-// so that a function on a transaction can call it. If key is set, at most one job of this tenant,
-// kind and key waits.
-func EnqueueAlone(tx *db.Tx, kind, key string, due time.Time) {
+// insert adds a job. It locks the tenant's note before the job, as the worker does.
+func insert(tx *db.Tx, kind, key string, sealed []byte, due time.Time) {
 	var dedup *string
 	if key != "" {
 		dedup = &key
 	}
-	tx.Later(insertJob, id.New(), kind, dedup, []byte{}, due, tx.Now())
 	tx.Later(noteTenant, due)
+	tx.Later(insertJob, id.New(), kind, dedup, sealed, due, tx.Now())
 }
+
+// EnqueueAlone adds a job without a payload to tx, for a handler of HandleAlone. It needs no queue,
+// so that a function on a transaction can call it. key is that of New.
+func EnqueueAlone(tx *db.Tx, kind, key string, due time.Time) { insert(tx, kind, key, []byte{}, due) }
 
 func (q *Queue) hint() {
 	select {
