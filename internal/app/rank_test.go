@@ -43,6 +43,27 @@ func TestNoOperationReachesASubjectWithMoreRights(t *testing.T) {
 				t.Errorf("%s was not tried", id)
 			}
 		}
+		// An application that becomes or stops being a server of an API works otherwise from then
+		// on.
+		app := acme.paths["applications"]
+		for _, op := range []struct {
+			method, path, action string
+			body                 map[string]any
+		}{
+			{"POST", "/apis", "api.create", map[string]any{"identifier": "urn:example:mine", "name": "Mine",
+				"scopes": []any{map[string]any{"name": "read"}}, "servers": []string{app}}},
+			{"PATCH", "/apis/" + acme.paths["apis"], "api.update", map[string]any{"servers": []string{}}},
+		} {
+			own := "only-" + strings.ReplaceAll(op.action, ".", "-")
+			w.Call(owner, "POST", "acme", "/roles", map[string]any{"name": own, "actions": []string{op.action}})
+			got := w.Call(w.Holder("acme", own), op.method, "acme", op.path, op.body)
+			if got.Status != 403 || !strings.Contains(got.Body, `"role.outranked"`) {
+				t.Errorf("%s servers: %d %s, want 403", op.action, got.Status, got.Body)
+			}
+			if got := w.Call(owner, op.method, "acme", op.path, op.body); got.Status >= 300 {
+				t.Errorf("%s servers by an owner: %d %s", op.action, got.Status, got.Body)
+			}
+		}
 		// Positive control: the owner ends the same things.
 		for _, noun := range []string{"grants", "sessions"} {
 			path := "/" + noun + "/" + acme.paths[noun]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
@@ -80,21 +81,21 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 
 // mayInspect reports whether an application sees a token. Its holder does. A token for a registered
 // API is seen by the applications that are the API, and by nothing else. A token for the tenant is
-// seen by every machine application that is not a registered API. Many services ask only whether a
-// token is active, so one that is meant for another API must not look active to them.
+// seen by the applications that have InspectsTenant. An application loses that when it becomes an
+// API, and does not get it back when the API goes. Many services ask only whether a token is
+// active, so one that is meant for another API must not look active to them.
 func (d *Door) mayInspect(ctx context.Context, c caller.Caller, app *application.Application, t grant.Token,
 	refresh bool) (bool, error) {
 	if t.Application == app.ID || refresh {
 		return t.Application == app.ID, nil
 	}
-	serves, err := d.APIs.Serves(ctx, c, app.ID)
-	if err != nil {
-		return false, err
-	}
-	if !serves {
-		return app.Type == application.Machine && slices.Contains(t.Audience, t.Issuer), nil
+	if slices.Contains(t.Audience, t.Issuer) {
+		return app.InspectsTenant, nil
 	}
 	for _, identifier := range t.Audience {
+		if strings.HasPrefix(identifier, t.Issuer+"/") { // ours, such as userinfo
+			continue
+		}
 		a, err := d.APIs.ByIdentifier(ctx, c, identifier)
 		switch {
 		case err == nil && slices.Contains(a.Servers, app.ID):

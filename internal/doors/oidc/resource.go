@@ -19,10 +19,6 @@ import (
 // maxResources is how many APIs one authorization may be for.
 const maxResources = 8
 
-// own stands for the tenant itself in the resources of a grant. A tenant may have several bases. No
-// identifier of an API is a single word.
-const own = "issuer"
-
 // targetError is an answer of invalid_target (RFC 8707 §2).
 type targetError struct{ reason string }
 
@@ -41,8 +37,8 @@ func targetRefused(err error) error {
 }
 
 // resources returns the APIs that a request names by resource (RFC 8707) and audience, in their
-// order. For a base of the tenant that is own. In a tenant without APIs both mean nothing, as to a
-// server that knows no resources: some clients send them to every server.
+// order. For a base of the tenant that is Tenant. In a tenant without APIs both mean nothing, as to
+// a server that knows no resources: some clients send them to every server.
 func (d *Door) resources(ctx context.Context, c caller.Caller, p params) ([]string, error) {
 	named := slices.Clone(p.lists["resource"])
 	if len(named) == 0 && len(p.lists["audience"]) == 0 {
@@ -66,7 +62,7 @@ func (d *Door) resources(ctx context.Context, c caller.Caller, p params) ([]stri
 		}
 		err := d.verifier.CheckIssuer(ctx, c.Tenant, uri)
 		if err == nil {
-			named[i] = own
+			named[i] = resourceserver.Tenant
 		} else if !errors.Is(err, grant.ErrToken) {
 			return nil, err
 		}
@@ -91,7 +87,7 @@ func (d *Door) resource(ctx context.Context, c caller.Caller, p params) (string,
 // admitted returns the API that find finds, if app may ask for its tokens.
 func admitted(app *application.Application, identifier string, find func() (*resourceserver.API, error)) (
 	*resourceserver.API, error) {
-	if identifier == own || identifier == "" {
+	if identifier == resourceserver.Tenant || identifier == "" {
 		return nil, nil
 	}
 	a, err := find()
@@ -116,7 +112,7 @@ func (d *Door) apiOf(ctx context.Context, tx *db.Tx, app *application.Applicatio
 	*resourceserver.API, error) {
 	granted := g.Resources
 	if len(granted) == 0 {
-		granted = []string{own}
+		granted = []string{resourceserver.Tenant}
 	}
 	if asked == "" {
 		asked = granted[0]

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
@@ -32,7 +33,7 @@ func (w *scene) registered(identifier string, edit func(*resourceserver.Profile)
 		edit(&p)
 	}
 	w.Do(w.c, func(tx *db.Tx) error {
-		_, err := resourceserver.Create(ctx, tx, identifier, p)
+		_, err := resourceserver.Create(ctx, tx, role.Everything(), identifier, p)
 		return err
 	})
 	return server
@@ -179,6 +180,52 @@ func TestAGrantForTwoAPIs(t *testing.T) {
 		})
 		refusedWith(t, "an API that was deleted", app.refresh(got.Refresh), 400, "invalid_target")
 		mustTokens(t, app.refresh(got.Refresh, "audience", reports))
+	})
+}
+
+// An application that was an API does not see tokens for the tenant when the API goes. Only a
+// change of the application itself shows them to it.
+func TestWhoSeesTheTenantsTokens(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		deleted, delisted := w.registered(invoices, nil), w.registered(reports, nil)
+		plain := w.client(application.New{Type: application.Machine})
+		no := false
+		blind := w.client(application.New{Type: application.Machine, InspectsTenant: &no})
+		website := w.client(application.New{Type: application.Web})
+		token := w.client(application.New{Scopes: everyScope}).signedIn(t, w.user).Access
+		sees := func(when string, want ...*client) {
+			t.Helper()
+			for name, c := range map[string]*client{"the server of a deleted API": deleted, "a former server": delisted,
+				"a machine": plain, "a machine that may not": blind, "a website": website} {
+				if got := c.active(token); got != slices.Contains(want, c) {
+					t.Errorf("%s, %s: active %v", when, name, got)
+				}
+			}
+		}
+		sees("while the APIs are there", plain)
+		w.Do(w.c, func(tx *db.Tx) error {
+			a, err := resourceserver.ByIdentifier(ctx, tx, invoices)
+			if err == nil {
+				err = resourceserver.Delete(ctx, tx, a.ID)
+			}
+			if err == nil {
+				a, err = resourceserver.ByIdentifier(ctx, tx, reports)
+			}
+			if err == nil {
+				_, err = resourceserver.Update(ctx, tx, role.Everything(), a.ID, func(p *resourceserver.Profile) {
+					p.Servers = nil
+				})
+			}
+			return err
+		})
+		sees("when they are gone", plain)
+		yes := true
+		w.Do(w.c, func(tx *db.Tx) error {
+			_, _, err := application.Update(ctx, tx, role.Everything(), deleted.ID,
+				application.Patch{InspectsTenant: &yes})
+			return err
+		})
+		sees("when one may again", plain, deleted)
 	})
 }
 

@@ -36,6 +36,7 @@ type View struct {
 	FirstParty             bool           `json:"first_party"`
 	Rotation               bool           `json:"rotation"`
 	PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"Only machine applications have one."`
+	InspectsTenantTokens   bool           `json:"inspects_tenant_tokens"`
 	AccessTokenSeconds     int64          `json:"access_token_seconds"`
 	IDTokenSeconds         int64          `json:"id_token_seconds"`
 	RefreshIdleSeconds     int64          `json:"refresh_idle_seconds"`
@@ -56,7 +57,8 @@ func view(a Application, shown secret.String) View {
 		JWKSURI: a.JWKSURI, BackchannelLogoutURI: a.BackchannelLogoutURI,
 		TokenEndpointAudience: a.TokenEndpointAudience,
 		AllowUnboundCode:      a.AllowUnboundCode, FirstParty: a.FirstParty, Rotation: a.Rotation,
-		AccessTokenSeconds: seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
+		InspectsTenantTokens: a.InspectsTenant,
+		AccessTokenSeconds:   seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
 		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt, Warnings: a.warnings(),
 	}
@@ -94,6 +96,7 @@ type createInput struct {
 		FirstParty             bool           `json:"first_party,omitempty" doc:"The tenant's own application: users are not asked for consent."`
 		Rotation               *bool          `json:"rotation,omitempty" doc:"Replace a refresh token at each use. Default true. Only confidential applications may set false."`
 		PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"The source of the principal in the decision requests of a machine application: the request (asserted, default) or the directory."`
+		InspectsTenantTokens   *bool          `json:"inspects_tenant_tokens,omitempty" doc:"It may introspect every access token for the tenant itself, besides its own. Default true for a machine application. Only those may set true. It becomes false when the application becomes a server of an API, and stays so until you change it."`
 		AccessTokenSeconds     int64          `json:"access_token_seconds,omitempty" minimum:"60" maximum:"86400" doc:"Default 600."`
 		IDTokenSeconds         int64          `json:"id_token_seconds,omitempty" minimum:"60" maximum:"86400" doc:"Default 600."`
 		RefreshIdleSeconds     int64          `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000" doc:"Seconds since the last use. Default 2592000."`
@@ -121,6 +124,7 @@ type patchInput struct {
 		FirstParty             *bool           `json:"first_party,omitempty"`
 		Rotation               *bool           `json:"rotation,omitempty"`
 		PrincipalMode          *string         `json:"principal_mode,omitempty" enum:"asserted,directory"`
+		InspectsTenantTokens   *bool           `json:"inspects_tenant_tokens,omitempty"`
 		AccessTokenSeconds     int64           `json:"access_token_seconds,omitempty" minimum:"60" maximum:"86400"`
 		IDTokenSeconds         int64           `json:"id_token_seconds,omitempty" minimum:"60" maximum:"86400"`
 		RefreshIdleSeconds     int64           `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000"`
@@ -233,7 +237,8 @@ func (in *createInput) application() New {
 		Claims:                b.patch(),
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		NoRotation: b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
-		Lifetimes: lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds),
+		InspectsTenant: b.InspectsTenantTokens,
+		Lifetimes:      lifetimes(b.AccessTokenSeconds, b.IDTokenSeconds, b.RefreshIdleSeconds, b.RefreshMaxSeconds),
 	}
 }
 
@@ -246,7 +251,7 @@ func (in *patchInput) patch() Patch {
 		BackchannelLogoutURI:  b.BackchannelLogoutURI,
 		Claims:                b.patch(),
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
-		PrincipalMode: (*PrincipalMode)(b.PrincipalMode),
+		PrincipalMode: (*PrincipalMode)(b.PrincipalMode), InspectsTenant: b.InspectsTenantTokens,
 	}
 	if b.JWKS != nil {
 		set := keySet(*b.JWKS)

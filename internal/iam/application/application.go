@@ -120,6 +120,7 @@ type Application struct {
 	FirstParty             bool            // the tenant's own: users are not asked for consent
 	Rotation               bool            // each use replaces a refresh token
 	PrincipalMode          PrincipalMode   // FromDirectory is for machines only
+	InspectsTenant         bool            // it may introspect any access token for the tenant; for machines only
 	Lifetimes              Lifetimes
 	Claims                 Claims
 	CreatedAt              time.Time

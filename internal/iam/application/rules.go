@@ -35,6 +35,7 @@ type New struct {
 	FirstParty             bool
 	NoRotation             bool          // keep the refresh token at each use; for confidential applications only
 	PrincipalMode          PrincipalMode // default: Asserted
+	InspectsTenant         *bool         // default: true for machines
 	Lifetimes              Lifetimes
 	Claims                 ClaimsPatch // of the defaults: ID tokens have the claims of profile and email
 }
@@ -57,6 +58,7 @@ type Patch struct {
 	FirstParty             *bool
 	Rotation               *bool
 	PrincipalMode          *PrincipalMode
+	InspectsTenant         *bool
 	Lifetimes              *Lifetimes // zero fields stay unchanged
 	Claims                 ClaimsPatch
 }
@@ -131,6 +133,8 @@ func (n New) application() Application {
 		a.PrincipalMode = Asserted
 	}
 	a.Lifetimes = a.Lifetimes.over(defaultLifetimes)
+	a.InspectsTenant = a.Type == Machine
+	set(&a.InspectsTenant, n.InspectsTenant)
 	a.Claims.InIDToken = a.Type != Machine
 	n.Claims.apply(&a.Claims)
 	return a
@@ -166,6 +170,7 @@ func (p Patch) apply(a *Application) {
 	set(&a.FirstParty, p.FirstParty)
 	set(&a.Rotation, p.Rotation)
 	set(&a.PrincipalMode, p.PrincipalMode)
+	set(&a.InspectsTenant, p.InspectsTenant)
 	p.Claims.apply(&a.Claims)
 	if p.Lifetimes != nil {
 		a.Lifetimes = p.Lifetimes.over(a.Lifetimes)
@@ -212,6 +217,9 @@ func (a *Application) check(chosen secret.String) error {
 	case a.PrincipalMode == FromDirectory && a.Type != Machine:
 		wrong.Add("principal_mode", "Only machine applications have a principal mode. "+
 			"For an application of type %s the source is always the directory.", a.Type)
+	}
+	if a.InspectsTenant && a.Type != Machine {
+		wrong.Add("inspects_tenant_tokens", "Only machine applications inspect the tokens of others. Set it to false.")
 	}
 	return wrong.Err("application.invalid")
 }

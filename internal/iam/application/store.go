@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/filter"
@@ -22,7 +24,7 @@ const columns = `id, client_id, name, type, status, auth_method, secret_hash, pr
 	redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, token_endpoint_audience,
 	first_party, rotation, principal_mode, access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max,
 	coalesce(allow_unbound_code, auth_method <> 'none' AND type <> 'machine'), earlier_id_token_alg,
-	jwks_uri, created_at, updated_at, claims, backchannel_logout_uri`
+	jwks_uri, created_at, updated_at, claims, backchannel_logout_uri, inspects_tenant AND type = 'machine'`
 
 func scanApplication(row db.Row) (Application, error) {
 	var a Application
@@ -32,7 +34,7 @@ func scanApplication(row db.Row) (Application, error) {
 		&a.SecretHash, &a.PreviousSecretHash, &a.PreviousSecretUntil, &redirects, &logouts, &scopes,
 		&a.AccessToken, &a.IDTokenAlg, &jwks, &a.TokenEndpointAudience, &a.FirstParty, &a.Rotation, &a.PrincipalMode,
 		&at, &it, &idle, &maximum, &a.AllowUnboundCode, &a.EarlierIDTokenAlg, &a.JWKSURI,
-		&a.CreatedAt, &a.UpdatedAt, &claims, &a.BackchannelLogoutURI); err != nil {
+		&a.CreatedAt, &a.UpdatedAt, &claims, &a.BackchannelLogoutURI, &a.InspectsTenant); err != nil {
 		return Application{}, err
 	}
 	for _, l := range []struct {
@@ -64,7 +66,7 @@ func (a *Application) values() []any {
 		a.FirstParty, a.Rotation, string(a.PrincipalMode),
 		seconds(l.AccessToken), seconds(l.IDToken), seconds(l.RefreshIdle), seconds(l.RefreshMax),
 		a.AllowUnboundCode, a.UpdatedAt, a.EarlierIDTokenAlg, a.JWKSURI, asJSON(a.Claims),
-		a.BackchannelLogoutURI}
+		a.BackchannelLogoutURI, a.InspectsTenant}
 }
 
 // Create adds an application. It returns the application's secret, if it has one: this is the only
@@ -92,9 +94,9 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, 
 		redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, token_endpoint_audience,
 		first_party, rotation, principal_mode,
 		access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, allow_unbound_code, updated_at,
-		earlier_id_token_alg, jwks_uri, claims, backchannel_logout_uri)
+		earlier_id_token_alg, jwks_uri, claims, backchannel_logout_uri, inspects_tenant)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-			$21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)`, args...)
+			$21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`, args...)
 	if db.IsConflict(err, "applications", "client_id") {
 		return Application{}, "", ErrClientIDTaken
 	}
@@ -198,7 +200,7 @@ func Update(
 	case a.SecretHash == nil:
 		shown, a.SecretHash = secret.NewToken(secret.ClientSecret, tx.Tenant())
 	}
-	return a, shown, write(ctx, tx, before, &a, "application.update")
+	return a, shown, write(ctx, tx, before, &a, "application.update", nil)
 }
 
 // maxKeep is how long the previous secret may stay valid.
@@ -230,7 +232,7 @@ func rotateSecret(
 	}
 	var shown secret.String
 	shown, a.SecretHash = secret.NewToken(secret.ClientSecret, tx.Tenant())
-	return a, shown, write(ctx, tx, before, &a, "application.rotate_secret")
+	return a, shown, write(ctx, tx, before, &a, "application.rotate_secret", nil)
 }
 
 // Delete removes an application and everything that it holds: roles, consents, grants, tokens.
@@ -260,6 +262,28 @@ func Delete(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) erro
 	return nil
 }
 
+// Serve records that an application becomes or stops being the API with an identifier. Both change
+// how the application works, so they need the rights of an update. A server inspects no tokens for
+// the tenant. That lasts when it stops being one: only an update of the application ends it.
+func Serve(ctx context.Context, tx *db.Tx, by role.Set, application id.ID, identifier string, becomes bool) error {
+	a, err := manage(ctx, tx, by, application)
+	if err != nil {
+		return err
+	}
+	if !by.AllowsOn("application.update", application) {
+		return api.Denied("application.update")
+	}
+	if err := mayTrust(by, &a); err != nil {
+		return err
+	}
+	before := a
+	changes := audit.Changes{}.With("serves", identifier, nil)
+	if becomes {
+		a.InspectsTenant, changes = false, audit.Changes{}.With("serves", nil, identifier)
+	}
+	return write(ctx, tx, before, &a, "application.update", changes)
+}
+
 // manage returns an application that the caller, whose rights are by, may change.
 func manage(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) (Application, error) {
 	a, err := Get(ctx, tx, application)
@@ -269,10 +293,14 @@ func manage(ctx context.Context, tx *db.Tx, by role.Set, application id.ID) (App
 	return a, role.MayManage(ctx, tx, by, role.OfApplication(application))
 }
 
-// write stores a, which was read as before. If nothing differs, it does nothing.
-func write(ctx context.Context, tx *db.Tx, before Application, a *Application, action string) error {
+// write stores a, which was read as before. more are changes that other tables store. If nothing
+// differs, it does nothing.
+func write(
+	ctx context.Context, tx *db.Tx, before Application, a *Application, action string, more audit.Changes,
+) error {
 	changed := audit.Changed(before.fields(), a.fields()).
 		With("secret", audit.Digest(before.SecretHash), audit.Digest(a.SecretHash))
+	maps.Copy(changed, more)
 	if len(changed) == 0 {
 		return nil
 	}
@@ -288,7 +316,7 @@ func write(ctx context.Context, tx *db.Tx, before Application, a *Application, a
 		jwks = $15, token_endpoint_audience = $16, first_party = $17, rotation = $18, principal_mode = $19,
 		access_token_lifetime = $20, id_token_lifetime = $21, refresh_token_idle = $22, refresh_token_max = $23,
 		allow_unbound_code = $24, updated_at = $25, earlier_id_token_alg = $26, jwks_uri = $27, claims = $28,
-		backchannel_logout_uri = $29
+		backchannel_logout_uri = $29, inspects_tenant = $30
 		WHERE tenant_id = $1 AND id = $2 AND updated_at = $3`, append([]any{a.ID, read}, a.values()...)...)
 	if err != nil {
 		return err

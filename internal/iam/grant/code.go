@@ -3,9 +3,11 @@ package grant
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -47,12 +49,17 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Grant, secret.String, error)
 		Claims: n.Claims, Nonce: n.Nonce, AuthTime: n.AuthTime, AMR: n.AMR, ACR: n.ACR,
 		Address: addressOf(tx.Caller()), CreatedAt: now, ExpiresAt: now.Add(n.Lifetime),
 	}
+	few, all := g.Scopes, ""
+	if len(g.Resources) > 0 && !slices.Contains(g.Resources, resourceserver.Tenant) {
+		few, all = onlyAboutPeople(g.Scopes), join(g.Scopes)
+	}
 	if _, err := tx.Exec(ctx, `INSERT INTO grants (tenant_id, id, application_id, user_id, session_id, offline,
-		scopes, claims, nonce, auth_time, amr, acr, created_at, expires_at, address, generation, issuer, resources)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
+		scopes, claims, nonce, auth_time, amr, acr, created_at, expires_at, address, generation, issuer, resources,
+		all_scopes)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
 		g.ID, g.Application, g.User, g.Session, g.Offline,
-		join(g.Scopes), g.Claims, g.Nonce, g.AuthTime, join(g.AMR), g.ACR, g.CreatedAt, g.ExpiresAt, g.Address,
-		n.Generation, n.Issuer, join(n.Resources)); err != nil {
+		join(few), g.Claims, g.Nonce, g.AuthTime, join(g.AMR), g.ACR, g.CreatedAt, g.ExpiresAt, g.Address,
+		n.Generation, n.Issuer, join(n.Resources), all); err != nil {
 		return Grant{}, "", err
 	}
 	code, hash := secret.NewToken(secret.Code, tx.Tenant())

@@ -3,7 +3,9 @@ package grant
 import (
 	"context"
 	"errors"
+	"slices"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -13,6 +15,13 @@ import (
 // redeemed once, and starts a family. A replica of the earlier release may run beside this one. It
 // redeems the current token of a family like one of its own: it closes the row by rotated_at, and
 // adds a row for the successor. That one starts a family again.
+
+// onlyAboutPeople returns the scopes that a grant for APIs stores for a replica of the earlier
+// release. That one takes every grant for one of the tenant's, and must not give the words of an
+// API another meaning there.
+func onlyAboutPeople(scopes []string) []string {
+	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return !resourceserver.AboutPeople(s) })
+}
 
 // successorUsed reports whether the successor of a row that has one was redeemed.
 const successorUsed = `r.rotated_at IS NOT NULL AND EXISTS (SELECT 1 FROM refresh_tokens n

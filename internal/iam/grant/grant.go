@@ -48,7 +48,8 @@ const (
 	RuledOut Outcome = "ruled out" // the rules of signing in refuse the user now
 )
 
-const grantColumns = `g.id, g.application_id, g.user_id, g.session_id, g.offline, g.scopes, g.claims, g.nonce,
+const grantColumns = `g.id, g.application_id, g.user_id, g.session_id, g.offline,
+	coalesce(nullif(g.all_scopes, ''), g.scopes), g.claims, g.nonce,
 	g.auth_time, g.amr, g.acr, g.address, g.created_at, g.expires_at, g.resources`
 
 // grantDest returns where a row's grantColumns are scanned to.

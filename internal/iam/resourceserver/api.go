@@ -3,6 +3,7 @@ package resourceserver
 import (
 	"context"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -33,12 +34,15 @@ type Deps struct {
 	Publish func(ctx context.Context, tx *db.Tx, alg string) error
 }
 
+const ofServers = "To add or to remove a server changes how that application works. So it needs the action " +
+	"application.update and what a change of that application needs."
+
 // Operations returns the management operations on APIs.
 func Operations(deps Deps) []api.Operation {
 	op := api.Tag("APIs").Op
 	created := op("POST", "/apis", "create-api", "api.create", "Register an API",
 		"An API is a service that accepts access tokens of the tenant. Applications get tokens for it by naming its",
-		"identifier as resource. The management and decision APIs are built in.")
+		"identifier as resource. The management and decision APIs are built in.", ofServers)
 	created.Status = 201
 	listed := op("GET", "/apis", "list-apis", "api.read", "List APIs",
 		"Only the APIs that you may see, in the order of their creation. The built-in ones are not listed.")
@@ -59,29 +63,29 @@ func Operations(deps Deps) []api.Operation {
 			func(ctx context.Context, _ api.Request, in *createInput) (bool, error) {
 				return deps.Ours(ctx, in.Body.Value().Identifier)
 			},
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *createInput, ours bool) (API, error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput, ours bool) (API, error) {
 				n := in.Body.Value()
 				if ours {
 					return API{}, fault.InvalidField("api.invalid", "identifier", "Gatehouse itself answers at this "+
 						"address, and the APIs there are built in. Use the address of your own service.")
 				}
-				a, err := Create(ctx, tx, n.Identifier, n.Profile)
+				a, err := Create(ctx, tx, role.Of(req.Rights), n.Identifier, n.Profile)
 				if err == nil {
 					err = deps.Publish(ctx, tx, a.SigningAlg)
 				}
 				return a, err
 			}),
 		api.Change(op("PATCH", "/apis/{id}", "update-api", "api.update", "Update an API",
-			"Tokens that were issued before stay as they are."),
+			"Tokens that were issued before stay as they are.", ofServers),
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchInput) (API, error) {
 				return hold(ctx, tx, in.ID)
 			},
-			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchInput) (API, error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (API, error) {
 				if in.Body.Len() == 0 {
 					return API{}, fault.New(fault.Invalid, "api.invalid",
 						"The request changes nothing. Give at least one field.")
 				}
-				a, err := Update(ctx, tx, in.ID, func(p *Profile) {
+				a, err := Update(ctx, tx, role.Of(req.Rights), in.ID, func(p *Profile) {
 					now := patchBody{*p}
 					in.Body.Apply(&now)
 					*p = now.Profile

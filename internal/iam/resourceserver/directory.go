@@ -10,26 +10,21 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Sizes of a replica's copies, in entries. An API has up to some 40 KB, and usually 1 KB.
-const (
-	copiesOfAPIs    = 10_000
-	copiesOfServers = 50_000
-)
+// copiesOfAPIs bounds a replica's copies. An API has up to some 40 KB, and usually 1 KB.
+const copiesOfAPIs = 10_000
 
 // Directory caches the APIs of all tenants on a replica. It is safe for concurrent use. Pass Drop
 // to tenant.Directory.Watch. Otherwise the replica never learns of a change on another one.
 type Directory struct {
-	db      *db.DB
-	apis    *cache.Cache[string, *API] // by identifier
-	servers *cache.Cache[id.ID, bool]  // whether an application is an API
-	exist   *cache.Cache[struct{}, bool]
+	db    *db.DB
+	apis  *cache.Cache[string, *API] // by identifier
+	exist *cache.Cache[struct{}, bool]
 }
 
 // NewDirectory returns the directory of the APIs of d.
 func NewDirectory(d *db.DB) *Directory {
 	dir := &Directory{db: d, apis: cache.New[string](cache.Options[*API]{Max: copiesOfAPIs}),
-		servers: cache.New[id.ID](cache.Options[bool]{Max: copiesOfServers}),
-		exist:   cache.New[struct{}](cache.Options[bool]{Max: copiesOfAPIs})}
+		exist: cache.New[struct{}](cache.Options[bool]{Max: copiesOfAPIs})}
 	d.Watch(dir.Drop)
 	return dir
 }
@@ -37,7 +32,6 @@ func NewDirectory(d *db.DB) *Directory {
 // Drop forgets the APIs of a tenant, or for the zero id those of all tenants.
 func (d *Directory) Drop(tenant id.ID) {
 	d.apis.Drop(tenant)
-	d.servers.Drop(tenant)
 	d.exist.Drop(tenant)
 }
 
@@ -63,13 +57,6 @@ func (d *Directory) Within(ctx context.Context, tx *db.Tx, identifier string) (*
 	}
 	a, err := ByIdentifier(ctx, tx, identifier)
 	return &a, err
-}
-
-// Serves reports whether an application is an API of the caller's tenant.
-func (d *Directory) Serves(ctx context.Context, c caller.Caller, app id.ID) (bool, error) {
-	return d.servers.Get(ctx, c.Tenant, app, func(ctx context.Context) (bool, error) {
-		return db.Read(ctx, d.db, c, func(tx *db.Tx) (bool, error) { return Serves(ctx, tx, app) })
-	})
 }
 
 // Exist reports whether the caller's tenant has APIs.

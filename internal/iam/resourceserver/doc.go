@@ -7,8 +7,9 @@
 //     API's tokens.
 //   - The scopes of an API are its own. None is a scope that Gatehouse itself reads, so no token of
 //     a registered API does anything at the management or the decision API.
-//   - An API changes nothing for a request that does not name it. But an application that is the
-//     API inspects no other tokens.
+//   - An API changes nothing for a request that does not name it. But an application that becomes
+//     a server of an API no longer inspects tokens for the tenant, which takes the rights of a
+//     change of that application.
 //   - An application may ask for an API if one of its scopes is the API's, or if the API lists it.
 //
 // The management and decision APIs are built in. They share one identifier: the tenant's issuer.

@@ -18,6 +18,10 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 )
 
+// Tenant stands for the tenant itself in the resources of a grant. A tenant may have several bases.
+// No identifier of an API is a single word.
+const Tenant = "issuer"
+
 // API is a service that accepts access tokens of the tenant. Values from a Directory are shared: do
 // not change them.
 type API struct {
@@ -38,7 +42,7 @@ type Profile struct {
 	SigningAlg   string  `json:"signing_alg" enum:"ES256,RS256,EdDSA" doc:"Of its JWTs. Default ES256, which also signs until clients can have a new key of EdDSA."`
 	Access       string  `json:"access" enum:"any,listed" doc:"any (default): an application may ask if one of its scopes is the API's. listed: if applications names it. Its own scopes limit its tokens in both cases."`
 	Applications []id.ID `json:"applications" maxItems:"200" doc:"The ids of the applications that may ask, if access is listed."`
-	Servers      []id.ID `json:"servers" maxItems:"20" doc:"The ids of the applications that are this API. They may introspect its tokens, and no tokens of others."`
+	Servers      []id.ID `json:"servers" maxItems:"20" doc:"The ids of the applications that are this API. They may introspect its tokens. Adding one sets its inspects_tenant_tokens to false."`
 }
 
 // Scope is one thing that a token may allow at an API.

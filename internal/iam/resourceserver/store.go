@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -97,13 +98,6 @@ func hold(ctx context.Context, tx *db.Tx, api id.ID) (API, error) {
 	return withMembers(ctx, tx, a, err)
 }
 
-// Serves reports whether an application is an API of the tenant.
-func Serves(ctx context.Context, tx *db.Tx, app id.ID) (bool, error) {
-	n, err := db.One(ctx, tx, db.Column[int64], `SELECT count(*) FROM (SELECT 1 FROM resource_server_applications
-		WHERE tenant_id = $1 AND application_id = $2 AND part = 'serves' LIMIT 1) a`, app)
-	return n > 0, err
-}
-
 // Exist reports whether the tenant has APIs.
 func Exist(ctx context.Context, tx *db.Tx) (bool, error) {
 	n, err := db.One(ctx, tx, db.Column[int64],
@@ -157,9 +151,10 @@ func List(ctx context.Context, tx *db.Tx, shown filter.Filter, p page.Request) (
 
 func idOf(a API) id.ID { return a.ID }
 
-// Create adds an API. It fails with an Invalid fault that names every wrong field, with
-// ErrIdentifierTaken, or with a Limited fault at the tenant's limit.
-func Create(ctx context.Context, tx *db.Tx, identifier string, p Profile) (API, error) {
+// Create adds an API. by are the rights of the caller. Create fails with an Invalid fault that
+// names every wrong field, with ErrIdentifierTaken, or with a Limited fault at the tenant's limit.
+// It fails like application.Serve for a server that the caller may not change.
+func Create(ctx context.Context, tx *db.Tx, by role.Set, identifier string, p Profile) (API, error) {
 	a := API{ID: id.New(), Identifier: identifier, Profile: p, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
 	if !ValidIdentifier(identifier) {
 		return API{}, fault.InvalidField("api.invalid", "identifier", "An identifier is an absolute URI without a "+
@@ -185,7 +180,7 @@ func Create(ctx context.Context, tx *db.Tx, identifier string, p Profile) (API, 
 	if err != nil {
 		return API{}, err
 	}
-	if err := a.enlist(ctx, tx, API{}); err != nil {
+	if err := a.enlist(ctx, tx, by, API{}); err != nil {
 		return API{}, err
 	}
 	audit.Write(tx, audit.Event{Action: "api.create", Target: a.target(), Changed: audit.Changed(nil, a.fields())})
@@ -195,7 +190,7 @@ func Create(ctx context.Context, tx *db.Tx, identifier string, p Profile) (API, 
 
 // Update edits a copy of an API's profile and stores it. edit must replace lists instead of
 // changing what they hold. Update fails like Create, and with ErrNotFound.
-func Update(ctx context.Context, tx *db.Tx, api id.ID, edit func(*Profile)) (API, error) {
+func Update(ctx context.Context, tx *db.Tx, by role.Set, api id.ID, edit func(*Profile)) (API, error) {
 	old, err := hold(ctx, tx, api)
 	if err != nil {
 		return API{}, err
@@ -215,7 +210,7 @@ func Update(ctx context.Context, tx *db.Tx, api id.ID, edit func(*Profile)) (API
 		a.ID, a.Name, a.scopesText(), a.TokenProfile, a.TokenSeconds, a.SigningAlg, a.Access, a.UpdatedAt); err != nil {
 		return API{}, err
 	}
-	if err := a.enlist(ctx, tx, old); err != nil {
+	if err := a.enlist(ctx, tx, by, old); err != nil {
 		return API{}, err
 	}
 	audit.Write(tx, audit.Event{Action: "api.update", Target: a.target(), Changed: changed})
@@ -238,8 +233,8 @@ func Delete(ctx context.Context, tx *db.Tx, api id.ID) error {
 }
 
 // enlist stores the lists of applications, if they differ from those of old. It fails with an
-// Invalid fault for an application that does not exist.
-func (a *API) enlist(ctx context.Context, tx *db.Tx, old API) error {
+// Invalid fault for an application that does not exist, and like application.Serve.
+func (a *API) enlist(ctx context.Context, tx *db.Tx, by role.Set, old API) error {
 	for _, l := range []struct {
 		part, field string
 		was, is     []id.ID
@@ -248,11 +243,26 @@ func (a *API) enlist(ctx context.Context, tx *db.Tx, old API) error {
 			continue
 		}
 		for _, app := range l.is {
-			_, err := application.Get(ctx, tx, app)
+			var err error
+			switch {
+			case slices.Contains(l.was, app):
+			case l.part == serves:
+				err = application.Serve(ctx, tx, by, app, a.Identifier, true)
+			default:
+				_, err = application.Get(ctx, tx, app)
+			}
 			if errors.Is(err, application.ErrNotFound) {
 				return fault.InvalidField("api.invalid", l.field, "There is no application with the id %s.", app)
 			}
 			if err != nil {
+				return err
+			}
+		}
+		for _, app := range l.was {
+			if l.part != serves || slices.Contains(l.is, app) {
+				continue
+			}
+			if err := application.Serve(ctx, tx, by, app, a.Identifier, false); err != nil {
 				return err
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -35,7 +36,7 @@ func both(t *testing.T, fn func(t *testing.T, f *fixture)) {
 
 func (f *fixture) create(identifier string, p resourceserver.Profile) (resourceserver.API, error) {
 	return db.Write(f.t.Context(), f.DB, f.c, func(tx *db.Tx) (resourceserver.API, error) {
-		return resourceserver.Create(f.t.Context(), tx, identifier, p)
+		return resourceserver.Create(f.t.Context(), tx, role.Everything(), identifier, p)
 	})
 }
 
@@ -98,7 +99,7 @@ func TestAnAPIFromItsCreationToItsEnd(t *testing.T) {
 			t.Errorf("an application without its scopes may ask: %v", err)
 		}
 		changed, err := db.Write(ctx, f.DB, f.c, func(tx *db.Tx) (resourceserver.API, error) {
-			return resourceserver.Update(ctx, tx, made.ID, func(p *resourceserver.Profile) {
+			return resourceserver.Update(ctx, tx, role.Everything(), made.ID, func(p *resourceserver.Profile) {
 				p.Access, p.TokenProfile, p.TokenSeconds = resourceserver.Listed, resourceserver.Opaque, 120
 				p.Applications, p.Servers = []id.ID{batch.ID, batch.ID}, []id.ID{gateway.ID}
 			})
@@ -112,11 +113,6 @@ func TestAnAPIFromItsCreationToItsEnd(t *testing.T) {
 		a, err := dir.ByIdentifier(ctx, f.c, invoices) // the change dropped the copy
 		if err != nil || !a.Admits(batch) || a.Admits(gateway) {
 			t.Errorf("the listed one may not ask, or another may: %v", err)
-		}
-		for app, want := range map[id.ID]bool{batch.ID: false, gateway.ID: true} {
-			if got, err := dir.Serves(ctx, f.c, app); err != nil || got != want {
-				t.Errorf("serves %v: %v, want %v", got, err, want)
-			}
 		}
 		e := f.events("api.update")
 		if len(e) != 1 || !strings.Contains(string(e[0].Detail), "opaque") {
@@ -227,4 +223,115 @@ func TestTwoTenantsWithOneIdentifier(t *testing.T) {
 			}
 		}
 	})
+}
+
+// To become or to stop being an API changes an application. So it needs the rights of its update,
+// and both things tell it in the audit log. What an application may not inspect since, it may not
+// inspect after the API has gone.
+func TestAServerIsChangedByItsManager(t *testing.T) {
+	both(t, func(t *testing.T, f *fixture) {
+		ctx, plain, owned := t.Context(), f.application(), f.application()
+		acting := f.application(application.ScopeManage)
+		f.do(func(tx *db.Tx) error {
+			return role.Assign(ctx, tx, role.Everything(), role.OfApplication(owned.ID), role.Owner, time.Time{})
+		})
+		inspects := func(app id.ID) bool {
+			a, err := db.Read(ctx, f.DB, f.c, func(tx *db.Tx) (application.Application, error) {
+				return application.Get(ctx, tx, app)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a.InspectsTenant
+		}
+		made, err := f.create(invoices, scoped("read"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		serve := func(by role.Set, apps ...id.ID) error {
+			return f.Update(ctx, f.c, func(tx *db.Tx) error {
+				_, err := resourceserver.Update(ctx, tx, by, made.ID,
+					func(p *resourceserver.Profile) { p.Servers = apps })
+				return err
+			})
+		}
+		create := func(by role.Set, apps ...id.ID) error {
+			p := scoped("read")
+			p.Servers = apps
+			return f.Update(ctx, f.c, func(tx *db.Tx) error {
+				_, err := resourceserver.Create(ctx, tx, by, "urn:example:other", p)
+				return err
+			})
+		}
+		only, developer := role.SetOf("api.create", "api.update"), role.SetOf("api.update", "application.update")
+		for name, c := range map[string]struct {
+			by   role.Set
+			app  id.ID
+			code string
+		}{
+			"who may change APIs only":               {only, plain.ID, "action.denied"},
+			"a developer, one with the owner's role": {developer, owned.ID, "role.outranked"},
+			"a developer, one that acts for others":  {developer, acting.ID, "action.denied"},
+		} {
+			for _, do := range []func(role.Set, ...id.ID) error{serve, create} {
+				if err := do(c.by, c.app); fault.Of(err) != fault.Denied || fault.As(err).Code != c.code {
+					t.Errorf("%s: %v, want %s", name, err, c.code)
+				}
+			}
+			if !inspects(c.app) {
+				t.Errorf("%s: a refused change has changed the application", name)
+			}
+		}
+		if err := serve(developer, plain.ID); err != nil || inspects(plain.ID) {
+			t.Fatalf("a developer, a plain application: %v, inspects %v", err, inspects(plain.ID))
+		}
+		if err := serve(only); fault.Of(err) != fault.Denied {
+			t.Errorf("taken from the list without the right: %v", err)
+		}
+		if err := serve(role.Everything(), plain.ID, owned.ID); err != nil || inspects(owned.ID) {
+			t.Errorf("by an owner: %v, inspects %v", err, inspects(owned.ID))
+		}
+		if err := serve(developer, owned.ID); err != nil || inspects(plain.ID) {
+			t.Errorf("taken from the list: %v, inspects %v", err, inspects(plain.ID))
+		}
+		f.do(func(tx *db.Tx) error { return resourceserver.Delete(ctx, tx, made.ID) })
+		if inspects(plain.ID) || inspects(owned.ID) {
+			t.Error("after the API is deleted, its applications inspect tokens for the tenant again")
+		}
+		yes := true
+		f.do(func(tx *db.Tx) error {
+			_, _, err := application.Update(ctx, tx, developer, plain.ID, application.Patch{InspectsTenant: &yes})
+			return err
+		})
+		if !inspects(plain.ID) {
+			t.Error("an update of the application does not give it back")
+		}
+		told := map[string]int{}
+		for _, e := range f.events("application.update") {
+			told[e.Target.ID+" "+serves(e)]++
+		}
+		want := map[string]int{plain.ID.String() + " to": 1, plain.ID.String() + " from": 1,
+			owned.ID.String() + " to": 1, plain.ID.String() + " ": 1}
+		if diff := cmp.Diff(want, told); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// serves says how an event of an application tells that it became an API ("to") or stopped being
+// one ("from").
+func serves(e audit.Record) string {
+	for _, how := range []string{"to", "from"} {
+		if strings.Contains(string(e.Detail), `"serves":{"`+how+`":"`+invoices+`"}`) {
+			return how
+		}
+	}
+	return ""
+}
+
+func (f *fixture) do(change func(tx *db.Tx) error) {
+	f.t.Helper()
+	if err := f.Update(f.t.Context(), f.c, change); err != nil {
+		f.t.Fatal(err)
+	}
 }

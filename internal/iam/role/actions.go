@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
 // Action is one thing that the management API can do.
@@ -119,6 +121,11 @@ func setOf(roles ...Role) Set {
 
 // Allows reports whether the action is in the set without a limit.
 func (s Set) Allows(action string) bool { return s.rights[action] }
+
+// AllowsOn reports whether the action is in the set without a limit, or with a limit to one thing.
+func (s Set) AllowsOn(action string, thing id.ID) bool {
+	return s.rights[action] || s.rights[action+at+thing.String()]
+}
 
 // covers reports whether every right of other is in s.
 func (s Set) covers(other Set) bool { return s.missing(other) == "" }
