@@ -10,8 +10,8 @@ import { createApplication, createGroup, createUser } from '../lib/management.mj
 import { startSite } from '../lib/site.mjs'
 
 const { tenant, person } = await createTown()
-const redirectURI = 'http://localhost:8000/callback'
-const native = (name) => createApplication(tenant.slug, { name, type: 'native', redirect_uris: ['http://localhost/callback'] })
+const redirectURI = 'http://localhost:8000' // kubelogin's
+const native = (name) => createApplication(tenant.slug, { name, type: 'native', redirect_uris: ['http://localhost'] })
 const cluster = await native('Kubernetes')
 await createGroup(tenant.slug, 'engineers', person)
 const { origin } = await startSite([environment.go() + '/go', 'kubernetes'], tenant, cluster)

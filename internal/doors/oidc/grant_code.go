@@ -25,8 +25,8 @@ func (d *Door) redeemCode(r *http.Request, app *application.Application, p param
 	}
 	matches := func(redirectURI, challenge string) bool {
 		// OAuth 2.1 §4.1.3 drops redirect_uri here: the challenge binds the code to the client that
-		// sent the request.
-		if redirectURI != uri && (uri != "" || challenge == "") {
+		// sent the request. openid-client takes it from the browser's address, which has a path.
+		if redirectURI != uri && application.OtherSpelling(redirectURI) != uri && (uri != "" || challenge == "") {
 			return false
 		}
 		// A verifier for a code without a challenge is an error: an attacker removed the challenge

@@ -67,7 +67,7 @@ func (d *Door) resources(ctx context.Context, c caller.Caller, p params) ([]stri
 			return nil, err
 		}
 	}
-	return named, nil
+	return named, d.respell(ctx, c, named)
 }
 
 // resource is resources of a token request, which may name one API at most: no token is for two.

@@ -261,7 +261,7 @@ func TestWhoMayAskForAnAPI(t *testing.T) {
 			"an API that lists it":    {listed, []string{"resource", vault}, "read"},
 			"one that lists another":  {reader, []string{"resource", vault}, "invalid_target"},
 			"without a scope of it":   {none, []string{"resource", invoices}, "invalid_target"},
-			"an unknown one":          {reader, []string{"resource", invoices + "/"}, "invalid_target"},
+			"an unknown one":          {reader, []string{"resource", invoices + "/v2"}, "invalid_target"},
 			"a fragment":              {reader, []string{"resource", invoices + "#x"}, "invalid_target"},
 			"a relative one":          {reader, []string{"resource", "/"}, "invalid_target"},
 			"a word of ours":          {reader, []string{"resource", "issuer"}, "invalid_target"},

@@ -81,6 +81,22 @@ func loopback(u *url.URL) bool {
 	return err == nil && a.IsLoopback() && a.Zone() == ""
 }
 
+// OtherSpelling returns an http address with the path "/" instead of an empty one, or the reverse.
+// Both mean the same (RFC 3986 §6.2.3), and a browser's URL always writes the slash. Any other
+// address has one spelling.
+func OtherSpelling(address string) string {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", strings.ContainsAny(address, "?#"):
+		return address
+	case u.Path == "":
+		return address + "/"
+	case u.Path == "/":
+		return strings.TrimSuffix(address, "/")
+	}
+	return address
+}
+
 // MatchesRedirect reports whether uri is a registered redirect URI, byte for byte. If both are http
 // on localhost, or on the same loopback IP address, the port may differ. A native application gets
 // its port from the system (RFC 8252 §7.3), and so do the development servers of web applications.

@@ -163,3 +163,16 @@ func FuzzMatchesRedirect(f *testing.F) {
 		}
 	})
 }
+
+func TestOtherSpelling(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://a.example": "https://a.example/", "https://a.example/": "https://a.example",
+		"http://[::1]:8000": "http://[::1]:8000/", "https://a.example/x": "https://a.example/x",
+		"https://a.example/x/": "https://a.example/x/", "https://a.example?q": "https://a.example?q",
+		"urn:example:a": "urn:example:a", "com.example.app:/": "com.example.app:/", "": "",
+	} {
+		if got := OtherSpelling(address); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
+}

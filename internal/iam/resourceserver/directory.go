@@ -35,7 +35,8 @@ func (d *Directory) Drop(tenant id.ID) {
 	d.exist.Drop(tenant)
 }
 
-// ByIdentifier returns an API of the caller's tenant, or ErrNotFound.
+// ByIdentifier returns an API of the caller's tenant by either spelling of its identifier, or
+// ErrNotFound.
 func (d *Directory) ByIdentifier(ctx context.Context, c caller.Caller, identifier string) (*API, error) {
 	if !ValidIdentifier(identifier) {
 		return nil, ErrNotFound

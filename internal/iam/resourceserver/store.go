@@ -84,10 +84,11 @@ func Get(ctx context.Context, tx *db.Tx, api id.ID) (API, error) {
 	return withMembers(ctx, tx, a, err)
 }
 
-// ByIdentifier returns an API by its identifier, or ErrNotFound.
+// ByIdentifier returns an API by its identifier in either spelling, or ErrNotFound.
 func ByIdentifier(ctx context.Context, tx *db.Tx, identifier string) (API, error) {
-	a, err := db.One(ctx, tx, scanAPI,
-		`SELECT `+columns+` FROM resource_servers WHERE tenant_id = $1 AND identifier = $2`, identifier)
+	a, err := db.One(ctx, tx, scanAPI, `SELECT `+columns+` FROM resource_servers
+		WHERE tenant_id = $1 AND identifier IN ($2, $3) ORDER BY identifier <> $2 LIMIT 1`,
+		identifier, application.OtherSpelling(identifier))
 	return withMembers(ctx, tx, a, err)
 }
 
@@ -169,6 +170,11 @@ func Create(ctx context.Context, tx *db.Tx, by role.Set, identifier string, p Pr
 	}
 	if count >= maxAPIs {
 		return API{}, errTooMany
+	}
+	if _, err := ByIdentifier(ctx, tx, identifier); err == nil {
+		return API{}, ErrIdentifierTaken
+	} else if !errors.Is(err, ErrNotFound) {
+		return API{}, err
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO resource_servers (tenant_id, id, identifier, name, scopes, token_profile,
 		token_lifetime, signing_alg, access, created_at, updated_at)

@@ -94,6 +94,9 @@ func TestAnAPIFromItsCreationToItsEnd(t *testing.T) {
 		if _, err := f.create(invoices, scoped("x")); !errors.Is(err, resourceserver.ErrIdentifierTaken) {
 			t.Errorf("a second one with the identifier: %v", err)
 		}
+		if _, err := f.create(invoices+"/", scoped("x")); !errors.Is(err, resourceserver.ErrIdentifierTaken) {
+			t.Errorf("a second one with its other spelling: %v", err)
+		}
 		dir := resourceserver.NewDirectory(f.DB)
 		if a, err := dir.ByIdentifier(ctx, f.c, invoices); err != nil || a.Admits(batch) {
 			t.Errorf("an application without its scopes may ask: %v", err)
