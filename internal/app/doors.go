@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pages"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/claim"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
@@ -65,7 +66,9 @@ func (a *App) operations() [][]api.Operation {
 			return a.Subject(), err
 		}, application.TargetOf),
 		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: endOfReset}),
-		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Publish: a.Keys.Publish}),
+		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Publish: a.Keys.Publish,
+			Compile: claim.Compile}),
+		claim.Operations(),
 		resourceserver.Operations(resourceserver.Deps{Ours: a.Tenants.Serves, Publish: a.Keys.Publish}),
 		policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),
 		session.Operations(logout.End),

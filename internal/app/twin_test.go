@@ -191,7 +191,8 @@ func (t *twin) concrete(tt *testing.T, path string) string {
 
 // body is an accepted request for an operation on one of the tenant's things.
 func (t *twin) body(operation string) any {
-	if operation == "POST /groups/{id}/members" {
+	switch operation {
+	case "POST /groups/{id}/members", "POST /applications/{id}/mappings/preview":
 		return map[string]any{"user_id": t.paths["users"]}
 	}
 	return bodies[operation]

@@ -28,20 +28,23 @@ func readClaims(tx *db.Tx, app *application.Application, g grant.Grant, scopes [
 	return claim.Read(tx, ask, claim.IDToken, claim.AccessToken), nil
 }
 
-// idToken returns the signed ID token (Core §2). auth_time is that of the sign-in, on every refresh
-// too (§12.2).
+// idClaims are the claims of an ID token besides those about the user (Core §2).
+type idClaims struct {
+	jose.Claims
+	AuthTime jose.Time `json:"auth_time"`
+	Nonce    string    `json:"nonce,omitempty"`
+	ACR      string    `json:"acr,omitempty"`
+	AMR      []string  `json:"amr,omitempty"`
+	Session  string    `json:"sid,omitempty"`
+	AtHash   string    `json:"at_hash"`
+}
+
+// idToken returns the signed ID token. auth_time is that of the sign-in, on every refresh too
+// (§12.2). No claim about the user makes it look like an access token of the type JWT
+// (application.ReservedClaim, RFC 8725 §3.12).
 func (i issued) idToken(accessToken string) (string, error) {
-	type standard struct {
-		jose.Claims
-		AuthTime jose.Time `json:"auth_time"`
-		Nonce    string    `json:"nonce,omitempty"`
-		ACR      string    `json:"acr,omitempty"`
-		AMR      []string  `json:"amr,omitempty"`
-		Session  string    `json:"sid,omitempty"`
-		AtHash   string    `json:"at_hash"`
-	}
 	g := i.grant
-	c := standard{
+	c := idClaims{
 		Claims: jose.Claims{
 			Issuer: i.issuer, Subject: g.User.String(), Audience: jose.Audience{i.app.ClientID},
 			Expiry: jose.At(i.at.Add(i.app.Lifetimes.IDToken)), IssuedAt: jose.At(i.at),
@@ -49,16 +52,8 @@ func (i issued) idToken(accessToken string) (string, error) {
 		AuthTime: jose.At(g.AuthTime), Nonce: g.Nonce, ACR: g.ACR, AMR: g.AMR, Session: g.Session.String(),
 		AtHash: atHash(i.id.Algorithm(), accessToken),
 	}
-	about := i.about.Claims(claim.IDToken, i.issuer+userinfoPath)
-	for _, name := range accessOnly {
-		delete(about, name)
-	}
-	return sign(i.id, c, about)
+	return sign(i.id, c, i.about.Claims(claim.IDToken, i.issuer+userinfoPath))
 }
-
-// accessOnly are the claims that tell an access token of the type JWT from an ID token, which has
-// the same type and may have the same key. No ID token has them (RFC 8725 §3.12).
-var accessOnly = []string{"token_use", "client_id", "scope", "app", "gid"}
 
 // sign signs the claims that a protocol prescribes, and those about the user, which never replace
 // them.

@@ -157,6 +157,7 @@ func (d *Door) describeToken(
 		out.AuthTime = jose.At(t.AuthTime)
 	}
 	told := about.Claims(claim.AccessToken, out.Issuer+userinfoPath)
+	d.noteMappings(ctx, c, of, about)
 	if len(told) == 0 {
 		return jsonBody(out), nil
 	}

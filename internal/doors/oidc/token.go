@@ -72,6 +72,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	d.recordIssue(r, got, name)
+	d.noteMappings(r.Context(), actorOf(web.CallerOf(r), app), app, got.about)
 	writeJSON(w, http.StatusOK, jsonBody(resp))
 	return nil
 }

@@ -49,6 +49,7 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := about.Claims(claim.Userinfo, "")
 	out["sub"] = t.User.String()
+	d.noteMappings(r.Context(), h.Caller, app, about)
 	writeJSON(w, http.StatusOK, jsonBody(out))
 	return nil
 }

@@ -45,6 +45,7 @@ type View struct {
 	CreatedAt              time.Time      `json:"created_at" always:"true"`
 	UpdatedAt              time.Time      `json:"updated_at" always:"true"`
 	ClaimsView
+	Mappings []Mapping `json:"mappings" doc:"Claims besides those of scopes."`
 	Warnings []Warning `json:"warnings,omitempty" doc:"What works and is not recommended."`
 }
 
@@ -61,6 +62,7 @@ func view(a Application, shown secret.String) View {
 		AccessTokenSeconds:   seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
 		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt, Warnings: a.warnings(),
+		Mappings: a.Mappings,
 	}
 	if a.Type == Machine {
 		v.PrincipalMode = string(a.PrincipalMode)
@@ -102,6 +104,7 @@ type createInput struct {
 		RefreshIdleSeconds     int64          `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000" doc:"Seconds since the last use. Default 2592000."`
 		RefreshMaxSeconds      int64          `json:"refresh_max_seconds,omitempty" minimum:"60" maximum:"63072000" doc:"Seconds since the sign-in. Default 7776000."`
 		ClaimsBody
+		Mappings []Mapping `json:"mappings,omitempty" maxItems:"32" doc:"Claims besides those of scopes, as CEL expressions. That needs the rights of an application that asks the directory."`
 	}
 }
 
@@ -130,6 +133,7 @@ type patchInput struct {
 		RefreshIdleSeconds     int64           `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000"`
 		RefreshMaxSeconds      int64           `json:"refresh_max_seconds,omitempty" minimum:"60" maximum:"63072000"`
 		ClaimsBody
+		Mappings *[]Mapping `json:"mappings,omitempty" maxItems:"32" doc:"Replaces all of them."`
 	}
 }
 
@@ -144,6 +148,7 @@ type rotateInput struct {
 type Deps struct {
 	Disabled func(ctx context.Context, tx *db.Tx, application id.ID) error // ends what it holds
 	Publish  func(ctx context.Context, tx *db.Tx, idTokenAlg string) error // creates the keys that are missing
+	Compile  func(of []Mapping) error                                      // names the mapping that is wrong
 }
 
 // Operations are the management operations on applications.
@@ -152,7 +157,8 @@ func Operations(deps Deps) []api.Operation {
 	created := op("POST", "/applications", "create-application", "application.create", "Create an application")
 	created.Status = 201
 	const acts = " An application that is first_party, has a scope of gatehouse: or asks the directory acts for " +
-		"others. That needs the action application.trust, and for the directory user.read, group.read and role.read."
+		"others. That needs the action application.trust, and for the directory user.read, group.read and role.read. " +
+		"So does one with mappings, because they tell it what no scope asks a person to allow."
 	created.Description = "The answer shows the client_secret, if the application has one. It is shown only this " +
 		"once." + acts
 	listed := op("GET", "/applications", "list-applications", "application.read", "List applications",
@@ -175,6 +181,9 @@ func Operations(deps Deps) []api.Operation {
 			}),
 		api.Write(created, func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput) (View, error) {
 			n := in.application()
+			if err := deps.Compile(n.Mappings); err != nil {
+				return View{}, err
+			}
 			n.manage(req.Rights)
 			wanted := n.application()
 			if err := mayTrust(req.Rights, &wanted); err != nil {
@@ -193,6 +202,9 @@ func Operations(deps Deps) []api.Operation {
 				return hidden(a), err
 			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
+				if err := deps.Compile(valueOf(in.Body.Mappings)); err != nil {
+					return View{}, err
+				}
 				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, in.patch())
 				if err == nil && a.Status == Disabled {
 					err = deps.Disabled(ctx, tx, a.ID)
@@ -233,8 +245,8 @@ func (in *createInput) application() New {
 		FirstParty:   b.FirstParty,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS), JWKSURI: b.JWKSURI,
-		BackchannelLogoutURI:  b.BackchannelLogoutURI,
-		Claims:                b.patch(),
+		BackchannelLogoutURI: b.BackchannelLogoutURI,
+		Claims:               b.patch(), Mappings: b.Mappings,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		NoRotation: b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
 		InspectsTenant: b.InspectsTenantTokens,
@@ -248,8 +260,8 @@ func (in *patchInput) patch() Patch {
 		Name: b.Name, Status: (*Status)(b.Status), AuthMethod: (*AuthMethod)(b.AuthMethod), FirstParty: b.FirstParty,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, Rotation: b.Rotation, JWKSURI: b.JWKSURI,
-		BackchannelLogoutURI:  b.BackchannelLogoutURI,
-		Claims:                b.patch(),
+		BackchannelLogoutURI: b.BackchannelLogoutURI,
+		Claims:               b.patch(), Mappings: b.Mappings,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		PrincipalMode: (*PrincipalMode)(b.PrincipalMode), InspectsTenant: b.InspectsTenantTokens,
 	}
@@ -270,6 +282,13 @@ func lifetimes(access, idToken, idle, maximum int64) Lifetimes {
 		AccessToken: time.Duration(access) * time.Second, IDToken: time.Duration(idToken) * time.Second,
 		RefreshIdle: time.Duration(idle) * time.Second, RefreshMax: time.Duration(maximum) * time.Second,
 	}
+}
+
+// valueOf returns what p points to, or the zero value.
+func valueOf[T any](p *T) T {
+	var v T
+	set(&v, p)
+	return v
 }
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }

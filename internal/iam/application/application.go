@@ -123,6 +123,7 @@ type Application struct {
 	InspectsTenant         bool            // it may introspect any access token for the tenant; for machines only
 	Lifetimes              Lifetimes
 	Claims                 Claims
+	Mappings               []Mapping // claims besides those of scopes
 	CreatedAt              time.Time
 	UpdatedAt              time.Time
 }

@@ -38,6 +38,7 @@ type New struct {
 	InspectsTenant         *bool         // default: true for machines
 	Lifetimes              Lifetimes
 	Claims                 ClaimsPatch // of the defaults: ID tokens have the claims of profile and email
+	Mappings               []Mapping   // not for machines
 }
 
 // Patch is a change to an application. Fields that are nil stay unchanged.
@@ -61,6 +62,7 @@ type Patch struct {
 	InspectsTenant         *bool
 	Lifetimes              *Lifetimes // zero fields stay unchanged
 	Claims                 ClaimsPatch
+	Mappings               *[]Mapping
 }
 
 // defaultIDTokenAlg is what clients expect that compare nothing (OpenID Connect Core §3.1.3.7,
@@ -112,7 +114,7 @@ func (n New) application() Application {
 		BackchannelLogoutURI:  n.BackchannelLogoutURI,
 		TokenEndpointAudience: n.TokenEndpointAudience, AllowUnboundCode: n.AllowUnboundCode,
 		FirstParty: n.FirstParty, Rotation: !n.NoRotation, PrincipalMode: n.PrincipalMode,
-		Lifetimes: n.Lifetimes,
+		Lifetimes: n.Lifetimes, Mappings: n.Mappings,
 	}
 	if a.AuthMethod == "" {
 		a.AuthMethod = AuthBasic
@@ -172,6 +174,7 @@ func (p Patch) apply(a *Application) {
 	set(&a.PrincipalMode, p.PrincipalMode)
 	set(&a.InspectsTenant, p.InspectsTenant)
 	p.Claims.apply(&a.Claims)
+	set(&a.Mappings, p.Mappings)
 	if p.Lifetimes != nil {
 		a.Lifetimes = p.Lifetimes.over(a.Lifetimes)
 	}
@@ -211,6 +214,7 @@ func (a *Application) check(chosen secret.String) error {
 	a.checkScopes(&wrong)
 	a.checkTokens(&wrong)
 	a.checkClaims(&wrong)
+	a.checkMappings(&wrong)
 	switch {
 	case a.PrincipalMode != Asserted && a.PrincipalMode != FromDirectory:
 		wrong.Add("principal_mode", "The principal mode must be asserted or directory.")

@@ -24,23 +24,26 @@ const columns = `id, client_id, name, type, status, auth_method, secret_hash, pr
 	redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, token_endpoint_audience,
 	first_party, rotation, principal_mode, access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max,
 	coalesce(allow_unbound_code, auth_method <> 'none' AND type <> 'machine'), earlier_id_token_alg,
-	jwks_uri, created_at, updated_at, claims, backchannel_logout_uri, inspects_tenant AND type = 'machine'`
+	jwks_uri, created_at, updated_at, claims, backchannel_logout_uri, inspects_tenant AND type = 'machine',
+	mappings`
 
 func scanApplication(row db.Row) (Application, error) {
 	var a Application
-	var redirects, logouts, scopes, jwks, claims string
+	var redirects, logouts, scopes, jwks, claims, mappings string
 	var at, it, idle, maximum int64
 	if err := row.Scan(&a.ID, &a.ClientID, &a.Name, &a.Type, &a.Status, &a.AuthMethod,
 		&a.SecretHash, &a.PreviousSecretHash, &a.PreviousSecretUntil, &redirects, &logouts, &scopes,
 		&a.AccessToken, &a.IDTokenAlg, &jwks, &a.TokenEndpointAudience, &a.FirstParty, &a.Rotation, &a.PrincipalMode,
 		&at, &it, &idle, &maximum, &a.AllowUnboundCode, &a.EarlierIDTokenAlg, &a.JWKSURI,
-		&a.CreatedAt, &a.UpdatedAt, &claims, &a.BackchannelLogoutURI, &a.InspectsTenant); err != nil {
+		&a.CreatedAt, &a.UpdatedAt, &claims, &a.BackchannelLogoutURI, &a.InspectsTenant,
+		&mappings); err != nil {
 		return Application{}, err
 	}
 	for _, l := range []struct {
 		text string
 		to   any
-	}{{redirects, &a.RedirectURIs}, {logouts, &a.PostLogoutRedirectURIs}, {scopes, &a.Scopes}, {claims, &a.Claims}} {
+	}{{redirects, &a.RedirectURIs}, {logouts, &a.PostLogoutRedirectURIs}, {scopes, &a.Scopes}, {claims, &a.Claims},
+		{mappings, &a.Mappings}} {
 		if err := json.Unmarshal([]byte(l.text), l.to); err != nil {
 			return Application{}, fmt.Errorf("application %s: %w", a.ID, err)
 		}
@@ -66,7 +69,7 @@ func (a *Application) values() []any {
 		a.FirstParty, a.Rotation, string(a.PrincipalMode),
 		seconds(l.AccessToken), seconds(l.IDToken), seconds(l.RefreshIdle), seconds(l.RefreshMax),
 		a.AllowUnboundCode, a.UpdatedAt, a.EarlierIDTokenAlg, a.JWKSURI, asJSON(a.Claims),
-		a.BackchannelLogoutURI, a.InspectsTenant}
+		a.BackchannelLogoutURI, a.InspectsTenant, asJSON(a.Mappings)}
 }
 
 // Create adds an application. It returns the application's secret, if it has one: this is the only
@@ -94,9 +97,9 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, 
 		redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, token_endpoint_audience,
 		first_party, rotation, principal_mode,
 		access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, allow_unbound_code, updated_at,
-		earlier_id_token_alg, jwks_uri, claims, backchannel_logout_uri, inspects_tenant)
+		earlier_id_token_alg, jwks_uri, claims, backchannel_logout_uri, inspects_tenant, mappings)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-			$21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`, args...)
+			$21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`, args...)
 	if db.IsConflict(err, "applications", "client_id") {
 		return Application{}, "", ErrClientIDTaken
 	}
@@ -316,7 +319,7 @@ func write(
 		jwks = $15, token_endpoint_audience = $16, first_party = $17, rotation = $18, principal_mode = $19,
 		access_token_lifetime = $20, id_token_lifetime = $21, refresh_token_idle = $22, refresh_token_max = $23,
 		allow_unbound_code = $24, updated_at = $25, earlier_id_token_alg = $26, jwks_uri = $27, claims = $28,
-		backchannel_logout_uri = $29, inspects_tenant = $30
+		backchannel_logout_uri = $29, inspects_tenant = $30, mappings = $31
 		WHERE tenant_id = $1 AND id = $2 AND updated_at = $3`, append([]any{a.ID, read}, a.values()...)...)
 	if err != nil {
 		return err

@@ -19,12 +19,14 @@ func ReservedScope(scope string) bool { return strings.HasPrefix(scope, reserved
 // powers returns the actions that a caller must be allowed in order to decide about the
 // application. It is empty for one that acts for no one.
 //
+// An application with mappings is told things about people that no scope asks them to allow.
+//
 // To decide is to say what it can do for others, which program is it, and whether it exists.
 //
 // The scope gatehouse:manage can do what the application's roles allow, and role.MayManage compares
 // those.
 func (a *Application) powers() []string {
-	directory := a.PrincipalMode == FromDirectory
+	directory := a.PrincipalMode == FromDirectory || len(a.Mappings) > 0
 	if !directory && !a.FirstParty && !slices.ContainsFunc(a.Scopes, ReservedScope) {
 		return nil
 	}
@@ -49,8 +51,8 @@ func mayTrust(by api.Rights, apps ...*Application) error {
 		for _, action := range a.powers() {
 			if !by.Allows(action) {
 				return fault.New(fault.Denied, api.Denied(action).Code, "An application acts for others if it is "+
-					"first_party, has a scope of gatehouse: or asks the directory. That needs %s, which none of your "+
-					"roles allows.", action)
+					"first_party, has a scope of gatehouse:, asks the directory or has mappings. That needs %s, which "+
+					"none of your roles allows.", action)
 			}
 		}
 	}

@@ -38,6 +38,8 @@ func TestAnApplicationThatActsForOthersNeedsMore(t *testing.T) {
 		"decides for users":   {func(a *Application) { a.Scopes = []string{ScopeDecide} }, mayRead, mayNotRead},
 		"asks the directory": {func(a *Application) { a.Type, a.PrincipalMode = Machine, FromDirectory },
 			mayRead, mayNotRead},
+		"is told by mappings": {func(a *Application) { a.Mappings = []Mapping{{Claim: "role", Expression: "roles"}} },
+			mayRead, mayNotRead},
 	} {
 		for _, by := range tt.by {
 			if err := mayTrust(by, change(tt.change)); err != nil {

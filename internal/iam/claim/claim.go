@@ -99,26 +99,29 @@ func (a Ask) wants(at Place) map[string]bool {
 
 // About is what is said about a person. It is ready once the transaction of Read has ended.
 type About struct {
-	settings application.Claims
-	wants    [places]map[string]bool
-	user     []user.User
-	held     []holding
+	app   *application.Application
+	wants [places]map[string]bool
+	user  []user.User
+	held  []holding
+
+	mappings []application.Mapping // those of the places
+	mapped   []Mapped              // nil until the first use
 }
 
 // Read defers the reading of the claims for some places.
 func Read(tx *db.Tx, a Ask, at ...Place) *About {
-	about := &About{settings: a.Application.Claims}
+	about := &About{app: a.Application, mappings: needed(a.Application.Mappings, at...)}
 	all := map[string]bool{}
 	for _, p := range at {
 		about.wants[p] = a.wants(p)
 		maps.Copy(all, about.wants[p])
 	}
-	if all[claimGroups] || all[claimRoles] {
+	if all[claimGroups] || all[claimRoles] || len(about.mappings) > 0 {
 		readHoldings(tx, &about.held, a.User)
 	}
 	delete(all, claimGroups)
 	delete(all, claimRoles)
-	if len(all) > 0 {
+	if len(all) > 0 || len(about.mappings) > 0 {
 		user.GetLater(tx, &about.user, a.User)
 	}
 	return about
@@ -128,7 +131,7 @@ func Read(tx *db.Tx, a Ask, at ...Place) *About {
 // which has the lists that are too long for a token.
 func (a *About) Claims(at Place, userinfo string) map[string]any {
 	out := map[string]any{}
-	if a == nil || len(a.wants[at]) == 0 {
+	if a == nil {
 		return out
 	}
 	if len(a.user) > 0 {
@@ -139,16 +142,15 @@ func (a *About) Claims(at Place, userinfo string) map[string]any {
 		}
 	}
 	a.addLists(out, at, userinfo)
+	a.addMapped(out, at)
 	return out
 }
 
 // profile returns the standard claims about u that have a value (Core §5.1).
 func profile(u user.User) map[string]any {
 	c := map[string]any{"updated_at": u.UpdatedAt.Unix()}
-	full := slices.DeleteFunc([]string{u.GivenName, u.MiddleName, u.FamilyName},
-		func(s string) bool { return s == "" })
 	for name, value := range map[string]string{
-		"name": strings.Join(full, " "), "given_name": u.GivenName, "family_name": u.FamilyName,
+		"name": fullName(u), "given_name": u.GivenName, "family_name": u.FamilyName,
 		"middle_name": u.MiddleName,
 		"nickname":    u.Nickname, "preferred_username": cmp.Or(u.Username, u.Email), "profile": u.Page,
 		"picture": u.Picture, "website": u.Website, "gender": u.Gender, "birthdate": u.Birthdate,
@@ -162,4 +164,10 @@ func profile(u user.User) map[string]any {
 		c["email"], c["email_verified"] = u.Email, u.EmailVerified
 	}
 	return c
+}
+
+// fullName joins the parts of the user's name that are not empty.
+func fullName(u user.User) string {
+	return strings.Join(slices.DeleteFunc([]string{u.GivenName, u.MiddleName, u.FamilyName},
+		func(s string) bool { return s == "" }), " ")
 }

@@ -80,8 +80,8 @@ func (a *About) groups() []string {
 	out := []string{}
 	for _, h := range a.held {
 		switch {
-		case h.role || !application.Matches(a.settings.Groups, h.name):
-		case a.settings.GroupIDs:
+		case h.role || !application.Matches(a.app.Claims.Groups, h.name):
+		case a.app.Claims.GroupIDs:
 			out = append(out, h.id.String())
 		default:
 			out = append(out, h.name)
@@ -93,7 +93,7 @@ func (a *About) groups() []string {
 func (a *About) roles() []string {
 	out := []string{}
 	for _, h := range a.held {
-		if h.role && application.Matches(a.settings.Roles, h.name) {
+		if h.role && application.Matches(a.app.Claims.Roles, h.name) {
 			out = append(out, h.name)
 		}
 	}

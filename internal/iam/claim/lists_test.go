@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 )
 
 // A list of over 200, or one that would be too large, is at userinfo, and a token says so (Core
@@ -13,7 +15,7 @@ import (
 func TestLongListsAreDistributed(t *testing.T) {
 	const source = "https://id.example.com/oauth2/userinfo"
 	about := func(n int, name string) *About {
-		a := &About{}
+		a := &About{app: &application.Application{}}
 		for i := range n {
 			a.held = append(a.held, holding{name: fmt.Sprint(name, i)})
 		}

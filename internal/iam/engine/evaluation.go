@@ -33,8 +33,9 @@ const (
 // check may replace.
 type evaluation struct {
 	*clock.Bounded
-	made, steps int64
-	over        bool // it exceeded made or steps
+	made, steps       int64
+	maxMade, maxSteps int64
+	over              bool // it exceeded made or steps
 
 	globals map[string]any // as the tenant set them
 	visible any            // globals, in Cerbos' type; nil until a program names them
@@ -44,7 +45,7 @@ type evaluationKey struct{}
 
 // begin returns an evaluation on behalf of the requester; end it with End.
 func begin(requester context.Context) *evaluation {
-	return &evaluation{Bounded: clock.Within(requester, evaluationTime)}
+	return &evaluation{Bounded: clock.Within(requester, evaluationTime), maxMade: maxMade, maxSteps: maxSteps}
 }
 
 // Value implements context.Context.
@@ -72,7 +73,7 @@ func (e *evaluation) take(bytes, steps int64) bool {
 		return bytes <= maxMade && steps <= maxSteps
 	}
 	e.made, e.steps = e.made+bytes, e.steps+steps
-	e.over = e.over || e.made > maxMade || e.steps > maxSteps
+	e.over = e.over || e.made > e.maxMade || e.steps > e.maxSteps
 	return !e.over
 }
 

@@ -1,0 +1,96 @@
+package claim
+
+import (
+	"context"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+type previewInput struct {
+	api.ByID
+	Body struct {
+		UserID   id.ID                  `json:"user_id" format:"uuid" doc:"The person of whom the application would be told."`
+		Scopes   *[]string              `json:"scopes,omitempty" maxItems:"100" doc:"Of the token. Default: all that the application may request."`
+		Mappings *[]application.Mapping `json:"mappings,omitempty" maxItems:"32" doc:"Instead of those of the application, to try them before they are saved."`
+	}
+}
+
+// Preview is what an application would be told about a person.
+type Preview struct {
+	IDToken     map[string]any   `json:"id_token" doc:"The claims about the person in the ID token."`
+	Userinfo    map[string]any   `json:"userinfo" doc:"The claims about the person at userinfo."`
+	AccessToken map[string]any   `json:"access_token" doc:"The claims about the person in an access token and its introspection."`
+	Mappings    []PreviewMapping `json:"mappings"`
+}
+
+// PreviewMapping is what became of one mapping.
+type PreviewMapping struct {
+	Claim string `json:"claim"`
+	Value any    `json:"value" doc:"Its value, null if there is none."`
+	Error string `json:"error,omitempty" doc:"Why there is no value. The claim would be missing."`
+	Cost  uint64 `json:"cost" doc:"What the evaluation cost, in the units of CEL. One expression may cost 50,000, and all of an application 200,000."`
+}
+
+// Operations are the management operations on claims.
+func Operations() []api.Operation {
+	return []api.Operation{
+		api.Call(api.Op{Method: "POST", Path: "/applications/{id}/mappings/preview", ID: "preview-mappings",
+			Action: "application.read", Tag: "Applications", Summary: "Preview the claims of a user",
+			Description: "Shows what the application would be told about a user, with its mappings or with others. " +
+				"Nothing is changed. Needs user.read, group.read and role.read too."},
+			func(ctx context.Context, d *db.DB, req api.Request, in *previewInput) (Preview, error) {
+				var app *application.Application
+				about, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (*About, error) {
+					a, err := application.Get(ctx, tx, in.ID)
+					if err != nil {
+						return nil, err
+					}
+					for _, action := range []string{"user.read", "group.read", "role.read"} {
+						if err := req.Require(action); err != nil {
+							return nil, err
+						}
+					}
+					app = &a
+					if in.Body.Mappings != nil {
+						if app, err = a.WithMappings(*in.Body.Mappings); err != nil {
+							return nil, err
+						}
+					}
+					if _, err := user.Get(ctx, tx, in.Body.UserID); err != nil {
+						return nil, err
+					}
+					scopes := app.Scopes
+					if in.Body.Scopes != nil {
+						scopes = *in.Body.Scopes
+					}
+					return Read(tx, Ask{Application: app, User: in.Body.UserID, Scopes: scopes}, IDToken, Userinfo,
+						AccessToken), nil
+				})
+				if err == nil {
+					err = Compile(app.Mappings)
+				}
+				if err != nil {
+					return Preview{}, err
+				}
+				return about.preview(), nil
+			}),
+	}
+}
+
+func (a *About) preview() Preview {
+	const userinfo = "/oauth2/userinfo" // the end of its address: a preview has no issuer
+	p := Preview{a.Claims(IDToken, userinfo), a.Claims(Userinfo, userinfo), a.Claims(AccessToken, userinfo),
+		[]PreviewMapping{}}
+	for _, m := range a.Mapped() {
+		shown := PreviewMapping{Claim: m.Claim, Value: m.Value, Cost: m.Cost}
+		if m.Err != nil {
+			shown.Error = reason(m.Err)
+		}
+		p.Mappings = append(p.Mappings, shown)
+	}
+	return p
+}

@@ -1,0 +1,125 @@
+package claim
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+)
+
+// mapped returns what is told in a place of a person with two groups and a role.
+func mapped(at Place, wants []string, mappings ...application.Mapping) (*About, map[string]any) {
+	app := &application.Application{ID: id.New(), ClientID: "grafana", Name: "Grafana", Mappings: mappings}
+	a := &About{app: app, mappings: mappings, user: []user.User{{ID: id.New(), UpdatedAt: time.Unix(7, 0),
+		Profile: user.Profile{Email: "ada@example.com", EmailVerified: true, GivenName: "Ada", FamilyName: "Lovelace",
+			Attributes: map[string]any{"floor": 3.0, "badge": map[string]any{"color": "blue"}}}}},
+		held: []holding{{name: "admins"}, {name: "billing"}, {role: true, name: "payer"}}}
+	for p := range places {
+		a.wants[p] = map[string]bool{}
+		for _, name := range wants {
+			a.wants[p][name] = true
+		}
+	}
+	return a, a.Claims(at, "")
+}
+
+func in(claim, expression string, places ...string) application.Mapping {
+	if places == nil {
+		places = []string{application.InIDToken}
+	}
+	return application.Mapping{Claim: claim, Expression: expression, In: places}
+}
+
+// Each variable, each kind of value, and where the claim is told.
+func TestMappings(t *testing.T) {
+	for expression, want := range map[string]any{
+		`"admins" in groups ? "Admin" : "Viewer"`: "Admin", `groups.map(g, "oidc:" + g)`: []any{"oidc:admins", "oidc:billing"},
+		`roles`: []any{"payer"}, `size(group_ids)`: int64(2), `user.name`: "Ada Lovelace", `user.email_verified`: true,
+		`user.attributes.floor`: 3.0, `user.attributes.badge.color`: "blue", `has(user.attributes.none)`: false,
+		`application.client_id + "/" + application.name`: "grafana/Grafana", `null`: nil, `user.updated_at`: "1970-01-01T00:00:07Z",
+		`{"x-hasura-default-role": "user", "x-hasura-allowed-roles": roles}`: map[string]any{
+			"x-hasura-default-role": "user", "x-hasura-allowed-roles": []any{"payer"}},
+	} {
+		a, got := mapped(IDToken, nil, in("https://hasura.io/jwt/claims", expression))
+		if diff := cmp.Diff(map[string]any{"https://hasura.io/jwt/claims": want}, got); diff != "" {
+			t.Errorf("%s: %v %s", expression, a.Mapped()[0].Err, diff)
+		}
+	}
+	if _, got := mapped(Userinfo, nil, in("role", `"x"`)); len(got) > 0 {
+		t.Errorf("told in another place: %v", got)
+	}
+	if _, got := mapped(AccessToken, nil, in("role", `"x"`, application.InAccessToken)); got["role"] != "x" {
+		t.Errorf("not told in the access token: %v", got)
+	}
+}
+
+// A mapping replaces the claim of a scope. If it fails, neither is told, and other claims are.
+func TestAMappingThatFailsHidesItsClaim(t *testing.T) {
+	_, got := mapped(IDToken, []string{"groups", "email"}, in("groups", `groups.filter(g, g == "billing")`))
+	if diff := cmp.Diff([]any{"billing"}, got["groups"]); diff != "" {
+		t.Error(diff)
+	}
+	a, got := mapped(IDToken, []string{"groups", "email"}, in("groups", `[groups[7]]`), in("role", `"x"`),
+		in("iss", `"https://evil.example"`))
+	if _, told := got["groups"]; told || got["email"] != "ada@example.com" || got["role"] != "x" || got["iss"] != nil {
+		t.Errorf("%v", got)
+	}
+	if m := a.Mapped(); m[0].Err == nil || m[1].Err != nil || m[2].Err == nil {
+		t.Errorf("%v", m)
+	}
+}
+
+// Nothing outside of the variables has a name. A mistake is told with its place.
+func TestCompile(t *testing.T) {
+	for expression, want := range map[string]string{
+		`user.password`:          "line 1, column 5: undefined field 'password'",
+		`user.password_hash`:     "undefined field",
+		`user.totp`:              "undefined field",
+		`users`:                  "undeclared reference to 'users'",
+		`P.attr.groups`:          "undeclared reference to 'P'",
+		`request.principal.id`:   "undeclared reference to 'request'",
+		`G`:                      "undeclared reference to 'G'",
+		"groups.map(g,\n g + 1)": "line 2, column 4: found no matching overload",
+		`application.secret`:     "undefined field 'secret'",
+		`groups.map(`:            "line 1, column 12: Syntax error",
+	} {
+		err := Compile([]application.Mapping{in("a", "true"), in("b", "1"), in("c", expression)})
+		f := fault.As(err)
+		if len(f.Fields) != 1 || f.Fields[0].Name != "mappings[2].expression" || !strings.Contains(f.Fields[0].Reason, want) {
+			t.Errorf("%s: %v %v", expression, err, f.Fields)
+		}
+	}
+	if err := Compile([]application.Mapping{in("a", "user.name")}); err != nil {
+		t.Error(err)
+	}
+}
+
+// The mappings of one token share a budget: many greedy ones cost no more than some, and come to
+// nothing.
+func TestGreedyMappingsShareABudget(t *testing.T) {
+	var held []holding
+	for i := range 500 {
+		held = append(held, holding{name: fmt.Sprintf("group %d %s", i, strings.Repeat("x", 100))})
+	}
+	var mappings []application.Mapping
+	for i := range 32 {
+		mappings = append(mappings, in(fmt.Sprint("c", i), fmt.Sprintf(`groups.map(a, groups.map(b, a + b)).size() + %d`, i)))
+	}
+	began := time.Now()
+	total := uint64(0)
+	for _, m := range evaluate(mappings, factsOf(&application.Application{}, user.User{}, held)) {
+		if total += m.Cost; m.Err == nil {
+			t.Errorf("%s: %v", m.Claim, m.Value)
+		}
+	}
+	if took := time.Since(began); total > 300_000 || took > time.Second {
+		t.Errorf("cost %d, %v", total, took)
+	}
+}

@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+type testPerson struct {
+	Name       string           `cel:"name"`
+	Attributes *structpb.Struct `cel:"attributes"`
+}
+
+type testVars struct {
+	User   testPerson `cel:"user"`
+	Groups []string   `cel:"groups"`
+}
+
+var testLanguage = NewLanguage[testVars]()
+
+// evaluateTest returns the value of an expression for a person in so many groups with long names.
+func evaluateTest(t *testing.T, source string, groups int) (any, *Budget, error) {
+	t.Helper()
+	attributes, _ := structpb.NewStruct(map[string]any{"floor": 3, "tags": []any{"a", nil}})
+	vars := testVars{User: testPerson{"Ada", attributes}}
+	for i := range groups {
+		vars.Groups = append(vars.Groups, fmt.Sprintf("g%d%s", i, strings.Repeat("x", 100)))
+	}
+	x, err := testLanguage.Compile(source)
+	if err != nil {
+		t.Fatalf("%s: %v", source, err)
+	}
+	b := NewBudget()
+	defer b.End()
+	v, _, err := x.Evaluate(b, vars)
+	return v, b, err
+}
+
+// Every kind of value that JSON has, and the errors of those that it does not have.
+func TestExpressionValues(t *testing.T) {
+	for source, want := range map[string]any{
+		`true`: true, `null`: nil, `3`: int64(3), `3u`: uint64(3), `1.5`: 1.5, `user.name`: "Ada",
+		`user.attributes.floor`: 3.0, `user.attributes.tags`: []any{"a", nil},
+		`user.attributes[?"none"].orValue("z")`: "z", `"g" in groups`: false, `groups.size()`: int64(2),
+		`{"a": {"b": [1]}}`:                 map[string]any{"a": map[string]any{"b": []any{int64(1)}}},
+		`timestamp("2026-01-02T03:04:05Z")`: "2026-01-02T03:04:05Z",
+	} {
+		got, _, err := evaluateTest(t, source, 2)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v %s", source, err, diff)
+		}
+	}
+	for source, want := range map[string]string{
+		`{1: 2}`: "a key that is not a text", `1.0 / 0.0`: "JSON has no number", `b"x"`: "JSON does not have",
+		`type(1)`: "JSON does not have", `user`: "JSON does not have", `groups[99]`: "index out of bounds",
+		`user.attributes.none`: "no such key", `optional.none()`: "JSON does not have",
+		`[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]`: "deeper than", `groups + groups + groups + groups`: "more than 8192 bytes",
+	} {
+		if v, _, err := evaluateTest(t, source, 30); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v %v", source, v, err)
+		}
+	}
+}
+
+// An expression that would cost much has no value, and what it costs is bounded.
+func TestGreedyExpressions(t *testing.T) {
+	for _, source := range []string{
+		`groups.map(a, groups.map(b, a + b)).size()`,
+		`groups.exists(a, groups.exists(b, groups.exists(c, a + b == c)))`,
+		`[1, 2, 3, 4, 5, 6, 7, 8].map(i, groups.join("")).join("")`,
+		`groups.all(g, g.matches("(x{1,900}){1,1}y") || true)`,
+		`lists.range(100000000)`, `lists.range(40000).map(i, user.name)`,
+		`user.name.replace("", groups.join("")).replace("", groups.join(""))`,
+		`cel.bind(a, groups + groups, cel.bind(b, a + a, cel.bind(c, b + b, [c, c, c, c, c, c, c, c])))`,
+	} {
+		began := time.Now()
+		v, b, err := evaluateTest(t, source, 500)
+		if took := time.Since(began); err == nil || took > time.Second || b.running.made > 1<<33 {
+			t.Errorf("%s: %.30v %v after %v", source, v, err, took)
+		}
+	}
+}
+
+// The time on the clock is the last bound.
+func TestAnExpressionEndsWithItsTime(t *testing.T) {
+	x, err := testLanguage.Compile(`groups.all(g, g != "")`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := NewBudget()
+	defer b.End()
+	b.running.At = time.Now()
+	if v, _, err := x.Evaluate(b, testVars{Groups: make([]string, 500)}); err == nil {
+		t.Errorf("%v", v)
+	}
+}
+
+// An error names the place. What belongs to conditions has no name, and text that is nested deeply
+// is refused in little time.
+func TestExpressionsThatDoNotCompile(t *testing.T) {
+	for source, want := range map[string]Wrong{
+		`P.id`: {1, 1, "undeclared reference to 'P'"}, `user.nmae`: {1, 5, "undefined field 'nmae'"},
+		"groups.map(g,\n g + 1)": {2, 4, "found no matching overload"}, `true ? request.principal.id : ""`: {1, 8, "undeclared"},
+		strings.Repeat("(", 4000): {1, 1, "recursion limit"}, strings.Repeat("a.", 2000): {1, 1, "recursion depth"},
+		strings.Repeat("-", 4000): {1, 4001, "Syntax error"}, strings.Repeat("[1].map(x,", 400): {1, 1, "recursion limit"},
+	} {
+		began := time.Now()
+		_, err := testLanguage.Compile(source)
+		wrong, ok := errors.AsType[Wrong](err)
+		if !ok || wrong.Line != want.Line || wrong.Column != want.Column || !strings.Contains(wrong.Reason, want.Reason) {
+			t.Errorf("%.30s: %v", source, err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("%.30s: %v", source, took)
+		}
+	}
+}
