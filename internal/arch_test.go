@@ -29,8 +29,8 @@ var floors = []struct {
 		"secret", "db", "batch", "job", "page", "filter", "web", "api", "mail", "config", "jose"}},
 	{dir: "internal/iam", order: []string{
 		"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "resourceserver",
-		"session", "signingkey", "grant", "logout", "engine", "claim", "compiler", "policy", "principal", "decision",
-		"access", "signin",
+		"session", "signingkey", "subject", "grant", "logout", "engine", "claim", "compiler", "policy", "principal",
+		"decision", "access", "signin",
 	}},
 	{dir: "internal/doors"},
 	{dir: "internal/pdpproxy"}, // a client of ours too, which needs only tools

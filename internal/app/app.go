@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/subject"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
@@ -57,6 +58,7 @@ type App struct {
 	Applications *application.Directory
 	APIs         *resourceserver.Directory
 	Keys         *signingkey.Keys
+	Subjects     *subject.Keys
 	Access       *access.Guard // reads every token from the database
 	Hasher       *credential.Hasher
 	TOTP         credential.TOTP
@@ -142,6 +144,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		Applications: applications,
 		APIs:         apis,
 		Keys:         keys,
+		Subjects:     subject.NewKeys(d, keyRing),
 		Access:       access.New(admission),
 		Hasher:       credential.NewHasher(outside.Hashing),
 		TOTP:         credential.TOTP{Keys: keyRing},

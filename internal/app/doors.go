@@ -38,7 +38,7 @@ func (a *App) doors(hosted *pages.Door) *web.Routes {
 	})
 	oidc.New(oidc.Deps{
 		DB: a.DB, Applications: a.Applications, APIs: a.APIs,
-		Access: a.Access, Keys: a.Keys, Issuers: a.Tenants, Ring: a.Ring,
+		Access: a.Access, Keys: a.Keys, Subjects: a.Subjects, Issuers: a.Tenants, Ring: a.Ring,
 		Records: a.Records,
 		Clock:   a.Clock, SignIn: a.SignIn, Outbound: a.Outbound,
 	}).Register(routes)
@@ -68,7 +68,7 @@ func (a *App) operations() [][]api.Operation {
 		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: endOfReset}),
 		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Publish: a.Keys.Publish,
 			Compile: claim.Compile}),
-		claim.Operations(),
+		claim.Operations(a.Subjects),
 		resourceserver.Operations(resourceserver.Deps{Ours: a.Tenants.Serves, Publish: a.Keys.Publish}),
 		policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),
 		session.Operations(logout.End),

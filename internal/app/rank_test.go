@@ -24,7 +24,7 @@ func TestNoOperationReachesASubjectWithMoreRights(t *testing.T) {
 			default:
 				continue
 			}
-			if op.method == "GET" || !strings.Contains(op.path, "{") {
+			if op.method == "GET" || readsByPost[op.id] || !strings.Contains(op.path, "{") {
 				continue
 			}
 			own := "only-" + strings.ReplaceAll(op.action, ".", "-")

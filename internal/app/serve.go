@@ -158,7 +158,7 @@ func (a *App) Jobs(hosted *pages.Door) *job.Runner {
 	runner.Handle(tenant.DeleteJob, (&tenant.Eraser{DB: a.DB, Clock: a.Clock}).Run)
 	runner.HandleAlone(housekeepingJob, (&housekeeper{app: a}).run)
 	hosted.Jobs(runner)
-	notices := &logout.Deliverer{DB: a.DB, Keys: a.Keys, Outbound: a.Outbound, Clock: a.Clock,
+	notices := &logout.Deliverer{DB: a.DB, Keys: a.Keys, Subjects: a.Subjects, Outbound: a.Outbound, Clock: a.Clock,
 		Issuer: func(ctx context.Context, t id.ID) (string, error) {
 			found, err := a.Tenants.ByID(ctx, t)
 			if err != nil {

@@ -85,6 +85,10 @@ var bodies = map[string]any{
 	"POST /policies/revisions/{n}/rollback": map[string]any{"reason": "it was better"},
 }
 
+// readsByPost are operations that change nothing and take a body. Like a GET, one leaves a decision
+// record and no event.
+var readsByPost = map[string]bool{"preview-mappings": true}
+
 func newTwin(w *world.World, operator, slug string) *twin {
 	w.T.Helper()
 	w.Must(operator, "POST", "platform", "/tenants", map[string]any{"slug": slug, "name": strings.ToUpper(slug)})

@@ -90,10 +90,14 @@ func (d *Door) authorizeTo(w http.ResponseWriter, r *http.Request, p params, app
 		case q.Subject != "" && q.Subject != h.Subject:
 			return t.fail(codeLoginRequired, "id_token_hint and the claims parameter name different people.")
 		}
-		q.Subject = h.Subject
+		q.Subject, q.SubjectOf = h.Subject, h.client()
+	}
+	key, err := d.subjectKey(ctx, c, app, q.SubjectOf)
+	if err != nil {
+		return err
 	}
 	now, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (signin.Standing, error) {
-		return d.SignIn.BeginWith(ctx, tx, web.Cookies(r, session.Cookie), q.demand(app))
+		return d.begin(ctx, tx, web.Cookies(r, session.Cookie), q.demand(app), key)
 	})
 	if err != nil {
 		return err

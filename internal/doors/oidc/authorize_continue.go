@@ -80,6 +80,10 @@ type finished struct {
 func (d *Door) finish(w http.ResponseWriter, r *http.Request, app *application.Application, was finished, q *request,
 	browser string) error {
 	f, s := was.flow, was.session
+	key, err := d.subjectKey(r.Context(), web.CallerOf(r), app, q.SubjectOf)
+	if err != nil {
+		return err
+	}
 	consume := func(ctx context.Context, tx *db.Tx) error {
 		_, err := signin.Finish(ctx, tx, f.ID, browser)
 		return err
@@ -100,7 +104,7 @@ func (d *Door) finish(w http.ResponseWriter, r *http.Request, app *application.A
 		return signin.ErrNotDone
 	case s.ID != f.Session || s.User != f.User:
 		return refuse(codeLoginRequired, "The session that was started for this has ended already.")
-	case q.Subject != "" && q.Subject != s.User.String():
+	case q.Subject != "" && q.Subject != key.Of(s.User):
 		return refuse(codeLoginRequired, "Another user signed in than the request asked for.")
 	}
 	// More may be required since the pages were done: an authenticator app was set up elsewhere,

@@ -69,7 +69,7 @@ func describe(issuer string) metadata {
 		ResponseModes:     []string{modeQuery, modeFormPost},
 		GrantTypes:        grantTypeNames(),
 		ACRValues:         signin.Levels,
-		SubjectTypes:      []string{"public"},
+		SubjectTypes:      []string{string(application.Public), string(application.Pairwise)},
 		IDTokenAlgs:       jose.Signing,
 		TokenAuth:         all,
 		TokenAuthAlgs:     jose.Verifying,

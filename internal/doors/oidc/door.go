@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/subject"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -27,6 +28,7 @@ type Deps struct {
 	APIs         *resourceserver.Directory
 	Access       *access.Guard
 	Keys         *signingkey.Keys
+	Subjects     *subject.Keys
 	Issuers      grant.Issuers
 	Ring         grant.Deriver
 	Records      *audit.Recorder

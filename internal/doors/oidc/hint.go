@@ -20,6 +20,14 @@ type hint struct {
 	IssuedAt time.Time
 }
 
+// client returns the client_id of the application that the hint was issued to, or "".
+func (h hint) client() string {
+	if len(h.Audience) != 1 {
+		return ""
+	}
+	return h.Audience[0]
+}
+
 // errHint is the error for text that is not an ID token of this issuer.
 var errHint = errors.New("not an ID token of this issuer")
 

@@ -46,7 +46,7 @@ func (i issued) idToken(accessToken string) (string, error) {
 	g := i.grant
 	c := idClaims{
 		Claims: jose.Claims{
-			Issuer: i.issuer, Subject: g.User.String(), Audience: jose.Audience{i.app.ClientID},
+			Issuer: i.issuer, Subject: i.subject.Of(g.User), Audience: jose.Audience{i.app.ClientID},
 			Expiry: jose.At(i.at.Add(i.app.Lifetimes.IDToken)), IssuedAt: jose.At(i.at),
 		},
 		AuthTime: jose.At(g.AuthTime), Nonce: g.Nonce, ACR: g.ACR, AMR: g.AMR, Session: g.Session.String(),

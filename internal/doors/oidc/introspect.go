@@ -151,7 +151,11 @@ func (d *Door) describeToken(
 		out.TokenType = ""
 	}
 	if !t.User.IsZero() {
-		out.Subject = t.User.String()
+		key, err := d.Subjects.For(ctx, c, of)
+		if err != nil {
+			return nil, err
+		}
+		out.Subject = key.Of(t.User)
 	}
 	if t.AuthTime.Unix() > 0 {
 		out.AuthTime = jose.At(t.AuthTime)

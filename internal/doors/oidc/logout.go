@@ -77,6 +77,10 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 	if err != nil {
 		return err
 	}
+	key, err := d.subjectKey(ctx, c, &application.Application{}, e.hint.client())
+	if err != nil {
+		return err
+	}
 	s, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (session.Session, error) {
 		return session.Find(ctx, tx, web.Cookies(r, session.Cookie)...)
 	})
@@ -88,7 +92,7 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 		return d.ended(w, r, e) // without a session there is nothing to confirm
 	case err != nil:
 		return err
-	case e.hinted && (e.hint.Session == s.ID.String() || e.hint.Session == "" && e.hint.Subject == s.User.String()):
+	case e.hinted && (e.hint.Session == s.ID.String() || e.hint.Session == "" && e.hint.Subject == key.Of(s.User)):
 		// The hint names this session: the user signed in to this application with it.
 		if err := d.end(ctx, c, s); err != nil {
 			return err

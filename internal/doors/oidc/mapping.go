@@ -41,7 +41,8 @@ func (d *Door) noteMappings(ctx context.Context, c caller.Caller, app *applicati
 		detail["not_recorded"] = more // since the event before
 	}
 	if err := d.DB.Update(ctx, c, func(tx *db.Tx) error {
-		audit.Write(tx, audit.Event{Action: mappingFailed, Target: app.Target(), Outcome: audit.Refused, Detail: detail})
+		audit.Write(tx, audit.Event{Action: mappingFailed, Target: app.Target(), Outcome: audit.Refused,
+			Detail: detail})
 		return nil
 	}); err != nil {
 		web.NoteError(ctx, err)

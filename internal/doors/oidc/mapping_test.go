@@ -51,7 +51,8 @@ func TestMappings(t *testing.T) {
 		id, _ := w.claims(t, tokens.ID, "JWT")
 		at, _ := w.claims(t, tokens.Access, "at+jwt")
 		info := w.userinfo(tokens.Access).JSON(t)
-		if id["role"] != "Editor" || info["role"] != "Editor" || at["role"] != nil || id[hasura] != nil || info[hasura] != nil {
+		if id["role"] != "Editor" || info["role"] != "Editor" || at["role"] != nil || id[hasura] != nil ||
+			info[hasura] != nil {
 			t.Errorf("%v\n%v\n%v", id, info, at)
 		}
 		if m, _ := at[hasura].(map[string]any); m["x-hasura-user-id"] != w.user.ID.String() ||
@@ -61,7 +62,8 @@ func TestMappings(t *testing.T) {
 		if _, told := id["broken"]; told {
 			t.Error("a mapping that failed is told")
 		}
-		if events := w.events(audit.Filter{Action: "mapping.fail"}); len(events) != 1 || !strings.Contains(string(events[0].Detail), `"claims":["broken"]`) {
+		if events := w.events(audit.Filter{Action: "mapping.fail"}); len(events) != 1 ||
+			!strings.Contains(string(events[0].Detail), `"claims":["broken"]`) {
 			t.Errorf("%d events of mappings that failed: %v", len(events), events)
 		}
 		tokens = other.signedIn(t, w.user)
@@ -74,7 +76,8 @@ func TestMappings(t *testing.T) {
 			"mappings": []any{map[string]any{"claim": "n", "expression": "size(groups)"},
 				map[string]any{"claim": "m", "expression": "groups[7]"}}})
 		tried := preview["mappings"].([]any)
-		if p := preview["id_token"].(map[string]any); p["n"] != 1.0 || p["role"] != nil || p["email"] != "ada@example.com" ||
+		if p := preview["id_token"].(map[string]any); p["n"] != 1.0 || p["role"] != nil ||
+			p["email"] != "ada@example.com" || preview["sub"] != w.user.ID.String() ||
 			tried[0].(map[string]any)["cost"] == 0.0 ||
 			!strings.Contains(tried[1].(map[string]any)["error"].(string), "out of bounds") {
 			t.Errorf("preview: %v", preview)
@@ -96,8 +99,14 @@ func TestWhoMaySaveMappings(t *testing.T) {
 			return map[string]any{"mappings": []any{map[string]any{"claim": claim, "expression": expression}}}
 		}
 		developer := w.Holder("acme", role.Developer)
-		if got := w.Call(developer, "PATCH", "acme", path, mapping("x", "user.name")); got.Status != http.StatusForbidden {
+		got := w.Call(developer, "PATCH", "acme", path, mapping("x", "user.name"))
+		if got.Status != http.StatusForbidden {
 			t.Errorf("a developer: %d %s", got.Status, got.Body)
+		}
+		preview := map[string]any{"user_id": w.user.ID.String()}
+		got = w.Call(developer, "POST", "acme", path+"/mappings/preview", preview)
+		if got.Status != http.StatusForbidden {
+			t.Errorf("a developer's preview: %d %s", got.Status, got.Body)
 		}
 		owner := w.Holder("acme", role.Owner)
 		for field, body := range map[string]map[string]any{

@@ -41,7 +41,8 @@ type request struct {
 	Claims      claimsRequest `json:"claims"`
 	RequireMFA  bool          `json:"require_mfa,omitempty"` // by acr_values or the claims parameter
 	ACR         []string      `json:"acr,omitempty"`         // essential: one of these, or the request fails
-	Subject     string        `json:"subject,omitempty"`     // required user, by id_token_hint or the claims parameter
+	Subject     string        `json:"subject,omitempty"`     // required sub, by id_token_hint or the claims parameter
+	SubjectOf   string        `json:"subject_of,omitempty"`  // client_id of the application that was told Subject
 
 	apis []*resourceserver.API // of Resources, while the request is read
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/claim"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/subject"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
@@ -34,6 +35,8 @@ type mint struct {
 	access *jose.Signer        // of the tenant's tokens; nil if the application's are opaque
 	id     *jose.Signer        // nil if no user is concerned
 	api    *resourceserver.API // nil for the tenant itself
+
+	subject subject.Key // of the users that the application is told of
 }
 
 // at returns the mint for a token of an API. nil stands for the tenant itself.
@@ -73,6 +76,9 @@ func (d *Door) clientMint(r *http.Request, app *application.Application) (mint, 
 func (d *Door) userMint(r *http.Request, app *application.Application) (mint, error) {
 	m, err := d.clientMint(r, app)
 	if err != nil {
+		return m, err
+	}
+	if m.subject, err = d.Subjects.For(r.Context(), web.CallerOf(r), app); err != nil {
 		return m, err
 	}
 	m.id, err = d.Keys.IDSigner(r.Context(), web.CallerOf(r), app, jose.TypeJWT)
@@ -149,7 +155,7 @@ func (i issued) accessClaims() grant.AccessClaims {
 		claims.Use = grant.UseAccess
 	}
 	if g := i.grant; !g.ID.IsZero() {
-		claims.Subject, claims.GrantID, claims.SessionID = g.User.String(), g.ID.String(), g.Session.String()
+		claims.Subject, claims.GrantID, claims.SessionID = i.subject.Of(g.User), g.ID.String(), g.Session.String()
 		claims.AuthTime, claims.ACR, claims.AMR = jose.At(g.AuthTime), g.ACR, g.AMR
 	}
 	return claims

@@ -40,6 +40,10 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	key, err := d.Subjects.For(r.Context(), h.Caller, app)
+	if err != nil {
+		return err
+	}
 	about, err := db.Read(r.Context(), d.DB, h.Caller, func(tx *db.Tx) (*claim.About, error) {
 		ask := claim.Ask{Application: app, User: t.User, Scopes: t.Scopes, Wished: wish.names()}
 		return claim.Read(tx, ask, claim.Userinfo), nil
@@ -48,7 +52,7 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	out := about.Claims(claim.Userinfo, "")
-	out["sub"] = t.User.String()
+	out["sub"] = key.Of(t.User)
 	d.noteMappings(r.Context(), h.Caller, app, about)
 	writeJSON(w, http.StatusOK, jsonBody(out))
 	return nil

@@ -45,8 +45,10 @@ type View struct {
 	CreatedAt              time.Time      `json:"created_at" always:"true"`
 	UpdatedAt              time.Time      `json:"updated_at" always:"true"`
 	ClaimsView
-	Mappings []Mapping `json:"mappings" doc:"Claims besides those of scopes."`
-	Warnings []Warning `json:"warnings,omitempty" doc:"What works and is not recommended."`
+	Mappings         []Mapping `json:"mappings" doc:"Claims besides those of scopes."`
+	SubjectType      string    `json:"subject_type" enum:"public,pairwise"`
+	SectorIdentifier string    `json:"sector_identifier,omitempty" doc:"The host for which a pairwise sub is the same."`
+	Warnings         []Warning `json:"warnings,omitempty" doc:"What works and is not recommended."`
 }
 
 func view(a Application, shown secret.String) View {
@@ -62,7 +64,7 @@ func view(a Application, shown secret.String) View {
 		AccessTokenSeconds:   seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
 		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt, Warnings: a.warnings(),
-		Mappings: a.Mappings,
+		Mappings: a.Mappings, SubjectType: string(a.SubjectType), SectorIdentifier: a.SectorIdentifier,
 	}
 	if a.Type == Machine {
 		v.PrincipalMode = string(a.PrincipalMode)
@@ -104,7 +106,9 @@ type createInput struct {
 		RefreshIdleSeconds     int64          `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000" doc:"Seconds since the last use. Default 2592000."`
 		RefreshMaxSeconds      int64          `json:"refresh_max_seconds,omitempty" minimum:"60" maximum:"63072000" doc:"Seconds since the sign-in. Default 7776000."`
 		ClaimsBody
-		Mappings []Mapping `json:"mappings,omitempty" maxItems:"32" doc:"Claims besides those of scopes, as CEL expressions. That needs the rights of an application that asks the directory."`
+		Mappings         []Mapping `json:"mappings,omitempty" maxItems:"32" doc:"Claims besides those of scopes, as CEL expressions. That needs the rights of an application that asks the directory."`
+		SubjectType      string    `json:"subject_type,omitempty" enum:"public,pairwise" doc:"public (default): sub is the user's id. pairwise: sub is another text for each sector, so applications cannot compare their users (OpenID Connect Core §8.1)."`
+		SectorIdentifier string    `json:"sector_identifier,omitempty" maxLength:"253" doc:"For pairwise: the host for which the sub of a user is the same. Default: the host of the redirect URIs, if they have one. It is kept when they change." example:"example.com"`
 	}
 }
 
@@ -133,7 +137,9 @@ type patchInput struct {
 		RefreshIdleSeconds     int64           `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000"`
 		RefreshMaxSeconds      int64           `json:"refresh_max_seconds,omitempty" minimum:"60" maximum:"63072000"`
 		ClaimsBody
-		Mappings *[]Mapping `json:"mappings,omitempty" maxItems:"32" doc:"Replaces all of them."`
+		Mappings         *[]Mapping `json:"mappings,omitempty" maxItems:"32" doc:"Replaces all of them."`
+		SubjectType      *string    `json:"subject_type,omitempty" enum:"public,pairwise" doc:"A change gives every user another sub."`
+		SectorIdentifier *string    `json:"sector_identifier,omitempty" maxLength:"253" doc:"A change gives every user of a pairwise application another sub."`
 	}
 }
 
@@ -205,6 +211,10 @@ func Operations(deps Deps) []api.Operation {
 				if err := deps.Compile(valueOf(in.Body.Mappings)); err != nil {
 					return View{}, err
 				}
+				before, err := Get(ctx, tx, in.ID)
+				if err != nil {
+					return View{}, err
+				}
 				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, in.patch())
 				if err == nil && a.Status == Disabled {
 					err = deps.Disabled(ctx, tx, a.ID)
@@ -212,7 +222,9 @@ func Operations(deps Deps) []api.Operation {
 				if err == nil {
 					err = deps.Publish(ctx, tx, a.IDTokenAlg)
 				}
-				return view(a, shown), err
+				v := view(a, shown)
+				v.Warnings = append(v.Warnings, changedSubjects(&before, &a)...)
+				return v, err
 			}),
 		api.Change(op("POST", "/applications/{id}/secret", "rotate-application-secret", "application.update",
 			"Rotate an application's secret", acts[1:]),
@@ -247,6 +259,7 @@ func (in *createInput) application() New {
 		AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS), JWKSURI: b.JWKSURI,
 		BackchannelLogoutURI: b.BackchannelLogoutURI,
 		Claims:               b.patch(), Mappings: b.Mappings,
+		SubjectType: SubjectType(b.SubjectType), SectorIdentifier: b.SectorIdentifier,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		NoRotation: b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
 		InspectsTenant: b.InspectsTenantTokens,
@@ -262,6 +275,7 @@ func (in *patchInput) patch() Patch {
 		AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, Rotation: b.Rotation, JWKSURI: b.JWKSURI,
 		BackchannelLogoutURI: b.BackchannelLogoutURI,
 		Claims:               b.patch(), Mappings: b.Mappings,
+		SubjectType: (*SubjectType)(b.SubjectType), SectorIdentifier: b.SectorIdentifier,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		PrincipalMode: (*PrincipalMode)(b.PrincipalMode), InspectsTenant: b.InspectsTenantTokens,
 	}

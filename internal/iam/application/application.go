@@ -124,6 +124,8 @@ type Application struct {
 	Lifetimes              Lifetimes
 	Claims                 Claims
 	Mappings               []Mapping // claims besides those of scopes
+	SubjectType            SubjectType
+	SectorIdentifier       string // a host; "" only for a public application
 	CreatedAt              time.Time
 	UpdatedAt              time.Time
 }

@@ -76,7 +76,8 @@ func (a *Application) checkMappings(wrong *fault.Fields) {
 		case ReservedClaim(name):
 			wrong.Add(at("claim"), "%s says something about the token. No mapping can replace it.", name)
 		case name == "email" || name == "email_verified":
-			// Applications link accounts by a verified address. A mapping could claim to have verified one.
+			// Applications link accounts by a verified address. A mapping could claim to have
+			// verified one.
 			wrong.Add(at("claim"), "Applications find their accounts by a verified address, so email and "+
 				"email_verified are always the user's own. Use another name.")
 		case slices.ContainsFunc(a.Mappings[:i], func(before Mapping) bool { return before.Claim == name }):

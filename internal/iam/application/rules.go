@@ -1,6 +1,7 @@
 package application
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -39,6 +40,8 @@ type New struct {
 	Lifetimes              Lifetimes
 	Claims                 ClaimsPatch // of the defaults: ID tokens have the claims of profile and email
 	Mappings               []Mapping   // not for machines
+	SubjectType            SubjectType // default: Public
+	SectorIdentifier       string      // default: the host of the redirect URIs, if they have one
 }
 
 // Patch is a change to an application. Fields that are nil stay unchanged.
@@ -63,6 +66,8 @@ type Patch struct {
 	Lifetimes              *Lifetimes // zero fields stay unchanged
 	Claims                 ClaimsPatch
 	Mappings               *[]Mapping
+	SubjectType            *SubjectType
+	SectorIdentifier       *string
 }
 
 // defaultIDTokenAlg is what clients expect that compare nothing (OpenID Connect Core §3.1.3.7,
@@ -115,6 +120,7 @@ func (n New) application() Application {
 		TokenEndpointAudience: n.TokenEndpointAudience, AllowUnboundCode: n.AllowUnboundCode,
 		FirstParty: n.FirstParty, Rotation: !n.NoRotation, PrincipalMode: n.PrincipalMode,
 		Lifetimes: n.Lifetimes, Mappings: n.Mappings,
+		SubjectType: cmp.Or(n.SubjectType, Public), SectorIdentifier: n.SectorIdentifier,
 	}
 	if a.AuthMethod == "" {
 		a.AuthMethod = AuthBasic
@@ -175,6 +181,8 @@ func (p Patch) apply(a *Application) {
 	set(&a.InspectsTenant, p.InspectsTenant)
 	p.Claims.apply(&a.Claims)
 	set(&a.Mappings, p.Mappings)
+	set(&a.SubjectType, p.SubjectType)
+	set(&a.SectorIdentifier, p.SectorIdentifier)
 	if p.Lifetimes != nil {
 		a.Lifetimes = p.Lifetimes.over(a.Lifetimes)
 	}
@@ -215,6 +223,7 @@ func (a *Application) check(chosen secret.String) error {
 	a.checkTokens(&wrong)
 	a.checkClaims(&wrong)
 	a.checkMappings(&wrong)
+	a.checkSubject(&wrong)
 	switch {
 	case a.PrincipalMode != Asserted && a.PrincipalMode != FromDirectory:
 		wrong.Add("principal_mode", "The principal mode must be asserted or directory.")

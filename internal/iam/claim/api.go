@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/subject"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -19,16 +20,17 @@ type previewInput struct {
 	}
 }
 
-// Preview is what an application would be told about a person.
-type Preview struct {
-	IDToken     map[string]any   `json:"id_token" doc:"The claims about the person in the ID token."`
-	Userinfo    map[string]any   `json:"userinfo" doc:"The claims about the person at userinfo."`
-	AccessToken map[string]any   `json:"access_token" doc:"The claims about the person in an access token and its introspection."`
-	Mappings    []PreviewMapping `json:"mappings"`
+// MappingPreview is what an application would be told about a person.
+type MappingPreview struct {
+	Sub         string          `json:"sub" doc:"What the application is told as the user's id: another one for each sector if it is pairwise."`
+	IDToken     map[string]any  `json:"id_token" doc:"The claims about the person in the ID token."`
+	Userinfo    map[string]any  `json:"userinfo" doc:"The claims about the person at userinfo."`
+	AccessToken map[string]any  `json:"access_token" doc:"The claims about the person in an access token and its introspection."`
+	Mappings    []MappingResult `json:"mappings"`
 }
 
-// PreviewMapping is what became of one mapping.
-type PreviewMapping struct {
+// MappingResult is what became of one mapping.
+type MappingResult struct {
 	Claim string `json:"claim"`
 	Value any    `json:"value" doc:"Its value, null if there is none."`
 	Error string `json:"error,omitempty" doc:"Why there is no value. The claim would be missing."`
@@ -36,13 +38,13 @@ type PreviewMapping struct {
 }
 
 // Operations are the management operations on claims.
-func Operations() []api.Operation {
+func Operations(subjects *subject.Keys) []api.Operation {
 	return []api.Operation{
 		api.Call(api.Op{Method: "POST", Path: "/applications/{id}/mappings/preview", ID: "preview-mappings",
 			Action: "application.read", Tag: "Applications", Summary: "Preview the claims of a user",
 			Description: "Shows what the application would be told about a user, with its mappings or with others. " +
 				"Nothing is changed. Needs user.read, group.read and role.read too."},
-			func(ctx context.Context, d *db.DB, req api.Request, in *previewInput) (Preview, error) {
+			func(ctx context.Context, d *db.DB, req api.Request, in *previewInput) (MappingPreview, error) {
 				var app *application.Application
 				about, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (*About, error) {
 					a, err := application.Get(ctx, tx, in.ID)
@@ -74,19 +76,25 @@ func Operations() []api.Operation {
 					err = Compile(app.Mappings)
 				}
 				if err != nil {
-					return Preview{}, err
+					return MappingPreview{}, err
 				}
-				return about.preview(), nil
+				key, err := subjects.For(ctx, req.Caller, app)
+				if err != nil {
+					return MappingPreview{}, err
+				}
+				p := about.preview()
+				p.Sub = key.Of(in.Body.UserID)
+				return p, nil
 			}),
 	}
 }
 
-func (a *About) preview() Preview {
+func (a *About) preview() MappingPreview {
 	const userinfo = "/oauth2/userinfo" // the end of its address: a preview has no issuer
-	p := Preview{a.Claims(IDToken, userinfo), a.Claims(Userinfo, userinfo), a.Claims(AccessToken, userinfo),
-		[]PreviewMapping{}}
+	p := MappingPreview{IDToken: a.Claims(IDToken, userinfo), Userinfo: a.Claims(Userinfo, userinfo),
+		AccessToken: a.Claims(AccessToken, userinfo), Mappings: []MappingResult{}}
 	for _, m := range a.Mapped() {
-		shown := PreviewMapping{Claim: m.Claim, Value: m.Value, Cost: m.Cost}
+		shown := MappingResult{Claim: m.Claim, Value: m.Value, Cost: m.Cost}
 		if m.Err != nil {
 			shown.Error = reason(m.Err)
 		}

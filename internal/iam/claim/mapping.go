@@ -93,7 +93,7 @@ func Compile(of []application.Mapping) error {
 	return wrong.Err("application.invalid")
 }
 
-// maxReason bounds what is told of an error, in bytes.
+// maxReason bounds the text of an error in an answer, in bytes.
 const maxReason = 300
 
 func reason(err error) string {

@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// mapped returns what is told in a place of a person with two groups and a role.
+// mapped returns the claims of a place about a person with two groups and a role.
 func mapped(at Place, wants []string, mappings ...application.Mapping) (*About, map[string]any) {
 	app := &application.Application{ID: id.New(), ClientID: "grafana", Name: "Grafana", Mappings: mappings}
 	a := &About{app: app, mappings: mappings, user: []user.User{{ID: id.New(), UpdatedAt: time.Unix(7, 0),
@@ -40,10 +40,14 @@ func in(claim, expression string, places ...string) application.Mapping {
 // Each variable, each kind of value, and where the claim is told.
 func TestMappings(t *testing.T) {
 	for expression, want := range map[string]any{
-		`"admins" in groups ? "Admin" : "Viewer"`: "Admin", `groups.map(g, "oidc:" + g)`: []any{"oidc:admins", "oidc:billing"},
-		`roles`: []any{"payer"}, `size(group_ids)`: int64(2), `user.name`: "Ada Lovelace", `user.email_verified`: true,
+		`"admins" in groups ? "Admin" : "Viewer"`: "Admin",
+		`groups.map(g, "oidc:" + g)`:              []any{"oidc:admins", "oidc:billing"},
+		`roles`:                                   []any{"payer"}, `size(group_ids)`: int64(2),
+		`user.name`:             "Ada Lovelace",
+		`user.email_verified`:   true,
 		`user.attributes.floor`: 3.0, `user.attributes.badge.color`: "blue", `has(user.attributes.none)`: false,
-		`application.client_id + "/" + application.name`: "grafana/Grafana", `null`: nil, `user.updated_at`: "1970-01-01T00:00:07Z",
+		`application.client_id + "/" + application.name`: "grafana/Grafana", `null`: nil,
+		`user.updated_at`: "1970-01-01T00:00:07Z",
 		`{"x-hasura-default-role": "user", "x-hasura-allowed-roles": roles}`: map[string]any{
 			"x-hasura-default-role": "user", "x-hasura-allowed-roles": []any{"payer"}},
 	} {
@@ -92,7 +96,8 @@ func TestCompile(t *testing.T) {
 	} {
 		err := Compile([]application.Mapping{in("a", "true"), in("b", "1"), in("c", expression)})
 		f := fault.As(err)
-		if len(f.Fields) != 1 || f.Fields[0].Name != "mappings[2].expression" || !strings.Contains(f.Fields[0].Reason, want) {
+		if len(f.Fields) != 1 || f.Fields[0].Name != "mappings[2].expression" ||
+			!strings.Contains(f.Fields[0].Reason, want) {
 			t.Errorf("%s: %v %v", expression, err, f.Fields)
 		}
 	}
@@ -110,7 +115,8 @@ func TestGreedyMappingsShareABudget(t *testing.T) {
 	}
 	var mappings []application.Mapping
 	for i := range 32 {
-		mappings = append(mappings, in(fmt.Sprint("c", i), fmt.Sprintf(`groups.map(a, groups.map(b, a + b)).size() + %d`, i)))
+		mappings = append(mappings, in(fmt.Sprint("c", i),
+			fmt.Sprintf(`groups.map(a, groups.map(b, a + b)).size() + %d`, i)))
 	}
 	began := time.Now()
 	total := uint64(0)

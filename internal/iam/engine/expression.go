@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/decls"
@@ -20,11 +19,11 @@ import (
 // Bounds on expressions, which are evaluated while a person waits for a token. The expressions of
 // one Budget share all of them but expressionCost.
 const (
-	expressionCost = 50_000                 // of one expression as CEL counts: a loop over 500 groups is about 4,000
-	budgetCost     = 4 * expressionCost     // some ten milliseconds
-	budgetTime     = 250 * time.Millisecond // on the clock, if other requests use the processor too
-	budgetMade     = 1 << 20                // bytes of values that they create
-	budgetSteps    = 200_000                // see callCost
+	expressionCost = 50_000             // of one expression as CEL counts: a loop over 500 groups is about 4,000
+	budgetCost     = 4 * expressionCost // some ten milliseconds
+	budgetMade     = 1 << 20            // bytes of values that they create
+	budgetSteps    = 200_000            // see callCost: some milliseconds
+	budgetResults  = 16 << 10           // bytes of all values as JSON: servers refuse longer headers
 )
 
 // Language is CEL with the functions of conditions, over the fields of the struct V. A field's tag
@@ -115,13 +114,14 @@ func foreign(name string) bool {
 type Budget struct {
 	running *evaluation
 	cost    uint64
+	results int // bytes that are left
 }
 
 // NewBudget returns an unused budget; end it with End. It does not end with the request: tokens are
 // signed after the commit, whether their requester still waits or not.
 func NewBudget() *Budget {
-	return &Budget{running: &evaluation{Bounded: clock.Within(context.Background(), budgetTime),
-		maxMade: budgetMade, maxSteps: budgetSteps}}
+	return &Budget{running: &evaluation{Bounded: clock.Within(context.Background(), evaluationTime),
+		maxMade: budgetMade, maxSteps: budgetSteps}, results: budgetResults}
 }
 
 // End releases the budget.
@@ -156,6 +156,6 @@ func (x *Expression[V]) Evaluate(b *Budget, vars V) (any, uint64, error) {
 	case err != nil:
 		return nil, cost, err
 	}
-	out, err := jsonOf(value)
+	out, err := jsonOf(value, &b.results)
 	return out, cost, err
 }

@@ -59,7 +59,8 @@ func TestExpressionValues(t *testing.T) {
 		`{1: 2}`: "a key that is not a text", `1.0 / 0.0`: "JSON has no number", `b"x"`: "JSON does not have",
 		`type(1)`: "JSON does not have", `user`: "JSON does not have", `groups[99]`: "index out of bounds",
 		`user.attributes.none`: "no such key", `optional.none()`: "JSON does not have",
-		`[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]`: "deeper than", `groups + groups + groups + groups`: "more than 8192 bytes",
+		`[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]`: "deeper than",
+		`groups + groups + groups + groups`:     "more than 8192 bytes",
 	} {
 		if v, _, err := evaluateTest(t, source, 30); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v %v", source, v, err)
@@ -86,6 +87,22 @@ func TestGreedyExpressions(t *testing.T) {
 	}
 }
 
+// The values of one token together are bounded too.
+func TestTheResultsOfABudget(t *testing.T) {
+	x, err := testLanguage.Compile(`groups`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := NewBudget()
+	defer b.End()
+	vars := testVars{Groups: []string{strings.Repeat("x", 6000)}}
+	for i, want := range []bool{true, true, false} {
+		if _, _, err := x.Evaluate(b, vars); (err == nil) != want {
+			t.Errorf("value %d: %v", i, err)
+		}
+	}
+}
+
 // The time on the clock is the last bound.
 func TestAnExpressionEndsWithItsTime(t *testing.T) {
 	x, err := testLanguage.Compile(`groups.all(g, g != "")`)
@@ -105,14 +122,18 @@ func TestAnExpressionEndsWithItsTime(t *testing.T) {
 func TestExpressionsThatDoNotCompile(t *testing.T) {
 	for source, want := range map[string]Wrong{
 		`P.id`: {1, 1, "undeclared reference to 'P'"}, `user.nmae`: {1, 5, "undefined field 'nmae'"},
-		"groups.map(g,\n g + 1)": {2, 4, "found no matching overload"}, `true ? request.principal.id : ""`: {1, 8, "undeclared"},
-		strings.Repeat("(", 4000): {1, 1, "recursion limit"}, strings.Repeat("a.", 2000): {1, 1, "recursion depth"},
-		strings.Repeat("-", 4000): {1, 4001, "Syntax error"}, strings.Repeat("[1].map(x,", 400): {1, 1, "recursion limit"},
+		"groups.map(g,\n g + 1)":           {2, 4, "found no matching overload"},
+		`true ? request.principal.id : ""`: {1, 8, "undeclared"},
+		strings.Repeat("(", 4000):          {1, 1, "recursion limit"},
+		strings.Repeat("a.", 2000):         {1, 1, "recursion depth"},
+		strings.Repeat("-", 4000):          {1, 4001, "Syntax error"},
+		strings.Repeat("[1].map(x,", 400):  {1, 1, "recursion limit"},
 	} {
 		began := time.Now()
 		_, err := testLanguage.Compile(source)
 		wrong, ok := errors.AsType[Wrong](err)
-		if !ok || wrong.Line != want.Line || wrong.Column != want.Column || !strings.Contains(wrong.Reason, want.Reason) {
+		if !ok || wrong.Line != want.Line || wrong.Column != want.Column ||
+			!strings.Contains(wrong.Reason, want.Reason) {
 			t.Errorf("%.30s: %v", source, err)
 		}
 		if took := time.Since(began); took > time.Second {

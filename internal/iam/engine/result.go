@@ -21,11 +21,21 @@ const (
 var errLargeResult = fmt.Errorf("its value has more than %d bytes as JSON, or lists within lists deeper than %d",
 	maxResult, maxDepth)
 
-// jsonOf returns a value of CEL as it stands in JSON. A list may refer to another one many times,
-// so its bytes are counted while they are copied.
-func jsonOf(v ref.Val) (any, error) {
+var errLargeResults = fmt.Errorf("the values of all mappings have more than %d bytes as JSON", budgetResults)
+
+// jsonOf returns a value of CEL as it stands in JSON, and takes its size from budget. A list may
+// refer to another one many times, so its bytes are counted while they are copied.
+func jsonOf(v ref.Val, budget *int) (any, error) {
 	left := maxResult
-	return copyJSON(v, &left, maxDepth)
+	out, err := copyJSON(v, &left, maxDepth)
+	if err != nil {
+		return nil, err
+	}
+	if *budget < maxResult-left {
+		return nil, errLargeResults
+	}
+	*budget -= maxResult - left
+	return out, nil
 }
 
 func copyJSON(v ref.Val, left *int, depth int) (any, error) {

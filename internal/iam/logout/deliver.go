@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/subject"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -41,6 +42,7 @@ var delays = []time.Duration{5 * time.Second, 15 * time.Second, time.Minute, 5 *
 type Deliverer struct {
 	DB       *db.DB
 	Keys     *signingkey.Keys
+	Subjects *subject.Keys
 	Outbound *outbound.Client
 	Clock    clock.Clock
 	// Issuer returns the issuer of a tenant for grants that do not name one.
@@ -194,13 +196,17 @@ func (d *Deliverer) token(ctx context.Context, c caller.Caller, p pending) (stri
 	if err != nil {
 		return "", err
 	}
+	key, err := d.Subjects.For(ctx, c, &p.app)
+	if err != nil {
+		return "", err
+	}
 	now := d.Clock.Now()
 	return signer.Sign(struct {
 		jose.Claims
 		Session string              `json:"sid"`
 		Events  map[string]struct{} `json:"events"`
 	}{
-		jose.Claims{Issuer: issuer, Subject: p.user.String(), Audience: jose.Audience{p.app.ClientID},
+		jose.Claims{Issuer: issuer, Subject: key.Of(p.user), Audience: jose.Audience{p.app.ClientID},
 			IssuedAt: jose.At(now), Expiry: jose.At(now.Add(tokenLifetime)), ID: id.New().String()},
 		p.session.String(), map[string]struct{}{event: {}},
 	})

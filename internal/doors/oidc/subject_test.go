@@ -1,0 +1,141 @@
+package oidc_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+)
+
+// OpenID Connect Core §8.1: a pairwise application is told the same sub everywhere, and can use it
+// in its requests. Our own doors know the user by the grant.
+func TestPairwiseSubjects(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		told := newLogoutReceiver(t)
+		pairwise := func(name, sector string) *client {
+			return w.client(application.New{Name: name, Type: application.Web, FirstParty: true,
+				SubjectType: application.Pairwise, SectorIdentifier: sector, BackchannelLogoutURI: told.URL,
+				Scopes: []string{"openid", "profile", "email", "offline_access", application.ScopeManage}})
+		}
+		c, same := pairwise("App", ""), pairwise("Same", "app.example.com")
+		elsewhere := pairwise("Other", "other.example")
+		public := w.client(application.New{Name: "Public"})
+		subOf := func(c *client, u user.User) string {
+			id, _ := w.claims(t, c.signedIn(t, u).ID, "JWT")
+			return id["sub"].(string)
+		}
+		b, _, hint := c.signInAt(t, w.user)
+		id, _ := w.claims(t, hint, "JWT")
+		sub := id["sub"].(string)
+		if sub == w.user.ID.String() || subOf(same, w.user) != sub || subOf(elsewhere, w.user) == sub ||
+			subOf(public, w.user) != w.user.ID.String() {
+			t.Fatalf("sub %s", sub)
+		}
+
+		w.Do(w.c, func(tx *db.Tx) error {
+			return grant.Consent(ctx, tx, w.user.ID, c.ID, []string{application.ScopeManage})
+		})
+		tokens := c.signedIn(t, w.user, "scope", "openid offline_access "+application.ScopeManage)
+		at, _ := w.claims(t, tokens.Access, "at+jwt")
+		again := mustTokens(t, c.refresh(tokens.Refresh))
+		renewed, _ := w.claims(t, again.ID, "JWT")
+		for place, got := range map[string]any{
+			"access token": at["sub"], "userinfo": w.userinfo(tokens.Access).JSON(t)["sub"],
+			"refreshed":               renewed["sub"],
+			"introspection":           c.post("/oauth2/introspect", "token", tokens.Access).JSON(t)["sub"],
+			"introspection (refresh)": c.post("/oauth2/introspect", "token", again.Refresh).JSON(t)["sub"],
+		} {
+			if got != sub {
+				t.Errorf("%s: sub %v, want %s", place, got, sub)
+			}
+		}
+		w.Do(w.c, func(tx *db.Tx) error {
+			return role.Assign(ctx, tx, role.Everything(), role.OfUser(w.user.ID), role.Owner, time.Time{})
+		})
+		w.Do(w.c, func(tx *db.Tx) error {
+			return role.Assign(ctx, tx, role.Everything(), role.OfApplication(c.ID), role.Owner, time.Time{})
+		})
+		if a := w.Call(tokens.Access, "GET", "acme", "/users/"+w.user.ID.String(), nil); a.Status != http.StatusOK {
+			t.Errorf("the management API does not know the user: %d %s", a.Status, a.Body)
+		}
+
+		// What the application sends back.
+		stranger := w.person("grace@example.com", "Grace", "Hopper")
+		_, _, foreign := c.signInAt(t, stranger)
+		_, _, others := elsewhere.signInAt(t, w.user)
+		_, challenge := pkce()
+		claims := func(sub string) string { return `{"id_token":{"sub":{"value":"` + sub + `"}}}` }
+		for name, r := range map[string]struct {
+			kv   []string
+			want string
+		}{
+			"its own hint":           {[]string{"id_token_hint", hint}, ""},
+			"another sector's hint":  {[]string{"id_token_hint", others}, ""},
+			"another person's hint":  {[]string{"id_token_hint", foreign}, "login_required"},
+			"its sub":                {[]string{"claims", claims(sub)}, ""},
+			"another person's sub":   {[]string{"claims", claims(subOf(c, stranger))}, "login_required"},
+			"another sector's sub":   {[]string{"claims", claims(subOf(elsewhere, w.user))}, "login_required"},
+			"the user's id":          {[]string{"claims", claims(w.user.ID.String())}, "login_required"},
+			"a sub and another hint": {[]string{"claims", claims(sub), "id_token_hint", foreign}, "login_required"},
+		} {
+			q := w.response(t, b.Visit(c.authorizeURL(challenge, append(r.kv, "prompt", "none")...)))
+			if q.Get("error") != r.want {
+				t.Errorf("%s: error %q, want %q", name, q.Get("error"), r.want)
+			}
+		}
+		// Another user is signed in: the person of the hint signs in, and the hint is then met.
+		for name, u := range map[string]user.User{"": w.user, "login_required": stranger} {
+			b := w.browser()
+			b.signIn(stranger)
+			at := b.Visit(c.authorizeURL(challenge, "id_token_hint", hint)).Header.Get("Location")
+			q := w.response(t, b.Visit(b.complete(at, u, true)))
+			if q.Get("error") != name {
+				t.Errorf("%s signed in: error %q, want %q", u.Email, q.Get("error"), name)
+			}
+		}
+
+		told.take()
+		b.Visit(w.logoutURL("id_token_hint", hint))
+		w.Work()
+		got := told.take()
+		if len(got) != 1 {
+			t.Fatalf("%d logout tokens", len(got))
+		}
+		if lt, _ := w.claims(t, got[0], "logout+jwt"); lt["sub"] != sub {
+			t.Errorf("logout token: sub %v, want %s", lt["sub"], sub)
+		}
+	})
+}
+
+// A change of the subject type warns, and the sector stays when the addresses change.
+func TestSubjectTypeSettings(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		owner := w.Holder("acme", role.Owner)
+		app := w.Must(owner, "POST", "acme", "/applications", map[string]any{"name": "App", "type": "web",
+			"redirect_uris": []string{"https://App.example.com/cb", "https://app.example.com/cb2"},
+			"subject_type":  "pairwise"})
+		if app["sector_identifier"] != "app.example.com" {
+			t.Errorf("sector %v", app["sector_identifier"])
+		}
+		path := "/applications/" + app["id"].(string)
+		got := w.Must(owner, "PATCH", "acme", path, map[string]any{"name": "Renamed",
+			"redirect_uris": []string{"https://new.example.com/cb", "https://other.example.com/cb"}})
+		if got["sector_identifier"] != "app.example.com" || got["warnings"] != nil {
+			t.Errorf("moved: %v %v", got["sector_identifier"], got["warnings"])
+		}
+		for name, change := range map[string]map[string]any{
+			"sector": {"sector_identifier": "other.example"}, "public": {"subject_type": "public"},
+		} {
+			a := w.Call(owner, "PATCH", "acme", path, change)
+			if !strings.Contains(a.Body, "application.subjects_changed") {
+				t.Errorf("%s: %d %s", name, a.Status, a.Body)
+			}
+		}
+	})
+}
