@@ -19,18 +19,16 @@ Get an access token with the scope ` + "`gatehouse:manage`" +
 Lists are paged by ` + "`limit`" + ` and ` + "`cursor`" +
 	` and keep a stable order. Failures are problem documents (RFC 9457) with a stable ` + "`code`" + `.`
 
-// Mount registers the operations of all features and their OpenAPI description. It returns that
-// description.
-func Mount(routes *web.Routes, gate *Gate, operations ...[]api.Operation) []byte {
+// Mount registers the operations of all features and their OpenAPI description.
+func Mount(routes *web.Routes, gate *Gate, operations ...[]api.Operation) {
 	programs := routes.Group(web.Program, nil)
 	programs.Below(Prefix + "/")
 	m := api.Mount{Mux: programs, Prefix: Prefix, Title: "Gatehouse management API", About: about, DB: gate.DB,
 		Ring: gate.Ring, Gate: gate, Answer: answer}
-	doc := m.Operations(slices.Concat(operations...))
+	describe := m.Operations(slices.Concat(operations...))
 	routes.Group(web.Script, nil).HandleFunc("GET "+Prefix+"/openapi.json",
 		func(w http.ResponseWriter, r *http.Request) {
-			here := bytes.Replace(doc, []byte(api.ExampleIssuer), []byte(web.SiteOf(r).Base), 1)
+			here := bytes.Replace(describe(), []byte(api.ExampleIssuer), []byte(web.SiteOf(r).Base), 1)
 			web.WriteJSON(w, http.StatusOK, here)
 		})
-	return doc
 }

@@ -142,9 +142,9 @@ var words = sync.OnceFunc(func() {
 // ExampleIssuer is the issuer in the description, as long as no tenant is known.
 const ExampleIssuer = "http://127.0.0.1:8080/t/acme"
 
-// Operations registers ops and returns their OpenAPI 3.1 document as indented JSON. It panics at
-// start for a mistake in the declarations, such as an id that is used twice.
-func (m *Mount) Operations(ops []Operation) []byte {
+// Operations registers ops and returns a function that describes them in OpenAPI 3.1, as indented
+// JSON. It panics at start for a mistake in the declarations, such as an id that is used twice.
+func (m *Mount) Operations(ops []Operation) func() []byte {
 	words()
 	names := &namer{}
 	m.mergePatches = map[reflect.Type]bool{}
@@ -211,11 +211,13 @@ func (m *Mount) Operations(ops []Operation) []byte {
 			a.OpenAPI().Paths[plain] = item
 		}
 	}
-	doc, err := json.MarshalIndent(a.OpenAPI(), "", "  ")
-	if err != nil {
-		panic(fmt.Sprintf("api: describe the operations: %v", err))
-	}
-	return append(doc, '\n')
+	return sync.OnceValue(func() []byte {
+		doc, err := json.MarshalIndent(a.OpenAPI(), "", "  ")
+		if err != nil {
+			panic(fmt.Sprintf("api: describe the operations: %v", err))
+		}
+		return append(doc, '\n')
+	})
 }
 
 // versionedPaths returns the paths on which a change takes If-Match. A GET of another path answers

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // contract is what the description of the management API says about one operation: the media types
@@ -16,6 +17,13 @@ type contract struct {
 	method   string
 	segments []string // of the path; {name} for any
 	answers  map[string][]string
+}
+
+// contracts are those of all operations. The first World of a test process reads them: every World
+// has the same management API.
+var contracts struct {
+	read sync.Once
+	all  []contract
 }
 
 // general are the statuses of refusals that any address may give. The description has them as
@@ -31,9 +39,9 @@ func (w *World) checkContract(r *http.Request, a Answer) {
 	if !ok || !strings.HasPrefix(r.URL.Path, "/t/") {
 		return
 	}
-	w.describe.Do(w.readContracts)
+	contracts.read.Do(w.readContracts)
 	segments := strings.Split(below, "/")
-	for _, c := range w.contracts {
+	for _, c := range contracts.all {
 		if c.method != r.Method || !c.matches(segments) {
 			continue
 		}
@@ -93,11 +101,11 @@ func (w *World) readContracts() {
 				}
 				c.answers[status] = kinds
 			}
-			w.contracts = append(w.contracts, c)
+			contracts.all = append(contracts.all, c)
 		}
 	}
 	// Of two that match, the one without a placeholder counts.
-	slices.SortFunc(w.contracts, func(a, b contract) int {
+	slices.SortFunc(contracts.all, func(a, b contract) int {
 		return strings.Compare(strings.Join(a.segments, "/"), strings.Join(b.segments, "/"))
 	})
 }

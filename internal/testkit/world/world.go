@@ -49,9 +49,6 @@ type World struct {
 	Jobs              *job.Runner  // runs only when Work is called
 	mailbox           *mailbox     //
 	transport         *http.Transport
-
-	describe  sync.Once
-	contracts []contract // of the management API
 }
 
 var ctx = context.Background()
