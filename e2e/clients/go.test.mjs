@@ -22,6 +22,18 @@ for (const library of ['go-oidc', 'zitadel']) {
   })
 }
 
+test('go-oidc knows a person by a pairwise sub', async () => {
+  const known = async (sector) => {
+    const fields = { subject_type: 'pairwise', sector_identifier: sector }
+    const { claims, info } = await signInAt([environment.go() + '/go', 'go-oidc'], { ...town, fields })
+    assert.equal(info.sub, claims.sub) // go-oidc refuses other user information too
+    return claims.sub
+  }
+  const [one, again, other] = await Promise.all(['a.example.com', 'a.example.com', 'b.example.com'].map(known))
+  assert.equal(again, one)
+  assert.equal(new Set([one, other, person.id]).size, 3)
+})
+
 test('oauth2-proxy signs a person in', async () => {
   const upstream = await serve((request, response) => response.end(JSON.stringify(request.headers)))
   const origin = await oauth2Proxy(await register(tenant, '/oauth2/callback'), upstream)

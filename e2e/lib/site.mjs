@@ -31,11 +31,11 @@ export async function startSite(command, tenant, { client_id, client_secret }) {
 }
 
 /**
- * Starts a site for an application with defaults, signs a person in at its /login or where else it
- * begins, and returns the JSON that the person sees there in the end.
+ * Starts a site for an application with defaults, or with these fields, signs a person in at its /login
+ * or where else it begins, and returns the JSON that the person sees there in the end.
  */
-export async function signInAt(command, { tenant, person, login = '/login', callback = '/callback' }) {
-  const { origin, log } = await startSite(command, tenant, await register(tenant, callback))
+export async function signInAt(command, { tenant, person, login = '/login', callback = '/callback', fields = {} }) {
+  const { origin, log } = await startSite(command, tenant, await register(tenant, callback, fields))
   const page = await new Visitor().reach(origin + login, person)
   assert.equal(page.status, 200, `${page.url}: ${page.words.slice(0, 600)}\n${log()}`)
   return shown(page)
