@@ -28,6 +28,7 @@ var classes = map[string]web.Class{
 	"GET /oauth2/userinfo":                        web.Script,
 	"POST /oauth2/userinfo":                       web.Script,
 	"POST /oauth2/token":                          web.Script,
+	"POST /oauth2/device_authorization":           web.Script,
 	"POST /oauth2/revoke":                         web.Script,
 	"POST /oauth2/introspect":                     web.Script,
 	"GET /api/server_info":                        web.Script,

@@ -11,8 +11,8 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// metadata describes the provider (OpenID Connect Discovery §3, RFC 8414 §2, RFC 9207 §3,
-// RP-Initiated Logout §2.1).
+// metadata describes the provider (OpenID Connect Discovery §3, RFC 8414 §2, RFC 8628 §4,
+// RFC 9207 §3, RP-Initiated Logout §2.1).
 type metadata struct {
 	Issuer                string                   `json:"issuer"`
 	Authorization         string                   `json:"authorization_endpoint"`
@@ -21,6 +21,7 @@ type metadata struct {
 	JWKS                  string                   `json:"jwks_uri"`
 	Introspection         string                   `json:"introspection_endpoint"`
 	Revocation            string                   `json:"revocation_endpoint"`
+	DeviceAuthorization   string                   `json:"device_authorization_endpoint"`
 	EndSession            string                   `json:"end_session_endpoint"`
 	Scopes                []string                 `json:"scopes_supported"`
 	ResponseTypes         []string                 `json:"response_types_supported"`
@@ -55,14 +56,15 @@ func describe(issuer string) metadata {
 	all := append([]application.AuthMethod{application.AuthNone}, confidential...)
 	own := []string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"}
 	return metadata{
-		Issuer:        issuer,
-		Authorization: issuer + "/oauth2/authorize",
-		Token:         issuer + tokenPath,
-		Userinfo:      issuer + userinfoPath,
-		JWKS:          issuer + "/oauth2/jwks",
-		Introspection: issuer + introspectPath,
-		Revocation:    issuer + revokePath,
-		EndSession:    issuer + logoutPath,
+		Issuer:              issuer,
+		Authorization:       issuer + "/oauth2/authorize",
+		Token:               issuer + tokenPath,
+		Userinfo:            issuer + userinfoPath,
+		JWKS:                issuer + "/oauth2/jwks",
+		Introspection:       issuer + introspectPath,
+		Revocation:          issuer + revokePath,
+		EndSession:          issuer + logoutPath,
+		DeviceAuthorization: issuer + devicePath,
 		Scopes: []string{scopeOpenID, claim.ScopeProfile, claim.ScopeEmail, claim.ScopeGroups,
 			claim.ScopeRoles, scopeOffline},
 		ResponseTypes:     []string{"code"},

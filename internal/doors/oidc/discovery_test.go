@@ -61,7 +61,8 @@ func TestGrantTypesInDiscovery(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		named := w.browser().Visit(w.issuer +
 			"/.well-known/openid-configuration").JSON(t)["grant_types_supported"].([]any)
-		want := []any{"authorization_code", "refresh_token", "client_credentials"}
+		want := []any{"authorization_code", "refresh_token", "client_credentials",
+			"urn:ietf:params:oauth:grant-type:device_code"}
 		if !slices.Equal(named, want) {
 			t.Errorf("grant_types_supported: %v, want %v", named, want)
 		}

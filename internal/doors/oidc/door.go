@@ -77,6 +77,7 @@ func (d *Door) Register(routes *web.Routes) {
 	landings.HandleFunc("GET "+logoutContinuePath, d.browser(d.logoutContinue))
 
 	scripts.HandleFunc("POST "+tokenPath, d.direct(d.token))
+	scripts.HandleFunc("POST "+devicePath, d.direct(d.requestDevice))
 	scripts.HandleFunc("GET "+userinfoPath, d.direct(d.userinfo))
 	scripts.HandleFunc("POST "+userinfoPath, d.direct(d.userinfo))
 	scripts.HandleFunc("POST "+revokePath, d.direct(d.revoke))

@@ -69,6 +69,9 @@ func (d *Door) noteRefusal(r *http.Request, err error) {
 func refusalOf(r *http.Request, err error) (refusal, bool) {
 	action := actionOf(r.URL.Path)
 	if e, ok := errors.AsType[*apiError](err); ok {
+		if waits(e.code) {
+			return refusal{}, false // a device polls again: nothing was refused
+		}
 		if e.code == codeInvalidClient || e.cause != "" {
 			action = "client.refuse"
 		}
@@ -94,6 +97,8 @@ func actionOf(path string) string {
 	switch path {
 	case tokenPath:
 		return "token_request.refuse"
+	case devicePath:
+		return "device_authorization.refuse"
 	case introspectPath:
 		return "introspection.refuse"
 	case revokePath:
@@ -112,7 +117,7 @@ func actionOf(path string) string {
 // mistakes.
 func (f refusal) kind() string {
 	switch f.code {
-	case codeLoginRequired, codeConsentRequired, codeInteractionRequired, codeAccessDenied:
+	case codeLoginRequired, codeConsentRequired, codeInteractionRequired, codeAccessDenied, codeExpiredToken:
 		return f.action + " " + f.code
 	}
 	return f.action

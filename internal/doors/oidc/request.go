@@ -301,7 +301,7 @@ func (q *request) consentScopes(app *application.Application) []string {
 	if app.FirstParty {
 		return slices.DeleteFunc(slices.Clone(q.Scopes), func(s string) bool { return !application.ReservedScope(s) })
 	}
-	out := q.consentTo()
+	out := resourceserver.Consents(q.apis, q.Scopes)
 	for _, s := range q.Claims.scopes() {
 		if !slices.Contains(out, s) {
 			out = append(out, s)

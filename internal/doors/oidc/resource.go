@@ -134,62 +134,54 @@ func scopesAt(api *resourceserver.API, scopes []string) []string {
 	})
 }
 
-// name makes the request one for APIs, and keeps the scopes that at least one of them has.
-func (q *request) name(ctx context.Context, d *Door, c caller.Caller, p params, app *application.Application) error {
+// asked is what a request asks for.
+type asked struct {
+	scopes    []string
+	resources []string              // of grant.Grant
+	apis      []*resourceserver.API // of resources; nil for the tenant itself
+}
+
+// ask returns the APIs that a request names, and those of scopes that at least one of them has. It
+// fails with a targetError, or with errNoScope.
+func (d *Door) ask(ctx context.Context, c caller.Caller, p params, app *application.Application, scopes []string) (
+	asked, error) {
 	named, err := d.resources(ctx, c, p)
-	if err == nil {
-		q.apis = make([]*resourceserver.API, len(named))
-		for i := range named {
-			if q.apis[i], err = d.api(ctx, c, app, named[i]); err != nil {
-				break
-			}
+	if err != nil || len(named) == 0 {
+		return asked{scopes: scopes}, err
+	}
+	a := asked{resources: named, apis: make([]*resourceserver.API, len(named))}
+	for i := range named {
+		if a.apis[i], err = d.api(ctx, c, app, named[i]); err != nil {
+			return asked{}, err
 		}
 	}
-	if e, ok := errors.AsType[*targetError](err); ok {
-		return q.Target.fail(codeInvalidTarget, "%s", e.reason)
-	}
-	if err != nil || len(named) == 0 {
-		return err
-	}
-	q.Resources = named
-	q.Scopes = slices.DeleteFunc(q.Scopes, func(s string) bool {
-		return !slices.ContainsFunc(q.apis, func(a *resourceserver.API) bool {
+	a.scopes = slices.DeleteFunc(slices.Clone(scopes), func(s string) bool {
+		return !slices.ContainsFunc(a.apis, func(a *resourceserver.API) bool {
 			return len(scopesAt(a, []string{s})) > 0
 		})
 	})
-	if len(q.Scopes) == 0 {
-		return q.Target.fail(codeInvalidScope, "scope names nothing that this application may ask for at the API.")
+	if len(a.scopes) == 0 {
+		return asked{}, errNoScope
 	}
-	return nil
+	return a, nil
 }
 
-// consentTo returns what a person must allow for the APIs that the request names: each scope of
-// each API by its own. The same word means another thing at another API.
-func (q *request) consentTo() []string {
-	if len(q.apis) == 0 {
-		return slices.Clone(q.Scopes)
+// errNoScope is returned for a request without a scope of an API that it names.
+var errNoScope = errors.New("oidc: no scope at the API")
+
+const noScopeThere = "scope names nothing that this application may ask for at the API."
+
+// name makes the request one for APIs, and keeps the scopes that at least one of them has.
+func (q *request) name(ctx context.Context, d *Door, c caller.Caller, p params, app *application.Application) error {
+	a, err := d.ask(ctx, c, p, app, q.Scopes)
+	if e, ok := errors.AsType[*targetError](err); ok {
+		return q.Target.fail(codeInvalidTarget, "%s", e.reason)
 	}
-	var out []string
-	for _, s := range q.Scopes {
-		if resourceserver.AboutPeople(s) || slices.Contains(q.apis, nil) {
-			out = append(out, s)
-		}
+	if errors.Is(err, errNoScope) {
+		return q.Target.fail(codeInvalidScope, noScopeThere)
 	}
-	for _, a := range q.apis {
-		if a == nil {
-			continue
-		}
-		before := len(out)
-		for _, s := range q.Scopes {
-			if a.Has(s) {
-				out = append(out, resourceserver.ConsentTo(a.Identifier, s))
-			}
-		}
-		if len(out) == before {
-			out = append(out, resourceserver.ConsentTo(a.Identifier, ""))
-		}
-	}
-	return out
+	q.Scopes, q.Resources, q.apis = a.scopes, a.resources, a.apis
+	return err
 }
 
 // audience returns the audience of a token. A token with openid for an API is good at userinfo too,

@@ -32,6 +32,7 @@ var grantTypes = []grantType{
 	{"authorization_code", (*Door).redeemCode},
 	{"refresh_token", (*Door).redeemRefresh},
 	{"client_credentials", (*Door).redeemClientCredentials},
+	{deviceGrant, (*Door).redeemDevice},
 }
 
 func grantTypeNames() []string {

@@ -33,6 +33,7 @@ type Tenants interface {
 
 // APIs finds an API by its identifier; resourceserver.Directory is one.
 type APIs interface {
+	Within(ctx context.Context, tx *db.Tx, identifier string) (*resourceserver.API, error)
 	ByIdentifier(ctx context.Context, c caller.Caller, identifier string) (*resourceserver.API, error)
 }
 
@@ -100,6 +101,9 @@ func (d *Door) Register(routes *web.Routes) {
 		"POST /reset":                        d.reset,
 		"GET /setup":                         d.showSetup,
 		"POST /setup":                        d.setup,
+		"GET /device":                        d.showDevice,
+		"POST /device":                       d.beginDevice,
+		"GET " + deviceDone:                  d.showDeviceDone,
 		"GET /signout":                       d.showSignOut,
 		"POST /signout":                      d.signOut,
 		"GET /signedout":                     d.showSignedOut,

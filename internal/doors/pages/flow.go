@@ -190,8 +190,12 @@ func (d *Door) applicationOf(v *visit, f signin.Flow) (*application.Application,
 		return nil, fmt.Errorf("pages: application of a flow: %w", err)
 	}
 	uris := a.RedirectURIs
-	if f.Kind == signin.SignOut {
+	switch f.Kind {
+	case signin.SignOut:
 		uris = a.PostLogoutRedirectURIs
+	case signin.Device: // it ends here
+		uris = nil
+	case signin.Authorize, signin.Account:
 	}
 	seen := map[string]bool{}
 	for _, uri := range uris {

@@ -150,6 +150,19 @@ func specimens(t testing.TB) []specimen {
 	longSignIn := &signInPage{frame: base(say("signin.title")), Application: strings.Repeat("x", 200), Register: true,
 		Username: usernameField(""), Password: passwordField()}
 	tell(&longSignIn.frame, nil, &longSignIn.Username, &longSignIn.Password)
+	deviceCode := &devicePage{frame: frame{Title: say("device.title")}, Code: userCodeField("BCDF-GHJK")}
+	tell(&deviceCode.frame, nil, &deviceCode.Code)
+	deviceWrong := &devicePage{frame: frame{Title: say("device.title")}, Code: userCodeField("BCDF-GHJK")}
+	bad(&deviceWrong.frame, []problem{{"user_code", say("device.code_wrong")}}, &deviceWrong.Code)
+	deviceConsent := &deviceConsentPage{frame: known(say("device.consent_page")), Application: "Acme Command Line",
+		UserCode: "BCDF-GHJK", Device: programOf("kubelogin/v1.34.0 (linux/amd64)"), Address: "203.0.113.7",
+		Asked: "2026-07-01 12:00 UTC", AskedAt: "2026-07-01T12:00:00Z",
+		Scopes: []message{say("scope.openid"), say("scope.email"), say("scope.offline_access")}}
+	ofAPI := []message{say("scope.openid"),
+		say("scope.api_described", "API", "Invoices", "Description", "See your invoices and their attachments"),
+		say("scope.api_other", "API", "Invoices", "Scope", "invoices:write"), say("scope.api", "API", "Reports")}
+	deviceOfAPI := *deviceConsent
+	deviceOfAPI.Scopes = ofAPI
 	rtlConsent := &consentPage{frame: known(say("consent.page")), Application: rightToLeft,
 		Scopes: []message{say("scope.openid"), say("scope.profile")}}
 	rtlConsent.Person = rightToLeft
@@ -177,6 +190,13 @@ func specimens(t testing.TB) []specimen {
 		{"refused", &refusedPage{frame: known(say("refused.page")), Application: "Acme Billing",
 			Text: say("refused.text")}},
 		{"refused-enrol", &refusedPage{frame: known(say("refused.page")), Text: say("refused.enrol")}},
+		{"device", deviceCode}, {"device-wrong", deviceWrong}, {"device-consent", deviceConsent},
+		{"device-allowed", &deviceDonePage{frame: frame{Title: say("device.allowed_title")},
+			Application: "Acme Command Line", Allowed: true}},
+		{"device-denied", &deviceDonePage{frame: frame{Title: say("device.denied_title")},
+			Application: "Acme Command Line"}},
+		{"device-consent-api", &deviceOfAPI}, {"consent-api", &consentPage{frame: known(say("consent.page")),
+			Application: "Acme Billing", Scopes: ofAPI}},
 		{"consent", consent}, {"signout", &signOutPage{frame: known(say("signout.page")), Application: "Acme Billing"}},
 		{"signout-plain", &signOutPage{frame: frame{Title: say("signout.page"), Person: person}}},
 		{"signedout", &signedOutPage{frame{Title: say("signedout.title")}}}, {"setup", setup},

@@ -191,6 +191,29 @@ type consentPage struct {
 	Scopes      []message
 }
 
+// devicePage asks for the code that a device shows.
+type devicePage struct {
+	frame
+	Code field
+}
+
+type deviceConsentPage struct {
+	frame
+	Application string
+	UserCode    string // XXXX-XXXX
+	Device      message
+	Address     string // "" if it is not known
+	Asked       string // UTC, to the minute
+	AskedAt     string // RFC 3339
+	Scopes      []message
+}
+
+type deviceDonePage struct {
+	frame
+	Application string
+	Allowed     bool
+}
+
 type refusedPage struct {
 	frame
 	Application string // "" when going to the account pages
@@ -278,6 +301,9 @@ func (*confirmPage) template() string       { return "confirm" }
 func (*forgottenPage) template() string     { return "forgotten" }
 func (*resetPage) template() string         { return "reset" }
 func (*consentPage) template() string       { return "consent" }
+func (*devicePage) template() string        { return "device" }
+func (*deviceConsentPage) template() string { return "deviceconsent" }
+func (*deviceDonePage) template() string    { return "devicedone" }
 func (*refusedPage) template() string       { return "refused" }
 func (*signOutPage) template() string       { return "signout" }
 func (*signedOutPage) template() string     { return "signedout" }

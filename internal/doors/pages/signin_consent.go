@@ -12,15 +12,29 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 )
 
-// showConsentStep shows what the application asks for. A scope of an API has the API's name and
-// description.
+// showConsentStep shows what the application asks for.
 func (d *Door) showConsentStep(v *visit, s signin.Standing, a *application.Application, status int,
 	problems []problem) error {
-	p := &consentPage{frame: known(s, say("consent.page")), Application: nameOf(a)}
-	for _, scope := range s.Flow.ConsentScopes {
+	if s.Flow.Kind == signin.Device {
+		return d.showDeviceStep(v, s, a, status, problems)
+	}
+	words, err := d.consentWords(v, s.Flow.ConsentScopes)
+	if err != nil {
+		return err
+	}
+	p := &consentPage{frame: known(s, say("consent.page")), Application: nameOf(a), Scopes: words}
+	tell(&p.frame, problems)
+	return d.render(v, status, p)
+}
+
+// consentWords returns what scopes let an application do. A scope of an API has the API's name and
+// description.
+func (d *Door) consentWords(v *visit, scopes []string) ([]message, error) {
+	var out []message
+	for _, scope := range scopes {
 		identifier, name, ofAPI := resourceserver.Consented(scope)
 		if !ofAPI {
-			p.Scopes = append(p.Scopes, scopeWords(scope))
+			out = append(out, scopeWords(scope))
 			continue
 		}
 		api, err := d.APIs.ByIdentifier(v.ctx(), v.caller, identifier)
@@ -28,12 +42,11 @@ func (d *Door) showConsentStep(v *visit, s signin.Standing, a *application.Appli
 		case errors.Is(err, resourceserver.ErrNotFound): // deleted since: no token is issued for it
 			api = &resourceserver.API{Profile: resourceserver.Profile{Name: identifier}}
 		case err != nil:
-			return err
+			return nil, err
 		}
-		p.Scopes = append(p.Scopes, apiWords(api, name))
+		out = append(out, apiWords(api, name))
 	}
-	tell(&p.frame, problems)
-	return d.render(v, status, p)
+	return out, nil
 }
 
 // apiWords returns what a scope of an API lets an application do there. An empty scope stands for
@@ -85,6 +98,16 @@ func (d *Door) signInConsent(v *visit) error {
 	}
 	out, err := d.runStep(v, v.flowID(), signin.AskConsent,
 		func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
+			switch {
+			case s.Flow.Kind == signin.Device && decision == "deny":
+				return nil, denyDevice(ctx, tx, s)
+			case s.Flow.Kind == signin.Device:
+				a, err := application.Get(ctx, tx, s.Flow.Application)
+				if err != nil {
+					return nil, err
+				}
+				return nil, allowDevice(ctx, tx, s, &a)
+			}
 			if decision == "deny" {
 				s.Flow.Denied = true
 				audit.Write(tx, audit.Event{

@@ -21,9 +21,13 @@ func refuseStep(s signin.Standing, a *application.Application) *refusedPage {
 // signInLeave returns a person who may not sign in to the application, which gets access_denied.
 func (d *Door) signInLeave(v *visit) error {
 	out, err := d.runStep(v, v.flowID(), signin.Refuse,
-		func(_ context.Context, _ *db.Tx, s *signin.Standing) ([]problem, error) {
-			if s.Flow.Kind != signin.Authorize {
+		func(ctx context.Context, tx *db.Tx, s *signin.Standing) ([]problem, error) {
+			switch s.Flow.Kind {
+			case signin.Device:
+				return nil, denyDevice(ctx, tx, s)
+			case signin.Account, signin.SignOut:
 				return nil, signin.ErrGone
+			case signin.Authorize:
 			}
 			s.Flow.Denied = true
 			return nil, nil

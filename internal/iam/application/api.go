@@ -34,6 +34,7 @@ type View struct {
 	TokenEndpointAudience  bool           `json:"token_endpoint_audience"`
 	AllowUnboundCode       bool           `json:"allow_unbound_code"`
 	FirstParty             bool           `json:"first_party"`
+	DeviceAuthorization    bool           `json:"device_authorization"`
 	Rotation               bool           `json:"rotation"`
 	PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"Only machine applications have one."`
 	InspectsTenantTokens   bool           `json:"inspects_tenant_tokens"`
@@ -59,7 +60,8 @@ func view(a Application, shown secret.String) View {
 		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, ClaimsView: a.Claims.view(),
 		JWKSURI: a.JWKSURI, BackchannelLogoutURI: a.BackchannelLogoutURI,
 		TokenEndpointAudience: a.TokenEndpointAudience,
-		AllowUnboundCode:      a.AllowUnboundCode, FirstParty: a.FirstParty, Rotation: a.Rotation,
+		AllowUnboundCode:      a.AllowUnboundCode, FirstParty: a.FirstParty, DeviceAuthorization: a.DeviceAuthorization,
+		Rotation:             a.Rotation,
 		InspectsTenantTokens: a.InspectsTenant,
 		AccessTokenSeconds:   seconds(a.Lifetimes.AccessToken), IDTokenSeconds: seconds(a.Lifetimes.IDToken),
 		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
@@ -98,6 +100,7 @@ type createInput struct {
 		TokenEndpointAudience  bool           `json:"token_endpoint_audience,omitempty" doc:"For private_key_jwt: the aud of a client assertion may be the token endpoint, for libraries that send nothing else. Default false: the issuer alone (RFC 7523bis)."`
 		AllowUnboundCode       bool           `json:"allow_unbound_code,omitempty" doc:"For confidential applications: an authorization request may send neither PKCE nor a nonce. A stolen code can then be planted in the sign-in of another browser. Prefer to turn on PKCE in the application. Default false."`
 		FirstParty             bool           `json:"first_party,omitempty" doc:"The tenant's own application: users are not asked for consent."`
+		DeviceAuthorization    bool           `json:"device_authorization,omitempty" doc:"People may sign in to it on a device without a browser, by a code (RFC 8628). For televisions and command lines. An attacker who sends a person a code asks for access this way, so turn it on only for an application that needs it. Default false."`
 		Rotation               *bool          `json:"rotation,omitempty" doc:"Replace a refresh token at each use. Default true. Only confidential applications may set false."`
 		PrincipalMode          string         `json:"principal_mode,omitempty" enum:"asserted,directory" doc:"The source of the principal in the decision requests of a machine application: the request (asserted, default) or the directory."`
 		InspectsTenantTokens   *bool          `json:"inspects_tenant_tokens,omitempty" doc:"It may introspect every access token for the tenant itself, besides its own. Default true for a machine application. Only those may set true. It becomes false when the application becomes a server of an API, and stays so until you change it."`
@@ -129,6 +132,7 @@ type patchInput struct {
 		TokenEndpointAudience  *bool           `json:"token_endpoint_audience,omitempty"`
 		AllowUnboundCode       *bool           `json:"allow_unbound_code,omitempty"`
 		FirstParty             *bool           `json:"first_party,omitempty"`
+		DeviceAuthorization    *bool           `json:"device_authorization,omitempty"`
 		Rotation               *bool           `json:"rotation,omitempty"`
 		PrincipalMode          *string         `json:"principal_mode,omitempty" enum:"asserted,directory"`
 		InspectsTenantTokens   *bool           `json:"inspects_tenant_tokens,omitempty"`
@@ -254,7 +258,7 @@ func (in *createInput) application() New {
 	b := &in.Body
 	return New{
 		ClientID: b.ClientID, Name: b.Name, Type: Type(b.Type), AuthMethod: AuthMethod(b.AuthMethod),
-		FirstParty:   b.FirstParty,
+		FirstParty: b.FirstParty, DeviceAuthorization: b.DeviceAuthorization,
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS), JWKSURI: b.JWKSURI,
 		BackchannelLogoutURI: b.BackchannelLogoutURI,
@@ -271,7 +275,8 @@ func (in *patchInput) patch() Patch {
 	b := &in.Body
 	p := Patch{
 		Name: b.Name, Status: (*Status)(b.Status), AuthMethod: (*AuthMethod)(b.AuthMethod), FirstParty: b.FirstParty,
-		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
+		DeviceAuthorization: b.DeviceAuthorization,
+		RedirectURIs:        b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, Rotation: b.Rotation, JWKSURI: b.JWKSURI,
 		BackchannelLogoutURI: b.BackchannelLogoutURI,
 		Claims:               b.patch(), Mappings: b.Mappings,

@@ -118,6 +118,7 @@ type Application struct {
 	TokenEndpointAudience  bool            // its assertions may name the token endpoint as their audience
 	AllowUnboundCode       bool            // its requests may send neither PKCE nor a nonce
 	FirstParty             bool            // the tenant's own: users are not asked for consent
+	DeviceAuthorization    bool            // people may sign in to it on a device with a code (RFC 8628)
 	Rotation               bool            // each use replaces a refresh token
 	PrincipalMode          PrincipalMode   // FromDirectory is for machines only
 	InspectsTenant         bool            // it may introspect any access token for the tenant; for machines only

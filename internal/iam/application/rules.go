@@ -34,6 +34,7 @@ type New struct {
 	TokenEndpointAudience  bool   // for private_key_jwt only
 	AllowUnboundCode       bool   // for confidential applications of people only
 	FirstParty             bool
+	DeviceAuthorization    bool          // not for machines
 	NoRotation             bool          // keep the refresh token at each use; for confidential applications only
 	PrincipalMode          PrincipalMode // default: Asserted
 	InspectsTenant         *bool         // default: true for machines
@@ -60,6 +61,7 @@ type Patch struct {
 	TokenEndpointAudience  *bool
 	AllowUnboundCode       *bool
 	FirstParty             *bool
+	DeviceAuthorization    *bool
 	Rotation               *bool
 	PrincipalMode          *PrincipalMode
 	InspectsTenant         *bool
@@ -118,8 +120,8 @@ func (n New) application() Application {
 		AccessToken: n.AccessToken, IDTokenAlg: n.IDTokenAlg, JWKS: n.JWKS, JWKSURI: n.JWKSURI,
 		BackchannelLogoutURI:  n.BackchannelLogoutURI,
 		TokenEndpointAudience: n.TokenEndpointAudience, AllowUnboundCode: n.AllowUnboundCode,
-		FirstParty: n.FirstParty, Rotation: !n.NoRotation, PrincipalMode: n.PrincipalMode,
-		Lifetimes: n.Lifetimes, Mappings: n.Mappings,
+		FirstParty: n.FirstParty, DeviceAuthorization: n.DeviceAuthorization, Rotation: !n.NoRotation,
+		PrincipalMode: n.PrincipalMode, Lifetimes: n.Lifetimes, Mappings: n.Mappings,
 		SubjectType: cmp.Or(n.SubjectType, Public), SectorIdentifier: n.SectorIdentifier,
 	}
 	if a.AuthMethod == "" {
@@ -176,6 +178,7 @@ func (p Patch) apply(a *Application) {
 	set(&a.TokenEndpointAudience, p.TokenEndpointAudience)
 	set(&a.AllowUnboundCode, p.AllowUnboundCode)
 	set(&a.FirstParty, p.FirstParty)
+	set(&a.DeviceAuthorization, p.DeviceAuthorization)
 	set(&a.Rotation, p.Rotation)
 	set(&a.PrincipalMode, p.PrincipalMode)
 	set(&a.InspectsTenant, p.InspectsTenant)
@@ -283,6 +286,9 @@ func (a *Application) checkAuthMethod(wrong *fault.Fields) {
 		wrong.Add("allow_unbound_code", "Only an application that people sign in to and that has a secret or a key "+
 			"may have this. Set it to false.")
 	}
+	if a.DeviceAuthorization && a.Type == Machine {
+		wrong.Add("device_authorization", "No user signs in to a machine application. Set this to false.")
+	}
 	a.checkKeys(wrong)
 }
 
@@ -336,8 +342,9 @@ func (a *Application) checkURIs(wrong *fault.Fields) {
 			}
 		}
 	}
-	if a.Type != Machine && len(a.RedirectURIs) == 0 {
-		wrong.Add("redirect_uris", "An application of type %s needs at least one redirect URI.", a.Type)
+	if a.Type != Machine && len(a.RedirectURIs) == 0 && !a.DeviceAuthorization {
+		wrong.Add("redirect_uris", "An application of type %s needs at least one redirect URI, unless people "+
+			"sign in to it on a device only (device_authorization).", a.Type)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/network"
 )
 
@@ -94,6 +95,38 @@ func Send(a netip.Addr, n Numbers) Client {
 		n.Registrations = defaultRegistrations
 	}
 	return networks("send", a, n.Registrations)
+}
+
+// Device counts the requests of devices from a client's networks (RFC 8628 §3.1). Each leaves a
+// row.
+func Device(a netip.Addr, n Numbers) Client {
+	if n.Registrations == 0 {
+		n.Registrations = defaultRegistrations
+	}
+	return networks("device", a, n.Registrations)
+}
+
+// The bounds on guesses at the codes that devices show. All are of wrong codes only.
+var (
+	// A person who mistypes has enough.
+	guessBucket = bucket{Burst: 20, Every: time.Minute}
+	// All browsers of a tenant without a session together. While it is empty, a person signs in
+	// first and has a bucket of their own.
+	guessesBucket = bucket{Burst: 300, Every: 3 * time.Second}
+)
+
+// guesses is how many wrong codes of devices a client's network may show at once.
+const guesses = 30
+
+// UserCode returns the counters of wrong codes that devices show, for Hold and Fail. user is the
+// person who is signed in in the browser, or zero. browser is the secret of its cookie.
+func UserCode(a netip.Addr, user id.ID, browser string) []Key {
+	keys := append(networks("user-code", a, guesses).Keys(),
+		Key{subject: digest("user-code-browser", browser), bucket: guessBucket})
+	if user.IsZero() {
+		return append(keys, Key{subject: digest("user-code-strangers"), bucket: guessesBucket})
+	}
+	return append(keys, Key{subject: digest("user-code-user", user.String()), bucket: guessBucket})
 }
 
 // The purposes of mails that unauthenticated requests cause. Each has a budget of its own, so that

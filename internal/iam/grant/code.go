@@ -42,6 +42,19 @@ type New struct {
 // Create stores a grant and returns the code that redeems it once. If the code is not redeemed,
 // the grant ends with it and leaves no audit event. The caller of tx is the person's browser.
 func Create(ctx context.Context, tx *db.Tx, n New) (Grant, secret.String, error) {
+	g, err := insert(ctx, tx, n)
+	if err != nil {
+		return Grant{}, "", err
+	}
+	code, hash := secret.NewToken(secret.Code, tx.Tenant())
+	tx.Later(`INSERT INTO authorization_codes (tenant_id, code_hash, grant_id, redirect_uri, code_challenge, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6)`, hash, g.ID, n.RedirectURI, n.CodeChallenge, tx.Now().Add(CodeLifetime))
+	dropUnredeemed(tx, n.User)
+	return g, code, nil
+}
+
+// insert stores a grant that nothing redeems yet.
+func insert(ctx context.Context, tx *db.Tx, n New) (Grant, error) {
 	now := tx.Now()
 	g := Grant{
 		ID: id.New(), Application: n.Application, User: n.User, Session: n.Session, Offline: n.Offline,
@@ -53,20 +66,14 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Grant, secret.String, error)
 	if len(g.Resources) > 0 && !slices.Contains(g.Resources, resourceserver.Tenant) {
 		few, all = onlyAboutPeople(g.Scopes), join(g.Scopes)
 	}
-	if _, err := tx.Exec(ctx, `INSERT INTO grants (tenant_id, id, application_id, user_id, session_id, offline,
+	_, err := tx.Exec(ctx, `INSERT INTO grants (tenant_id, id, application_id, user_id, session_id, offline,
 		scopes, claims, nonce, auth_time, amr, acr, created_at, expires_at, address, generation, issuer, resources,
 		all_scopes)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
 		g.ID, g.Application, g.User, g.Session, g.Offline,
 		join(few), g.Claims, g.Nonce, g.AuthTime, join(g.AMR), g.ACR, g.CreatedAt, g.ExpiresAt, g.Address,
-		n.Generation, n.Issuer, join(n.Resources), all); err != nil {
-		return Grant{}, "", err
-	}
-	code, hash := secret.NewToken(secret.Code, tx.Tenant())
-	tx.Later(`INSERT INTO authorization_codes (tenant_id, code_hash, grant_id, redirect_uri, code_challenge, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6)`, hash, g.ID, n.RedirectURI, n.CodeChallenge, now.Add(CodeLifetime))
-	dropUnredeemed(tx, n.User)
-	return g, code, nil
+		n.Generation, n.Issuer, join(n.Resources), all)
+	return g, err
 }
 
 // Bounds on codes that are not redeemed. A signed-in browser gets codes as fast as it asks.
@@ -162,11 +169,16 @@ func ConsumeCode(ctx context.Context, tx *db.Tx, token string, r Redemption) (Gr
 		endUngivenLater(tx, g.ID)
 		return Grant{}, RuledOut, nil
 	}
-	audit.Write(tx, audit.Event{Action: "grant.create", Target: target(g.ID), Detail: map[string]any{
+	audit.Write(tx, givenEvent(g))
+	return g, Accepted, nil
+}
+
+// givenEvent is the audit event of a grant that was redeemed.
+func givenEvent(g Grant) audit.Event {
+	return audit.Event{Action: "grant.create", Target: target(g.ID), Detail: map[string]any{
 		"application": g.Application.String(), "user": g.User.String(), "session": g.Session.String(),
 		"scopes": join(g.Scopes), "resources": g.Resources, "offline": g.Offline,
-	}})
-	return g, Accepted, nil
+	}}
 }
 
 // codeState is a stored code with its grant.

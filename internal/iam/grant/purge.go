@@ -32,6 +32,7 @@ func Purge(ctx context.Context, tx *db.Tx) (bool, error) {
 		keep time.Duration
 	}{
 		{unredeemed, codeMemory},
+		{expiredDevices, deviceMemory},
 		{`DELETE FROM access_tokens WHERE tenant_id = $1 AND token_hash IN (
 			SELECT token_hash FROM access_tokens WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)`, 0},
 		{`DELETE FROM refresh_tokens WHERE tenant_id = $1 AND token_hash IN (

@@ -104,6 +104,36 @@ var aboutPeople = []string{"openid", "profile", "email", "phone", "address", "of
 // and a token of every API may have it.
 func AboutPeople(scope string) bool { return slices.Contains(aboutPeople, scope) }
 
+// Consents returns what a person must allow for a request of scopes at APIs: each scope of each API
+// by its own. The same word means another thing at another API. nil among apis stands for the
+// tenant itself, as does a request without any.
+func Consents(apis []*API, scopes []string) []string {
+	if len(apis) == 0 {
+		return slices.Clone(scopes)
+	}
+	var out []string
+	for _, s := range scopes {
+		if AboutPeople(s) || slices.Contains(apis, nil) {
+			out = append(out, s)
+		}
+	}
+	for _, a := range apis {
+		if a == nil {
+			continue
+		}
+		before := len(out)
+		for _, s := range scopes {
+			if a.Has(s) {
+				out = append(out, ConsentTo(a.Identifier, s))
+			}
+		}
+		if len(out) == before {
+			out = append(out, ConsentTo(a.Identifier, ""))
+		}
+	}
+	return out
+}
+
 // ConsentTo returns the name under which a person's consent to a scope of an API is stored. An
 // empty scope stands for the API without any. No identifier has a "#".
 func ConsentTo(identifier, scope string) string { return identifier + "#" + scope }

@@ -73,7 +73,12 @@ func (f Facts) secondStep() Step {
 	return ""
 }
 
+// needsConsent reports whether the person has to allow something. Access for a device is asked
+// for each time, whatever it is for: another person may have started the request.
 func needsConsent(f Flow, facts Facts) bool {
+	if f.Kind == Device {
+		return !f.Consented
+	}
 	if f.Kind != Authorize || f.Consented {
 		return false
 	}

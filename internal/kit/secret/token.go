@@ -16,6 +16,7 @@ const (
 	AccessToken  = "at"
 	RefreshToken = "rt"
 	Code         = "ac" // authorization code
+	DeviceCode   = "dc" // device authorization
 	Session      = "ss" // session cookie
 	ClientSecret = "cs"
 	MailedLink   = "ml"
