@@ -2,6 +2,7 @@
 // oauth2-proxy.
 import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
+import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createTown, register, serve, shown } from '../lib/application.mjs'
@@ -32,6 +33,18 @@ test('go-oidc knows a person by a pairwise sub', async () => {
   const [one, again, other] = await Promise.all(['a.example.com', 'a.example.com', 'b.example.com'].map(known))
   assert.equal(again, one)
   assert.equal(new Set([one, other, person.id]).size, 3)
+})
+
+test('golang.org/x/oauth2 signs a person in on a device', async () => {
+  const { client_id } = await register(tenant, '/callback', { type: 'native', redirect_uris: [], device_authorization: true })
+  const { site, log } = start([environment.go() + '/go', 'device'], { ISSUER: tenant.issuer, CLIENT_ID: client_id, CLIENT_SECRET: '' })
+  const lines = createInterface(site.stdout)[Symbol.asyncIterator]()
+  const { value: address } = await lines.next()
+  assert.ok(address, log())
+  await new Visitor().answerDevice(address, person)
+  const { value: learned } = await lines.next()
+  assert.ok(learned, log())
+  assert.equal(JSON.parse(learned).sub, person.id)
 })
 
 test('oauth2-proxy signs a person in', async () => {

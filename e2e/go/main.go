@@ -19,6 +19,13 @@ type registration struct {
 }
 
 func main() {
+	known := registration{os.Getenv("ISSUER"), os.Getenv("CLIENT_ID"), os.Getenv("CLIENT_SECRET")}
+	if os.Args[1] == "device" {
+		if err := device(context.Background(), known, os.Stdout); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	sites := map[string]func(context.Context, registration, string) (http.Handler, error){
 		"go-oidc": goOIDC, "zitadel": zitadel, "kubernetes": kubernetes,
 	}
@@ -31,7 +38,6 @@ func main() {
 		log.Fatal(err)
 	}
 	origin := "http://" + listener.Addr().String()
-	known := registration{os.Getenv("ISSUER"), os.Getenv("CLIENT_ID"), os.Getenv("CLIENT_SECRET")}
 	handler, err := site(context.Background(), known, origin)
 	if err != nil {
 		log.Fatal(err)

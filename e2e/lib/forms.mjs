@@ -173,6 +173,22 @@ export class Visitor {
     return page
   }
 
+  /**
+   * Opens the address that a device shows, confirms its code, and answers the pages that follow. Returns the last
+   * page and the names of those before.
+   */
+  async answerDevice(address, { email, password }, consent = 'allow') {
+    const seen = []
+    let page = await this.open(address)
+    while (!page.text('done')) {
+      const next = this.#answer(page, { username: email, password, consent })
+      assert.ok(next && seen.length < 8, `nothing to do on ${page.url.pathname} (${page.status}): ${page.words.slice(0, 600)}`)
+      seen.push(next.name)
+      page = await this.submit(page, next.form, await next.fields(), { button: next.button })
+    }
+    return { page, seen }
+  }
+
   #answer(page, { username, password, consent }) {
     const button = page.formWithButton(consent)
     if (button) return { name: 'consent', form: button, button: consent, fields: () => ({}) }
@@ -186,6 +202,11 @@ export class Visitor {
     if (passwordForm) {
       const both = passwordForm.inputs.some((input) => input.name === 'username')
       return { name: 'password', form: passwordForm, fields: () => (both ? { username, password } : { password }) }
+    }
+    const device = page.formWith('user_code')
+    if (device) {
+      const { value } = device.inputs.find((input) => input.name === 'user_code')
+      return { name: 'user code', form: device, fields: () => ({ user_code: value }) }
     }
     const name = page.formWith('username')
     if (name) return { name: 'username', form: name, fields: () => ({ username }) }

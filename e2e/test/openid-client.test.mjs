@@ -152,6 +152,25 @@ test('a public client has PKCE instead of a secret', async () => {
   assert.ok(next.access_token)
 })
 
+test('a device signs in by a code, once', async () => {
+  const { config } = await configure({ type: 'native', device_authorization: true }, oidc.None)
+  const device = await oidc.initiateDeviceAuthorization(config, { scope })
+  const visitor = new Visitor()
+  const { seen } = await visitor.answerDevice(device.verification_uri_complete, user)
+  assert.deepEqual(seen, ['user code', 'password', 'consent'])
+  const quick = { ...device, interval: 1 } // the person has answered already
+  const tokens = await oidc.pollDeviceAuthorizationGrant(config, quick)
+  const info = await oidc.fetchUserInfo(config, tokens.access_token, tokens.claims().sub)
+  assert.equal(info.email, user.email)
+  assert.ok((await oidc.refreshTokenGrant(config, tokens.refresh_token)).access_token)
+  await refused(oidc.pollDeviceAuthorizationGrant(config, quick), 'invalid_grant')
+
+  // The person is asked again, although signed in and consented.
+  const second = await oidc.initiateDeviceAuthorization(config, { scope })
+  assert.deepEqual((await visitor.answerDevice(second.verification_uri_complete, user, 'deny')).seen, ['user code', 'consent'])
+  await refused(oidc.pollDeviceAuthorizationGrant(config, { ...second, interval: 1 }), 'access_denied')
+})
+
 test('introspection and revocation of opaque tokens', async () => {
   const { config } = await configure({ ...web, access_token: 'opaque' }, oidc.ClientSecretBasic)
   const { tokens } = await signIn(config)

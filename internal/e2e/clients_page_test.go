@@ -35,10 +35,11 @@ func TestClientsPage(t *testing.T) {
 	}
 }
 
-// TestSignInGuideQuotes compares the lines of the guide with the programs that it names.
+// TestSignInGuideQuotes compares the lines of the guides with the programs that they name.
 func TestSignInGuideQuotes(t *testing.T) {
 	t.Parallel()
-	blocks := quoted.FindAllStringSubmatch(read(t, "docs/guides/sign-people-in.md"), -1)
+	blocks := quoted.FindAllStringSubmatch(read(t, "docs/guides/sign-people-in.md")+
+		read(t, "docs/guides/devices.md"), -1)
 	if len(blocks) < 10 {
 		t.Fatalf("the guide has %d blocks that name a file", len(blocks))
 	}
