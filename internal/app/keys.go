@@ -24,7 +24,7 @@ func (c *newKeyCommand) Run(e *env) error {
 type rotateKeysCommand struct {
 	Tenant    string `required:"" placeholder:"SLUG" help:"Tenant of the keys."`
 	Algorithm string `default:"ES256" enum:"ES256,RS256,EdDSA" help:"Algorithm of the keys: ES256, RS256 or EdDSA. Default ES256."`
-	Withdraw  bool   `help:"Withdraw the previous key at once: no token that it signed counts any longer."`
+	Withdraw  bool   `help:"Withdraw the key that signs now instead of retiring it: no token that it signed counts any longer."`
 	recovery  `embed:""`
 }
 

@@ -246,7 +246,7 @@ func TestHolder(t *testing.T) {
 		}
 		h = admit(w.acme.site, w.opaque(w.platform, true, w.platform.site.Base))
 		if a := h.Caller.Actor; a.Tenant != w.platform.c.Tenant || a.ID != w.platform.user.ID ||
-			h.Home != w.platform.site || !h.Caller.Foreign() {
+			h.Home != w.platform.site || h.Caller.Tenant == a.Tenant {
 			t.Errorf("an operator: %+v at %s", a, h.Home.Slug)
 		}
 		if h, err := w.guard.Admit(t.Context(), w.acme.c, w.acme.site, w.opaque(w.acme, true, w.acme.site.Base),

@@ -87,7 +87,7 @@ func rotate(ctx context.Context, tx *db.Tx, after fresh) (string, string, error)
 	case next.kid == "":
 		return "", "", errRotating
 	case tx.Now().Before(from):
-		return "", "", fault.New(fault.Conflict, "signing_key.not_published",
+		return "", "", fault.New(fault.Conflict, "signing_key.next_too_new",
 			"The next %s key was published at %s, and clients may not know it before %s. Rotate again then.", alg,
 			next.createdAt.Format(time.RFC3339), from.Format(time.RFC3339))
 	case count >= maxKeys:

@@ -69,6 +69,3 @@ func TenantOf(ctx context.Context) id.ID {
 	t, _ := ctx.Value(TenantKey{}).(id.ID)
 	return t
 }
-
-// Foreign reports whether the actor belongs to a tenant other than the one it touches.
-func (c Caller) Foreign() bool { return !c.Actor.Tenant.IsZero() && c.Actor.Tenant != c.Tenant }
