@@ -202,7 +202,8 @@ type batch struct {
 
 // pgSession sends as few round trips as it can. Reading, it sends the bind and the statement in one
 // implicit transaction. Writing, it sends BEGIN and the bind with the first statement, and deferred
-// statements with the next one or with COMMIT.
+// statements with the next one or with COMMIT. Writes that were all deferred are an implicit
+// transaction too.
 type pgSession struct {
 	pool  *postgres
 	conn  *pgxpool.Conn
@@ -215,19 +216,26 @@ type pgSession struct {
 
 func (s *pgSession) later(d deferred) { s.put = append(s.put, d) }
 
-// flush sends the reads that a reader has deferred and no other statement has taken along.
+// flush sends what is deferred and no other statement has taken along.
 func (s *pgSession) flush(ctx context.Context) error {
 	if len(s.put) == 0 {
 		return nil
 	}
 	last := s.put[len(s.put)-1]
 	s.put = s.put[:len(s.put)-1]
-	return s.query(ctx, last.tenant, last.sql, last.args, last.rows())
+	if last.rows != nil {
+		return s.query(ctx, last.tenant, last.sql, last.args, last.rows())
+	}
+	n, err := s.exec(ctx, last.tenant, last.sql, last.args)
+	if last.n != nil {
+		*last.n = n
+	}
+	return err
 }
 
-// bind queues the tenant's bind if the session is bound to another tenant.
+// bind queues the tenant's bind if the transaction is bound to another tenant.
 func (s *pgSession) bind(b *batch, tenant id.ID) {
-	if tenant.IsZero() || (s.write && s.bound == tenant) {
+	if tenant.IsZero() || s.bound == tenant {
 		return
 	}
 	b.Queue(bindSQL, tenant.String())
@@ -237,6 +245,9 @@ func (s *pgSession) bind(b *batch, tenant id.ID) {
 // open queues BEGIN, the statements deferred so far and the bind for tenant.
 func (s *pgSession) open(tenant id.ID) *batch {
 	b := &batch{}
+	if !s.write {
+		s.bound = id.ID{} // a batch that reads is a transaction of its own
+	}
 	if s.write && !s.begun {
 		b.Queue("BEGIN")
 		s.begun = true
@@ -403,9 +414,12 @@ type rolledBack struct{ error }
 
 func (r rolledBack) Unwrap() error { return r.error }
 
+// commit ends the transaction. If nothing was sent yet, all of it is one batch. Postgres runs that
+// as one transaction without BEGIN and COMMIT, which spares both sides two statements.
 func (s *pgSession) commit(ctx context.Context) error {
-	if !s.begun && len(s.put) == 0 {
-		return nil
+	if !s.begun {
+		s.begun = true
+		return s.flush(ctx)
 	}
 	b := s.open(id.ID{})
 	b.Queue("COMMIT")
