@@ -18,6 +18,11 @@
 // N is the number of the first step whose binaries do without it. A table with tenant_id that is
 // new in SystemTables counts as such, because older binaries take it for a tenant's.
 //
+// A new index on a table of an earlier step is built while writes go on. On Postgres its step
+// begins with -- +goose NO TRANSACTION, and each statement in it can be repeated after a crash:
+// DROP INDEX CONCURRENTLY IF EXISTS, then CREATE INDEX CONCURRENTLY. For a partitioned table the
+// step has the line "-- Partitions first." and nothing but CREATE INDEX: see kit/db.
+//
 // The database records which numbers were applied, and no checksums. A file may be mended for new
 // databases if old ones already have the same schema from it.
 package migrations

@@ -187,6 +187,13 @@ func newProvider(d goose.Dialect, conn *sql.DB, files fs.FS, dir string, opts []
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())
 	}
+	if d == goose.DialectPostgres {
+		partitions, err := partitionSteps(sub)
+		if err != nil {
+			return nil, nil, errors.Join(err, conn.Close())
+		}
+		opts = append(opts, partitions...)
+	}
 	p, err := goose.NewProvider(d, conn, sub, opts...)
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())

@@ -140,6 +140,82 @@ func TestTheNextReleaseMigrates(t *testing.T) {
 	})
 }
 
+// An index on a partitioned table is built on each partition first, while writes go on. One that a
+// crash left half built is built again.
+func TestPartitionsAreIndexedBeforeTheStep(t *testing.T) {
+	ctx := context.Background()
+	d := testkit.Open(t, testkit.Postgres(t))
+	admin, err := pgx.Connect(ctx, testkit.AdminDSN(t, d.Config.DSN))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = admin.Close(ctx) }()
+	if _, err := admin.Exec(ctx, `CREATE INDEX audit_events_default__later ON audit_events_default (tenant_id, agent);
+		UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'audit_events_default__later'::regclass`); err != nil {
+		t.Fatal(err)
+	}
+	cfg := d.Config
+	cfg.Postgres = withStep(t, "-- Partitions first.\nCREATE INDEX later ON audit_events (tenant_id, agent);")
+	if n, err := db.Migrate(ctx, cfg); err != nil || n != 1 {
+		t.Fatalf("%d steps: %v", n, err)
+	}
+	var partitions, ahead int
+	var valid bool
+	if err := admin.QueryRow(ctx, `SELECT (SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit_events'::regclass),
+		count(*) FILTER (WHERE c.relname LIKE 'audit_events%\_\_later'), bool_and(x.indisvalid)
+		FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_index x ON x.indexrelid = c.oid
+		WHERE i.inhparent = 'later'::regclass`).Scan(&partitions, &ahead, &valid); err != nil {
+		t.Fatal(err)
+	}
+	if partitions < 2 || ahead != partitions || !valid {
+		t.Errorf("%d of %d partitions were indexed ahead of the step, valid %v", ahead, partitions, valid)
+	}
+}
+
+var (
+	madeRE        = regexp.MustCompile(`(?m)^CREATE TABLE (\w+) `)
+	partitionedRE = regexp.MustCompile(`(?ms)^CREATE TABLE (\w+) \([^;]*PARTITION BY`)
+	indexedRE     = regexp.MustCompile(`(?m)^CREATE (?:UNIQUE )?INDEX (CONCURRENTLY )?(\w+) ON (\w+) `)
+)
+
+// No step after the 23rd holds up writes to a table of an earlier step by building an index.
+func TestStepsBuildIndexesWhileWritesGoOn(t *testing.T) {
+	names, err := fs.Glob(migrations.Postgres, "postgres/*.sql")
+	if err != nil || len(names) < 30 {
+		t.Fatalf("%d files: %v", len(names), err)
+	}
+	partitioned := map[string]bool{}
+	for _, name := range names {
+		b, err := fs.ReadFile(migrations.Postgres, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(b)
+		for _, m := range partitionedRE.FindAllStringSubmatch(text, -1) {
+			partitioned[m[1]] = true
+		}
+		made := map[string]bool{}
+		for _, m := range madeRE.FindAllStringSubmatch(text, -1) {
+			made[m[1]] = true
+		}
+		for _, m := range indexedRE.FindAllStringSubmatch(text, -1) {
+			concurrently, index, table := m[1] != "", m[2], m[3]
+			if made[table] || path.Base(name) < "00024" ||
+				partitioned[table] && strings.Contains(text, "-- Partitions first.\n") {
+				continue
+			}
+			again := strings.Contains(text, "DROP INDEX CONCURRENTLY IF EXISTS "+index+";")
+			if !concurrently || !again || !strings.HasPrefix(text, "-- +goose NO TRANSACTION") {
+				t.Errorf("%s: the index %s on %s holds up writes, or cannot be built again: see migrations.go",
+					name, index, table)
+			}
+		}
+	}
+	if !partitioned["audit_events"] {
+		t.Error("audit_events is not seen to be partitioned")
+	}
+}
+
 // takesAway finds what a binary of the release before may use.
 var takesAway = regexp.MustCompile(
 	`(?i)\b(DROP (TABLE|COLUMN|FUNCTION|VIEW)|RENAME|SET NOT NULL|ADD CONSTRAINT|REVOKE|` +
