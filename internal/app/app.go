@@ -115,8 +115,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 	tenants.Watch(apis.Drop)
 	decisions := decision.NewRecorder(d, keyRing, log)
 	tenants.Watch(decisions.Drop)
-	tokens := &grant.Verifier{DB: d, Keys: keys, Issuers: tenants}
-	known := grant.NewKnown(tokens, c)
+	known := grant.NewKnown(&grant.Verifier{DB: d, Keys: keys, Issuers: tenants}, c)
 	tenants.Watch(known.Drop)
 	published := policy.Store{DB: d}
 	decider := engine.New(published, basePolicies)
@@ -124,11 +123,11 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 	signIn := &signin.Engine{Policies: decider, Decisions: decisions, Tenants: tenants, Clock: c, Sealer: keyRing,
 		Large: signin.NewLargeLimiter(c)}
 	admission := access.Deps{
-		DB: d, Rules: signIn, Tokens: tokens, Sites: tenants, Applications: applications,
+		DB: d, Rules: signIn, Tokens: known.Exact(), Sites: tenants, Applications: applications,
 		Platform: tenants.Site(&platform),
 	}
 	checks := admission
-	checks.Tokens = known // a decision costs less than verifying a signature
+	checks.Tokens = known // a decision costs less than a round trip
 	decide := pdp.New(pdp.Deps{
 		Access: access.New(checks), Engine: decider, Actions: decider,
 		Principals: principal.New(d, tenant.NewVersions(d), c), Recorder: decisions, Clock: c,

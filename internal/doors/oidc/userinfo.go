@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/claim"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -20,8 +22,17 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	want := access.Want{Scope: scopeOpenID, User: true, At: userinfoPath}
-	h, err := d.Access.Admit(r.Context(), web.CallerOf(r), web.SiteOf(r), bearer, want)
+	c := web.CallerOf(r)
+	var about *claim.About
+	want := access.Want{Scope: scopeOpenID, User: true, At: userinfoPath,
+		Along: func(ctx context.Context, t grant.Token) func(*db.Tx) {
+			ask, err := d.askOf(ctx, c, t)
+			if err != nil {
+				return nil // found again below
+			}
+			return func(tx *db.Tx) { about = claim.Read(tx, ask, claim.Userinfo) }
+		}}
+	h, err := d.Access.Admit(r.Context(), c, web.SiteOf(r), bearer, want)
 	switch {
 	case errors.Is(err, grant.ErrToken):
 		return badToken()
@@ -32,30 +43,37 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	t := h.Token
-	wish, err := claimsOf(t.Claims)
+	key, err := d.Subjects.For(r.Context(), h.Caller, h.Application)
 	if err != nil {
 		return err
 	}
-	app, err := d.Applications.ByID(r.Context(), h.Caller, t.Application)
-	if err != nil {
-		return err
-	}
-	key, err := d.Subjects.For(r.Context(), h.Caller, app)
-	if err != nil {
-		return err
-	}
-	about, err := db.Read(r.Context(), d.DB, h.Caller, func(tx *db.Tx) (*claim.About, error) {
-		ask := claim.Ask{Application: app, User: t.User, Scopes: t.Scopes, Wished: wish.names()}
-		return claim.Read(tx, ask, claim.Userinfo), nil
-	})
-	if err != nil {
-		return err
+	if about == nil { // this replica sees the token for the first time
+		ask, err := d.askOf(r.Context(), c, t)
+		if err != nil {
+			return err
+		}
+		about, err = db.Read(r.Context(), d.DB, h.Caller, func(tx *db.Tx) (*claim.About, error) {
+			return claim.Read(tx, ask, claim.Userinfo), nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	out := about.Claims(claim.Userinfo, "")
 	out["sub"] = key.Of(t.User)
-	d.noteMappings(r.Context(), h.Caller, app, about)
+	d.noteMappings(r.Context(), h.Caller, h.Application, about)
 	writeJSON(w, http.StatusOK, jsonBody(out))
 	return nil
+}
+
+// askOf returns what userinfo asks for the application of a token.
+func (d *Door) askOf(ctx context.Context, c caller.Caller, t grant.Token) (claim.Ask, error) {
+	wish, err := claimsOf(t.Claims)
+	if err != nil {
+		return claim.Ask{}, err
+	}
+	app, err := d.Applications.ByID(ctx, c, t.Application)
+	return claim.Ask{Application: app, User: t.User, Scopes: t.Scopes, Wished: wish.names()}, err
 }
 
 // bearerOf returns the access token in the header or in the body of a form (RFC 6750 §2.1, §2.2).

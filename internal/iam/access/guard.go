@@ -20,9 +20,9 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
-// Tokens verifies access tokens. grant.Verifier and grant.Known implement it.
+// Tokens verifies access tokens; grant.Known implements it.
 type Tokens interface {
-	Verify(ctx context.Context, c caller.Caller, bearer string) (grant.Token, error)
+	Verify(ctx context.Context, c caller.Caller, bearer string, along grant.Along) (grant.Token, error)
 }
 
 // Sites finds active tenants; tenant.Directory implements it. Both methods fail as those of
@@ -85,6 +85,8 @@ type Want struct {
 	User      bool   // the token must be a user's, not an application's own
 	Operators bool   // a token of the platform tenant is accepted at every tenant's base
 	Rights    bool   // read from the database what the holder may do
+	// Along returns what else is read of a token's holder, if that costs no round trip; or nil.
+	Along grant.Along
 }
 
 // Holder is the user or application that an admitted token belongs to.
@@ -106,7 +108,7 @@ func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, beare
 	}
 	atHome := c
 	atHome.Tenant = home.Tenant
-	token, err := g.Tokens.Verify(ctx, atHome, bearer)
+	token, err := g.Tokens.Verify(ctx, atHome, bearer, want.Along)
 	if err == nil {
 		err = g.meantFor(ctx, home, token, want.At)
 	}

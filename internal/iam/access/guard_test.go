@@ -61,7 +61,8 @@ func both(t *testing.T, fn func(t *testing.T, w *world)) {
 			return err
 		})
 		w.guard = access.New(access.Deps{
-			DB: d.DB, Rules: noRules{}, Tokens: &grant.Verifier{DB: d.DB, Keys: w.keys, Issuers: sites}, Sites: sites,
+			DB: d.DB, Rules: noRules{}, Sites: sites,
+			Tokens:       grant.NewKnown(&grant.Verifier{DB: d.DB, Keys: w.keys, Issuers: sites}, d.Clock).Exact(),
 			Applications: application.NewDirectory(d.DB), Platform: w.platform.site,
 		})
 		fn(t, w)
@@ -299,7 +300,7 @@ func TestADisabledApplicationsTokenIsRefused(t *testing.T) {
 // careless says that every token is good and the acme application's.
 type careless struct{ access.Tokens }
 
-func (careless) Verify(_ context.Context, _ caller.Caller, bearer string) (grant.Token, error) {
+func (careless) Verify(_ context.Context, _ caller.Caller, bearer string, _ grant.Along) (grant.Token, error) {
 	claims := jose.Peek(bearer)
 	app, err := id.Parse(claims.Subject)
 	return grant.Token{Application: app, Audience: claims.Audience, Scopes: []string{"manage"}}, err

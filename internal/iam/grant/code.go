@@ -114,6 +114,16 @@ type Redemption struct {
 	Allows func(context.Context, *db.Tx, Grant) (bool, error)
 }
 
+// useCode marks a code as used by its application, $4. Of any number of redeemers, one changes a
+// row.
+//
+// Only the key serves it. Beside used_at IS NULL, Postgres may read all codes of the tenant that
+// are not redeemed yet.
+const useCode = `UPDATE authorization_codes SET used_at = $3
+	WHERE tenant_id = $1 AND code_hash = $2 AND coalesce(used_at, 0) = 0
+	AND $4 = (SELECT g.application_id FROM grants g
+		WHERE g.tenant_id = $1 AND g.id = authorization_codes.grant_id)`
+
 // ConsumeCode redeems a code, once. A refusal by Matches or Allows consumes the code too: the
 // application can ask for another. Only Accepted writes the audit event of the grant, so the caller
 // must give tokens then.
@@ -122,6 +132,8 @@ func ConsumeCode(ctx context.Context, tx *db.Tx, token string, r Redemption) (Gr
 	if !ok {
 		return Grant{}, Unknown, nil
 	}
+	var won int64
+	tx.LaterCount(&won, useCode, hash, tx.Now(), r.Application)
 	code, err := findCode(ctx, tx, hash)
 	if errors.Is(err, db.ErrNoRows) {
 		return Grant{}, Unknown, nil
@@ -136,13 +148,8 @@ func ConsumeCode(ctx context.Context, tx *db.Tx, token string, r Redemption) (Gr
 		}
 		return Grant{}, Unknown, nil
 	}
-	// This statement decides: of any number of redeemers, one changes a row.
-	n, err := tx.Exec(ctx, `UPDATE authorization_codes SET used_at = $3
-		WHERE tenant_id = $1 AND code_hash = $2 AND used_at IS NULL`, hash, tx.Now())
 	switch {
-	case err != nil:
-		return Grant{}, "", err
-	case n == 0:
+	case won == 0:
 		revokeLater(tx, code.grant.ID)
 		if err := refuseOnce(ctx, tx, hash, refused("code.replay", code.grant.ID,
 			"an authorization code was shown again; what it gave is revoked (RFC 6749 §4.1.2)")); err != nil {

@@ -3,5 +3,9 @@ package grant
 // Revoke is revoke, for the tests.
 var Revoke = revoke
 
-// SelectOpaque is the statement that finds an opaque token.
-const SelectOpaque = selectOpaque
+// The statements that find a token by its key.
+const (
+	SelectOpaque = selectOpaque
+	UseCode      = useCode
+	RotateFamily = rotateFamily
+)

@@ -51,9 +51,17 @@ type Rotation struct {
 // redeemable is the condition under which an application, $4, redeems a token that a row of
 // refresh_tokens holds, at $2. A rotation is one statement with all of it, so that a refusal leaves
 // the token as it was, and of any number of redeemers one changes the row.
+//
+// The grant is a value here, as in living. For EXISTS with the application in it, Postgres may read
+// all grants of the application.
 const redeemable = `tenant_id = $1 AND token_hash = $3 AND rotated_at IS NULL AND expires_at > $2
-	AND EXISTS (SELECT 1 FROM grants g
-		WHERE g.tenant_id = $1 AND g.id = refresh_tokens.grant_id AND g.application_id = $4 AND ` + living + `)`
+	AND $4 = (SELECT g.application_id FROM grants g
+		WHERE g.tenant_id = $1 AND g.id = refresh_tokens.grant_id AND ` + living + `)`
+
+// rotateFamily replaces the token of a family.
+const rotateFamily = `UPDATE refresh_tokens
+	SET token_hash = $5, key_id = $6, created_at = $2, expires_at = $7, rotations = rotations + 1
+	WHERE ` + redeemable
 
 // RotateRefresh redeems a refresh token for an application that has authenticated.
 //
@@ -89,9 +97,7 @@ func RotateRefresh(
 	}
 	var won int64
 	if !r.Keep {
-		tx.LaterCount(&won, `UPDATE refresh_tokens
-			SET token_hash = $5, key_id = $6, created_at = $2, expires_at = $7, rotations = rotations + 1
-			WHERE `+redeemable, tx.Now(), shown.hash, application, hash, keyID, tx.Now().Add(r.Lifetime))
+		tx.LaterCount(&won, rotateFamily, tx.Now(), shown.hash, application, hash, keyID, tx.Now().Add(r.Lifetime))
 	}
 	st, err := findRefresh(ctx, tx, shown)
 	if errors.Is(err, db.ErrNoRows) {
