@@ -24,7 +24,7 @@ type size struct {
 }
 
 var (
-	full = size{Requests: 8000, SignIns: 40, Repeat: 3, Tenants: 10000, Workers: 4, Starts: 7, Idle: 10 * time.Second,
+	full = size{Requests: 4000, SignIns: 40, Repeat: 3, Tenants: 10000, Workers: 4, Starts: 7, Idle: 10 * time.Second,
 		Age: 10000}
 	smoke = size{Requests: 12, SignIns: 2, Repeat: 1, Tenants: 3, Workers: 2, Starts: 1, Age: 5}
 )

@@ -57,6 +57,9 @@ func measureAll(t testing.TB, newDSN func() string, sz size) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.tidy(); err != nil {
+		return nil, err
+	}
 	if r.Few, err = measureRows(t, s, c, r.Limits, sz, everyRow); err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
@@ -67,6 +70,9 @@ func measureAll(t testing.TB, newDSN func() string, sz size) (*report, error) {
 	// creation.
 	server.Restart(t)
 	if r.IdleMany, err = idle(server); err != nil {
+		return nil, err
+	}
+	if err := c.tidy(); err != nil {
 		return nil, err
 	}
 	if r.Many, err = measureRows(t, s, c, r.Limits, sz, everyRow); err != nil {
