@@ -19,6 +19,9 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 GO      ?= go
+# What is compiled does not name the directory. So another clone finds it in the compiler's cache,
+# and so does the copy of the tree that a test changes.
+export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS 2>/dev/null)) -trimpath)
 # Packages tested at once. Each may run a Chromium, a Postgres session and a server, so there is one
 # per core.
 PARALLEL ?= $(shell nproc 2>/dev/null || echo 2)
