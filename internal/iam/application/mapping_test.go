@@ -24,6 +24,8 @@ func TestCheckMappings(t *testing.T) {
 		"a long name":        {[]Mapping{mapping(strings.Repeat("c", 201))}, []string{"mappings[0].claim"}},
 		"a space":            {[]Mapping{mapping("a b")}, []string{"mappings[0].claim"}},
 		"no name":            {[]Mapping{mapping("")}, []string{"mappings[0].claim"}},
+		"claims of tokens of others": {[]Mapping{mapping("azp"), mapping("c_hash"), mapping("events"), mapping("act")},
+			[]string{"mappings[0].claim", "mappings[1].claim", "mappings[2].claim", "mappings[3].claim"}},
 		"the token's": {[]Mapping{mapping("x"), mapping("sub"), mapping("cnf")},
 			[]string{"mappings[1].claim", "mappings[2].claim"}},
 		"a verified address": {[]Mapping{mapping("email"), mapping("email_verified")},

@@ -116,7 +116,7 @@ func TestGreedyMappingsShareABudget(t *testing.T) {
 	var mappings []application.Mapping
 	for i := range 32 {
 		mappings = append(mappings, in(fmt.Sprint("c", i),
-			fmt.Sprintf(`groups.map(a, groups.map(b, a + b)).size() + %d`, i)))
+			fmt.Sprintf(`groups.all(a, groups.all(b, a.size() >= %d))`, i)))
 	}
 	began := time.Now()
 	total := uint64(0)
@@ -125,7 +125,7 @@ func TestGreedyMappingsShareABudget(t *testing.T) {
 			t.Errorf("%s: %v", m.Claim, m.Value)
 		}
 	}
-	if took := time.Since(began); total > 300_000 || took > time.Second {
+	if took := time.Since(began); total > 300_000 || took > 2*time.Second {
 		t.Errorf("cost %d, %v", total, took)
 	}
 }

@@ -3,7 +3,8 @@
 //
 // It owns the evaluators: how they load, how much memory they keep, and the bounds of one
 // evaluation in time, memory and steps. Code that reaches into Cerbos' internals stands in
-// cerbos_internals.go.
+// cerbos_internals.go. A Language evaluates other expressions within bounds of the same kind, such
+// as those of iam/claim.
 //
 // Invariants:
 //   - A check compiles nothing. It runs programs that were checked when the table was compiled.

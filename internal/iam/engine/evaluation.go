@@ -25,8 +25,8 @@ const (
 	maxElements    = 1 << 20         // of a list that is concatenated from others
 )
 
-// evaluation is the context of one check or plan, and the part of its bounds that it has used. It
-// ends with its time. One goroutine at a time uses it.
+// evaluation is the context of one check or plan, or of the expressions of one Budget, and the part
+// of its bounds that it has used. It ends with its time. One goroutine at a time uses it.
 //
 // Cerbos passes it as the context of each condition, and of each step of a plan. It evaluates the
 // variables of a check without a context. Those find the evaluation among the globals, which a
