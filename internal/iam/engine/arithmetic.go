@@ -93,7 +93,7 @@ func (n numbers) holds(e *exprpb.Expr) bool {
 	return (t == exprpb.Type_PRIMITIVE_TYPE_UNSPECIFIED || t == exprpb.Type_DOUBLE) && n.names(e)
 }
 
-// names reports whether e, or a part of it, may be an attribute of the resource.
+// names reports whether e, or a part of it, may be an attribute.
 func (n numbers) names(e *exprpb.Expr) bool {
 	if n.attribute(e) || n.ofVariable(e).double {
 		return true
@@ -116,17 +116,25 @@ func (n numbers) names(e *exprpb.Expr) bool {
 	return false
 }
 
-// attribute reports whether e may be an attribute of the resource, or a part of one.
+// attribute reports whether e may be an attribute of the resource or the principal, a claim, a
+// constant or a global, or a part of one. All of them are JSON.
 func (n numbers) attribute(e *exprpb.Expr) bool {
 	switch k := e.GetExprKind().(type) {
 	case *exprpb.Expr_IdentExpr:
-		return slices.Contains(n.elements, k.IdentExpr.GetName())
+		switch name := k.IdentExpr.GetName(); name {
+		case "G", "globals", "C", "constants":
+			return true
+		default:
+			return slices.Contains(n.elements, name)
+		}
 	case *exprpb.Expr_SelectExpr:
 		of := k.SelectExpr.GetOperand()
 		if k.SelectExpr.GetTestOnly() {
 			return false
 		}
-		if k.SelectExpr.GetField() == "attr" && isResource(of) {
+		switch field := k.SelectExpr.GetField(); {
+		case field == "attr" && (isResource(of) || isPrincipal(of)),
+			field == "auxData" && of.GetIdentExpr().GetName() == "request":
 			return true
 		}
 		return n.attribute(of) || n.ofVariable(e).attribute
@@ -148,6 +156,12 @@ func isResource(e *exprpb.Expr) bool {
 	s := e.GetSelectExpr()
 	return e.GetIdentExpr().GetName() == "R" ||
 		s.GetField() == "resource" && s.GetOperand().GetIdentExpr().GetName() == "request"
+}
+
+func isPrincipal(e *exprpb.Expr) bool {
+	s := e.GetSelectExpr()
+	return e.GetIdentExpr().GetName() == "P" ||
+		s.GetField() == "principal" && s.GetOperand().GetIdentExpr().GetName() == "request"
 }
 
 // whole reports whether e may be a whole number.
@@ -193,8 +207,7 @@ func missing() *exprpb.Expr {
 		return &exprpb.Expr{ExprKind: &exprpb.Expr_SelectExpr{
 			SelectExpr: &exprpb.Expr_Select{Operand: e, Field: field}}}
 	}
-	return of(of(&exprpb.Expr{ExprKind: &exprpb.Expr_IdentExpr{IdentExpr: &exprpb.Expr_Ident{Name: "R"}}}, "attr"),
-		absent)
+	return of(of(ident("R"), "attr"), absent)
 }
 
 // hasValue reports whether no part of o is missing.
@@ -217,6 +230,10 @@ func withoutMissing(o *operand, positive bool) *operand {
 			of = append(of, withoutMissing(x, positive == (operator != "not")))
 		}
 		return expression(operator, of...)
+	case "if":
+		if of := e.GetOperands(); hasValue(of[0]) {
+			return expression(operator, of[0], withoutMissing(of[1], positive), withoutMissing(of[2], positive))
+		}
 	case definite:
 		x := e.GetOperands()[0]
 		return expression("or", withoutMissing(x, positive), expression("not", withoutMissing(x, !positive)))

@@ -76,6 +76,12 @@ func filterText(*enginev1.PlanResourcesFilter) string
 //go:linkname allScopes github.com/cerbos/cerbos/internal/ruletable.(*RuleTable).GetAllScopes
 func allScopes(rt *ruleTable, kind policyv1.Kind, scope, name, version string, lenient bool) ([]string, string, string)
 
+//go:linkname derivedRolesOf github.com/cerbos/cerbos/internal/ruletable.(*RuleTable).GetDerivedRoles
+func derivedRolesOf(rt *ruleTable, policy string) map[string]*derivedRole
+
+//go:linkname resourcePolicyName github.com/cerbos/cerbos/internal/namer.ResourcePolicyFQN
+func resourcePolicyName(kind, version, scope string) string
+
 //go:linkname planRequest github.com/cerbos/cerbos/internal/ruletable/planner.PlanResourcesInputToRequest
 func planRequest(*enginev1.PlanResourcesInput) *enginev1.Request
 
@@ -304,6 +310,10 @@ var evaluatorType = sync.OnceValue(func() reflect.Type {
 	if plans.Type.Kind() != reflect.Pointer || !sameLayout(reflect.TypeFor[planExpressionCache](), plans.Type.Elem()) {
 		return nil
 	}
+	roles, _ := table.Type.Elem().FieldByName("policyDerivedRoles")
+	if !sameLayout(reflect.TypeFor[derivedRole](), roles.Type.Elem().Elem().Elem()) {
+		return nil
+	}
 	return t
 })
 
@@ -373,7 +383,7 @@ func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (tableOfRul
 	if err != nil {
 		return tableOfRules{}, err
 	}
-	(*planExpressionCache)(table.planExprCache).m = planExpressions(rt)
+	(*planExpressionCache)(table.planExprCache).m = planExpressions(rt, conf.GetEvaluator().GetStrictEvaluation())
 	variables := hideVariables(rt)
 	initBuildState(table)
 	if err := indexRules(table, rt.GetRules()); err != nil {

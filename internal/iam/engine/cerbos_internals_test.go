@@ -60,8 +60,11 @@ var signatures = map[string]string{
 		"[]*runtimev1.Variable) (map[string]celast.Expr, error)",
 	"internal/ruletable/planner.ToFilter": "func ToFilter(plan *enginev1.PlanResourcesAst_Node) " +
 		"(*enginev1.PlanResourcesFilter, error)",
-	"internal/evaluator.NewCELErrors": "func NewCELErrors(level CELErrorLogLevel) *CELErrors",
-	"internal/evaluator.WithGlobals":  "func WithGlobals(globals map[string]any) CheckOpt",
+	"internal/ruletable.(*RuleTable).GetDerivedRoles": "func (rt *RuleTable) GetDerivedRoles(fqn string) " +
+		"map[string]*WrappedRunnableDerivedRole",
+	"internal/namer.ResourcePolicyFQN": "func ResourcePolicyFQN(resource, version, scope string) string",
+	"internal/evaluator.NewCELErrors":  "func NewCELErrors(level CELErrorLogLevel) *CELErrors",
+	"internal/evaluator.WithGlobals":   "func WithGlobals(globals map[string]any) CheckOpt",
 }
 
 var linkname = regexp.MustCompile(`(?m)^//go:linkname \w+ github\.com/cerbos/cerbos/(\S+)$`)

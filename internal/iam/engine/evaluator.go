@@ -45,8 +45,10 @@ type Evaluator struct {
 	plans     bool                    // its conditions can be planned
 	personal  personal                // principals with policies of their own
 	variables bool                    // it has variables
-	globals   map[string]any
-	checkWith checkFunc
+	// derivedRoles says that its conditions may name runtime.effectiveDerivedRoles.
+	derivedRoles bool
+	globals      map[string]any
+	checkWith    checkFunc
 
 	turns   chan struct{} // one for each running evaluation; nil: no bound
 	waiting atomic.Int64
@@ -98,7 +100,7 @@ func Load(table []byte, s Settings) (*Evaluator, error) {
 	// Measured: ten small policies are a table of 18 KB and take 17 KB of memory if other tenants
 	// have the same conditions. A program that only this tenant has takes 5 KB.
 	made := &Evaluator{settings: s, actions: actionsOf(rt), cost: 8<<10 + 3*int64(len(table)), plans: plannable(rt),
-		variables: hasVariables(rt)}
+		variables: hasVariables(rt), derivedRoles: namesDerivedRoles(rt)}
 	made.personal = newPersonal(rt, table, conf)
 	made.cost += made.personal.cost()
 	if made.table, err = newTableEvaluator(rt, conf); err != nil {
@@ -202,6 +204,9 @@ func (e *Evaluator) plan(ctx context.Context, in *enginev1.PlanResourcesInput) (
 		return nil, err
 	}
 	filter, err := e.filter(ctx, in, output.GetFilter())
+	if err == nil && filter.GetKind() == enginev1.PlanResourcesFilter_KIND_CONDITIONAL {
+		err = e.checkDerivedRoles(ctx, in)
+	}
 	if err == nil && filter != output.GetFilter() {
 		output.Filter, output.FilterDebug = filter, filterText(filter)
 	}

@@ -177,7 +177,7 @@ principalPolicy:
 func planOf(t *testing.T, e *Evaluator, known map[string]*structpb.Value) string {
 	t.Helper()
 	attributes, err := structpb.NewStruct(map[string]any{"none": []any{}, "text": "ada", "yes": true,
-		"limits": map[string]any{"a": 10}})
+		"team": "eve", "limits": map[string]any{"a": 10}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,6 +278,59 @@ func TestPlansOfKnownAttributes(t *testing.T) {
 	}
 }
 
+// The conditions of derived roles stay apart in a plan that names the roles.
+func TestPlansOfDerivedRoles(t *testing.T) {
+	const both = "R.attr.owner == P.id|R.attr.group == P.attr.team"
+	for conditions, want := range map[string]string{
+		"'one' in runtime.effectiveDerivedRoles|" + both: `(in "one" (add (if (eq owner "ada") ["one"] []) ` +
+			`(if (eq group "eve") ["two"] [])))`,
+		"size(runtime.effectiveDerivedRoles) > 1|" + both: `(gt (size (add (if (eq owner "ada") ["one"] []) ` +
+			`(if (eq group "eve") ["two"] []))) 1)`,
+		"'two' in runtime.effectiveDerivedRoles|R.attr.list.exists(x, x == 'a')|R.attr.list.all(y, y == 'b')": `refused`,
+		"R.attr.open|R.attr.list.exists(x, x == 'a')|R.attr.list.all(y, y == 'b')":                            `open`,
+	} {
+		of := strings.Split(conditions, "|")
+		policy := bytes.Replace(allowing("doc", of[0]), []byte("  rules:\n"),
+			[]byte("  importDerivedRoles: [roles]\n  rules:\n"), 1)
+		roles := fmt.Appendf(nil, "apiVersion: api.cerbos.dev/v1\nderivedRoles:\n  name: roles\n  definitions:\n"+
+			"    - {name: one, parentRoles: [user], condition: {match: {expr: %q}}}\n"+
+			"    - {name: two, parentRoles: [user], condition: {match: {expr: %q}}}\n", of[1], of[2])
+		policy = append(policy, []byte("    - {actions: [edit], effect: EFFECT_ALLOW, derivedRoles: [one, two]}\n")...)
+		e, err := Load(tableOf(t, Files{"doc.yaml": policy, "roles.yaml": roles}), DefaultSettings())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := planOf(t, e, nil); got != want {
+			t.Errorf("%s: %s, want %s", conditions, got, want)
+		}
+	}
+}
+
+// A plan takes has() of what it knows for true within a branch that it does not evaluate.
+func TestPlansOfBranches(t *testing.T) {
+	for condition, want := range map[string]string{
+		"R.attr.open ? has(P.attr.nothing) : false": `(if open (if (eq (type request.principal.attr) map) ` +
+			`(in "nothing" request.principal.attr) false) false)`,
+		"!(R.attr.open ? has(P.attr.nothing) : false)": `(not (if open (if (eq (type request.principal.attr) map) ` +
+			`(in "nothing" request.principal.attr) true) false))`,
+		"R.attr.open ? has(P.scope) : false":             `refused`,
+		"P.attr.yes ? has(P.attr.text) : R.attr.open":    `(true)`,
+		"P.attr.yes ? has(P.attr.nothing) : R.attr.open": `(false)`,
+		"has(P.attr.text.nothing) || R.attr.open":        `open`,
+		"!has(P.attr.text.nothing)":                      `(false)`,
+		"P.attr.limits.a + 1 > 2 || R.attr.open":         `open`,
+		"R.attr.open ? P.attr.limits.a + 1 > 2 : true":   `(if open false true)`,
+	} {
+		e, err := Load(tableOf(t, Files{"doc.yaml": allowing("doc", condition)}), DefaultSettings())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := planOf(t, e, nil); got != want {
+			t.Errorf("%s: %s, want %s", condition, got, want)
+		}
+	}
+}
+
 // Arithmetic of variables has no value if it has none of what they stand for.
 func TestPlansOfVariablesInArithmetic(t *testing.T) {
 	for condition, want := range map[string]string{
@@ -330,6 +383,7 @@ func TestPlansOfStrictEvaluation(t *testing.T) {
 		"P.id == 'bob'":                        {`open`, `open`},
 		"P.attr.other == R.attr.x":             {`open`, `(false)`},
 		"'a' in runtime.effectiveDerivedRoles": {`open`, `refused`},
+		"R.attr.x in P.attr.none":              {`open`, `(and open (ne x null))`},
 	} {
 		policy := bytes.Replace(allowing("doc", condition), []byte("  rules:\n"), []byte("  rules:\n    - {actions: "+
 			"[view], effect: EFFECT_ALLOW, roles: [user], condition: {match: {expr: R.attr.open}}}\n"), 1)

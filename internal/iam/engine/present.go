@@ -27,10 +27,11 @@ import (
 // absent is the text of guards. No policy can name it.
 var absent = "absent:" + rand.Text()
 
-// planned returns the expression that a plan uses for x, or nil for x itself.
-func planned(x *exprpb.CheckedExpr, n numbers) *exprpb.Expr {
+// planned returns the expression that a plan uses for x, or nil for x itself. If evaluation is
+// strict, a part that fails must not become false either.
+func planned(x *exprpb.CheckedExpr, n numbers, strict bool) *exprpb.Expr {
 	w := rewriter{numbers: n.in(x)}
-	if out := w.rewrite(proto.CloneOf(x.GetExpr()), true); w.changed {
+	if out := w.rewrite(proto.CloneOf(x.GetExpr()), !strict); w.changed {
 		return out
 	}
 	return nil
@@ -38,18 +39,21 @@ func planned(x *exprpb.CheckedExpr, n numbers) *exprpb.Expr {
 
 // planExpressions returns the expressions of a table that a plan replaces, by their source. Most
 // tables have none.
-func planExpressions(rt *runtimev1.RuleTable) map[string]*exprpb.Expr {
+func planExpressions(rt *runtimev1.RuleTable, strict bool) map[string]*exprpb.Expr {
 	out := map[string]*exprpb.Expr{}
 	known := numbersOf(rt)
 	eachExpression(rt, func(x *runtimev1.Expr) {
 		text := x.GetOriginal()
 		if out[text] == nil && (strings.Contains(text, "has") || strings.Contains(text, "in") ||
 			strings.ContainsAny(text, "[+-*/%&|")) {
-			if e := planned(x.GetChecked(), known); e != nil {
+			if e := planned(x.GetChecked(), known, strict); e != nil {
 				out[text] = e
 			}
 		}
 	})
+	if namesDerivedRoles(rt) {
+		separate(rt, out)
+	}
 	return out
 }
 
@@ -72,6 +76,10 @@ func (w *rewriter) rewrite(e *exprpb.Expr, positive bool) *exprpb.Expr {
 				return guard(value) // alone: the planner takes has() of a known attribute for false
 			}
 			return call("_&&_", e, guard(value))
+		}
+		if s.TestOnly {
+			w.changed = true
+			return hasField(s.Operand, s.Field)
 		}
 	case *exprpb.Expr_CallExpr:
 		return w.call(e, k.CallExpr, positive)
@@ -181,6 +189,33 @@ func open(e *exprpb.Expr) bool {
 	return false
 }
 
+// hasField returns has(e.field), of a value that a plan knows, as a call. The planner evaluates it,
+// but in a branch of a conditional whose condition is open. There it takes has() for true.
+func hasField(e *exprpb.Expr, field string) *exprpb.Expr {
+	name := literal(field)
+	if isMessage(e) {
+		// The planner refuses this one if it does not evaluate it.
+		out := call("hasValue")
+		out.GetCallExpr().Target = call("_?._", e, name)
+		return out
+	}
+	isMap := call("_==_", call("type", proto.CloneOf(e)), ident("map"))
+	return call("_?_:_", isMap, call("@in", name, e), missing())
+}
+
+// isMessage reports whether e is a part of the request that has fixed fields.
+func isMessage(e *exprpb.Expr) bool {
+	switch e.GetIdentExpr().GetName() {
+	case "P", "request", "runtime":
+		return true
+	}
+	of := e.GetSelectExpr().GetOperand()
+	if of.GetIdentExpr().GetName() == "request" {
+		return true
+	}
+	return of.GetSelectExpr().GetField() == "jwts"
+}
+
 // indexes reports whether e is an element of a list or map, or a field of one.
 func indexes(e *exprpb.Expr) bool {
 	return e.GetCallExpr().GetFunction() == "_[_]" ||
@@ -191,10 +226,16 @@ func call(function string, args ...*exprpb.Expr) *exprpb.Expr {
 	return &exprpb.Expr{ExprKind: &exprpb.Expr_CallExpr{CallExpr: &exprpb.Expr_Call{Function: function, Args: args}}}
 }
 
-func guard(value *exprpb.Expr) *exprpb.Expr {
-	return call("_!=_", value, &exprpb.Expr{ExprKind: &exprpb.Expr_ConstExpr{ConstExpr: &exprpb.Constant{
-		ConstantKind: &exprpb.Constant_StringValue{StringValue: absent}}}})
+func ident(name string) *exprpb.Expr {
+	return &exprpb.Expr{ExprKind: &exprpb.Expr_IdentExpr{IdentExpr: &exprpb.Expr_Ident{Name: name}}}
 }
+
+func literal(s string) *exprpb.Expr {
+	return &exprpb.Expr{ExprKind: &exprpb.Expr_ConstExpr{ConstExpr: &exprpb.Constant{
+		ConstantKind: &exprpb.Constant_StringValue{StringValue: s}}}}
+}
+
+func guard(value *exprpb.Expr) *exprpb.Expr { return call("_!=_", value, literal(absent)) }
 
 func boolean(v bool) *exprpb.Expr {
 	return &exprpb.Expr{ExprKind: &exprpb.Expr_ConstExpr{ConstExpr: &exprpb.Constant{
@@ -203,9 +244,7 @@ func boolean(v bool) *exprpb.Expr {
 
 // isList returns e.all(x, true), which fails unless e is a list or a map.
 func isList(e *exprpb.Expr) *exprpb.Expr {
-	result := func() *exprpb.Expr {
-		return &exprpb.Expr{ExprKind: &exprpb.Expr_IdentExpr{IdentExpr: &exprpb.Expr_Ident{Name: "@result"}}}
-	}
+	result := func() *exprpb.Expr { return ident("@result") }
 	return &exprpb.Expr{ExprKind: &exprpb.Expr_ComprehensionExpr{ComprehensionExpr: &exprpb.Expr_Comprehension{
 		IterVar: "element", IterRange: e, AccuVar: "@result", AccuInit: boolean(true),
 		LoopCondition: call("@not_strictly_false", result()), LoopStep: call("_&&_", result(), boolean(true)),
@@ -378,6 +417,9 @@ func settled(o *operand, positive bool, facts []fact) *operand {
 
 // isSettled reports whether the facts imply that o has a value.
 func isSettled(o *operand, facts []fact) bool {
+	if of := guarded(o); of != nil {
+		return isSettled(of, facts)
+	}
 	if e := o.GetExpression(); e.GetOperator() == "and" || e.GetOperator() == "or" || e.GetOperator() == "not" {
 		return !slices.ContainsFunc(e.GetOperands(), func(x *operand) bool { return !isSettled(x, facts) })
 	}
