@@ -60,11 +60,10 @@ func (n numbers) in(x *exprpb.CheckedExpr) numbers {
 
 // ofVariable returns the kind of the variable that e names.
 func (n numbers) ofVariable(e *exprpb.Expr) kindOfVariable {
-	s := e.GetSelectExpr()
-	if name := s.GetOperand().GetIdentExpr().GetName(); name != "V" && name != "variables" {
-		return kindOfVariable{}
+	if s := e.GetSelectExpr(); isVariables(s.GetOperand()) {
+		return n.variables[s.GetField()]
 	}
-	return n.variables[s.GetField()]
+	return kindOfVariable{}
 }
 
 // fails reports whether a call is arithmetic of an attribute that no check evaluates.

@@ -82,7 +82,7 @@ func padding(n int64) *exprpb.Expr {
 	return call("_>_", call("size", &exprpb.Expr{ExprKind: &exprpb.Expr_ListExpr{ListExpr: list}}), number(0))
 }
 
-// namesDerivedRoles reports whether an expression of the table may name runtime.effectiveDerivedRoles.
+// namesDerivedRoles reports whether a condition of the table may name the effective derived roles.
 func namesDerivedRoles(rt *runtimev1.RuleTable) bool {
 	found := false
 	eachExpression(rt, func(x *runtimev1.Expr) { found = found || namesRuntime(x) })

@@ -286,8 +286,8 @@ func TestPlansOfDerivedRoles(t *testing.T) {
 			`(if (eq group "eve") ["two"] [])))`,
 		"size(runtime.effectiveDerivedRoles) > 1|" + both: `(gt (size (add (if (eq owner "ada") ["one"] []) ` +
 			`(if (eq group "eve") ["two"] []))) 1)`,
-		"'two' in runtime.effectiveDerivedRoles|R.attr.list.exists(x, x == 'a')|R.attr.list.all(y, y == 'b')": `refused`,
-		"R.attr.open|R.attr.list.exists(x, x == 'a')|R.attr.list.all(y, y == 'b')":                            `open`,
+		"'two' in runtime.effectiveDerivedRoles|R.attr.list.exists(x, x == 'a')|R.attr.of.all(y, y == 'b')": `refused`,
+		"R.attr.open|R.attr.list.exists(x, x == 'a')|R.attr.list.all(y, y == 'b')":                          `open`,
 	} {
 		of := strings.Split(conditions, "|")
 		policy := bytes.Replace(allowing("doc", of[0]), []byte("  rules:\n"),
@@ -334,6 +334,8 @@ func TestPlansOfBranches(t *testing.T) {
 // Arithmetic of variables has no value if it has none of what they stand for.
 func TestPlansOfVariablesInArithmetic(t *testing.T) {
 	for condition, want := range map[string]string{
+		"!has(V.size)":                               `(false)`,
+		"has(V.size) || R.attr.open":                 `open`,
 		"V.next + 1 > 2":                             `(false)`,
 		"V.size + V.one > 2":                         `(false)`,
 		"V.size + 1.0 > 2":                           `(gt (add size 1) 2)`,

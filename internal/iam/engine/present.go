@@ -67,6 +67,13 @@ func (w *rewriter) rewrite(e *exprpb.Expr, positive bool) *exprpb.Expr {
 	switch k := e.GetExprKind().(type) {
 	case *exprpb.Expr_SelectExpr:
 		s := k.SelectExpr
+		if isVariables(s.Operand) || s.Operand.GetIdentExpr().GetName() == "runtime" {
+			if s.TestOnly { // the planner takes it for the value
+				w.changed = true
+				return missing()
+			}
+			return e
+		}
 		s.Operand = w.rewrite(s.Operand, false)
 		if s.TestOnly && open(s.Operand) {
 			w.changed = true
@@ -201,6 +208,12 @@ func hasField(e *exprpb.Expr, field string) *exprpb.Expr {
 	}
 	isMap := call("_==_", call("type", proto.CloneOf(e)), ident("map"))
 	return call("_?_:_", isMap, call("@in", name, e), missing())
+}
+
+// isVariables reports whether e stands for all variables.
+func isVariables(e *exprpb.Expr) bool {
+	name := e.GetIdentExpr().GetName()
+	return name == "V" || name == "variables"
 }
 
 // isMessage reports whether e is a part of the request that has fixed fields.
