@@ -202,21 +202,12 @@ type state struct {
 	settings engine.Settings
 }
 
-// readState fails with errDraftMoved if the draft changes meanwhile: the parts would not fit.
+// readState reads the state in a transaction of its own.
 func readState(ctx context.Context, d *db.DB, c caller.Caller) (state, error) {
-	return db.Read(ctx, d, c, func(tx *db.Tx) (state, error) {
-		s, err := stateOf(ctx, tx)
-		if err != nil {
-			return state{}, err
-		}
-		now, err := getDraft(ctx, tx)
-		if err == nil && now.Version != s.draft.Version {
-			err = errDraftMoved
-		}
-		return s, err
-	})
+	return db.Read(ctx, d, c, func(tx *db.Tx) (state, error) { return stateOf(ctx, tx) })
 }
 
+// stateOf fails with errDraftMoved if the draft changes meanwhile: the parts would not fit.
 func stateOf(ctx context.Context, tx *db.Tx) (state, error) {
 	draft, err := getDraft(ctx, tx)
 	if err != nil {
@@ -231,6 +222,13 @@ func stateOf(ctx context.Context, tx *db.Tx) (state, error) {
 		return state{}, err
 	}
 	files, err := filesOf(ctx, tx, draft)
+	if err != nil {
+		return state{}, err
+	}
+	now, err := getDraft(ctx, tx)
+	if err == nil && now.Version != draft.Version {
+		err = errDraftMoved
+	}
 	return state{draft, current, files, settings}, err
 }
 

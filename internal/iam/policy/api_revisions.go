@@ -89,8 +89,8 @@ func export(ctx context.Context, d *db.DB, req api.Request, in *exportInput) (ap
 	}
 	content, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) ([]byte, error) {
 		if in.Draft {
-			files, err := readDraftFiles(ctx, tx)
-			return Pack(files, in.Format), err
+			s, err := stateOf(ctx, tx)
+			return Pack(s.files, in.Format), err
 		}
 		number := in.Revision
 		if number == 0 {

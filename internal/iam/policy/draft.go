@@ -194,15 +194,6 @@ func discard(ctx context.Context, tx *db.Tx) error {
 	return nil
 }
 
-// readDraftFiles returns the files of the draft; without changes, those of the revision in force.
-func readDraftFiles(ctx context.Context, tx *db.Tx) (compiler.Files, error) {
-	d, err := getDraft(ctx, tx)
-	if err != nil {
-		return nil, err
-	}
-	return filesOf(ctx, tx, d)
-}
-
 func filesOf(ctx context.Context, tx *db.Tx, d Draft) (compiler.Files, error) {
 	switch {
 	case d.Changed():
