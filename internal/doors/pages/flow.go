@@ -69,10 +69,10 @@ func (d *Door) advance(v *visit, tx *db.Tx, from signin.Standing, do change) (ou
 	return outcome{s, problems}, err
 }
 
-// setSession sets the cookie of a session that was started or renewed, once that is committed.
+// setSession gives the browser a session that was started or renewed, once that is committed.
 func (v *visit) setSession(s *signin.Started) {
 	if s != nil {
-		web.SetCookie(v.w, v.r, session.Cookie, s.Token.Reveal(), s.Lasts)
+		session.SetCookies(v.w, v.r, s.Session, s.Token, s.Lasts)
 	}
 }
 

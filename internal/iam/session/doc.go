@@ -10,6 +10,6 @@
 //   - A sign-in always creates a new token. A token from before the sign-in is never promoted.
 //   - Only a newer sign-in can prolong a session.
 //
-// It never authenticates a user and sets no cookie: iam/signin starts sessions, and doors/pages
-// sets the cookie.
+// It never authenticates a user: iam/signin starts sessions. SetCookies and ClearCookies are the
+// only functions that give a browser a session, and take it away.
 package session

@@ -7,9 +7,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// Cookie is the name of the token's cookie for kit/web.
-const Cookie = "session"
-
 // touchEvery is the shortest time between two recorded visits.
 const touchEvery = time.Minute
 

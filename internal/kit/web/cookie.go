@@ -58,6 +58,18 @@ func SetCookie(w http.ResponseWriter, r *http.Request, name, value string, maxAg
 	})
 }
 
+// SetReadableCookie is SetCookie for a value that is not secret. Scripts of the site's pages read
+// it, also in a page that another site frames: on https it has SameSite=None.
+func SetReadableCookie(w http.ResponseWriter, r *http.Request, name, value string, maxAge time.Duration) {
+	s := SiteOf(r)
+	c := &http.Cookie{Name: cookieName(s, name), Value: value, Path: cookiePath(s), MaxAge: int(maxAge / time.Second),
+		Secure: s.secure(), SameSite: http.SameSiteLaxMode}
+	if s.secure() { // browsers accept None with Secure only
+		c.SameSite = http.SameSiteNoneMode
+	}
+	http.SetCookie(w, c)
+}
+
 // ClearCookie deletes a cookie of the request's site.
 func ClearCookie(w http.ResponseWriter, r *http.Request, name string) {
 	s := SiteOf(r)
