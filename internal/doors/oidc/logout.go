@@ -28,6 +28,9 @@ const (
 	logoutContinuePath = logoutPath + "/continue"
 )
 
+// maxReturn bounds the address that the browser returns to, in bytes. It fits sealed into a query.
+const maxReturn = 8 << 10
+
 // ending is a validated logout request (RP-Initiated Logout §2). A flow stores it while the user
 // confirms.
 type ending struct {
@@ -89,7 +92,7 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 		d.direct(func(http.ResponseWriter, *http.Request) error { return errNoBrowser })(w, r)
 		return nil
 	case errors.Is(err, session.ErrNone):
-		return d.ended(w, r, e) // without a session there is nothing to confirm
+		return d.ended(w, r, e, id.ID{}) // without a session there is nothing to confirm
 	case err != nil:
 		return err
 	case e.hinted && (e.hint.Session == s.ID.String() || e.hint.Session == "" && e.hint.Subject == key.Of(s.User)):
@@ -97,7 +100,7 @@ func (d *Door) logoutWith(w http.ResponseWriter, r *http.Request, p params) erro
 		if err := d.end(ctx, c, s); err != nil {
 			return err
 		}
-		return d.ended(w, r, e)
+		return d.ended(w, r, e, s.ID)
 	}
 	b, err := json.Marshal(e)
 	if err != nil {
@@ -178,27 +181,43 @@ func (d *Door) parseLogout(ctx context.Context, c caller.Caller, p params) (endi
 		}
 		e.Return += sep + url.Values{"state": {state}}.Encode()
 	}
+	if len(e.Return) > maxReturn {
+		return e, onPage("oauth.state_too_long", "The application sent a state of over %d bytes. You are still signed "+
+			"in. Tell the operator of the application.", maxReturn)
+	}
 	return e, nil
 }
 
 // end ends the session. A session that has already ended is fine.
 func (d *Door) end(ctx context.Context, c caller.Caller, s session.Session) error {
-	err := d.DB.Update(ctx, c.As(s.Actor(c.Tenant)), func(tx *db.Tx) error {
-		return logout.End(ctx, tx, s.ID, "signout")
+	return d.DB.Update(ctx, c.As(s.Actor(c.Tenant)), func(tx *db.Tx) error {
+		return logout.EndHere(ctx, tx, s.ID)
 	})
-	if errors.Is(err, session.ErrNotFound) {
-		return nil
-	}
-	return err
 }
 
 // ended sends a browser that is signed out to the address of the application, or to our own page.
-func (d *Door) ended(w http.ResponseWriter, r *http.Request, e ending) error {
-	web.ClearCookie(w, r, session.Cookie)
+// If applications of the session have front-channel logout, our page loads their frames first. The
+// session is zero if none ended.
+func (d *Door) ended(w http.ResponseWriter, r *http.Request, e ending, of id.ID) error {
+	session.ClearCookies(w, r)
 	w.Header().Set("Referrer-Policy", "no-referrer")
+	site := web.SiteOf(r)
 	to := e.Return
 	if to == "" {
-		to = web.SiteOf(r).Local(signedOutPath)
+		to = site.Local(signedOutPath)
+	}
+	if !of.IsZero() {
+		browser := web.Browser(w, r)
+		query, err := db.Read(r.Context(), d.DB, web.CallerOf(r), func(tx *db.Tx) (string, error) {
+			return logout.Departure{Session: of, Return: e.Return, Name: e.Name}.
+				Query(r.Context(), tx, d.SignIn.Sealer, browser)
+		})
+		if err != nil {
+			return err
+		}
+		if query != "" {
+			to = site.Local(signedOutPath) + query
+		}
 	}
 	seeOther(w, to)
 	return nil
@@ -223,10 +242,7 @@ func (d *Door) logoutContinue(w http.ResponseWriter, r *http.Request) error {
 			return f, nil
 		}
 		// The page has usually ended the session already.
-		if err := logout.End(ctx, tx, f.Session, "signout"); !errors.Is(err, session.ErrNotFound) {
-			return f, err
-		}
-		return f, nil
+		return f, logout.EndHere(ctx, tx, f.Session)
 	})
 	if errors.Is(err, signin.ErrNotDone) {
 		seeOther(w, web.SiteOf(r).Local(signoutPath)+"?flow="+flow.String())
@@ -243,5 +259,5 @@ func (d *Door) logoutContinue(w http.ResponseWriter, r *http.Request) error {
 		seeOther(w, web.SiteOf(r).Local("/account"))
 		return nil
 	}
-	return d.ended(w, r, e)
+	return d.ended(w, r, e, f.Session)
 }

@@ -123,8 +123,8 @@ func paletteOf(accent string) palette {
 	return p
 }
 
-// sheet is an inline style sheet, and the source expression that allows exactly these bytes in the
-// content security policy.
+// sheet is an inline style sheet or script, and the source expression that allows exactly these
+// bytes in the content security policy.
 type sheet struct {
 	HTML   template.HTML
 	Source string
@@ -141,10 +141,15 @@ func (p palette) sheet() sheet {
 }
 
 // sheetOf returns the inline style sheet with the text css, which must be ours.
-func sheetOf(css string) sheet {
-	sum := sha256.Sum256([]byte(css))
+func sheetOf(css string) sheet { return inlineOf("style", css) }
+
+// scriptOf returns the inline script with the text js, which must be ours.
+func scriptOf(js string) sheet { return inlineOf("script", js) }
+
+func inlineOf(element, text string) sheet {
+	sum := sha256.Sum256([]byte(text))
 	return sheet{
-		HTML:   template.HTML("<style>" + css + "</style>"),
+		HTML:   template.HTML("<" + element + ">" + text + "</" + element + ">"),
 		Source: "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'",
 	}
 }

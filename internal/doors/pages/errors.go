@@ -67,6 +67,7 @@ var ofCode = map[string]told{
 	"oauth.client_changed":                   {"error.gone", "error.client_changed_text"},
 	"oauth.redirect_uri_missing":             {"error.application", "error.application_text"},
 	"oauth.redirect_uri_unknown":             {"error.application", "error.redirect_text"},
+	"oauth.state_too_long":                   {"error.application", "error.signout_text"},
 	"oauth.hint_mismatch":                    {"error.application", "error.signout_text"},
 	"oauth.hint_invalid":                     {"error.application", "error.signout_text"},
 	"oauth.post_logout_redirect_uri_unknown": {"error.application", "error.signout_text"},

@@ -225,7 +225,13 @@ type signOutPage struct {
 	Application string
 }
 
-type signedOutPage struct{ frame }
+type signedOutPage struct {
+	frame
+	Frames      []string // addresses of applications' pages
+	Return      template.URL
+	Application string // to return to
+	Script      template.HTML
+}
 
 type setupPage struct {
 	frame

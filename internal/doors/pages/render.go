@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -81,6 +82,8 @@ type look struct {
 	Here    *url.URL // the page's own address for the links to other languages; nil if it has none
 	Targets []string // origins or schemes that a form may lead to besides our own
 	Alone   bool     // the page has its style sheet inside
+	Frames  []string // origins of the frames in the page
+	Script  string   // the source of its script; "" for none
 	Popup   bool     // the window that opened the page must stay able to reach it
 }
 
@@ -124,15 +127,22 @@ func (r *renderer) render(w http.ResponseWriter, status int, l look, p page) err
 }
 
 // policy returns the content security policy. It allows the style sheets that styles names, the
-// tenant's logo, and no script. Browsers apply form-action to the redirects after a
-// form too, so it names the application that the form leads to. That list comes from the
-// application's registration, never from a request.
+// tenant's logo, and the page's frames and script if it has some. Browsers apply form-action to the
+// redirects after a form too, so it names the application that the form leads to. That list comes
+// from the application's registration, never from a request.
 func policy(l look, styles string) string {
 	img := "img-src 'self' data:"
 	if o := origin(l.Logo); o != "" {
 		img += " " + o
 	}
-	return "default-src 'none'; style-src " + styles + "; " + img +
+	more := ""
+	if len(l.Frames) > 0 {
+		more += "; frame-src " + strings.Join(slices.Compact(slices.Sorted(slices.Values(l.Frames))), " ")
+	}
+	if l.Script != "" {
+		more += "; script-src " + l.Script
+	}
+	return "default-src 'none'; style-src " + styles + "; " + img + more +
 		"; form-action " + strings.Join(append([]string{"'self'"}, l.Targets...), " ") +
 		"; base-uri 'none'; frame-ancestors 'none'"
 }

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,18 +128,7 @@ func argumentsOf(v any) string {
 	for _, m := range argument.FindAllStringSubmatch(string(b), -1) {
 		set[m[1]] = true
 	}
-	names := []string{}
-	for _, n := range []string{"Address", "Ago", "Application", "Browser", "Count", "Device", "Name", "Scope", "System",
-		"Tenant", "Wait"} {
-		if set[n] {
-			names = append(names, n)
-			delete(set, n)
-		}
-	}
-	for n := range set {
-		names = append(names, n)
-	}
-	return strings.Join(names, " ")
+	return strings.Join(slices.Sorted(maps.Keys(set)), " ")
 }
 
 func TestChooseLocale(t *testing.T) {

@@ -31,6 +31,8 @@ type View struct {
 	JWKS                   map[string]any `json:"jwks,omitempty" doc:"The application's public keys (RFC 7517)."`
 	JWKSURI                string         `json:"jwks_uri,omitempty" doc:"Where the server reads the public keys instead."`
 	BackchannelLogoutURI   string         `json:"backchannel_logout_uri,omitempty" doc:"Is told that a session has ended (OpenID Connect Back-Channel Logout 1.0)."`
+	FrontchannelLogoutURI  string         `json:"frontchannel_logout_uri,omitempty" doc:"Is loaded in a frame of the page on which a person signs out (OpenID Connect Front-Channel Logout 1.0)."`
+	FrontchannelSession    bool           `json:"frontchannel_logout_session_required" doc:"The frame's address has iss and sid."`
 	TokenEndpointAudience  bool           `json:"token_endpoint_audience"`
 	AllowUnboundCode       bool           `json:"allow_unbound_code"`
 	FirstParty             bool           `json:"first_party"`
@@ -59,6 +61,7 @@ func view(a Application, shown secret.String) View {
 		RedirectURIs: a.RedirectURIs, PostLogoutRedirectURIs: a.PostLogoutRedirectURIs, Scopes: a.Scopes,
 		AccessToken: string(a.AccessToken), IDTokenAlg: a.IDTokenAlg, ClaimsView: a.Claims.view(),
 		JWKSURI: a.JWKSURI, BackchannelLogoutURI: a.BackchannelLogoutURI,
+		FrontchannelLogoutURI: a.FrontchannelLogout.URI, FrontchannelSession: a.FrontchannelLogout.Session,
 		TokenEndpointAudience: a.TokenEndpointAudience,
 		AllowUnboundCode:      a.AllowUnboundCode, FirstParty: a.FirstParty, DeviceAuthorization: a.DeviceAuthorization,
 		Rotation:             a.Rotation,
@@ -97,6 +100,8 @@ type createInput struct {
 		JWKS                   map[string]any `json:"jwks,omitempty" doc:"Public keys (RFC 7517), for private_key_jwt."`
 		JWKSURI                string         `json:"jwks_uri,omitempty" maxLength:"2000" doc:"Where the server reads the public keys instead of jwks: a public https address. They are read again after ten minutes, and for an unknown kid at most once a minute."`
 		BackchannelLogoutURI   string         `json:"backchannel_logout_uri,omitempty" maxLength:"2000" doc:"A public https address of the application. The server posts a logout token with sub and sid to it when a session ends in which a person signed in to the application (OpenID Connect Back-Channel Logout 1.0)."`
+		FrontchannelLogoutURI  string         `json:"frontchannel_logout_uri,omitempty" maxLength:"2000" doc:"A page of the application that ends its own session. The browser loads it in a hidden frame when the person signs out in that browser (OpenID Connect Front-Channel Logout 1.0). It has the scheme, host and port of one of redirect_uris." example:"https://billing.example.com/logout-frame"`
+		FrontchannelSession    bool           `json:"frontchannel_logout_session_required,omitempty" doc:"Add iss and sid to frontchannel_logout_uri, so that the page ends that session only. Default false."`
 		TokenEndpointAudience  bool           `json:"token_endpoint_audience,omitempty" doc:"For private_key_jwt: the aud of a client assertion may be the token endpoint, for libraries that send nothing else. Default false: the issuer alone (RFC 7523bis)."`
 		AllowUnboundCode       bool           `json:"allow_unbound_code,omitempty" doc:"For confidential applications: an authorization request may send neither PKCE nor a nonce. A stolen code can then be planted in the sign-in of another browser. Prefer to turn on PKCE in the application. Default false."`
 		FirstParty             bool           `json:"first_party,omitempty" doc:"The tenant's own application: users are not asked for consent."`
@@ -129,6 +134,8 @@ type patchInput struct {
 		JWKS                   *map[string]any `json:"jwks,omitempty"`
 		JWKSURI                *string         `json:"jwks_uri,omitempty" maxLength:"2000" doc:"Set jwks to null with it."`
 		BackchannelLogoutURI   *string         `json:"backchannel_logout_uri,omitempty" maxLength:"2000"`
+		FrontchannelLogoutURI  *string         `json:"frontchannel_logout_uri,omitempty" maxLength:"2000"`
+		FrontchannelSession    *bool           `json:"frontchannel_logout_session_required,omitempty"`
 		TokenEndpointAudience  *bool           `json:"token_endpoint_audience,omitempty"`
 		AllowUnboundCode       *bool           `json:"allow_unbound_code,omitempty"`
 		FirstParty             *bool           `json:"first_party,omitempty"`
@@ -262,6 +269,7 @@ func (in *createInput) application() New {
 		RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: AccessToken(b.AccessToken), IDTokenAlg: b.IDTokenAlg, JWKS: keySet(b.JWKS), JWKSURI: b.JWKSURI,
 		BackchannelLogoutURI: b.BackchannelLogoutURI,
+		FrontchannelLogout:   FrontchannelLogout{b.FrontchannelLogoutURI, b.FrontchannelSession},
 		Claims:               b.patch(), Mappings: b.Mappings,
 		SubjectType: SubjectType(b.SubjectType), SectorIdentifier: b.SectorIdentifier,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
@@ -278,8 +286,9 @@ func (in *patchInput) patch() Patch {
 		DeviceAuthorization: b.DeviceAuthorization,
 		RedirectURIs:        b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, Scopes: b.Scopes,
 		AccessToken: (*AccessToken)(b.AccessToken), IDTokenAlg: b.IDTokenAlg, Rotation: b.Rotation, JWKSURI: b.JWKSURI,
-		BackchannelLogoutURI: b.BackchannelLogoutURI,
-		Claims:               b.patch(), Mappings: b.Mappings,
+		BackchannelLogoutURI:  b.BackchannelLogoutURI,
+		FrontchannelLogoutURI: b.FrontchannelLogoutURI, FrontchannelSession: b.FrontchannelSession,
+		Claims: b.patch(), Mappings: b.Mappings,
 		SubjectType: (*SubjectType)(b.SubjectType), SectorIdentifier: b.SectorIdentifier,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		PrincipalMode: (*PrincipalMode)(b.PrincipalMode), InspectsTenant: b.InspectsTenantTokens,

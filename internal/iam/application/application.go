@@ -115,13 +115,14 @@ type Application struct {
 	JWKS                   json.RawMessage // its public keys, for private_key_jwt, or nil
 	JWKSURI                string          // where the public keys are read instead, or ""
 	BackchannelLogoutURI   string          // is told that a session has ended, or ""
-	TokenEndpointAudience  bool            // its assertions may name the token endpoint as their audience
-	AllowUnboundCode       bool            // its requests may send neither PKCE nor a nonce
-	FirstParty             bool            // the tenant's own: users are not asked for consent
-	DeviceAuthorization    bool            // people may sign in to it on a device with a code (RFC 8628)
-	Rotation               bool            // each use replaces a refresh token
-	PrincipalMode          PrincipalMode   // FromDirectory is for machines only
-	InspectsTenant         bool            // it may introspect any access token for the tenant; for machines only
+	FrontchannelLogout     FrontchannelLogout
+	TokenEndpointAudience  bool          // its assertions may name the token endpoint as their audience
+	AllowUnboundCode       bool          // its requests may send neither PKCE nor a nonce
+	FirstParty             bool          // the tenant's own: users are not asked for consent
+	DeviceAuthorization    bool          // people may sign in to it on a device with a code (RFC 8628)
+	Rotation               bool          // each use replaces a refresh token
+	PrincipalMode          PrincipalMode // FromDirectory is for machines only
+	InspectsTenant         bool          // it may introspect any access token for the tenant; for machines only
 	Lifetimes              Lifetimes
 	Claims                 Claims
 	Mappings               []Mapping // claims besides those of scopes

@@ -31,8 +31,9 @@ type New struct {
 	JWKS                   json.RawMessage
 	JWKSURI                string // instead of JWKS
 	BackchannelLogoutURI   string // not for machines
-	TokenEndpointAudience  bool   // for private_key_jwt only
-	AllowUnboundCode       bool   // for confidential applications of people only
+	FrontchannelLogout     FrontchannelLogout
+	TokenEndpointAudience  bool // for private_key_jwt only
+	AllowUnboundCode       bool // for confidential applications of people only
 	FirstParty             bool
 	DeviceAuthorization    bool          // not for machines
 	NoRotation             bool          // keep the refresh token at each use; for confidential applications only
@@ -58,6 +59,8 @@ type Patch struct {
 	JWKS                   *json.RawMessage
 	JWKSURI                *string
 	BackchannelLogoutURI   *string
+	FrontchannelLogoutURI  *string
+	FrontchannelSession    *bool
 	TokenEndpointAudience  *bool
 	AllowUnboundCode       *bool
 	FirstParty             *bool
@@ -119,6 +122,7 @@ func (n New) application() Application {
 		RedirectURIs: n.RedirectURIs, PostLogoutRedirectURIs: n.PostLogoutRedirectURIs, Scopes: n.Scopes,
 		AccessToken: n.AccessToken, IDTokenAlg: n.IDTokenAlg, JWKS: n.JWKS, JWKSURI: n.JWKSURI,
 		BackchannelLogoutURI:  n.BackchannelLogoutURI,
+		FrontchannelLogout:    n.FrontchannelLogout,
 		TokenEndpointAudience: n.TokenEndpointAudience, AllowUnboundCode: n.AllowUnboundCode,
 		FirstParty: n.FirstParty, DeviceAuthorization: n.DeviceAuthorization, Rotation: !n.NoRotation,
 		PrincipalMode: n.PrincipalMode, Lifetimes: n.Lifetimes, Mappings: n.Mappings,
@@ -175,6 +179,8 @@ func (p Patch) apply(a *Application) {
 	set(&a.JWKS, p.JWKS)
 	set(&a.JWKSURI, p.JWKSURI)
 	set(&a.BackchannelLogoutURI, p.BackchannelLogoutURI)
+	set(&a.FrontchannelLogout.URI, p.FrontchannelLogoutURI)
+	set(&a.FrontchannelLogout.Session, p.FrontchannelSession)
 	set(&a.TokenEndpointAudience, p.TokenEndpointAudience)
 	set(&a.AllowUnboundCode, p.AllowUnboundCode)
 	set(&a.FirstParty, p.FirstParty)
@@ -357,6 +363,9 @@ func (a *Application) checkLogout(wrong *fault.Fields) {
 		if err := outbound.CheckURL(uri); err != nil {
 			wrong.Add("backchannel_logout_uri", "%s", fault.As(err).Reason)
 		}
+	}
+	if reason := a.checkFrontchannel(); reason != "" {
+		wrong.Add("frontchannel_logout_uri", "%s", reason)
 	}
 }
 

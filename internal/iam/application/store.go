@@ -25,7 +25,8 @@ const columns = `id, client_id, name, type, status, auth_method, secret_hash, pr
 	first_party, rotation, principal_mode, access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max,
 	coalesce(allow_unbound_code, auth_method <> 'none' AND type <> 'machine'), earlier_id_token_alg,
 	jwks_uri, created_at, updated_at, claims, backchannel_logout_uri, inspects_tenant AND type = 'machine',
-	mappings, subject_type, sector_identifier, device_authorization`
+	mappings, subject_type, sector_identifier, device_authorization,
+	frontchannel_logout_uri, frontchannel_logout_session`
 
 func scanApplication(row db.Row) (Application, error) {
 	var a Application
@@ -36,7 +37,8 @@ func scanApplication(row db.Row) (Application, error) {
 		&a.AccessToken, &a.IDTokenAlg, &jwks, &a.TokenEndpointAudience, &a.FirstParty, &a.Rotation, &a.PrincipalMode,
 		&at, &it, &idle, &maximum, &a.AllowUnboundCode, &a.EarlierIDTokenAlg, &a.JWKSURI,
 		&a.CreatedAt, &a.UpdatedAt, &claims, &a.BackchannelLogoutURI, &a.InspectsTenant,
-		&mappings, &a.SubjectType, &a.SectorIdentifier, &a.DeviceAuthorization); err != nil {
+		&mappings, &a.SubjectType, &a.SectorIdentifier, &a.DeviceAuthorization,
+		&a.FrontchannelLogout.URI, &a.FrontchannelLogout.Session); err != nil {
 		return Application{}, err
 	}
 	for _, l := range []struct {
@@ -70,7 +72,8 @@ func (a *Application) values() []any {
 		seconds(l.AccessToken), seconds(l.IDToken), seconds(l.RefreshIdle), seconds(l.RefreshMax),
 		a.AllowUnboundCode, a.UpdatedAt, a.EarlierIDTokenAlg, a.JWKSURI, asJSON(a.Claims),
 		a.BackchannelLogoutURI, a.InspectsTenant, asJSON(a.Mappings),
-		string(a.SubjectType), a.SectorIdentifier, a.DeviceAuthorization}
+		string(a.SubjectType), a.SectorIdentifier, a.DeviceAuthorization,
+		a.FrontchannelLogout.URI, a.FrontchannelLogout.Session}
 }
 
 // Create adds an application. It returns the application's secret, if it has one: this is the only
@@ -99,9 +102,10 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, 
 		first_party, rotation, principal_mode,
 		access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, allow_unbound_code, updated_at,
 		earlier_id_token_alg, jwks_uri, claims, backchannel_logout_uri, inspects_tenant, mappings,
-		subject_type, sector_identifier, device_authorization)
+		subject_type, sector_identifier, device_authorization,
+		frontchannel_logout_uri, frontchannel_logout_session)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-			$21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36)`, args...)
+			$21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38)`, args...)
 	if db.IsConflict(err, "applications", "client_id") {
 		return Application{}, "", ErrClientIDTaken
 	}
@@ -322,7 +326,8 @@ func write(
 		access_token_lifetime = $20, id_token_lifetime = $21, refresh_token_idle = $22, refresh_token_max = $23,
 		allow_unbound_code = $24, updated_at = $25, earlier_id_token_alg = $26, jwks_uri = $27, claims = $28,
 		backchannel_logout_uri = $29, inspects_tenant = $30, mappings = $31,
-		subject_type = $32, sector_identifier = $33, device_authorization = $34
+		subject_type = $32, sector_identifier = $33, device_authorization = $34,
+		frontchannel_logout_uri = $35, frontchannel_logout_session = $36
 		WHERE tenant_id = $1 AND id = $2 AND updated_at = $3`, append([]any{a.ID, read}, a.values()...)...)
 	if err != nil {
 		return err

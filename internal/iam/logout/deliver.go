@@ -233,7 +233,8 @@ func (p pending) settle(ctx context.Context, tx *db.Tx, a answer) error {
 	if a.result != "accepted" {
 		outcome = audit.Refused
 	}
-	detail := map[string]any{"session": p.session.String(), "user": p.user.String(), "result": a.result,
+	detail := map[string]any{"channel": "back",
+		"session": p.session.String(), "user": p.user.String(), "result": a.result,
 		"attempts": p.attempts + 1}
 	if a.status > 0 {
 		detail["status"] = a.status

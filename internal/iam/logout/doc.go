@@ -7,6 +7,10 @@
 // (OpenID Connect Back-Channel Logout 1.0). It tries again while the application fails, and writes
 // to the audit log what the application answered.
 //
+// The browser of a session that ends itself also loads a page of each application that has a
+// frontchannel_logout_uri (OpenID Connect Front-Channel Logout 1.0). The server does not learn
+// whether that page did anything.
+//
 // No application is told of a session that passes its time limits: no request of ours notices the
 // moment. Neither is one told of the sign-out of a whole tenant, which is one row.
 package logout
