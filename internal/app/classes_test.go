@@ -20,6 +20,7 @@ var classes = map[string]web.Class{
 	"GET /oauth2/logout":             web.Landing,
 	"POST /oauth2/logout":            web.Landing,
 	"GET /oauth2/logout/continue":    web.Landing,
+	"GET /oauth2/session":            web.Landing,
 
 	"GET /.well-known/openid-configuration":       web.Script,
 	"GET /.well-known/oauth-authorization-server": web.Script,

@@ -168,6 +168,16 @@ func (d *Door) grant(w http.ResponseWriter, r *http.Request, app *application.Ap
 	if err != nil {
 		return err
 	}
-	q.Target.send(w, web.SiteOf(r).Base, map[string]string{"code": code.Reveal()})
+	values := map[string]string{"code": code.Reveal()}
+	if slices.Contains(q.Scopes, scopeOpenID) {
+		state := session.BrowserState(s.ID)
+		if !slices.Contains(web.Cookies(r, session.StateCookie), state) { // a sign-in of an earlier release
+			web.SetReadableCookie(w, r, session.StateCookie, state, 0)
+		}
+		if v := sessionState(app.ClientID, q.Target.URI, state); v != "" {
+			values["session_state"] = v
+		}
+	}
+	q.Target.send(w, web.SiteOf(r).Base, values)
 	return nil
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // metadata describes the provider (OpenID Connect Discovery §3, RFC 8414 §2, RFC 8628 §4,
-// RFC 9207 §3, RP-Initiated Logout §2.1).
+// RFC 9207 §3, RP-Initiated Logout §2.1, Front-Channel and Back-Channel Logout §2, Session
+// Management §3.3).
 type metadata struct {
 	Issuer                string                   `json:"issuer"`
 	Authorization         string                   `json:"authorization_endpoint"`
@@ -23,6 +24,7 @@ type metadata struct {
 	Revocation            string                   `json:"revocation_endpoint"`
 	DeviceAuthorization   string                   `json:"device_authorization_endpoint"`
 	EndSession            string                   `json:"end_session_endpoint"`
+	CheckSession          string                   `json:"check_session_iframe"`
 	Scopes                []string                 `json:"scopes_supported"`
 	ResponseTypes         []string                 `json:"response_types_supported"`
 	ResponseModes         []string                 `json:"response_modes_supported"`
@@ -48,6 +50,7 @@ type metadata struct {
 	BackchannelLogout     bool                     `json:"backchannel_logout_supported"`
 	BackchannelSession    bool                     `json:"backchannel_logout_session_supported"`
 	FrontchannelLogout    bool                     `json:"frontchannel_logout_supported"`
+	FrontchannelSession   bool                     `json:"frontchannel_logout_session_supported"`
 }
 
 // describe returns the metadata of an issuer.
@@ -65,6 +68,7 @@ func describe(issuer string) metadata {
 		Revocation:          issuer + revokePath,
 		EndSession:          issuer + logoutPath,
 		DeviceAuthorization: issuer + devicePath,
+		CheckSession:        issuer + checkSessionPath,
 		Scopes: []string{scopeOpenID, claim.ScopeProfile, claim.ScopeEmail, claim.ScopeGroups,
 			claim.ScopeRoles, scopeOffline},
 		ResponseTypes:     []string{"code"},
@@ -84,6 +88,7 @@ func describe(issuer string) metadata {
 		ChallengeMethods:  []string{"S256"},
 		IssParameter:      true,
 		BackchannelLogout: true, BackchannelSession: true,
+		FrontchannelLogout: true, FrontchannelSession: true,
 		UILocales: []string{"en", "de"},
 	}
 }

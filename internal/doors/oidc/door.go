@@ -76,6 +76,8 @@ func (d *Door) Register(routes *web.Routes) {
 	landings.HandleFunc("POST "+logoutPath, d.browser(d.logoutPost))
 	landings.HandleFunc("GET "+logoutContinuePath, d.browser(d.logoutContinue))
 
+	landings.HandleFunc("GET "+checkSessionPath, d.direct(d.checkSession))
+
 	scripts.HandleFunc("POST "+tokenPath, d.direct(d.token))
 	scripts.HandleFunc("POST "+devicePath, d.direct(d.requestDevice))
 	scripts.HandleFunc("GET "+userinfoPath, d.direct(d.userinfo))
