@@ -9,13 +9,15 @@ import * as environment from '../lib/environment.mjs'
 import { createApplication, createTenant } from '../lib/management.mjs'
 import { totp } from '../lib/totp.mjs'
 
-let browser, application, origin
+let browser, application, origin, issuer
 
 before(async () => {
   const tenant = await createTenant({ registration: true, verify_email: false, mfa: 'required' })
+  issuer = tenant.issuer
   origin = `http://127.0.0.1:${await freePort()}`
   const created = await createApplication(tenant.slug, {
     name: 'Sample application', type: 'web', redirect_uris: [origin + '/callback'], post_logout_redirect_uris: [origin + '/signedout'],
+    backchannel_logout_uri: origin + '/backchannel-logout',
   })
   application = spawn(environment.webapp(), ['-issuer', tenant.issuer, '-client-id', created.client_id, '-listen', new URL(origin).host], {
     env: { ...process.env, WEBAPP_CLIENT_SECRET: created.client_secret },
@@ -83,6 +85,30 @@ test('register, sign in, authenticator app, consent, signed in, sign out', async
   await page.click('#refresh')
   await page.locator('#refreshed').waitFor()
   assert.equal(await page.locator('#renewed').innerText(), '1')
+
+  for (const width of [320, 390]) {
+    await page.setViewportSize({ width, height: 700 })
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+    assert.equal(over, 0, `the page is ${over} pixels wider than a window of ${width}`)
+  }
+  await page.setViewportSize({ width: 1280, height: 800 })
+
+  // Signed out at the provider: it tells the application, which ends its own session.
+  await page.goto(issuer + '/account')
+  await page.click('#signout')
+  for (let tries = 0; ; tries++) {
+    await page.goto(origin)
+    if (await page.locator('#welcome').count()) break
+    assert.ok(tries < 100, 'the application still has its session')
+    await page.waitForTimeout(100)
+  }
+  await page.click('#signin')
+  await page.locator('input[name="username"]:visible').fill(email)
+  await page.locator('input[name="password"]:visible').fill(password)
+  await submit('password')
+  await page.fill('input[name="code"]', totp(shown, Date.now() + 30_000))
+  await submit('code')
+  await page.locator('#name').waitFor()
 
   await page.click('#signout')
   await page.locator('#everywhere').waitFor()

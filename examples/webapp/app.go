@@ -37,6 +37,7 @@ type webapp struct {
 	http     *http.Client
 	pending  *store[pendingSignIn]
 	sessions *store[*session]
+	seen     *seen // logout tokens
 }
 
 // pendingSignIn holds the values that the provider must return unchanged. A cookie of the browser
@@ -65,6 +66,7 @@ func newWebapp(ctx context.Context, cfg config) (*webapp, error) {
 		http:     client,
 		pending:  newStore[pendingSignIn](10*time.Minute, 10_000),
 		sessions: newStore[*session](12*time.Hour, 10_000),
+		seen:     &seen{limit: 10_000, until: map[string]time.Time{}},
 	}
 	if err := provider.Claims(&app.metadata); err != nil {
 		return nil, fmt.Errorf("discovery document of %s: %w", cfg.Issuer, err)
@@ -81,6 +83,8 @@ func (a *webapp) handler() http.Handler {
 	mux.HandleFunc("POST /refresh", a.refresh)
 	mux.HandleFunc("POST /signout", a.signOut)
 	mux.HandleFunc("GET /signedout", a.signedOut)
+	mux.HandleFunc("POST /backchannel-logout", a.backchannelLogout)
+	mux.HandleFunc("GET /", a.nothing)
 	return http.NewCrossOriginProtection().Handler(secured(mux))
 }
 

@@ -36,6 +36,11 @@ func (a *webapp) home(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// nothing answers an address that this application does not have.
+func (a *webapp) nothing(w http.ResponseWriter, _ *http.Request) {
+	render(w, http.StatusNotFound, "nothing", map[string]any{"Title": "There is no page here"})
+}
+
 // render writes a page or, if the template fails, a plain 500. It never writes part of a page.
 func render(w http.ResponseWriter, status int, name string, data map[string]any) {
 	data["Page"], data["Style"] = name, template.CSS(styleSource) // our own file

@@ -25,6 +25,8 @@ const (
 
 // session is one signed-in browser. Its tokens never leave the server.
 type session struct {
+	subject  string     // of the first ID token
+	sid      string     // the provider's session, "" if it names none
 	mu       sync.Mutex // held during a refresh, so that two tabs do not use one refresh token
 	token    *oauth2.Token
 	idToken  *oidc.IDToken
@@ -61,6 +63,8 @@ func (a *webapp) newSession(ctx context.Context, token *oauth2.Token, nonce stri
 	if subtle.ConstantTimeCompare([]byte(s.idToken.Nonce), []byte(nonce)) != 1 {
 		return nil, errors.New("the ID token has another nonce than the request")
 	}
+	s.subject = s.idToken.Subject
+	s.sid, _ = s.claims["sid"].(string)
 	info, err := a.provider.UserInfo(ctx, oauth2.StaticTokenSource(token))
 	if err != nil {
 		return nil, fmt.Errorf("userinfo: %w", err)
@@ -195,6 +199,20 @@ func (s *store[T]) take(key string) (value T, ok bool) {
 }
 
 func (s *store[T]) drop(key string) { s.take(key) }
+
+// dropIf removes the values that which selects, and returns how many.
+func (s *store[T]) dropIf(which func(T) bool) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for key, i := range s.items {
+		if which(i.value) {
+			delete(s.items, key)
+			n++
+		}
+	}
+	return n
+}
 
 func (a *webapp) setCookie(w http.ResponseWriter, name, value string, life time.Duration) {
 	http.SetCookie(w, &http.Cookie{

@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/outbound"
 )
 
 type demoCommand struct {
@@ -177,12 +178,16 @@ func (a *App) seed(ctx context.Context, t demoTenant, applicationURL string) (in
 
 // seedApplication registers the sample application, or adds the URL at which it now runs.
 func seedApplication(ctx context.Context, tx *db.Tx, name, url string) error {
-	redirect, signedOut := url+"/callback", url+"/signedout"
+	redirect, signedOut, backchannel := url+"/callback", url+"/signedout", url+"/backchannel-logout"
+	if outbound.CheckURL(backchannel) != nil {
+		backchannel = "" // plain http on another machine
+	}
 	app, err := application.ByClientID(ctx, tx, demoClientID)
 	if errors.Is(err, application.ErrNotFound) {
 		_, _, err := application.Create(ctx, tx, application.New{
 			ClientID: demoClientID, Name: name, Type: application.Web, AuthMethod: application.AuthNone,
 			RedirectURIs: []string{redirect}, PostLogoutRedirectURIs: []string{signedOut},
+			BackchannelLogoutURI: backchannel,
 		})
 		return err
 	}
@@ -190,7 +195,8 @@ func seedApplication(ctx context.Context, tx *db.Tx, name, url string) error {
 		return err
 	}
 	redirects, signOuts := append(app.RedirectURIs, redirect), append(app.PostLogoutRedirectURIs, signedOut)
-	patch := application.Patch{RedirectURIs: &redirects, PostLogoutRedirectURIs: &signOuts}
+	patch := application.Patch{RedirectURIs: &redirects, PostLogoutRedirectURIs: &signOuts,
+		BackchannelLogoutURI: &backchannel}
 	_, _, err = application.Update(ctx, tx, role.Everything(), app.ID, patch)
 	return err
 }
