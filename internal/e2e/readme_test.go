@@ -61,6 +61,12 @@ func TestReadme(t *testing.T) {
 			`album.yaml:12:3: unknown field "rulez"`, "wanted EFFECT_DENY, got EFFECT_ALLOW", "(policy.invalid)",
 			"Revision 3, the same as revision 1, is in force.", `"rolled_back_to":1`, "2 files are in")
 	})
+	t.Run("docs/guides/sign-out-everywhere.md", func(t *testing.T) {
+		wants(t, run.page(t, "docs/guides/sign-out-everywhere.md"),
+			`"backchannel_logout_uri":"http://`+run.address["WEBAPP_LISTEN"]+`/backchannel-logout"`,
+			`"frontchannel_logout_session_required":true`, `"frontchannel_logout_session_supported":true`,
+			`"check_session_iframe":"`)
+	})
 	t.Run("docs/guides/from-a-cerbos-sidecar.md", func(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(run.root, "e2e", "node_modules", "@cerbos", "grpc")); err != nil {
 			t.Fatal("the packages of e2e/package.json are not installed: run `make modules`")
