@@ -5,11 +5,17 @@ import * as environment from './environment.mjs'
 
 /** A page of a new browser that ends with the file's tests. */
 export async function openPage() {
+  const [page] = await openPages(1)
+  return page
+}
+
+/** Pages of one new browser, which share its cookies. */
+export async function openPages(count) {
   const browser = await chromium.launch({ executablePath: environment.chromium(), args: ['--no-sandbox', '--disable-dev-shm-usage'] })
   after(() => browser.close())
-  const page = await browser.newPage()
-  page.setDefaultTimeout(20_000)
-  return page
+  const context = await browser.newContext()
+  context.setDefaultTimeout(20_000)
+  return Promise.all(Array.from({ length: count }, () => context.newPage()))
 }
 
 /** Fills the hosted sign-in page in. */
