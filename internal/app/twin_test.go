@@ -353,7 +353,7 @@ func TestTheGate(t *testing.T) {
 			status              int
 			code                string
 		}{
-			"no token":        {"", "GET", "/users", nil, 401, "token.invalid"},
+			"no token":        {"", "GET", "/users", nil, 401, "token.missing"},
 			"nonsense":        {"nonsense", "GET", "/users", nil, 401, "token.invalid"},
 			"no role":         {roleless, "GET", "/users", nil, 403, "action.denied"},
 			"a role that may": {auditor, "GET", "/users", nil, 200, ""},

@@ -5,12 +5,13 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // Prefix is the path of the API below a tenant's base.
-const Prefix = "/api/v1"
+const Prefix = resourceserver.ManagementPath
 
 const about = `Everything an administrator or a script does to a tenant.
 

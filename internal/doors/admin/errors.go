@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
@@ -14,12 +15,13 @@ import (
 
 // answer returns the HTTP status of a fault, and its headers. A token that is missing, bad or lacks
 // the scope gets the challenge of RFC 6750 §3.
-func answer(f *fault.Fault) (int, http.Header) {
+func answer(ctx context.Context, f *fault.Fault) (int, http.Header) {
 	status := web.Status(f.Kind)
 	h := http.Header{}
 	switch f.Kind {
 	case fault.Unauthenticated, fault.Denied:
-		if c := access.Challenge(f, application.ScopeManage); c != "" {
+		at := access.Resource{Site: web.SiteIn(ctx), Path: Prefix, Scope: application.ScopeManage}
+		if c := at.Challenge(f); c != "" {
 			h.Set("WWW-Authenticate", c)
 		}
 	case fault.Limited, fault.Unavailable:

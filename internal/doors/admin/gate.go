@@ -9,7 +9,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
@@ -51,10 +50,10 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
 	}
 	bearer, ok := access.Bearer(r.Header["Authorization"])
 	if !ok {
-		return api.Request{}, grant.ErrToken
+		return api.Request{}, access.ErrNoToken
 	}
 	h, err := g.Access.Admit(ctx, web.CallerOf(r), site, bearer,
-		access.Want{Scope: application.ScopeManage, Operators: true, Rights: true})
+		access.Want{Scope: application.ScopeManage, At: Prefix, Operators: true, Rights: true})
 	if err != nil {
 		return api.Request{}, err
 	}

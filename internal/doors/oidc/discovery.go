@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/claim"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -51,6 +52,7 @@ type metadata struct {
 	BackchannelSession    bool                     `json:"backchannel_logout_session_supported"`
 	FrontchannelLogout    bool                     `json:"frontchannel_logout_supported"`
 	FrontchannelSession   bool                     `json:"frontchannel_logout_session_supported"`
+	ProtectedResources    []string                 `json:"protected_resources"` // RFC 9728 §4
 }
 
 // describe returns the metadata of an issuer.
@@ -90,6 +92,8 @@ func describe(issuer string) metadata {
 		BackchannelLogout: true, BackchannelSession: true,
 		FrontchannelLogout: true, FrontchannelSession: true,
 		UILocales: []string{"en", "de"},
+		ProtectedResources: []string{issuer + resourceserver.ManagementPath, issuer + resourceserver.DecisionPath,
+			issuer + userinfoPath},
 	}
 }
 

@@ -67,6 +67,8 @@ func (d *Door) Register(routes *web.Routes) {
 
 	scripts.HandleFunc("GET /.well-known/openid-configuration", d.direct(d.discovery))
 	scripts.HandleFunc("GET /.well-known/oauth-authorization-server", d.direct(d.discovery))
+	scripts.HandleFunc("GET /.well-known/"+access.Metadata, d.direct(d.describeResource))
+	scripts.HandleFunc("GET /.well-known/"+access.Metadata+"/{path...}", d.direct(d.describeResource))
 	scripts.HandleFunc("GET /oauth2/jwks", d.direct(d.jwks))
 
 	landings.HandleFunc("GET /oauth2/authorize", d.browser(d.authorize))

@@ -18,6 +18,7 @@ const (
 	codeInvalidGrant        = "invalid_grant"
 	codeInvalidScope        = "invalid_scope"
 	codeInvalidToken        = "invalid_token"
+	codeStepUp              = "insufficient_user_authentication" // RFC 9470 §3
 	codeInsufficientScope   = "insufficient_scope"
 	codeUnauthorizedClient  = "unauthorized_client"
 	codeUnsupportedGrant    = "unsupported_grant_type"

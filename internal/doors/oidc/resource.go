@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
@@ -14,6 +15,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // maxResources is how many APIs one authorization may be for.
@@ -37,15 +39,19 @@ func targetRefused(err error) error {
 }
 
 // resources returns the APIs that a request names by resource (RFC 8707) and audience, in their
-// order. For a base of the tenant that is Tenant. In a tenant without APIs both mean nothing, as to
-// a server that knows no resources: some clients send them to every server.
+// order. For a base of the tenant that is Tenant, and for a built-in API a name that begins with
+// it. In a tenant that has registered no API, what is not built in means nothing, as to a server
+// that knows no resources: some clients send them to every server.
 func (d *Door) resources(ctx context.Context, c caller.Caller, p params) ([]string, error) {
 	named := slices.Clone(p.lists["resource"])
 	if len(named) == 0 && len(p.lists["audience"]) == 0 {
 		return nil, nil
 	}
 	if exist, err := d.APIs.Exist(ctx, c); err != nil || !exist {
-		return nil, err
+		if err != nil {
+			return nil, err
+		}
+		return d.onlyBuiltIn(ctx, c, append(named, p.lists["audience"]...))
 	}
 	switch audience := p.lists["audience"]; {
 	case len(audience) > 1:
@@ -60,14 +66,44 @@ func (d *Door) resources(ctx context.Context, c caller.Caller, p params) ([]stri
 		if !resourceserver.ValidIdentifier(uri) {
 			return nil, badTarget("resource must be an absolute URI without a fragment (RFC 8707).")
 		}
-		err := d.verifier.CheckIssuer(ctx, c.Tenant, uri)
-		if err == nil {
-			named[i] = resourceserver.Tenant
-		} else if !errors.Is(err, grant.ErrToken) {
+		name, ours, err := d.nameOf(ctx, c, uri)
+		if err != nil {
 			return nil, err
+		}
+		if ours {
+			named[i] = name
 		}
 	}
 	return named, d.respell(ctx, c, named)
+}
+
+// nameOf is resourceserver.NameOf with the bases of the tenant.
+func (d *Door) nameOf(ctx context.Context, c caller.Caller, uri string) (string, bool, error) {
+	return resourceserver.NameOf(uri, func(base string) (bool, error) {
+		err := d.verifier.CheckIssuer(ctx, c.Tenant, base)
+		if errors.Is(err, grant.ErrToken) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+}
+
+// onlyBuiltIn is resources for a tenant that has registered no API.
+func (d *Door) onlyBuiltIn(ctx context.Context, c caller.Caller, uris []string) ([]string, error) {
+	var named []string
+	for _, uri := range uris[:min(len(uris), maxResources)] {
+		if uri != web.SiteIn(ctx).Base && !resourceserver.EndsBuiltIn(uri) { // most have another host: ask nothing
+			continue
+		}
+		name, ours, err := d.nameOf(ctx, c, uri)
+		if err != nil {
+			return nil, err
+		}
+		if ours && !slices.Contains(named, name) {
+			named = append(named, name)
+		}
+	}
+	return named, nil
 }
 
 // resource is resources of a token request, which may name one API at most: no token is for two.
@@ -84,16 +120,19 @@ func (d *Door) resource(ctx context.Context, c caller.Caller, p params) (string,
 	return named[0], nil
 }
 
-// admitted returns the API that find finds, if app may ask for its tokens.
-func admitted(app *application.Application, identifier string, find func() (*resourceserver.API, error)) (
-	*resourceserver.API, error) {
+// admitted returns the API that is built in or that find finds, if app may ask for its tokens.
+func admitted(ctx context.Context, app *application.Application, identifier string,
+	find func() (*resourceserver.API, error)) (*resourceserver.API, error) {
 	if identifier == resourceserver.Tenant || identifier == "" {
 		return nil, nil
 	}
-	a, err := find()
+	a, err := resourceserver.BuiltInAs(identifier, web.SiteIn(ctx).Base), error(nil)
+	if a == nil {
+		a, err = find()
+	}
 	if fault.Of(err) == fault.NotFound || err == nil && !a.Admits(app) {
 		return nil, badTarget("The API %s is not registered here, or this application may not ask for it: it needs "+
-			"one of the API's scopes, or a place in its list.", identifier)
+			"one of the API's scopes, or a place in its list.", addressOf(ctx, identifier))
 	}
 	return a, err
 }
@@ -101,7 +140,7 @@ func admitted(app *application.Application, identifier string, find func() (*res
 // api returns an API of which app may get tokens, and nil for the tenant itself.
 func (d *Door) api(ctx context.Context, c caller.Caller, app *application.Application, identifier string) (
 	*resourceserver.API, error) {
-	return admitted(app, identifier, func() (*resourceserver.API, error) {
+	return admitted(ctx, app, identifier, func() (*resourceserver.API, error) {
 		return d.APIs.ByIdentifier(ctx, c, identifier)
 	})
 }
@@ -118,9 +157,18 @@ func (d *Door) apiOf(ctx context.Context, tx *db.Tx, app *application.Applicatio
 		asked = granted[0]
 	}
 	if !slices.Contains(granted, asked) {
-		return nil, badTarget("The authorization was not for %s. Name it in the authorization request too.", asked)
+		return nil, badTarget("The authorization was not for %s. Name it in the authorization request too.",
+			addressOf(ctx, asked))
 	}
-	return admitted(app, asked, func() (*resourceserver.API, error) { return d.APIs.Within(ctx, tx, asked) })
+	return admitted(ctx, app, asked, func() (*resourceserver.API, error) { return d.APIs.Within(ctx, tx, asked) })
+}
+
+// addressOf returns what a grant calls an API or the tenant as a client calls it.
+func addressOf(ctx context.Context, name string) string {
+	if path, ours := strings.CutPrefix(name, resourceserver.Tenant); ours && (path == "" || path[0] == '/') {
+		return web.SiteIn(ctx).Base + path
+	}
+	return name
 }
 
 // scopesAt returns those of scopes that a token for api may have: its own, and those about the

@@ -32,7 +32,7 @@ type tokenResponse struct {
 type mint struct {
 	app    *application.Application
 	issuer string
-	access *jose.Signer        // of the tenant's tokens; nil if the application's are opaque
+	access *jose.Signer        // of the tenant's tokens; nil if the application's are opaque, also at built-in APIs
 	id     *jose.Signer        // nil if no user is concerned
 	api    *resourceserver.API // nil for the tenant itself
 
@@ -47,7 +47,7 @@ func (m mint) at(api *resourceserver.API) mint {
 
 // isOpaque reports whether the access token is opaque.
 func (m mint) isOpaque() bool {
-	if m.api != nil {
+	if m.api != nil && !m.api.BuiltIn {
 		return m.api.TokenProfile == resourceserver.Opaque
 	}
 	return m.access == nil

@@ -188,7 +188,8 @@ func TestUserinfo(t *testing.T) {
 		refusedWith(t, "in the query", send("GET", "?"+form, "", ""), 401, "invalid_token")
 		a = send("GET", "", "", "")
 		refusedWith(t, "none", a, 401, "invalid_token")
-		if a.Header.Get("WWW-Authenticate") != "Bearer" {
+		if c := a.Header.Get("WWW-Authenticate"); strings.Contains(c, "error") || !strings.Contains(c,
+			`/.well-known/oauth-protected-resource/t/acme/oauth2/userinfo"`) {
 			t.Errorf("WWW-Authenticate: %q", a.Header.Get("WWW-Authenticate"))
 		}
 		for name, token := range map[string]string{"nonsense": "x", "ID token": got.ID, "refresh token": got.Refresh,

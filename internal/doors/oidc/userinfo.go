@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
@@ -20,7 +21,7 @@ import (
 func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 	bearer, err := bearerOf(r)
 	if err != nil {
-		return err
+		return challenged(r, err)
 	}
 	c := web.CallerOf(r)
 	var about *claim.About
@@ -33,14 +34,8 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 			return func(tx *db.Tx) { about = claim.Read(tx, ask, claim.Userinfo) }
 		}}
 	h, err := d.Access.Admit(r.Context(), c, web.SiteOf(r), bearer, want)
-	switch {
-	case errors.Is(err, grant.ErrToken):
-		return badToken()
-	case errors.Is(err, access.ErrScope):
-		return &apiError{status: http.StatusForbidden, code: codeInsufficientScope,
-			description: "The access token lacks the scope openid.", challenge: access.Challenge(err, scopeOpenID)}
-	case err != nil:
-		return err
+	if err != nil {
+		return challenged(r, err)
 	}
 	t := h.Token
 	key, err := d.Subjects.For(r.Context(), h.Caller, h.Application)
@@ -83,7 +78,7 @@ func bearerOf(r *http.Request) (string, error) {
 	if values := r.Header["Authorization"]; len(values) > 0 {
 		token, ok := access.Bearer(values)
 		if !ok {
-			return "", noToken()
+			return "", access.ErrNoToken
 		}
 		found = append(found, token)
 	}
@@ -95,7 +90,8 @@ func bearerOf(r *http.Request) (string, error) {
 		}
 		p, err := paramsOf(form)
 		if err != nil || p.repeated != "" {
-			return "", tokenTwice("The form cannot be read, or a parameter was sent twice.")
+			return "", fault.New(access.ErrTwice.Kind, access.ErrTwice.Code,
+				"The form cannot be read, or a parameter was sent twice.")
 		}
 		if p.has("access_token") {
 			found = append(found, p.get("access_token"))
@@ -103,26 +99,30 @@ func bearerOf(r *http.Request) (string, error) {
 	}
 	switch len(found) {
 	case 0:
-		return "", noToken()
+		return "", access.ErrNoToken
 	case 1:
 		return found[0], nil
 	}
-	return "", tokenTwice("The access token was sent in more than one way.")
+	return "", access.ErrTwice
 }
 
-// noToken is the error for a request without a token. Its challenge has no error code (RFC 6750
-// §3.1).
-func noToken() error {
-	return &apiError{status: http.StatusUnauthorized, code: codeInvalidToken,
-		description: access.ErrNoToken.Reason, challenge: access.Challenge(access.ErrNoToken, "")}
-}
-
-func tokenTwice(description string) error {
-	return &apiError{status: http.StatusBadRequest, code: codeInvalidRequest, description: description,
-		challenge: `Bearer error="invalid_request"`}
-}
-
-func badToken() error {
-	return &apiError{status: http.StatusUnauthorized, code: codeInvalidToken,
-		description: grant.ErrToken.Reason, challenge: access.Challenge(grant.ErrToken, "")}
+// challenged returns a fault of admission as the answer with its challenge (RFC 6750 §3). Any other
+// error stays as it is.
+func challenged(r *http.Request, err error) error {
+	at := access.Resource{Site: web.SiteOf(r), Path: userinfoPath, Scope: scopeOpenID}
+	challenge := at.Challenge(err)
+	if challenge == "" {
+		return err
+	}
+	f := fault.As(err)
+	code := codeInvalidToken
+	switch {
+	case errors.Is(err, access.ErrScope):
+		code = codeInsufficientScope
+	case errors.Is(err, access.ErrTwice):
+		code = codeInvalidRequest
+	case errors.Is(err, grant.ErrStepUp):
+		code = codeStepUp
+	}
+	return &apiError{status: web.Status(f.Kind), code: code, description: f.Reason, challenge: challenge}
 }

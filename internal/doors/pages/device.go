@@ -124,6 +124,9 @@ func (d *Door) deviceConsents(ctx context.Context, tx *db.Tx, asked grant.Device
 		if identifier == resourceserver.Tenant {
 			continue
 		}
+		if apis[i] = resourceserver.BuiltInAs(identifier, web.SiteIn(ctx).Base); apis[i] != nil {
+			continue
+		}
 		api, err := d.APIs.Within(ctx, tx, identifier)
 		switch {
 		case errors.Is(err, resourceserver.ErrNotFound):

@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/principal"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -41,7 +42,8 @@ func (a *requester) fromDirectory() bool { return a.mode == application.FromDire
 
 // admit admits a token to a base of its own tenant.
 func (d *Door) admit(ctx context.Context, c caller.Caller, site web.Site, bearer string) (*requester, error) {
-	h, err := d.Access.Admit(ctx, c, site, bearer, access.Want{Scope: application.ScopeDecide})
+	h, err := d.Access.Admit(ctx, c, site, bearer,
+		access.Want{Scope: application.ScopeDecide, At: resourceserver.DecisionPath})
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -94,7 +95,8 @@ func callError(ctx context.Context, err error) error { return statusOf(ctx, err)
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	st := statusOf(r.Context(), err)
 	h := w.Header()
-	if c := access.Challenge(err, application.ScopeDecide); c != "" {
+	at := access.Resource{Site: web.SiteOf(r), Path: resourceserver.DecisionPath, Scope: application.ScopeDecide}
+	if c := at.Challenge(err); c != "" {
 		h.Set("WWW-Authenticate", c)
 	}
 	if errors.Is(err, access.ErrClient) {

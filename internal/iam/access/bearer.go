@@ -2,10 +2,13 @@ package access
 
 import (
 	"errors"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 // Faults of admission. A token that is not good is grant.ErrToken.
@@ -13,6 +16,7 @@ var (
 	ErrNoToken = fault.New(fault.Unauthenticated, "token.missing",
 		"Send an access token in the header: Authorization: Bearer, a space, and the token.")
 	ErrScope = LacksScope("")
+	ErrTwice = fault.New(fault.Invalid, "token.twice", "The access token was sent in more than one way.")
 )
 
 // LacksScope returns ErrScope with the scope that is missing.
@@ -33,21 +37,70 @@ func Bearer(authorization []string) (string, bool) {
 	return token, true
 }
 
+// Resource is a protected resource of ours, as its challenges name it.
+type Resource struct {
+	Site  web.Site
+	Path  string // below the site's base; both are its identifier (RFC 9728 §1.2)
+	Scope string // that a token needs, or ""
+}
+
+// Metadata is the name of the well-known document of a protected resource (RFC 9728 §3).
+const Metadata = "oauth-protected-resource"
+
 // Challenge returns the WWW-Authenticate header for a fault of admission (RFC 6750 §3), or "" for
-// any other error. It names scope unless that is "".
-func Challenge(err error, scope string) string {
-	var attributes []string
+// any other error. It names the metadata of the resource (RFC 9728 §5.1). If the sign-in was not
+// strong or fresh enough, it says what would be (RFC 9470 §3).
+func (r Resource) Challenge(err error) string {
+	code := ""
+	stepUp, isStepUp := errors.AsType[*grant.StepUp](err)
 	switch {
 	case errors.Is(err, ErrNoToken): // no error code (RFC 6750 §3.1)
+	case isStepUp:
+		code = "insufficient_user_authentication"
 	case errors.Is(err, grant.ErrToken):
-		attributes = append(attributes, `error="invalid_token"`)
+		code = "invalid_token"
 	case errors.Is(err, ErrScope):
-		attributes = append(attributes, `error="insufficient_scope"`)
+		code = "insufficient_scope"
+	case errors.Is(err, ErrTwice):
+		code = "invalid_request"
 	default:
 		return ""
 	}
-	if scope != "" {
-		attributes = append(attributes, `scope="`+scope+`"`)
+	var b strings.Builder
+	add := func(name, value string) {
+		if value == "" {
+			return
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(" " + name + `="` + quotable(value) + `"`)
 	}
-	return strings.TrimSpace("Bearer " + strings.Join(attributes, ", "))
+	add("realm", r.Site.Base)
+	if code != "" {
+		add("error", code)
+		add("error_description", fault.As(err).Reason)
+	}
+	add("scope", r.Scope)
+	if isStepUp {
+		add("acr_values", stepUp.ACR)
+		if stepUp.MaxAge > 0 {
+			add("max_age", strconv.FormatInt(int64(stepUp.MaxAge/time.Second), 10))
+		}
+	}
+	add("resource_metadata", r.Site.WellKnown(Metadata, r.Path))
+	return "Bearer" + b.String()
+}
+
+// quotable replaces what no attribute of a challenge may have (RFC 6750 §3).
+func quotable(s string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '"' || c == '\\':
+			return '\''
+		case c < ' ' || c > '~':
+			return '?'
+		}
+		return c
+	}, s)
 }

@@ -38,9 +38,10 @@ type Applications interface {
 	ByClientID(ctx context.Context, c caller.Caller, clientID string) (*application.Application, error)
 }
 
-// Rules are the tenant's rules of signing in; signin.Engine is one.
+// Rules are the tenant's rules of signing in; signin.Engine is one. CheckToken fails with
+// grant.ErrToken for a token that they refuse, and with grant.ErrStepUp.
 type Rules interface {
-	AllowsToken(ctx context.Context, tx *db.Tx, t grant.Token) (bool, error)
+	CheckToken(ctx context.Context, tx *db.Tx, t grant.Token) error
 }
 
 // Deps are what a Guard works with.
@@ -100,7 +101,8 @@ type Holder struct {
 
 // Admit verifies a bearer token that was presented to site, and returns its holder. c is the
 // request's anonymous caller. It fails with grant.ErrToken for a token that is not good here, and
-// with ErrScope for a good one without the scope.
+// with ErrScope for a good one without the scope. It fails with grant.ErrStepUp if the person must
+// sign in more strongly or again.
 func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, bearer string, want Want) (Holder, error) {
 	home := site
 	if want.Operators && site.Tenant != g.Platform.Tenant && g.claimsPlatform(ctx, bearer) {
@@ -128,14 +130,10 @@ func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, beare
 		return Holder{}, err
 	}
 	if !token.User.IsZero() {
-		allowed, err := db.Read(ctx, g.DB, atHome, func(tx *db.Tx) (bool, error) {
-			return g.Rules.AllowsToken(ctx, tx, token)
-		})
-		if err != nil {
+		if err := g.DB.View(ctx, atHome, func(tx *db.Tx) error {
+			return g.Rules.CheckToken(ctx, tx, token)
+		}); err != nil {
 			return Holder{}, err
-		}
-		if !allowed {
-			return Holder{}, grant.ErrToken
 		}
 	}
 	h := Holder{Caller: c.As(actorOf(home, token, app)), Home: home, Token: token, Application: app}

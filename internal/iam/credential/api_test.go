@@ -62,7 +62,7 @@ func newDesk(t *testing.T, d *testkit.Database) *desk {
 		Reset: func(_ context.Context, _ *db.Tx, u id.ID) error { k.resets = append(k.resets, u); return nil },
 	})...)
 	m := api.Mount{Mux: k.mux, Prefix: "/api/v1", Title: "t", DB: d.DB, Gate: k,
-		Answer: func(f *fault.Fault) (int, http.Header) {
+		Answer: func(_ context.Context, f *fault.Fault) (int, http.Header) {
 			return map[fault.Kind]int{fault.Invalid: 400, fault.Denied: 403, fault.NotFound: 404, fault.Conflict: 409,
 				fault.Limited: 429}[f.Kind], nil
 		}}

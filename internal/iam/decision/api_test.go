@@ -1,6 +1,7 @@
 package decision_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -41,7 +42,7 @@ func newDesk(t *testing.T, d *testkit.Database, c caller.Caller) *desk {
 	base["document.yaml"] = []byte(strings.Replace(string(base["document.yaml"]), "resource: document",
 		`resource: "gatehouse:thing"`, 1))
 	m := api.Mount{Mux: k.mux, Prefix: "/api/v1", Title: "t", DB: d.DB, Gate: k,
-		Answer: func(f *fault.Fault) (int, http.Header) {
+		Answer: func(_ context.Context, f *fault.Fault) (int, http.Header) {
 			return map[fault.Kind]int{fault.Invalid: 400, fault.NotFound: 404, fault.Conflict: 409,
 				fault.Limited: 429}[f.Kind], nil
 		}}

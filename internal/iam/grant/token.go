@@ -3,6 +3,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,6 +18,20 @@ import (
 // ErrToken is the fault for a bearer token that is not valid. It never says why.
 var ErrToken = fault.New(fault.Unauthenticated, "token.invalid",
 	"The access token is missing, expired, revoked or not one of this tenant. Get a new one and try again.")
+
+// ErrStepUp is the fault for a bearer token that is good, and whose person must sign in more
+// strongly or again (RFC 9470). A *StepUp in its chain says which.
+var ErrStepUp = fault.New(fault.Unauthenticated, "token.step_up",
+	"The rules of this tenant ask the person for a stronger or a fresher sign-in. Send them to sign in again.")
+
+// StepUp is what a sign-in lacks.
+type StepUp struct {
+	ACR    string        // the level that it must have, or "" if its level is enough
+	MaxAge time.Duration // how old it may be, or 0 if it is not too old
+}
+
+// Error implements error.
+func (s *StepUp) Error() string { return fmt.Sprintf("needs acr %q, age %s", s.ACR, s.MaxAge) }
 
 // AccessClaims are the claims of a JWT access token (RFC 9068 §2.2). GrantID ties it to the grant,
 // so that our doors refuse it as soon as the grant ends.

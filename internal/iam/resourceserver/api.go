@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
 type createInput struct {
@@ -45,7 +46,8 @@ func Operations(deps Deps) []api.Operation {
 		"identifier as resource. The management and decision APIs are built in.", ofServers)
 	created.Status = 201
 	listed := op("GET", "/apis", "list-apis", "api.read", "List APIs",
-		"Only the APIs that you may see, in the order of their creation. The built-in ones are not listed.")
+		"The built-in ones come first: a caller sees them who may see every API. The others are those that you may",
+		"see, in the order of their creation.")
 	listed.Filtered = true
 	return []api.Operation{
 		api.Read(listed, func(ctx context.Context, tx *db.Tx, req api.Request, in *api.Page) (page.List[API], error) {
@@ -53,10 +55,14 @@ func Operations(deps Deps) []api.Operation {
 			if err != nil {
 				return page.List[API]{}, err
 			}
-			return List(ctx, tx, req.Filter, p)
+			l, err := List(ctx, tx, req.Filter, p)
+			return withBuiltIn(l, req.Filter, p, web.SiteIn(ctx).Base), err
 		}),
 		api.Read(op("GET", "/apis/{id}", "get-api", "api.read", "Get an API"),
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *api.ByID) (API, error) {
+				if a := builtInWith(in.ID, web.SiteIn(ctx).Base); a != nil {
+					return *a, nil
+				}
 				return Get(ctx, tx, in.ID)
 			}),
 		api.WriteAfter(created,

@@ -19,12 +19,14 @@ type Directory struct {
 	db    *db.DB
 	apis  *cache.Cache[string, *API] // by identifier
 	exist *cache.Cache[struct{}, bool]
+	byID  *cache.Cache[id.ID, *API]
 }
 
 // NewDirectory returns the directory of the APIs of d.
 func NewDirectory(d *db.DB) *Directory {
 	dir := &Directory{db: d, apis: cache.New[string](cache.Options[*API]{Max: copiesOfAPIs}),
-		exist: cache.New[struct{}](cache.Options[bool]{Max: copiesOfAPIs})}
+		exist: cache.New[struct{}](cache.Options[bool]{Max: copiesOfAPIs}),
+		byID:  cache.New[id.ID](cache.Options[*API]{Max: copiesOfAPIs})}
 	d.Watch(dir.Drop)
 	return dir
 }
@@ -33,6 +35,7 @@ func NewDirectory(d *db.DB) *Directory {
 func (d *Directory) Drop(tenant id.ID) {
 	d.apis.Drop(tenant)
 	d.exist.Drop(tenant)
+	d.byID.Drop(tenant)
 }
 
 // ByIdentifier returns an API of the caller's tenant by either spelling of its identifier, or
@@ -47,6 +50,14 @@ func (d *Directory) ByIdentifier(ctx context.Context, c caller.Caller, identifie
 	identifier = strings.Clone(identifier) // the cache keeps it, and must not keep the request with it
 	return d.apis.Get(ctx, c.Tenant, identifier, func(ctx context.Context) (*API, error) {
 		a, err := db.Read(ctx, d.db, c, func(tx *db.Tx) (API, error) { return ByIdentifier(ctx, tx, identifier) })
+		return &a, err
+	})
+}
+
+// ByID returns an API of the caller's tenant that is not built in, or ErrNotFound.
+func (d *Directory) ByID(ctx context.Context, c caller.Caller, api id.ID) (*API, error) {
+	return d.byID.Get(ctx, c.Tenant, api, func(ctx context.Context) (*API, error) {
+		a, err := db.Read(ctx, d.db, c, func(tx *db.Tx) (API, error) { return Get(ctx, tx, api) })
 		return &a, err
 	})
 }

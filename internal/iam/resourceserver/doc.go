@@ -5,14 +5,16 @@
 //   - An identifier is an absolute URI without a fragment (RFC 8707 §2). It is unique within its
 //     tenant, never changes, and is not an address of Gatehouse itself. It is the audience of the
 //     API's tokens.
-//   - The scopes of an API are its own. None is a scope that Gatehouse itself reads, so no token of
-//     a registered API does anything at the management or the decision API.
+//   - The scopes of an API are its own. Only built-in ones have a scope that Gatehouse itself
+//     reads, so no token of a registered API does anything at the management or the decision API.
 //   - An API changes nothing for a request that does not name it. But an application that becomes
 //     a server of an API no longer inspects tokens for the tenant, which takes the rights of a
 //     change of that application.
 //   - An application may ask for an API if one of its scopes is the API's, or if the API lists it.
 //
-// The management and decision APIs are built in. They share one identifier: the tenant's issuer.
+// The management and decision APIs are built in: the same two in every tenant, in a table of this
+// package. Their identifiers are addresses below the tenant's base. A token for the base itself is
+// good at both.
 //
 // It never issues a token: see doors/oidc.
 package resourceserver

@@ -27,6 +27,7 @@ const Tenant = "issuer"
 type API struct {
 	ID         id.ID  `json:"id" always:"true" format:"uuid"`
 	Identifier string `json:"identifier" always:"true" doc:"The audience of its tokens, and what a request names as resource (RFC 8707). It never changes."`
+	BuiltIn    bool   `json:"built_in" always:"true" doc:"Gatehouse itself answers at this API. It cannot be changed or deleted. Its tokens are opaque for an application whose access_token is opaque."`
 	Profile
 	CreatedAt time.Time `json:"created_at" always:"true"`
 	UpdatedAt time.Time `json:"updated_at" always:"true"`
@@ -123,11 +124,15 @@ func Consents(apis []*API, scopes []string) []string {
 		}
 		before := len(out)
 		for _, s := range scopes {
-			if a.Has(s) {
+			switch {
+			case !a.Has(s):
+			case !a.BuiltIn:
 				out = append(out, ConsentTo(a.Identifier, s))
+			case !slices.Contains(out, s): // it means the same for the tenant itself
+				out = append(out, s)
 			}
 		}
-		if len(out) == before {
+		if len(out) == before && !a.BuiltIn {
 			out = append(out, ConsentTo(a.Identifier, ""))
 		}
 	}

@@ -92,8 +92,12 @@ func ByIdentifier(ctx context.Context, tx *db.Tx, identifier string) (API, error
 	return withMembers(ctx, tx, a, err)
 }
 
-// hold is Get for an API that is about to change: its row is locked until the transaction ends.
+// hold is Get for an API that is about to change: its row is locked until the transaction ends. It
+// fails with errBuiltIn for a built-in one.
 func hold(ctx context.Context, tx *db.Tx, api id.ID) (API, error) {
+	if builtInWith(api, "") != nil {
+		return API{}, errBuiltIn
+	}
 	a, err := db.One(ctx, tx, scanAPI,
 		`UPDATE resource_servers SET updated_at = updated_at WHERE tenant_id = $1 AND id = $2 RETURNING `+columns, api)
 	return withMembers(ctx, tx, a, err)

@@ -27,12 +27,27 @@ type use struct {
 // AllowsGrant reports whether the rules of signing in still allow what a grant gives. Only the
 // person's network is that of the sign-in: the request comes from the application's.
 func (e *Engine) AllowsGrant(ctx context.Context, tx *db.Tx, g grant.Grant) (bool, error) {
-	return e.allows(ctx, tx, use{g.User, g.Application, g.AMR, g.AuthTime, g.Address, g.Offline})
+	err := e.check(ctx, tx, use{g.User, g.Application, g.AMR, g.AuthTime, g.Address, g.Offline})
+	return allowed(err)
 }
 
 // AllowsToken is AllowsGrant for the access token of a user.
 func (e *Engine) AllowsToken(ctx context.Context, tx *db.Tx, t grant.Token) (bool, error) {
-	return e.allows(ctx, tx, use{t.User, t.Application, t.AMR, t.AuthTime, t.Address, t.Offline})
+	return allowed(e.CheckToken(ctx, tx, t))
+}
+
+// CheckToken fails with grant.ErrToken unless the rules of signing in still allow the access token
+// of a user. It fails with grant.ErrStepUp if a stronger or a fresher sign-in is all that they ask.
+func (e *Engine) CheckToken(ctx context.Context, tx *db.Tx, t grant.Token) error {
+	return e.check(ctx, tx, use{t.User, t.Application, t.AMR, t.AuthTime, t.Address, t.Offline})
+}
+
+// allowed returns the answer of check as a yes or no.
+func allowed(err error) (bool, error) {
+	if errors.Is(err, grant.ErrToken) || errors.Is(err, grant.ErrStepUp) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // AllowsSession returns the session that tokens open if it is enough for its user's account pages,
@@ -72,23 +87,33 @@ func lasts(on session.Session, of *tenant.Tenant, now time.Time) bool {
 // ruled reports whether a tenant's settings can refuse a sign-in, or ask for more than a password.
 func ruled(s tenant.Settings) bool { return s.MFA == tenant.MFARequired || !s.SignIn.Empty() }
 
-func (e *Engine) allows(ctx context.Context, tx *db.Tx, u use) (bool, error) {
+func (e *Engine) check(ctx context.Context, tx *db.Tx, u use) error {
 	of, err := e.Tenants.ByID(ctx, tx.Tenant())
 	if err != nil || !ruled(of.Settings) {
-		return err == nil, err
+		return err
 	}
 	from, err := netip.ParseAddr(u.address)
 	v, askErr := e.ask(ctx, tx, asked{u.user, u.application, u.amr, from, err == nil})
 	if askErr != nil {
-		return false, askErr
+		return askErr
 	}
-	ok := !v.Refused && v.satisfied(LevelOf(u.amr)) &&
-		(u.offline || tx.Now().Sub(u.authTime) <= v.Max)
-	if !ok { // also if tx only reads, or is rolled back because of the refusal
-		c := tx.Caller()
-		tx.AtEnd(func() { e.Decisions.Record(c, v.decision) })
+	strong, fresh := v.satisfied(LevelOf(u.amr)), u.offline || tx.Now().Sub(u.authTime) <= v.Max
+	if !v.Refused && strong && fresh {
+		return nil
 	}
-	return ok, nil
+	c := tx.Caller() // recorded also if tx only reads, or is rolled back because of the refusal
+	tx.AtEnd(func() { e.Decisions.Record(c, v.decision) })
+	if v.Refused {
+		return grant.ErrToken
+	}
+	need := &grant.StepUp{}
+	if !strong {
+		need.ACR = TwoFactors
+	}
+	if !fresh {
+		need.MaxAge = v.Max
+	}
+	return grant.ErrStepUp.Because(need)
 }
 
 // Hold locks the flow's user before a step changes a credential, until the transaction ends. It

@@ -244,7 +244,7 @@ func TestAPanicReleasesTheKey(t *testing.T) {
 		mux := http.NewServeMux()
 		m := &Mount{Mux: mux, Prefix: "/api/v1", Title: "T", DB: d.DB, Ring: newRing(t),
 			Gate:   admitted{d.Tenant(t, "acme")},
-			Answer: func(*fault.Fault) (int, http.Header) { return 400, nil }}
+			Answer: func(_ context.Context, _ *fault.Fault) (int, http.Header) { return 400, nil }}
 		m.Operations([]Operation{
 			Write(create, func(context.Context, *db.Tx, Request, *struct{}) (None, error) {
 				if panics {

@@ -44,7 +44,7 @@ type Mount struct {
 	Ring   *secret.KeyRing // seals the answers of calls with an Idempotency-Key
 	Gate   Gate
 	// Answer returns the HTTP status of a fault and the headers to add to its answer.
-	Answer func(*fault.Fault) (status int, header http.Header)
+	Answer func(context.Context, *fault.Fault) (status int, header http.Header)
 	// KeysOfCaller and KeysOfTenant bound the unexpired idempotency keys. 0 means 20,000 and
 	// 50,000.
 	KeysOfCaller, KeysOfTenant int

@@ -75,7 +75,7 @@ func fixture(t *testing.T) (http.Handler, []byte) {
 	t.Helper()
 	mux := http.NewServeMux()
 	m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "Widgets", Gate: open{},
-		Answer: func(f *fault.Fault) (int, http.Header) {
+		Answer: func(_ context.Context, f *fault.Fault) (int, http.Header) {
 			switch f.Kind {
 			case fault.Unauthenticated:
 				return 401, http.Header{"Www-Authenticate": {"Bearer"}}
@@ -132,7 +132,7 @@ type putPicture struct {
 func TestBytesInAndOut(t *testing.T) {
 	mux := http.NewServeMux()
 	m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "Pictures", Gate: open{},
-		Answer: func(f *fault.Fault) (int, http.Header) { return 422, nil }}
+		Answer: func(_ context.Context, f *fault.Fault) (int, http.Header) { return 422, nil }}
 	kept := map[string][]byte{}
 	doc := m.Operations([]api.Operation{
 		api.Call(api.Op{Method: "PUT", Path: "/pictures/{path...}", ID: "put-picture", Action: "picture.update",
@@ -434,7 +434,7 @@ func (g byHeader) Admit(r *http.Request, _ api.Op) (api.Request, error) {
 func TestATenantMayHaveSoManyAtOnce(t *testing.T) {
 	mux := http.NewServeMux()
 	m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "Costs", Gate: byHeader{"acme": id.New(), "globex": id.New()},
-		Answer: func(f *fault.Fault) (int, http.Header) {
+		Answer: func(_ context.Context, f *fault.Fault) (int, http.Header) {
 			if f.Kind == fault.Limited {
 				return 429, nil
 			}
@@ -510,7 +510,7 @@ func TestNoOperationRunsWithoutRights(t *testing.T) {
 			mux, ran := http.NewServeMux(), false
 			m := &api.Mount{Mux: mux, Prefix: "/api/v1", Title: "X",
 				Gate: gateFunc(func(*http.Request, api.Op) (api.Request, error) { return tt.request, nil }),
-				Answer: func(f *fault.Fault) (int, http.Header) {
+				Answer: func(_ context.Context, f *fault.Fault) (int, http.Header) {
 					if f.Kind == fault.Denied {
 						return 403, nil
 					}

@@ -56,7 +56,7 @@ func (m *Mount) problem(ctx context.Context, err error) *Problem {
 	if f.Kind == fault.Internal || f.Kind == fault.Unavailable {
 		web.NoteError(ctx, err)
 	}
-	status, header := m.Answer(f)
+	status, header := m.Answer(ctx, f)
 	p := newProblem(ctx, status, f.Code, f.Reason)
 	p.header = header
 	for _, fd := range f.Fields {

@@ -31,6 +31,9 @@ func All() Filter { return Filter{all: true} }
 // Nothing returns the zero Filter, which shows no row.
 func Nothing() Filter { return Filter{} }
 
+// ShowsAll reports whether every row is shown.
+func (f Filter) ShowsAll() bool { return f.all }
+
 // Where returns a filter that shows the rows for which condition holds.
 func Where(condition Node) Filter { return Filter{condition: &condition} }
 

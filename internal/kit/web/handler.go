@@ -281,8 +281,8 @@ func (h *Handler) recognise(x *exchange, r *http.Request) {
 	}
 }
 
-// cutSlug splits "/t/{slug}/rest", and the form of RFC 8414 §3.1 with the well-known part before
-// the issuer's path: "/.well-known/{name}/t/{slug}".
+// cutSlug splits "/t/{slug}/rest", and the form of RFC 8414 §3.1 and RFC 9728 §3.1 with the
+// well-known part before the path: "/.well-known/{name}/t/{slug}/rest".
 func cutSlug(path string) (string, string, bool) {
 	if after, ok := strings.CutPrefix(path, "/t/"); ok {
 		slug, rest, _ := strings.Cut(after, "/")
@@ -290,8 +290,9 @@ func cutSlug(path string) (string, string, bool) {
 	}
 	if after, ok := strings.CutPrefix(path, "/.well-known/"); ok {
 		name, tenant, found := strings.Cut(after, "/t/")
-		if found && name != "" && tenant != "" && !strings.Contains(name, "/") && !strings.Contains(tenant, "/") {
-			return tenant, "/.well-known/" + name, true
+		slug, rest, below := strings.Cut(tenant, "/")
+		if found && name != "" && slug != "" && !strings.Contains(name, "/") && (!below || rest != "") {
+			return slug, strings.TrimSuffix("/.well-known/"+name+"/"+rest, "/"), true
 		}
 	}
 	return "", "", false

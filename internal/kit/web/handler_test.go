@@ -76,6 +76,8 @@ func newFixture(t *testing.T) *fixture {
 	doors.HandleFunc("GET /.well-known/{name}", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, SiteOf(r).Slug, " ", r.PathValue("name"))
 	})
+	doors.HandleFunc("GET /.well-known/oauth-protected-resource/{path...}",
+		func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, SiteOf(r).Slug, " ", r.PathValue("path")) })
 	doors.HandleFunc("GET /users/{id}",
 		func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.PathValue("id")) })
 	echo := func(w http.ResponseWriter, r *http.Request) {
@@ -150,6 +152,9 @@ func TestSites(t *testing.T) {
 		{"/.well-known/oauth-authorization-server/t/acme", 200, "acme oauth-authorization-server"},
 		{"/t/acme/.well-known/openid-configuration", 200, "acme openid-configuration"},
 		{"/.well-known/x/y/t/acme", 404, ""},
+		{"/.well-known/oauth-protected-resource/t/acme/api/v1", 200, "acme api/v1"},
+		{"/t/acme/.well-known/oauth-protected-resource/api/v1", 200, "acme api/v1"},
+		{"/.well-known/oauth-protected-resource/t/acme/", 404, ""},
 		{"/", 200, "root"},
 		{"/where", 404, "nothing at this address"},
 		{"/t/nobody/where", 404, "tenant.not_found"},

@@ -80,9 +80,18 @@ func scopeOf(ctx context.Context) *scope {
 	return s
 }
 
+// WellKnown returns the address of a well-known document about the site, or about a path below it.
+// The well-known part stands after the host (RFC 8414 §3.1, RFC 9728 §3.1).
+func (s Site) WellKnown(name, path string) string {
+	return strings.TrimSuffix(s.Base, s.Path) + "/.well-known/" + name + s.Path + path
+}
+
 // SiteOf returns the site of the request, or the zero Site outside a tenant's base.
-func SiteOf(r *http.Request) Site {
-	if s := scopeOf(r.Context()); s != nil {
+func SiteOf(r *http.Request) Site { return SiteIn(r.Context()) }
+
+// SiteIn is SiteOf for the context of a request.
+func SiteIn(ctx context.Context) Site {
+	if s := scopeOf(ctx); s != nil {
 		return s.site
 	}
 	return Site{}
