@@ -131,7 +131,8 @@ func (d *Door) describeToken(
 		allowed, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (bool, error) {
 			allowed, err := d.SignIn.AllowsToken(ctx, tx, t)
 			if err == nil && allowed && !refresh {
-				about = claim.Read(tx, claim.Ask{Application: of, User: t.User, Scopes: t.Scopes}, claim.AccessToken)
+				ask := claim.Ask{Application: of, User: t.User, Scopes: allowedScopes(of, t.Scopes)}
+				about = claim.Read(tx, ask, claim.AccessToken)
 			}
 			return allowed, err
 		})

@@ -68,7 +68,10 @@ func (d *Door) askOf(ctx context.Context, c caller.Caller, t grant.Token) (claim
 		return claim.Ask{}, err
 	}
 	app, err := d.Applications.ByID(ctx, c, t.Application)
-	return claim.Ask{Application: app, User: t.User, Scopes: t.Scopes, Wished: wish.names()}, err
+	if err != nil {
+		return claim.Ask{}, err
+	}
+	return claim.Ask{Application: app, User: t.User, Scopes: allowedScopes(app, t.Scopes), Wished: wish.names()}, nil
 }
 
 // bearerOf returns the access token in the header or in the body of a form (RFC 6750 §2.1, §2.2).
