@@ -115,6 +115,9 @@ func compileTable(ctx context.Context, files Files) (Compiled, error) {
 	if err := sortTable(rt); err != nil {
 		return Compiled{}, err
 	}
+	if err := tellApart(rt); err != nil {
+		return Compiled{}, err
+	}
 	table, err := canonical.Marshal(rt)
 	if err != nil {
 		return Compiled{}, fmt.Errorf("write a compiled rule table: %w", err)
@@ -156,6 +159,45 @@ func sortTable(rt *runtimev1.RuleTable) error {
 	})
 	for i := range rows {
 		rt.Rules[i] = rows[i].RuleTable_RuleRow
+	}
+	return nil
+}
+
+// tellApart gives rules with different conditions different keys. Within a check, Cerbos evaluates
+// one condition for each key, and takes the result for every rule with that key. Rules of one
+// policy share a key if they have one name, or stand for different kinds in a role policy. Then one
+// action was allowed by the condition of another.
+func tellApart(rt *runtimev1.RuleTable) error {
+	numbers := map[string]map[string]uint32{} // of conditions, by key
+	for _, row := range rt.GetRules() {
+		if row.GetEvaluationKeyTuple() == nil { // a policy without rules
+			if row.GetCondition() != nil || row.GetDerivedRoleCondition() != nil {
+				return fmt.Errorf("a rule of %s has no key", row.GetOriginFqn())
+			}
+			continue
+		}
+		row.EvaluationKeyTuple.RuleId = 0
+		key, err := canonical.Marshal(row.EvaluationKeyTuple)
+		if err != nil {
+			return fmt.Errorf("write a key: %w", err)
+		}
+		condition, err := canonical.Marshal(&runtimev1.RuleTable_RuleRow{
+			Condition: row.GetCondition(), Params: row.GetParams(),
+			DerivedRoleCondition: row.GetDerivedRoleCondition(), DerivedRoleParams: row.GetDerivedRoleParams()})
+		if err != nil {
+			return fmt.Errorf("write a condition: %w", err)
+		}
+		of := numbers[string(key)]
+		if of == nil {
+			of = map[string]uint32{}
+			numbers[string(key)] = of
+		}
+		number, known := of[string(condition)]
+		if !known {
+			number = uint32(len(of))
+			of[string(condition)] = number
+		}
+		row.EvaluationKeyTuple.RuleId = number
 	}
 	return nil
 }
