@@ -30,7 +30,7 @@ type View struct {
 	IDTokenAlg             string         `json:"id_token_alg" enum:"ES256,RS256,EdDSA"`
 	JWKS                   map[string]any `json:"jwks,omitempty" doc:"The application's public keys (RFC 7517)."`
 	JWKSURI                string         `json:"jwks_uri,omitempty" doc:"Where the server reads the public keys instead."`
-	BackchannelLogoutURI   string         `json:"backchannel_logout_uri,omitempty" doc:"Is told that a session has ended (OpenID Connect Back-Channel Logout 1.0)."`
+	BackchannelLogoutURI   string         `json:"backchannel_logout_uri,omitempty" doc:"Is notified when a session has ended (OpenID Connect Back-Channel Logout 1.0)."`
 	FrontchannelLogoutURI  string         `json:"frontchannel_logout_uri,omitempty" doc:"Is loaded in a frame of the page on which a person signs out (OpenID Connect Front-Channel Logout 1.0)."`
 	FrontchannelSession    bool           `json:"frontchannel_logout_session_required" doc:"The frame's address has iss and sid."`
 	TokenEndpointAudience  bool           `json:"token_endpoint_audience"`
@@ -175,7 +175,7 @@ func Operations(deps Deps) []api.Operation {
 	created.Status = 201
 	const acts = " An application that is first_party, has a scope of gatehouse: or asks the directory acts for " +
 		"others. That needs the action application.trust, and for the directory user.read, group.read and role.read. " +
-		"So does one with mappings, because they tell it what no scope asks a person to allow."
+		"So does one with mappings, because they include what no scope asks a person to allow."
 	created.Description = "The answer shows the client_secret, if the application has one. It is shown only this " +
 		"once." + acts
 	listed := op("GET", "/applications", "list-applications", "application.read", "List applications",

@@ -114,7 +114,7 @@ type Application struct {
 	EarlierIDTokenAlg      string          // before its last change, or ""; it signs until clients know the new key
 	JWKS                   json.RawMessage // its public keys, for private_key_jwt, or nil
 	JWKSURI                string          // where the public keys are read instead, or ""
-	BackchannelLogoutURI   string          // is told that a session has ended, or ""
+	BackchannelLogoutURI   string          // is notified when a session has ended, or ""
 	FrontchannelLogout     FrontchannelLogout
 	TokenEndpointAudience  bool          // its assertions may name the token endpoint as their audience
 	AllowUnboundCode       bool          // its requests may send neither PKCE nor a nonce

@@ -84,7 +84,7 @@ func (a *Application) checkClaims(wrong *fault.Fields) {
 type ClaimsBody struct {
 	IDTokenClaims *bool     `json:"id_token_claims,omitempty" doc:"Put the claims of the scopes profile and email into the ID token, for applications that do not ask userinfo. A new application has true."`
 	GroupClaim    *string   `json:"group_claim,omitempty" enum:"name,id" doc:"How the claim groups names a group. A new application has name. An id stays when the group is renamed."`
-	GroupFilter   *[]string `json:"group_filter,omitempty" maxItems:"50" doc:"The application is told only the groups with one of these names. An asterisk at the end stands for any rest. Empty: all groups." example:"[\"billing-*\"]"`
+	GroupFilter   *[]string `json:"group_filter,omitempty" maxItems:"50" doc:"The claim groups includes only the groups with one of these names. An asterisk at the end stands for any rest. Empty: all groups." example:"[\"billing-*\"]"`
 	RoleFilter    *[]string `json:"role_filter,omitempty" maxItems:"50" doc:"Like group_filter, for the claim roles."`
 }
 

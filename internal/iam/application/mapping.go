@@ -9,11 +9,11 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 )
 
-// Mapping is one more claim that an application is told about its users. iam/claim evaluates it.
+// Mapping is one more claim about the users of an application. iam/claim evaluates it.
 type Mapping struct {
 	Claim      string   `json:"claim" minLength:"1" maxLength:"200" doc:"The claim's name, such as role or https://hasura.io/jwt/claims. A claim of a scope, such as groups, is replaced, whatever the scopes are." example:"role"`
 	Expression string   `json:"expression" minLength:"1" maxLength:"4096" doc:"A CEL expression over user, groups, group_ids, roles and application. Its value may be anything that JSON has, of at most 8 KB." example:"\"grafana-admins\" in groups ? \"Admin\" : \"Viewer\""`
-	In         []string `json:"in,omitempty" enum:"id_token,userinfo,access_token" maxItems:"3" doc:"Where the application is told. Introspection tells what the access token has. Default: id_token and userinfo."`
+	In         []string `json:"in,omitempty" enum:"id_token,userinfo,access_token" maxItems:"3" doc:"Where the claim is included. Introspection includes what the access token has. Default: id_token and userinfo."`
 }
 
 // The places of a mapping.

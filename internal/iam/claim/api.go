@@ -14,15 +14,15 @@ import (
 type previewInput struct {
 	api.ByID
 	Body struct {
-		UserID   id.ID                  `json:"user_id" format:"uuid" doc:"The person of whom the application would be told."`
+		UserID   id.ID                  `json:"user_id" format:"uuid" doc:"The person whose claims to return."`
 		Scopes   *[]string              `json:"scopes,omitempty" maxItems:"100" doc:"Of the token. Default: all that the application may request."`
 		Mappings *[]application.Mapping `json:"mappings,omitempty" maxItems:"32" doc:"Instead of those of the application, to try them before they are saved."`
 	}
 }
 
-// MappingPreview is what an application would be told about a person.
+// MappingPreview has the claims about a person that an application would get.
 type MappingPreview struct {
-	Sub         string          `json:"sub" doc:"What the application is told as the user's id: another one for each sector if it is pairwise."`
+	Sub         string          `json:"sub" doc:"The user's id that the application gets: another one for each sector if it is pairwise."`
 	IDToken     map[string]any  `json:"id_token" doc:"The claims about the person in the ID token."`
 	Userinfo    map[string]any  `json:"userinfo" doc:"The claims about the person at userinfo."`
 	AccessToken map[string]any  `json:"access_token" doc:"The claims about the person in an access token and its introspection."`
@@ -42,8 +42,8 @@ func Operations(subjects *subject.Keys) []api.Operation {
 	return []api.Operation{
 		api.Call(api.Op{Method: "POST", Path: "/applications/{id}/mappings/preview", ID: "preview-mappings",
 			Action: "application.read", Tag: "Applications", Summary: "Preview the claims of a user",
-			Description: "Shows what the application would be told about a user, with its mappings or with others. " +
-				"Nothing is changed. Needs user.read, group.read and role.read too."},
+			Description: "Returns the claims about a user that the application would get, with its mappings or with " +
+				"others. Nothing is changed. Needs user.read, group.read and role.read too."},
 			func(ctx context.Context, d *db.DB, req api.Request, in *previewInput) (MappingPreview, error) {
 				var app *application.Application
 				about, err := db.Read(ctx, d, req.Caller, func(tx *db.Tx) (*About, error) {

@@ -1,9 +1,9 @@
-// Package claim says what an application is told about a person: in the ID token, by userinfo, and
-// in the access token, which introspection shows too.
+// Package claim computes the claims about a person that an application gets: in the ID token, by
+// userinfo, and in the access token, which introspection returns too.
 //
 // Invariants:
 //   - One function, Read, computes the claims for all of these. So they agree.
-//   - An application is told what the scopes of its token stand for. The claims parameter is
+//   - The claims are those that the scopes of the token stand for. The claims parameter is
 //     another way to request that, as long as the application has the scope.
 //   - A mapping is a CEL expression of the application. It knows the person, the person's groups
 //     and roles, and the application. It is evaluated within the bounds of engine.Budget. If it

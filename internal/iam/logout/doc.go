@@ -1,4 +1,4 @@
-// Package logout ends sessions, and tells the applications that took part in them.
+// Package logout ends sessions, and notifies the applications that took part in them.
 //
 // It is the only package that ends a session before its time. Each way to end one comes here: the
 // person signs out, an administrator revokes the session or locks the user, a password is reset. In
@@ -11,6 +11,6 @@
 // frontchannel_logout_uri (OpenID Connect Front-Channel Logout 1.0). The server does not learn
 // whether that page did anything.
 //
-// No application is told of a session that passes its time limits: no request of ours notices the
-// moment. Neither is one told of the sign-out of a whole tenant, which is one row.
+// No application is notified of a session that passes its time limits: no request of ours sees the
+// moment. Neither is one notified of the sign-out of a whole tenant, which is one row.
 package logout

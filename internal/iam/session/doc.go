@@ -10,6 +10,7 @@
 //   - A sign-in always creates a new token. A token from before the sign-in is never promoted.
 //   - Only a newer sign-in can prolong a session.
 //
-// It never authenticates a user: iam/signin starts sessions. SetCookies and ClearCookies are the
-// only functions that give a browser a session, and take it away.
+// It never authenticates a user: iam/signin starts sessions. Only SetCookies gives a browser the
+// token of a session, and only ClearCookies takes it away. doors/oidc also sets StateCookie, which
+// opens nothing, for a session that an earlier release started.
 package session
