@@ -37,7 +37,7 @@ func (a *App) doors(hosted *pages.Door) *web.Routes {
 		Ring: a.Ring,
 	})
 	oidc.New(oidc.Deps{
-		DB: a.DB, Applications: a.Applications, APIs: a.APIs,
+		DB: a.DB, Tenants: a.Tenants, Applications: a.Applications, APIs: a.APIs,
 		Access: a.Access, Keys: a.Keys, Subjects: a.Subjects, Issuers: a.Tenants, Ring: a.Ring,
 		Records: a.Records,
 		Clock:   a.Clock, SignIn: a.SignIn, Outbound: a.Outbound,

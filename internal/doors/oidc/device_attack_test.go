@@ -5,10 +5,12 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/world"
 )
@@ -59,15 +61,42 @@ func TestADeviceGetsNothingFromAnApplicationThatChanged(t *testing.T) {
 		w.Must(owner, "PATCH", "acme", of, map[string]any{"device_authorization": false,
 			"redirect_uris": []string{redirectURI}})
 		refusedWith(t, "no longer set up for devices", allowed.poll(), 400, "unauthorized_client")
-		if a := b.Fill(page, "decision", "allow"); a.Status != http.StatusNotFound {
-			t.Errorf("allowed for an application that may not: %d %s", a.Status, a.Text())
-		}
+		answeredTooLate(t, "allowed for an application that may not", b.Fill(page, "decision", "allow"))
 		w.Must(owner, "PATCH", "acme", of, map[string]any{"device_authorization": true, "status": "disabled"})
 		refusedWith(t, "disabled", allowed.poll(), 401, "invalid_client")
 		w.Must(owner, "PATCH", "acme", of, map[string]any{"status": "active"})
 
 		w.Must(owner, "PATCH", "acme", "/settings", map[string]any{"mfa": "required"})
 		refusedWith(t, "two factors are required since", allowed.poll(), 400, "invalid_grant")
+	})
+}
+
+// answeredTooLate expects the page that says what became of the request.
+func answeredTooLate(t *testing.T, when string, a world.Answer) {
+	t.Helper()
+	if a.Status != http.StatusNotFound || !strings.Contains(a.Text(), "This code is no longer valid") {
+		t.Errorf("%s: %d %s", when, a.Status, a.Text())
+	}
+}
+
+// The question for one code may be open in several browsers, and for longer than the code lasts.
+func TestAQuestionThatIsOverSaysSo(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		c := w.cli()
+		d, slow := c.device(t), c.device(t)
+		var questions []world.Answer
+		browsers := []*browser{w.browser(), w.browser(), w.browser()}
+		for _, b := range browsers {
+			b.signIn(w.user)
+			questions = append(questions, d.asked(b))
+		}
+		browsers[0].Fill(questions[0], "decision", "allow")
+		answeredTooLate(t, "allowed again", browsers[1].Fill(questions[1], "decision", "allow"))
+		answeredTooLate(t, "refused when allowed", browsers[2].Fill(questions[2], "decision", "deny"))
+
+		page := slow.asked(browsers[0])
+		w.Clock.Advance(grant.DeviceLifetime + time.Second)
+		answeredTooLate(t, "allowed when expired", browsers[0].Fill(page, "decision", "allow"))
 	})
 }
 

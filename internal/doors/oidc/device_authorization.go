@@ -63,9 +63,14 @@ func (d *Door) requestDevice(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return targetRefused(err)
 	}
+	own, err := d.Tenants.ByID(r.Context(), c.Tenant)
+	if err != nil {
+		return err
+	}
 	got, err := db.Write(r.Context(), d.DB, c, func(tx *db.Tx) (made, error) {
 		if app.AuthMethod == application.AuthNone {
-			verdict, err := attempt.Take(r.Context(), tx, attempt.Device(c.Address, attempt.Numbers{}).Keys()...)
+			from := attempt.Device(c.Address, attempt.NumbersOf(own.Settings))
+			verdict, err := attempt.Take(r.Context(), tx, from.Keys()...)
 			if err != nil {
 				return made{}, err
 			}

@@ -271,6 +271,20 @@ func TestUserCodesCannotBeGuessed(t *testing.T) {
 	})
 }
 
+// The tenant's own number of registrations is that of its requests of devices too.
+func TestATenantLimitsRequestsOfDevices(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		w.Must(w.Holder("acme", role.Owner), "PATCH", "acme", "/settings",
+			map[string]any{"registrations_per_address": 62})
+		c := w.cli()
+		for range 62 { // two more than by default
+			c.device(t)
+		}
+		refusedWith(t, "the 63rd at once", c.post("/oauth2/device_authorization", "scope", "openid"), 429,
+			"temporarily_unavailable")
+	})
+}
+
 // The requests of devices are bounded: strangers know the client_id of a public client.
 func TestRequestsOfDevicesAreBounded(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {

@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/subject"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -24,6 +25,7 @@ import (
 // Deps is what the door needs. All fields are required.
 type Deps struct {
 	DB           *db.DB
+	Tenants      *tenant.Directory
 	Applications *application.Directory
 	APIs         *resourceserver.Directory
 	Access       *access.Guard

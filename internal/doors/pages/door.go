@@ -300,8 +300,7 @@ func (d *Door) signedIn(v *visit) (session.Session, error) {
 
 // numbers returns the tenant's own limits for one client address.
 func (v *visit) numbers() attempt.Numbers {
-	s := v.tenant.Settings
-	return attempt.Numbers{Failures: s.FailuresPerAddress, Registrations: s.RegistrationsPerAddress}
+	return attempt.NumbersOf(v.tenant.Settings)
 }
 
 // flowID returns the flow that the page or form names, or zero.

@@ -58,6 +58,7 @@ var ofCode = map[string]told{
 	"signin.stale":          {"error.conflict", "error.conflict_text"},
 	"signin.too_large":      {"error.application", "error.application_text"},
 	"signin.large_requests": {"error.limited", "error.limited_text"},
+	"device.gone":           {"device.gone_title", "device.gone_text"},
 
 	"oauth.malformed":                        {"error.application", "error.application_text"},
 	"oauth.repeated":                         {"error.application", "error.application_text"},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/network"
@@ -26,6 +27,11 @@ type bucket struct {
 type Numbers struct {
 	Failures      int // failed sign-ins at once; one more each minute
 	Registrations int // the same of registrations
+}
+
+// NumbersOf returns the limits that a tenant's settings give.
+func NumbersOf(s tenant.Settings) Numbers {
+	return Numbers{Failures: s.FailuresPerAddress, Registrations: s.RegistrationsPerAddress}
 }
 
 const (

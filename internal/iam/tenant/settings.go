@@ -32,7 +32,7 @@ type Settings struct {
 	SignIn             SignIn          `json:"signin" doc:"Rules on who may sign in, with which factors, and for how long. A change replaces all of them."`
 	FailuresPerAddress int             `json:"failures_per_address" minimum:"10" maximum:"100000" doc:"How often signing in may fail at once from one address. One more failure is allowed each minute. Raise it for a school or an office behind one address."`
 
-	RegistrationsPerAddress int `json:"registrations_per_address" minimum:"10" maximum:"100000" doc:"How many people may register at once from one address, and ask for mails. One more is allowed each minute."`
+	RegistrationsPerAddress int `json:"registrations_per_address" minimum:"10" maximum:"100000" doc:"How many people may register at once from one address, ask for mails, and connect devices. One more is allowed each minute."`
 }
 
 // SessionIdle returns how long a session lasts without a request.
