@@ -198,12 +198,12 @@ func Operations(deps Deps) []api.Operation {
 			}),
 		api.Write(created, func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput) (View, error) {
 			n := in.application()
-			if err := deps.Compile(n.Mappings); err != nil {
-				return View{}, err
-			}
 			n.manage(req.Rights)
 			wanted := n.application()
 			if err := mayTrust(req.Rights, &wanted); err != nil {
+				return View{}, err
+			}
+			if err := deps.Compile(n.Mappings); err != nil {
 				return View{}, err
 			}
 			a, shown, err := Create(ctx, tx, n)
@@ -219,14 +219,14 @@ func Operations(deps Deps) []api.Operation {
 				return hidden(a), err
 			},
 			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
-				if err := deps.Compile(valueOf(in.Body.Mappings)); err != nil {
-					return View{}, err
-				}
 				before, err := Get(ctx, tx, in.ID)
 				if err != nil {
 					return View{}, err
 				}
 				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, in.patch())
+				if err == nil {
+					err = deps.Compile(valueOf(in.Body.Mappings))
+				}
 				if err == nil && a.Status == Disabled {
 					err = deps.Disabled(ctx, tx, a.ID)
 				}

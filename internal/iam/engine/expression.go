@@ -30,8 +30,10 @@ const (
 // cel names its variable. The fields of a variable that is a struct are named so too, and an
 // expression that names another one does not compile. It is safe for concurrent use.
 type Language[V any] struct {
-	env   *cel.Env
-	names []string // in the order of the fields of V
+	env    *cel.Env
+	plain  *cel.Env // env without macros
+	macros map[string]bool
+	names  []string // in the order of the fields of V
 }
 
 // NewLanguage returns the language over V. It panics if a field of V can be no variable.
@@ -52,10 +54,13 @@ func NewLanguage[V any]() *Language[V] {
 		}
 	}
 	env, err := Environment().Extend(options...)
+	if err == nil {
+		l.plain, err = env.Extend(cel.ClearMacros())
+	}
 	if err != nil {
 		panic("engine: " + err.Error())
 	}
-	l.env = env
+	l.env, l.macros = env, macrosOf(env)
 	return l
 }
 
@@ -78,14 +83,12 @@ func (w Wrong) Error() string {
 
 // Compile checks an expression. It fails with a Wrong.
 func (l *Language[V]) Compile(source string) (*Expression[V], error) {
+	if err := l.checkShape(source); err != nil {
+		return nil, err
+	}
 	ast, issues := l.env.Compile(source)
 	if issues.Err() != nil {
-		first := issues.Errors()[0]
-		line, column := first.Location.Line(), first.Location.Column()+1
-		if line < 1 { // it is about the expression as a whole
-			line, column = 1, 1
-		}
-		return nil, Wrong{line, column, first.Message}
+		return nil, wrongOf(issues)
 	}
 	native := ast.NativeRep()
 	for node, reference := range native.ReferenceMap() {

@@ -150,3 +150,29 @@ func TestExpressionsThatDoNotCompile(t *testing.T) {
 		}
 	}
 }
+
+// The time to compile an expression grows with its length alone. Each of these would multiply it at
+// every level.
+func TestExpressionsThatGrowAtEachLevelDoNotCompile(t *testing.T) {
+	nest := func(inner, before, after string) string {
+		return strings.Repeat(before, 40) + inner + strings.Repeat(after, 40)
+	}
+	const deep = "more than 8 levels"
+	for source, want := range map[string]string{
+		nest("optional.of(1)", "", ".optMap(x, x)"):      "optMap cannot be used",
+		nest("optional.of(1)", "", ".optFlatMap(x, x)"):  "optFlatMap cannot be used",
+		`[1].map(a, {a: a})`:                             "the key of a map must",
+		`cel.bind(a, 1, {"b": {a: a}})`:                  "the key of a map must",
+		`[1].transformMapEntry(k, v, {v: v})`:            "the key of a map must",
+		nest("1", "[", "].map(a, {a: a})"):               deep,
+		nest("groups", "", ".map(a, a)"):                 deep,
+		nest("1", "cel.bind(a, ", `, {"a": a, "b": a})`): deep,
+		nest("1", "[1].map(a, ", ")"):                    deep,
+		nest("1", `{"a": [`, `.exists_one(a, a)]}`):      deep,
+		nest("[1]", "", ".sortBy(x, x)"):                 deep,
+	} {
+		if _, err := testLanguage.Compile(source); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+}
