@@ -116,6 +116,15 @@ func (d *Door) findToken(ctx context.Context, c caller.Caller, token string) (gr
 	return d.verifier.Verify(ctx, c, token)
 }
 
+// showsLogin reports whether an application may know the address or name by which a user signs in.
+// Otherwise those with pairwise subs could compare their users by it.
+func showsLogin(app *application.Application, scopes []string) bool {
+	return slices.ContainsFunc(allowedScopes(app, scopes), func(s string) bool {
+		return s == claim.ScopeProfile || s == claim.ScopeEmail
+	})
+}
+
+// describeToken returns what introspection says of an active token.
 func (d *Door) describeToken(
 	ctx context.Context, c caller.Caller, base string, t grant.Token, refresh bool,
 ) ([]byte, error) {
@@ -131,7 +140,7 @@ func (d *Door) describeToken(
 		allowed, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) (bool, error) {
 			allowed, err := d.SignIn.AllowsToken(ctx, tx, t)
 			if err == nil && allowed && !refresh {
-				ask := claim.Ask{Application: of, User: t.User, Scopes: allowedScopes(of, t.Scopes)}
+				ask := claim.Ask{Application: of, User: t.User, Scopes: t.Scopes}
 				about = claim.Read(tx, ask, claim.AccessToken)
 			}
 			return allowed, err
@@ -141,7 +150,7 @@ func (d *Door) describeToken(
 		}
 	}
 	out := introspection{
-		Active: true, Scope: joinScopes(t.Scopes), ClientID: of.ClientID, Username: t.UserName, TokenType: "Bearer",
+		Active: true, Scope: joinScopes(t.Scopes), ClientID: of.ClientID, TokenType: "Bearer",
 		Expiry: jose.At(t.ExpiresAt), IssuedAt: jose.At(t.IssuedAt), Subject: of.ID.String(), Audience: t.Audience,
 		Issuer: base, ID: t.ID, ACR: t.ACR, AMR: t.AMR, SessionID: t.Session.String(),
 	}
@@ -157,6 +166,9 @@ func (d *Door) describeToken(
 			return nil, err
 		}
 		out.Subject = key.Of(t.User)
+		if showsLogin(of, t.Scopes) {
+			out.Username = t.UserName
+		}
 	}
 	if t.AuthTime.Unix() > 0 {
 		out.AuthTime = jose.At(t.AuthTime)

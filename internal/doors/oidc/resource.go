@@ -53,13 +53,11 @@ func (d *Door) resources(ctx context.Context, c caller.Caller, p params) ([]stri
 		}
 		return d.onlyBuiltIn(ctx, c, append(named, p.lists["audience"]...))
 	}
-	switch audience := p.lists["audience"]; {
-	case len(audience) > 1:
+	audience := p.lists["audience"]
+	if len(audience) > 1 {
 		return nil, badTarget("audience was sent more than once. Send resource for each API instead.")
-	case len(audience) == 1 && !slices.Contains(named, audience[0]):
-		named = append(named, audience[0])
 	}
-	if len(named) > maxResources {
+	if named = distinct(append(named, audience...)); len(named) > maxResources {
 		return nil, badTarget("resource names more than %d APIs.", maxResources)
 	}
 	for i, uri := range named {
@@ -74,7 +72,19 @@ func (d *Door) resources(ctx context.Context, c caller.Caller, p params) ([]stri
 			named[i] = name
 		}
 	}
-	return named, d.respell(ctx, c, named)
+	err := d.respell(ctx, c, named)
+	return distinct(named), err // two texts may have named one API
+}
+
+// distinct returns the first of each value, in their order.
+func distinct(values []string) []string {
+	var out []string
+	for _, v := range values {
+		if !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // nameOf is resourceserver.NameOf with the bases of the tenant.
@@ -99,11 +109,11 @@ func (d *Door) onlyBuiltIn(ctx context.Context, c caller.Caller, uris []string) 
 		if err != nil {
 			return nil, err
 		}
-		if ours && !slices.Contains(named, name) {
+		if ours {
 			named = append(named, name)
 		}
 	}
-	return named, nil
+	return distinct(named), nil
 }
 
 // resource is resources of a token request, which may name one API at most: no token is for two.

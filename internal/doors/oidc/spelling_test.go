@@ -25,6 +25,8 @@ func TestAnAPIWithoutPathHasTwoSpellings(t *testing.T) {
 				mustTokens(t, app.refresh(again.Refresh, "resource", asked)).Access,
 				mustTokens(t, machine.post("/oauth2/token", "grant_type", "client_credentials", "resource",
 					asked)).Access,
+				mustTokens(t, machine.post("/oauth2/token", "grant_type", "client_credentials", "resource",
+					asked, "audience", registered)).Access,
 			} {
 				if claims, _ := w.claims(t, token, "at+jwt"); claims["aud"] != registered {
 					t.Errorf("%s asked as %s: audience %v", registered, asked, claims["aud"])

@@ -55,6 +55,19 @@ func TestPairwiseSubjects(t *testing.T) {
 				t.Errorf("%s: sub %v, want %s", place, got, sub)
 			}
 		}
+		// Nothing that it was not granted tells it who the user is elsewhere.
+		bare := c.signedIn(t, w.user, "scope", "openid offline_access")
+		for _, token := range []string{bare.Access, bare.Refresh} {
+			body := string(c.post("/oauth2/introspect", "token", token).Body)
+			if !strings.Contains(body, `"active":true`) || strings.Contains(body, w.user.Email) ||
+				strings.Contains(body, w.user.ID.String()) {
+				t.Errorf("without a scope about the person, introspection says %s", body)
+			}
+		}
+		if a := c.post("/oauth2/introspect", "token",
+			c.signedIn(t, w.user, "scope", "openid email").Access).JSON(t); a["username"] != w.user.Email {
+			t.Errorf("with the scope email, introspection says username %v", a["username"])
+		}
 		w.Do(w.c, func(tx *db.Tx) error {
 			return role.Assign(ctx, tx, role.Everything(), role.OfUser(w.user.ID), role.Owner, time.Time{})
 		})
@@ -129,12 +142,12 @@ func TestSubjectTypeSettings(t *testing.T) {
 		if got["sector_identifier"] != "app.example.com" || got["warnings"] != nil {
 			t.Errorf("moved: %v %v", got["sector_identifier"], got["warnings"])
 		}
-		for name, change := range map[string]map[string]any{
-			"sector": {"sector_identifier": "other.example"}, "public": {"subject_type": "public"},
+		for _, change := range []map[string]any{ // in this order: a public one has no sector that could change
+			{"sector_identifier": "other.example"}, {"subject_type": "public"},
 		} {
 			a := w.Call(owner, "PATCH", "acme", path, change)
 			if !strings.Contains(a.Body, "application.subjects_changed") {
-				t.Errorf("%s: %d %s", name, a.Status, a.Body)
+				t.Errorf("%v: %d %s", change, a.Status, a.Body)
 			}
 		}
 	})

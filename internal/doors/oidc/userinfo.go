@@ -71,7 +71,7 @@ func (d *Door) askOf(ctx context.Context, c caller.Caller, t grant.Token) (claim
 	if err != nil {
 		return claim.Ask{}, err
 	}
-	return claim.Ask{Application: app, User: t.User, Scopes: allowedScopes(app, t.Scopes), Wished: wish.names()}, nil
+	return claim.Ask{Application: app, User: t.User, Scopes: t.Scopes, Wished: wish.names()}, nil
 }
 
 // bearerOf returns the access token in the header or in the body of a form (RFC 6750 §2.1, §2.2).

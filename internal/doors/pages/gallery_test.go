@@ -201,7 +201,7 @@ func specimens(t testing.TB) []specimen {
 		{"signout-plain", &signOutPage{frame: frame{Title: say("signout.page"), Person: person}}},
 		{"signedout", &signedOutPage{frame: frame{Title: say("signedout.title")}}},
 		{"signedout-frames", &signedOutPage{frame: frame{Title: say("signedout.title")},
-			Frames: []string{"https://billing.example.com/logout"}, Return: "https://billing.example.com/", Application: "Acme Billing"}},
+			Frames: []string{framedPath}, Return: "https://billing.example.com/", Application: "Acme Billing"}},
 		{"setup", setup},
 		{"error", &errorPage{frame: frame{Title: say("error.internal")}, Heading: say("error.internal"),
 			Text: say("error.internal_text"), RequestID: "k3j5m2x7q4w6a2bz"}},
@@ -235,8 +235,15 @@ func specimenLook(t testing.TB, locale, name string) look {
 	if strings.HasSuffix(name, "-long") {
 		site.Name = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft und Söhne"
 	}
-	return look{Site: site, Locale: locale, Accent: "#2f55d4", Here: here}
+	l := look{Site: site, Locale: locale, Accent: "#2f55d4", Here: here}
+	if name == "signedout-frames" {
+		l.Frames = []string{"'self'"}
+	}
+	return l
 }
+
+// framedPath is where the gallery has the page of an application that is signed out in a frame.
+const framedPath = "/framed"
 
 var (
 	tagRE     = regexp.MustCompile(`(?s)<svg.*?</svg>|<style>.*?</style>|<[^>]*>`)
@@ -309,6 +316,7 @@ func TestPagesInABrowser(t *testing.T) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /t/acme"+stylesheetPath, serveStylesheet)
+	mux.HandleFunc("GET "+framedPath, func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /{locale}/{name}", func(w http.ResponseWriter, req *http.Request) {
 		if err := r.render(w, http.StatusOK, specimenLook(t, req.PathValue("locale"), req.PathValue("name")),
 			all[req.PathValue("name")]); err != nil {

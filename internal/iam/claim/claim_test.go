@@ -54,6 +54,7 @@ func TestProfile(t *testing.T) {
 // What is read in which place, by the application's settings, its scopes and the claims parameter.
 func TestWants(t *testing.T) {
 	inIDToken, none := application.Claims{InIDToken: true}, application.Claims{}
+	both := []string{"profile", "email"}
 	wished := map[Place][]string{IDToken: {"email", "sub", "nonsense"}, Userinfo: {"nickname"}}
 	for name, c := range map[string]struct {
 		settings application.Claims
@@ -62,10 +63,11 @@ func TestWants(t *testing.T) {
 		at       Place
 		want     []string
 	}{
-		"ID token": {inIDToken, nil, Ask{Scopes: []string{"openid", "email"}}, IDToken, ofScope["email"]},
-		"strict":   {none, nil, Ask{Scopes: []string{"profile", "email"}}, IDToken, nil},
-		"userinfo": {none, nil, Ask{Scopes: []string{"email"}}, Userinfo, ofScope["email"]},
-		"access":   {inIDToken, nil, Ask{Scopes: []string{"profile", "email"}}, AccessToken, nil},
+		"ID token":            {inIDToken, both, Ask{Scopes: []string{"openid", "email"}}, IDToken, ofScope["email"]},
+		"strict":              {none, both, Ask{Scopes: both}, IDToken, nil},
+		"userinfo":            {none, both, Ask{Scopes: []string{"email"}}, Userinfo, ofScope["email"]},
+		"access":              {inIDToken, both, Ask{Scopes: both}, AccessToken, nil},
+		"scope no longer had": {none, []string{"email"}, Ask{Scopes: both}, Userinfo, ofScope["email"]},
 		"wished in the ID token": {none, []string{"email"}, Ask{Wished: wished}, IDToken,
 			[]string{"email"}},
 		"wished at userinfo": {none, []string{"profile"}, Ask{Wished: wished}, Userinfo,
