@@ -66,7 +66,7 @@ func (a *App) operations() [][]api.Operation {
 			return a.Subject(), err
 		}, application.TargetOf),
 		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: endOfReset}),
-		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Publish: a.Keys.Publish,
+		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Online: signin.EndOfOffline, Publish: a.Keys.Publish,
 			Compile: claim.Compile}),
 		claim.Operations(a.Subjects),
 		resourceserver.Operations(resourceserver.Deps{Ours: a.Tenants.Serves, Publish: a.Keys.Publish}),

@@ -150,7 +150,7 @@ func (d *Door) describeToken(
 		}
 	}
 	out := introspection{
-		Active: true, Scope: joinScopes(t.Scopes), ClientID: of.ClientID, TokenType: "Bearer",
+		Active: true, Scope: joinScopes(allowedScopes(of, t.Scopes)), ClientID: of.ClientID, TokenType: "Bearer",
 		Expiry: jose.At(t.ExpiresAt), IssuedAt: jose.At(t.IssuedAt), Subject: of.ID.String(), Audience: t.Audience,
 		Issuer: base, ID: t.ID, ACR: t.ACR, AMR: t.AMR, SessionID: t.Session.String(),
 	}

@@ -246,3 +246,36 @@ func TestTheNoticeOutlivesTheGrant(t *testing.T) {
 		}
 	})
 }
+
+// A failure about one session decides nothing about the others. They are told in the next run, and
+// nothing counts that was not sent.
+func TestAFailureIsAboutOneSession(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		told := newLogoutReceiver(t)
+		c := w.client(application.New{BackchannelLogoutURI: told.URL})
+		for range 3 {
+			c.signInAt(t, w.user)
+		}
+		told.answer(http.StatusNotFound)
+		w.Do(w.c, func(tx *db.Tx) error { return logout.EndAll(ctx, tx, w.user.ID, id.ID{}, "lock") })
+		w.Work()
+		if n := len(told.take()); n != 1 {
+			t.Errorf("an application that fails was called %d times in one run", n)
+		}
+		told.answer(http.StatusOK)
+		w.Clock.Advance(5 * time.Second)
+		w.Work()
+		if n := len(told.take()); n != 3 {
+			t.Errorf("told of %d sessions in the next run, want 3", n)
+		}
+		once := 0
+		for _, e := range w.events(audit.Filter{Action: "logout.notify"}) {
+			if strings.Contains(string(e.Detail), `"attempts":1`) || strings.Contains(string(e.Detail), `"attempts": 1`) {
+				once++
+			}
+		}
+		if once != 2 {
+			t.Errorf("%d notices were sent once, want 2", once)
+		}
+	})
+}

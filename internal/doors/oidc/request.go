@@ -174,7 +174,7 @@ func checkScope(q *request, p params, app *application.Application) error {
 func allowedScopes(app *application.Application, asked []string) []string {
 	out := []string{}
 	for _, s := range asked {
-		if s == scopeOpenID || slices.Contains(app.Scopes, s) {
+		if app.MayHave(s) {
 			out = append(out, s)
 		}
 	}

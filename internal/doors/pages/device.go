@@ -204,7 +204,7 @@ func allowDevice(ctx context.Context, tx *db.Tx, s *signin.Standing, a *applicat
 	}
 	return grant.ApproveDevice(ctx, tx, asked.ID, grant.New{
 		Application: asked.Application, User: on.User, Session: on.ID,
-		Offline: slices.Contains(asked.Scopes, "offline_access"), Scopes: asked.Scopes,
+		Offline: a.MayHave("offline_access") && slices.Contains(asked.Scopes, "offline_access"), Scopes: asked.Scopes,
 		Resources: asked.Resources, AuthTime: on.AuthTime, AMR: on.AMR, ACR: on.ACR, Generation: on.Generation,
 	})
 }

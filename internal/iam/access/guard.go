@@ -129,6 +129,9 @@ func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, beare
 	if err != nil {
 		return Holder{}, err
 	}
+	if !app.MayHave(want.Scope) { // it lost the scope after the token was issued
+		return Holder{}, LacksScope(want.Scope)
+	}
 	if !token.User.IsZero() {
 		if err := g.DB.View(ctx, atHome, func(tx *db.Tx) error {
 			return g.Rules.CheckToken(ctx, tx, token)

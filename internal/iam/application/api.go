@@ -164,6 +164,7 @@ type rotateInput struct {
 // Deps are what the operations on applications need of the packages after this one.
 type Deps struct {
 	Disabled func(ctx context.Context, tx *db.Tx, application id.ID) error // ends what it holds
+	Online   func(ctx context.Context, tx *db.Tx, application id.ID) error // ends what outlives a session
 	Publish  func(ctx context.Context, tx *db.Tx, idTokenAlg string) error // creates the keys that are missing
 	Compile  func(of []Mapping) error                                      // names the mapping that is wrong
 }
@@ -229,6 +230,9 @@ func Operations(deps Deps) []api.Operation {
 				}
 				if err == nil && a.Status == Disabled {
 					err = deps.Disabled(ctx, tx, a.ID)
+				}
+				if err == nil && before.MayHave("offline_access") && !a.MayHave("offline_access") {
+					err = deps.Online(ctx, tx, a.ID)
 				}
 				if err == nil {
 					err = deps.Publish(ctx, tx, a.IDTokenAlg)

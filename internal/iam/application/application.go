@@ -3,6 +3,7 @@ package application
 import (
 	"crypto/subtle"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
@@ -130,6 +131,12 @@ type Application struct {
 	SectorIdentifier       string // a host; "" only for a public application
 	CreatedAt              time.Time
 	UpdatedAt              time.Time
+}
+
+// MayHave reports whether a token of the application may have a scope now. It may have lost one
+// that an earlier token has.
+func (a *Application) MayHave(scope string) bool {
+	return scope == "openid" || slices.Contains(a.Scopes, scope)
 }
 
 // CheckSecret reports whether hash is that of the application's secret, or of the previous one if

@@ -84,7 +84,7 @@ type Ask struct {
 func (a Ask) wants(at Place) map[string]bool {
 	names := map[string]bool{}
 	for _, scope := range a.Scopes {
-		if slices.Contains(a.Application.Scopes, scope) && inPlace(a.Application, scope, at) {
+		if a.Application.MayHave(scope) && inPlace(a.Application, scope, at) {
 			for _, name := range ofScope[scope] {
 				names[name] = true
 			}

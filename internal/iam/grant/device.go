@@ -95,8 +95,9 @@ func RequestDevice(ctx context.Context, tx *db.Tx, app id.ID, scopes, resources 
 		return n, err
 	}
 	n, err := db.One(ctx, tx, waiting, `SELECT
-		(SELECT count(*) FROM device_authorizations WHERE tenant_id = $1 AND expires_at > $2),
-		(SELECT count(*) FROM device_authorizations WHERE tenant_id = $1 AND application_id = $3 AND expires_at > $2)`,
+		(SELECT count(*) FROM device_authorizations WHERE tenant_id = $1 AND status = 'pending' AND expires_at > $2),
+		(SELECT count(*) FROM device_authorizations WHERE tenant_id = $1 AND application_id = $3
+			AND status = 'pending' AND expires_at > $2)`,
 		now, app)
 	if err != nil {
 		return Device{}, "", err

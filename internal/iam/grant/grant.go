@@ -134,6 +134,13 @@ func RevokeOfApplication(tx *db.Tx, of id.ID, reason string) {
 	})
 }
 
+// EndOffline makes the grants of an application end with their sessions.
+func EndOffline(ctx context.Context, tx *db.Tx, of id.ID) error {
+	_, err := tx.Exec(ctx, `UPDATE grants SET offline = $3
+		WHERE tenant_id = $1 AND application_id = $2 AND offline AND revoked_at IS NULL`, of, false)
+	return err
+}
+
 // refused returns the audit event of a refusal.
 func refused(action string, grant id.ID, reason string) audit.Event {
 	return audit.Event{

@@ -81,15 +81,16 @@ type pending struct {
 
 // answer is how a call of an application ended.
 type answer struct {
-	result string // "accepted", "refused", "failed", "busy"
+	result string // "accepted", "refused", "failed", "busy", "waits"
 	status int64  // of the answer, 0 for none
 	reason string
 }
 
 // deliver sends the tenant's due notices. It returns when the next one is due, zero for none. An
-// application that fails is not called again in the same run.
+// application that fails is not called again in the same run. Its other notices wait, and come
+// first in the next one: the failure may be about one session alone.
 func (d *Deliverer) deliver(ctx context.Context, c caller.Caller) (time.Time, error) {
-	began, failed := clock.Machine(), map[id.ID]answer{}
+	began, failed := clock.Machine(), map[id.ID]bool{}
 	for {
 		due, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) ([]pending, error) { return d.due(ctx, tx) })
 		if err != nil {
@@ -99,13 +100,11 @@ func (d *Deliverer) deliver(ctx context.Context, c caller.Caller) (time.Time, er
 			if clock.Machine().Sub(began) > runTime {
 				return d.Clock.Now(), nil
 			}
-			a, known := failed[p.app.ID]
-			if !known {
+			a := answer{result: "waits", reason: "an answer for another session came first"}
+			if !failed[p.app.ID] {
 				a = d.send(ctx, c, p)
 			}
-			if a.result == "failed" || a.result == "busy" {
-				failed[p.app.ID] = a
-			}
+			failed[p.app.ID] = a.result == "failed" || a.result == "busy" || a.result == "waits"
 			if err := d.DB.Update(ctx, c, func(tx *db.Tx) error { return p.settle(ctx, tx, a) }); err != nil {
 				return time.Time{}, err
 			}
@@ -134,7 +133,7 @@ func (d *Deliverer) due(ctx context.Context, tx *db.Tx) ([]pending, error) {
 		err := r.Scan(&k.session, &k.app, &k.user, &k.issuer, &k.attempts, &k.created)
 		return k, err
 	}, `SELECT session_id, application_id, user_id, issuer, attempts, created_at FROM logout_notices
-		WHERE tenant_id = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3`, tx.Now(), perRead)
+		WHERE tenant_id = $1 AND due_at <= $2 ORDER BY attempts, due_at LIMIT $3`, tx.Now(), perRead)
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +214,7 @@ func (d *Deliverer) token(ctx context.Context, c caller.Caller, p pending) (stri
 // settle stores how the call of a notice ended. Only the last failure is in the audit log.
 func (p pending) settle(ctx context.Context, tx *db.Tx, a answer) error {
 	const which = ` WHERE tenant_id = $1 AND session_id = $2 AND application_id = $3`
-	if a.result == "busy" && tx.Now().Sub(p.created) < maxAge {
+	if (a.result == "busy" || a.result == "waits") && tx.Now().Sub(p.created) < maxAge {
 		_, err := tx.Exec(ctx, `UPDATE logout_notices SET due_at = $4`+which, p.session, p.app.ID,
 			tx.Now().Add(delays[0]))
 		return err
@@ -229,13 +228,15 @@ func (p pending) settle(ctx context.Context, tx *db.Tx, a answer) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	outcome := audit.Success
+	outcome, calls := audit.Success, p.attempts+1
+	if a.result == "waits" {
+		a.result, calls = "failed", p.attempts
+	}
 	if a.result != "accepted" {
 		outcome = audit.Refused
 	}
 	detail := map[string]any{"channel": "back",
-		"session": p.session.String(), "user": p.user.String(), "result": a.result,
-		"attempts": p.attempts + 1}
+		"session": p.session.String(), "user": p.user.String(), "result": a.result, "attempts": calls}
 	if a.status > 0 {
 		detail["status"] = a.status
 	}

@@ -77,3 +77,8 @@ func EndOfApplication(_ context.Context, tx *db.Tx, application id.ID) error {
 	grant.RevokeOfApplication(tx, application, "application.disable")
 	return nil
 }
+
+// EndOfOffline ends with their sessions the grants of an application that lost offline_access.
+func EndOfOffline(ctx context.Context, tx *db.Tx, application id.ID) error {
+	return grant.EndOffline(ctx, tx, application)
+}
