@@ -37,6 +37,14 @@ func TestATenantHasABoundedNumberOfDevices(t *testing.T) {
 		if err := request(); fault.Of(err) != fault.Limited {
 			t.Errorf("the 5001st: %v", err)
 		}
+		w.update(func(ctx context.Context, tx *db.Tx) error {
+			_, err := tx.Exec(ctx, `UPDATE device_authorizations SET status = 'denied'
+				WHERE tenant_id = $1 AND user_code = '7'`)
+			return err
+		})
+		if err := request(); err != nil {
+			t.Errorf("after one was answered: %v", err)
+		}
 		w.Clock.Advance(grant.DeviceLifetime)
 		if err := request(); err != nil {
 			t.Errorf("after those have ended: %v", err)
