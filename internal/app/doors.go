@@ -66,8 +66,8 @@ func (a *App) operations() [][]api.Operation {
 			return a.Subject(), err
 		}, application.TargetOf),
 		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: endOfReset}),
-		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Online: signin.EndOfOffline, Publish: a.Keys.Publish,
-			Compile: claim.Compile}),
+		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Online: signin.EndOfOffline,
+			Publish: a.Keys.Publish, Compile: claim.Compile}),
 		claim.Operations(a.Subjects),
 		resourceserver.Operations(resourceserver.Deps{Ours: a.Tenants.Serves, Publish: a.Keys.Publish}),
 		policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),

@@ -60,7 +60,8 @@ func TestALostScopeGivesNoPower(t *testing.T) {
 		b := w.browser()
 		s := b.signIn(w.user)
 		verifier, challenge := pkce()
-		q := w.response(t, b.Visit(app.authorizeURL(challenge, "scope", "openid offline_access "+application.ScopeManage)))
+		all := "openid offline_access " + application.ScopeManage
+		q := w.response(t, b.Visit(app.authorizeURL(challenge, "scope", all)))
 		tokens := app.redeem(t, q.Get("code"), verifier)
 		manages := func() int { return w.Call(tokens.Access, "GET", "acme", "/users", nil).Status }
 		if n := manages(); n != http.StatusOK {

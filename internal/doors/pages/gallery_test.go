@@ -242,7 +242,7 @@ func specimenLook(t testing.TB, locale, name string) look {
 	return l
 }
 
-// framedPath is where the gallery has the page of an application that is signed out in a frame.
+// framedPath is the path of an application that is signed out in a frame.
 const framedPath = "/framed"
 
 var (

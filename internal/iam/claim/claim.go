@@ -79,8 +79,8 @@ type Ask struct {
 	Wished      map[Place][]string // claims that the claims parameter names (Core §5.5)
 }
 
-// wants returns the names of the claims for a place. A scope that the application may no longer have
-// gives none.
+// wants returns the names of the claims for a place. A scope that the application may no longer
+// have gives none.
 func (a Ask) wants(at Place) map[string]bool {
 	names := map[string]bool{}
 	for _, scope := range a.Scopes {

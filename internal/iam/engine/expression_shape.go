@@ -51,8 +51,8 @@ func (l *Language[V]) checkShape(source string) error {
 			within = x.AsList().Elements()
 		case ast.MapKind:
 			for _, e := range x.AsMap().Entries() {
-				if e.AsMapEntry().Key().Kind() != ast.LiteralKind {
-					return refuse(e.AsMapEntry().Key(), "the key of a map must stand there as a text, a number or a bool")
+				if key := e.AsMapEntry().Key(); key.Kind() != ast.LiteralKind {
+					return refuse(key, "the key of a map must stand there as a text, a number or a bool")
 				}
 				within = append(within, e.AsMapEntry().Value())
 			}
