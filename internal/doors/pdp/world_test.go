@@ -268,7 +268,7 @@ func (w *scene) person(username string, amr []string, roles ...string) (user.Use
 	w.T.Helper()
 	u := w.User(w.acme, user.Profile{Username: username}, roles...)
 	app := w.Client(w.acme, application.New{Name: "Portal", Type: application.Web,
-		RedirectURIs: []string{"https://a.example"}})
+		RedirectURIs: []string{"https://a.example"}, Scopes: []string{"openid", application.ScopeDecide}})
 	var g grant.Grant
 	w.Do(w.acme, func(tx *db.Tx) error {
 		s, _, err := session.Start(ctx, tx, session.New{User: u.ID, AMR: amr, ACR: signin.LevelOf(amr)})

@@ -90,7 +90,7 @@ func (w *world) house(slug string, sites *tenant.Directory) house {
 	w.update(h, func(ctx context.Context, tx *db.Tx) error {
 		var err error
 		if h.app, _, err = application.Create(ctx, tx,
-			application.New{Name: "Reports", Type: application.Machine}); err != nil {
+			application.New{Name: "Reports", Type: application.Machine, Scopes: []string{"manage"}}); err != nil {
 			return err
 		}
 		if h.user, err = user.Create(ctx, tx, user.Profile{Email: "ada@example.com"}); err != nil {
