@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
+	"hash/fnv"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"runtime"
 	"slices"
@@ -20,6 +24,7 @@ import (
 	tablecompile "github.com/cerbos/cerbos/private/ruletable/compile"
 	"github.com/santhosh-tekuri/jsonschema/v5"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 )
@@ -116,6 +121,9 @@ func compileTable(ctx context.Context, files Files) (Compiled, error) {
 		return Compiled{}, err
 	}
 	if err := tellApart(rt); err != nil {
+		return Compiled{}, err
+	}
+	if err := tellHashesApart(rt); err != nil {
 		return Compiled{}, err
 	}
 	table, err := canonical.Marshal(rt)
@@ -310,4 +318,78 @@ func indexProblems(wrong *runtimev1.IndexBuildErrors) Problems {
 			"scopePermissions", e.GetScope())})
 	}
 	return out
+}
+
+// tagged is the name of the constant that tellHashesApart adds. No policy can have it.
+const tagged = "\x00"
+
+// tellHashesApart gives different rules, and different constants and variables, different hashes.
+// Cerbos keeps one condition for all rules of one hash, in the whole table. Its hash writes neither
+// which of all, any and none a list belongs to, nor where a list ends. So a rule for which a
+// condition must not hold took the condition of one for which it must.
+//
+// Only rules whose hashes meet get a tag: another set of constants is another set of variables to
+// evaluate.
+func tellHashesApart(rt *runtimev1.RuleTable) error {
+	params, rows := byHash{}, byHash{}
+	for _, row := range rt.GetRules() {
+		for _, p := range []*runtimev1.RuleTable_RuleRow_Params{row.GetParams(), row.GetDerivedRoleParams()} {
+			if p == nil {
+				continue
+			}
+			if err := params.tag(p, p); err != nil {
+				return err
+			}
+		}
+		if row.GetCondition() == nil && row.GetDerivedRoleCondition() == nil && row.GetEmitOutput() == nil {
+			continue
+		}
+		decides := &runtimev1.RuleTable_RuleRow{Condition: row.GetCondition(),
+			DerivedRoleCondition: row.GetDerivedRoleCondition(), Effect: row.GetEffect(),
+			ScopePermissions: row.GetScopePermissions(), EmitOutput: row.GetEmitOutput(), Params: row.GetParams(),
+			DerivedRoleParams: row.GetDerivedRoleParams(), FromRolePolicy: row.GetFromRolePolicy(),
+			PolicyKind: row.GetPolicyKind()}
+		if row.Params == nil {
+			row.Params = &runtimev1.RuleTable_RuleRow_Params{}
+		}
+		if err := rows.tag(decides, row.Params); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hashed is a message that Cerbos hashes.
+type hashed interface {
+	proto.Message
+	HashPB(into hash.Hash, ignore map[string]struct{})
+}
+
+// byHash has the different messages of each hash, by their bytes.
+type byHash map[uint64]map[string]bool
+
+// tag adds a constant to params if a different message before m has its hash.
+func (k byHash) tag(m hashed, params *runtimev1.RuleTable_RuleRow_Params) error {
+	content, err := canonical.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("write a rule: %w", err)
+	}
+	sum := fnv.New64a()
+	m.HashPB(sum, nil)
+	of := k[sum.Sum64()]
+	switch is, known := of[string(content)]; {
+	case of == nil:
+		k[sum.Sum64()] = map[string]bool{string(content): false}
+		return nil
+	case known && !is:
+		return nil
+	}
+	of[string(content)] = true
+	constants := maps.Clone(params.GetConstants()) // rules of one policy share them
+	if constants == nil {
+		constants = map[string]*structpb.Value{}
+	}
+	constants[tagged] = structpb.NewStringValue(fmt.Sprintf("%x", sha256.Sum256(content)))
+	params.Constants = constants
+	return nil
 }

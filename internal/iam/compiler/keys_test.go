@@ -73,3 +73,54 @@ resourcePolicy:
 		})
 	}
 }
+
+// Cerbos gives the conditions of two rules one hash. Each rule is decided by its own all the same.
+func TestRulesOfOneHashKeepTheirConditions(t *testing.T) {
+	rules := func(kind, others, own, constants string) []byte {
+		return []byte(`apiVersion: api.cerbos.dev/v1
+resourcePolicy:
+  resource: ` + kind + `
+  version: default
+  constants: {local: {who: ` + constants + `}}
+  rules:
+    - {actions: [view], effect: EFFECT_ALLOW, roles: [manager], condition: {match: ` + others + `}}
+    - {actions: [view], effect: EFFECT_ALLOW, roles: [user], condition: {match: ` + own + `}}
+`)
+	}
+	const yes, no, both = "{expr: R.attr.yes}", "{expr: R.attr.no}", "[{expr: R.attr.yes}, {expr: R.attr.no}]"
+	for name, c := range map[string]struct {
+		others, own string
+		want        effectv1.Effect
+	}{
+		"expr and none":       {yes, "{none: {of: [" + yes + "]}}", effectv1.Effect_EFFECT_DENY},
+		"expr and none of no": {no, "{none: {of: [" + no + "]}}", effectv1.Effect_EFFECT_ALLOW},
+		"all and any":         {"{all: {of: " + both + "}}", "{any: {of: " + both + "}}", effectv1.Effect_EFFECT_ALLOW},
+		"any and all":         {"{any: {of: " + both + "}}", "{all: {of: " + both + "}}", effectv1.Effect_EFFECT_DENY},
+		"any and none":        {"{any: {of: " + both + "}}", "{none: {of: " + both + "}}", effectv1.Effect_EFFECT_DENY},
+	} {
+		made, err := engine.Load(tableOf(t, Files{"r.yaml": rules("document", c.others, c.own, "ada")}),
+			engine.DefaultSettings())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := made.Check(context.Background(), []*enginev1.CheckInput{
+			asking("document", map[string]any{"yes": true, "no": false}, "view")})
+		if err != nil || out[0].GetActions()["view"].GetEffect() != c.want {
+			t.Errorf("%s: %v %v, want %v", name, out, err, c.want)
+		}
+	}
+	// Constants of two kinds: a text, and a list with that text.
+	same := `{expr: "C.who == 'ada'"}`
+	made, err := engine.Load(tableOf(t, Files{"a.yaml": rules("document", same, same, "ada"),
+		"b.yaml": rules("folder", same, same, "[ada]")}), engine.DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, want := range map[string]effectv1.Effect{
+		"document": effectv1.Effect_EFFECT_ALLOW, "folder": effectv1.Effect_EFFECT_DENY} {
+		out, err := made.Check(context.Background(), []*enginev1.CheckInput{asking(kind, nil, "view")})
+		if err != nil || out[0].GetActions()["view"].GetEffect() != want {
+			t.Errorf("constants of %s: %v %v", kind, out, err)
+		}
+	}
+}
