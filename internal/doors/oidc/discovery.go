@@ -55,6 +55,15 @@ type metadata struct {
 	ProtectedResources    []string                 `json:"protected_resources"` // RFC 9728 §4
 }
 
+// protectedResources returns our own APIs and userinfo.
+func protectedResources(issuer string) []string {
+	var out []string
+	for _, a := range resourceserver.BuiltIn(issuer) {
+		out = append(out, a.Identifier)
+	}
+	return append(out, issuer+userinfoPath)
+}
+
 // describe returns the metadata of an issuer.
 func describe(issuer string) metadata {
 	confidential := []application.AuthMethod{application.AuthBasic, application.AuthPost, application.AuthJWT}
@@ -91,9 +100,8 @@ func describe(issuer string) metadata {
 		IssParameter:      true,
 		BackchannelLogout: true, BackchannelSession: true,
 		FrontchannelLogout: true, FrontchannelSession: true,
-		UILocales: []string{"en", "de"},
-		ProtectedResources: []string{issuer + resourceserver.ManagementPath, issuer + resourceserver.DecisionPath,
-			issuer + userinfoPath},
+		UILocales:          []string{"en", "de"},
+		ProtectedResources: protectedResources(issuer),
 	}
 }
 

@@ -1,6 +1,7 @@
 package resourceserver
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -67,13 +68,13 @@ func BuiltInAs(name, base string) *API {
 // NameOf returns what a grant calls the tenant or a built-in API that has an address. isBase
 // reports whether an address is a base of the tenant. NameOf returns false for any other address.
 func NameOf(address string, isBase func(string) (bool, error)) (string, bool, error) {
-	for _, path := range []string{"", ManagementPath, DecisionPath} {
-		base, below := strings.CutSuffix(address, path)
+	for _, a := range append([]API{{}}, builtIn...) { // first the tenant itself, without a path
+		base, below := strings.CutSuffix(address, a.Identifier)
 		if !below {
 			continue
 		}
 		if is, err := isBase(base); err != nil || is {
-			return Tenant + path, is, err
+			return Tenant + a.Identifier, is, err
 		}
 	}
 	return "", false, nil
@@ -81,7 +82,7 @@ func NameOf(address string, isBase func(string) (bool, error)) (string, bool, er
 
 // EndsBuiltIn reports whether an address may be that of a built-in API.
 func EndsBuiltIn(address string) bool {
-	return strings.HasSuffix(address, ManagementPath) || strings.HasSuffix(address, DecisionPath)
+	return slices.ContainsFunc(builtIn, func(a API) bool { return strings.HasSuffix(address, a.Identifier) })
 }
 
 // builtInWith returns the built-in API with an id, as a base of the tenant names it, or nil.
