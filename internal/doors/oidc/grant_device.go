@@ -46,13 +46,7 @@ func (d *Door) redeemDevice(r *http.Request, app *application.Application, p par
 		if err != nil || outcome != grant.Accepted {
 			return issued{outcome: outcome}, err
 		}
-		api, err := d.apiOf(r.Context(), tx, app, g, resource)
-		if err != nil { // rolls back: the code is as good as before for the right API
-			return issued{}, err
-		}
-		i, err := m.at(api).issue(tx, g, scopesAt(api, allowedScopes(app, g.Scopes)))
-		i.refresh = grant.NewRefresh(tx, d.Ring, g, app.Lifetimes.RefreshIdle)
-		return i, err
+		return d.issueFirst(r.Context(), tx, m, g, resource)
 	})
 	if err == nil && got.outcome != grant.Accepted {
 		err = deviceRefusal(got.outcome)

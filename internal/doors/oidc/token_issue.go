@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -103,6 +104,18 @@ func (m mint) issue(tx *db.Tx, g grant.Grant, scopes []string) (issued, error) {
 	i := m.issueAccess(tx, g, scopes)
 	var err error
 	i.about, err = readClaims(tx, m.app, g, scopes)
+	return i, err
+}
+
+// issueFirst issues the first tokens of a grant, whose code is redeemed in tx. An error rolls that
+// back: the code is as good as before for the right API.
+func (d *Door) issueFirst(ctx context.Context, tx *db.Tx, m mint, g grant.Grant, resource string) (issued, error) {
+	api, err := d.apiOf(ctx, tx, m.app, g, resource)
+	if err != nil {
+		return issued{}, err
+	}
+	i, err := m.at(api).issue(tx, g, scopesAt(api, allowedScopes(m.app, g.Scopes)))
+	i.refresh = grant.NewRefresh(tx, d.Ring, g, m.app.Lifetimes.RefreshIdle)
 	return i, err
 }
 
