@@ -64,10 +64,12 @@ func TestADeviceGetsNothingFromAnApplicationThatChanged(t *testing.T) {
 		answeredTooLate(t, "allowed for an application that may not", b.Fill(page, "decision", "allow"))
 		w.Must(owner, "PATCH", "acme", of, map[string]any{"device_authorization": true, "status": "disabled"})
 		refusedWith(t, "disabled", allowed.poll(), 401, "invalid_client")
-		w.Must(owner, "PATCH", "acme", of, map[string]any{"status": "active"})
 
+		other := w.cli()
+		ruledOut := other.device(t)
+		ruledOut.answered(t, b, "allow")
 		w.Must(owner, "PATCH", "acme", "/settings", map[string]any{"mfa": "required"})
-		refusedWith(t, "two factors are required since", allowed.poll(), 400, "invalid_grant")
+		refusedWith(t, "two factors are required since", ruledOut.poll(), 400, "invalid_grant")
 	})
 }
 
