@@ -137,7 +137,7 @@ func (d *Door) grant(w http.ResponseWriter, r *http.Request, app *application.Ap
 	}
 	n := grant.New{
 		Application: app.ID, User: s.User, Session: s.ID,
-		Offline: app.MayHave(scopeOffline) && slices.Contains(q.Scopes, scopeOffline),
+		Offline: app.Outlives(q.Scopes),
 		Scopes:  q.Scopes, Resources: q.Resources, Nonce: q.Nonce,
 		AuthTime: s.AuthTime, AMR: s.AMR, ACR: acr, Lifetime: app.Lifetimes.RefreshMax, Generation: s.Generation,
 		Issuer: web.SiteOf(r).Base, RedirectURI: q.Target.URI, CodeChallenge: q.Challenge,

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -204,8 +203,8 @@ func allowDevice(ctx context.Context, tx *db.Tx, s *signin.Standing, a *applicat
 	}
 	return grant.ApproveDevice(ctx, tx, asked.ID, grant.New{
 		Application: asked.Application, User: on.User, Session: on.ID,
-		Offline: a.MayHave("offline_access") && slices.Contains(asked.Scopes, "offline_access"), Scopes: asked.Scopes,
-		Resources: asked.Resources, AuthTime: on.AuthTime, AMR: on.AMR, ACR: on.ACR, Generation: on.Generation,
+		Offline: a.Outlives(asked.Scopes), Scopes: asked.Scopes, Resources: asked.Resources,
+		AuthTime: on.AuthTime, AMR: on.AMR, ACR: on.ACR, Generation: on.Generation,
 	})
 }
 

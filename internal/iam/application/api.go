@@ -231,7 +231,7 @@ func Operations(deps Deps) []api.Operation {
 				if err == nil && a.Status == Disabled {
 					err = deps.Disabled(ctx, tx, a.ID)
 				}
-				if err == nil && before.MayHave("offline_access") && !a.MayHave("offline_access") {
+				if err == nil && before.Outlives(before.Scopes) && !a.Outlives(a.Scopes) {
 					err = deps.Online(ctx, tx, a.ID)
 				}
 				if err == nil {

@@ -139,6 +139,11 @@ func (a *Application) MayHave(scope string) bool {
 	return scope == "openid" || slices.Contains(a.Scopes, scope)
 }
 
+// Outlives reports whether what these scopes give outlives the session (OpenID Connect Core §11).
+func (a *Application) Outlives(scopes []string) bool {
+	return slices.Contains(scopes, "offline_access") && a.MayHave("offline_access")
+}
+
 // CheckSecret reports whether hash is that of the application's secret, or of the previous one if
 // that is still accepted at now. It compares in constant time.
 func (a *Application) CheckSecret(hash []byte, now time.Time) bool {

@@ -91,7 +91,7 @@ func (a Ask) wants(at Place) map[string]bool {
 		}
 	}
 	for _, name := range a.Wished[at] {
-		if slices.Contains(a.Application.Scopes, scopeOf[name]) {
+		if a.Application.MayHave(scopeOf[name]) {
 			names[name] = true
 		}
 	}

@@ -30,7 +30,7 @@ const (
 	tokenLifetime = 2 * time.Minute  // of a logout token, as Back-Channel Logout §2.4 recommends
 	perRead       = 20               // notices of one statement
 	runTime       = 10 * time.Second // of one job, besides the call that runs
-	maxAge        = time.Hour        // of a notice whose application was not called, because no place was free
+	maxAge        = time.Hour        // of a notice that could not be sent
 )
 
 // delays are the times until an application that failed is called again. After the last of them the
