@@ -373,11 +373,12 @@ func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (tableOfRul
 	if err := migrateTable(rt); err != nil {
 		return tableOfRules{}, err
 	}
+	bindRuntime(rt)
 	table := &ruleTable{RuleTable: rt, idx: ruletable.New(),
 		programCache: &programCache{m: map[string]cel.Program{}}, planExprCache: newExprCache()}
 	eachExpression(rt, func(x *runtimev1.Expr) {
 		if _, known := table.programCache.m[x.GetOriginal()]; !known && x.GetChecked() != nil && err == nil {
-			table.programCache.m[x.GetOriginal()], err = newProgram(x.GetChecked())
+			table.programCache.m[x.GetOriginal()], err = newProgram(x)
 		}
 	})
 	if err != nil {

@@ -30,6 +30,7 @@ type program struct {
 	loops   bool // it iterates over lists or maps
 	costly  bool // it has bounded calls
 	globals bool // it names the globals
+	noRoles bool // it sees no derived roles: see bindRuntime
 	err     error
 }
 
@@ -40,18 +41,21 @@ var programs = struct {
 	of map[[sha256.Size]byte]weak.Pointer[program]
 }{of: map[[sha256.Size]byte]weak.Pointer[program]{}}
 
-func newProgram(checked *exprpb.CheckedExpr) (*program, error) {
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(checked)
+func newProgram(x *runtimev1.Expr) (*program, error) {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(x.GetChecked())
 	if err != nil {
 		return nil, err
 	}
-	key := sha256.Sum256(b)
+	noRoles, key := seesNoRoles(x), sha256.Sum256(b)
+	if noRoles {
+		key = sha256.Sum256(append([]byte(withoutRoles), b...))
+	}
 	programs.Lock()
 	defer programs.Unlock()
 	if p := programs.of[key].Value(); p != nil {
 		return p, nil
 	}
-	p := &program{checked: b}
+	p := &program{checked: b, noRoles: noRoles}
 	programs.of[key] = weak.Make(p)
 	runtime.AddCleanup(p, forgetProgram, key)
 	return p, nil
@@ -93,9 +97,12 @@ func planProgram(ast *cel.Ast) (cel.Program, error) {
 }
 
 // prepare puts the evaluation among the variables of the program's next run, if its calls use it,
-// and hides it from the globals.
+// and hides it from the globals. It hides derived roles that the program must not see.
 func (p *program) prepare(e *evaluation, vars any) {
 	names, ok := vars.(map[string]any)
+	if ok && p.noRoles {
+		names["runtime"] = noRoles
+	}
 	if !ok || e == nil {
 		return
 	}
@@ -122,7 +129,7 @@ func (p *program) ContextEval(ctx context.Context, vars any) (ref.Val, *cel.Eval
 	if err != nil {
 		return nil, nil, err
 	}
-	if p.costly || p.globals {
+	if p.costly || p.globals || p.noRoles {
 		p.prepare(evaluationOf(ctx), vars)
 	}
 	if !p.loops { // only loops are interrupted, and being ready for it costs a quarter of a small condition
@@ -151,7 +158,7 @@ func (v variable) Eval(vars any) (ref.Val, *cel.EvalDetails, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if !v.loops && !v.costly && !v.globals {
+	if !v.loops && !v.costly && !v.globals && !v.noRoles {
 		return planned.Eval(vars)
 	}
 	names, ok := vars.(map[string]any)
@@ -175,25 +182,33 @@ func (v variable) Eval(vars any) (ref.Val, *cel.EvalDetails, error) {
 
 // eachExpression calls f with every expression of a rule table.
 func eachExpression(rt *runtimev1.RuleTable, f func(*runtimev1.Expr)) {
-	condition := func(c *runtimev1.Condition) { eachOfCondition(c, f) }
-	variables := func(vs []*runtimev1.Variable) {
-		for _, v := range vs {
-			f(v.GetExpr())
-		}
-	}
 	for _, row := range rt.GetRules() {
-		condition(row.GetCondition())
-		condition(row.GetDerivedRoleCondition())
-		f(row.GetEmitOutput().GetWhen().GetRuleActivated())
-		f(row.GetEmitOutput().GetWhen().GetConditionNotMet())
-		variables(row.GetParams().GetOrderedVariables())
-		variables(row.GetDerivedRoleParams().GetOrderedVariables())
+		eachOfRow(row, f)
 	}
 	for _, roles := range rt.GetPolicyDerivedRoles() {
 		for _, role := range roles.GetDerivedRoles() {
-			condition(role.GetCondition())
-			variables(role.GetOrderedVariables())
+			eachOfRole(role, f)
 		}
+	}
+}
+
+func eachOfRow(row *runtimev1.RuleTable_RuleRow, f func(*runtimev1.Expr)) {
+	eachOfCondition(row.GetCondition(), f)
+	eachOfCondition(row.GetDerivedRoleCondition(), f)
+	f(row.GetEmitOutput().GetWhen().GetRuleActivated())
+	f(row.GetEmitOutput().GetWhen().GetConditionNotMet())
+	eachVariable(row.GetParams().GetOrderedVariables(), f)
+	eachVariable(row.GetDerivedRoleParams().GetOrderedVariables(), f)
+}
+
+func eachOfRole(role *runtimev1.RunnableDerivedRole, f func(*runtimev1.Expr)) {
+	eachOfCondition(role.GetCondition(), f)
+	eachVariable(role.GetOrderedVariables(), f)
+}
+
+func eachVariable(variables []*runtimev1.Variable, f func(*runtimev1.Expr)) {
+	for _, v := range variables {
+		f(v.GetExpr())
 	}
 }
 
