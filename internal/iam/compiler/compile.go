@@ -68,7 +68,7 @@ func init() { clear(jsonschema.Loaders) }
 // compile is Compile inside the sandbox.
 func compile(ctx context.Context, files Files, s engine.Settings, base bool) (Compiled, error) {
 	policies := readPolicies(files)
-	wrong := append(scopeProblems(policies), suiteProblems(files)...)
+	wrong := append(append(scopeProblems(policies), parentProblems(policies)...), suiteProblems(files)...)
 	if !base {
 		wrong = append(wrong, reservedProblems(files, policies)...)
 	}

@@ -150,6 +150,37 @@ func scopeProblems(policies []source) Problems {
 	return out
 }
 
+// parentProblems returns a problem for each role policy whose parentRoles differ from those of
+// another version.
+//
+// A rule table has one list of parent roles for a role in a scope, whatever the version. So the
+// version that Cerbos happens to read last would decide for all.
+func parentProblems(policies []source) Problems {
+	type place struct{ scope, role string }
+	type parents struct {
+		file string
+		of   []string
+	}
+	first := map[place]parents{}
+	var out Problems
+	for _, p := range policies {
+		r := p.policy.GetRolePolicy()
+		if r == nil || p.policy.GetDisabled() {
+			continue
+		}
+		of := slices.Compact(slices.Sorted(slices.Values(r.GetParentRoles())))
+		here := place{r.GetScope(), r.GetRole()}
+		before, known := first[here]
+		if !known {
+			first[here] = parents{p.file, of}
+		} else if !slices.Equal(before.of, of) {
+			out = append(out, Problem{File: p.file, Message: fmt.Sprintf("All versions of a role policy need the same "+
+				"parentRoles. Here %s has %q, and in %s it has %q.", r.GetRole(), of, before.file, before.of)})
+		}
+	}
+	return out
+}
+
 // patternWarnings returns a remark on each rule of a principal or role policy whose kind matches
 // nothing.
 //

@@ -89,6 +89,29 @@ func TestAScopeHasOneKindOfPermissions(t *testing.T) {
 	}
 }
 
+// A rule table knows one list of parents for a role. With two, clerks of one version had the
+// parents of the other.
+func TestARoleHasOneListOfParents(t *testing.T) {
+	of := func(version, parents string) []byte {
+		return fmt.Appendf(nil, `apiVersion: api.cerbos.dev/v1
+rolePolicy:
+  role: clerk
+  version: %s
+  parentRoles: %s
+  rules: [{resource: document, allowActions: [view]}]
+`, version, parents)
+	}
+	files := Files{"d.yaml": []byte(everyUser), "a.yaml": of("default", "[user]"), "b.yaml": of("v2", "[admin]")}
+	wrong := problemsOf(t, files)
+	if len(wrong) != 1 || wrong[0].File != "b.yaml" || !strings.Contains(wrong[0].Message, "a.yaml") {
+		t.Errorf("%+v", wrong)
+	}
+	files["a.yaml"], files["b.yaml"] = of("default", "[user, admin]"), of("v2", "[admin, user]")
+	if _, err := Compile(t.Context(), files, engine.DefaultSettings()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A suite is answered by the tenant's settings, as requests are.
 func TestSuitesFollowTheSettings(t *testing.T) {
 	files := Files{"d.yaml": append(allowing("doc", "true"), `    - actions: [view]
