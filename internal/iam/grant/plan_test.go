@@ -23,8 +23,10 @@ func TestATokenIsFoundByItsKeyInATableWithoutStatistics(t *testing.T) {
 			args []any
 			key  string
 		}{
-			"opaque token": {grant.SelectOpaque, []any{now, key, false}, "access_tokens_pkey on access_tokens"},
-			"code":         {grant.UseCode, []any{key, now, w.app}, "authorization_codes_pkey on authorization_codes"},
+			"opaque token":     {grant.SelectOpaque, []any{now, key, false}, "access_tokens_pkey on access_tokens"},
+			"own opaque token": {grant.SelectOwn, []any{now, key}, "access_tokens_pkey on access_tokens"},
+			"code": {grant.UseCode, []any{key, now, w.app},
+				"authorization_codes_pkey on authorization_codes"},
 			"refresh token": {grant.RotateFamily, []any{now, key, w.app, key, "key", now},
 				"refresh_tokens_pkey on refresh_tokens"},
 		} {

@@ -86,7 +86,7 @@ func NewOpaque(
 	if len(audience) == 1 && audience[0] == issuer {
 		issuer = "" // the audience says it
 	}
-	token, hash := secret.NewToken(secret.AccessToken, tx.Tenant())
+	token, hash := newOpaque(tx.Tenant(), g.ID.IsZero())
 	tokenID := id.New()
 	tx.Later(`INSERT INTO access_tokens (tenant_id, token_hash, id, application_id, grant_id, scopes, audience,
 		created_at, expires_at, issuer) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,

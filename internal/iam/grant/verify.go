@@ -51,41 +51,9 @@ func (v *Verifier) Verify(ctx context.Context, c caller.Caller, bearer string) (
 		if t.Kind != secret.AccessToken || t.Tenant != c.Tenant {
 			return Token{}, ErrToken
 		}
-		return v.opaque(ctx, c, t.Hash)
+		return v.opaque(ctx, c, t)
 	}
 	return v.jwt(ctx, c, bearer)
-}
-
-func (v *Verifier) opaque(ctx context.Context, c caller.Caller, hash []byte) (Token, error) {
-	t, err := db.Read(ctx, v.DB, c, func(tx *db.Tx) (Token, error) {
-		return db.One(ctx, tx, scanOpaque, selectOpaque, tx.Now(), hash, false)
-	})
-	if errors.Is(err, db.ErrNoRows) {
-		return Token{}, ErrToken
-	}
-	return t, err
-}
-
-const selectOpaque = `SELECT a.id, a.application_id, a.grant_id, a.scopes, a.audience, a.issuer,
-	a.created_at, a.expires_at, g.user_id, coalesce(` + loginOfUser + `, ''), g.session_id, coalesce(g.claims, ''),
-	g.auth_time, coalesce(g.amr, ''), coalesce(g.acr, ''), coalesce(g.address, ''), coalesce(g.offline, $4)
-	FROM access_tokens a
-	LEFT JOIN grants g ON g.tenant_id = a.tenant_id AND g.id = a.grant_id
-	WHERE a.tenant_id = $1 AND a.token_hash = $3 AND a.revoked_at IS NULL AND a.expires_at - $2 > 0
-	AND 'active' = (SELECT t.status FROM tenants t WHERE t.id = $1) AND ` + activeApplication + `a.application_id)
-	AND (a.grant_id IS NULL OR ` + living + `)`
-
-func scanOpaque(r db.Row) (Token, error) {
-	var t Token
-	var jti id.ID // SQLite stores an id as bytes, which a string would keep as they are
-	var scopes, audience, amr string
-	err := r.Scan(&jti, &t.Application, &t.Grant, &scopes, &audience, &t.Issuer, &t.IssuedAt, &t.ExpiresAt,
-		&t.User, &t.UserName, &t.Session, &t.Claims, &t.AuthTime, &amr, &t.ACR, &t.Address, &t.Offline)
-	t.ID, t.Scopes, t.AMR = jti.String(), split(scopes), split(amr)
-	if t.Audience = split(audience); len(t.Audience) == 1 && t.Issuer == "" {
-		t.Issuer = audience
-	}
-	return t, err
 }
 
 func (v *Verifier) jwt(ctx context.Context, c caller.Caller, bearer string) (Token, error) {
