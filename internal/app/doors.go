@@ -67,7 +67,7 @@ func (a *App) operations() [][]api.Operation {
 		}, application.TargetOf),
 		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: endOfReset}),
 		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Online: signin.EndOfOffline,
-			Publish: a.Keys.Publish, Compile: claim.Compile}),
+			Publish: a.Keys.Publish, Compile: claim.Compile, Outbound: a.Outbound, ByID: a.Applications.ByID}),
 		claim.Operations(a.Subjects),
 		resourceserver.Operations(resourceserver.Deps{Ours: a.Tenants.Serves, Publish: a.Keys.Publish}),
 		policy.Operations(policy.Deps{Acknowledged: decision.Acknowledged}),

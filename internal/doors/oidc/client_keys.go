@@ -2,10 +2,7 @@ package oidc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -113,22 +110,11 @@ func (k *clientKeys) note(set jose.Set, err error, now time.Time) {
 // readKeys reads a key set. Its errors are sentences.
 func readKeys(ctx context.Context, calls *outbound.Client, tenant id.ID, uri string) (jose.Set, error) {
 	// The result is for every caller. So a caller that leaves does not end the call.
-	res, err := calls.Do(context.WithoutCancel(ctx), tenant,
-		outbound.Request{URL: uri, Accept: "application/jwk-set+json, application/json"})
+	body, err := calls.ReadJSON(context.WithoutCancel(ctx), tenant, uri, "application/jwk-set+json, application/json")
 	if err != nil {
-		if f, ok := errors.AsType[*fault.Fault](err); ok {
-			return nil, &outbound.Error{Reason: f.Reason}
-		}
 		return nil, err
 	}
-	if res.Status != http.StatusOK {
-		return nil, &outbound.Error{Reason: fmt.Sprintf("The address answered with status %d instead of 200.",
-			res.Status)}
-	}
-	if !json.Valid(res.Body) {
-		return nil, &outbound.Error{Reason: "The answer is not JSON."}
-	}
-	set, err := jose.ParseSet(res.Body)
+	set, err := jose.ParseSet(body)
 	if err != nil {
 		return nil, &outbound.Error{Reason: fault.As(err).Reason}
 	}

@@ -1,8 +1,12 @@
 package oidc_test
 
 import (
+	"io"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,5 +154,68 @@ func TestSubjectTypeSettings(t *testing.T) {
 				t.Errorf("%v: %d %s", change, a.Status, a.Body)
 			}
 		}
+	})
+}
+
+// OpenID Connect Core §8.1: an application on several hosts has the sector of a document that lists
+// its redirect URIs. The document is read before each change that it decides about.
+func TestSectorIdentifierURI(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		const a, b = "https://a.example/cb", "https://b.example/cb"
+		var reads atomic.Int32
+		var answer atomic.Value
+		answer.Store(`["` + a + `", "` + b + `"]`)
+		s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			reads.Add(1)
+			_, _ = io.WriteString(rw, answer.Load().(string))
+		}))
+		t.Cleanup(s.Close)
+		developer := w.Holder("acme", role.Developer)
+		asked := map[string]any{"name": "App", "type": "web", "redirect_uris": []string{a, b},
+			"subject_type": "pairwise", "sector_identifier_uri": s.URL}
+		app := w.Must(developer, "POST", "acme", "/applications", asked)
+		if app["sector_identifier"] != "127.0.0.1" || app["sector_identifier_uri"] != s.URL {
+			t.Errorf("sector %v by %v", app["sector_identifier"], app["sector_identifier_uri"])
+		}
+		path := "/applications/" + app["id"].(string)
+		w.Must(developer, "PATCH", "acme", path, map[string]any{"name": "Renamed", "redirect_uris": []string{a, b}})
+		if n := reads.Load(); n != 1 {
+			t.Errorf("the document was read %d times", n)
+		}
+		refused := func(what, method, path string, body map[string]any, field string) {
+			t.Helper()
+			if got := w.Call(developer, method, "acme", path, body); got.Status != http.StatusBadRequest ||
+				!strings.Contains(got.Body, `"name":"`+field+`"`) {
+				t.Errorf("%s: %d %s", what, got.Status, got.Body)
+			}
+		}
+		moved := map[string]any{"redirect_uris": []string{a, "https://evil.example/cb"}}
+		refused("an address that it does not list", "PATCH", path, moved, "redirect_uris[1]")
+		for what, text := range map[string]string{"another array": `[1]`, "no array": `{"a": "b"}`, "no JSON": `[`} {
+			answer.Store(text)
+			refused(what, "POST", "/applications", asked, "sector_identifier_uri")
+		}
+		inside := maps.Clone(asked)
+		inside["sector_identifier_uri"] = "https://169.254.169.254/sector.json"
+		refused("an address inside", "POST", "/applications", inside, "sector_identifier_uri")
+		answer.Store(`["` + a + `"]`)
+		refused("a document that lists one", "POST", "/applications", asked, "redirect_uris[1]")
+		w.Must(developer, "PATCH", "acme", path, map[string]any{"redirect_uris": []string{a}})
+
+		// Without a document it is the word of those who may trust.
+		for what, change := range map[string]map[string]any{
+			"another sector": {"sector_identifier_uri": "", "sector_identifier": "other.example"},
+			"no document":    {"sector_identifier_uri": "", "redirect_uris": []string{b}},
+		} {
+			if got := w.Call(developer, "PATCH", "acme", path, change); got.Status != http.StatusForbidden {
+				t.Errorf("%s: %d %s", what, got.Status, got.Body)
+			}
+		}
+		named := map[string]any{"name": "App", "type": "web", "redirect_uris": []string{a},
+			"subject_type": "pairwise", "sector_identifier": "other.example"}
+		if got := w.Call(developer, "POST", "acme", "/applications", named); got.Status != http.StatusForbidden {
+			t.Errorf("created with another sector: %d %s", got.Status, got.Body)
+		}
+		w.Must(w.Holder("acme", role.Owner), "POST", "acme", "/applications", named)
 	})
 }

@@ -8,8 +8,10 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/outbound"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
@@ -48,10 +50,11 @@ type View struct {
 	CreatedAt              time.Time      `json:"created_at" always:"true"`
 	UpdatedAt              time.Time      `json:"updated_at" always:"true"`
 	ClaimsView
-	Mappings         []Mapping `json:"mappings" doc:"Claims besides those of scopes."`
-	SubjectType      string    `json:"subject_type" enum:"public,pairwise"`
-	SectorIdentifier string    `json:"sector_identifier,omitempty" doc:"The host for which a pairwise sub is the same."`
-	Warnings         []Warning `json:"warnings,omitempty" doc:"What works and is not recommended."`
+	Mappings            []Mapping `json:"mappings" doc:"Claims besides those of scopes."`
+	SubjectType         string    `json:"subject_type" enum:"public,pairwise"`
+	SectorIdentifier    string    `json:"sector_identifier,omitempty" doc:"The host for which a pairwise sub is the same."`
+	SectorIdentifierURI string    `json:"sector_identifier_uri,omitempty" doc:"The document that lists the redirect URIs of the sector."`
+	Warnings            []Warning `json:"warnings,omitempty" doc:"What works and is not recommended."`
 }
 
 func view(a Application, shown secret.String) View {
@@ -70,6 +73,7 @@ func view(a Application, shown secret.String) View {
 		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt, Warnings: a.warnings(),
 		Mappings: a.Mappings, SubjectType: string(a.SubjectType), SectorIdentifier: a.SectorIdentifier,
+		SectorIdentifierURI: a.SectorIdentifierURI,
 	}
 	if a.Type == Machine {
 		v.PrincipalMode = string(a.PrincipalMode)
@@ -114,9 +118,10 @@ type createInput struct {
 		RefreshIdleSeconds     int64          `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000" doc:"Seconds since the last use. Default 2592000."`
 		RefreshMaxSeconds      int64          `json:"refresh_max_seconds,omitempty" minimum:"60" maximum:"63072000" doc:"Seconds since the sign-in. Default 7776000."`
 		ClaimsBody
-		Mappings         []Mapping `json:"mappings,omitempty" maxItems:"32" doc:"Claims besides those of scopes, as CEL expressions. That needs the rights of an application that asks the directory."`
-		SubjectType      string    `json:"subject_type,omitempty" enum:"public,pairwise" doc:"public (default): sub is the user's id. pairwise: sub is another text for each sector, so applications cannot compare their users (OpenID Connect Core §8.1)."`
-		SectorIdentifier string    `json:"sector_identifier,omitempty" maxLength:"253" doc:"For pairwise: the host for which the sub of a user is the same. Default: the host of the redirect URIs, if they have one. It is kept when they change." example:"example.com"`
+		Mappings            []Mapping `json:"mappings,omitempty" maxItems:"32" doc:"Claims besides those of scopes, as CEL expressions. That needs the rights of an application that asks the directory."`
+		SubjectType         string    `json:"subject_type,omitempty" enum:"public,pairwise" doc:"public (default): sub is the user's id. pairwise: sub is another text for each sector, so applications cannot compare their users (OpenID Connect Core §8.1)."`
+		SectorIdentifier    string    `json:"sector_identifier,omitempty" maxLength:"253" doc:"For pairwise: the host for which the sub of a user is the same. Default: the host of sector_identifier_uri, or that of the redirect URIs, if they have one. It is kept when they change. Another host needs the action application.trust." example:"example.com"`
+		SectorIdentifierURI string    `json:"sector_identifier_uri,omitempty" maxLength:"2000" doc:"For pairwise with redirect URIs on several hosts: a public https address whose JSON array lists all of them (OpenID Connect Core §8.1). Its host is the sector. The server reads it now and whenever redirect_uris changes." example:"https://example.com/sector.json"`
 	}
 }
 
@@ -148,9 +153,10 @@ type patchInput struct {
 		RefreshIdleSeconds     int64           `json:"refresh_idle_seconds,omitempty" minimum:"60" maximum:"31536000"`
 		RefreshMaxSeconds      int64           `json:"refresh_max_seconds,omitempty" minimum:"60" maximum:"63072000"`
 		ClaimsBody
-		Mappings         *[]Mapping `json:"mappings,omitempty" maxItems:"32" doc:"Replaces all of them."`
-		SubjectType      *string    `json:"subject_type,omitempty" enum:"public,pairwise" doc:"A change gives every user another sub."`
-		SectorIdentifier *string    `json:"sector_identifier,omitempty" maxLength:"253" doc:"A change gives every user of a pairwise application another sub."`
+		Mappings            *[]Mapping `json:"mappings,omitempty" maxItems:"32" doc:"Replaces all of them."`
+		SubjectType         *string    `json:"subject_type,omitempty" enum:"public,pairwise" doc:"A change gives every user another sub."`
+		SectorIdentifier    *string    `json:"sector_identifier,omitempty" maxLength:"253" doc:"A change gives every user of a pairwise application another sub. A host that is not the one of the redirect URIs needs the action application.trust."`
+		SectorIdentifierURI *string    `json:"sector_identifier_uri,omitempty" maxLength:"2000" doc:"Its host becomes the sector. To remove it keeps the sector."`
 	}
 }
 
@@ -167,6 +173,9 @@ type Deps struct {
 	Online   func(ctx context.Context, tx *db.Tx, application id.ID) error // ends what outlives a session
 	Publish  func(ctx context.Context, tx *db.Tx, idTokenAlg string) error // creates the keys that are missing
 	Compile  func(of []Mapping) error                                      // names the mapping that is wrong
+	Outbound *outbound.Client                                              // reads documents of sectors
+	// ByID returns an application as the replica knows it; Directory.ByID is one.
+	ByID func(ctx context.Context, c caller.Caller, application id.ID) (*Application, error)
 }
 
 // Operations are the management operations on applications.
@@ -176,7 +185,8 @@ func Operations(deps Deps) []api.Operation {
 	created.Status = 201
 	const acts = " An application that is first_party, has a scope of gatehouse: or asks the directory acts for " +
 		"others. That needs the action application.trust, and for the directory user.read, group.read and role.read. " +
-		"So does one with mappings, because they include what no scope asks a person to allow."
+		"So does one with mappings, because they include what no scope asks a person to allow. " +
+		"A pairwise application needs application.trust too, if its sector does not follow from its redirect URIs."
 	created.Description = "The answer shows the client_secret, if the application has one. It is shown only this " +
 		"once." + acts
 	listed := op("GET", "/applications", "list-applications", "application.read", "List applications",
@@ -197,34 +207,43 @@ func Operations(deps Deps) []api.Operation {
 				a, err := Get(ctx, tx, in.ID)
 				return hidden(a), err
 			}),
-		api.Write(created, func(ctx context.Context, tx *db.Tx, req api.Request, in *createInput) (View, error) {
+		api.WriteAfter(created, func(ctx context.Context, req api.Request, in *createInput) (New, error) {
 			n := in.application()
 			n.manage(req.Rights)
 			wanted := n.application()
 			if err := mayTrust(req.Rights, &wanted); err != nil {
-				return View{}, err
+				return n, err
 			}
 			if err := deps.Compile(n.Mappings); err != nil {
-				return View{}, err
+				return n, err
 			}
+			var err error
+			n.Sector, err = readSector(ctx, deps.Outbound, req.Caller.Tenant, n.SectorIdentifierURI)
+			return n, err
+		}, func(ctx context.Context, tx *db.Tx, _ api.Request, _ *createInput, n New) (View, error) {
 			a, shown, err := Create(ctx, tx, n)
 			if err == nil {
 				err = deps.Publish(ctx, tx, a.IDTokenAlg)
 			}
 			return view(a, shown), err
 		}),
-		api.Change(op("PATCH", "/applications/{id}", "update-application", "application.update",
+		api.ChangeAfter(op("PATCH", "/applications/{id}", "update-application", "application.update",
 			"Update an application", "Any change but disabling needs more if it acts for others before or after."+acts),
+			func(ctx context.Context, req api.Request, in *patchInput) (Sector, error) {
+				return deps.sectorOf(ctx, req.Caller, in)
+			},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchInput) (View, error) {
 				a, err := hold(ctx, tx, in.ID)
 				return hidden(a), err
 			},
-			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput) (View, error) {
+			func(ctx context.Context, tx *db.Tx, req api.Request, in *patchInput, sector Sector) (View, error) {
 				before, err := Get(ctx, tx, in.ID)
 				if err != nil {
 					return View{}, err
 				}
-				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, in.patch())
+				patch := in.patch()
+				patch.Sector = sector
+				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, patch)
 				if err == nil {
 					err = deps.Compile(valueOf(in.Body.Mappings))
 				}
@@ -276,6 +295,7 @@ func (in *createInput) application() New {
 		FrontchannelLogout:   FrontchannelLogout{b.FrontchannelLogoutURI, b.FrontchannelSession},
 		Claims:               b.patch(), Mappings: b.Mappings,
 		SubjectType: SubjectType(b.SubjectType), SectorIdentifier: b.SectorIdentifier,
+		SectorIdentifierURI:   b.SectorIdentifierURI,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		NoRotation: b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
 		InspectsTenant: b.InspectsTenantTokens,
@@ -294,6 +314,7 @@ func (in *patchInput) patch() Patch {
 		FrontchannelLogoutURI: b.FrontchannelLogoutURI, FrontchannelSession: b.FrontchannelSession,
 		Claims: b.patch(), Mappings: b.Mappings,
 		SubjectType: (*SubjectType)(b.SubjectType), SectorIdentifier: b.SectorIdentifier,
+		SectorIdentifierURI:   b.SectorIdentifierURI,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		PrincipalMode: (*PrincipalMode)(b.PrincipalMode), InspectsTenant: b.InspectsTenantTokens,
 	}

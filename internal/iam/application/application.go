@@ -129,6 +129,7 @@ type Application struct {
 	Mappings               []Mapping // claims besides those of scopes
 	SubjectType            SubjectType
 	SectorIdentifier       string // a host; "" only for a public application
+	SectorIdentifierURI    string // the document that shows the sector, or "": see Sector
 	CreatedAt              time.Time
 	UpdatedAt              time.Time
 }

@@ -43,7 +43,9 @@ type New struct {
 	Claims                 ClaimsPatch // of the defaults: ID tokens have the claims of profile and email
 	Mappings               []Mapping   // not for machines
 	SubjectType            SubjectType // default: Public
-	SectorIdentifier       string      // default: the host of the redirect URIs, if they have one
+	SectorIdentifier       string      // default: the host of SectorIdentifierURI, or of the redirect URIs
+	SectorIdentifierURI    string      // for several hosts, or ""
+	Sector                 Sector      // what SectorIdentifierURI answered
 }
 
 // Patch is a change to an application. Fields that are nil stay unchanged.
@@ -73,6 +75,8 @@ type Patch struct {
 	Mappings               *[]Mapping
 	SubjectType            *SubjectType
 	SectorIdentifier       *string
+	SectorIdentifierURI    *string // sets SectorIdentifier too, unless it is empty
+	Sector                 Sector  // what SectorIdentifierURI answered
 }
 
 // defaultIDTokenAlg is what clients expect that compare nothing (OpenID Connect Core §3.1.3.7,
@@ -127,6 +131,7 @@ func (n New) application() Application {
 		FirstParty: n.FirstParty, DeviceAuthorization: n.DeviceAuthorization, Rotation: !n.NoRotation,
 		PrincipalMode: n.PrincipalMode, Lifetimes: n.Lifetimes, Mappings: n.Mappings,
 		SubjectType: cmp.Or(n.SubjectType, Public), SectorIdentifier: n.SectorIdentifier,
+		SectorIdentifierURI: n.SectorIdentifierURI,
 	}
 	if a.AuthMethod == "" {
 		a.AuthMethod = AuthBasic
@@ -191,6 +196,10 @@ func (p Patch) apply(a *Application) {
 	p.Claims.apply(&a.Claims)
 	set(&a.Mappings, p.Mappings)
 	set(&a.SubjectType, p.SubjectType)
+	if valueOf(p.SectorIdentifierURI) != "" {
+		a.SectorIdentifier = "" // the host of the address, unless the patch has another one
+	}
+	set(&a.SectorIdentifierURI, p.SectorIdentifierURI)
 	set(&a.SectorIdentifier, p.SectorIdentifier)
 	if p.Lifetimes != nil {
 		a.Lifetimes = p.Lifetimes.over(a.Lifetimes)

@@ -27,6 +27,7 @@ func (a *Application) checkSubject(wrong *fault.Fields) {
 	if s := a.SectorIdentifier; s != "" && !validHost(s) {
 		wrong.Add("sector_identifier", "A sector is the name of a host, such as example.com.")
 	}
+	a.checkSectorURI(wrong)
 	switch {
 	case a.SubjectType != Public && a.SubjectType != Pairwise:
 		wrong.Add("subject_type", "The subject type must be public or pairwise.")
@@ -35,7 +36,7 @@ func (a *Application) checkSubject(wrong *fault.Fields) {
 	case a.SubjectType == Pairwise && a.SectorIdentifier == "":
 		if a.SectorIdentifier = hostOf(a.RedirectURIs); a.SectorIdentifier == "" {
 			wrong.Add("sector_identifier", "The redirect URIs have no host in common that is a name of the internet. "+
-				"Name the host for which the users' subs shall be the same.")
+				"Set sector_identifier_uri, or name the host for which the users' subs shall be the same.")
 		}
 	}
 }

@@ -21,13 +21,16 @@ func ReservedScope(scope string) bool { return strings.HasPrefix(scope, reserved
 //
 // An application with mappings is told things about people that no scope asks them to allow.
 //
+// A pairwise one is told the subs of its sector, by which applications of one sector can compare
+// their users.
+//
 // To decide is to say what it can do for others, which program is it, and whether it exists.
 //
 // The scope gatehouse:manage can do what the application's roles allow, and role.MayManage compares
 // those.
 func (a *Application) powers() []string {
 	directory := a.PrincipalMode == FromDirectory || len(a.Mappings) > 0
-	if !directory && !a.FirstParty && !slices.ContainsFunc(a.Scopes, ReservedScope) {
+	if !directory && !a.FirstParty && a.ownsSector() && !slices.ContainsFunc(a.Scopes, ReservedScope) {
 		return nil
 	}
 	actions := []string{"application.trust"}
@@ -51,8 +54,9 @@ func mayTrust(by api.Rights, apps ...*Application) error {
 		for _, action := range a.powers() {
 			if !by.Allows(action) {
 				return fault.New(fault.Denied, api.Denied(action).Code, "An application acts for others if it is "+
-					"first_party, has a scope of gatehouse:, asks the directory or has mappings. That needs %s, which "+
-					"none of your roles allows.", action)
+					"first_party, has a scope of gatehouse:, asks the directory or has mappings. One with the "+
+					"pairwise subs of another sector does too. That needs %s, which none of your roles allows.",
+					action)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math/rand"
 	"reflect"
+	"slices"
 	"testing"
 	"testing/quick"
 	"time"
@@ -40,6 +41,21 @@ func TestAnApplicationThatActsForOthersNeedsMore(t *testing.T) {
 			mayRead, mayNotRead},
 		"is told by mappings": {func(a *Application) { a.Mappings = []Mapping{{Claim: "role", Expression: "roles"}} },
 			mayRead, mayNotRead},
+		"its own sector": {func(a *Application) { a.SubjectType, a.SectorIdentifier = Pairwise, "A.example" },
+			[]role.Set{developer}, nil},
+		"a sector by default": {func(a *Application) { a.SubjectType = Pairwise }, []role.Set{developer}, nil},
+		"another's sector": {func(a *Application) { a.SubjectType, a.SectorIdentifier = Pairwise, "b.example" },
+			may, mayNot},
+		"a sector on devices": {func(a *Application) {
+			a.SubjectType, a.SectorIdentifier, a.DeviceAuthorization = Pairwise, "a.example", true
+		}, may, mayNot},
+		"a sector that lists it": {func(a *Application) {
+			a.SubjectType, a.SectorIdentifier, a.SectorIdentifierURI = Pairwise, "b.example", "https://b.example/"
+		}, []role.Set{developer}, nil},
+		"a sector that lists this machine": {func(a *Application) {
+			a.SubjectType, a.SectorIdentifier, a.SectorIdentifierURI = Pairwise, "b.example", "https://b.example/"
+			a.RedirectURIs = append(slices.Clone(a.RedirectURIs), "http://localhost/cb")
+		}, may, mayNot},
 	} {
 		for _, by := range tt.by {
 			if err := mayTrust(by, change(tt.change)); err != nil {
@@ -69,6 +85,23 @@ func TestAnApplicationThatActsForOthersNeedsMore(t *testing.T) {
 		if err := mayChange(trusting, trusted, &after); err != nil {
 			t.Errorf("%s, by one who may: %v", name, err)
 		}
+	}
+}
+
+// An application that moves to another host keeps its sector, which is then another's.
+func TestAPairwiseApplicationThatMovesNeedsTrust(t *testing.T) {
+	developer := role.SetOf("application.update")
+	before := Application{Type: Web, RedirectURIs: []string{"https://a.example/cb"}, SubjectType: Pairwise,
+		SectorIdentifier: "a.example"}
+	after := before
+	after.RedirectURIs = []string{"https://a.example/cb", "https://evil.example/cb"}
+	if err := mayChange(developer, &before, &after); fault.Of(err) != fault.Denied {
+		t.Errorf("moved: %v", err)
+	}
+	after = before
+	after.Name = "Renamed"
+	if err := mayChange(developer, &before, &after); err != nil {
+		t.Errorf("renamed: %v", err)
 	}
 }
 

@@ -204,6 +204,21 @@ func Change[I, V, O any](op Op, show func(ctx context.Context, tx *db.Tx, req Re
 	})
 }
 
+// ChangeAfter is Change for an operation that first does something slow, such as calling an
+// address. prepare runs before the transaction, and only for a caller who is allowed the action.
+func ChangeAfter[I, P, V, O any](op Op, prepare func(ctx context.Context, req Request, in *I) (P, error),
+	show func(ctx context.Context, tx *db.Tx, req Request, in *I) (V, error),
+	fn func(ctx context.Context, tx *db.Tx, req Request, in *I, prepared P) (O, error)) Operation {
+	op.Versioned = true
+	return WriteAfter(op, prepare, func(ctx context.Context, tx *db.Tx, req Request, in *I, prepared P) (O, error) {
+		if err := CheckShown(ctx, tx, req, in, show); err != nil {
+			var none O
+			return none, err
+		}
+		return fn(ctx, tx, req, in, prepared)
+	})
+}
+
 // CheckShown checks the preconditions of a request against what show returns, as Change does.
 func CheckShown[I, V any](ctx context.Context, tx *db.Tx, req Request, in *I,
 	show func(ctx context.Context, tx *db.Tx, req Request, in *I) (V, error)) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
@@ -162,6 +164,24 @@ func (c *Client) Do(ctx context.Context, tenant id.ID, r Request) (Response, err
 		return Response{}, errLarge
 	}
 	return Response{Status: res.StatusCode, Body: body}, nil
+}
+
+// ReadJSON returns the JSON at an address. Its errors are those of Do, as an Error each. accept are
+// the media types of the answer.
+func (c *Client) ReadJSON(ctx context.Context, tenant id.ID, address, accept string) ([]byte, error) {
+	res, err := c.Do(ctx, tenant, Request{URL: address, Accept: accept})
+	if f, ok := errors.AsType[*fault.Fault](err); ok {
+		return nil, &Error{Reason: f.Reason}
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case res.Status != http.StatusOK:
+		return nil, &Error{Reason: fmt.Sprintf("The address answered with status %d instead of 200.", res.Status)}
+	case !json.Valid(res.Body):
+		return nil, &Error{Reason: "The answer is not JSON."}
+	}
+	return res.Body, nil
 }
 
 // explain returns the Error for what went wrong.
