@@ -199,10 +199,7 @@ type codeState struct {
 func findCode(ctx context.Context, tx *db.Tx, hash []byte) (codeState, error) {
 	scan := func(r db.Row) (codeState, error) {
 		var code codeState
-		var scopes, amr string
-		err := r.Scan(append(grantDest(&code.grant, &scopes, &amr),
-			&code.redirectURI, &code.challenge, &code.expires, &code.living)...)
-		code.grant.Scopes, code.grant.AMR = split(scopes), split(amr)
+		err := code.grant.scan(r, &code.redirectURI, &code.challenge, &code.expires, &code.living)
 		return code, err
 	}
 	return db.One(ctx, tx, scan, `SELECT `+grantColumns+`, c.redirect_uri, c.code_challenge, c.expires_at, `+living+`

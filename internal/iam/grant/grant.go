@@ -52,11 +52,19 @@ const grantColumns = `g.id, g.application_id, g.user_id, g.session_id, g.offline
 	coalesce(nullif(g.all_scopes, ''), g.scopes), g.claims, g.nonce,
 	g.auth_time, g.amr, g.acr, g.address, g.created_at, g.expires_at, g.resources`
 
-// grantDest returns where a row's grantColumns are scanned to.
-func grantDest(g *Grant, scopes, amr *string) []any {
-	return []any{&g.ID, &g.Application, &g.User, &g.Session, &g.Offline, scopes, &g.Claims, &g.Nonce,
-		&g.AuthTime, amr, &g.ACR, &g.Address, &g.CreatedAt, &g.ExpiresAt,
-		(*listed)(&g.Resources)}
+// scan scans a row's grantColumns, and then more.
+func (g *Grant) scan(r db.Row, more ...any) error {
+	var scopes, amr string
+	err := r.Scan(append([]any{&g.ID, &g.Application, &g.User, &g.Session, &g.Offline, &scopes, &g.Claims, &g.Nonce,
+		&g.AuthTime, &amr, &g.ACR, &g.Address, &g.CreatedAt, &g.ExpiresAt, (*listed)(&g.Resources)}, more...)...)
+	g.Scopes, g.AMR = split(scopes), split(amr)
+	return err
+}
+
+func scanGrant(r db.Row) (Grant, error) {
+	var g Grant
+	err := g.scan(r)
+	return g, err
 }
 
 // living is the condition under which a grant g is valid at $2: not revoked, not expired, and its

@@ -66,11 +66,3 @@ func hold(ctx context.Context, tx *db.Tx, grant id.ID) (Grant, error) {
 	}
 	return Get(ctx, tx, grant)
 }
-
-func scanGrant(r db.Row) (Grant, error) {
-	var g Grant
-	var scopes, amr string
-	err := r.Scan(grantDest(&g, &scopes, &amr)...)
-	g.Scopes, g.AMR = split(scopes), split(amr)
-	return g, err
-}

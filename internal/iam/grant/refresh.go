@@ -70,7 +70,8 @@ const rotateFamily = `UPDATE refresh_tokens
 // after its grace, or after its successor was used, is Replayed: there is a copy of it. Then the
 // family is revoked (RFC 9700 §4.14.2).
 //
-// It takes two round trips: one to decide and read, one to commit.
+// It takes two round trips: one to decide and read, one to commit. A token that is not the newest
+// takes a third, which reads why.
 func RotateRefresh(
 	ctx context.Context, tx *db.Tx, ring Deriver, token string, application id.ID, r Rotation,
 ) (Grant, secret.String, Outcome, error) {
@@ -95,9 +96,18 @@ func RotateRefresh(
 	if err != nil {
 		return Grant{}, "", "", err
 	}
-	var won int64
 	if !r.Keep {
+		var won int64
 		tx.LaterCount(&won, rotateFamily, tx.Now(), shown.hash, application, hash, keyID, tx.Now().Add(r.Lifetime))
+		g, err := grantOfFamily(ctx, tx, shown.place.family)
+		switch {
+		case errors.Is(err, db.ErrNoRows):
+			return Grant{}, "", Unknown, nil
+		case err != nil:
+			return Grant{}, "", "", err
+		case won == 1:
+			return g, successor, Accepted, nil
+		}
 	}
 	st, err := findRefresh(ctx, tx, shown)
 	if errors.Is(err, db.ErrNoRows) {
@@ -110,8 +120,6 @@ func RotateRefresh(
 		return Grant{}, "", outcome, err
 	}
 	switch {
-	case won == 1:
-		return st.grant, successor, Accepted, nil
 	case st.number == next.number && tx.Now().Sub(st.created) <= Grace && st.rotated.IsZero():
 		if !tx.Now().Before(st.expires) {
 			return Grant{}, "", Expired, nil
@@ -183,11 +191,10 @@ type refreshState struct {
 func findRefresh(ctx context.Context, tx *db.Tx, shown shownToken) (refreshState, error) {
 	scan := func(r db.Row) (refreshState, error) {
 		var st refreshState
-		var scopes, amr string
 		var number int64
-		err := r.Scan(append(grantDest(&st.grant, &scopes, &amr),
-			&st.isFamily, &number, &st.keyID, &st.created, &st.expires, &st.rotated, &st.successorUsed, &st.living)...)
-		st.grant.Scopes, st.grant.AMR, st.number = split(scopes), split(amr), uint32(number)
+		err := st.grant.scan(r, &st.isFamily, &number, &st.keyID, &st.created, &st.expires, &st.rotated,
+			&st.successorUsed, &st.living)
+		st.number = uint32(number)
 		return st, err
 	}
 	const found = `SELECT ` + grantColumns + `, r.family IS NOT NULL, r.rotations, r.key_id, r.created_at,
@@ -198,6 +205,13 @@ func findRefresh(ctx context.Context, tx *db.Tx, shown shownToken) (refreshState
 		return db.One(ctx, tx, scan, found+`r.family = $3`, tx.Now(), shown.place.family)
 	}
 	return db.One(ctx, tx, scan, found+`r.token_hash = $3`, tx.Now(), shown.hash)
+}
+
+// grantOfFamily returns the grant of a family. It does not say whether the grant is living:
+// rotateFamily, which is sent right before it, has decided that.
+func grantOfFamily(ctx context.Context, tx *db.Tx, family int64) (Grant, error) {
+	return db.One(ctx, tx, scanGrant, `SELECT `+grantColumns+` FROM refresh_tokens r JOIN grants g ON g.tenant_id = r.tenant_id AND g.id = r.grant_id
+		WHERE r.tenant_id = $1 AND r.family = $2`, family)
 }
 
 // Refresh returns what introspection answers about a refresh token (RFC 7662). It fails with
