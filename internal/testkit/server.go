@@ -24,6 +24,7 @@ import (
 
 const (
 	superviseEnv = "GATEHOUSE_TESTKIT_SUPERVISE"
+	dataEnv      = "GATEHOUSE_TESTKIT_DATA"
 	settingsEnv  = "GATEHOUSE_TESTKIT_SETTINGS" // of a server that one process alone uses, a line each
 )
 
@@ -36,7 +37,7 @@ func OwnServer(settings ...string) { own = append([]string{}, settings...) }
 
 func init() {
 	if dir := os.Getenv(superviseEnv); dir != "" {
-		if err := supervise(dir); err != nil {
+		if err := supervise(dir, os.Getenv(dataEnv)); err != nil {
 			fmt.Fprintln(os.Stderr, "testkit:", err)
 			os.Exit(1)
 		}
@@ -87,7 +88,8 @@ func startServer() (string, error) {
 	}
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), superviseEnv+"="+base, settingsEnv+"="+strings.Join(own, "\n"))
+	cmd.Env = append(os.Environ(), superviseEnv+"="+base, dataEnv+"="+dataDirectory(base),
+		settingsEnv+"="+strings.Join(own, "\n"))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -120,9 +122,20 @@ func alive(url string) bool {
 	return true
 }
 
-// supervise runs the server until no test process uses it.
-func supervise(base string) error {
-	data := filepath.Join(base, "data")
+// dataDirectory returns the directory of the server's data. That of the shared server is in memory
+// when the machine has a file system there with enough room. The files of each test's database come
+// and go, which costs a disk's file system more than all queries.
+func dataDirectory(base string) string {
+	const memory, enough = "/dev/shm", 2 << 30 // bytes
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(memory, &fs); own != nil || err != nil || int64(fs.Bavail)*int64(fs.Bsize) < enough {
+		return filepath.Join(base, "data")
+	}
+	return filepath.Join(memory, strings.ReplaceAll(strings.Trim(base, "/"), "/", "-"))
+}
+
+// supervise runs the server on a data directory until no test process uses it.
+func supervise(base, data string) error {
 	if err := os.RemoveAll(data); err != nil {
 		return err
 	}
