@@ -14,7 +14,9 @@ import (
 // repeated resource, and a secret that was not form-encoded.
 func TestOtherClients(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
-		public := w.client(application.New{Type: application.SPA, FirstParty: true})
+		w.registered("https://a.example", nil)
+		w.registered("https://b.example", nil)
+		public := w.client(application.New{Type: application.SPA, FirstParty: true, Scopes: everyScope})
 		basic := func(c *client, secret string, form url.Values) int {
 			r, _ := http.NewRequest(http.MethodPost, w.issuer+"/oauth2/token", strings.NewReader(form.Encode()))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")

@@ -17,7 +17,7 @@ func (d *Door) redeemClientCredentials(r *http.Request, app *application.Applica
 		return issued{}, badRequest(codeUnauthorizedClient, "Only machine applications get tokens of their own.")
 	}
 	ctx, c := r.Context(), web.CallerOf(r)
-	resource, err := d.resource(ctx, c, p)
+	resource, err := d.resource(ctx, c, p, app.DefaultAPI)
 	if err != nil {
 		return issued{}, err
 	}

@@ -15,7 +15,7 @@ func (d *Door) redeemCode(r *http.Request, app *application.Application, p param
 	if code == "" {
 		return issued{}, invalidRequest("code is missing.")
 	}
-	resource, err := d.resource(r.Context(), web.CallerOf(r), p)
+	resource, err := d.resource(r.Context(), web.CallerOf(r), p, "")
 	if err != nil {
 		return issued{}, err
 	}

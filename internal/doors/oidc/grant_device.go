@@ -31,7 +31,7 @@ func (d *Door) redeemDevice(r *http.Request, app *application.Application, p par
 	case !app.DeviceAuthorization:
 		return issued{}, deviceOff()
 	}
-	resource, err := d.resource(r.Context(), web.CallerOf(r), p)
+	resource, err := d.resource(r.Context(), web.CallerOf(r), p, "")
 	if err != nil {
 		return issued{}, err
 	}

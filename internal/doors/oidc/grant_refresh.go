@@ -20,7 +20,7 @@ func (d *Door) redeemRefresh(r *http.Request, app *application.Application, p pa
 	if err != nil {
 		return issued{}, tooManyScopes()
 	}
-	resource, err := d.resource(r.Context(), web.CallerOf(r), p)
+	resource, err := d.resource(r.Context(), web.CallerOf(r), p, "")
 	if err != nil {
 		return issued{}, err
 	}

@@ -39,21 +39,16 @@ func targetRefused(err error) error {
 }
 
 // resources returns the APIs that a request names by resource (RFC 8707) and audience, in their
-// order. For a base of the tenant that is Tenant, and for a built-in API a name that begins with
-// it. In a tenant that has registered no API, what is not built in means nothing, as to a server
-// that knows no resources: some clients send them to every server.
-func (d *Door) resources(ctx context.Context, c caller.Caller, p params) ([]string, error) {
-	named := slices.Clone(p.lists["resource"])
-	if len(named) == 0 && len(p.lists["audience"]) == 0 {
-		return nil, nil
-	}
-	if exist, err := d.APIs.Exist(ctx, c); err != nil || !exist {
-		if err != nil {
-			return nil, err
+// order, or byDefault if it names none. For a base of the tenant that is Tenant, and for a built-in
+// API a name that begins with it.
+func (d *Door) resources(ctx context.Context, c caller.Caller, p params, byDefault string) ([]string, error) {
+	named, audience := slices.Clone(p.lists["resource"]), p.lists["audience"]
+	if len(named) == 0 && len(audience) == 0 {
+		if byDefault == "" {
+			return nil, nil
 		}
-		return d.onlyBuiltIn(ctx, c, append(named, p.lists["audience"]...))
+		named = []string{byDefault}
 	}
-	audience := p.lists["audience"]
 	if len(audience) > 1 {
 		return nil, badTarget("audience was sent more than once. Send resource for each API instead.")
 	}
@@ -98,27 +93,9 @@ func (d *Door) nameOf(ctx context.Context, c caller.Caller, uri string) (string,
 	})
 }
 
-// onlyBuiltIn is resources for a tenant that has registered no API.
-func (d *Door) onlyBuiltIn(ctx context.Context, c caller.Caller, uris []string) ([]string, error) {
-	var named []string
-	for _, uri := range uris[:min(len(uris), maxResources)] {
-		if uri != web.SiteIn(ctx).Base && !resourceserver.EndsBuiltIn(uri) { // most have another host: ask nothing
-			continue
-		}
-		name, ours, err := d.nameOf(ctx, c, uri)
-		if err != nil {
-			return nil, err
-		}
-		if ours {
-			named = append(named, name)
-		}
-	}
-	return distinct(named), nil
-}
-
 // resource is resources of a token request, which may name one API at most: no token is for two.
-func (d *Door) resource(ctx context.Context, c caller.Caller, p params) (string, error) {
-	named, err := d.resources(ctx, c, p)
+func (d *Door) resource(ctx context.Context, c caller.Caller, p params, byDefault string) (string, error) {
+	named, err := d.resources(ctx, c, p, byDefault)
 	switch {
 	case err != nil:
 		return "", err
@@ -133,14 +110,8 @@ func (d *Door) resource(ctx context.Context, c caller.Caller, p params) (string,
 // admitted returns the API that is built in or that find finds, if app may ask for its tokens.
 func admitted(ctx context.Context, app *application.Application, identifier string,
 	find func() (*resourceserver.API, error)) (*resourceserver.API, error) {
-	if identifier == resourceserver.Tenant || identifier == "" {
-		return nil, nil
-	}
-	a, err := resourceserver.BuiltInAs(identifier, web.SiteIn(ctx).Base), error(nil)
-	if a == nil {
-		a, err = find()
-	}
-	if fault.Of(err) == fault.NotFound || err == nil && !a.Admits(app) {
+	a, err := resourceserver.Named(identifier, web.SiteIn(ctx).Base, find)
+	if fault.Of(err) == fault.NotFound || err == nil && a != nil && !a.Admits(app) {
 		return nil, badTarget("The API %s is not registered here, or this application may not ask for it: it needs "+
 			"one of the API's scopes, or a place in its list.", addressOf(ctx, identifier))
 	}
@@ -199,11 +170,11 @@ type asked struct {
 	apis      []*resourceserver.API // of resources; nil for the tenant itself
 }
 
-// ask returns the APIs that a request names, and those of scopes that at least one of them has. It
-// fails with a targetError, or with errNoScope.
+// ask returns the APIs that a request names, or app's default, and those of scopes that at least
+// one of them has. It fails with a targetError, or with errNoScope.
 func (d *Door) ask(ctx context.Context, c caller.Caller, p params, app *application.Application, scopes []string) (
 	asked, error) {
-	named, err := d.resources(ctx, c, p)
+	named, err := d.resources(ctx, c, p, app.DefaultAPI)
 	if err != nil || len(named) == 0 {
 		return asked{scopes: scopes}, err
 	}

@@ -120,17 +120,13 @@ func (d *Door) beginDevice(v *visit) error {
 func (d *Door) deviceConsents(ctx context.Context, tx *db.Tx, asked grant.Device) ([]string, error) {
 	apis := make([]*resourceserver.API, len(asked.Resources))
 	for i, identifier := range asked.Resources {
-		if identifier == resourceserver.Tenant {
-			continue
+		api, err := resourceserver.Named(identifier, web.SiteIn(ctx).Base, func() (*resourceserver.API, error) {
+			return d.APIs.Within(ctx, tx, identifier)
+		})
+		if errors.Is(err, resourceserver.ErrNotFound) {
+			api, err = &resourceserver.API{Identifier: identifier}, nil
 		}
-		if apis[i] = resourceserver.BuiltInAs(identifier, web.SiteIn(ctx).Base); apis[i] != nil {
-			continue
-		}
-		api, err := d.APIs.Within(ctx, tx, identifier)
-		switch {
-		case errors.Is(err, resourceserver.ErrNotFound):
-			api = &resourceserver.API{Identifier: identifier}
-		case err != nil:
+		if err != nil {
 			return nil, err
 		}
 		apis[i] = api

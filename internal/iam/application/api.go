@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
@@ -54,6 +55,7 @@ type View struct {
 	SubjectType         string    `json:"subject_type" enum:"public,pairwise"`
 	SectorIdentifier    string    `json:"sector_identifier,omitempty" doc:"The host for which a pairwise sub is the same."`
 	SectorIdentifierURI string    `json:"sector_identifier_uri,omitempty" doc:"The document that lists the redirect URIs of the sector."`
+	DefaultAPI          string    `json:"default_api,omitempty" doc:"The API for which it gets tokens if its request names none."`
 	Warnings            []Warning `json:"warnings,omitempty" doc:"What works and is not recommended."`
 }
 
@@ -73,7 +75,7 @@ func view(a Application, shown secret.String) View {
 		RefreshIdleSeconds: seconds(a.Lifetimes.RefreshIdle), RefreshMaxSeconds: seconds(a.Lifetimes.RefreshMax),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt, Warnings: a.warnings(),
 		Mappings: a.Mappings, SubjectType: string(a.SubjectType), SectorIdentifier: a.SectorIdentifier,
-		SectorIdentifierURI: a.SectorIdentifierURI,
+		SectorIdentifierURI: a.SectorIdentifierURI, DefaultAPI: a.DefaultAPI,
 	}
 	if a.Type == Machine {
 		v.PrincipalMode = string(a.PrincipalMode)
@@ -122,6 +124,7 @@ type createInput struct {
 		SubjectType         string    `json:"subject_type,omitempty" enum:"public,pairwise" doc:"public (default): sub is the user's id. pairwise: sub is another text for each sector, so applications cannot compare their users (OpenID Connect Core §8.1)."`
 		SectorIdentifier    string    `json:"sector_identifier,omitempty" maxLength:"253" doc:"For pairwise: the host for which the sub of a user is the same. Default: the host of sector_identifier_uri, or that of the redirect URIs, if they have one. It is kept when they change. Another host needs the action application.trust." example:"example.com"`
 		SectorIdentifierURI string    `json:"sector_identifier_uri,omitempty" maxLength:"2000" doc:"For pairwise with redirect URIs on several hosts: a public https address whose JSON array lists all of them (OpenID Connect Core §8.1). Its host is the sector. The server reads it now and whenever redirect_uris changes." example:"https://example.com/sector.json"`
+		DefaultAPI          string    `json:"default_api,omitempty" maxLength:"255" doc:"The identifier of an API: it gets tokens for this one if its request names none by resource or audience. For clients that cannot send either. It must be allowed to ask for the API. Default: tokens for the tenant itself." example:"https://invoices.example.com"`
 	}
 }
 
@@ -157,6 +160,7 @@ type patchInput struct {
 		SubjectType         *string    `json:"subject_type,omitempty" enum:"public,pairwise" doc:"A change gives every user another sub."`
 		SectorIdentifier    *string    `json:"sector_identifier,omitempty" maxLength:"253" doc:"A change gives every user of a pairwise application another sub. A host that is not the one of the redirect URIs needs the action application.trust."`
 		SectorIdentifierURI *string    `json:"sector_identifier_uri,omitempty" maxLength:"2000" doc:"Its host becomes the sector. To remove it keeps the sector."`
+		DefaultAPI          *string    `json:"default_api,omitempty" maxLength:"255" doc:"Grants that it has already stay as they are."`
 	}
 }
 
@@ -174,6 +178,8 @@ type Deps struct {
 	Publish  func(ctx context.Context, tx *db.Tx, idTokenAlg string) error // creates the keys that are missing
 	Compile  func(of []Mapping) error                                      // names the mapping that is wrong
 	Outbound *outbound.Client                                              // reads documents of sectors
+	// CheckDefault fails with a fault that names default_api if the application may not ask for it.
+	CheckDefault func(ctx context.Context, tx *db.Tx, a *Application) error
 	// ByID returns an application as the replica knows it; Directory.ByID is one.
 	ByID func(ctx context.Context, c caller.Caller, application id.ID) (*Application, error)
 }
@@ -223,6 +229,9 @@ func Operations(deps Deps) []api.Operation {
 		}, func(ctx context.Context, tx *db.Tx, _ api.Request, _ *createInput, n New) (View, error) {
 			a, shown, err := Create(ctx, tx, n)
 			if err == nil {
+				err = deps.CheckDefault(ctx, tx, &a)
+			}
+			if err == nil {
 				err = deps.Publish(ctx, tx, a.IDTokenAlg)
 			}
 			return view(a, shown), err
@@ -244,6 +253,9 @@ func Operations(deps Deps) []api.Operation {
 				patch := in.patch()
 				patch.Sector = sector
 				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, patch)
+				if err == nil && (a.DefaultAPI != before.DefaultAPI || !slices.Equal(a.Scopes, before.Scopes)) {
+					err = deps.CheckDefault(ctx, tx, &a)
+				}
 				if err == nil {
 					err = deps.Compile(valueOf(in.Body.Mappings))
 				}
@@ -295,7 +307,7 @@ func (in *createInput) application() New {
 		FrontchannelLogout:   FrontchannelLogout{b.FrontchannelLogoutURI, b.FrontchannelSession},
 		Claims:               b.patch(), Mappings: b.Mappings,
 		SubjectType: SubjectType(b.SubjectType), SectorIdentifier: b.SectorIdentifier,
-		SectorIdentifierURI:   b.SectorIdentifierURI,
+		SectorIdentifierURI: b.SectorIdentifierURI, DefaultAPI: b.DefaultAPI,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		NoRotation: b.Rotation != nil && !*b.Rotation, PrincipalMode: PrincipalMode(b.PrincipalMode),
 		InspectsTenant: b.InspectsTenantTokens,
@@ -314,7 +326,7 @@ func (in *patchInput) patch() Patch {
 		FrontchannelLogoutURI: b.FrontchannelLogoutURI, FrontchannelSession: b.FrontchannelSession,
 		Claims: b.patch(), Mappings: b.Mappings,
 		SubjectType: (*SubjectType)(b.SubjectType), SectorIdentifier: b.SectorIdentifier,
-		SectorIdentifierURI:   b.SectorIdentifierURI,
+		SectorIdentifierURI: b.SectorIdentifierURI, DefaultAPI: b.DefaultAPI,
 		TokenEndpointAudience: b.TokenEndpointAudience, AllowUnboundCode: b.AllowUnboundCode,
 		PrincipalMode: (*PrincipalMode)(b.PrincipalMode), InspectsTenant: b.InspectsTenantTokens,
 	}

@@ -130,6 +130,7 @@ type Application struct {
 	SubjectType            SubjectType
 	SectorIdentifier       string // a host; "" only for a public application
 	SectorIdentifierURI    string // the document that shows the sector, or "": see Sector
+	DefaultAPI             string // the API of a request that names none, or "": the tenant itself
 	CreatedAt              time.Time
 	UpdatedAt              time.Time
 }

@@ -46,6 +46,7 @@ type New struct {
 	SectorIdentifier       string      // default: the host of SectorIdentifierURI, or of the redirect URIs
 	SectorIdentifierURI    string      // for several hosts, or ""
 	Sector                 Sector      // what SectorIdentifierURI answered
+	DefaultAPI             string      // an identifier, or ""
 }
 
 // Patch is a change to an application. Fields that are nil stay unchanged.
@@ -77,6 +78,7 @@ type Patch struct {
 	SectorIdentifier       *string
 	SectorIdentifierURI    *string // sets SectorIdentifier too, unless it is empty
 	Sector                 Sector  // what SectorIdentifierURI answered
+	DefaultAPI             *string
 }
 
 // defaultIDTokenAlg is what clients expect that compare nothing (OpenID Connect Core §3.1.3.7,
@@ -131,7 +133,7 @@ func (n New) application() Application {
 		FirstParty: n.FirstParty, DeviceAuthorization: n.DeviceAuthorization, Rotation: !n.NoRotation,
 		PrincipalMode: n.PrincipalMode, Lifetimes: n.Lifetimes, Mappings: n.Mappings,
 		SubjectType: cmp.Or(n.SubjectType, Public), SectorIdentifier: n.SectorIdentifier,
-		SectorIdentifierURI: n.SectorIdentifierURI,
+		SectorIdentifierURI: n.SectorIdentifierURI, DefaultAPI: n.DefaultAPI,
 	}
 	if a.AuthMethod == "" {
 		a.AuthMethod = AuthBasic
@@ -201,6 +203,7 @@ func (p Patch) apply(a *Application) {
 	}
 	set(&a.SectorIdentifierURI, p.SectorIdentifierURI)
 	set(&a.SectorIdentifier, p.SectorIdentifier)
+	set(&a.DefaultAPI, p.DefaultAPI)
 	if p.Lifetimes != nil {
 		a.Lifetimes = p.Lifetimes.over(a.Lifetimes)
 	}

@@ -26,7 +26,8 @@ const columns = `id, client_id, name, type, status, auth_method, secret_hash, pr
 	coalesce(allow_unbound_code, auth_method <> 'none' AND type <> 'machine'), earlier_id_token_alg,
 	jwks_uri, created_at, updated_at, claims, backchannel_logout_uri, inspects_tenant AND type = 'machine',
 	mappings, subject_type, sector_identifier, device_authorization,
-	frontchannel_logout_uri, frontchannel_logout_session, sector_identifier_uri`
+	frontchannel_logout_uri, frontchannel_logout_session, sector_identifier_uri,
+	default_api`
 
 func scanApplication(row db.Row) (Application, error) {
 	var a Application
@@ -38,7 +39,7 @@ func scanApplication(row db.Row) (Application, error) {
 		&at, &it, &idle, &maximum, &a.AllowUnboundCode, &a.EarlierIDTokenAlg, &a.JWKSURI,
 		&a.CreatedAt, &a.UpdatedAt, &claims, &a.BackchannelLogoutURI, &a.InspectsTenant,
 		&mappings, &a.SubjectType, &a.SectorIdentifier, &a.DeviceAuthorization,
-		&a.FrontchannelLogout.URI, &a.FrontchannelLogout.Session, &a.SectorIdentifierURI); err != nil {
+		&a.FrontchannelLogout.URI, &a.FrontchannelLogout.Session, &a.SectorIdentifierURI, &a.DefaultAPI); err != nil {
 		return Application{}, err
 	}
 	for _, l := range []struct {
@@ -73,7 +74,7 @@ func (a *Application) values() []any {
 		a.AllowUnboundCode, a.UpdatedAt, a.EarlierIDTokenAlg, a.JWKSURI, asJSON(a.Claims),
 		a.BackchannelLogoutURI, a.InspectsTenant, asJSON(a.Mappings),
 		string(a.SubjectType), a.SectorIdentifier, a.DeviceAuthorization,
-		a.FrontchannelLogout.URI, a.FrontchannelLogout.Session, a.SectorIdentifierURI}
+		a.FrontchannelLogout.URI, a.FrontchannelLogout.Session, a.SectorIdentifierURI, a.DefaultAPI}
 }
 
 // Create adds an application. It returns the application's secret, if it has one: this is the only
@@ -106,9 +107,9 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, 
 		access_token_lifetime, id_token_lifetime, refresh_token_idle, refresh_token_max, allow_unbound_code, updated_at,
 		earlier_id_token_alg, jwks_uri, claims, backchannel_logout_uri, inspects_tenant, mappings,
 		subject_type, sector_identifier, device_authorization,
-		frontchannel_logout_uri, frontchannel_logout_session, sector_identifier_uri)
+		frontchannel_logout_uri, frontchannel_logout_session, sector_identifier_uri, default_api)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-			$21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39)`, args...)
+			$21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40)`, args...)
 	if db.IsConflict(err, "applications", "client_id") {
 		return Application{}, "", ErrClientIDTaken
 	}
@@ -336,7 +337,7 @@ func write(
 		backchannel_logout_uri = $29, inspects_tenant = $30, mappings = $31,
 		subject_type = $32, sector_identifier = $33, device_authorization = $34,
 		frontchannel_logout_uri = $35, frontchannel_logout_session = $36,
-		sector_identifier_uri = $37
+		sector_identifier_uri = $37, default_api = $38
 		WHERE tenant_id = $1 AND id = $2 AND updated_at = $3`, append([]any{a.ID, read}, a.values()...)...)
 	if err != nil {
 		return err

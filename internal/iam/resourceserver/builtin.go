@@ -1,7 +1,6 @@
 package resourceserver
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -65,6 +64,18 @@ func BuiltInAs(name, base string) *API {
 	return nil
 }
 
+// Named returns the API that a grant names: a built-in one as base has it, or what find returns.
+// nil stands for the tenant itself, and so does an empty name.
+func Named(name, base string, find func() (*API, error)) (*API, error) {
+	if name == Tenant || name == "" {
+		return nil, nil
+	}
+	if a := BuiltInAs(name, base); a != nil {
+		return a, nil
+	}
+	return find()
+}
+
 // NameOf returns what a grant calls the tenant or a built-in API that has an address. isBase
 // reports whether an address is a base of the tenant. NameOf returns false for any other address.
 func NameOf(address string, isBase func(string) (bool, error)) (string, bool, error) {
@@ -78,11 +89,6 @@ func NameOf(address string, isBase func(string) (bool, error)) (string, bool, er
 		}
 	}
 	return "", false, nil
-}
-
-// EndsBuiltIn reports whether an address may be that of a built-in API.
-func EndsBuiltIn(address string) bool {
-	return slices.ContainsFunc(builtIn, func(a API) bool { return strings.HasSuffix(address, a.Identifier) })
 }
 
 // builtInWith returns the built-in API with an id, as a base of the tenant names it, or nil.
