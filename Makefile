@@ -30,7 +30,8 @@ BUILDFLAGS ?=
 TESTFLAGS ?=
 FUZZTIME ?= 10s
 # The longest tests come first, so that no core is left waiting for the last of them.
-PACKAGES ?= ./internal/e2e ./internal/parity ./internal/iam/engine ./internal/doors/pages ./...
+PACKAGES ?= ./internal/e2e ./internal/parity ./internal/iam/engine ./internal/doors/pages ./internal/app \
+  ./internal/doors/oidc ./internal/kit/db ./...
 # The tests' binaries carry no tables for a debugger: linking takes a quarter less time without.
 LINKFLAGS := -ldflags=-w
 # What make bench measures: ^TestMeasure$ the provider, ^TestDecisions$ decisions beside a real
@@ -101,9 +102,10 @@ test-fast:
 # and our own pointers are checked.
 RACE := -race -gcflags=modernc.org/...=-d=checkptr=0
 
-# Tests that compare answers of running servers, without the race detector. It would watch the
-# test's own process only, for twice the time.
-ANSWERS := ./internal/parity ./internal/bench
+# Tests without the race detector. Those of parity and bench compare answers of running servers: it
+# would watch the test's own process only, for twice the time. Those of internal read our sources in
+# one goroutine, for five times the time.
+ANSWERS := ./internal/parity ./internal/bench ./internal
 # Tests that compare many answers of one goroutine: a sample of them with the race detector, and all
 # of them without. Their packages import internal/testkit/race.
 SAMPLED := ./internal/iam/engine
