@@ -80,7 +80,7 @@ func insert(ctx context.Context, tx *db.Tx, n New) (Grant, error) {
 const (
 	codeMemory    = 10 * time.Minute // after its end a code is still recognised
 	maxUnredeemed = 32               // codes of one user at once
-	dropBatch     = 50               // rows that one new code deletes
+	dropBatch     = 50               // codes of one user that one new code deletes
 )
 
 // unredeemed selects grants whose code was not redeemed in time.
@@ -88,10 +88,10 @@ const unredeemed = `DELETE FROM grants WHERE tenant_id = $1 AND id IN (
 	SELECT grant_id FROM authorization_codes WHERE tenant_id = $1 AND used_at IS NULL AND expires_at < $2
 	ORDER BY expires_at LIMIT $3)`
 
-// dropUnredeemed deletes grants whose codes were not redeemed in time, and the oldest of user's
-// when they become too many. A code goes with its grant.
+// dropUnredeemed sweeps grants whose codes were not redeemed in time, and deletes the oldest of
+// user's when they become too many. A code goes with its grant.
 func dropUnredeemed(tx *db.Tx, user id.ID) {
-	tx.Later(unredeemed, tx.Now().Add(-codeMemory), dropBatch)
+	tx.Sweep(unredeemed, tx.Now().Add(-codeMemory), db.SweepLimit)
 	tx.Later(`DELETE FROM grants WHERE tenant_id = $1 AND id IN (
 		SELECT c.grant_id FROM authorization_codes c JOIN grants g ON g.tenant_id = c.tenant_id AND g.id = c.grant_id
 		WHERE c.tenant_id = $1 AND c.used_at IS NULL AND g.user_id = $2

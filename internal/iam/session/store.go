@@ -67,10 +67,10 @@ func Start(ctx context.Context, tx *db.Tx, n New) (Session, secret.String, error
 		s.Address, s.Agent, s.Generation); err != nil {
 		return Session{}, "", err
 	}
-	// Delete a few sessions that ended long ago, so that they do not pile up.
-	tx.Later(`DELETE FROM sessions WHERE tenant_id = $1 AND id IN (
-		SELECT id FROM sessions WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT 20)`,
-		now.Add(-keepEnded))
+	// Sessions that ended long ago must not pile up.
+	tx.Sweep(`DELETE FROM sessions WHERE tenant_id = $1 AND id IN (
+		SELECT id FROM sessions WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT $3)`,
+		now.Add(-keepEnded), db.SweepLimit)
 	audit.Write(tx, audit.Event{
 		Action: "session.start", Target: target(s.ID, n.UserName), Outcome: audit.Success,
 		Detail: map[string]any{"user": s.User.String(), "amr": s.AMR, "acr": s.ACR},

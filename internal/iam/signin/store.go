@@ -27,8 +27,7 @@ var ErrNotDone = fault.New(fault.Conflict, "signin.not_done",
 var ErrStale = fault.New(fault.Conflict, "signin.stale",
 	"This sign-in went on in another tab. Load the page again.")
 
-// insert stores a new flow, and deletes a few expired flows of the tenant, so that they do not pile
-// up.
+// insert stores a new flow, and sweeps expired flows of the tenant, so that they do not pile up.
 func insert(ctx context.Context, tx *db.Tx, browser string, f *Flow, state string, done bool) error {
 	if browser == "" {
 		return fault.New(fault.Internal, "signin.browser", "A flow belongs to a browser, but none was given.")
@@ -45,9 +44,9 @@ func insert(ctx context.Context, tx *db.Tx, browser string, f *Flow, state strin
 		return ErrStale
 	}
 	f.Version = 1
-	tx.Later(`DELETE FROM signin_flows WHERE tenant_id = $1 AND id IN (
-		SELECT id FROM signin_flows WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT 20)`,
-		tx.Now())
+	tx.Sweep(`DELETE FROM signin_flows WHERE tenant_id = $1 AND id IN (
+		SELECT id FROM signin_flows WHERE tenant_id = $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT $3)`,
+		tx.Now(), db.SweepLimit)
 	return nil
 }
 

@@ -57,6 +57,8 @@ type DB struct {
 
 	refused atomic.Int64 // when the database last took no write, in nanoseconds since 1970; 0: it does
 
+	swept sweeps
+
 	watchMu  sync.RWMutex
 	watchers []func(tenant id.ID)
 }
@@ -165,7 +167,8 @@ func (d *DB) View(ctx context.Context, c caller.Caller, fn func(tx *Tx) error) e
 	var after afterwards
 	err := d.engine.view(ctx, func(s session) error {
 		after = afterwards{}
-		tx := &Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), ids: new(int), after: &after, changed: d.changed}
+		tx := &Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), ids: new(int), after: &after, swept: &d.swept,
+			changed: d.changed}
 		return tx.finish(fn(tx))
 	})
 	return d.ended(classify(err), after)
@@ -186,7 +189,7 @@ func (d *DB) Update(ctx context.Context, c caller.Caller, fn func(tx *Tx) error)
 	err := d.retry(ctx, func(s session) error {
 		after = afterwards{}
 		tx := &Tx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), ids: new(int), write: true, after: &after,
-			changed: d.changed}
+			swept: &d.swept, changed: d.changed}
 		return tx.finish(fn(tx))
 	})
 	return d.ended(err, after)
@@ -201,7 +204,8 @@ func (d *DB) System(ctx context.Context, c caller.Caller, reason string, fn func
 	err := d.retry(ctx, func(s session) error {
 		after = afterwards{}
 		var txs []*Tx
-		st := &SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: &txs, after: &after, changed: d.changed}
+		st := &SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: &txs, after: &after,
+			swept: &d.swept, changed: d.changed}
 		err := fn(st)
 		for _, tx := range txs {
 			err = tx.finish(err)
@@ -219,7 +223,7 @@ func (d *DB) SystemView(ctx context.Context, c caller.Caller, reason string, fn 
 	err := d.engine.view(ctx, func(s session) error {
 		after = afterwards{}
 		return fn(&SystemTx{s: s, gate: d.gate, caller: c, now: d.clock.Now(), txs: new([]*Tx), after: &after,
-			changed: d.changed, readOnly: true})
+			swept: &d.swept, changed: d.changed, readOnly: true})
 	})
 	return d.ended(classify(err), after)
 }

@@ -43,6 +43,7 @@ type Tx struct {
 	pending error       // the first refusal of a Later, reported at commit
 	last    []string    // what AtCommit deferred
 	after   *afterwards // once the transaction has ended
+	swept   *sweeps
 	changed func(tenant id.ID)
 }
 
@@ -226,6 +227,7 @@ type SystemTx struct {
 	txs    *[]*Tx
 	after  *afterwards
 
+	swept    *sweeps
 	changed  func(tenant id.ID)
 	readOnly bool
 }
@@ -235,7 +237,7 @@ func (st *SystemTx) For(tenant id.ID) *Tx {
 	c := st.caller
 	c.Tenant = tenant
 	tx := &Tx{s: st.s, gate: st.gate, caller: c, now: st.now, ids: &st.ids, write: !st.readOnly, after: st.after,
-		changed: st.changed}
+		swept: st.swept, changed: st.changed}
 	*st.txs = append(*st.txs, tx)
 	return tx
 }
