@@ -131,6 +131,22 @@ func TestAbandonedRequests(t *testing.T) {
 	}
 }
 
+// After the request's time the server ends reads itself, so a connection that ends then is our end.
+func TestAClientLeavesWithinTheRequestsTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		left time.Duration // of the request's time
+		gone bool
+	}{"within": {time.Hour, true}, "after": {-time.Second, false}} {
+		ctx, leave := context.WithCancel(t.Context())
+		s := &scope{Bounded: clock.Bounded{Context: ctx, At: time.Now().Add(c.left)}}
+		leave()
+		s.note(ctx.Err())
+		if s.abandoned() != c.gone || (s.err == nil) != c.gone {
+			t.Errorf("%s: abandoned %t, error %v", name, s.abandoned(), s.err)
+		}
+	}
+}
+
 // A call whose client went away is not a failure either.
 func TestAbandonedCalls(t *testing.T) {
 	f := newRPC(t, func(*RPC) {}, insecure.NewCredentials())
