@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -159,6 +160,19 @@ type of tenant.Tenant
 
 func (t of) ByID(context.Context, id.ID) (*tenant.Tenant, error) { return (*tenant.Tenant)(&t), nil }
 
+// twoFactors allows all but one factor where the tenant's settings require two.
+type twoFactors struct{}
+
+func (twoFactors) Check(ctx context.Context, c caller.Caller, in []*enginev1.CheckInput) (policy.Checked, error) {
+	checked, err := allow.Check(ctx, c, in)
+	for i, out := range checked.Outputs {
+		if in[i].GetResource().GetAttr()["mfa_required"].GetBoolValue() {
+			out.Actions["one-factor"].Effect = effectv1.Effect_EFFECT_DENY
+		}
+	}
+	return checked, err
+}
+
 // The short way for proxies gives the answer of the flow of the account pages.
 func TestAllowsSessionAnswersAsBeginWith(t *testing.T) {
 	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
@@ -191,7 +205,7 @@ func TestAllowsSessionAnswersAsBeginWith(t *testing.T) {
 			change   func(t *tenant.Tenant)
 		}{
 			"no rules":         {allow, func(*tenant.Tenant) {}},
-			"two factors":      {allow, func(t *tenant.Tenant) { t.Settings.MFA = tenant.MFARequired }},
+			"two factors":      {twoFactors{}, func(t *tenant.Tenant) { t.Settings.MFA = tenant.MFARequired }},
 			"a rule":           {allow, rule},
 			"a rule refuses":   {refuse, rule},
 			"a shorter life":   {allow, func(t *tenant.Tenant) { t.Settings.SessionMaxSeconds = 3600 }},
