@@ -3,6 +3,7 @@ package parity
 //lint:file-ignore SA1019 What Cerbos has marked as deprecated is still sent and read by its clients.
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,16 @@ import (
 // with checks.
 func ofOwnPolicies(in *requestv1.PlanResourcesRequest) bool {
 	return slices.Contains(principals[:4], in.GetPrincipal().GetId())
+}
+
+// ofTwoVersions reports whether the principal of a request has policies of their own, and names
+// another version than a resource. Cerbos then takes the policies of the resource's version, so the
+// answers differ.
+func (c *comparison) ofTwoVersions(p *enginev1.Principal, resources ...string) bool {
+	return p.GetPolicyVersion() != "" && slices.Contains(principals[:4], p.GetId()) &&
+		slices.ContainsFunc(resources, func(version string) bool {
+			return cmp.Or(version, c.w.settings.DefaultVersion, "default") != p.GetPolicyVersion()
+		})
 }
 
 // sound reports whether Cerbos' own checks allow each resource that our filter shows and Cerbos'

@@ -18,8 +18,8 @@ import (
 )
 
 var (
-	tableSeed = flag.Uint64("table-seed", 112, "of the first generated table")
-	tables    = flag.Int("tables", 5, "generated tables")
+	tableSeed = flag.Uint64("table-seed", 50, "of the first generated table")
+	tables    = flag.Int("tables", 7, "generated tables")
 )
 
 // TestACheckDecidesAsThePoliciesSay compares checks with the meaning of the same policies
@@ -70,9 +70,9 @@ func (b *bundle) differs(p *enginev1.Principal, in []*enginev1.CheckInput, out [
 // asked returns a batch of resources of one principal.
 func asked(r *rand.Rand) (*enginev1.Principal, []*enginev1.CheckInput) {
 	version := pick(r, "", "default", "v2")
-	p := &enginev1.Principal{Id: pick(r, "ada", "bob"), PolicyVersion: version, Scope: pick(r, scopes...),
-		Roles: pick(r, []string{"user"}, []string{"admin"}, []string{"clerk"}, []string{"user", "clerk"},
-			[]string{"clerk", "admin"})}
+	p := &enginev1.Principal{Id: pick(r, "ada", "bob"), PolicyVersion: pick(r, "", version, "v2"),
+		Scope: pick(r, scopes...), Roles: pick(r, []string{"user"}, []string{"admin"}, []string{"clerk"},
+			[]string{"user", "clerk"}, []string{"clerk", "admin"})}
 	out := make([]*enginev1.CheckInput, 1+r.IntN(3))
 	for i := range out {
 		actions := []string{"view", "edit", "drop"}
@@ -97,6 +97,8 @@ type bundle struct {
 	policies []*policy
 	consents map[string]bool   // by scope: an ALLOW needs one of the parent, too
 	roles    map[string][]role // by set of derived roles
+
+	environments []environment
 }
 
 type policy struct {
@@ -127,8 +129,9 @@ type role struct {
 
 // environment is the variables and constants of a policy.
 type environment struct {
-	variable *condition // V.x
-	constant any        // C.c
+	text     string
+	variable func(facts) bool // V.x
+	constant any              // C.c
 }
 
 // condition has a text and what it means.
@@ -147,7 +150,7 @@ type facts struct {
 // expression returns one of few expressions. A variable reads no other.
 func (b *bundle) expression(variable bool) (string, func(facts) bool) {
 	switch n := b.IntN(10); {
-	case n < 3:
+	case n < 2:
 		name := pick(b.Rand, "a", "b")
 		return "R.attr." + name, func(f facts) bool { return f.attr[name].GetBoolValue() }
 	case n < 5:
@@ -165,7 +168,7 @@ func (b *bundle) expression(variable bool) (string, func(facts) bool) {
 		}
 	default:
 		return "V.x", func(f facts) bool {
-			return f.in.variable.holds(facts{attr: f.attr, roles: f.roles, in: f.in})
+			return f.in.variable(f)
 		}
 	}
 }
@@ -203,11 +206,14 @@ func (b *bundle) maybe() *condition {
 	return b.condition()
 }
 
-// environment writes the variables and constants of a policy.
+// environment writes the variables and constants of a policy. Most policies have those of another.
 func (b *bundle) environment(body map[string]any) environment {
-	text, holds := b.expression(true)
-	env := environment{&condition{nil, holds}, pick[any](b.Rand, "ada", "bob", []any{"ada"})}
-	body["variables"] = map[string]any{"local": map[string]any{"x": text}}
+	if len(b.environments) < 2 || b.IntN(4) == 0 {
+		text, holds := b.expression(true)
+		b.environments = append(b.environments, environment{text, holds, pick[any](b.Rand, "ada", "bob", []any{"ada"})})
+	}
+	env := pick(b.Rand, b.environments...)
+	body["variables"] = map[string]any{"local": map[string]any{"x": env.text}}
 	body["constants"] = map[string]any{"local": map[string]any{"c": env.constant}}
 	return env
 }
@@ -312,7 +318,7 @@ func (b *bundle) resource(kind, version, scope string) {
 		}
 		named[x.name] = true
 		body := map[string]any{"actions": x.actions, "effect": effectOf(x.allow)}
-		if p.derived != "" && b.IntN(3) == 0 {
+		if p.derived != "" && b.IntN(2) == 0 {
 			x.derives = pick(b.Rand, []string{"one"}, []string{"two"}, []string{"one", "two"})
 			body["derivedRoles"] = x.derives
 		} else {

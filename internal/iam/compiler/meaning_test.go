@@ -13,7 +13,11 @@ func (b *bundle) allows(p *enginev1.Principal, r *enginev1.Resource, action stri
 	if r.GetPolicyVersion() != "" {
 		q.version = r.GetPolicyVersion()
 	}
-	if allowed, decided := q.roleDecides("", "principal", q.chain("principal", p.GetScope())); decided {
+	personal := q
+	if p.GetPolicyVersion() != "" {
+		personal.version = p.GetPolicyVersion()
+	}
+	if allowed, decided := personal.roleDecides("", "principal", q.chain("principal", p.GetScope())); decided {
 		return allowed
 	}
 	return slices.ContainsFunc(p.GetRoles(), func(role string) bool {

@@ -345,6 +345,7 @@ func sameLayout(ours, theirs reflect.Type) bool {
 type tableOfRules struct {
 	ruletable.Evaluator
 	rules *ruleTable
+	with  checkFunc
 }
 
 // newTableEvaluator returns Cerbos' evaluator of a rule table, and takes over the table.
@@ -406,5 +407,5 @@ func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (tableOfRul
 	if !ok {
 		return tableOfRules{}, fmt.Errorf("%v does not implement Cerbos' evaluator", t)
 	}
-	return tableOfRules{made, table}, nil
+	return tableOfRules{made, table, checkWithGlobals(made.Check)}, nil
 }

@@ -284,7 +284,7 @@ func TestCerbosInternals(t *testing.T) {
 			t.Fatal(err)
 		}
 		for open, want := range map[bool]string{true: "EFFECT_ALLOW", false: "EFFECT_DENY"} {
-			out, err := ev.checkWith(t.Context(), questions[:1], map[string]any{"open": open})
+			out, err := ev.table.with(t.Context(), questions[:1], map[string]any{"open": open})
 			if err != nil || out[0].Actions["view"].GetEffect().String() != want {
 				t.Error(open, out, err)
 			}

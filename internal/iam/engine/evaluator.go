@@ -48,7 +48,6 @@ type Evaluator struct {
 	// derivedRoles says that its conditions may name runtime.effectiveDerivedRoles.
 	derivedRoles bool
 	globals      map[string]any
-	checkWith    checkFunc
 
 	turns   chan struct{} // one for each running evaluation; nil: no bound
 	waiting atomic.Int64
@@ -107,7 +106,6 @@ func Load(table []byte, s Settings) (*Evaluator, error) {
 		return nil, fmt.Errorf("load a compiled rule table: %w", err)
 	}
 	made.globals = (&structpb.Struct{Fields: conf.GetEvaluator().GetGlobals()}).AsMap()
-	made.checkWith = checkWithGlobals(made.table.Check)
 	return made, nil
 }
 
@@ -141,11 +139,13 @@ func (s Settings) cerbos() (*epdpv2.Config, error) {
 // seconds, with errTooMuch beyond the other bounds, and with errBusy if too many wait.
 func (e *Evaluator) Check(ctx context.Context, in []*enginev1.CheckInput) ([]*enginev1.CheckOutput, error) {
 	return e.evaluate(ctx, func(running *evaluation) ([]*enginev1.CheckOutput, error) {
-		if e.variables {
-			return e.checkWith(running, in, running.withGlobals(e.globals))
-		}
-		outputs, _, err := e.table.Check(running, in)
-		return outputs, err
+		return e.byVersion(in, e.defaultVersion(), func(table tableOfRules, in inputs) (outputs, error) {
+			if e.variables {
+				return table.with(running, in, running.withGlobals(e.globals))
+			}
+			out, _, err := table.Check(running, in)
+			return out, err
+		})
 	})
 }
 

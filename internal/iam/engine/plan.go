@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 
@@ -84,31 +85,47 @@ func loadParts(table []byte, conf *epdpv2.Config) (planParts, error) {
 		type place struct{ scope, version string }
 		at := map[place]*runtimev1.RuleTable_RuleRow{} // the placeholders
 		var rows []*runtimev1.RuleTable_RuleRow
+		versions := map[string]bool{} // of principals
+		root := policyv1.ScopePermissions_SCOPE_PERMISSIONS_OVERRIDE_PARENT
 		for _, row := range rt.Rules {
 			if isPersonal(row) {
 				if row.GetEffect() == effectv1.Effect_EFFECT_DENY {
 					row.Condition = both(row.GetCondition(), always)
 				}
-				rows = append(rows, row)
+				rows, versions[row.GetVersion()] = append(rows, row), true
 				continue
 			}
 			here := place{row.GetScope(), row.GetVersion()}
 			if at[here] == nil {
-				at[here] = &runtimev1.RuleTable_RuleRow{OriginFqn: row.GetOriginFqn(), Resource: "*", Role: "*",
-					ActionSet: &runtimev1.RuleTable_RuleRow_Action{Action: "*"},
-					Condition: both(nil, placeholder), Effect: effectv1.Effect_EFFECT_ALLOW, Scope: here.scope,
-					Version: here.version, PolicyKind: policyv1.Kind_KIND_RESOURCE,
-					Params: &runtimev1.RuleTable_RuleRow_Params{}}
+				at[here] = placeholderOf(row.GetOriginFqn(), here.scope, here.version)
 				rows = append(rows, at[here])
 			}
 			if row.GetScopePermissions() != 0 { // rules of role policies say nothing
 				at[here].ScopePermissions = row.GetScopePermissions()
+				if here.scope == "" {
+					root = row.GetScopePermissions()
+				}
+			}
+		}
+		for _, version := range slices.Sorted(maps.Keys(versions)) { // which no resource policy may have
+			if at[place{"", version}] == nil {
+				row := placeholderOf("", "", version)
+				row.ScopePermissions = root
+				rows = append(rows, row)
 			}
 		}
 		rt.Rules, rt.Schemas, rt.JsonSchemas = rows, nil, nil // the resource part validates the request
 		rt.PolicyDerivedRoles, rt.ScopeParentRoles = nil, nil
 	})
 	return parts, err
+}
+
+// placeholderOf returns the rule that stands for the resource policies of a scope and version.
+func placeholderOf(policy, scope, version string) *runtimev1.RuleTable_RuleRow {
+	return &runtimev1.RuleTable_RuleRow{OriginFqn: policy, Resource: "*", Role: "*",
+		ActionSet: &runtimev1.RuleTable_RuleRow_Action{Action: "*"}, Condition: both(nil, placeholder),
+		Effect: effectv1.Effect_EFFECT_ALLOW, Scope: scope, Version: version,
+		PolicyKind: policyv1.Kind_KIND_RESOURCE, Params: &runtimev1.RuleTable_RuleRow_Params{}}
 }
 
 // both returns a condition that needs c, if there is one, and an expression.
@@ -140,6 +157,7 @@ func (p personal) plan(ctx context.Context, in *enginev1.PlanResourcesInput,
 		if err != nil {
 			return nil, err
 		}
+		one.Resource.PolicyVersion = first(in.GetPrincipal().GetPolicyVersion(), in.GetResource().GetPolicyVersion())
 		whole, _, err := parts.principal.Plan(ctx, one)
 		if err != nil {
 			return nil, err

@@ -75,16 +75,17 @@ func (e *Evaluator) rowsOf(in *enginev1.PlanResourcesInput) []*ruletable.Functio
 	for _, action := range in.GetActions() {
 		for _, role := range p.GetRoles() {
 			roles := e.table.rules.idx.AddParentRoles([]string{scope(r.GetScope())}, []string{role})
-			query := func(scopes []string, kind policyv1.Kind, principal string) {
+			query := func(scopes []string, kind policyv1.Kind, principal, named string) {
 				for _, of := range scopes {
-					for _, row := range e.table.rules.idx.Query(version(r.GetPolicyVersion()),
+					for _, row := range e.table.rules.idx.Query(version(named),
 						ComparedKind(r.GetKind()), of, action, roles, kind, principal, nil) {
 						out = append(out, row.Core)
 					}
 				}
 			}
-			query(principalScopes, policyv1.Kind_KIND_PRINCIPAL, p.GetId())
-			query(resourceScopes, policyv1.Kind_KIND_RESOURCE, "")
+			query(principalScopes, policyv1.Kind_KIND_PRINCIPAL, p.GetId(), first(p.GetPolicyVersion(),
+				r.GetPolicyVersion()))
+			query(resourceScopes, policyv1.Kind_KIND_RESOURCE, "", r.GetPolicyVersion())
 		}
 	}
 	return out

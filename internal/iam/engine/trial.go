@@ -30,7 +30,7 @@ func (e *Evaluator) Try(ctx context.Context, in []*enginev1.CheckInput, t Trial)
 		if e.variables {
 			globals = running.withGlobals(globals)
 		}
-		return checkWithOptions(running, e.table, in, func(o checkOptions) {
+		set := func(o checkOptions) {
 			o.set("Globals", globals)
 			if t.Now != nil {
 				o.set("NowFunc", t.Now)
@@ -50,7 +50,11 @@ func (e *Evaluator) Try(ctx context.Context, in []*enginev1.CheckInput, t Trial)
 			if t.Trace != nil {
 				o.trace(t.Trace)
 			}
-		})
+		}
+		return e.byVersion(in, first(t.DefaultVersion, e.defaultVersion()),
+			func(table tableOfRules, in inputs) (outputs, error) {
+				return checkWithOptions(running, table, in, set)
+			})
 	})
 }
 
