@@ -52,6 +52,9 @@ func (d *Door) redeemRefresh(r *http.Request, app *application.Application, p pa
 		if err != nil {
 			return issued{}, err
 		}
+		if err := enough(api, g, tx.Now().Sub(g.AuthTime)); err != nil {
+			return issued{}, err
+		}
 		g.Nonce = "" // it belongs to the sign-in, not to its renewals (OpenID Connect Core §12.2)
 		i, err := m.at(api).issue(tx, g, scopesAt(api, scopes))
 		i.refresh = successor

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -209,8 +211,39 @@ func (q *request) name(ctx context.Context, d *Door, c caller.Caller, p params, 
 	if errors.Is(err, errNoScope) {
 		return q.Target.fail(codeInvalidScope, noScopeThere)
 	}
+	if err != nil {
+		return err
+	}
 	q.Scopes, q.Resources, q.apis = a.scopes, a.resources, a.apis
-	return err
+	return q.meet(resourceserver.DemandOf(a.apis...))
+}
+
+// meet makes the request ask for at least what its APIs demand of the sign-in.
+func (q *request) meet(demand resourceserver.Demand) error {
+	if demand.TwoFactors {
+		if len(q.ACR) > 0 && !slices.Contains(q.ACR, signin.TwoFactors) {
+			return q.Target.fail(codeUnmetAuthentication, "An API of the request asks for %s, which the essential acr "+
+				"excludes.", signin.TwoFactors)
+		}
+		q.RequireMFA = true
+	}
+	if demand.MaxAge != nil {
+		most := int64(*demand.MaxAge / time.Second)
+		if q.MaxAge == nil || *q.MaxAge > most {
+			q.MaxAge = &most
+		}
+	}
+	return nil
+}
+
+// enough fails with an apiError unless the sign-in of a grant, which was age ago, is what api
+// demands. The person has to sign in again, so the client is told to begin again.
+func enough(api *resourceserver.API, g grant.Grant, age time.Duration) error {
+	if resourceserver.DemandOf(api).Meets(g.ACR, age) {
+		return nil
+	}
+	return invalidGrant("The API " + api.Identifier + " asks for a stronger or more recent sign-in. Send the person " +
+		"to the authorization endpoint.")
 }
 
 // audience returns the audience of a token. A token with openid for an API is good at userinfo too,

@@ -114,6 +114,9 @@ func (d *Door) issueFirst(ctx context.Context, tx *db.Tx, m mint, g grant.Grant,
 	if err != nil {
 		return issued{}, err
 	}
+	if err := enough(api, g, g.CreatedAt.Sub(g.AuthTime)); err != nil {
+		return issued{}, err
+	}
 	i, err := m.at(api).issue(tx, g, scopesAt(api, allowedScopes(m.app, g.Scopes)))
 	i.refresh = grant.NewRefresh(tx, d.Ring, g, m.app.Lifetimes.RefreshIdle)
 	return i, err

@@ -85,7 +85,7 @@ func (d *Door) beginDevice(v *visit) error {
 		if err != nil {
 			return answer{}, err
 		}
-		consents, err := d.deviceConsents(v.ctx(), tx, asked)
+		apis, err := d.deviceAPIs(v.ctx(), tx, asked)
 		if err != nil {
 			return answer{}, err
 		}
@@ -93,9 +93,11 @@ func (d *Door) beginDevice(v *visit) error {
 		if err != nil {
 			return answer{}, err
 		}
+		demand := resourceserver.DemandOf(apis...)
 		s, err := d.SignIn.BeginWith(v.ctx(), tx, web.Cookies(v.r, session.Cookie), signin.Demand{
 			Kind: signin.Device, Application: asked.Application, Request: b, ReturnTo: deviceDone,
-			ConsentScopes: consents,
+			ConsentScopes: resourceserver.Consents(apis, asked.Scopes),
+			RequireMFA:    demand.TwoFactors, MaxAge: demand.MaxAge,
 		})
 		return answer{standing: s}, err
 	})
@@ -115,9 +117,8 @@ func (d *Door) beginDevice(v *visit) error {
 	return v.redirectToFlow(got.standing.Flow.ID)
 }
 
-// deviceConsents returns what a person must allow for a request of a device. An API that was
-// deleted since has no scopes.
-func (d *Door) deviceConsents(ctx context.Context, tx *db.Tx, asked grant.Device) ([]string, error) {
+// deviceAPIs returns the APIs of a request of a device. One that was deleted since has no scopes.
+func (d *Door) deviceAPIs(ctx context.Context, tx *db.Tx, asked grant.Device) ([]*resourceserver.API, error) {
 	apis := make([]*resourceserver.API, len(asked.Resources))
 	for i, identifier := range asked.Resources {
 		api, err := resourceserver.Named(identifier, web.SiteIn(ctx).Base, func() (*resourceserver.API, error) {
@@ -131,7 +132,7 @@ func (d *Door) deviceConsents(ctx context.Context, tx *db.Tx, asked grant.Device
 		}
 		apis[i] = api
 	}
-	return resourceserver.Consents(apis, asked.Scopes), nil
+	return apis, nil
 }
 
 // deviceRequest returns the request of a device that a flow is about.

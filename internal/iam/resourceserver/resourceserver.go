@@ -42,6 +42,8 @@ type Profile struct {
 	TokenSeconds int64   `json:"token_seconds" minimum:"0" maximum:"86400" doc:"Lifetime of its access tokens, 60 to 86400. 0 (default): that of the application."`
 	SigningAlg   string  `json:"signing_alg" enum:"ES256,RS256,EdDSA" doc:"Of its JWTs. Default ES256, which also signs until clients can have a new key of EdDSA."`
 	Access       string  `json:"access" enum:"any,listed" doc:"any (default): an application may ask if one of its scopes is the API's. listed: if applications names it. Its own scopes limit its tokens in both cases."`
+	ACR          string  `json:"acr" enum:",aal2" doc:"How strongly people must have signed in for a token. aal2: with two factors. Empty (default): as the tenant asks."`
+	MaxAge       int64   `json:"max_age_seconds" minimum:"0" maximum:"31536000" doc:"How long ago people may have signed in for a token, 60 to 31536000 seconds. Later a refresh is refused, and the application sends the person again. 0 (default): any time."`
 	Applications []id.ID `json:"applications" maxItems:"200" doc:"The ids of the applications that may ask, if access is listed."`
 	Servers      []id.ID `json:"servers" maxItems:"20" doc:"The ids of the applications that are this API. They may introspect its tokens. Adding one sets its inspects_tenant_tokens to false."`
 }
@@ -195,6 +197,7 @@ func (p *Profile) normalise() error {
 	p.normaliseTokens(&wrong)
 	p.normaliseScopes(&wrong)
 	p.normaliseAccess(&wrong)
+	p.checkDemand(&wrong)
 	return wrong.Err("api.invalid")
 }
 

@@ -19,13 +19,13 @@ import (
 )
 
 const columns = `id, identifier, name, scopes, token_profile, token_lifetime, signing_alg, access,
-	created_at, updated_at`
+	acr, max_age, created_at, updated_at`
 
 func scanAPI(row db.Row) (API, error) {
 	var a API
 	var scopes string
 	if err := row.Scan(&a.ID, &a.Identifier, &a.Name, &scopes, &a.TokenProfile, &a.TokenSeconds, &a.SigningAlg,
-		&a.Access, &a.CreatedAt, &a.UpdatedAt); err != nil {
+		&a.Access, &a.ACR, &a.MaxAge, &a.CreatedAt, &a.UpdatedAt); err != nil {
 		return API{}, err
 	}
 	a.Applications, a.Servers = []id.ID{}, []id.ID{}
@@ -174,9 +174,9 @@ func Create(ctx context.Context, tx *db.Tx, by role.Set, identifier string, p Pr
 		return API{}, err
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO resource_servers (tenant_id, id, identifier, name, scopes, token_profile,
-		token_lifetime, signing_alg, access, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)`, a.ID, a.Identifier, a.Name, a.scopesText(),
-		a.TokenProfile, a.TokenSeconds, a.SigningAlg, a.Access, a.CreatedAt)
+		token_lifetime, signing_alg, access, created_at, updated_at, acr, max_age)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12)`, a.ID, a.Identifier, a.Name, a.scopesText(),
+		a.TokenProfile, a.TokenSeconds, a.SigningAlg, a.Access, a.CreatedAt, a.ACR, a.MaxAge)
 	if db.IsConflict(err, "resource_servers", "identifier") {
 		return API{}, ErrIdentifierTaken
 	}
@@ -209,8 +209,9 @@ func Update(ctx context.Context, tx *db.Tx, by role.Set, api id.ID, edit func(*P
 	}
 	a.UpdatedAt = tx.Now()
 	if _, err := tx.Exec(ctx, `UPDATE resource_servers SET name = $3, scopes = $4, token_profile = $5,
-		token_lifetime = $6, signing_alg = $7, access = $8, updated_at = $9 WHERE tenant_id = $1 AND id = $2`,
-		a.ID, a.Name, a.scopesText(), a.TokenProfile, a.TokenSeconds, a.SigningAlg, a.Access, a.UpdatedAt); err != nil {
+		token_lifetime = $6, signing_alg = $7, access = $8, updated_at = $9, acr = $10, max_age = $11
+		WHERE tenant_id = $1 AND id = $2`, a.ID, a.Name, a.scopesText(), a.TokenProfile, a.TokenSeconds, a.SigningAlg,
+		a.Access, a.UpdatedAt, a.ACR, a.MaxAge); err != nil {
 		return API{}, err
 	}
 	if err := a.enlist(ctx, tx, by, old); err != nil {
