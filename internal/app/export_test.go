@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -10,9 +11,9 @@ import (
 // HousekeepingEvery is how long housekeeping waits between two rounds.
 const HousekeepingEvery = housekeepingEvery
 
-// Housekeep runs one round of housekeeping.
-func (a *App) Housekeep(ctx context.Context) error {
-	return (&housekeeper{app: a}).run(ctx, system(a.Platform.ID, "test"))
+// Housekeep runs one round of housekeeping. It calls pause instead of resting.
+func (a *App) Housekeep(ctx context.Context, pause func(context.Context, time.Duration) error) error {
+	return (&housekeeper{app: a, pause: pause}).run(ctx, system(a.Platform.ID, "test"))
 }
 
 // Ready is the check of /readyz.

@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
@@ -24,6 +25,10 @@ const (
 	housekeepingEvery = time.Hour
 	housekeepingTime  = 20 * time.Second // of one run, below the time limit of a job
 	purgeRows         = 500              // of one transaction
+	// Visiting thousands of tenants takes minutes of both processors. So housekeeping rests after
+	// each of them for restShare times as long as the visit took, and at most restMost.
+	restShare = 4
+	restMost  = time.Second
 )
 
 // housekeeper deletes expired rows, rotates keys that are due, and creates and drops partitions.
@@ -31,8 +36,9 @@ const (
 // It visits tenant after tenant. It is a single job of the platform, so one replica runs it at a
 // time. Each run does a part, and the next run continues where it stopped.
 type housekeeper struct {
-	app  *App
-	next id.ID // the last visited tenant; zero at the beginning of a round
+	app   *App
+	next  id.ID // the last visited tenant; zero at the beginning of a round
+	pause func(context.Context, time.Duration) error
 
 	longest time.Duration // longest retention of a tenant in this round
 	unsure  bool          // the retention of a tenant could not be read in this round
@@ -64,6 +70,7 @@ func (h *housekeeper) run(ctx context.Context, c caller.Caller) error {
 		}
 		for _, t := range tenants.Items {
 			if t.Status != tenant.Deleting {
+				began := clock.Machine()
 				by := system(t.ID, "housekeeping")
 				err := h.tenant(ctx, by)
 				done, rerr := h.records(ctx, by, end)
@@ -72,6 +79,9 @@ func (h *housekeeper) run(ctx context.Context, c caller.Caller) error {
 				}
 				if !done {
 					return job.Again(0)
+				}
+				if err := h.pause(ctx, min(restShare*clock.Machine().Sub(began), restMost)); err != nil {
+					return err
 				}
 			}
 			h.next = t.ID
@@ -90,6 +100,18 @@ func (h *housekeeper) run(ctx context.Context, c caller.Caller) error {
 			}
 			return job.Again(housekeepingEvery)
 		}
+	}
+}
+
+// pause waits, unless ctx ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -52,8 +52,19 @@ func TestHousekeepingKeepsEachTenantsRetention(t *testing.T) {
 		testkit.Eventually(t, "the records are written", func() bool {
 			return checks("acme") == 5 && checks("globex") == 5
 		})
-		if err := w.App.Housekeep(ctx); err == nil || err.Error() != job.Again(app.HousekeepingEvery).Error() {
+		rests := 0 // one after each tenant, so that a round over thousands leaves the processors to requests
+		err := w.App.Housekeep(ctx, func(_ context.Context, d time.Duration) error {
+			rests++
+			if d <= 0 || d > time.Second {
+				t.Errorf("housekeeping rests for %s", d)
+			}
+			return nil
+		})
+		if err == nil || err.Error() != job.Again(app.HousekeepingEvery).Error() {
 			t.Fatalf("a round ended with %v", err)
+		}
+		if rests != 3 {
+			t.Errorf("housekeeping rested %d times at the platform and two tenants, want 3", rests)
 		}
 		for slug, want := range map[string]int64{"acme": 2, "globex": 4} {
 			if got := checks(slug); int64(got) != want {

@@ -156,7 +156,7 @@ func (a *App) Jobs(hosted *pages.Door) *job.Runner {
 	runner := job.NewRunner(a.DB, a.Queue, a.Clock, a.Log)
 	runner.Handle(mail.JobKind, mail.Handle(a.Mail))
 	runner.Handle(tenant.DeleteJob, (&tenant.Eraser{DB: a.DB, Clock: a.Clock}).Run)
-	runner.HandleAlone(housekeepingJob, (&housekeeper{app: a}).run)
+	runner.HandleAlone(housekeepingJob, (&housekeeper{app: a, pause: pause}).run)
 	hosted.Jobs(runner)
 	notices := &logout.Deliverer{DB: a.DB, Keys: a.Keys, Subjects: a.Subjects, Outbound: a.Outbound, Clock: a.Clock,
 		Issuer: func(ctx context.Context, t id.ID) (string, error) {
