@@ -327,42 +327,49 @@ func TestPagesInABrowser(t *testing.T) {
 	defer server.Close()
 	pictures := os.Getenv("GATEHOUSE_TEST_SCREENSHOTS")
 	b := browser.Start(t)
-	for _, view := range []struct {
-		name, locale string
-		axe          bool // once in light and once in dark finds what there is to find
-		options      browser.Options
+	type view struct {
+		name          string
+		width, height int
+	}
+	// A page is loaded once for a language and an appearance, and then gets other sizes. Axe finds
+	// what there is to find once in light and once in dark.
+	for _, load := range []struct {
+		locale string
+		dark   bool
+		views  []view // axe checks the first
 	}{
-		{"desktop-light", "en", true, browser.Options{Width: 1280, Height: 900}},
-		{"phone-dark", "de", true, browser.Options{Width: 375, Height: 812, Dark: true}},
-		{"desktop-dark", "de", false, browser.Options{Width: 1280, Height: 900, Dark: true}},
-		{"phone-light", "en", false, browser.Options{Width: 375, Height: 812}},
-		{"narrow", "de", false, browser.Options{Width: 320, Height: 640}}, // also 1280 pixels at 400 % zoom
+		{"en", false, []view{{"desktop-light", 1280, 900}, {"phone-light", 375, 812}}},
+		{"de", true, []view{{"phone-dark", 375, 812}, {"desktop-dark", 1280, 900},
+			{"narrow", 320, 640}}}, // also 1280 pixels at 400 % zoom
 	} {
-		p := b.Page(view.options)
+		p := b.Page(browser.Options{Width: load.views[0].width, Height: load.views[0].height, Dark: load.dark})
 		for _, s := range specimens(t) {
-			p.Goto(server.URL + "/" + view.locale + "/" + s.name)
-			if view.axe {
-				for _, v := range p.Axe() {
-					t.Errorf("%s %s: axe: %s (%s)\n  %s", view.name, s.name, v.Help, v.ID,
-						strings.Join(v.Nodes, "\n  "))
+			for i, view := range load.views {
+				p.Resize(view.width, view.height)
+				if i == 0 {
+					p.Goto(server.URL + "/" + load.locale + "/" + s.name)
+					for _, v := range p.Axe() {
+						t.Errorf("%s %s: axe: %s (%s)\n  %s", view.name, s.name, v.Help, v.ID,
+							strings.Join(v.Nodes, "\n  "))
+					}
 				}
-			}
-			if n := p.Overflow(); n > 0 {
-				t.Errorf("%s %s: %d pixels wider than the window", view.name, s.name, n)
-			}
-			if f := s.page.base(); f.Failed() && p.Focused() != "problem" {
-				t.Errorf("%s %s: the focus is on %q, want the summary", view.name, s.name, p.Focused())
-			}
-			if pictures != "" {
-				p.Screenshot(filepath.Join(pictures, view.name+"-"+s.name+".png"))
+				if n := p.Overflow(); n > 0 {
+					t.Errorf("%s %s: %d pixels wider than the window", view.name, s.name, n)
+				}
+				if f := s.page.base(); f.Failed() && p.Focused() != "problem" {
+					t.Errorf("%s %s: the focus is on %q, want the summary", view.name, s.name, p.Focused())
+				}
+				if pictures != "" {
+					p.Screenshot(filepath.Join(pictures, view.name+"-"+s.name+".png"))
+				}
 			}
 		}
 		console, foreign := p.Seen()
 		for _, m := range console {
-			t.Errorf("%s: console: %s", view.name, m)
+			t.Errorf("%s: console: %s", load.locale, m)
 		}
 		if len(foreign) > 0 {
-			t.Errorf("%s: requests to other hosts: %v", view.name, foreign)
+			t.Errorf("%s: requests to other hosts: %v", load.locale, foreign)
 		}
 		p.Close()
 	}

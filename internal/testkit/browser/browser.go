@@ -152,6 +152,12 @@ func (b *Browser) Page(o Options) *Page {
 	return p
 }
 
+// Resize changes the size of the page's window.
+func (p *Page) Resize(width, height int) {
+	p.b.t.Helper()
+	p.do("resize", map[string]any{"width": width, "height": height})
+}
+
 type answer struct {
 	Error, Text, URL, Title string
 	Status, Count           int
