@@ -63,7 +63,7 @@ type Door struct {
 
 // New returns the door. It fails if the embedded templates or texts cannot be read.
 func New(d Deps) (*Door, error) {
-	r, err := newRenderer()
+	r, err := commonRenderer()
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -33,6 +34,10 @@ var stylesheetPath = func() string {
 
 // inline is the style sheet inside a page.
 var inline = sheetOf(string(stylesheet))
+
+// commonRenderer returns the renderer of all doors. Templates and texts are part of the binary, and
+// parsing them took a fifth of a door's start.
+var commonRenderer = sync.OnceValues(newRenderer)
 
 // renderer turns page structs into HTML. It is immutable after newRenderer.
 type renderer struct {
