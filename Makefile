@@ -134,7 +134,7 @@ analysis:
 	@scripts/build $(RACE) $(BUILDFLAGS) ./...
 
 # The server without the race detector. Tests with the detector run it as the policies' sandbox, and
-# where they compare answers with another server. README's tests write bin/gatehouse.
+# as a server that answers one request after the other. README's tests write bin/gatehouse.
 .PHONY: bin/plain
 bin/plain:
 	@$(GO) build $(LINKFLAGS) -o $@ ./cmd/gatehouse

@@ -19,15 +19,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// onBoth runs fn against the real binary, on SQLite and beside it on Postgres.
+// onBoth runs fn with a configuration of the real binary, on SQLite and beside it on Postgres.
+//
+// Clients here ask one thing after the other, so their server has no race detector. The server of
+// TestKill has it, since it answers requests of every kind at once.
 func onBoth(t *testing.T, fn func(t *testing.T, cfg process.Config)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		fn(t, process.Config{})
+		fn(t, process.Config{Plain: true})
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		fn(t, process.Config{Database: testkit.EmptyPostgres(t)})
+		fn(t, process.Config{Database: testkit.EmptyPostgres(t), Plain: true})
 	})
 }
 
@@ -50,9 +53,9 @@ func TestApplications(t *testing.T) {
 		t.Fatal("the packages of e2e/python/requirements.txt are not installed: run `make modules`")
 	}
 	programs := "GATEHOUSE_E2E_GO=" + buildGo(t)
-	server := process.Start(t, process.Config{Database: testkit.EmptyPostgres(t)})
+	server := process.Start(t, process.Config{Database: testkit.EmptyPostgres(t), Plain: true})
 	runNode(t, server, "clients", programs)
-	server = process.Start(t, process.Config{TLS: true})
+	server = process.Start(t, process.Config{TLS: true, Plain: true})
 	runNode(t, server, "https", programs, "NODE_EXTRA_CA_CERTS="+server.Certificate,
 		"SSL_CERT_FILE="+server.Certificate)
 }
@@ -88,7 +91,7 @@ func runNode(t *testing.T, server *process.Server, dir string, env ...string) {
 				"GATEHOUSE_E2E_GRPC="+server.GRPC,
 				"GATEHOUSE_E2E_CLIENT_ID="+server.Client,
 				"GATEHOUSE_E2E_CLIENT_SECRET="+server.Secret,
-				"GATEHOUSE_E2E_BINARY="+process.Build(t, "cmd/gatehouse"),
+				"GATEHOUSE_E2E_BINARY="+process.Plain(t),
 				"GATEHOUSE_E2E_CHROMIUM="+browser)
 			cmd.Env = append(cmd.Env, env...)
 			if out, err := cmd.CombinedOutput(); err != nil {

@@ -15,7 +15,7 @@ import (
 // TestFullDisk lets the process write to no file, its own log included, and then again. Meanwhile
 // it reads, refuses each write with "try again", and is not ready. What it refused is not stored.
 func TestFullDisk(t *testing.T) {
-	server := process.Start(t, process.Config{})
+	server := process.Start(t, process.Config{Plain: true})
 	o := server.Operator()
 	user := map[string]any{"email": "ada@example.com"}
 	o.MustCall(t, "POST", "platform", "/users", map[string]any{"email": "before@example.com"}, nil)

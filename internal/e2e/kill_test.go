@@ -30,6 +30,7 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	const rounds = 5
 	onBoth(t, func(t *testing.T, cfg process.Config) {
+		cfg.Plain = false
 		server := process.Start(t, cfg)
 		w := newKillWorld(t, server)
 		for round := range rounds {

@@ -13,7 +13,7 @@ import (
 // deactivates a user on one replica, and the very next answer of the other denies.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
-	one := process.Start(t, process.Config{Database: testkit.EmptyPostgres(t)})
+	one := process.Start(t, process.Config{Database: testkit.EmptyPostgres(t), Plain: true})
 	other := one.Replica(t)
 	o := one.Operator()
 	o.MustCall(t, "POST", "platform", "/tenants", map[string]any{"slug": "acme", "name": "Acme"}, nil)

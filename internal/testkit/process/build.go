@@ -59,6 +59,16 @@ func Build(t testing.TB, pkg string) string {
 	return path
 }
 
+// Plain returns the path of the server without the race detector, if make check has made one.
+// Otherwise it is that of Build.
+func Plain(t testing.TB) string {
+	t.Helper()
+	if path := os.Getenv("GATEHOUSE_TEST_PLAIN"); path != "" {
+		return path
+	}
+	return Build(t, "cmd/gatehouse")
+}
+
 // Cleanup removes the binaries that Build made.
 func Cleanup() {
 	builds.Lock()

@@ -57,10 +57,11 @@ const readyWithin = 2 * time.Minute
 func Start(t testing.TB, cfg Config) *Server {
 	t.Helper()
 	testkit.SkipFast(t, "a running server")
-	if cfg.Binary == "" && cfg.Plain {
-		cfg.Binary = os.Getenv("GATEHOUSE_TEST_PLAIN")
-	}
-	if cfg.Binary == "" {
+	switch {
+	case cfg.Binary != "":
+	case cfg.Plain:
+		cfg.Binary = Plain(t)
+	default:
 		cfg.Binary = Build(t, "cmd/gatehouse")
 	}
 	if cfg.Data == "" {
@@ -92,8 +93,11 @@ func (s *Server) begin(t testing.TB) {
 	t.Helper()
 	t.Cleanup(func() {
 		s.Kill()
+		if race := s.race(); race != "" {
+			t.Errorf("the race detector reported to the server's log:\n%s", race)
+		}
 		if t.Failed() {
-			t.Logf("the server's log ends:\n%s", s.logTail(6000))
+			t.Logf("the server's log ends:\n%s", s.logTail(maxReport))
 		}
 	})
 	// Another process may take a free port before the server has it. Then the next try uses other
@@ -105,7 +109,7 @@ func (s *Server) begin(t testing.TB) {
 			return
 		}
 		if attempt == 3 || !strings.Contains(s.logTail(4000), "address already in use") {
-			t.Fatalf("gatehouse serve: %v\n%s", err, s.logTail(6000))
+			t.Fatalf("gatehouse serve: %v\n%s", err, s.logTail(maxReport))
 		}
 	}
 }
@@ -115,7 +119,7 @@ func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Kill()
 	if err := s.start(); err != nil {
-		t.Fatalf("gatehouse serve, again: %v\n%s", err, s.logTail(6000))
+		t.Fatalf("gatehouse serve, again: %v\n%s", err, s.logTail(maxReport))
 	}
 }
 
@@ -191,6 +195,23 @@ func (s *Server) Kill() {
 	}
 	_ = s.cmd.Process.Kill()
 	<-s.gone
+}
+
+// maxReport bounds what a failed test shows of a log, in bytes.
+const maxReport = 6000
+
+// race returns what the race detector wrote to the server's log, and "" for nothing. It ends no
+// server, and a killed one has no exit code.
+func (s *Server) race() string {
+	b, err := os.ReadFile(s.log)
+	if err != nil {
+		return ""
+	}
+	_, report, found := bytes.Cut(b, []byte("WARNING: DATA RACE"))
+	if !found {
+		return ""
+	}
+	return string(report[:min(len(report), maxReport)])
 }
 
 // logTail returns the end of what the process wrote, at most limit bytes.
