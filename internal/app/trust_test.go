@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
@@ -33,7 +34,17 @@ func TestADeveloperMakesNoApplicationThatActsForOthers(t *testing.T) {
 			"limits":  map[string]any{"applications": []string{plain, trusted, pdp}}})
 		w.Must(operator, "POST", "acme", "/roles", map[string]any{"name": "truster",
 			"actions": []string{"application.create", "application.update", "application.trust"}})
-		developer, team := w.Holder("acme", role.Developer), w.Holder("acme", "team")
+		w.Must(operator, "POST", "acme", "/roles", map[string]any{"name": "revoker",
+			"actions": []string{"grant.revoke"}})
+		id, secret := w.Machine("acme", "team", application.JWT)
+		for _, of := range w.Must(operator, "GET", "acme", "/applications", nil)["items"].([]any) {
+			if a := of.(map[string]any); a["client_id"] == id {
+				w.Must(operator, "POST", "acme", fmt.Sprintf("/applications/%s/roles", a["id"]),
+					map[string]any{"role": "revoker"})
+			}
+		}
+		other := w.Must(operator, "POST", "acme", "/applications", app())["id"].(string)
+		developer, team := w.Holder("acme", role.Developer), w.Token("acme", id, secret)
 		truster := w.Holder("acme", "truster")
 		for _, c := range []struct {
 			who, token   string
@@ -67,6 +78,11 @@ func TestADeveloperMakesNoApplicationThatActsForOthers(t *testing.T) {
 			{"the team", team, "PATCH", "/" + trusted,
 				map[string]any{"redirect_uris": []string{"https://evil.example/cb"}}, 403},
 			{"the team", team, "POST", "/" + pdp + "/secret", map[string]any{}, 403},
+			// Who may disable an application may end its grants: both end the same.
+			{"the team", team, "PATCH", "/" + plain, map[string]any{"status": "disabled"}, 200},
+			{"the team", team, "DELETE", "/" + plain + "/grants", nil, 204},
+			{"the team", team, "PATCH", "/" + other, map[string]any{"status": "disabled"}, 403},
+			{"the team", team, "DELETE", "/" + other + "/grants", nil, 403},
 			{"who may trust", truster, "POST", "",
 				app("first_party", true, "scopes", []string{"gatehouse:manage"}), 201},
 			{"who may trust", truster, "POST", "", map[string]any{"name": "x", "type": "machine",

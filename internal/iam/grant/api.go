@@ -111,7 +111,8 @@ func Operations() []api.Operation {
 				if err := role.MayEnd(ctx, tx, req, role.OfApplication(in.ID)); err != nil {
 					return api.None{}, err
 				}
-				if !req.Rights.Allows("application.update") { // as for disabling it, which ends the same
+				// As for disabling it, which ends the same.
+				if !role.Of(req.Rights).AllowsOn("application.update", in.ID) {
 					return api.None{}, api.Denied("application.update")
 				}
 				withdraw(tx, Of{Application: in.ID})
