@@ -239,6 +239,9 @@ func Operations(deps Deps) []api.Operation {
 		api.ChangeAfter(op("PATCH", "/applications/{id}", "update-application", "application.update",
 			"Update an application", "Any change but disabling needs more if it acts for others before or after."+acts),
 			func(ctx context.Context, req api.Request, in *patchInput) (Sector, error) {
+				if err := deps.Compile(valueOf(in.Body.Mappings)); err != nil {
+					return Sector{}, err
+				}
 				return deps.sectorOf(ctx, req.Caller, in)
 			},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchInput) (View, error) {
@@ -255,9 +258,6 @@ func Operations(deps Deps) []api.Operation {
 				a, shown, err := Update(ctx, tx, role.Of(req.Rights), in.ID, patch)
 				if err == nil && (a.DefaultAPI != before.DefaultAPI || !slices.Equal(a.Scopes, before.Scopes)) {
 					err = deps.CheckDefault(ctx, tx, &a)
-				}
-				if err == nil {
-					err = deps.Compile(valueOf(in.Body.Mappings))
 				}
 				if err == nil && a.Status == Disabled {
 					err = deps.Disabled(ctx, tx, a.ID)

@@ -89,7 +89,9 @@ func Operations(subjects *subject.Keys) []api.Operation {
 	}
 }
 
+// preview evaluates the mappings without the cache, which is for those that are saved.
 func (a *About) preview() MappingPreview {
+	a.compile = language.Compile
 	const userinfo = "/oauth2/userinfo" // the end of its address: a preview has no issuer
 	p := MappingPreview{IDToken: a.Claims(IDToken, userinfo), Userinfo: a.Claims(Userinfo, userinfo),
 		AccessToken: a.Claims(AccessToken, userinfo), Mappings: []MappingResult{}}

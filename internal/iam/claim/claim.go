@@ -106,12 +106,13 @@ type About struct {
 	held  []holding
 
 	mappings []application.Mapping // those of the places
-	mapped   []Mapped              // nil until the first use
+	compile  func(text string) (*expression, error)
+	mapped   []Mapped // nil until the first use
 }
 
 // Read defers the reading of the claims for some places.
 func Read(tx *db.Tx, a Ask, at ...Place) *About {
-	about := &About{app: a.Application, mappings: needed(a.Application.Mappings, at...)}
+	about := &About{app: a.Application, mappings: needed(a.Application.Mappings, at...), compile: cached}
 	all := map[string]bool{}
 	for _, p := range at {
 		about.wants[p] = a.wants(p)

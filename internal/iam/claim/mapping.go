@@ -55,38 +55,38 @@ type program struct {
 	Name     string `cel:"name"`
 }
 
-// language is that of mappings.
-var language = engine.NewLanguage[facts]()
+// language is that of mappings. Its example has every field, and no attributes, which differ.
+var language = engine.NewLanguage(factsOf(&application.Application{ClientID: "example", Name: "Example"},
+	user.User{Profile: user.Profile{Email: "ada@example.com", GivenName: "Ada", FamilyName: "Lovelace"}},
+	[]holding{{name: "group"}, {role: true, name: "role"}}))
 
-// expressions caches the compiled expressions of all tenants by their text. They have no data.
+// expressions caches the compiled expressions of all tenants by their text. They have no data. Only
+// saved ones get there, when they are evaluated.
 var expressions = cache.New[string](cache.Options[*expression]{
-	Max: 64 << 20, Cost: func(x *expression) int64 { return 8<<10 + 32*int64(x.size) }})
+	Max: 64 << 20, Cost: func(x *expression) int64 { return x.Size() }})
 
-// expression is a compiled expression. size is that of its text, in bytes.
-type expression struct {
-	*engine.Expression[facts]
-	size int
-}
+type expression = engine.Expression[facts]
 
-func compile(text string) (*expression, error) {
+// cached compiles an expression that is saved.
+func cached(text string) (*expression, error) {
 	if x, ok := expressions.Lookup(id.ID{}, text); ok {
 		return x, nil
 	}
-	compiled, err := language.Compile(text)
-	if err != nil {
-		return nil, err
+	x, err := language.Compile(text)
+	if err == nil {
+		expressions.Put(id.ID{}, text, x)
 	}
-	x := &expression{compiled, len(text)}
-	expressions.Put(id.ID{}, text, x)
-	return x, nil
+	return x, err
 }
 
 // Compile checks the expressions of mappings. It fails with a fault that names each wrong one, with
 // the line, the column and the reason.
 func Compile(of []application.Mapping) error {
 	var wrong fault.Fields
+	budget := engine.NewBudget()
+	defer budget.End()
 	for i, m := range of {
-		if _, err := compile(m.Expression); err != nil {
+		if err := language.Check(budget, m.Expression); err != nil {
 			wrong.Add(fmt.Sprintf("mappings[%d].expression", i), "The expression cannot be used: %s.", reason(err))
 		}
 	}
@@ -109,8 +109,8 @@ type Mapped struct {
 	Err   error  // then there is no value
 }
 
-// evaluate evaluates the mappings for a person, within one budget.
-func evaluate(mappings []application.Mapping, f facts) []Mapped {
+// evaluate compiles the mappings and evaluates them for a person, within one budget.
+func evaluate(mappings []application.Mapping, f facts, compile func(string) (*expression, error)) []Mapped {
 	out := make([]Mapped, len(mappings))
 	budget := engine.NewBudget()
 	defer budget.End()
@@ -172,7 +172,7 @@ func (a *About) Mapped() []Mapped {
 		return nil
 	}
 	if a.mapped == nil {
-		a.mapped = evaluate(a.mappings, factsOf(a.app, a.user[0], a.held))
+		a.mapped = evaluate(a.mappings, factsOf(a.app, a.user[0], a.held), a.compile)
 	}
 	return a.mapped
 }

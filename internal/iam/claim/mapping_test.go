@@ -14,13 +14,20 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 )
 
-// mapped returns the claims of a place about a person with two groups and a role.
-func mapped(at Place, wants []string, mappings ...application.Mapping) (*About, map[string]any) {
+// about returns what is said about a person with two groups and a role.
+func about(mappings ...application.Mapping) *About {
 	app := &application.Application{ID: id.New(), ClientID: "grafana", Name: "Grafana", Mappings: mappings}
-	a := &About{app: app, mappings: mappings, user: []user.User{{ID: id.New(), UpdatedAt: time.Unix(7, 0),
-		Profile: user.Profile{Email: "ada@example.com", EmailVerified: true, GivenName: "Ada", FamilyName: "Lovelace",
-			Attributes: map[string]any{"floor": 3.0, "badge": map[string]any{"color": "blue"}}}}},
+	return &About{app: app, mappings: mappings, compile: cached,
+		user: []user.User{{ID: id.New(), UpdatedAt: time.Unix(7, 0),
+			Profile: user.Profile{Email: "ada@example.com", EmailVerified: true, GivenName: "Ada",
+				FamilyName: "Lovelace",
+				Attributes: map[string]any{"floor": 3.0, "badge": map[string]any{"color": "blue"}}}}},
 		held: []holding{{name: "admins"}, {name: "billing"}, {role: true, name: "payer"}}}
+}
+
+// mapped returns the claims of a place about that person.
+func mapped(at Place, wants []string, mappings ...application.Mapping) (*About, map[string]any) {
+	a := about(mappings...)
 	for p := range places {
 		a.wants[p] = map[string]bool{}
 		for _, name := range wants {
@@ -86,11 +93,13 @@ func TestCompile(t *testing.T) {
 		`user.password`:          "line 1, column 5: undefined field 'password'",
 		`user.password_hash`:     "undefined field",
 		`user.totp`:              "undefined field",
+		`"floor " + 3`:           "line 1, column 10: no such overload",
+		`cel.bind(u, user, u.x)`: "no such field: x",
 		`users`:                  "undeclared reference to 'users'",
 		`P.attr.groups`:          "undeclared reference to 'P'",
 		`request.principal.id`:   "undeclared reference to 'request'",
 		`G`:                      "undeclared reference to 'G'",
-		"groups.map(g,\n g + 1)": "line 2, column 4: found no matching overload",
+		"groups.map(g,\n g + 1)": "line 2, column 4: no such overload",
 		`application.secret`:     "undefined field 'secret'",
 		`groups.map(`:            "line 1, column 12: Syntax error",
 	} {
@@ -101,8 +110,29 @@ func TestCompile(t *testing.T) {
 			t.Errorf("%s: %v %v", expression, err, f.Fields)
 		}
 	}
-	if err := Compile([]application.Mapping{in("a", "user.name")}); err != nil {
-		t.Error(err)
+	for _, right := range []string{`user.name`, `user.attributes.floor + 1.0`, `groups[7]`, `user.middle_name[0]`} {
+		if err := Compile([]application.Mapping{in("a", right)}); err != nil {
+			t.Errorf("%s: %v", right, err)
+		}
+	}
+}
+
+// What is only tried takes no place of what is saved.
+func TestAPreviewIsNotCached(t *testing.T) {
+	isCached := func(text string) bool {
+		_, ok := expressions.Lookup(id.ID{}, text)
+		return ok
+	}
+	tried, saved := in("a", `"tried"`), in("a", `"saved"`)
+	if err := Compile([]application.Mapping{tried}); err != nil || isCached(tried.Expression) {
+		t.Errorf("checked: %v", err)
+	}
+	a := about(tried)
+	if p := a.preview(); p.Mappings[0].Value != "tried" || isCached(tried.Expression) {
+		t.Errorf("previewed: %v", p)
+	}
+	if mapped(IDToken, nil, saved); !isCached(saved.Expression) {
+		t.Error("what is saved is not cached")
 	}
 }
 
@@ -120,7 +150,7 @@ func TestGreedyMappingsShareABudget(t *testing.T) {
 	}
 	began := time.Now()
 	total := uint64(0)
-	for _, m := range evaluate(mappings, factsOf(&application.Application{}, user.User{}, held)) {
+	for _, m := range evaluate(mappings, factsOf(&application.Application{}, user.User{}, held), cached) {
 		if total += m.Cost; m.Err == nil {
 			t.Errorf("%s: %v", m.Claim, m.Value)
 		}

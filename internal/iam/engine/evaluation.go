@@ -72,9 +72,11 @@ func (e *evaluation) take(bytes, steps int64) bool {
 	if e == nil {
 		return bytes <= maxMade && steps <= maxSteps
 	}
+	if e.over = e.over || e.made+bytes > e.maxMade || e.steps+steps > e.maxSteps; e.over {
+		return false // the call is not made
+	}
 	e.made, e.steps = e.made+bytes, e.steps+steps
-	e.over = e.over || e.made > e.maxMade || e.steps > e.maxSteps
-	return !e.over
+	return true
 }
 
 // stopped returns why the evaluation has no answer: it exceeded its bounds, or the requester left.

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/google/cel-go/cel"
-	"github.com/google/cel-go/common/decls"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/ext"
 
@@ -29,38 +28,40 @@ const (
 // Language is CEL with the functions of conditions, over the fields of the struct V. A field's tag
 // cel names its variable. The fields of a variable that is a struct are named so too, and an
 // expression that names another one does not compile. It is safe for concurrent use.
+//
+// CEL's type checker does not run: its work has no bound, and nothing stops it. An expression of
+// 800 bytes can have types that fill the memory. So names are checked by naming, and types as the
+// expression runs.
 type Language[V any] struct {
-	env    *cel.Env
-	plain  *cel.Env // env without macros
-	macros map[string]bool
-	names  []string // in the order of the fields of V
+	env     *cel.Env
+	names   []string            // in the order of the fields of V
+	fields  map[string][]string // of the variables that are structs
+	example V
 }
 
-// NewLanguage returns the language over V. It panics if a field of V can be no variable.
-func NewLanguage[V any]() *Language[V] {
-	l := &Language[V]{}
-	var options []cel.EnvOption
+// NewLanguage returns the language over V. Check evaluates expressions for the example. It panics
+// if a field of V can be no variable.
+func NewLanguage[V any](example V) *Language[V] {
+	l := &Language[V]{example: example, fields: map[string][]string{}}
+	options := []cel.EnvOption{cel.ExpressionNodeLimit(maxNodes), cel.ParserExpressionSizeLimit(maxCharacters)}
 	for f := range reflect.TypeFor[V]().Fields() {
 		name := f.Tag.Get("cel")
 		l.names = append(l.names, name)
 		switch {
 		case f.Type.Kind() == reflect.Struct:
-			options = append(options, ext.NativeTypes(ext.ParseStructTags(true), f.Type),
-				cel.Variable(name, cel.ObjectType(f.Type.String())))
-		case f.Type == reflect.TypeFor[[]string]():
-			options = append(options, cel.Variable(name, cel.ListType(cel.StringType)))
-		default:
+			for inner := range f.Type.Fields() {
+				l.fields[name] = append(l.fields[name], inner.Tag.Get("cel"))
+			}
+			options = append(options, ext.NativeTypes(ext.ParseStructTags(true), f.Type))
+		case f.Type != reflect.TypeFor[[]string]():
 			panic("engine: the variable " + name + " is neither a struct nor a list of texts")
 		}
 	}
 	env, err := Environment().Extend(options...)
-	if err == nil {
-		l.plain, err = env.Extend(cel.ClearMacros())
-	}
 	if err != nil {
 		panic("engine: " + err.Error())
 	}
-	l.env, l.macros = env, macrosOf(env)
+	l.env = env
 	return l
 }
 
@@ -68,7 +69,11 @@ func NewLanguage[V any]() *Language[V] {
 type Expression[V any] struct {
 	names   []string
 	program cel.Program
+	size    int64
 }
+
+// Size estimates the bytes of memory that the expression keeps.
+func (x *Expression[V]) Size() int64 { return x.size }
 
 // Wrong is the place and the reason of an expression that does not compile.
 type Wrong struct {
@@ -81,36 +86,54 @@ func (w Wrong) Error() string {
 	return fmt.Sprintf("line %d, column %d: %s", w.Line, w.Column, w.Reason)
 }
 
-// Compile checks an expression. It fails with a Wrong.
+// Compile prepares an expression, in time and memory that are bounded by maxNodes and
+// maxInstructions. It fails with a Wrong.
 func (l *Language[V]) Compile(source string) (*Expression[V], error) {
-	if err := l.checkShape(source); err != nil {
-		return nil, err
-	}
-	ast, issues := l.env.Compile(source)
-	if issues.Err() != nil {
-		return nil, wrongOf(issues)
-	}
-	native := ast.NativeRep()
-	for node, reference := range native.ReferenceMap() {
-		if foreign(reference.Name) {
-			where := native.SourceInfo().GetStartLocation(node)
-			return nil, Wrong{where.Line(), where.Column() + 1, "undeclared reference to '" + reference.Name +
-				"'. There are " + strings.Join(l.names, ", ")}
-		}
-	}
-	program, err := l.env.Program(ast, cel.EvalOptions(cel.OptOptimize, cel.OptTrackCost),
-		cel.CostLimit(expressionCost), cel.CustomDecorator(timeDecorator()))
-	if err != nil {
-		return nil, Wrong{1, 1, err.Error()}
-	}
-	return &Expression[V]{l.names, program}, nil
+	x, _, err := l.compile(source)
+	return x, err
 }
 
-// foreign reports whether a name is one of the variables of conditions.
-func foreign(name string) bool {
-	return slices.ContainsFunc(Environment().Variables(), func(v *decls.VariableDecl) bool {
-		return v.Name() == name && v.Type().Kind() != types.TypeKind
-	})
+// Check compiles an expression and evaluates it for the example, to find what a type checker would.
+// An operation that has no such types is one. Other failures may be those of the example. It fails
+// with a Wrong.
+func (l *Language[V]) Check(b *Budget, source string) error {
+	x, at, err := l.compile(source)
+	if err != nil {
+		return err
+	}
+	_, _, err = x.Evaluate(b, l.example)
+	failed, ok := errors.AsType[*types.Err](err)
+	if ok && slices.ContainsFunc(typeErrors, func(s string) bool { return strings.Contains(failed.String(), s) }) {
+		return at.wrong(failed.NodeID(), "%s", failed)
+	}
+	return nil
+}
+
+// typeErrors begin the errors of CEL about the types of values.
+var typeErrors = []string{"no such overload", "no such field"}
+
+func (l *Language[V]) compile(source string) (*Expression[V], places, error) {
+	parsed, issues := l.env.Parse(source)
+	if wrong := issues.Errors(); len(wrong) > 0 { // issues.Err would quote the text for each of them
+		return nil, places{}, wrongOf(wrong)
+	}
+	tree := parsed.NativeRep()
+	at := places{tree.SourceInfo()}
+	n := naming{parsed: tree, env: l.env, functions: l.env.Functions(), names: l.names, fields: l.fields, places: at}
+	if err := n.walk(tree.Expr(), nil); err != nil {
+		return nil, at, err
+	}
+	program, err := l.env.Program(parsed, cel.EvalOptions(cel.OptOptimize, cel.OptTrackCost),
+		cel.CostLimit(expressionCost), cel.CostTracking(uncheckedCosts{}), cel.CustomDecorator(timeDecorator()))
+	if err != nil {
+		node := int64(0)
+		if failed, ok := errors.AsType[*types.Err](err); ok {
+			node = failed.NodeID()
+		}
+		return nil, at, at.wrong(node, "%s", err)
+	}
+	size := programBytes + int64(n.nodes)*nodeBytes + n.instructions*instructionBytes
+	return &Expression[V]{l.names, program, size}, at, nil
 }
 
 // Budget bounds the expressions that are evaluated for one person. One goroutine at a time uses it.

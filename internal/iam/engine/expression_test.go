@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ type testVars struct {
 	Groups []string   `cel:"groups"`
 }
 
-var testLanguage = NewLanguage[testVars]()
+var testLanguage = NewLanguage(testVars{User: testPerson{"Ada", &structpb.Struct{}}, Groups: []string{"admins"}})
 
 // evaluateTest returns the value of an expression for a person in so many groups with long names.
 func evaluateTest(t *testing.T, source string, groups int) (any, *Budget, error) {
@@ -81,7 +82,7 @@ func TestGreedyExpressions(t *testing.T) {
 	} {
 		began := time.Now()
 		v, b, err := evaluateTest(t, source, 500)
-		if took := time.Since(began); err == nil || took > evaluationTime || b.running.made > 1<<33 {
+		if took := time.Since(began); err == nil || took > evaluationTime || b.running.made > budgetMade {
 			t.Errorf("%s: %.30v %v after %v", source, v, err, took)
 		}
 	}
@@ -131,15 +132,28 @@ func TestAnExpressionEndsWithItsTime(t *testing.T) {
 func TestExpressionsThatDoNotCompile(t *testing.T) {
 	for source, want := range map[string]Wrong{
 		`P.id`: {1, 1, "undeclared reference to 'P'"}, `user.nmae`: {1, 5, "undefined field 'nmae'"},
-		"groups.map(g,\n g + 1)":           {2, 4, "found no matching overload"},
+		"groups.map(g,\n g + 1)":           {2, 4, "no such overload"},
 		`true ? request.principal.id : ""`: {1, 8, "undeclared"},
+		`groups.map(g, g) == g`:            {1, 21, "undeclared reference to 'g'"},
+		`has(user.nmae)`:                   {1, 4, "undefined field 'nmae'"},
+		`cel.bind(user, 1, @evaluation)`:   {1, 19, "Syntax error"},
+		`user.name.siez()`:                 {1, 15, "undeclared reference to 'siez'"},
+		`size(1, 2)`:                       {1, 5, "found no matching overload for 'size'"},
+		`base64.encode()`:                  {1, 14, "found no matching overload for 'base64.encode'"},
+		`user.name + 1`:                    {1, 11, "no such overload"},
+		`"a".matches("(")`:                 {1, 13, "missing closing )"},
+		`timestamp("noon")`:                {1, 10, "invalid RFC 3339"},
+		`none.Such{}`:                      {1, 1, "unknown type"},
 		strings.Repeat("(", 4000):          {1, 1, "recursion limit"},
 		strings.Repeat("a.", 2000):         {1, 1, "recursion depth"},
 		strings.Repeat("-", 4000):          {1, 4001, "Syntax error"},
 		strings.Repeat("[1].map(x,", 400):  {1, 1, "recursion limit"},
+		strings.Repeat("1", 17_000):        {1, 1, "size exceeds limit"},
 	} {
 		began := time.Now()
-		_, err := testLanguage.Compile(source)
+		b := NewBudget()
+		err := testLanguage.Check(b, source)
+		b.End()
 		wrong, ok := errors.AsType[Wrong](err)
 		if !ok || wrong.Line != want.Line || wrong.Column != want.Column ||
 			!strings.Contains(wrong.Reason, want.Reason) {
@@ -151,28 +165,105 @@ func TestExpressionsThatDoNotCompile(t *testing.T) {
 	}
 }
 
-// The time to compile an expression grows with its length alone. Each of these would multiply it at
-// every level.
-func TestExpressionsThatGrowAtEachLevelDoNotCompile(t *testing.T) {
+// growing returns an expression whose types grow by a factor of n at each of 8 levels: {} gets a
+// type with n copies of that of the level before.
+func growing(n int) string {
+	source := "true"
+	for level := 7; level >= 0; level-- {
+		key := "groups"
+		if level > 0 {
+			key = fmt.Sprint("m", level-1)
+		}
+		var parts []string
+		for k := range n {
+			parts = append(parts, fmt.Sprintf("m%d%s=={}", level, strings.Repeat("["+key+"]", k+1)))
+		}
+		source = fmt.Sprintf("cel.bind(m%d,{},[%s]==[] && %s)", level, strings.Join(parts, ","), source)
+	}
+	return source
+}
+
+// To compile an expression is bounded whatever its shape. A type checker would never end at some of
+// these, and the macros of others multiply their text at every level.
+func TestTheWorkToCompileIsBounded(t *testing.T) {
 	nest := func(inner, before, after string) string {
 		return strings.Repeat(before, 40) + inner + strings.Repeat(after, 40)
 	}
-	const deep = "more than 8 levels"
+	const most = programBytes + maxNodes*nodeBytes + maxInstructions*instructionBytes
 	for source, want := range map[string]string{
-		nest("optional.of(1)", "", ".optMap(x, x)"):      "optMap cannot be used",
-		nest("optional.of(1)", "", ".optFlatMap(x, x)"):  "optFlatMap cannot be used",
-		`[1].map(a, {a: a})`:                             "the key of a map must",
-		`cel.bind(a, 1, {"b": {a: a}})`:                  "the key of a map must",
-		`[1].transformMapEntry(k, v, {v: v})`:            "the key of a map must",
-		nest("1", "[", "].map(a, {a: a})"):               deep,
-		nest("groups", "", ".map(a, a)"):                 deep,
-		nest("1", "cel.bind(a, ", `, {"a": a, "b": a})`): deep,
-		nest("1", "[1].map(a, ", ")"):                    deep,
-		nest("1", `{"a": [`, `.exists_one(a, a)]}`):      deep,
-		nest("[1]", "", ".sortBy(x, x)"):                 deep,
+		growing(3):  "",
+		growing(5):  "",
+		growing(12): "",
+		nest("optional.of(1)", "", ".optMap(x, x)"):              "expression count exceeds limit",
+		nest("optional.of(1)", "", ".optFlatMap(x, x)"):          "expression count exceeds limit",
+		nest("1", "[", "].map(a, {a: a})"):                       "",
+		nest("1", "[1].transformMapEntry(k, v, {v: ", "})"):      "",
+		nest("groups", "", ".map(a, a)"):                         "",
+		nest("1", "cel.bind(a, ", `, {a: a, [a]: a})`):           "",
+		nest("1", `{"a": [`, `].exists_one(a, a)}`):              "",
+		nest("[1]", "", ".sortBy(x, x)"):                         "",
+		"[" + strings.Repeat("groups.map(a,a),", 250) + "]":      "",
+		"[" + strings.Repeat("groups.sortBy(a,[a]),", 750) + "]": "expression count exceeds limit",
+		`"a".matches("a{1000}b{1000}")`:                          "",
+		`"a".matches("(a{100}b{100}c{100}d{100}e{100}){10}(a{100}b{100}c{100}d{100}e{100}){10}(a{100}b{100}c{100}d{100}e{100}){10}(a{100}b{100}){10}")`: "regular expressions are too large",
+		"[" + strings.Repeat(`"a".matches("a{1000}"),`, 17) + "]":         "regular expressions are too large",
+		"[" + strings.Repeat(`"a".matches(string("a{1000}")),`, 17) + "]": "regular expressions are too large",
 	} {
-		if _, err := testLanguage.Compile(source); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", source, err)
+		began := time.Now()
+		var x *Expression[testVars]
+		var err error
+		ended := make(chan struct{})
+		go func() {
+			x, err = testLanguage.Compile(source)
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(5 * time.Second):
+			t.Fatalf("%.60s: compiles for ever", source)
+		}
+		switch {
+		case want == "" && (err != nil || x.Size() > most),
+			want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%.60s: %v", source, err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("%.60s: %v", source, took)
 		}
 	}
+}
+
+// Size is what the cache of expressions counts, so it must not be less than what is kept.
+func TestTheSizeOfAnExpression(t *testing.T) {
+	for _, source := range []string{
+		`1`, `"admins" in groups ? "Admin" : "Viewer"`, growing(5),
+		"[" + strings.Repeat(`groups.exists(g, g == "a"),`, 140) + "]",
+		"[" + strings.Repeat("user.attributes"+strings.Repeat(".a", 30)+",", 50) + "]",
+		"[" + strings.Repeat(`'a'.matches('(?i)[a-z]+b'),`, 140) + "]",
+		`"a".matches("` + strings.Repeat("a{1000}", 7) + `")`,
+		`"a".matches("(?i)[\\pL\\pN]{40}")`,
+	} {
+		const many = 8
+		var kept [many]*Expression[testVars]
+		before := heapBytes()
+		for i := range kept {
+			kept[i], _ = testLanguage.Compile(source)
+		}
+		if kept[0] == nil {
+			t.Fatalf("%.60s does not compile", source)
+		}
+		each := (heapBytes() - before) / many
+		if size := kept[0].Size(); each > size || size > 64*each {
+			t.Errorf("%.60s keeps %d bytes, counts %d", source, each, size)
+		}
+		runtime.KeepAlive(kept)
+	}
+}
+
+// heapBytes returns the bytes of all living values.
+func heapBytes() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
