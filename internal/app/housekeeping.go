@@ -27,7 +27,7 @@ const (
 	purgeRows         = 500              // of one transaction
 	// Visiting thousands of tenants takes minutes of both processors. So housekeeping rests after
 	// each of them for restShare times as long as the visit took, and at most restMost.
-	restShare = 4
+	restShare = 9
 	restMost  = time.Second
 )
 
