@@ -13,6 +13,8 @@ type writer struct {
 	flags   []string // expressions that are booleans: variables in scope
 	words   []string // expressions that are strings: variables and constants in scope
 	lists   []string // expressions that are lists of strings
+	numbers []string // expressions that are numbers
+	faulty  bool     // it writes conditions that Cerbos' planner gets wrong
 	derived bool     // runtime.effectiveDerivedRoles may be used
 	clock   bool     // now() and timeSince may be used: a plan shows what they were
 	global  bool
@@ -168,7 +170,7 @@ func (w *writer) list(depth int) string {
 	case 4:
 		return l() + ".distinct()"
 	case 5:
-		return l() + ".sort()"
+		return fmt.Sprintf("dyn(%s.sort())", l()) // CEL takes a sorted list for one of whole numbers
 	case 6:
 		return l() + ".reverse()"
 	case 7:
@@ -180,7 +182,7 @@ func (w *writer) list(depth int) string {
 	case 10:
 		return fmt.Sprintf("%s.split(%q)", w.str(depth-1), w.one(",", "-", "a"))
 	case 11:
-		return l() + ".sortBy(e, size(e))"
+		return fmt.Sprintf("dyn(%s.sortBy(e, size(e)))", l())
 	case 12:
 		return fmt.Sprintf("%s.transformList(i, v, i > 0, v + %q)", l(), "?")
 	case 13:
@@ -188,7 +190,7 @@ func (w *writer) list(depth int) string {
 	case 14:
 		return fmt.Sprintf("regex.extractAll(%s, %q)", w.str(0), "[a-z]")
 	default:
-		return "P.attr.limits.transformList(k, v, v > 3, k).sort()"
+		return "dyn(P.attr.limits.transformList(k, v, v > 3, k).sort())"
 	}
 }
 
@@ -348,6 +350,9 @@ func (w *writer) match(depth int, write func(depth int) string) map[string]any {
 // open is a boolean that hangs on attributes of the resource, which a plan leaves open.
 func (w *writer) open(depth int) string {
 	if depth <= 0 {
+		if w.faulty && w.chance(15) {
+			return w.fault()
+		}
 		switch w.IntN(16) {
 		case 0, 1:
 			return fmt.Sprintf("%s %s %s", w.openString(1), w.one("==", "!=", "<", ">="), w.one(w.literal(), "P.id",
@@ -418,6 +423,24 @@ func (w *writer) open(depth int) string {
 	}
 }
 
+// fault is a condition that Cerbos' planner gets wrong.
+func (w *writer) fault() string {
+	switch w.IntN(3) {
+	case 0:
+		return fmt.Sprintf("%s %s %s", w.one(append(w.numbers, "P.attr.limits[R.attr.department]")...), w.one("==",
+			"!=", "<", ">", ">="), w.one("3", "5.0", "P.attr.level"))
+	case 1: // values that Cerbos' planner takes for one
+		return fmt.Sprintf("(%s %s %s %s %[1]s %[2]s %[5]s)", w.one("R.attr.owner", "R.attr.zero", "R.attr.public"),
+			w.one("==", "!="), w.one("null", `""`, "0", "false"), w.one("&&", "||"), w.one("null", `""`, "0", "false"))
+	default: // operands of another type than they need
+		return w.one("R.attr.owner in P.attr.department", "(R.attr.public && P.attr.teams)",
+			"(R.attr.public || P.attr.department)",
+			"P.attr.teams.exists(t, R.attr.owner in t)", "P.attr.teams.all(t, t && R.attr.public)",
+			"(P.attr.active ? P.attr.limits[R.attr.department] : 0) > 5", "(!P.attr.level || R.attr.public)",
+			"R.attr.owner in P.attr.limits", "P.attr.level + R.attr.amount > 2", "P.attr.level + 1 > R.attr.amount")
+	}
+}
+
 func (w *writer) openString(depth int) string {
 	s := w.one("R.attr.owner", "R.attr.status", "R.attr.department", "R.attr.geography", "R.attr.address.city",
 		`R.attr["owner"]`, "R.id")
@@ -429,6 +452,9 @@ func (w *writer) openString(depth int) string {
 }
 
 func (w *writer) openNumber(depth int) string {
+	if len(w.numbers) > 0 && w.chance(20) {
+		return pick(w.Rand, w.numbers)
+	}
 	if depth <= 0 || w.chance(50) {
 		return "R.attr.amount"
 	}

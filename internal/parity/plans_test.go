@@ -5,7 +5,6 @@ package parity
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"testing"
 
 	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
@@ -75,20 +74,4 @@ func (c *comparison) sound(t *testing.T, in *requestv1.PlanResourcesRequest, the
 		}
 		return false
 	})
-}
-
-// mixesRoles reports whether our engine refuses a plan because Cerbos' planner mixes up the
-// conditions of derived roles. A client does not see the reason.
-func (c *comparison) mixesRoles(t *testing.T, in *requestv1.PlanResourcesRequest) bool {
-	e, err := engine.Load(c.w.table(t), c.w.settings)
-	if err != nil {
-		t.Fatal(err)
-	}
-	actions := in.GetActions()
-	if len(actions) == 0 {
-		actions = []string{in.GetAction()}
-	}
-	_, err = e.Plan(t.Context(), &enginev1.PlanResourcesInput{RequestId: in.GetRequestId(), Actions: actions,
-		Principal: in.GetPrincipal(), Resource: in.GetResource()})
-	return err != nil && strings.Contains(err.Error(), "the planner mixes up")
 }

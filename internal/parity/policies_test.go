@@ -38,6 +38,7 @@ type world struct {
 	name     string
 	settings engine.Settings
 	files    compiler.Files
+	faulty   bool
 	kinds    []string // that have policies
 	clocked  []string // of them, those whose conditions read the clock: they are not planned
 	rules    []ruled  // whose conditions hang on the resource, of the kinds that are planned
@@ -61,9 +62,9 @@ type author struct {
 	parents     map[string][]string // derived role → its parent roles
 }
 
-func newWorld(name string, settings engine.Settings, seed uint64, kinds int) *world {
+func newWorld(name string, settings engine.Settings, seed uint64, kinds int, faulty bool) *world {
 	r := rand.New(rand.NewPCG(seed, 0x6761746568))
-	a := &author{Rand: r, w: &world{name: name, settings: settings, files: compiler.Files{}},
+	a := &author{Rand: r, w: &world{name: name, settings: settings, files: compiler.Files{}, faulty: faulty},
 		permissions: map[string]string{}, variables: map[string][]string{}, constants: map[string][2]string{},
 		derived: map[string][]string{}, parents: map[string][]string{}}
 	// A scope that has role policies cannot say its permissions: those of acme are left unsaid.
@@ -103,7 +104,7 @@ func (a *author) file(path string, body map[string]any) {
 func (a *author) exports() {
 	for i := range 3 {
 		set := fmt.Sprintf("shared%d", i)
-		w := &writer{Rand: a.Rand, global: true}
+		w := &writer{Rand: a.Rand, global: true, faulty: a.w.faulty}
 		flag, word, list := fmt.Sprintf("flag%d", i), fmt.Sprintf("word%d", i), fmt.Sprintf("list%d", i)
 		a.file("variables/"+set, map[string]any{"exportVariables": map[string]any{"name": set,
 			"definitions": map[string]any{
@@ -156,7 +157,7 @@ func (a *author) some(from []string) []string {
 // scopeOf gives a policy variables and constants, imported and its own, and returns a writer that
 // knows them.
 func (a *author) scopeOf(body map[string]any) *writer {
-	w := &writer{Rand: a.Rand, global: true}
+	w := &writer{Rand: a.Rand, global: true, faulty: a.w.faulty}
 	variables, constants := map[string]any{}, map[string]any{}
 	if w.chance(50) {
 		set := fmt.Sprintf("shared%d", a.IntN(3))
@@ -180,6 +181,11 @@ func (a *author) scopeOf(body map[string]any) *writer {
 		w.flags = append(w.flags, "V.local_a")
 		variables["local"] = map[string]any{"local_a": first, "local_b": w.boolean(1)} // local_b may use local_a
 		w.flags = append(w.flags, "variables.local_b")
+		if w.faulty {
+			variables["local"].(map[string]any)["local_n"] = w.one("P.attr.limits[R.attr.department]", "R.attr.amount",
+				"R.attr.public ? P.attr.level : R.attr.amount", "size(R.attr.tags)", "P.attr.limits.design")
+			w.numbers = append(w.numbers, "V.local_n")
+		}
 	}
 	if len(variables) > 0 {
 		body["variables"] = variables

@@ -80,7 +80,6 @@ func compile(ctx context.Context, files Files, s engine.Settings, base bool) (Co
 		return Compiled{}, err
 	}
 	found := append(unreadWarnings(files), policyWarnings(files, policies)...)
-	found = append(found, strictWarnings(files, policies, s)...)
 	out.Warnings = Problems(append(found, patternWarnings(files, policies)...)).sorted()
 	s.SchemaEnforcement = engine.SchemaReject // so that the schemas are read
 	var before, after runtime.MemStats

@@ -236,21 +236,6 @@ func policyWarnings(files Files, policies []source) []Problem {
 	return out
 }
 
-// strictWarnings returns a remark on each file whose conditions have no plan under strict
-// evaluation.
-func strictWarnings(files Files, policies []source, s engine.Settings) []Problem {
-	var out []Problem
-	for _, p := range policies {
-		if s.StrictEvaluation && derivedRolesRE.Match(files[p.file]) {
-			out = append(out, at(files, p.file, derivedRolesRE, "With strict_evaluation, plans of rules that read "+
-				"runtime.effectiveDerivedRoles are refused (policy.no_plan). Checks are not affected."))
-		}
-	}
-	return out
-}
-
-var derivedRolesRE = regexp.MustCompile(`effectiveDerivedRoles|effective_derived_roles`)
-
 var disabledRE = regexp.MustCompile(`["']?disabled["']?\s*:`)
 
 // unreadWarnings names the files that look like policies and are not read.

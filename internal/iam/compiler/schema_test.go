@@ -57,29 +57,3 @@ resourcePolicy:
 		}
 	}
 }
-
-// Under strict evaluation the author learns of rules without a plan before they are published.
-func TestRulesWithoutAPlanAreNamed(t *testing.T) {
-	files := Files{"doc.yaml": []byte(`apiVersion: api.cerbos.dev/v1
-resourcePolicy:
-  resource: doc
-  version: default
-  rules:
-    - actions: [view]
-      effect: EFFECT_ALLOW
-      roles: [user]
-      condition: {match: {expr: '"a" in runtime.effectiveDerivedRoles'}}
-`)}
-	for _, strict := range []bool{false, true} {
-		s := engine.DefaultSettings()
-		s.StrictEvaluation = strict
-		out, err := Compile(t.Context(), files, s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		named := len(out.Warnings) == 1 && out.Warnings[0].File == "doc.yaml" && out.Warnings[0].Line == 9
-		if named != strict {
-			t.Errorf("strict %v: %v", strict, out.Warnings)
-		}
-	}
-}

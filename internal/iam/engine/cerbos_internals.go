@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
-	"time"
 	"unsafe" // for go:linkname, and to set the fields of a type that has no constructor for us
 
 	auditv1 "github.com/cerbos/cerbos/api/genpb/cerbos/audit/v1"
@@ -19,7 +18,6 @@ import (
 	"github.com/cerbos/cerbos/private/ruletable"
 	epdpv2 "github.com/cerbos/cloud-api/genpb/cerbos/cloud/epdp/v2"
 	"github.com/google/cel-go/cel"
-	celast "github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/interpreter"
 	exprpb "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
 )
@@ -45,7 +43,7 @@ func releaseCheckedExprs(*ruleTable)
 func dedupStrings(*ruleTable)
 
 //go:linkname newExprCache github.com/cerbos/cerbos/internal/ruletable/planner.NewExprCache
-func newExprCache() unsafe.Pointer
+func newExprCache() *planExpressionCache
 
 //go:linkname newStaticEvaluator github.com/cerbos/cerbos/internal/ruletable.NewEvaluator
 func newStaticEvaluator(evalConf, schemaConf unsafe.Pointer, table *ruleTable) (*tableEvaluator, error)
@@ -85,19 +83,17 @@ func resourcePolicyName(kind, version, scope string) string
 //go:linkname planRequest github.com/cerbos/cerbos/internal/ruletable/planner.PlanResourcesInputToRequest
 func planRequest(*enginev1.PlanResourcesInput) *enginev1.Request
 
-//go:linkname evaluateCondition github.com/cerbos/cerbos/internal/ruletable/planner.(*EvalContext).EvaluateCondition
-func evaluateCondition(_ *planContext, _ context.Context, condition *runtimev1.Condition, request *enginev1.Request,
-	globals, constants map[string]any, variables map[string]celast.Expr,
-	derivedRoles func() (*exprpb.Expr, error)) (*enginev1.PlanResourcesAst_Node, error)
+//go:linkname compileExpr github.com/cerbos/cerbos/internal/ruletable/planner.(*ExprCache).getOrCompile
+func compileExpr(*planExpressionCache, *runtimev1.Expr) (*exprpb.Expr, error)
 
-//go:linkname variableExprs github.com/cerbos/cerbos/internal/ruletable/planner.(*EvalContext).VariableExprs
-func variableExprs(*planContext, []*runtimev1.Variable) (map[string]celast.Expr, error)
+//go:linkname buildOperand github.com/cerbos/cerbos/internal/ruletable/planner.buildExpr
+func buildOperand(*exprpb.Expr, *operand) error
 
-//go:linkname filterOfNode github.com/cerbos/cerbos/internal/ruletable/planner.ToFilter
-func filterOfNode(*enginev1.PlanResourcesAst_Node) (*enginev1.PlanResourcesFilter, error)
+//go:linkname expandName github.com/cerbos/cerbos/internal/conditions.ExpandAbbrev
+func expandName(string) string
 
-//go:linkname newCELErrors github.com/cerbos/cerbos/internal/evaluator.NewCELErrors
-func newCELErrors(logLevel string) unsafe.Pointer
+//go:linkname scopePermissions github.com/cerbos/cerbos/internal/ruletable.(*RuleTable).GetScopeScopePermissions
+func scopePermissions(rt *ruleTable, scope string) policyv1.ScopePermissions
 
 //go:linkname withGlobals github.com/cerbos/cerbos/internal/evaluator.WithGlobals
 func withGlobals(map[string]any) unsafe.Pointer
@@ -220,7 +216,7 @@ type ruleTable struct {
 	scopeScopePermissions unsafe.Pointer
 	policyDerivedRoles    unsafe.Pointer
 	programCache          *programCache
-	planExprCache         unsafe.Pointer
+	planExprCache         *planExpressionCache
 }
 
 // programCache has the layout of internal/ruletable.ProgramCache.
@@ -233,14 +229,6 @@ type programCache struct {
 type planExpressionCache struct {
 	m  map[string]*exprpb.Expr
 	mu sync.RWMutex
-}
-
-// planContext has the layout of internal/ruletable/planner.EvalContext.
-type planContext struct {
-	now         func() time.Time
-	expressions unsafe.Pointer
-	errors      unsafe.Pointer
-	strict      bool
 }
 
 // hideVariables replaces the expression of each variable with a literal, and returns the
@@ -333,7 +321,8 @@ func sameLayout(ours, theirs reflect.Type) bool {
 		case a.Type == b.Type:
 		case a.Type.Kind() == reflect.UnsafePointer && (b.Type.Kind() == reflect.Map ||
 			b.Type.Kind() == reflect.Pointer):
-		case a.Type == reflect.TypeFor[*programCache]() && b.Type.Kind() == reflect.Pointer:
+		case (a.Type == reflect.TypeFor[*programCache]() || a.Type == reflect.TypeFor[*planExpressionCache]()) &&
+			b.Type.Kind() == reflect.Pointer:
 		default:
 			return false
 		}
@@ -355,8 +344,7 @@ type tableOfRules struct {
 // tenants it takes up to 2 seconds for each.
 //
 // It also fills the evaluator's cache with programs that are planned from the checked expressions
-// of the table. So no check compiles source, and every program can be interrupted. It fills the
-// cache of plans with the expressions that a plan replaces.
+// of the table. So no check compiles source, and every program can be interrupted.
 func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (tableOfRules, error) {
 	Environment()
 	t := evaluatorType()
@@ -385,7 +373,6 @@ func newTableEvaluator(rt *runtimev1.RuleTable, conf *epdpv2.Config) (tableOfRul
 	if err != nil {
 		return tableOfRules{}, err
 	}
-	(*planExpressionCache)(table.planExprCache).m = planExpressions(rt, conf.GetEvaluator().GetStrictEvaluation())
 	variables := hideVariables(rt)
 	initBuildState(table)
 	if err := indexRules(table, rt.GetRules()); err != nil {

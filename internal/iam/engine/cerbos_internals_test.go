@@ -51,19 +51,16 @@ var signatures = map[string]string{
 		"name, version string, lenient bool) ([]string, string, string)",
 	"internal/ruletable/planner.PlanResourcesInputToRequest": "func PlanResourcesInputToRequest(input " +
 		"*enginev1.PlanResourcesInput) *enginev1.Request",
-	"internal/ruletable/planner.(*EvalContext).EvaluateCondition": "func (evalCtx *EvalContext) " +
-		"EvaluateCondition(ctx " +
-		"context.Context, condition *runtimev1.Condition, request *enginev1.Request, globals, constants " +
-		"map[string]any, variables map[string]celast.Expr, derivedRolesList func() (*exprpb.Expr, error)) " +
-		"(*enginev1.PlanResourcesAst_Node, error)",
-	"internal/ruletable/planner.(*EvalContext).VariableExprs": "func (evalCtx *EvalContext) VariableExprs(variables " +
-		"[]*runtimev1.Variable) (map[string]celast.Expr, error)",
-	"internal/ruletable/planner.ToFilter": "func ToFilter(plan *enginev1.PlanResourcesAst_Node) " +
-		"(*enginev1.PlanResourcesFilter, error)",
+	"internal/ruletable/planner.(*ExprCache).getOrCompile": "func (c *ExprCache) getOrCompile(e *runtimev1.Expr) " +
+		"(*exprpb.Expr, error)",
+	"internal/ruletable/planner.buildExpr": "func buildExpr(expr *exprpb.Expr, acc " +
+		"*enginev1.PlanResourcesFilter_Expression_Operand) error",
+	"internal/conditions.ExpandAbbrev": "func ExpandAbbrev(s string) string",
+	"internal/ruletable.(*RuleTable).GetScopeScopePermissions": "func (rt *RuleTable) GetScopeScopePermissions(scope " +
+		"string) policyv1.ScopePermissions",
 	"internal/ruletable.(*RuleTable).GetDerivedRoles": "func (rt *RuleTable) GetDerivedRoles(fqn string) " +
 		"map[string]*WrappedRunnableDerivedRole",
 	"internal/namer.ResourcePolicyFQN": "func ResourcePolicyFQN(resource, version, scope string) string",
-	"internal/evaluator.NewCELErrors":  "func NewCELErrors(level CELErrorLogLevel) *CELErrors",
 	"internal/evaluator.WithGlobals":   "func WithGlobals(globals map[string]any) CheckOpt",
 }
 

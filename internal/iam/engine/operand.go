@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	exprpb "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 )
@@ -125,4 +126,59 @@ func constant(o *operand) (bool, bool) {
 func isTrue(o *operand) bool {
 	v, known := constant(o)
 	return v && known
+}
+
+func isFalse(o *operand) bool {
+	v, known := constant(o)
+	return known && !v
+}
+
+// operandOf returns an expression as an operand, as Cerbos writes it.
+func operandOf(e *exprpb.Expr) (*operand, error) {
+	out := new(operand)
+	if err := buildOperand(e, out); err != nil {
+		return nil, err
+	}
+	return normalised(out), nil
+}
+
+// normalised returns an operand with the full names of the request's fields. A list of one element
+// is the element, and what is known is left out.
+func normalised(o *operand) *operand {
+	if name := o.GetVariable(); name != "" {
+		return &operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Variable{Variable: expandName(name)}}
+	}
+	e := o.GetExpression()
+	if e == nil {
+		return o
+	}
+	of := make([]*operand, len(e.GetOperands()))
+	for i, x := range e.GetOperands() {
+		of[i] = normalised(x)
+	}
+	if e.GetOperator() == "in" && len(of) == 2 {
+		if one := of[1].GetValue().GetListValue().GetValues(); len(one) == 1 {
+			return expression("eq", of[0], &operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Value{
+				Value: one[0]}})
+		}
+	}
+	switch out := expression(e.GetOperator(), of...); e.GetOperator() {
+	case "and", "or", "not", "if":
+		return simplify(out)
+	default:
+		return out
+	}
+}
+
+// leaves counts the parts of a condition that have no conditions as operands.
+func leaves(o *operand) int {
+	switch e := o.GetExpression(); e.GetOperator() {
+	case "and", "or", "not", "if":
+		n := 0
+		for _, x := range e.GetOperands() {
+			n += leaves(x)
+		}
+		return n
+	}
+	return 1
 }

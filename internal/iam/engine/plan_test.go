@@ -25,7 +25,7 @@ func matches(t *testing.T, o *operand, r *enginev1.Resource) *structpb.Value {
 		return v.Value
 	}
 	if name := o.GetVariable(); name != "" {
-		if name == resourceID {
+		if name == "request.resource.id" {
 			return structpb.NewStringValue(r.GetId())
 		}
 		attribute, ok := strings.CutPrefix(name, attributePrefix)
@@ -207,9 +207,9 @@ func TestPlansOfMissingAttributes(t *testing.T) {
 		"!(R.attr.owner in P.attr.none)":                   `(ne owner null)`,
 		"R.attr.owner in P.attr.none":                      `(false)`,
 		"R.attr.owner in P.attr.text":                      `(false)`,
-		"!(R.attr.owner in P.attr.text)": `(not (or (if (all "ada" (lambda true element)) (in owner ` +
-			`request.principal.attr.text) false) (not (ne owner null))))`, // unknown of every resource
-		"P.attr.limits[R.attr.size] > 5":                   `(lt 5 (index (struct (set-field "a" 10)) size))`,
+		"!(R.attr.owner in P.attr.text)":                   `(false)`,
+		"P.attr.limits[R.attr.size] > 5":                   `(eq size "a")`,
+		"!(P.attr.limits[R.attr.size] > 5)":                `(not (gt (index (struct (set-field "a" 10)) size) 5))`,
 		"has(P.attr.text) && !has(P.attr.other)":           `(true)`,
 		"R.attr.list.filter(x, has(x.y)) == [P.attr.none]": `refused`,
 		// Half of a conjunction that is not a boolean has no value.
@@ -286,8 +286,10 @@ func TestPlansOfDerivedRoles(t *testing.T) {
 			`(if (eq group "eve") ["two"] [])))`,
 		"size(runtime.effectiveDerivedRoles) > 1|" + both: `(gt (size (add (if (eq owner "ada") ["one"] []) ` +
 			`(if (eq group "eve") ["two"] []))) 1)`,
-		"'two' in runtime.effectiveDerivedRoles|R.attr.list.exists(x, x == 'a')|R.attr.of.all(y, y == 'b')": `refused`,
-		"R.attr.open|R.attr.list.exists(x, x == 'a')|R.attr.list.all(y, y == 'b')":                          `open`,
+		"'two' in runtime.effectiveDerivedRoles|R.attr.list.exists(x, x == 'a')|R.attr.of.all(y, y == 'b')": `(in ` +
+			`"two" (add (if (exists list (lambda (eq x "a") x)) ["one"] []) ` +
+			`(if (all of (lambda (eq y "b") y)) ["two"] [])))`,
+		"R.attr.open|R.attr.list.exists(x, x == 'a')|R.attr.list.all(y, y == 'b')": `open`,
 	} {
 		of := strings.Split(conditions, "|")
 		policy := bytes.Replace(allowing("doc", of[0]), []byte("  rules:\n"),
@@ -306,18 +308,16 @@ func TestPlansOfDerivedRoles(t *testing.T) {
 	}
 }
 
-// A plan takes has() of what it knows for true within a branch that it does not evaluate.
+// A branch whose condition is open has the values of what the plan knows.
 func TestPlansOfBranches(t *testing.T) {
 	for condition, want := range map[string]string{
-		"R.attr.open ? has(P.attr.nothing) : false": `(if open (if (eq (type request.principal.attr) map) ` +
-			`(in "nothing" request.principal.attr) false) false)`,
-		"!(R.attr.open ? has(P.attr.nothing) : false)": `(not (if open (if (eq (type request.principal.attr) map) ` +
-			`(in "nothing" request.principal.attr) true) false))`,
-		"R.attr.open ? has(P.scope) : false":             `refused`,
+		"R.attr.open ? has(P.attr.nothing) : false":      `(if open false false)`,
+		"!(R.attr.open ? has(P.attr.nothing) : false)":   `(not (if open false false))`,
+		"R.attr.open ? has(P.scope) : false":             `(if open false false)`,
 		"P.attr.yes ? has(P.attr.text) : R.attr.open":    `(true)`,
 		"P.attr.yes ? has(P.attr.nothing) : R.attr.open": `(false)`,
 		"has(P.attr.text.nothing) || R.attr.open":        `open`,
-		"!has(P.attr.text.nothing)":                      `(false)`,
+		"!has(P.attr.text.nothing)":                      `(true)`, // as in a check
 		"P.attr.limits.a + 1 > 2 || R.attr.open":         `open`,
 		"R.attr.open ? P.attr.limits.a + 1 > 2 : true":   `(if open false true)`,
 	} {
@@ -335,7 +335,7 @@ func TestPlansOfBranches(t *testing.T) {
 func TestPlansOfVariablesInArithmetic(t *testing.T) {
 	for condition, want := range map[string]string{
 		"!has(V.size)":                               `(false)`,
-		"has(V.size) || R.attr.open":                 `open`,
+		"has(V.size) || R.attr.open":                 `(or (ne size null) open)`,
 		"V.next + 1 > 2":                             `(false)`,
 		"V.size + V.one > 2":                         `(false)`,
 		"V.size + 1.0 > 2":                           `(gt (add size 1) 2)`,
@@ -384,7 +384,7 @@ func TestPlansOfStrictEvaluation(t *testing.T) {
 			`(or open (not open)))`},
 		"P.id == 'bob'":                        {`open`, `open`},
 		"P.attr.other == R.attr.x":             {`open`, `(false)`},
-		"'a' in runtime.effectiveDerivedRoles": {`open`, `refused`},
+		"'a' in runtime.effectiveDerivedRoles": {`open`, `open`},
 		"R.attr.x in P.attr.none":              {`open`, `(and open (ne x null))`},
 	} {
 		policy := bytes.Replace(allowing("doc", condition), []byte("  rules:\n"), []byte("  rules:\n    - {actions: "+

@@ -63,3 +63,5 @@ func seesNoRoles(x *runtimev1.Expr) bool {
 
 // noRoles is the runtime without derived roles.
 var noRoles = &enginev1.Runtime{}
+
+func namesRuntime(x *runtimev1.Expr) bool { return strings.Contains(x.GetOriginal(), "runtime") }

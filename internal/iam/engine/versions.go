@@ -13,7 +13,7 @@ import (
 // looks both up by the resource's version. So a DENY of the principal's version was lost, and
 // policies of another version decided.
 //
-// Such a check has two parts, by the tables of personal plans: the principal's policies in their
+// Such a check has two parts (personal.go): the principal's policies in their
 // version, and for actions that they leave undecided the others. Conditions of the principal's
 // policies then read the principal's version as R.policyVersion. A plan is refused.
 
@@ -60,7 +60,7 @@ func (e *Evaluator) twoVersions(p *enginev1.Principal, resource string) bool {
 func (e *Evaluator) defaultVersion() string { return first(e.settings.DefaultVersion, "default") }
 
 // inTwoVersions answers an input whose principal has another version than its resource.
-func (e *Evaluator) inTwoVersions(parts planParts, in *enginev1.CheckInput, check checks) (*enginev1.CheckOutput,
+func (e *Evaluator) inTwoVersions(parts tableParts, in *enginev1.CheckInput, check checks) (*enginev1.CheckOutput,
 	error) {
 	own := proto.CloneOf(in)
 	own.Resource.PolicyVersion = in.GetPrincipal().GetPolicyVersion()

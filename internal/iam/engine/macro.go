@@ -1,0 +1,235 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/google/cel-go/common/operators"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
+	exprpb "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
+)
+
+// maxSpelled is the number of elements up to which a filter spells out an all() or exists() that is
+// the whole of a condition.
+const maxSpelled = 10
+
+// reserved are the names of a condition's inputs, which no variable of an open macro may have.
+var reserved = []string{"R", "P", "V", "C", "G", "request", "variables", "constants", "globals", "runtime"}
+
+// macro returns what is left of all(), exists(), map() and the like, which CEL expands to a
+// comprehension.
+func (p *partial) macro(c *exprpb.Expr_Comprehension) (residual, error) {
+	if slices.Contains(reserved, c.GetIterVar()) || slices.Contains(reserved, c.GetIterVar2()) {
+		return void, errMacro
+	}
+	over, err := p.part(c.GetIterRange())
+	if err != nil || over.missing() || over.refused {
+		return over, err
+	}
+	if over.kinds&(listKind|mapKind) == 0 {
+		return void, nil
+	}
+	step := c.GetLoopStep().GetCallExpr()
+	accumulated := func(e *exprpb.Expr) bool { return e.GetIdentExpr().GetName() == c.GetAccuVar() }
+	if function := step.GetFunction(); (function == operators.LogicalAnd || function == operators.LogicalOr) &&
+		len(step.GetArgs()) == 2 && accumulated(step.GetArgs()[0]) {
+		return p.quantifier(c, over, function, step.GetArgs()[1])
+	}
+	b := body{partial: p.elements(c, over), accumulator: c.GetAccuVar()}
+	made := b.step(c.GetLoopStep())
+	if over.value != nil {
+		if err := p.each(c, over.value, func(inner *partial) error {
+			one := body{partial: inner, accumulator: c.GetAccuVar()}
+			one.step(c.GetLoopStep())
+			b.missing = b.missing || one.missing
+			return one.err
+		}); err != nil {
+			return void, err
+		}
+	}
+	switch {
+	case b.err != nil || b.missing:
+		return void, b.err
+	case b.refused:
+		return p.refused(p.refusal), nil
+	}
+	out := residual{e: comprehension(c, over.e, made), elements: b.inserted}
+	switch {
+	case c.GetAccuInit().GetListExpr() != nil:
+		out.kinds = listKind
+	case c.GetAccuInit().GetStructExpr() != nil:
+		out.kinds = mapKind
+	case c.GetAccuInit().GetConstExpr() != nil:
+		out.kinds, out.elements = boolKind, 0
+	default:
+		return void, errMacro
+	}
+	return out, nil
+}
+
+// quantifier returns what is left of all() or exists(). Over a known list it is the same as all its
+// elements joined, which shows the elements for which the body fails.
+func (p *partial) quantifier(c *exprpb.Expr_Comprehension, over residual, function string, of *exprpb.Expr) (residual,
+	error) {
+	whole, count := truthOf(function == operators.LogicalAnd), 0
+	if over.value != nil {
+		if err := p.each(c, over.value, func(inner *partial) error {
+			r, err := inner.part(of)
+			whole, count = junction(function, whole, r), count+1
+			return err
+		}); err != nil || whole.missing() || whole.value != nil || whole.refused || lacks(whole.e) {
+			return whole, err
+		}
+	}
+	r, err := p.elements(c, over).part(of)
+	if err != nil || r.refused {
+		return r, err
+	}
+	if over.value != nil && (r.missing() || r.value != nil) {
+		return whole, nil
+	}
+	r = condition(r)
+	out := openBool(comprehension(c, over.e, call(function, ident(c.GetAccuVar()), r.e)))
+	if over.value != nil && count <= maxSpelled {
+		out.unrolled = whole.e
+	}
+	return out, nil
+}
+
+// each calls f for each element of a known list or map, with p within the macro.
+func (p *partial) each(c *exprpb.Expr_Comprehension, over ref.Val, f func(*partial) error) error {
+	known := func(v ref.Val) residual {
+		k, elements := kindsOf(v)
+		return residual{kinds: k, elements: elements, value: v}
+	}
+	call := func(first, second ref.Val) error {
+		inner := p.with(known(first), c.GetIterVar())
+		if c.GetIterVar2() != "" {
+			inner = inner.with(known(second), c.GetIterVar2())
+		}
+		return f(inner)
+	}
+	switch of := over.(type) {
+	case traits.Mapper:
+		for it := of.Iterator(); it.HasNext() == types.True; {
+			key := it.Next()
+			if err := call(key, of.Get(key)); err != nil {
+				return err
+			}
+		}
+	case traits.Lister:
+		for i, it := types.Int(0), of.Iterator(); it.HasNext() == types.True; i++ {
+			first, second := it.Next(), ref.Val(nil)
+			if c.GetIterVar2() != "" {
+				first, second = i, first
+			}
+			if err := call(first, second); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// elements returns p within the macro, whose variables stand for any element.
+func (p *partial) elements(c *exprpb.Expr_Comprehension, over residual) *partial {
+	of := kinds(0)
+	element := residual{kinds: over.elements, elements: anyKind}
+	if over.elements&^jsonKind == 0 {
+		element.elements = jsonKind
+	}
+	if over.kinds&mapKind != 0 {
+		of |= stringKind
+	}
+	if c.GetIterVar2() == "" {
+		if over.kinds&listKind == 0 {
+			element = residual{kinds: stringKind}
+		}
+		element.kinds |= of
+		return p.with(element, c.GetIterVar())
+	}
+	if over.kinds&listKind != 0 {
+		of |= intKind
+	}
+	return p.with(residual{kinds: of}, c.GetIterVar()).with(element, c.GetIterVar2())
+}
+
+// body is the step of a macro that builds a list or a map, or counts.
+type body struct {
+	*partial
+	accumulator string
+	missing     bool  // a part of it is
+	refused     bool  // a part of it is
+	inserted    kinds // of the elements that it adds
+	err         error
+}
+
+// step returns a step with what is left of its parts.
+func (b *body) step(e *exprpb.Expr) *exprpb.Expr {
+	c := e.GetCallExpr()
+	switch {
+	case e.GetIdentExpr().GetName() == b.accumulator:
+		return e
+	case c.GetFunction() == operators.Conditional:
+		return call(operators.Conditional, b.part(c.GetArgs()[0], false), b.step(c.GetArgs()[1]),
+			b.step(c.GetArgs()[2]))
+	case c.GetFunction() == operators.Add && c.GetArgs()[0].GetIdentExpr().GetName() == b.accumulator,
+		c.GetFunction() == "cel.@mapInsert" && c.GetArgs()[0].GetIdentExpr().GetName() == b.accumulator:
+		out := call(c.GetFunction(), c.GetArgs()[0])
+		for i, x := range c.GetArgs()[1:] {
+			if l := x.GetListExpr(); l != nil && len(l.GetElements()) == 1 {
+				x = &exprpb.Expr{ExprKind: &exprpb.Expr_ListExpr{ListExpr: &exprpb.Expr_CreateList{
+					Elements: []*exprpb.Expr{b.part(l.GetElements()[0], true)}}}}
+			} else {
+				x = b.part(x, i == len(c.GetArgs())-2)
+			}
+			out.GetCallExpr().Args = append(out.GetCallExpr().Args, x)
+		}
+		return out
+	}
+	b.err = errMacro
+	return e
+}
+
+func (b *body) part(e *exprpb.Expr, inserts bool) *exprpb.Expr {
+	r, err := b.partial.part(e)
+	if err != nil {
+		b.err = err
+	}
+	b.missing, b.refused = b.missing || r.missing() || lacks(r.e), b.refused || r.refused
+	if inserts {
+		b.inserted |= r.kinds
+		if r.kinds&mapKind != 0 {
+			b.inserted |= r.elements // the argument of a transformMapEntry
+		}
+	}
+	return r.e
+}
+
+// comprehension returns c over another list, with another step.
+func comprehension(c *exprpb.Expr_Comprehension, over, step *exprpb.Expr) *exprpb.Expr {
+	return &exprpb.Expr{ExprKind: &exprpb.Expr_ComprehensionExpr{ComprehensionExpr: &exprpb.Expr_Comprehension{
+		IterVar: c.GetIterVar(), IterVar2: c.GetIterVar2(), IterRange: over, AccuVar: c.GetAccuVar(),
+		AccuInit: c.GetAccuInit(), LoopCondition: c.GetLoopCondition(), LoopStep: step, Result: c.GetResult()}}}
+}
+
+// lacks reports whether a part of e is missing.
+func lacks(e *exprpb.Expr) bool {
+	if e == nil {
+		return false
+	}
+	if e.GetSelectExpr().GetField() == absent {
+		return true
+	}
+	of := []*exprpb.Expr{e.GetSelectExpr().GetOperand(), e.GetCallExpr().GetTarget()}
+	of = append(of, e.GetCallExpr().GetArgs()...)
+	of = append(of, e.GetListExpr().GetElements()...)
+	for _, x := range e.GetStructExpr().GetEntries() {
+		of = append(of, x.GetMapKey(), x.GetValue())
+	}
+	if c := e.GetComprehensionExpr(); c != nil {
+		of = append(of, c.GetIterRange(), c.GetLoopStep())
+	}
+	return slices.ContainsFunc(of, lacks)
+}

@@ -1,0 +1,641 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/google/cel-go/cel"
+	celast "github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/operators"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
+	exprpb "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// Reasons why a condition cannot become a filter.
+var (
+	errWhole   = errors.New("a condition names all of R, request, V or runtime, instead of one of its fields")
+	errNoJSON  = errors.New("a condition compares with a value that JSON does not have")
+	errMacro   = errors.New("a condition has a macro that no filter has, over values that are not known")
+	errOpaque  = errors.New("a condition has an optional value or a message, of values that are not known")
+	errTooLong = fmt.Errorf("the conditions become more than %d nodes", maxUnfolded)
+)
+
+// residual is what is left of an expression when a plan's request is known: a value, or an
+// expression of what the request does not give. It says of each kind of value whether the
+// expression may have it in a check. With no kinds it is missing: a check fails there.
+type residual struct {
+	e               *exprpb.Expr
+	kinds, elements kinds
+	value           ref.Val      // nil unless it is known
+	unrolled        *exprpb.Expr // the same, spelled out
+	refused         bool
+	keyed           *exprpb.Expr // holds if the expression has a value; nil unless it is spelled
+}
+
+func (r residual) missing() bool { return r.kinds == 0 }
+
+// truth returns the value of a known boolean.
+func (r residual) truth() (bool, bool) {
+	b, ok := r.value.(types.Bool)
+	return bool(b), ok
+}
+
+var void = residual{e: missing()}
+
+func truthOf(v bool) residual {
+	return residual{e: boolean(v), kinds: boolKind, value: types.Bool(v)}
+}
+
+func openBool(e *exprpb.Expr) residual { return residual{e: e, kinds: boolKind} }
+
+// planning is what all evaluations of one plan share.
+type planning struct {
+	ctx     context.Context
+	nodes   int
+	refusal error // why an expression is refused
+}
+
+// partial evaluates expressions of one policy for the request of a plan. What the request gives is
+// evaluated by the same programs as in a check, so it has the same value, or fails as well.
+type partial struct {
+	*planning
+	names  map[string]any             // what CEL finds by name
+	given  map[string]*structpb.Value // the attributes of the resource that the request gives
+	opened map[string]residual        // variables whose value is not known
+	bound  []binding                  // variables of macros, the innermost last
+	// roles returns runtime.effectiveDerivedRoles, which namesRoles notes.
+	roles      func() (residual, error)
+	namesRoles *bool
+}
+
+// binding is a variable of a macro.
+type binding struct {
+	name string
+	is   residual
+}
+
+// define evaluates a variable, which may name those before it. One that fails stays undefined.
+func (p *partial) define(name string, e *exprpb.Expr) error {
+	r, err := p.part(e)
+	switch {
+	case err != nil:
+		return err
+	case r.missing():
+	case r.value != nil:
+		p.names["V"].(map[string]any)[name] = r.value.Value() // as a check does
+	case r.kinds&otherKind != 0 && !r.refused:
+		p.opened[name] = p.refused(errOpaque)
+	default:
+		p.opened[name] = r
+	}
+	return nil
+}
+
+// known reports whether the request gives all that e names.
+func (p *partial) known(e *exprpb.Expr) bool {
+	all := func(of ...*exprpb.Expr) bool {
+		return !slices.ContainsFunc(of, func(x *exprpb.Expr) bool { return x != nil && !p.known(x) })
+	}
+	switch k := e.GetExprKind().(type) {
+	case *exprpb.Expr_IdentExpr:
+		name := k.IdentExpr.GetName()
+		if b := p.binding(name); b != nil {
+			return b.value != nil
+		}
+		switch name {
+		case "R", "request", "runtime":
+			return false
+		case "V", "variables":
+			return len(p.opened) == 0
+		}
+	case *exprpb.Expr_SelectExpr:
+		s := k.SelectExpr
+		switch of := s.GetOperand(); {
+		case p.isVariables(of):
+			_, open := p.opened[s.GetField()]
+			return !open
+		case p.binding("R") == nil && p.binding("request") == nil && isResource(of):
+			return s.GetField() != "attr" && s.GetField() != "id"
+		case of.GetSelectExpr().GetField() == "attr" && isResource(of.GetSelectExpr().GetOperand()):
+			return p.given[s.GetField()] != nil
+		case of.GetIdentExpr().GetName() == "request" && p.binding("request") == nil:
+			return s.GetField() != "resource"
+		default:
+			return p.known(of)
+		}
+	case *exprpb.Expr_CallExpr:
+		return all(k.CallExpr.GetTarget()) && all(k.CallExpr.GetArgs()...)
+	case *exprpb.Expr_ListExpr:
+		return all(k.ListExpr.GetElements()...)
+	case *exprpb.Expr_StructExpr:
+		for _, x := range k.StructExpr.GetEntries() {
+			if !all(x.GetMapKey(), x.GetValue()) {
+				return false
+			}
+		}
+	case *exprpb.Expr_ComprehensionExpr:
+		c := k.ComprehensionExpr
+		if !all(c.GetIterRange(), c.GetAccuInit()) {
+			return false
+		}
+		inner := p.with(residual{value: types.True}, c.GetIterVar(), c.GetIterVar2(), c.GetAccuVar())
+		return inner.known(c.GetLoopCondition()) && inner.known(c.GetLoopStep()) && inner.known(c.GetResult())
+	}
+	return true
+}
+
+func (p *partial) binding(name string) *residual {
+	for i := len(p.bound) - 1; i >= 0; i-- {
+		if p.bound[i].name == name {
+			return &p.bound[i].is
+		}
+	}
+	return nil
+}
+
+// with returns p within a macro whose variables have the names.
+func (p *partial) with(is residual, names ...string) *partial {
+	inner := *p
+	inner.bound = slices.Clip(p.bound)
+	for _, name := range names {
+		if name != "" {
+			named := is
+			if is.value == nil {
+				named.e = ident(name)
+			}
+			inner.bound = append(inner.bound, binding{name, named})
+		}
+	}
+	return &inner
+}
+
+func (p *partial) isVariables(e *exprpb.Expr) bool {
+	name := e.GetIdentExpr().GetName()
+	return (name == "V" || name == "variables") && p.binding(name) == nil
+}
+
+// refused stands for an expression that cannot become a filter. The plan is refused if its filter
+// needs the expression.
+func (p *partial) refused(why error) residual {
+	p.refusal = why
+	return residual{e: fieldOf(fieldOf(ident("R"), "attr"), refusedName), kinds: anyKind, elements: anyKind,
+		refused: true}
+}
+
+// part returns what is left of an expression.
+func (p *partial) part(e *exprpb.Expr) (residual, error) {
+	if p.nodes++; p.nodes > maxUnfolded {
+		return void, errTooLong
+	}
+	r, err := p.rest(e)
+	if err != nil && slices.Contains([]error{errWhole, errNoJSON, errMacro, errOpaque}, err) {
+		return p.refused(err), nil
+	}
+	return r, err
+}
+
+func (p *partial) rest(e *exprpb.Expr) (residual, error) {
+	if p.known(e) {
+		return p.evaluate(e)
+	}
+	switch k := e.GetExprKind().(type) {
+	case *exprpb.Expr_IdentExpr:
+		if b := p.binding(k.IdentExpr.GetName()); b != nil {
+			return *b, nil
+		}
+		return void, errWhole
+	case *exprpb.Expr_SelectExpr:
+		return p.selected(k.SelectExpr)
+	case *exprpb.Expr_CallExpr:
+		return p.call(k.CallExpr)
+	case *exprpb.Expr_ListExpr:
+		return p.list(k.ListExpr)
+	case *exprpb.Expr_StructExpr:
+		return p.record(k.StructExpr)
+	case *exprpb.Expr_ComprehensionExpr:
+		return p.macro(k.ComprehensionExpr)
+	}
+	return void, errOpaque
+}
+
+// evaluate returns the value of an expression that is known.
+func (p *partial) evaluate(e *exprpb.Expr) (residual, error) {
+	if c := e.GetConstExpr(); c != nil {
+		v, err := celast.ConstantToVal(c)
+		if err == nil {
+			k, elements := kindsOf(v)
+			return residual{e: e, kinds: k, elements: elements, value: v}, nil
+		}
+	}
+	tree, err := celast.ProtoToExpr(e)
+	if err != nil {
+		return void, err
+	}
+	program, err := Environment().PlanProgram(celast.NewAST(tree, nil), cel.CustomDecorator(timeDecorator()))
+	if err != nil {
+		return void, err
+	}
+	names := p.names
+	if len(p.bound) > 0 {
+		names = map[string]any{}
+		for name, value := range p.names {
+			names[name] = value
+		}
+		for _, b := range p.bound {
+			if delete(names, b.name); b.is.value != nil {
+				names[b.name] = b.is.value
+			}
+		}
+	}
+	v, _, err := program.ContextEval(p.ctx, names)
+	if err != nil {
+		if v != nil && types.IsError(v) && p.ctx.Err() == nil {
+			return void, nil
+		}
+		return void, err
+	}
+	return p.literal(e, v)
+}
+
+// literal returns a value of an expression. Only a type keeps the expression.
+func (p *partial) literal(e *exprpb.Expr, v ref.Val) (residual, error) {
+	k, elements := kindsOf(v)
+	if out := literalOf(v); out != nil {
+		return residual{e: out, kinds: k, elements: elements, value: v}, nil
+	}
+	if isOfTypes(e) {
+		return residual{e: e, kinds: k, elements: elements}, nil
+	}
+	if f, ok := v.(types.Double); ok && (math.IsNaN(float64(f)) || math.IsInf(float64(f), 0)) {
+		return void, nil
+	}
+	if c := e.GetCallExpr(); c != nil && c.GetFunction() != operators.Conditional &&
+		c.GetFunction() != operators.Index {
+		return p.kept(c, k) // such as hierarchy("a.b")
+	}
+	return void, errNoJSON
+}
+
+// kept returns a call whose value no filter has. Its arguments are known.
+func (p *partial) kept(c *exprpb.Expr_Call, of kinds) (residual, error) {
+	out := call(c.GetFunction())
+	if c.GetTarget() != nil {
+		target, err := p.part(c.GetTarget())
+		if err != nil {
+			return void, err
+		}
+		out.GetCallExpr().Target = target.e
+	}
+	for _, x := range c.GetArgs() {
+		arg, err := p.part(x)
+		if err != nil {
+			return void, err
+		}
+		out.GetCallExpr().Args = append(out.GetCallExpr().Args, arg.e)
+	}
+	return residual{e: out, kinds: of}, nil
+}
+
+// isOfTypes reports whether e is the name of a type, or a list of names.
+func isOfTypes(e *exprpb.Expr) bool {
+	return e.GetIdentExpr() != nil && !slices.Contains([]string{"P", "G", "globals", "C", "constants"},
+		e.GetIdentExpr().GetName()) || e.GetListExpr() != nil && !slices.ContainsFunc(e.GetListExpr().GetElements(),
+		func(x *exprpb.Expr) bool { return !isOfTypes(x) })
+}
+
+// literalOf returns the expression of a value, or nil if there is none.
+func literalOf(v ref.Val) *exprpb.Expr {
+	text := func(function string) *exprpb.Expr {
+		s, _ := v.ConvertToType(types.StringType).(types.String)
+		return call(function, literal(string(s)))
+	}
+	switch of := v.(type) {
+	case types.Timestamp:
+		return text("timestamp")
+	case types.Duration:
+		return text("duration")
+	case types.Double:
+		if math.IsNaN(float64(of)) || math.IsInf(float64(of), 0) {
+			return nil
+		}
+	case traits.Mapper:
+		out := &exprpb.Expr_CreateStruct{}
+		for it := of.Iterator(); it.HasNext() == types.True; {
+			key := it.Next()
+			k, value := literalOf(key), literalOf(of.Get(key))
+			if k == nil || value == nil {
+				return nil
+			}
+			out.Entries = append(out.Entries, &exprpb.Expr_CreateStruct_Entry{Value: value,
+				KeyKind: &exprpb.Expr_CreateStruct_Entry_MapKey{MapKey: k}})
+		}
+		slices.SortFunc(out.Entries, func(a, b *exprpb.Expr_CreateStruct_Entry) int {
+			return strings.Compare(a.GetMapKey().GetConstExpr().String(), b.GetMapKey().GetConstExpr().String())
+		})
+		return &exprpb.Expr{ExprKind: &exprpb.Expr_StructExpr{StructExpr: out}}
+	case traits.Lister:
+		out := &exprpb.Expr_CreateList{}
+		for it := of.Iterator(); it.HasNext() == types.True; {
+			x := literalOf(it.Next())
+			if x == nil {
+				return nil
+			}
+			out.Elements = append(out.Elements, x)
+		}
+		return &exprpb.Expr{ExprKind: &exprpb.Expr_ListExpr{ListExpr: out}}
+	}
+	c, err := celast.ValToConstant(v)
+	if err != nil {
+		return nil
+	}
+	return &exprpb.Expr{ExprKind: &exprpb.Expr_ConstExpr{ConstExpr: c}}
+}
+
+// selected returns what is left of a field, or of has() of it.
+func (p *partial) selected(s *exprpb.Expr_Select) (residual, error) {
+	of := s.GetOperand()
+	switch field := s.GetField(); {
+	case p.isVariables(of):
+		r := p.opened[field]
+		if !s.GetTestOnly() {
+			return r, nil
+		}
+		if r.e.GetSelectExpr() == nil { // it has a value if all its parts have
+			return void, nil
+		}
+		return openBool(guard(r.e)), nil
+	case of.GetIdentExpr().GetName() == "runtime":
+		if s.GetTestOnly() || p.roles == nil || field != "effectiveDerivedRoles" && field != "effective_derived_roles" {
+			return void, errWhole
+		}
+		*p.namesRoles = true
+		return p.roles()
+	case isResource(of):
+		e := fieldOf(of, field)
+		switch {
+		case s.GetTestOnly():
+			return openBool(guard(e)), nil
+		case field == "attr":
+			return residual{e: e, kinds: mapKind, elements: jsonKind}, nil
+		}
+		return residual{e: e, kinds: stringKind}, nil
+	}
+	r, err := p.part(of)
+	if err != nil || r.missing() || r.refused {
+		return r, err
+	}
+	e := &exprpb.Expr{ExprKind: &exprpb.Expr_SelectExpr{SelectExpr: &exprpb.Expr_Select{Operand: r.e,
+		Field: s.GetField(), TestOnly: s.GetTestOnly()}}}
+	switch {
+	case r.value != nil:
+		return p.evaluate(e)
+	case r.kinds&otherKind != 0:
+		return void, errOpaque
+	case r.kinds&mapKind == 0:
+		return void, nil
+	case s.GetTestOnly():
+		return openBool(guard(fieldOf(r.e, s.GetField()))), nil
+	}
+	out := residual{e: e, kinds: r.elements, elements: anyKind}
+	if r.elements&^jsonKind == 0 {
+		out.elements = jsonKind
+	}
+	return out, nil
+}
+
+// condition returns r as an operand of a logical operator.
+func condition(r residual) residual {
+	if r.kinds&boolKind == 0 {
+		return void
+	}
+	r.kinds = boolKind
+	return r
+}
+
+// both returns a && b, or a || b. One that decides does so whether the other fails or not.
+func junction(function string, a, b residual) residual {
+	decides := function == operators.LogicalOr
+	a, b = condition(a), condition(b)
+	for _, x := range [][2]residual{{a, b}, {b, a}} {
+		if v, known := x[0].truth(); known {
+			if v == decides {
+				return truthOf(v)
+			}
+			return x[1]
+		}
+	}
+	switch {
+	case a.refused:
+		return a
+	case b.refused:
+		return b
+	case a.missing() && b.missing():
+		return void
+	}
+	return openBool(call(function, a.e, b.e))
+}
+
+func negation(r residual) residual {
+	if r = condition(r); r.missing() {
+		return void
+	}
+	if v, known := r.truth(); known {
+		return truthOf(!v)
+	}
+	if r.refused {
+		return r
+	}
+	return openBool(call(operators.LogicalNot, r.e))
+}
+
+func (p *partial) call(c *exprpb.Expr_Call) (residual, error) {
+	switch function := c.GetFunction(); function {
+	case operators.LogicalAnd, operators.LogicalOr:
+		a, err := p.part(c.GetArgs()[0])
+		if err != nil {
+			return void, err
+		}
+		b, err := p.part(c.GetArgs()[1])
+		return junction(function, a, b), err
+	case operators.LogicalNot:
+		r, err := p.part(c.GetArgs()[0])
+		return negation(r), err
+	case operators.Conditional:
+		return p.choice(c)
+	case operators.OptIndex, operators.OptSelect:
+		return void, errOpaque
+	}
+	var args []residual
+	of := c.GetArgs()
+	if c.GetTarget() != nil {
+		of = append([]*exprpb.Expr{c.GetTarget()}, of...)
+	}
+	known := true
+	for _, x := range of {
+		r, err := p.part(x)
+		if err != nil {
+			return void, err
+		}
+		args = append(args, r)
+		known = known && r.value != nil
+	}
+	return p.apply(c.GetFunction(), c.GetTarget() != nil, args, known)
+}
+
+func (p *partial) choice(c *exprpb.Expr_Call) (residual, error) {
+	of, err := p.part(c.GetArgs()[0])
+	if of = condition(of); err != nil || of.missing() || of.refused {
+		return of, err
+	}
+	if v, known := of.truth(); known {
+		if v {
+			return p.part(c.GetArgs()[1])
+		}
+		return p.part(c.GetArgs()[2])
+	}
+	a, err := p.part(c.GetArgs()[1])
+	if err != nil {
+		return void, err
+	}
+	b, err := p.part(c.GetArgs()[2])
+	switch {
+	case err != nil || a.missing() && b.missing():
+		return void, err
+	case a.refused:
+		return a, nil
+	case b.refused:
+		return b, nil
+	}
+	return residual{e: call(operators.Conditional, of.e, a.e, b.e), kinds: a.kinds | b.kinds,
+		elements: a.elements | b.elements}, nil
+}
+
+// apply returns a call of a function that needs all its arguments.
+func (p *partial) apply(function string, member bool, args []residual, known bool) (residual, error) {
+	if slices.ContainsFunc(args, residual.missing) {
+		return void, nil
+	}
+	if i := slices.IndexFunc(args, func(r residual) bool { return r.refused }); i >= 0 {
+		return args[i], nil
+	}
+	if function == operators.Index && args[0].e.GetSelectExpr().GetField() == "attr" &&
+		isResource(args[0].e.GetSelectExpr().GetOperand()) {
+		if name := args[1].e.GetConstExpr().GetStringValue(); p.given[name] != nil {
+			return p.evaluate(fieldOf(args[0].e, name))
+		}
+	}
+	e := call(function)
+	for i, x := range args {
+		if i == 0 && member {
+			e.GetCallExpr().Target = x.e
+		} else {
+			e.GetCallExpr().Args = append(e.GetCallExpr().Args, x.e)
+		}
+	}
+	if known {
+		return p.evaluate(e)
+	}
+	result, elements := called(function, member, args)
+	switch function {
+	case operators.Equals, operators.NotEquals:
+		if args[0].kinds.comparable()&args[1].kinds.comparable() == 0 {
+			return void, nil
+		}
+	case operators.In:
+		list, isList := args[1].value.(traits.Lister)
+		switch {
+		case isList && list.Size() == types.IntZero: // false, unless the other side fails
+			if args[0].e.GetIdentExpr() != nil {
+				return truthOf(false), nil
+			}
+			return openBool(call(operators.LogicalNot, guard(args[0].e))), nil
+		case isList && args[1].elements&^jsonKind != 0 && args[0].kinds&^jsonKind == 0 &&
+			args[1].elements&^(jsonKind|numberKind) != 0:
+			return void, nil
+		}
+	}
+	return residual{e: e, kinds: result, elements: elements}, nil
+}
+
+func (p *partial) list(l *exprpb.Expr_CreateList) (residual, error) {
+	if len(l.GetOptionalIndices()) > 0 {
+		return void, errOpaque
+	}
+	out, elements := &exprpb.Expr_CreateList{}, kinds(0)
+	for _, x := range l.GetElements() {
+		r, err := p.part(x)
+		if err != nil || r.missing() || r.refused {
+			return r, err
+		}
+		out.Elements = append(out.Elements, r.e)
+		elements |= r.kinds
+	}
+	return residual{e: &exprpb.Expr{ExprKind: &exprpb.Expr_ListExpr{ListExpr: out}}, kinds: listKind,
+		elements: elements}, nil
+}
+
+func (p *partial) record(s *exprpb.Expr_CreateStruct) (residual, error) {
+	if s.GetMessageName() != "" {
+		return void, errOpaque
+	}
+	out, elements := &exprpb.Expr_CreateStruct{}, kinds(0)
+	for _, x := range s.GetEntries() {
+		if x.GetOptionalEntry() {
+			return void, errOpaque
+		}
+		key, err := p.part(x.GetMapKey())
+		if err != nil || key.missing() || key.refused {
+			return key, err
+		}
+		value, err := p.part(x.GetValue())
+		if err != nil || value.missing() || value.refused {
+			return value, err
+		}
+		out.Entries = append(out.Entries, &exprpb.Expr_CreateStruct_Entry{Value: value.e,
+			KeyKind: &exprpb.Expr_CreateStruct_Entry_MapKey{MapKey: key.e}})
+		elements |= value.kinds
+	}
+	return residual{e: &exprpb.Expr{ExprKind: &exprpb.Expr_StructExpr{StructExpr: out}}, kinds: mapKind,
+		elements: elements}, nil
+}
+
+func call(function string, args ...*exprpb.Expr) *exprpb.Expr {
+	return &exprpb.Expr{ExprKind: &exprpb.Expr_CallExpr{CallExpr: &exprpb.Expr_Call{Function: function, Args: args}}}
+}
+
+func ident(name string) *exprpb.Expr {
+	return &exprpb.Expr{ExprKind: &exprpb.Expr_IdentExpr{IdentExpr: &exprpb.Expr_Ident{Name: name}}}
+}
+
+func literal(s string) *exprpb.Expr {
+	return &exprpb.Expr{ExprKind: &exprpb.Expr_ConstExpr{ConstExpr: &exprpb.Constant{
+		ConstantKind: &exprpb.Constant_StringValue{StringValue: s}}}}
+}
+
+func boolean(v bool) *exprpb.Expr {
+	return &exprpb.Expr{ExprKind: &exprpb.Expr_ConstExpr{ConstExpr: &exprpb.Constant{
+		ConstantKind: &exprpb.Constant_BoolValue{BoolValue: v}}}}
+}
+
+func fieldOf(of *exprpb.Expr, name string) *exprpb.Expr {
+	return &exprpb.Expr{ExprKind: &exprpb.Expr_SelectExpr{SelectExpr: &exprpb.Expr_Select{Operand: of, Field: name}}}
+}
+
+func isResource(e *exprpb.Expr) bool {
+	s := e.GetSelectExpr()
+	return e.GetIdentExpr().GetName() == "R" ||
+		s.GetField() == "resource" && s.GetOperand().GetIdentExpr().GetName() == "request"
+}
+
+func listOf(elements ...*exprpb.Expr) *exprpb.Expr {
+	return &exprpb.Expr{ExprKind: &exprpb.Expr_ListExpr{ListExpr: &exprpb.Expr_CreateList{Elements: elements}}}
+}
+
+var emptyList = types.NewDynamicList(types.DefaultTypeAdapter, []any{})

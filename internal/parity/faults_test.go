@@ -1,0 +1,143 @@
+package parity
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+
+	effectv1 "github.com/cerbos/cerbos/api/genpb/cerbos/effect/v1"
+	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/compiler"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
+)
+
+// faults are conditions whose plan by Cerbos 0.55 shows what a check denies, with the attributes of
+// resources that show it. ";" parts a condition from its variables.
+var faults = []struct {
+	condition string
+	strict    bool
+	known     map[string]any // attributes that the plan's request gives
+	resources []map[string]any
+}{
+	// The planner removes repeated operands by a hash that takes these values for one.
+	{condition: `R.attr.x != null && R.attr.x != ""`, resources: of("x", nil, "", "a")},
+	{condition: `R.attr.x != 1 && R.attr.x != true`, resources: of("x", 1, true, "a")},
+	{condition: `R.attr.x != ["a"] && R.attr.x != "a"`, resources: of("x", "a", []any{"a"}, "b")},
+	{condition: `!(R.attr.x == null || R.attr.x == false)`, resources: of("x", nil, false, true)},
+	{condition: `R.attr.x != 0 && R.attr.x != ""`, resources: of("x", 0, "", "a")},
+	// It takes a variable, or a value of another type, for open.
+	{condition: `R.attr.x in V.v;P.attr.text`, resources: of("x", "ada", "b")},
+	{condition: `R.attr.x && V.v;P.attr.list`, resources: of("x", true, false)},
+	{condition: `!(R.attr.x || V.v);P.attr.list`, resources: of("x", true, false)},
+	{condition: `V.v > 5;P.attr.limits[R.attr.x]`, resources: of("x", "a", "b", "c")},
+	{condition: `(P.attr.yes ? P.attr.limits[R.attr.x] : 0) > 5`, resources: of("x", "a", "b", "c")},
+	{condition: `!(P.attr.limits[R.attr.x] > 5)`, resources: of("x", "a", "b", "c")},
+	{condition: `P.attr.groups.exists(g, R.attr.x in g.members)`, resources: of("x", "ada", "b")},
+	{condition: `P.attr.groups.exists(g, R.attr.x && g.members)`, resources: of("x", true, false)},
+	{condition: `P.attr.text.all(t, t == R.attr.x)`, resources: of("x", "ada", "b")},
+	{condition: `R.attr.x == 1 || P.attr.yes.all(t, t == R.attr.x)`, resources: of("x", 1, 2)},
+	{condition: `!P.attr.yes.exists(t, t == R.attr.x)`, resources: of("x", true, 2)},
+	{condition: `!V.v;R.attr.x in P.attr.none`, resources: append(of("x", "a"), map[string]any{})},
+	{condition: `V.v == false;R.attr.x in P.attr.none`, resources: append(of("x", "a"), map[string]any{})},
+	{condition: `R.attr.x ? has(V.v.missing) : false;P.attr`, resources: of("x", true, false)},
+	{condition: `R.attr.x in R.attr.y`, known: map[string]any{"y": "ada"}, resources: of("x", "ada", "b")},
+	{condition: `R.attr.x && R.attr.y`, known: map[string]any{"y": []any{"a"}}, resources: of("x", true, false)},
+	// It leaves out the versions of the policies.
+	{condition: `P.policyVersion == ""`, resources: of("x", 1)},
+	{condition: `!has(P.policyVersion)`, resources: of("x", 1)},
+	// Under strict evaluation a key that the map lacks denies.
+	{condition: `R.attr.y || P.attr.limits[R.attr.x] == 10`, strict: true, resources: []map[string]any{
+		{"y": true, "x": "c"}, {"y": false, "x": "a"}}},
+	{condition: `R.attr.y || P.attr.limits[R.attr.x] > 10`, strict: true, resources: []map[string]any{
+		{"y": true, "x": "c"}, {"y": true}, {"y": false, "x": "a"}}},
+	{condition: `P.attr.limits[R.attr.x] > 10`, strict: true, resources: of("x", "a", "c")},
+	{condition: `!("z" in P.attr.lists[R.attr.x])`, strict: true, resources: of("x", "a", "b", "c")},
+}
+
+func of(name string, values ...any) []map[string]any {
+	var out []map[string]any
+	for _, v := range values {
+		out = append(out, map[string]any{name: v})
+	}
+	return out
+}
+
+func structOf(t *testing.T, of map[string]any) map[string]*structpb.Value {
+	t.Helper()
+	s, err := structpb.NewStruct(of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.GetFields()
+}
+
+// No filter of these conditions shows what a check denies, nor do the filters of a DENY by them.
+func TestFaultsOfCerbosPlans(t *testing.T) {
+	principal := &enginev1.Principal{Id: "ada", Roles: []string{"user"}, PolicyVersion: "default",
+		Attr: structOf(t, map[string]any{"text": "ada", "list": []any{"a"}, "none": []any{}, "yes": true,
+			"limits": map[string]any{"a": 10, "b": 1}, "lists": map[string]any{"a": []any{"z"}, "b": []any{"y"}},
+			"groups": []any{map[string]any{"members": "ada"}}})}
+	forms := []string{"EFFECT_ALLOW, roles: [user], condition: {match: {expr: %[2]q}}}",
+		"EFFECT_ALLOW, roles: [user], condition: {match: {none: {of: [{expr: %[2]q}]}}}}",
+		"EFFECT_ALLOW, roles: [user]}\n    - {actions: [%[1]s], effect: EFFECT_DENY, roles: [user], condition: " +
+			"{match: {expr: %[2]q}}}"}
+	variables, rules := "", ""
+	for i, f := range faults {
+		condition, variable, _ := strings.Cut(f.condition, ";")
+		if variable != "" {
+			variables += fmt.Sprintf("v%d: %q, ", i, variable)
+		}
+		for j, form := range forms {
+			rules += fmt.Sprintf("    - {actions: [%[1]s], effect: "+form+"\n", fmt.Sprintf("f%d_%d", i, j),
+				strings.ReplaceAll(condition, "V.v", fmt.Sprintf("V.v%d", i)))
+		}
+	}
+	policy := "apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: doc\n  version: default\n  variables: " +
+		"{local: {" + variables + "}}\n  rules:\n" + rules
+	compiled, err := compiler.Compile(t.Context(), compiler.Files{"doc.yaml": []byte(policy)}, engine.DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lax, strict := engine.DefaultSettings(), engine.DefaultSettings()
+	strict.StrictEvaluation = true
+	for i, f := range faults {
+		settings := lax
+		if f.strict {
+			settings = strict
+		}
+		e, err := engine.Load(compiled.Table, settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for j := range forms {
+			action := fmt.Sprintf("f%d_%d", i, j)
+			plan, err := e.Plan(t.Context(), &enginev1.PlanResourcesInput{RequestId: "r", Actions: []string{action},
+				Principal: principal, Resource: &enginev1.PlanResourcesInput_Resource{Kind: "doc",
+					Attr: structOf(t, f.known)}})
+			if err != nil {
+				t.Errorf("%s: %v", f.condition, err)
+				continue
+			}
+			filter, err := newFilter(plan.GetFilter())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, attributes := range f.resources {
+				resource := &enginev1.Resource{Kind: "doc", Id: "1", Attr: structOf(t, attributes)}
+				maps.Copy(resource.Attr, structOf(t, f.known))
+				out, err := e.Check(t.Context(), []*enginev1.CheckInput{{RequestId: "r", Actions: []string{action},
+					Principal: principal, Resource: resource}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				allowed := out[0].GetActions()[action].GetEffect() == effectv1.Effect_EFFECT_ALLOW
+				if filter.shows(principal, resource) && !allowed {
+					t.Errorf("%s, form %d: the filter %s shows %v", f.condition, j, plan.GetFilterDebug(), attributes)
+				}
+			}
+		}
+	}
+}
