@@ -116,5 +116,6 @@ func (d *Door) tryPassword(v *visit, login string, password secret.String) (sign
 	if err != nil || f.wait > 0 {
 		return f.try, f.wait, err
 	}
-	return f.try, 0, f.try.Verify(v.ctx(), d.Hasher, password)
+	err = d.verify(v, &f.try, password)
+	return f.try, 0, err
 }

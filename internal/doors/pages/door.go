@@ -19,9 +19,11 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/typed"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -144,14 +146,30 @@ type visit struct {
 	form    url.Values // of a POST
 	look    look
 	words   *words
+	end     func() // ends the context of r
 }
 
 func (v *visit) ctx() context.Context { return v.r.Context() }
 
+// afterProof bounds what follows the verification of a password.
+const afterProof = 10 * time.Second
+
+// verify verifies a password. The rest of the request then runs although the client leaves.
+// Otherwise a wrong password would not count.
+func (d *Door) verify(v *visit, try *signin.PasswordTry, password secret.String) error {
+	if err := try.Verify(v.ctx(), d.Hasher, password); err != nil {
+		return err
+	}
+	rest := clock.Within(context.WithoutCancel(v.ctx()), afterProof)
+	v.r, v.end = v.r.WithContext(rest), rest.End
+	return nil
+}
+
 // handle prepares a visit for h and answers with the page for h's error.
 func (d *Door) handle(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		v := &visit{w: w, r: r, site: web.SiteOf(r), caller: web.CallerOf(r)}
+		v := &visit{w: w, r: r, site: web.SiteOf(r), caller: web.CallerOf(r), end: func() {}}
+		defer func() { v.end() }()
 		v.choose(d, nil)
 		err := d.prepare(v)
 		if err == nil {

@@ -90,7 +90,7 @@ func (d *Door) signInPassword(v *visit) error {
 		return show(was.standing, v.limited(was.wait),
 			[]problem{{Text: say("problem.locked", "Wait", waiting(was.wait))}})
 	}
-	err = was.try.Verify(v.ctx(), d.Hasher, password)
+	err = d.verify(v, &was.try, password)
 	if errors.Is(err, credential.ErrBusy) {
 		v.w.Header().Set("Retry-After", "5")
 		return show(was.standing, http.StatusServiceUnavailable, []problem{{Text: say("problem.busy")}})
