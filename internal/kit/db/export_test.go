@@ -14,3 +14,10 @@ func LimitPages(t testing.TB, d *DB) {
 		t.Fatal(err)
 	}
 }
+
+// DeferForeignKeys lets the transaction of SQLite that runs check foreign keys at its COMMIT, which
+// then fails. Call it in Update.
+func DeferForeignKeys(d *DB) error {
+	_, err := d.engine.(*sqlite).conn.ExecContext(context.Background(), "PRAGMA defer_foreign_keys = ON")
+	return err
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
 
@@ -94,6 +95,29 @@ func TestWritersOfALockedFileWatchTheirOwnDeadline(t *testing.T) {
 	}
 	if err := touch(t.Context(), d.DB, acme); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// A COMMIT that failed took back the binding to the tenant too.
+func TestSQLiteAfterACommitThatFailed(t *testing.T) {
+	d := testkit.Open(t, testkit.SQLite(t))
+	acme, globex := d.Tenant(t, "acme"), d.Tenant(t, "globex")
+	if err := touch(t.Context(), d.DB, globex); err != nil {
+		t.Fatal(err)
+	}
+	err := d.Update(t.Context(), acme, func(tx *db.Tx) error {
+		if err := db.DeferForeignKeys(d.DB); err != nil {
+			return err
+		}
+		_, err := tx.Exec(t.Context(), `INSERT INTO consents (tenant_id, user_id, application_id, scopes, updated_at)
+			VALUES ($1, $2, $2, '', 0)`, id.New())
+		return err
+	})
+	if err == nil {
+		t.Fatal("the COMMIT did not fail")
+	}
+	if err := touch(t.Context(), d.DB, acme); err != nil {
+		t.Errorf("the next write: %v", err)
 	}
 }
 

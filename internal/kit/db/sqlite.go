@@ -228,6 +228,7 @@ func (l *sqlite) group(s *liteSession, first *write) {
 		}
 		if _, err := l.conn.ExecContext(bg, "COMMIT"); err != nil {
 			_, rerr := l.conn.ExecContext(bg, "ROLLBACK")
+			s.bound = id.ID{} // the temporary table was rolled back too
 			fail(errors.Join(err, rerr))
 		}
 	}
