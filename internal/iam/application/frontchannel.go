@@ -38,16 +38,19 @@ func (a *Application) checkFrontchannel() string {
 }
 
 // Address returns the address of the frame. iss and sid are added to the query that the URI has
-// (Front-Channel Logout 1.0 §3).
+// (Front-Channel Logout 1.0 §3). They replace those that stand in it, so that each is there once.
 func (f FrontchannelLogout) Address(issuer, session string) string {
 	if !f.Session {
 		return f.URI
 	}
-	sep := "?"
-	if strings.Contains(f.URI, "?") {
-		sep = "&"
-	}
-	return f.URI + sep + url.Values{"iss": {issuer}, "sid": {session}}.Encode()
+	page, query, _ := strings.Cut(f.URI, "?")
+	kept := slices.DeleteFunc(strings.Split(query, "&"), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(name)
+		return pair == "" || err == nil && (name == "iss" || name == "sid")
+	})
+	kept = append(kept, url.Values{"iss": {issuer}, "sid": {session}}.Encode())
+	return page + "?" + strings.Join(kept, "&")
 }
 
 // OriginOf returns the web origin of an http or https address as a browser writes it (RFC 6454

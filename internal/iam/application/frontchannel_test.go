@@ -53,3 +53,21 @@ func TestOriginOf(t *testing.T) {
 		}
 	}
 }
+
+// Front-Channel Logout §3: iss and sid are in the address once, whatever the URI has.
+func TestTheAddressOfAFrame(t *testing.T) {
+	const added = "iss=https%3A%2F%2Fid.example.com&sid=s"
+	for uri, want := range map[string]string{
+		"https://app.example.com/out":                              "https://app.example.com/out?" + added,
+		"https://app.example.com/out?":                             "https://app.example.com/out?" + added,
+		"https://app.example.com/out?b=2&a=%20":                    "https://app.example.com/out?b=2&a=%20&" + added,
+		"https://app.example.com/out?iss=x&a=1&sid=y&s%69d&issue=": "https://app.example.com/out?a=1&issue=&" + added,
+	} {
+		if got := (application.FrontchannelLogout{URI: uri, Session: true}).Address("https://id.example.com", "s"); got != want {
+			t.Errorf("%s becomes %s", uri, got)
+		}
+		if got := (application.FrontchannelLogout{URI: uri}).Address("https://id.example.com", "s"); got != uri {
+			t.Errorf("%s becomes %s without a session", uri, got)
+		}
+	}
+}
