@@ -38,7 +38,7 @@ const (
 var delays = []time.Duration{5 * time.Second, 15 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute,
 	30 * time.Minute}
 
-// Deliverer sends notices. All fields are required.
+// Deliverer sends notices. All exported fields are required.
 type Deliverer struct {
 	DB       *db.DB
 	Keys     *signingkey.Keys
@@ -47,6 +47,8 @@ type Deliverer struct {
 	Clock    clock.Clock
 	// Issuer returns the issuer of a tenant for grants that do not name one.
 	Issuer func(ctx context.Context, tenant id.ID) (string, error)
+
+	held holds
 }
 
 // Jobs registers the handlers of the notices.
@@ -79,6 +81,9 @@ type pending struct {
 	app           application.Application
 }
 
+// over reports whether the notice is given up because it could not be sent for too long.
+func (p pending) over(now time.Time) bool { return now.Sub(p.created) >= maxAge }
+
 // answer is how a call of an application ended.
 type answer struct {
 	result string // "accepted", "refused", "failed", "busy", "waits"
@@ -86,25 +91,36 @@ type answer struct {
 	reason string
 }
 
-// deliver sends the tenant's due notices. It returns when the next one is due, zero for none. An
-// application that fails is not called again in the same run. Its other notices wait, and come
-// first in the next one: the failure may be about one session alone.
+// failed reports whether the application is to be held back.
+func (a answer) failed() bool { return a.result == "failed" || a.result == "busy" }
+
+// deliver sends the tenant's due notices. It returns when the next one is due, zero for none.
+//
+// An application that fails is held back: none of its notices is read until the hold is over, so
+// that they delay no other application. Then the next one is sent, because the failure may be about
+// one session alone.
 func (d *Deliverer) deliver(ctx context.Context, c caller.Caller) (time.Time, error) {
-	began, failed := clock.Machine(), map[id.ID]bool{}
+	began := clock.Machine()
 	for {
-		due, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) ([]pending, error) { return d.due(ctx, tx) })
+		due, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) ([]pending, error) {
+			return d.due(ctx, tx, d.held.until(c.Tenant, tx.Now()))
+		})
 		if err != nil {
 			return time.Time{}, err
 		}
+		held := d.held.until(c.Tenant, d.Clock.Now())
 		for _, p := range due {
 			if clock.Machine().Sub(began) > runTime {
 				return d.Clock.Now(), nil
 			}
-			a := answer{result: "waits", reason: "an answer for another session came first"}
-			if !failed[p.app.ID] {
+			a := answer{result: "waits", reason: "The application failed for too long."}
+			if _, waits := held[p.app.ID]; !waits {
 				a = d.send(ctx, c, p)
+				d.held.record(c.Tenant, p.app.ID, a.failed(), d.Clock.Now())
+				held = d.held.until(c.Tenant, d.Clock.Now())
+			} else if !p.over(d.Clock.Now()) {
+				continue
 			}
-			failed[p.app.ID] = a.result == "failed" || a.result == "busy" || a.result == "waits"
 			if err := d.DB.Update(ctx, c, func(tx *db.Tx) error { return p.settle(ctx, tx, a) }); err != nil {
 				return time.Time{}, err
 			}
@@ -113,27 +129,61 @@ func (d *Deliverer) deliver(ctx context.Context, c caller.Caller) (time.Time, er
 			break
 		}
 	}
-	return db.Read(ctx, d.DB, c, func(tx *db.Tx) (time.Time, error) {
-		next, err := db.One(ctx, tx, db.Column[int64],
-			`SELECT coalesce(min(due_at), 0) FROM logout_notices WHERE tenant_id = $1`)
-		if err != nil || next == 0 {
-			return time.Time{}, err
-		}
-		return time.UnixMicro(next), nil
-	})
+	return db.Read(ctx, d.DB, c, func(tx *db.Tx) (time.Time, error) { return d.next(ctx, tx) })
 }
 
-func (d *Deliverer) due(ctx context.Context, tx *db.Tx) ([]pending, error) {
+// next returns when the next notice is due whose application is not held back then.
+func (d *Deliverer) next(ctx context.Context, tx *db.Tx) (time.Time, error) {
+	type first struct {
+		app id.ID
+		due time.Time
+	}
+	all, err := db.List(ctx, tx, func(r db.Row) (first, error) {
+		var f first
+		var due int64
+		err := r.Scan(&f.app, &due)
+		f.due = time.UnixMicro(due)
+		return f, err
+	}, `SELECT application_id, min(due_at) FROM logout_notices WHERE tenant_id = $1 GROUP BY application_id`)
+	held := d.held.until(tx.Tenant(), tx.Now())
+	var next time.Time
+	for _, f := range all {
+		if until := held[f.app]; until.After(f.due) {
+			f.due = until
+		}
+		if next.IsZero() || f.due.Before(next) {
+			next = f.due
+		}
+	}
+	return next, err
+}
+
+// due returns notices that are due: the first of each application, then the second of each, and so
+// on. It skips the applications that are held back, but not their notices of more than maxAge.
+func (d *Deliverer) due(ctx context.Context, tx *db.Tx, held map[id.ID]time.Time) ([]pending, error) {
 	type key struct {
 		pending
 		app id.ID
+	}
+	args := []any{tx.Now(), perRead}
+	free := ""
+	if len(held) > 0 {
+		args = append(args, tx.Now().Add(-maxAge))
+		for app := range held {
+			args = append(args, app)
+			free += fmt.Sprintf(", $%d", len(args)+1)
+		}
+		free = ` AND (created_at <= $4 OR application_id NOT IN (` + free[2:] + `))`
 	}
 	rows, err := db.List(ctx, tx, func(r db.Row) (key, error) {
 		var k key
 		err := r.Scan(&k.session, &k.app, &k.user, &k.issuer, &k.attempts, &k.created)
 		return k, err
-	}, `SELECT session_id, application_id, user_id, issuer, attempts, created_at FROM logout_notices
-		WHERE tenant_id = $1 AND due_at <= $2 ORDER BY attempts, due_at LIMIT $3`, tx.Now(), perRead)
+	}, `SELECT session_id, application_id, user_id, issuer, attempts, created_at FROM (
+			SELECT session_id, application_id, user_id, issuer, attempts, created_at, due_at,
+				row_number() OVER (PARTITION BY application_id ORDER BY due_at, session_id) AS turn
+			FROM logout_notices WHERE tenant_id = $1 AND due_at <= $2`+free+`) n
+		ORDER BY turn, due_at LIMIT $3`, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +264,7 @@ func (d *Deliverer) token(ctx context.Context, c caller.Caller, p pending) (stri
 // settle stores how the call of a notice ended. Only the last failure is in the audit log.
 func (p pending) settle(ctx context.Context, tx *db.Tx, a answer) error {
 	const which = ` WHERE tenant_id = $1 AND session_id = $2 AND application_id = $3`
-	if (a.result == "busy" || a.result == "waits") && tx.Now().Sub(p.created) < maxAge {
+	if a.result == "busy" && !p.over(tx.Now()) {
 		_, err := tx.Exec(ctx, `UPDATE logout_notices SET due_at = $4`+which, p.session, p.app.ID,
 			tx.Now().Add(delays[0]))
 		return err
