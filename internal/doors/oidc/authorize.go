@@ -140,7 +140,8 @@ func (d *Door) grant(w http.ResponseWriter, r *http.Request, app *application.Ap
 		Offline: app.Outlives(q.Scopes),
 		Scopes:  q.Scopes, Resources: q.Resources, Nonce: q.Nonce,
 		AuthTime: s.AuthTime, AMR: s.AMR, ACR: acr, Lifetime: app.Lifetimes.RefreshMax, Generation: s.Generation,
-		Issuer: web.SiteOf(r).Base, RedirectURI: q.Target.URI, CodeChallenge: q.Challenge,
+		ApplicationGeneration: app.Generation,
+		Issuer:                web.SiteOf(r).Base, RedirectURI: q.Target.URI, CodeChallenge: q.Challenge,
 	}
 	if len(q.Claims.IDToken)+len(q.Claims.Userinfo) > 0 {
 		b, err := json.Marshal(q.Claims)

@@ -126,7 +126,7 @@ func (d *Door) issueFirst(ctx context.Context, tx *db.Tx, m mint, g grant.Grant,
 func (m mint) issueAccess(tx *db.Tx, g grant.Grant, scopes []string) issued {
 	i := m.issueJWT(tx.Now(), g, scopes)
 	if m.isOpaque() {
-		token, tokenID := grant.NewOpaque(tx, g, m.app.ID, scopes, m.audience(scopes), m.issuer, m.lifetime())
+		token, tokenID := grant.NewOpaque(tx, g, m.app, scopes, m.audience(scopes), m.issuer, m.lifetime())
 		i.opaque, i.tokenID = token, tokenID.String()
 	}
 	return i

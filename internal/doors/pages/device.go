@@ -202,6 +202,7 @@ func allowDevice(ctx context.Context, tx *db.Tx, s *signin.Standing, a *applicat
 		Application: asked.Application, User: on.User, Session: on.ID,
 		Offline: a.Outlives(asked.Scopes), Scopes: asked.Scopes, Resources: asked.Resources,
 		AuthTime: on.AuthTime, AMR: on.AMR, ACR: on.ACR, Generation: on.Generation,
+		ApplicationGeneration: a.Generation,
 	})
 }
 

@@ -141,7 +141,7 @@ func (w *world) opaque(h house, ofUser bool, audience string) string {
 				return err
 			}
 		}
-		text, _ := grant.NewOpaque(tx, g, h.app.ID, []string{"manage"}, []string{audience}, audience, time.Hour)
+		text, _ := grant.NewOpaque(tx, g, &h.app, []string{"manage"}, []string{audience}, audience, time.Hour)
 		token = text.Reveal()
 		return nil
 	})

@@ -131,6 +131,7 @@ type Application struct {
 	SectorIdentifier       string // a host; "" only for a public application
 	SectorIdentifierURI    string // the document that shows the sector, or "": see Sector
 	DefaultAPI             string // the API of a request that names none, or "": the tenant itself
+	Generation             int64  // how often something that it holds was ended: see NextGeneration
 	CreatedAt              time.Time
 	UpdatedAt              time.Time
 }

@@ -27,7 +27,7 @@ const columns = `id, client_id, name, type, status, auth_method, secret_hash, pr
 	jwks_uri, created_at, updated_at, claims, backchannel_logout_uri, inspects_tenant AND type = 'machine',
 	mappings, subject_type, sector_identifier, device_authorization,
 	frontchannel_logout_uri, frontchannel_logout_session, sector_identifier_uri,
-	default_api`
+	default_api, generation`
 
 func scanApplication(row db.Row) (Application, error) {
 	var a Application
@@ -39,7 +39,8 @@ func scanApplication(row db.Row) (Application, error) {
 		&at, &it, &idle, &maximum, &a.AllowUnboundCode, &a.EarlierIDTokenAlg, &a.JWKSURI,
 		&a.CreatedAt, &a.UpdatedAt, &claims, &a.BackchannelLogoutURI, &a.InspectsTenant,
 		&mappings, &a.SubjectType, &a.SectorIdentifier, &a.DeviceAuthorization,
-		&a.FrontchannelLogout.URI, &a.FrontchannelLogout.Session, &a.SectorIdentifierURI, &a.DefaultAPI); err != nil {
+		&a.FrontchannelLogout.URI, &a.FrontchannelLogout.Session, &a.SectorIdentifierURI, &a.DefaultAPI,
+		&a.Generation); err != nil {
 		return Application{}, err
 	}
 	for _, l := range []struct {

@@ -115,9 +115,10 @@ func Operations() []api.Operation {
 				if !role.Of(req.Rights).AllowsOn("application.update", in.ID) {
 					return api.None{}, api.Denied("application.update")
 				}
-				withdraw(tx, Of{Application: in.ID})
-				RevokeOfApplication(tx, in.ID, byOperator)
-				return api.None{}, nil
+				if err := application.NextGeneration(ctx, tx, in.ID, application.Consents); err != nil {
+					return api.None{}, err
+				}
+				return api.None{}, RevokeOfApplication(ctx, tx, in.ID, byOperator)
 			}),
 	}
 }

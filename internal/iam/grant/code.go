@@ -34,6 +34,8 @@ type New struct {
 	Lifetime    time.Duration // of the whole family; must be positive
 	Generation  int64         // the session's
 	Issuer      string        // that the application asked
+	// ApplicationGeneration is that of the copy of the application by which the caller decided.
+	ApplicationGeneration int64
 
 	RedirectURI   string // byte for byte as in the request
 	CodeChallenge string // S256 (RFC 7636), or "" if the client may omit it
@@ -68,11 +70,11 @@ func insert(ctx context.Context, tx *db.Tx, n New) (Grant, error) {
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO grants (tenant_id, id, application_id, user_id, session_id, offline,
 		scopes, claims, nonce, auth_time, amr, acr, created_at, expires_at, address, generation, issuer, resources,
-		all_scopes)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
+		all_scopes, application_generation)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
 		g.ID, g.Application, g.User, g.Session, g.Offline,
 		join(few), g.Claims, g.Nonce, g.AuthTime, join(g.AMR), g.ACR, g.CreatedAt, g.ExpiresAt, g.Address,
-		n.Generation, n.Issuer, join(n.Resources), all)
+		n.Generation, n.Issuer, join(n.Resources), all, n.ApplicationGeneration)
 	return g, err
 }
 

@@ -48,7 +48,12 @@ const (
 	RuledOut Outcome = "ruled out" // the rules of signing in refuse the user now
 )
 
-const grantColumns = `g.id, g.application_id, g.user_id, g.session_id, g.offline,
+// outlives reports whether a grant g outlives its session. Its application may have lost that
+// since.
+const outlives = `(g.offline AND g.application_generation >= coalesce((SELECT ap.offline_from
+	FROM applications ap WHERE ap.tenant_id = $1 AND ap.id = g.application_id), 0))`
+
+const grantColumns = `g.id, g.application_id, g.user_id, g.session_id, ` + outlives + `,
 	coalesce(nullif(g.all_scopes, ''), g.scopes), g.claims, g.nonce,
 	g.auth_time, g.amr, g.acr, g.address, g.created_at, g.expires_at, g.resources`
 
@@ -69,7 +74,8 @@ func scanGrant(r db.Row) (Grant, error) {
 
 // living is the condition under which a grant g is valid at $2: not revoked, not expired, and its
 // session alive unless it is offline. Its user is active and in the grant's generation, which a row
-// of the version before does not have.
+// of the version before does not have. Its application is active, and has ended nothing that
+// includes the grant.
 //
 // It reads each table by its key. Beside a range of times that has an index, Postgres may plan for
 // a small table, keep the plan, and later read all that the tenant has.
@@ -78,15 +84,14 @@ const living = `(g.revoked_at IS NULL AND g.expires_at - $2 > 0
 		FROM users u WHERE u.tenant_id = $1 AND u.id = g.user_id), false)
 	AND coalesce((SELECT t.status = 'active' AND (t.signed_out_at IS NULL OR g.created_at > t.signed_out_at)
 		FROM tenants t WHERE t.id = $1), false)
-	AND (g.offline OR coalesce((SELECT s.ended_at IS NULL AND s.expires_at - $2 > 0 AND s.last_seen_at + s.idle > $2
-		FROM sessions s WHERE s.tenant_id = $1 AND s.id = g.session_id), false)))`
+	AND coalesce((SELECT ap.status = 'active' AND g.application_generation >= ap.grants_from
+			AND (g.offline AND g.application_generation >= ap.offline_from
+				OR coalesce((SELECT s.ended_at IS NULL AND s.expires_at - $2 > 0 AND s.last_seen_at + s.idle > $2
+					FROM sessions s WHERE s.tenant_id = $1 AND s.id = g.session_id), false))
+		FROM applications ap WHERE ap.tenant_id = $1 AND ap.id = g.application_id), false))`
 
-// loginOfUser is the login of a grant's user, and activeApplication says whether the application
-// with the id that follows is active. Both read one row by its key.
-const (
-	loginOfUser       = `(SELECT ` + user.LoginSQL + ` FROM users u WHERE u.tenant_id = $1 AND u.id = g.user_id)`
-	activeApplication = `'active' = (SELECT ap.status FROM applications ap WHERE ap.tenant_id = $1 AND ap.id = `
-)
+// loginOfUser is the login of a grant's user.
+const loginOfUser = `(SELECT ` + user.LoginSQL + ` FROM users u WHERE u.tenant_id = $1 AND u.id = g.user_id)`
 
 var errNotFound = fault.New(fault.NotFound, "grant.not_found", "There is no grant with this id.")
 
@@ -130,23 +135,17 @@ func RevokeOfUser(tx *db.Tx, of id.ID, reason string) {
 	})
 }
 
-// RevokeOfApplication ends all grants of an application, and its own opaque tokens.
-func RevokeOfApplication(tx *db.Tx, of id.ID, reason string) {
-	tx.Later(`UPDATE grants SET revoked_at = $3
-		WHERE tenant_id = $1 AND application_id = $2 AND revoked_at IS NULL`, of, tx.Now())
-	tx.Later(`UPDATE access_tokens SET revoked_at = $3
-		WHERE tenant_id = $1 AND application_id = $2 AND grant_id IS NULL AND revoked_at IS NULL`, of, tx.Now())
+// RevokeOfApplication ends all grants of an application, and its own opaque tokens. It fails with
+// application.ErrNotFound.
+func RevokeOfApplication(ctx context.Context, tx *db.Tx, of id.ID, reason string) error {
+	if err := application.NextGeneration(ctx, tx, of, application.Grants); err != nil {
+		return err
+	}
 	audit.Write(tx, audit.Event{
 		Action: "grant.revoke_all", Target: application.TargetOf(of),
 		Detail: map[string]any{"reason": reason},
 	})
-}
-
-// EndOffline makes the grants of an application end with their sessions.
-func EndOffline(ctx context.Context, tx *db.Tx, of id.ID) error {
-	_, err := tx.Exec(ctx, `UPDATE grants SET offline = $3
-		WHERE tenant_id = $1 AND application_id = $2 AND offline AND revoked_at IS NULL`, of, false)
-	return err
+	return nil
 }
 
 // refused returns the audit event of a refusal.

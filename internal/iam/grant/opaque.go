@@ -46,23 +46,27 @@ func (v *Verifier) opaque(ctx context.Context, c caller.Caller, shown secret.Tok
 }
 
 // opaqueColumns are the columns of an opaque token, and validOpaque says when it is valid at $2
-// itself. One of a grant is valid only as long as that one is living.
+// itself. One of a grant is valid only as long as that one is living. An application's own is valid
+// under the ownOpaque condition.
 const (
 	opaqueColumns = `a.id, a.application_id, a.scopes, a.audience, a.issuer, a.created_at, a.expires_at`
 	validOpaque   = `a.tenant_id = $1 AND a.token_hash = $3 AND a.revoked_at IS NULL AND a.expires_at - $2 > 0
-	AND 'active' = (SELECT t.status FROM tenants t WHERE t.id = $1) AND ` + activeApplication + `a.application_id)`
+	AND 'active' = (SELECT t.status FROM tenants t WHERE t.id = $1)`
+	ownOpaque = `(a.grant_id IS NULL AND coalesce((SELECT ap.status = 'active'
+		AND a.application_generation >= ap.grants_from
+		FROM applications ap WHERE ap.tenant_id = $1 AND ap.id = a.application_id), false))`
 )
 
 const selectOwn = `SELECT ` + opaqueColumns + `
 	FROM access_tokens a
-	WHERE ` + validOpaque + ` AND a.grant_id IS NULL`
+	WHERE ` + validOpaque + ` AND ` + ownOpaque
 
 const selectOpaque = `SELECT ` + opaqueColumns + `,
 	a.grant_id, g.user_id, coalesce(` + loginOfUser + `, ''), g.session_id, coalesce(g.claims, ''),
-	g.auth_time, coalesce(g.amr, ''), coalesce(g.acr, ''), coalesce(g.address, ''), coalesce(g.offline, $4)
+	g.auth_time, coalesce(g.amr, ''), coalesce(g.acr, ''), coalesce(g.address, ''), coalesce(` + outlives + `, $4)
 	FROM access_tokens a
 	LEFT JOIN grants g ON g.tenant_id = a.tenant_id AND g.id = a.grant_id
-	WHERE ` + validOpaque + ` AND (a.grant_id IS NULL OR ` + living + `)`
+	WHERE ` + validOpaque + ` AND (` + ownOpaque + ` OR ` + living + `)`
 
 func scanOwn(r db.Row) (Token, error) {
 	var t Token

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -78,10 +79,11 @@ type Token struct {
 // Has reports whether the token has a scope.
 func (t Token) Has(scope string) bool { return slices.Contains(t.Scopes, scope) }
 
-// NewOpaque stores an opaque access token and returns it with its id. g is the zero Grant for a
-// machine application's own token. issuer is the base of the tenant that issues it.
+// NewOpaque stores an opaque access token of an application and returns it with its id. g is the
+// zero Grant for a machine application's own token. issuer is the base of the tenant that issues
+// it.
 func NewOpaque(
-	tx *db.Tx, g Grant, application id.ID, scopes, audience []string, issuer string, lifetime time.Duration,
+	tx *db.Tx, g Grant, app *application.Application, scopes, audience []string, issuer string, lifetime time.Duration,
 ) (secret.String, id.ID) {
 	if len(audience) == 1 && audience[0] == issuer {
 		issuer = "" // the audience says it
@@ -89,8 +91,9 @@ func NewOpaque(
 	token, hash := newOpaque(tx.Tenant(), g.ID.IsZero())
 	tokenID := id.New()
 	tx.Later(`INSERT INTO access_tokens (tenant_id, token_hash, id, application_id, grant_id, scopes, audience,
-		created_at, expires_at, issuer) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		hash, tokenID, application, g.ID, join(scopes), join(audience), tx.Now(), tx.Now().Add(lifetime), issuer)
+		created_at, expires_at, issuer, application_generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		hash, tokenID, app.ID, g.ID, join(scopes), join(audience), tx.Now(), tx.Now().Add(lifetime), issuer,
+		app.Generation)
 	return token, tokenID
 }
 

@@ -129,10 +129,9 @@ func (t *signedToken) confirm(ctx context.Context, tx *db.Tx) error {
 	} else {
 		_, err = db.One(ctx, tx, func(r db.Row) (struct{}, error) {
 			return struct{}{}, r.Scan(&t.Grant, &t.User, &t.UserName, &t.Session, &t.Claims, &t.Address, &t.Offline)
-		}, `SELECT g.id, g.user_id, `+loginOfUser+`, g.session_id, g.claims, g.address, g.offline
+		}, `SELECT g.id, g.user_id, `+loginOfUser+`, g.session_id, g.claims, g.address, `+outlives+`
 			FROM grants g
-			WHERE g.tenant_id = $1 AND g.id = $3 AND g.application_id = $5 AND `+activeApplication+`g.application_id)
-			AND `+living+`
+			WHERE g.tenant_id = $1 AND g.id = $3 AND g.application_id = $5 AND `+living+`
 			AND NOT EXISTS (SELECT 1 FROM used_jtis j WHERE j.tenant_id = $1 AND j.issuer = '' AND j.jti = $4)`,
 			tx.Now(), t.grant, t.ID, t.Application)
 	}

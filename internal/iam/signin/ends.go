@@ -3,6 +3,7 @@ package signin
 import (
 	"context"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
@@ -73,12 +74,11 @@ func EndOfDeleted(ctx context.Context, tx *db.Tx, of id.ID) error {
 }
 
 // EndOfApplication ends what a disabled application holds.
-func EndOfApplication(_ context.Context, tx *db.Tx, application id.ID) error {
-	grant.RevokeOfApplication(tx, application, "application.disable")
-	return nil
+func EndOfApplication(ctx context.Context, tx *db.Tx, of id.ID) error {
+	return grant.RevokeOfApplication(ctx, tx, of, "application.disable")
 }
 
 // EndOfOffline ends with their sessions the grants of an application that lost offline_access.
-func EndOfOffline(ctx context.Context, tx *db.Tx, application id.ID) error {
-	return grant.EndOffline(ctx, tx, application)
+func EndOfOffline(ctx context.Context, tx *db.Tx, of id.ID) error {
+	return application.NextGeneration(ctx, tx, of, application.Offline)
 }
