@@ -11,7 +11,7 @@ import (
 )
 
 // Prefix is the path of the API below a tenant's base.
-const Prefix = resourceserver.ManagementPath
+var Prefix = resourceserver.Management.Path
 
 const about = `Everything an administrator or a script does to a tenant.
 

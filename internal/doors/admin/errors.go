@@ -6,8 +6,8 @@ import (
 	"net/http"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -20,7 +20,7 @@ func answer(ctx context.Context, f *fault.Fault) (int, http.Header) {
 	h := http.Header{}
 	switch f.Kind {
 	case fault.Unauthenticated, fault.Denied:
-		at := access.Resource{Site: web.SiteIn(ctx), Path: Prefix, Scope: application.ScopeManage}
+		at := access.Resource{Site: web.SiteIn(ctx), Own: resourceserver.Management}
 		if c := at.Challenge(f); c != "" {
 			h.Set("WWW-Authenticate", c)
 		}

@@ -5,10 +5,10 @@ import (
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
@@ -53,7 +53,7 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
 		return api.Request{}, access.ErrNoToken
 	}
 	h, err := g.Access.Admit(ctx, web.CallerOf(r), site, bearer,
-		access.Want{Scope: application.ScopeManage, At: Prefix, Operators: true, Rights: true})
+		access.Want{Own: resourceserver.Management, Operators: true, Rights: true})
 	if err != nil {
 		return api.Request{}, err
 	}

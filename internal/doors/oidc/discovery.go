@@ -55,13 +55,13 @@ type metadata struct {
 	ProtectedResources    []string                 `json:"protected_resources"` // RFC 9728 §4
 }
 
-// protectedResources returns our own APIs and userinfo.
+// protectedResources returns our own APIs.
 func protectedResources(issuer string) []string {
 	var out []string
 	for _, a := range resourceserver.BuiltIn(issuer) {
 		out = append(out, a.Identifier)
 	}
-	return append(out, issuer+userinfoPath)
+	return out
 }
 
 // describe returns the metadata of an issuer.

@@ -141,7 +141,7 @@ func (d *Door) describeToken(
 			allowed, err := d.SignIn.AllowsToken(ctx, tx, t)
 			if err == nil && allowed && !refresh {
 				ask := claim.Ask{Application: of, User: t.User, Scopes: t.Scopes}
-				about = claim.Read(tx, ask, claim.AccessToken)
+				about = claim.Read(tx, ask, claim.Introspection)
 			}
 			return allowed, err
 		})
@@ -173,7 +173,7 @@ func (d *Door) describeToken(
 	if t.AuthTime.Unix() > 0 {
 		out.AuthTime = jose.At(t.AuthTime)
 	}
-	told := about.Claims(claim.AccessToken, out.Issuer+userinfoPath)
+	told := about.Claims(claim.Introspection, "")
 	d.noteMappings(ctx, c, of, about)
 	if len(told) == 0 {
 		return jsonBody(out), nil

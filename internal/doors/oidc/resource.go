@@ -249,13 +249,22 @@ func enough(api *resourceserver.API, g grant.Grant, age time.Duration) error {
 // audience returns the audience of a token. A token with openid for an API is good at userinfo too,
 // where clients take it. It is not for one of the type JWT: our own doors take no such token.
 func (m mint) audience(scopes []string) []string {
-	switch {
-	case m.api == nil:
+	if m.api == nil {
 		return []string{m.issuer}
-	case m.api.TokenProfile != resourceserver.JWT && slices.Contains(scopes, scopeOpenID):
-		return []string{m.api.Identifier, m.issuer + userinfoPath}
 	}
-	return []string{m.api.Identifier}
+	out := []string{m.api.Identifier}
+	if at := m.userinfo(scopes); at != "" && at != m.api.Identifier {
+		out = append(out, at)
+	}
+	return out
+}
+
+// userinfo returns the address of userinfo if a token with scopes is good there, or "".
+func (m mint) userinfo(scopes []string) string {
+	if !slices.Contains(scopes, scopeOpenID) || m.api != nil && m.api.TokenProfile == resourceserver.JWT {
+		return ""
+	}
+	return m.issuer + userinfoPath
 }
 
 // apiSigner returns the signer of an API's JWTs. While clients may not have the key of its

@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
@@ -16,8 +17,10 @@ const (
 	tokenPath      = "/oauth2/token"
 	introspectPath = "/oauth2/introspect"
 	revokePath     = "/oauth2/revoke"
-	userinfoPath   = "/oauth2/userinfo"
 )
+
+// userinfoPath is the path of userinfo, which is a protected resource too.
+var userinfoPath = resourceserver.Userinfo.Path
 
 // grantType is one way to get tokens (RFC 6749 §4). Each has a file of its own.
 type grantType struct {

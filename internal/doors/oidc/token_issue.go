@@ -145,7 +145,7 @@ func (i issued) response() (tokenResponse, error) {
 	}
 	var err error
 	if !i.isOpaque() {
-		told := i.about.Claims(claim.AccessToken, i.issuer+userinfoPath)
+		told := i.about.Claims(claim.AccessToken, i.userinfo(i.scopes))
 		if resp.AccessToken, err = sign(i.access, i.accessClaims(), told); err != nil {
 			return tokenResponse{}, err
 		}

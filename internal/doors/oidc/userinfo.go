@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/claim"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -25,7 +26,7 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 	}
 	c := web.CallerOf(r)
 	var about *claim.About
-	want := access.Want{Scope: scopeOpenID, User: true, At: userinfoPath,
+	want := access.Want{Own: resourceserver.Userinfo, User: true,
 		Along: func(ctx context.Context, t grant.Token) func(*db.Tx) {
 			ask, err := d.askOf(ctx, c, t)
 			if err != nil {
@@ -112,7 +113,7 @@ func bearerOf(r *http.Request) (string, error) {
 // challenged returns a fault of admission as the answer with its challenge (RFC 6750 §3). Any other
 // error stays as it is.
 func challenged(r *http.Request, err error) error {
-	at := access.Resource{Site: web.SiteOf(r), Path: userinfoPath, Scope: scopeOpenID}
+	at := access.Resource{Site: web.SiteOf(r), Own: resourceserver.Userinfo}
 	challenge := at.Challenge(err)
 	if challenge == "" {
 		return err

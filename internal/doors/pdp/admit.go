@@ -17,7 +17,8 @@ import (
 
 // errNoToken is access.ErrNoToken with the scope that the token must have.
 var errNoToken = fault.New(access.ErrNoToken.Kind, access.ErrNoToken.Code,
-	"Send an access token with the scope %s: Authorization: Bearer, a space, and the token.", application.ScopeDecide)
+	"Send an access token with the scope %s: Authorization: Bearer, a space, and the token.",
+	resourceserver.Decision.Scope)
 
 // requester is the holder of the token that a request was admitted with.
 type requester struct {
@@ -43,7 +44,7 @@ func (a *requester) fromDirectory() bool { return a.mode == application.FromDire
 // admit admits a token to a base of its own tenant.
 func (d *Door) admit(ctx context.Context, c caller.Caller, site web.Site, bearer string) (*requester, error) {
 	h, err := d.Access.Admit(ctx, c, site, bearer,
-		access.Want{Scope: application.ScopeDecide, At: resourceserver.DecisionPath})
+		access.Want{Own: resourceserver.Decision})
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
@@ -50,7 +50,7 @@ func (d *Door) admitClient(r *http.Request, header string, shown access.Credenti
 			return nil, errAttempts
 		}
 	}
-	h, err := d.Access.AdmitClient(r.Context(), c, site, shown, application.ScopeDecide, d.Clock.Now())
+	h, err := d.Access.AdmitClient(r.Context(), c, site, shown, resourceserver.Decision.Scope, d.Clock.Now())
 	if err != nil {
 		d.clients.good.Remove(key)
 		if errors.Is(err, access.ErrClient) {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pdp/wire"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
-	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/engine"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
@@ -95,7 +94,7 @@ func callError(ctx context.Context, err error) error { return statusOf(ctx, err)
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	st := statusOf(r.Context(), err)
 	h := w.Header()
-	at := access.Resource{Site: web.SiteOf(r), Path: resourceserver.DecisionPath, Scope: application.ScopeDecide}
+	at := access.Resource{Site: web.SiteOf(r), Own: resourceserver.Decision}
 	if c := at.Challenge(err); c != "" {
 		h.Set("WWW-Authenticate", c)
 	}

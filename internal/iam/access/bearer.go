@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -39,9 +40,8 @@ func Bearer(authorization []string) (string, bool) {
 
 // Resource is a protected resource of ours, as its challenges name it.
 type Resource struct {
-	Site  web.Site
-	Path  string // below the site's base; both are its identifier (RFC 9728 §1.2)
-	Scope string // that a token needs, or ""
+	Site web.Site
+	resourceserver.Own
 }
 
 // Metadata is the name of the well-known document of a protected resource (RFC 9728 §3).

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -33,7 +34,8 @@ func TestChallenge(t *testing.T) {
 	const metadata = `resource_metadata="https://id.example.com/.well-known/oauth-protected-resource/t/acme/api/v1"`
 	const realm = `Bearer realm="https://id.example.com/t/acme", `
 	sentence := func(err error) string { return `error_description="` + fault.As(err).Reason + `", ` }
-	at := access.Resource{Site: web.Site{Base: "https://id.example.com/t/acme", Path: "/t/acme"}, Path: "/api/v1"}
+	at := access.Resource{Site: web.Site{Base: "https://id.example.com/t/acme", Path: "/t/acme"},
+		Own: resourceserver.Own{Path: "/api/v1"}}
 	stepUp := func(s grant.StepUp) error { return grant.ErrStepUp.Because(&s) }
 	for _, tt := range []struct {
 		err   error
@@ -59,7 +61,7 @@ func TestChallenge(t *testing.T) {
 			t.Errorf("%v: %s", tt.err, diff)
 		}
 	}
-	own := access.Resource{Site: web.Site{Base: "https://login.acme.com"}, Path: "/access/v1"}
+	own := access.Resource{Site: web.Site{Base: "https://login.acme.com"}, Own: resourceserver.Own{Path: "/access/v1"}}
 	if got := own.Challenge(access.ErrNoToken); !strings.HasSuffix(got,
 		`"https://login.acme.com/.well-known/oauth-protected-resource/access/v1"`) {
 		t.Errorf("at a domain of the tenant's: %s", got)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -81,11 +82,12 @@ func New(d Deps) *Guard {
 
 // Want says what a door asks of a token.
 type Want struct {
-	Scope     string // the scope that the token must have
-	At        string // a path below a base that counts as an audience besides the base itself, or ""
-	User      bool   // the token must be a user's, not an application's own
-	Operators bool   // a token of the platform tenant is accepted at every tenant's base
-	Rights    bool   // read from the database what the holder may do
+	// Own has the scope that the token must have, and the path below a base that counts as an
+	// audience besides the base itself.
+	resourceserver.Own
+	User      bool // the token must be a user's, not an application's own
+	Operators bool // a token of the platform tenant is accepted at every tenant's base
+	Rights    bool // read from the database what the holder may do
 	// Along returns what else is read of a token's holder, if that costs no round trip; or nil.
 	Along grant.Along
 }
@@ -112,7 +114,7 @@ func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, beare
 	atHome.Tenant = home.Tenant
 	token, err := g.Tokens.Verify(ctx, atHome, bearer, want.Along)
 	if err == nil {
-		err = g.meantFor(ctx, home, token, want.At)
+		err = g.meantFor(ctx, home, token, want.Path)
 	}
 	switch {
 	case err != nil:

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
@@ -151,9 +152,9 @@ func (w *world) opaque(h house, ofUser bool, audience string) string {
 // Which token is good at which base, for each thing that a door can want.
 func TestAdmit(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
-		plain := access.Want{Scope: "manage"}
-		operators := access.Want{Scope: "manage", Operators: true}
-		users := access.Want{Scope: "manage", User: true}
+		plain := access.Want{Own: resourceserver.Own{Scope: "manage"}}
+		operators := access.Want{Own: resourceserver.Own{Scope: "manage"}, Operators: true}
+		users := access.Want{Own: resourceserver.Own{Scope: "manage"}, User: true}
 		for name, tt := range map[string]struct {
 			token string
 			site  web.Site
@@ -166,7 +167,8 @@ func TestAdmit(t *testing.T) {
 				nil},
 			"one without the scope": {w.jwt(w.acme, w.acme.site.Base, "email"), w.acme.site, plain,
 				access.ErrScope},
-			"one with another audience": {w.jwt(w.acme, "https://api.example", "manage"), w.acme.site, plain, grant.ErrToken},
+			"one with another audience": {w.jwt(w.acme, "https://api.example", "manage"), w.acme.site, plain,
+				grant.ErrToken},
 			"one without an audience": {w.opaque(w.acme, false, ""), w.acme.site, plain,
 				grant.ErrToken},
 			"a neighbour's": {w.jwt(w.globex, w.globex.site.Base, "manage"), w.acme.site,
@@ -219,7 +221,7 @@ func TestAdmit(t *testing.T) {
 // Who the holder is and what they may do, at home and as an operator elsewhere.
 func TestHolder(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
-		want := access.Want{Scope: "manage", Operators: true, Rights: true}
+		want := access.Want{Own: resourceserver.Own{Scope: "manage"}, Operators: true, Rights: true}
 		admit := func(site web.Site, token string) access.Holder {
 			t.Helper()
 			h, err := w.guard.Admit(t.Context(), caller.Caller{Tenant: site.Tenant}, site, token, want)
@@ -251,7 +253,7 @@ func TestHolder(t *testing.T) {
 			t.Errorf("an operator: %+v at %s", a, h.Home.Slug)
 		}
 		if h, err := w.guard.Admit(t.Context(), w.acme.c, w.acme.site, w.opaque(w.acme, true, w.acme.site.Base),
-			access.Want{Scope: "manage"}); err != nil || len(h.Rights.Actions()) != 0 {
+			access.Want{Own: resourceserver.Own{Scope: "manage"}}); err != nil || len(h.Rights.Actions()) != 0 {
 			t.Errorf("rights that nobody wanted: %v %v", h.Rights.Actions(), err)
 		}
 	})
@@ -291,7 +293,7 @@ func TestADisabledApplicationsTokenIsRefused(t *testing.T) {
 		})
 		w.guard.Tokens = careless{w.guard.Tokens} // as one that remembers tokens may be for a moment
 		if _, err := w.guard.Admit(t.Context(), w.acme.c, w.acme.site, token,
-			access.Want{Scope: "manage"}); !errors.Is(err, grant.ErrToken) {
+			access.Want{Own: resourceserver.Own{Scope: "manage"}}); !errors.Is(err, grant.ErrToken) {
 			t.Errorf("%v", err)
 		}
 	})

@@ -15,11 +15,12 @@ import (
 // Place is where an application is told a claim.
 type Place int
 
-// The places. Introspection tells what an access token has.
+// The places. Introspection has what an access token has, and lists that are too long for one.
 const (
 	IDToken Place = iota
 	Userinfo
 	AccessToken
+	Introspection
 	places
 )
 
@@ -130,7 +131,7 @@ func Read(tx *db.Tx, a Ask, at ...Place) *About {
 }
 
 // Claims returns the claims for one of the places of Read. userinfo is the address of userinfo,
-// which has the lists that are too long for a token.
+// which has the lists that are too long for a token. It is "" if the token is not good there.
 func (a *About) Claims(at Place, userinfo string) map[string]any {
 	out := map[string]any{}
 	if a == nil {

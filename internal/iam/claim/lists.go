@@ -49,13 +49,15 @@ func readHoldings(tx *db.Tx, out *[]holding, user id.ID) {
 }
 
 // addLists adds the claims groups and roles. A list that is too long for a token is a distributed
-// claim: the token names userinfo as its source (OpenID Connect Core §5.6.2).
+// claim: the token names userinfo as its source (OpenID Connect Core §5.6.2). A token that is not
+// good at userinfo has no such list. Its service finds the list by introspection.
 func (a *About) addLists(out map[string]any, at Place, userinfo string) {
 	for name, list := range map[string][]string{claimGroups: a.groups(), claimRoles: a.roles()} {
 		switch {
 		case !a.wants[at][name]:
-		case at == Userinfo || fits(list):
+		case at == Userinfo || at == Introspection || fits(list):
 			out[name] = list
+		case userinfo == "":
 		default:
 			names, _ := out["_claim_names"].(map[string]string)
 			if names == nil {

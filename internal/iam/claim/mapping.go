@@ -153,7 +153,8 @@ func factsOf(app *application.Application, u user.User, held []holding) facts {
 }
 
 // placeNames are the places as mappings name them.
-var placeNames = [places]string{application.InIDToken, application.InUserinfo, application.InAccessToken}
+var placeNames = [places]string{application.InIDToken, application.InUserinfo, application.InAccessToken,
+	application.InAccessToken}
 
 // needed returns the mappings that the application is told in one of the places.
 func needed(mappings []application.Mapping, at ...Place) []application.Mapping {

@@ -12,25 +12,32 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
 
-// The paths of the built-in APIs below a base of the tenant. Base and path are the identifier.
-const (
-	ManagementPath = "/api/v1"
-	DecisionPath   = "/access/v1"
+// Own is what the door of a built-in API asks of a token, and what its challenge names.
+type Own struct {
+	Path  string // below a base of the tenant; both are the identifier
+	Scope string
+}
+
+// The built-in APIs.
+var (
+	Management = Own{"/api/v1", application.ScopeManage}
+	Decision   = Own{"/access/v1", application.ScopeDecide}
+	Userinfo   = Own{"/oauth2/userinfo", "openid"}
 )
 
 // builtIn are the APIs of every tenant that Gatehouse itself answers. An identifier here is only
 // the path. Their ids come before those of all registered APIs.
 var builtIn = []API{
-	ours(1, ManagementPath, "Management API", application.ScopeManage,
-		"Manage users, applications and settings as far as your roles allow"),
-	ours(2, DecisionPath, "Decision API", application.ScopeDecide, "Ask what you may do"),
+	ours(1, Management, "Management API", "Manage users, applications and settings as far as your roles allow"),
+	ours(2, Decision, "Decision API", "Ask what you may do"),
+	ours(3, Userinfo, "Userinfo", "Know who you are"),
 }
 
 // ours returns a built-in API. An application may ask for it if it has the API's scope.
-func ours(number byte, path, name, scope, description string) API {
+func ours(number byte, own Own, name, description string) API {
 	return API{
-		ID: id.ID{6: 0x70, 8: 0x80, 15: number}, Identifier: path, BuiltIn: true,
-		Profile: Profile{Name: name, Scopes: []Scope{{scope, description}}, TokenProfile: RFC9068,
+		ID: id.ID{6: 0x70, 8: 0x80, 15: number}, Identifier: own.Path, BuiltIn: true,
+		Profile: Profile{Name: name, Scopes: []Scope{{own.Scope, description}}, TokenProfile: RFC9068,
 			SigningAlg: string(jose.ES256), Access: Any, Applications: []id.ID{}, Servers: []id.ID{}},
 		CreatedAt: time.Unix(0, 0).UTC(), UpdatedAt: time.Unix(0, 0).UTC(),
 	}

@@ -12,9 +12,9 @@
 //     change of that application.
 //   - An application may ask for an API if one of its scopes is the API's, or if the API lists it.
 //
-// The management and decision APIs are built in: the same two in every tenant, in a table of this
-// package. Their identifiers are addresses below the tenant's base. A token for the base itself is
-// good at both.
+// The management API, the decision API and userinfo are built in: the same three in every tenant,
+// in a table of this package. Their identifiers are addresses below the tenant's base. A token for
+// the base itself is good at all of them.
 //
 // It never issues a token: see doors/oidc.
 package resourceserver

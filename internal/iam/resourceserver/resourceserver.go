@@ -97,7 +97,9 @@ func (a *API) Admits(app *application.Application) bool {
 	if a.Access == Listed {
 		return slices.Contains(a.Applications, app.ID)
 	}
-	return slices.ContainsFunc(app.Scopes, a.Has)
+	return slices.ContainsFunc(a.Scopes, func(s Scope) bool {
+		return app.MayHave(s.Name) && (s.Name != Userinfo.Scope || app.Type != application.Machine)
+	})
 }
 
 // aboutPeople are the scopes about the person. They go with every API, and no API has them.
