@@ -133,18 +133,24 @@ func TestWhatNoApplicationHasByDefault(t *testing.T) {
 	})
 }
 
-// A tenant without APIs refuses what it does not know, as every other does.
+// A tenant without APIs ignores what it does not know, as a server does that knows no resources. An
+// application with an API by default does not.
 func TestAnUnknownResourceInATenantWithoutAPIs(t *testing.T) {
 	both(t, func(t *testing.T, w *scene) {
 		machine := w.client(application.New{Type: application.Machine, Scopes: []string{"read"}})
 		for _, name := range []string{"resource", "audience"} {
-			refusedWith(t, name, machine.post("/oauth2/token", "grant_type", "client_credentials", name, invoices), 400,
-				"invalid_target")
+			mustTokens(t, machine.post("/oauth2/token", "grant_type", "client_credentials", name, invoices))
 		}
-		mustTokens(t, machine.post("/oauth2/token", "grant_type", "client_credentials", "audience", w.issuer))
+		ours := w.client(application.New{Type: application.Machine, DefaultAPI: w.issuer + "/api/v1",
+			Scopes: []string{"read", application.ScopeManage}})
+		refusedWith(t, "with a default", ours.post("/oauth2/token", "grant_type", "client_credentials", "resource",
+			invoices), 400, "invalid_target")
 		_, challenge := pkce()
-		q := w.response(t, w.browser().Visit(w.client(application.New{}).authorizeURL(challenge, "resource", invoices)))
-		if q.Get("error") != "invalid_target" {
+		b := w.browser()
+		b.signIn(w.user)
+		q := w.response(t, b.Visit(w.client(application.New{FirstParty: true}).authorizeURL(challenge, "resource",
+			invoices)))
+		if q.Get("code") == "" {
 			t.Errorf("authorize: %v", q)
 		}
 	})

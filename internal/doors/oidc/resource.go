@@ -43,6 +43,9 @@ func targetRefused(err error) error {
 // resources returns the APIs that a request names by resource (RFC 8707) and audience, in their
 // order, or byDefault if it names none. For a base of the tenant that is Tenant, and for a built-in
 // API a name that begins with it.
+//
+// In a tenant that has registered no API, what is not built in means nothing, as to a server that
+// knows no resources. Some clients send them to every server.
 func (d *Door) resources(ctx context.Context, c caller.Caller, p params, byDefault string) ([]string, error) {
 	named, audience := slices.Clone(p.lists["resource"]), p.lists["audience"]
 	if len(named) == 0 && len(audience) == 0 {
@@ -50,6 +53,12 @@ func (d *Door) resources(ctx context.Context, c caller.Caller, p params, byDefau
 			return nil, nil
 		}
 		named = []string{byDefault}
+	} else if byDefault == "" {
+		if exist, err := d.APIs.Exist(ctx, c); err != nil {
+			return nil, err
+		} else if !exist {
+			return d.onlyBuiltIn(ctx, c, append(named, audience...))
+		}
 	}
 	if len(audience) > 1 {
 		return nil, badTarget("audience was sent more than once. Send resource for each API instead.")
@@ -71,6 +80,24 @@ func (d *Door) resources(ctx context.Context, c caller.Caller, p params, byDefau
 	}
 	err := d.respell(ctx, c, named)
 	return distinct(named), err // two texts may have named one API
+}
+
+// onlyBuiltIn is resources for a tenant that has registered no API.
+func (d *Door) onlyBuiltIn(ctx context.Context, c caller.Caller, uris []string) ([]string, error) {
+	var named []string
+	for _, uri := range uris[:min(len(uris), maxResources)] {
+		if uri != web.SiteIn(ctx).Base && !resourceserver.EndsBuiltIn(uri) { // most have another host: ask nothing
+			continue
+		}
+		name, ours, err := d.nameOf(ctx, c, uri)
+		if err != nil {
+			return nil, err
+		}
+		if ours {
+			named = append(named, name)
+		}
+	}
+	return distinct(named), nil
 }
 
 // distinct returns the first of each value, in their order.

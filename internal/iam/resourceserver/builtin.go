@@ -1,6 +1,7 @@
 package resourceserver
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +70,11 @@ func BuiltInAs(name, base string) *API {
 		}
 	}
 	return nil
+}
+
+// EndsBuiltIn reports whether an address may be that of a built-in API.
+func EndsBuiltIn(address string) bool {
+	return slices.ContainsFunc(builtIn, func(a API) bool { return strings.HasSuffix(address, a.Identifier) })
 }
 
 // Named returns the API that a grant names: a built-in one as base has it, or what find returns.

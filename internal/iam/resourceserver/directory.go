@@ -16,15 +16,17 @@ const copiesOfAPIs = 10_000
 // Directory caches the APIs of all tenants on a replica. It is safe for concurrent use. Pass Drop
 // to tenant.Directory.Watch. Otherwise the replica never learns of a change on another one.
 type Directory struct {
-	db   *db.DB
-	apis *cache.Cache[string, *API] // by identifier
-	byID *cache.Cache[id.ID, *API]
+	db    *db.DB
+	apis  *cache.Cache[string, *API] // by identifier
+	exist *cache.Cache[struct{}, bool]
+	byID  *cache.Cache[id.ID, *API]
 }
 
 // NewDirectory returns the directory of the APIs of d.
 func NewDirectory(d *db.DB) *Directory {
 	dir := &Directory{db: d, apis: cache.New[string](cache.Options[*API]{Max: copiesOfAPIs}),
-		byID: cache.New[id.ID](cache.Options[*API]{Max: copiesOfAPIs})}
+		exist: cache.New[struct{}](cache.Options[bool]{Max: copiesOfAPIs}),
+		byID:  cache.New[id.ID](cache.Options[*API]{Max: copiesOfAPIs})}
 	d.Watch(dir.Drop)
 	return dir
 }
@@ -32,6 +34,7 @@ func NewDirectory(d *db.DB) *Directory {
 // Drop forgets the APIs of a tenant, or for the zero id those of all tenants.
 func (d *Directory) Drop(tenant id.ID) {
 	d.apis.Drop(tenant)
+	d.exist.Drop(tenant)
 	d.byID.Drop(tenant)
 }
 
@@ -66,4 +69,11 @@ func (d *Directory) Within(ctx context.Context, tx *db.Tx, identifier string) (*
 	}
 	a, err := ByIdentifier(ctx, tx, identifier)
 	return &a, err
+}
+
+// Exist reports whether the caller's tenant has registered APIs.
+func (d *Directory) Exist(ctx context.Context, c caller.Caller) (bool, error) {
+	return d.exist.Get(ctx, c.Tenant, struct{}{}, func(ctx context.Context) (bool, error) {
+		return db.Read(ctx, d.db, c, func(tx *db.Tx) (bool, error) { return Exist(ctx, tx) })
+	})
 }

@@ -103,6 +103,13 @@ func hold(ctx context.Context, tx *db.Tx, api id.ID) (API, error) {
 	return withMembers(ctx, tx, a, err)
 }
 
+// Exist reports whether the tenant has registered APIs.
+func Exist(ctx context.Context, tx *db.Tx) (bool, error) {
+	n, err := db.One(ctx, tx, db.Column[int64],
+		`SELECT count(*) FROM (SELECT 1 FROM resource_servers WHERE tenant_id = $1 LIMIT 1) a`)
+	return n > 0, err
+}
+
 // Names reports whether an API of the tenant has its tokens signed with an algorithm.
 func Names(ctx context.Context, tx *db.Tx, alg string) (bool, error) {
 	n, err := db.One(ctx, tx, db.Column[int64], `SELECT count(*) FROM (SELECT 1 FROM resource_servers
