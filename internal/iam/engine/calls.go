@@ -53,6 +53,9 @@ func (b bounds) call(i interpreter.InterpretableV2) (interpreter.InterpretableV2
 	if !ok {
 		return i, nil
 	}
+	if compare := comparisons[call.Function()]; compare != nil && len(call.Args()) == 2 {
+		return &comparison{call, call.Args()[0], call.Args()[1], compare}, nil
+	}
 	cost := callCosts[call.Function()]
 	if cost == nil {
 		return i, nil
@@ -71,7 +74,8 @@ func (b bounds) call(i interpreter.InterpretableV2) (interpreter.InterpretableV2
 // matchCall returns a bounded match. cel-go would replace a match by a constant pattern with a call
 // of its own. So it gets a node that it does not recognize, and the pattern is compiled here.
 func matchCall(c *boundedCall) (interpreter.InterpretableV2, error) {
-	if pattern, ok := c.args[1].(interpreter.InterpretableConst); ok && pattern.Value().Type() == types.StringType {
+	if pattern, ok := c.args[1].(interpreter.InterpretableConst); ok && pattern.Value().Type() == types.StringType &&
+		parsing(text(pattern.Value())) <= maxParsing { // otherwise the call is never made
 		re, err := regexp.Compile(text(pattern.Value()))
 		if err != nil {
 			return nil, err

@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"regexp"
 	"regexp/syntax"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/types"
@@ -23,14 +25,16 @@ var callCosts = map[string]callCost{
 
 	"lists.range":           func(a []ref.Val) (int64, int64) { return 24 * min(max(0, number(a[0])), never), 0 },
 	"flatten":               func(a []ref.Val) (int64, int64) { return whole(a[0], 0), 0 },
-	"distinct":              func(a []ref.Val) (int64, int64) { return size(a[0]), count(a[0]) * count(a[0]) },
+	"distinct":              func(a []ref.Val) (int64, int64) { return size(a[0]), elements(a[0]) * count(a[0]) },
 	"sort":                  sorting,
 	"@sortByAssociatedKeys": sorting,
 	"slice":                 copying,
 	"reverse":               copying,
 
-	"sets.contains":    comparing,
-	"sets.equivalent":  func(a []ref.Val) (int64, int64) { return 0, 2 * count(a[0]) * count(a[1]) },
+	"sets.contains": comparing,
+	"sets.equivalent": func(a []ref.Val) (int64, int64) {
+		return 0, elements(a[0])*count(a[1]) + elements(a[1])*count(a[0])
+	},
 	"sets.intersects":  comparing,
 	"isSubset":         comparing,
 	"is_subset":        comparing,
@@ -132,7 +136,7 @@ func whole(v ref.Val, before int64) int64 {
 func copying(a []ref.Val) (int64, int64) { return 2 * size(a[0]), 0 }
 
 func comparing(a []ref.Val) (int64, int64) {
-	return 16 * min(count(a[0]), count(a[1])), count(a[0]) * count(a[1])
+	return 16 * min(count(a[0]), count(a[1])), elements(a[0]) * count(a[1])
 }
 
 func sorting(a []ref.Val) (int64, int64) { return 2 * size(a[0]), 20 * count(a[0]) }
@@ -238,7 +242,9 @@ func finding(a []ref.Val) (int64, int64) {
 // matching costs a search for a regular expression: Go steps through the text with one state for
 // each instruction of the expression.
 func matching(a []ref.Val) (int64, int64) {
-	return 0, searching(a[0], instructions(text(a[1])))
+	pattern := text(a[1])
+	n := instructions(pattern)
+	return 0, parsing(pattern) + n + searching(a[0], n)
 }
 
 func searching(in ref.Val, instructions int64) int64 {
@@ -253,13 +259,16 @@ func rewriting(a []ref.Val) (int64, int64) {
 	return s + (s+1)*2*int64(len(text(a[2]))), steps
 }
 
-// maxPattern bounds a regular expression, in bytes.
-const maxPattern = 16 << 10
+// Bounds on a regular expression.
+const (
+	maxPattern = 16 << 10  // bytes
+	maxParsing = 1_000_000 // steps to read it
+)
 
 // instructions estimates the size of a regular expression's program; never if it is too large, 0 if
 // the expression is wrong.
 func instructions(pattern string) int64 {
-	if len(pattern) > maxPattern {
+	if len(pattern) > maxPattern || parsing(pattern) > maxParsing {
 		return never
 	}
 	re, err := syntax.Parse(pattern, syntax.Perl)
@@ -268,6 +277,29 @@ func instructions(pattern string) int64 {
 	}
 	return programSize(re)
 }
+
+// parsing estimates the steps to read a regular expression. A class of 3 bytes such as \pL has 600
+// ranges, and without regard to case each letter of a range is looked up.
+func parsing(pattern string) int64 {
+	const class, folded = 1000, 0x1e943 // no letter after folded has another case
+	n := int64(len(pattern)) + class*int64(strings.Count(pattern, `\p`)+strings.Count(pattern, `\P`))
+	if !foldsRE.MatchString(pattern) {
+		return n
+	}
+	for _, end := range strings.Split(pattern, "-")[1:] {
+		last, at := utf8.DecodeRuneInString(end)
+		if last == '\\' {
+			if last, _ = utf8.DecodeRuneInString(end[at:]); last == 'x' || last >= '0' && last <= '7' {
+				last = folded
+			}
+		}
+		n += min(int64(last), folded)
+	}
+	return n
+}
+
+// foldsRE finds the flag i of regular expressions.
+var foldsRE = regexp.MustCompile(`\(\?[a-zA-Z]*i`)
 
 func programSize(re *syntax.Regexp) int64 {
 	n := int64(1)

@@ -203,10 +203,13 @@ func (n *naming) pattern(x ast.Expr) error {
 	case types.Bytes:
 		text = string(v)
 	}
-	if _, err := syntax.Parse(text, syntax.Perl); err != nil {
-		return n.places.wrong(x.ID(), "%s", err)
+	if n.instructions += parsing(text); n.instructions <= maxInstructions {
+		if _, err := syntax.Parse(text, syntax.Perl); err != nil {
+			return n.places.wrong(x.ID(), "%s", err)
+		}
+		n.instructions += instructions(text)
 	}
-	if n.instructions += instructions(text); n.instructions > maxInstructions {
+	if n.instructions > maxInstructions {
 		return n.places.wrong(x.ID(), "its regular expressions are too large. Repeat less in them")
 	}
 	return nil
