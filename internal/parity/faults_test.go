@@ -45,6 +45,21 @@ var faults = []struct {
 	{condition: `R.attr.x ? has(V.v.missing) : false;P.attr`, resources: of("x", true, false)},
 	{condition: `R.attr.x in R.attr.y`, known: map[string]any{"y": "ada"}, resources: of("x", "ada", "b")},
 	{condition: `R.attr.x && R.attr.y`, known: map[string]any{"y": []any{"a"}}, resources: of("x", true, false)},
+	// What a filter cannot tell is neither true nor false.
+	{condition: `R.attr.x != timestamp("2020-01-01T00:00:00Z")`, resources: of("x", "a", 1)},
+	{condition: `!(R.attr.x in [timestamp("2020-01-01T00:00:00Z")])`, resources: of("x", "a", 1)},
+	{condition: `P.attr.list[R.attr.x] == "a"`, resources: of("x", 0, 1, "a")},
+	{condition: `[{"a": 1, "b": R.attr.x}][0].a + 1 == 2`, resources: of("x", 0)},
+	{condition: `R.attr.x.filter(e, e > timestamp("2020-01-01T00:00:00Z")).size() == 0`, resources: of("x", []any{})},
+	{condition: `{1: "a"}.filter(k, k + 1 != R.attr.x).size() > 0`, resources: of("x", 0, 2)},
+	{condition: `has(V.v);R.attr.x > 1`, resources: append(of("x", 0, 2), map[string]any{})},
+	{condition: `!has(V.v);R.attr.x != timestamp("2020-01-01T00:00:00Z")`, resources: of("x", "a")},
+	{condition: `{R.attr.x: 9, R.attr.y: 1}[R.attr.z] > 5`, resources: []map[string]any{{"x": "a", "y": "a",
+		"z": "a"}}},
+	{condition: `R.attr.x.exists(x, x.a == 1 && R.attr.y.exists(x, has(x.a)))`, resources: []map[string]any{
+		{"x": []any{map[string]any{"a": 1}}, "y": []any{nil}}}},
+	{condition: `!(P.attr.limits.exists(k, v, k == R.attr.x && v > 5))`, resources: of("x", "a", "b", "c")},
+	{condition: `has(R.attr)`, resources: append(of("x", 1), map[string]any{})},
 	// It leaves out the versions of the policies.
 	{condition: `P.policyVersion == ""`, resources: of("x", 1)},
 	{condition: `!has(P.policyVersion)`, resources: of("x", 1)},

@@ -198,10 +198,21 @@ func settled(o *operand, positive bool, facts []fact) *operand {
 		return expression(operator, of...)
 	}
 	if lambda := ofElements(o); lambda != nil {
+		outer := slices.DeleteFunc(slices.Clone(facts), func(f fact) bool { // within, the name means an element
+			return slices.ContainsFunc(lambda.GetOperands()[1:], func(v *operand) bool {
+				return namesVariable(f.of, v.GetVariable())
+			})
+		})
 		return expression(e.GetOperator(), e.GetOperands()[0],
-			withBody(lambda, settled(lambda.GetOperands()[0], positive, facts)))
+			withBody(lambda, settled(lambda.GetOperands()[0], positive, outer)))
 	}
 	return o
+}
+
+// namesVariable reports whether a part of o is the variable, or a field of it.
+func namesVariable(o *operand, name string) bool {
+	return o.GetVariable() == name || strings.HasPrefix(o.GetVariable(), name+".") ||
+		slices.ContainsFunc(o.GetExpression().GetOperands(), func(x *operand) bool { return namesVariable(x, name) })
 }
 
 // isSettled reports whether the facts imply that o has a value.

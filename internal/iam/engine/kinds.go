@@ -87,7 +87,7 @@ func kindsOf(v ref.Val) (kinds, kinds) {
 }
 
 // called returns the kinds of a call's result and of its elements, by CEL's own declarations. There
-// are none if no declared overload takes the arguments.
+// are none if no declared overload takes the arguments. The index of an element may be any number.
 //
 // A database has one kind of number. If the result depends on whether a number is whole, there are
 // none either: a check fails for one of the two, and a filter cannot tell.

@@ -27,8 +27,12 @@ func (p *partial) macro(c *exprpb.Expr_Comprehension) (residual, error) {
 	if err != nil || over.missing() || over.refused {
 		return over, err
 	}
-	if over.kinds&(listKind|mapKind) == 0 {
+	switch {
+	case over.kinds&(listKind|mapKind) != 0:
+	case over.value != nil:
 		return void, nil
+	default:
+		return untold(anyKind), nil
 	}
 	step := c.GetLoopStep().GetCallExpr()
 	accumulated := func(e *exprpb.Expr) bool { return e.GetIdentExpr().GetName() == c.GetAccuVar() }
@@ -49,13 +53,17 @@ func (p *partial) macro(c *exprpb.Expr_Comprehension) (residual, error) {
 		}
 	}
 	switch {
-	case b.err != nil || b.missing:
+	case b.err != nil:
 		return void, b.err
+	case b.missing:
+		return untold(anyKind), nil
 	case b.refused:
 		return p.refused(p.refusal), nil
 	}
 	out := residual{e: comprehension(c, over.e, made), elements: b.inserted}
 	switch {
+	case losesValues(c, over) && c.GetAccuInit().GetConstExpr() != nil:
+		return void, errMacro
 	case c.GetAccuInit().GetListExpr() != nil:
 		out.kinds = listKind
 	case c.GetAccuInit().GetStructExpr() != nil:
@@ -78,9 +86,12 @@ func (p *partial) quantifier(c *exprpb.Expr_Comprehension, over residual, functi
 			r, err := inner.part(of)
 			whole, count = junction(function, whole, r), count+1
 			return err
-		}); err != nil || whole.missing() || whole.value != nil || whole.refused || lacks(whole.e) {
+		}); err != nil || whole.missing() || whole.value != nil || whole.refused || lacks(whole.e) ||
+			losesValues(c, over) {
 			return whole, err
 		}
+	} else if losesValues(c, over) {
+		return void, errMacro
 	}
 	r, err := p.elements(c, over).part(of)
 	if err != nil || r.refused {
@@ -95,6 +106,12 @@ func (p *partial) quantifier(c *exprpb.Expr_Comprehension, over residual, functi
 		out.unrolled = whole.e
 	}
 	return out, nil
+}
+
+// losesValues reports whether a filter has the keys of a macro's map only, and the macro asks for
+// its values.
+func losesValues(c *exprpb.Expr_Comprehension, over residual) bool {
+	return c.GetIterVar2() != "" && over.e.GetStructExpr() != nil
 }
 
 // each calls f for each element of a known list or map, with p within the macro.
@@ -134,25 +151,26 @@ func (p *partial) each(c *exprpb.Expr_Comprehension, over ref.Val, f func(*parti
 
 // elements returns p within the macro, whose variables stand for any element.
 func (p *partial) elements(c *exprpb.Expr_Comprehension, over residual) *partial {
-	of := kinds(0)
 	element := residual{kinds: over.elements, elements: anyKind}
 	if over.elements&^jsonKind == 0 {
 		element.elements = jsonKind
 	}
-	if over.kinds&mapKind != 0 {
-		of |= stringKind
+	key := residual{kinds: anyKind &^ otherKind, elements: anyKind}
+	if over.e.GetSelectExpr() != nil || over.e.GetIdentExpr() != nil { // JSON, whose keys are texts
+		key = residual{kinds: stringKind}
 	}
-	if c.GetIterVar2() == "" {
-		if over.kinds&listKind == 0 {
-			element = residual{kinds: stringKind}
+	switch {
+	case c.GetIterVar2() != "":
+		if over.kinds&listKind != 0 {
+			key.kinds |= intKind
 		}
-		element.kinds |= of
-		return p.with(element, c.GetIterVar())
+		return p.with(key, c.GetIterVar()).with(element, c.GetIterVar2())
+	case over.kinds&listKind == 0:
+		return p.with(key, c.GetIterVar())
+	case over.kinds&mapKind != 0:
+		element.kinds |= key.kinds
 	}
-	if over.kinds&listKind != 0 {
-		of |= intKind
-	}
-	return p.with(residual{kinds: of}, c.GetIterVar()).with(element, c.GetIterVar2())
+	return p.with(element, c.GetIterVar())
 }
 
 // body is the step of a macro that builds a list or a map, or counts.

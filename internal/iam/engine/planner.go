@@ -334,7 +334,7 @@ func (p *partial) spelled(e *exprpb.Expr) (*exprpb.Expr, *exprpb.Expr, error) {
 	out, keys := truthOf(false), []*exprpb.Expr{}
 	for _, entry := range index.GetArgs()[0].GetStructExpr().GetEntries() {
 		value := entry.GetValue()
-		if !p.known(value) {
+		if !p.known(value) || entry.GetMapKey().GetConstExpr() == nil { // of two equal keys the last counts
 			return e, nil, nil
 		}
 		if field != "" {

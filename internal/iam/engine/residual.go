@@ -47,7 +47,12 @@ func (r residual) truth() (bool, bool) {
 	return bool(b), ok
 }
 
+// void has no value: its check fails.
 var void = residual{e: missing()}
+
+// untold is an expression of which no filter can tell the value, or whether it has one. No resource
+// is shown because of it, whether it is true or false.
+func untold(k kinds) residual { return residual{e: missing(), kinds: k, elements: anyKind} }
 
 func truthOf(v bool) residual {
 	return residual{e: boolean(v), kinds: boolKind, value: types.Bool(v)}
@@ -229,7 +234,7 @@ func (p *partial) rest(e *exprpb.Expr) (residual, error) {
 func (p *partial) evaluate(e *exprpb.Expr) (residual, error) {
 	if c := e.GetConstExpr(); c != nil {
 		v, err := celast.ConstantToVal(c)
-		if err == nil {
+		if err == nil && v.Type() != types.BytesType {
 			k, elements := kindsOf(v)
 			return residual{e: e, kinds: k, elements: elements, value: v}, nil
 		}
@@ -317,6 +322,8 @@ func literalOf(v ref.Val) *exprpb.Expr {
 		return call(function, literal(string(s)))
 	}
 	switch of := v.(type) {
+	case types.Bytes:
+		return nil
 	case types.Timestamp:
 		return text("timestamp")
 	case types.Duration:
@@ -368,7 +375,7 @@ func (p *partial) selected(s *exprpb.Expr_Select) (residual, error) {
 			return r, nil
 		}
 		if r.e.GetSelectExpr() == nil { // it has a value if all its parts have
-			return void, nil
+			return untold(boolKind), nil
 		}
 		return openBool(guard(r.e)), nil
 	case of.GetIdentExpr().GetName() == "runtime":
@@ -380,6 +387,8 @@ func (p *partial) selected(s *exprpb.Expr_Select) (residual, error) {
 	case isResource(of):
 		e := fieldOf(of, field)
 		switch {
+		case s.GetTestOnly() && field == "attr": // false without attributes
+			return untold(boolKind), nil
 		case s.GetTestOnly():
 			return openBool(guard(e)), nil
 		case field == "attr":
@@ -399,7 +408,7 @@ func (p *partial) selected(s *exprpb.Expr_Select) (residual, error) {
 	case r.kinds&otherKind != 0:
 		return void, errOpaque
 	case r.kinds&mapKind == 0:
-		return void, nil
+		return untold(anyKind), nil
 	case s.GetTestOnly():
 		return openBool(guard(fieldOf(r.e, s.GetField()))), nil
 	}
@@ -412,8 +421,11 @@ func (p *partial) selected(s *exprpb.Expr_Select) (residual, error) {
 
 // condition returns r as an operand of a logical operator.
 func condition(r residual) residual {
-	if r.kinds&boolKind == 0 {
+	switch {
+	case r.missing(), r.kinds&boolKind == 0 && r.value != nil:
 		return void
+	case r.kinds&boolKind == 0:
+		return untold(boolKind)
 	}
 	r.kinds = boolKind
 	return r
@@ -543,10 +555,13 @@ func (p *partial) apply(function string, member bool, args []residual, known boo
 		return p.evaluate(e)
 	}
 	result, elements := called(function, member, args)
+	if result == 0 {
+		return untold(anyKind), nil
+	}
 	switch function {
-	case operators.Equals, operators.NotEquals:
+	case operators.Equals, operators.NotEquals: // no filter compares what JSON does not have
 		if args[0].kinds.comparable()&args[1].kinds.comparable() == 0 {
-			return void, nil
+			return untold(boolKind), nil
 		}
 	case operators.In:
 		list, isList := args[1].value.(traits.Lister)
@@ -558,7 +573,7 @@ func (p *partial) apply(function string, member bool, args []residual, known boo
 			return openBool(call(operators.LogicalNot, guard(args[0].e))), nil
 		case isList && args[1].elements&^jsonKind != 0 && args[0].kinds&^jsonKind == 0 &&
 			args[1].elements&^(jsonKind|numberKind) != 0:
-			return void, nil
+			return untold(boolKind), nil
 		}
 	}
 	return residual{e: e, kinds: result, elements: elements}, nil
