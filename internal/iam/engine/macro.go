@@ -34,6 +34,9 @@ func (p *partial) macro(c *exprpb.Expr_Comprehension) (residual, error) {
 	default:
 		return untold(anyKind), nil
 	}
+	if over.e.GetStructExpr() != nil && over.value == nil { // a filter has its keys only
+		return void, errMacro
+	}
 	step := c.GetLoopStep().GetCallExpr()
 	accumulated := func(e *exprpb.Expr) bool { return e.GetIdentExpr().GetName() == c.GetAccuVar() }
 	if function := step.GetFunction(); (function == operators.LogicalAnd || function == operators.LogicalOr) &&
@@ -62,7 +65,7 @@ func (p *partial) macro(c *exprpb.Expr_Comprehension) (residual, error) {
 	}
 	out := residual{e: comprehension(c, over.e, made), elements: b.inserted}
 	switch {
-	case losesValues(c, over) && c.GetAccuInit().GetConstExpr() != nil:
+	case losesValues(c, over) && c.GetAccuInit().GetConstExpr() != nil, isTakenForFilter(c, made):
 		return void, errMacro
 	case c.GetAccuInit().GetListExpr() != nil:
 		out.kinds = listKind
@@ -90,8 +93,6 @@ func (p *partial) quantifier(c *exprpb.Expr_Comprehension, over residual, functi
 			losesValues(c, over) {
 			return whole, err
 		}
-	} else if losesValues(c, over) {
-		return void, errMacro
 	}
 	r, err := p.elements(c, over).part(of)
 	if err != nil || r.refused {
@@ -112,6 +113,22 @@ func (p *partial) quantifier(c *exprpb.Expr_Comprehension, over residual, functi
 // its values.
 func losesValues(c *exprpb.Expr_Comprehension, over residual) bool {
 	return c.GetIterVar2() != "" && over.e.GetStructExpr() != nil
+}
+
+// isTakenForFilter reports whether Cerbos writes a macro that maps as one that filters: one with a
+// condition, whose result is not a call.
+func isTakenForFilter(c *exprpb.Expr_Comprehension, step *exprpb.Expr) bool {
+	choice := step.GetCallExpr()
+	if choice.GetFunction() != operators.Conditional || c.GetAccuInit().GetListExpr() == nil {
+		return false
+	}
+	args := choice.GetArgs()[1].GetCallExpr().GetArgs()
+	if len(args) != 2 || len(args[1].GetListExpr().GetElements()) != 1 {
+		return true
+	}
+	result := args[1].GetListExpr().GetElements()[0]
+	filters := c.GetIterVar2() == "" && result.GetIdentExpr().GetName() == c.GetIterVar()
+	return !filters && result.GetCallExpr() == nil
 }
 
 // each calls f for each element of a known list or map, with p within the macro.
@@ -234,20 +251,40 @@ func comprehension(c *exprpb.Expr_Comprehension, over, step *exprpb.Expr) *exprp
 
 // lacks reports whether a part of e is missing.
 func lacks(e *exprpb.Expr) bool {
-	if e == nil {
-		return false
+	return e.GetSelectExpr().GetField() == absent || slices.ContainsFunc(partsOf(e), lacks)
+}
+
+// mentions reports whether e has a variable of a name.
+func mentions(e *exprpb.Expr, name string) bool {
+	return e.GetIdentExpr().GetName() == name && name != "" ||
+		slices.ContainsFunc(partsOf(e), func(x *exprpb.Expr) bool { return mentions(x, name) })
+}
+
+// partsOf returns the expressions that e has.
+func partsOf(e *exprpb.Expr) []*exprpb.Expr {
+	var out []*exprpb.Expr
+	add := func(of ...*exprpb.Expr) {
+		for _, x := range of {
+			if x != nil {
+				out = append(out, x)
+			}
+		}
 	}
-	if e.GetSelectExpr().GetField() == absent {
-		return true
+	switch k := e.GetExprKind().(type) {
+	case *exprpb.Expr_SelectExpr:
+		add(k.SelectExpr.GetOperand())
+	case *exprpb.Expr_CallExpr:
+		add(k.CallExpr.GetTarget())
+		add(k.CallExpr.GetArgs()...)
+	case *exprpb.Expr_ListExpr:
+		add(k.ListExpr.GetElements()...)
+	case *exprpb.Expr_StructExpr:
+		for _, x := range k.StructExpr.GetEntries() {
+			add(x.GetMapKey(), x.GetValue())
+		}
+	case *exprpb.Expr_ComprehensionExpr:
+		c := k.ComprehensionExpr
+		add(c.GetIterRange(), c.GetAccuInit(), c.GetLoopCondition(), c.GetLoopStep(), c.GetResult())
 	}
-	of := []*exprpb.Expr{e.GetSelectExpr().GetOperand(), e.GetCallExpr().GetTarget()}
-	of = append(of, e.GetCallExpr().GetArgs()...)
-	of = append(of, e.GetListExpr().GetElements()...)
-	for _, x := range e.GetStructExpr().GetEntries() {
-		of = append(of, x.GetMapKey(), x.GetValue())
-	}
-	if c := e.GetComprehensionExpr(); c != nil {
-		of = append(of, c.GetIterRange(), c.GetLoopStep())
-	}
-	return slices.ContainsFunc(of, lacks)
+	return out
 }

@@ -235,7 +235,8 @@ func (p *planner) partial(request *enginev1.Request, constants map[string]any, v
 	roles func() (residual, error)) (*partial, error) {
 	values := map[string]any{}
 	out := &partial{planning: &p.planning, given: request.GetResource().GetAttr(), opened: map[string]residual{},
-		roles: roles, namesRoles: new(bool), names: map[string]any{"request": request, "R": request.GetResource(),
+		values: map[*exprpb.Expr]residual{},
+		roles:  roles, namesRoles: new(bool), names: map[string]any{"request": request, "R": request.GetResource(),
 			"P": request.GetPrincipal(), "globals": p.globals, "G": p.globals, "constants": constants, "C": constants,
 			"variables": values, "V": values, "_cerbos_now_fn": p.now}}
 	for _, v := range variables {

@@ -75,6 +75,7 @@ type partial struct {
 	given  map[string]*structpb.Value // the attributes of the resource that the request gives
 	opened map[string]residual        // variables whose value is not known
 	bound  []binding                  // variables of macros, the innermost last
+	values map[*exprpb.Expr]residual  // of what names no variable of a macro
 	// roles returns runtime.effectiveDerivedRoles, which namesRoles notes.
 	roles      func() (residual, error)
 	namesRoles *bool
@@ -199,6 +200,9 @@ func (p *partial) part(e *exprpb.Expr) (residual, error) {
 	if p.nodes++; p.nodes > maxUnfolded {
 		return void, errTooLong
 	}
+	if p.nodes%interruptEvery == 0 && p.ctx.Err() != nil {
+		return void, p.ctx.Err()
+	}
 	r, err := p.rest(e)
 	if err != nil && slices.Contains([]error{errWhole, errNoJSON, errMacro, errOpaque}, err) {
 		return p.refused(err), nil
@@ -208,7 +212,17 @@ func (p *partial) part(e *exprpb.Expr) (residual, error) {
 
 func (p *partial) rest(e *exprpb.Expr) (residual, error) {
 	if p.known(e) {
-		return p.evaluate(e)
+		if slices.ContainsFunc(p.bound, func(b binding) bool { return mentions(e, b.name) }) {
+			return p.evaluate(e)
+		}
+		r, known := p.values[e]
+		var err error
+		if !known {
+			if r, err = p.evaluate(e); err == nil {
+				p.values[e] = r // a list may stand in a macro over another
+			}
+		}
+		return r, err
 	}
 	switch k := e.GetExprKind().(type) {
 	case *exprpb.Expr_IdentExpr:
@@ -566,6 +580,8 @@ func (p *partial) apply(function string, member bool, args []residual, known boo
 	case operators.In:
 		list, isList := args[1].value.(traits.Lister)
 		switch {
+		case args[1].e.GetStructExpr() != nil && args[1].value == nil: // a filter has its keys only
+			return untold(boolKind), nil
 		case isList && list.Size() == types.IntZero: // false, unless the other side fails
 			if args[0].e.GetIdentExpr() != nil {
 				return truthOf(false), nil
