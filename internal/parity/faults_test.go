@@ -60,13 +60,16 @@ var faults = []struct {
 	{condition: `R.attr.x.exists(x, x.a == 1 && R.attr.y.exists(x, has(x.a)))`, resources: []map[string]any{
 		{"x": []any{map[string]any{"a": 1}}, "y": []any{nil}}}},
 	{condition: `!(P.attr.limits.exists(k, v, k == R.attr.x && v > 5))`, resources: of("x", "a", "b", "c")},
-	{condition: `!("x" in R.attr.x.map(e, e.a == 1, e.b))`, refused: true, resources: of("x", []any{map[string]any{"a": 1, "b": "x"}})},
+	{condition: `!("x" in R.attr.x.map(e, e.a == 1, e.b))`, refused: true,
+		resources: of("x", []any{map[string]any{"a": 1, "b": "x"}})},
 	{condition: `R.attr.x.map(e, e == "a", R.attr.y).exists(q, q == "a")`, refused: true, resources: []map[string]any{
 		{"x": []any{"a"}, "y": "b"}}},
 	{condition: `{"a": R.attr.x}.exists(k, v, v == "a")`, refused: true, resources: of("x", "a", "b")},
-	{condition: `{"a": R.attr.x}.exists(k, k == "a")`, refused: true, resources: append(of("x", "a"), map[string]any{})},
+	{condition: `{"a": R.attr.x}.exists(k, k == "a")`, refused: true,
+		resources: append(of("x", "a"), map[string]any{})},
 	{condition: `"a" in {"a": R.attr.x}`, resources: append(of("x", "a"), map[string]any{})},
-	{condition: `R.attr.x in {R.attr.y: 1}`, resources: []map[string]any{{"x": map[string]any{}, "y": map[string]any{}}}},
+	{condition: `R.attr.x in {R.attr.y: 1}`,
+		resources: []map[string]any{{"x": map[string]any{}, "y": map[string]any{}}}},
 	{condition: `has(R.attr)`, resources: append(of("x", 1), map[string]any{})},
 	// It leaves out the versions of the policies.
 	{condition: `P.policyVersion == ""`, resources: of("x", 1)},

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 )
 
 // The references of methods and classes stand in the table and nowhere else in the program.
@@ -18,8 +20,13 @@ func TestReferencesStandOnce(t *testing.T) {
 	for _, m := range methods {
 		references = append(references, m.AMR)
 	}
-	// The tenant's setting has the same name as the reference, and is something else.
+	// The tenant's setting has the same name as the reference, and is something else. An API may
+	// demand a class, and stands below sign-ins.
+	if resourceserver.TwoFactors != TwoFactors {
+		t.Errorf("APIs demand %s for two factors, which is %s", resourceserver.TwoFactors, TwoFactors)
+	}
 	ours := []string{filepath.FromSlash("../../iam/signin/method.go"),
+		filepath.FromSlash("../../iam/resourceserver/demand.go"),
 		filepath.FromSlash("../../iam/tenant/settings.go")}
 	err := filepath.WalkDir(filepath.FromSlash("../.."), func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
