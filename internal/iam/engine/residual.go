@@ -445,7 +445,7 @@ func condition(r residual) residual {
 	return r
 }
 
-// both returns a && b, or a || b. One that decides does so whether the other fails or not.
+// junction returns a && b, or a || b. One that decides does so whether the other fails or not.
 func junction(function string, a, b residual) residual {
 	decides := function == operators.LogicalOr
 	a, b = condition(a), condition(b)
