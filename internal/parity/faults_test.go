@@ -71,6 +71,16 @@ var faults = []struct {
 	{condition: `R.attr.x in {R.attr.y: 1}`,
 		resources: []map[string]any{{"x": map[string]any{}, "y": map[string]any{}}}},
 	{condition: `has(R.attr)`, resources: append(of("x", 1), map[string]any{})},
+	{condition: `P.attr.none.filter(e, e == R.attr.x).size() == 0`, resources: of("x", "a")},
+	{condition: `P.attr.list.exists(string, type(R.attr.x) != string)`, refused: true, resources: of("x", "a", 1)},
+	{condition: `bytes(R.attr.x) != b"abc"`, refused: true, resources: of("x", "abc", "b")},
+	{condition: `R.attr.x < 1.0 / 0.0`, refused: true, resources: of("x", 1, "b")},
+	{condition: `P.attr.limits.exists(k, v, v == R.attr.x) || R.attr.y == 1`, resources: append(of("x", "b", 10),
+		map[string]any{"y": 1})},
+	{condition: `R.attr.x.exists(f, P.attr.limits.exists(k, v, f == k && v > 5))`, resources: of("x", []any{"a"},
+		[]any{"b"}, []any{})},
+	{condition: `(R.attr.x ? dyn(1) : R.attr.y) + 1 == 2`, resources: []map[string]any{{"x": true, "y": 1},
+		{"x": false, "y": 1}}},
 	// It leaves out the versions of the policies.
 	{condition: `P.policyVersion == ""`, resources: of("x", 1)},
 	{condition: `!has(P.policyVersion)`, resources: of("x", 1)},
@@ -79,6 +89,8 @@ var faults = []struct {
 		{"y": true, "x": "c"}, {"y": false, "x": "a"}}},
 	{condition: `R.attr.y || P.attr.limits[R.attr.x] > 10`, strict: true, resources: []map[string]any{
 		{"y": true, "x": "c"}, {"y": true}, {"y": false, "x": "a"}}},
+	{condition: `R.attr.x in P.attr.none`, strict: true, resources: append(of("x", "a"), map[string]any{})},
+	{condition: `!(R.attr.x in P.attr.none)`, strict: true, resources: append(of("x", "a"), map[string]any{})},
 	{condition: `P.attr.limits[R.attr.x] > 10`, strict: true, resources: of("x", "a", "c")},
 	{condition: `!("z" in P.attr.lists[R.attr.x])`, strict: true, resources: of("x", "a", "b", "c")},
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -220,24 +219,27 @@ func (e *Evaluator) filter(ctx context.Context, in *enginev1.PlanResourcesInput,
 	if err != nil {
 		return nil, err
 	}
-	condition = simplify(condition)
 	if e.settings.StrictEvaluation && !isFalse(condition) {
 		demand, err := p.demands()
 		if err != nil {
 			return nil, err
 		}
-		condition = simplify(expression("and", condition, demand))
+		condition = expression("and", condition, demand)
 	}
-	condition, err = lifted(simplify(withoutMissing(condition, true)), true)
+	if !fits(condition, maxOperands) {
+		return nil, errTooLong
+	}
+	condition, err = lifted(simplify(withoutMissing(simplify(condition), true)), true)
 	if err != nil {
 		return nil, err
 	}
-	condition = simplify(settled(simplify(condition), true, nil))
+	condition = simplify(digests{}.settled(simplify(condition), true, nil))
 	if isRefused(condition) {
 		return nil, p.refusal
 	}
+	same := digests{}
 	if theirs := conditionOf(cerbos); leaves(theirs) <= leaves(condition) &&
-		bytes.Equal(normal(normalised(condition)), normal(normalised(theirs))) {
+		same.of(same.normalised(condition)) == same.of(same.normalised(theirs)) {
 		return cerbos, nil
 	}
 	return filterOf(condition), nil

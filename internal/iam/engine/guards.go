@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"crypto/rand"
 	"fmt"
 	"slices"
@@ -25,6 +24,10 @@ import (
 // absent is the text of guards. No policy can name it.
 var absent = "absent:" + rand.Text()
 
+// needed is the text of a guard on which the value of the condition depends, as with "in" an empty
+// list. has() itself has a value if the attribute is missing.
+var needed = "needed:" + rand.Text()
+
 // refusedName is the name of an attribute that stands for what cannot become a filter.
 var refusedName = "refused:" + rand.Text()
 
@@ -40,11 +43,17 @@ func guard(value *exprpb.Expr) *exprpb.Expr { return call("_!=_", value, literal
 // guarded returns the operand whose presence a guard asks for, or nil if o is not a guard.
 func guarded(o *operand) *operand {
 	e := o.GetExpression()
-	if e.GetOperator() == "ne" && len(e.GetOperands()) == 2 &&
-		e.GetOperands()[1].GetValue().GetStringValue() == absent {
-		return e.GetOperands()[0]
+	if e.GetOperator() == "ne" && len(e.GetOperands()) == 2 {
+		if text := e.GetOperands()[1].GetValue().GetStringValue(); text == absent || text == needed {
+			return e.GetOperands()[0]
+		}
 	}
 	return nil
+}
+
+// isNeeded reports whether a guard decides if its condition has a value.
+func isNeeded(guard *operand) bool {
+	return guard.GetExpression().GetOperands()[1].GetValue().GetStringValue() == needed
 }
 
 // guards returns the guards within o.
@@ -72,7 +81,7 @@ func withoutGuards(o *operand) *operand {
 	for i, x := range e.GetOperands() {
 		of[i] = withoutGuards(x)
 	}
-	return simplify(expression(e.GetOperator(), of...))
+	return digests{}.reduced(e.GetOperator(), of)
 }
 
 // lifted returns a condition whose guards stand where they can only hide resources. The condition
@@ -161,7 +170,7 @@ type fact struct {
 
 // settled returns a lifted condition without the guards, and without the demands for definite
 // values, that follow from the rest of the filter.
-func settled(o *operand, positive bool, facts []fact) *operand {
+func (f digests) settled(o *operand, positive bool, facts []fact) *operand {
 	if value := guarded(o); value != nil {
 		if isSettled(value, facts) {
 			return truth(true)
@@ -174,14 +183,15 @@ func settled(o *operand, positive bool, facts []fact) *operand {
 	case definite:
 		of := e.GetOperands()[0]
 		switch keyed := len(e.GetOperands()) == 2; {
-		case slices.ContainsFunc(facts, func(f fact) bool { return f.shows(of) }), !keyed && isSettled(of, facts):
+		case slices.ContainsFunc(facts, func(known fact) bool { return known.shows(of, f) }),
+			!keyed && isSettled(of, facts):
 			return truth(true)
 		case keyed:
 			return e.GetOperands()[1]
 		}
 		return expression("or", of, expression("not", of))
 	case "not":
-		return expression("not", settled(e.GetOperands()[0], !positive, facts))
+		return expression("not", f.settled(e.GetOperands()[0], !positive, facts))
 	case "and", "or":
 		var of []*operand
 		for i, x := range e.GetOperands() {
@@ -193,18 +203,18 @@ func settled(o *operand, positive bool, facts []fact) *operand {
 					}
 				}
 			}
-			of = append(of, settled(x, positive, known))
+			of = append(of, f.settled(x, positive, known))
 		}
 		return expression(operator, of...)
 	}
 	if lambda := ofElements(o); lambda != nil {
-		outer := slices.DeleteFunc(slices.Clone(facts), func(f fact) bool { // within, the name means an element
+		outer := slices.DeleteFunc(slices.Clone(facts), func(known fact) bool { // within, the name means an element
 			return slices.ContainsFunc(lambda.GetOperands()[1:], func(v *operand) bool {
-				return namesVariable(f.of, v.GetVariable())
+				return namesVariable(known.of, v.GetVariable())
 			})
 		})
 		return expression(e.GetOperator(), e.GetOperands()[0],
-			withBody(lambda, settled(lambda.GetOperands()[0], positive, outer)))
+			withBody(lambda, f.settled(lambda.GetOperands()[0], positive, outer)))
 	}
 	return o
 }
@@ -244,13 +254,13 @@ func (f fact) implies(o *operand) bool {
 }
 
 // shows reports whether o is true if the fact holds.
-func (f fact) shows(o *operand) bool {
+func (f fact) shows(o *operand, by digests) bool {
 	if !f.value {
 		return false
 	}
 	e := f.of.GetExpression()
-	return bytes.Equal(normal(f.of), normal(o)) || e.GetOperator() == "and" &&
-		slices.ContainsFunc(e.GetOperands(), func(x *operand) bool { return fact{x, true}.shows(o) })
+	return by.of(f.of) == by.of(o) || e.GetOperator() == "and" &&
+		slices.ContainsFunc(e.GetOperands(), func(x *operand) bool { return fact{x, true}.shows(o, by) })
 }
 
 // needs reports whether from has a value only if o has one.

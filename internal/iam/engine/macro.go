@@ -15,7 +15,8 @@ import (
 const maxSpelled = 10
 
 // reserved are the names of a condition's inputs, which no variable of an open macro may have.
-var reserved = []string{"R", "P", "V", "C", "G", "request", "variables", "constants", "globals", "runtime"}
+var reserved = []string{"R", "P", "V", "C", "G", "request", "variables", "constants", "globals", "runtime", "bool",
+	"bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"}
 
 // macro returns what is left of all(), exists(), map() and the like, which CEL expands to a
 // comprehension.
@@ -33,6 +34,9 @@ func (p *partial) macro(c *exprpb.Expr_Comprehension) (residual, error) {
 		return void, nil
 	default:
 		return untold(anyKind), nil
+	}
+	if known, ok := over.value.(traits.Sizer); ok && known.Size() == types.IntZero { // its step has no turn
+		return p.evaluate(comprehension(c, over.e, c.GetLoopStep()))
 	}
 	if over.e.GetStructExpr() != nil && over.value == nil { // a filter has its keys only
 		return void, errMacro

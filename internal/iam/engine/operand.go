@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"slices"
 
 	enginev1 "github.com/cerbos/cerbos/api/genpb/cerbos/engine/v1"
@@ -36,39 +37,48 @@ func filterOf(o *operand) *enginev1.PlanResourcesFilter {
 
 // simplify evaluates and, or, not and if where their operands are known. It flattens and removes
 // repetitions.
-func simplify(o *operand) *operand {
+func simplify(o *operand) *operand { return digests{}.simplify(o) }
+
+func (f digests) simplify(o *operand) *operand {
 	e := o.GetExpression()
 	switch operator := e.GetOperator(); operator {
-	case "not":
-		if len(e.GetOperands()) != 1 {
-			return o
+	case "and", "or", "not", "if":
+		of := make([]*operand, len(e.GetOperands()))
+		for i, x := range e.GetOperands() {
+			of[i] = f.simplify(x)
 		}
-		inner := simplify(e.GetOperands()[0])
-		if v, known := constant(inner); known {
+		return f.reduced(operator, of)
+	}
+	return o
+}
+
+// reduced returns the simple form of an expression whose operands are simple.
+func (f digests) reduced(operator string, operands []*operand) *operand {
+	switch operator {
+	case "not":
+		if v, known := constant(operands[0]); known {
 			return truth(!v)
 		}
-		if x := inner.GetExpression(); x.GetOperator() == "not" {
+		if x := operands[0].GetExpression(); x.GetOperator() == "not" {
 			return x.GetOperands()[0]
 		}
-		return expression("not", inner)
 	case "if":
-		if v, known := constant(simplify(e.GetOperands()[0])); known && v {
-			return simplify(e.GetOperands()[1])
+		if v, known := constant(operands[0]); known && v {
+			return operands[1]
 		} else if known {
-			return simplify(e.GetOperands()[2])
+			return operands[2]
 		}
 	case "and", "or":
 		neutral := operator == "and"
 		var rest []*operand
-		seen := map[string]bool{}
+		seen := map[digest]bool{}
 		add := func(x *operand) {
-			if key := string(normal(x)); !seen[key] {
+			if key := f.of(x); !seen[key] {
 				seen[key] = true
 				rest = append(rest, x)
 			}
 		}
-		for _, x := range e.GetOperands() {
-			x = simplify(x)
+		for _, x := range operands {
 			if v, known := constant(x); known {
 				if v != neutral {
 					return truth(v)
@@ -87,25 +97,57 @@ func simplify(o *operand) *operand {
 		case 1:
 			return rest[0]
 		}
-		return expression(operator, rest...)
+		operands = rest
 	}
-	return o
+	return expression(operator, operands...)
 }
 
-// normal returns bytes that are equal for conditions that differ in the order and repetition of
-// operands alone.
-func normal(o *operand) []byte {
-	if e := o.GetExpression(); e.GetOperator() == "and" || e.GetOperator() == "or" || e.GetOperator() == "not" {
-		var of [][]byte
-		for _, x := range e.GetOperands() {
-			of = append(of, normal(x))
-		}
-		slices.SortFunc(of, bytes.Compare)
-		of = slices.CompactFunc(of, bytes.Equal)
-		return append(append([]byte("("+e.GetOperator()+" "), bytes.Join(of, []byte(" "))...), ')')
+// digest is one that is equal for conditions that differ in the order and repetition of operands
+// alone.
+type digest [sha256.Size]byte
+
+// digests has those of operands that are compared with each other.
+type digests map[*operand]digest
+
+func (f digests) of(o *operand) digest {
+	if known, ok := f[o]; ok {
+		return known
 	}
-	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(o) // it is the planner's own
-	return b
+	var out digest
+	if e := o.GetExpression(); e.GetOperator() == "and" || e.GetOperator() == "or" || e.GetOperator() == "not" {
+		var of []digest
+		for _, x := range e.GetOperands() {
+			of = append(of, f.of(x))
+		}
+		slices.SortFunc(of, func(a, b digest) int { return bytes.Compare(a[:], b[:]) })
+		sum := sha256.New()
+		sum.Write([]byte("(" + e.GetOperator()))
+		for _, x := range slices.Compact(of) {
+			sum.Write(x[:])
+		}
+		sum.Sum(out[:0])
+	} else {
+		b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(o) // it is the planner's own
+		out = sha256.Sum256(b)
+	}
+	f[o] = out
+	return out
+}
+
+// fits reports whether a condition has at most n operands.
+func fits(o *operand, n int) bool {
+	left := n
+	var count func(*operand)
+	count = func(o *operand) {
+		if left--; left < 0 {
+			return
+		}
+		for _, x := range o.GetExpression().GetOperands() {
+			count(x)
+		}
+	}
+	count(o)
+	return left >= 0
 }
 
 func expression(operator string, of ...*operand) *operand {
@@ -144,7 +186,9 @@ func operandOf(e *exprpb.Expr) (*operand, error) {
 
 // normalised returns an operand with the full names of the request's fields. A list of one element
 // is the element, and what is known is left out.
-func normalised(o *operand) *operand {
+func normalised(o *operand) *operand { return digests{}.normalised(o) }
+
+func (f digests) normalised(o *operand) *operand {
 	if name := o.GetVariable(); name != "" {
 		return &operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Variable{Variable: expandName(name)}}
 	}
@@ -154,7 +198,7 @@ func normalised(o *operand) *operand {
 	}
 	of := make([]*operand, len(e.GetOperands()))
 	for i, x := range e.GetOperands() {
-		of[i] = normalised(x)
+		of[i] = f.normalised(x)
 	}
 	if e.GetOperator() == "in" && len(of) == 2 {
 		if one := of[1].GetValue().GetListValue().GetValues(); len(one) == 1 {
@@ -162,12 +206,7 @@ func normalised(o *operand) *operand {
 				Value: one[0]}})
 		}
 	}
-	switch out := expression(e.GetOperator(), of...); e.GetOperator() {
-	case "and", "or", "not", "if":
-		return simplify(out)
-	default:
-		return out
-	}
+	return f.reduced(e.GetOperator(), of)
 }
 
 // leaves counts the parts of a condition that have no conditions as operands.

@@ -498,3 +498,47 @@ var someAttributes = func() []map[string]*structpb.Value {
 	}
 	return out
 }()
+
+// The work for a filter grows with the size of its conditions, and not with a power of their depth.
+func TestTheWorkForAFilter(t *testing.T) {
+	one := func(i int) string { return fmt.Sprintf("{expr: R.attr.a%d == P.id}", i) }
+	many := func(operator string) string {
+		var of []string
+		for i := range 300 {
+			of = append(of, one(i))
+		}
+		return fmt.Sprintf("{%s: {of: [%s]}}", operator, strings.Join(of, ", "))
+	}
+	nested := one(0)
+	for i := range 120 {
+		nested = fmt.Sprintf("{%s: {of: [%s, %s]}}", []string{"any", "all"}[i%2], one(i), nested)
+	}
+	texts := make([]any, 1_000)
+	for i := range texts {
+		texts[i] = fmt.Sprint("text", i)
+	}
+	attributes, err := structpb.NewStruct(map[string]any{"big": texts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, match := range map[string]string{"any": many("any"), "all": many("all"), "nested": nested,
+		"lists": `{expr: "P.attr.big.exists(x, R.attr.x == x && R.attr.y in P.attr.big)"}`} {
+		policy := bytes.Replace(allowing("doc", "true"), []byte("match:\n          expr: \"true\""),
+			[]byte("match: "+match), 1)
+		settings := DefaultSettings()
+		settings.StrictEvaluation = true
+		e, err := Load(tableOf(t, Files{"doc.yaml": policy}), settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := testing.AllocsPerRun(1, func() {
+			_, _ = e.filter(t.Context(), &enginev1.PlanResourcesInput{Actions: []string{"view"},
+				Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"}, Attr: attributes.GetFields()},
+				Resource:  &enginev1.PlanResourcesInput_Resource{Kind: "doc"}}, nil)
+		})
+		t.Logf("%s: %.0f allocations", name, made)
+		if made > 1_000_000 {
+			t.Errorf("%s: %.0f allocations", name, made)
+		}
+	}
+}

@@ -24,7 +24,7 @@ var (
 	errNoJSON  = errors.New("a condition compares with a value that JSON does not have")
 	errMacro   = errors.New("a condition has a macro that no filter has, over values that are not known")
 	errOpaque  = errors.New("a condition has an optional value or a message, of values that are not known")
-	errTooLong = fmt.Errorf("the conditions become more than %d nodes", maxUnfolded)
+	errTooLong = fmt.Errorf("the conditions become more than %d nodes, or %d operands", maxUnfolded, maxOperands)
 )
 
 // residual is what is left of an expression when a plan's request is known: a value, or an
@@ -248,7 +248,7 @@ func (p *partial) rest(e *exprpb.Expr) (residual, error) {
 func (p *partial) evaluate(e *exprpb.Expr) (residual, error) {
 	if c := e.GetConstExpr(); c != nil {
 		v, err := celast.ConstantToVal(c)
-		if err == nil && v.Type() != types.BytesType {
+		if err == nil && literalOf(v) != nil {
 			k, elements := kindsOf(v)
 			return residual{e: e, kinds: k, elements: elements, value: v}, nil
 		}
@@ -291,9 +291,6 @@ func (p *partial) literal(e *exprpb.Expr, v ref.Val) (residual, error) {
 	}
 	if isOfTypes(e) {
 		return residual{e: e, kinds: k, elements: elements}, nil
-	}
-	if f, ok := v.(types.Double); ok && (math.IsNaN(float64(f)) || math.IsInf(float64(f), 0)) {
-		return void, nil
 	}
 	if c := e.GetCallExpr(); c != nil && c.GetFunction() != operators.Conditional &&
 		c.GetFunction() != operators.Index {
@@ -586,7 +583,7 @@ func (p *partial) apply(function string, member bool, args []residual, known boo
 			if args[0].e.GetIdentExpr() != nil {
 				return truthOf(false), nil
 			}
-			return openBool(call(operators.LogicalNot, guard(args[0].e))), nil
+			return openBool(call(operators.LogicalNot, call(operators.NotEquals, args[0].e, literal(needed)))), nil
 		case isList && args[1].elements&^jsonKind != 0 && args[0].kinds&^jsonKind == 0 &&
 			args[1].elements&^(jsonKind|numberKind) != 0:
 			return untold(boolKind), nil

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strings"
 
 	policyv1 "github.com/cerbos/cerbos/api/genpb/cerbos/policy/v1"
@@ -100,19 +101,20 @@ func (p *planner) demandOfPart(c *runtimev1.Condition, with *partial) (*operand,
 	}
 	// A check evaluates the next part if no part before it has decided.
 	all := c.GetAll() != nil
-	demand, values := truth(true), []*operand{}
-	reached := truth(true)
-	for _, x := range of {
-		own, value, err := p.demandOfPart(x, with)
-		if err != nil {
+	demands, values := make([]*operand, len(of)), make([]*operand, len(of))
+	for i, x := range of {
+		var err error
+		if demands[i], values[i], err = p.demandOfPart(x, with); err != nil {
 			return nil, nil, err
 		}
-		demand = expression("and", demand, expression("or", expression("not", reached), own))
-		values = append(values, value)
-		if !all {
-			value = expression("not", value)
+	}
+	demand := truth(true)
+	for i := range slices.Backward(of) {
+		decides := values[i]
+		if all {
+			decides = expression("not", decides)
 		}
-		reached = expression("and", reached, value)
+		demand = expression("and", demands[i], expression("or", decides, demand))
 	}
 	switch {
 	case all:
@@ -145,7 +147,7 @@ func (p *planner) demandOfLeaf(x *runtimev1.Expr, with *partial) (*operand, *ope
 	}
 	// has() of an attribute fails only if what it is an attribute of is missing.
 	name, is := strings.CutPrefix(guarded(value).GetVariable(), attributePrefix)
-	if is && !strings.Contains(name, ".") {
+	if is && !strings.Contains(name, ".") && !isNeeded(value) {
 		return truth(true), value, nil
 	}
 	return expression(definite, value), value, nil

@@ -8,6 +8,9 @@ import (
 // maxUnfolded bounds the size of a condition in a plan, in nodes of its expression.
 const maxUnfolded = 50_000
 
+// maxOperands bounds the operands of a filter before it is simplified.
+const maxOperands = 20_000
+
 // plannable reports whether every condition of the table stays small enough in a plan.
 //
 // A planner replaces each variable with its expression, and runtime.effectiveDerivedRoles with
