@@ -47,8 +47,33 @@ func (b bounds) ProgramOptions() []cel.ProgramOption {
 	return []cel.ProgramOption{cel.InterruptCheckFrequency(interruptEvery), cel.CustomDecoratorV2(b.call)}
 }
 
-// call replaces a call of a costly function with a bounded one.
+// flat are the messages that an expression may create. Others copy what they are made of, to any
+// depth. A value may refer to another one many times, so a copy of 25 lists fills the memory.
+var flat = map[string]bool{"google.protobuf.Timestamp": true, "google.protobuf.Duration": true,
+	"google.protobuf.BoolValue": true, "google.protobuf.BytesValue": true, "google.protobuf.DoubleValue": true,
+	"google.protobuf.FloatValue": true, "google.protobuf.Int32Value": true, "google.protobuf.Int64Value": true,
+	"google.protobuf.StringValue": true, "google.protobuf.UInt32Value": true, "google.protobuf.UInt64Value": true}
+
+// refusedMessage is a message that no expression may create. Its evaluation fails.
+type refusedMessage struct {
+	interpreter.InterpretableConstructor
+}
+
+// Eval implements interpreter.Interpretable.
+func (m refusedMessage) Eval(interpreter.Activation) ref.Val { return m.Exec(nil) }
+
+// Exec implements interpreter.InterpretableV2.
+func (m refusedMessage) Exec(*interpreter.ExecutionFrame) ref.Val {
+	return types.NewErr("an expression cannot create a %s", m.Type().TypeName())
+}
+
+// call replaces a call of a costly function with a bounded one. It refuses to create messages that
+// are not flat.
 func (b bounds) call(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+	if made, ok := i.(interpreter.InterpretableConstructor); ok && made.Type() != types.ListType &&
+		made.Type() != types.MapType && !flat[made.Type().TypeName()] {
+		return refusedMessage{made}, nil
+	}
 	call, ok := i.(interpreter.InterpretableCall)
 	if !ok {
 		return i, nil

@@ -22,7 +22,8 @@ var comparisons = map[string]functions.BinaryOp{
 	},
 }
 
-// comparison is a call that compares two values. It is costed if the left one has elements.
+// comparison is a call that compares two values. It is costed if the left one has elements, or is a
+// long text.
 type comparison struct {
 	interpreter.InterpretableCall
 	left, right interpreter.InterpretableV2
@@ -49,8 +50,11 @@ func (c *comparison) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 	if unknown, _ = types.MaybeMergeUnknowns(right, unknown); unknown != nil {
 		return unknown
 	}
-	if hasElements(left) {
-		steps := elements(left)
+	if text := size(left) / textPerStep; text > 0 || hasElements(left) {
+		steps := text
+		if hasElements(left) {
+			steps = comparisonSteps(left)
+		}
 		if c.Function() == operators.In {
 			steps *= count(right)
 		}

@@ -23,9 +23,11 @@ var callCosts = map[string]callCost{
 	operators.Add:    sum,
 	"cel.@mapInsert": insertion,
 
-	"lists.range":           func(a []ref.Val) (int64, int64) { return 24 * min(max(0, number(a[0])), never), 0 },
-	"flatten":               func(a []ref.Val) (int64, int64) { return whole(a[0], 0), 0 },
-	"distinct":              func(a []ref.Val) (int64, int64) { return size(a[0]), elements(a[0]) * count(a[0]) },
+	"lists.range": func(a []ref.Val) (int64, int64) { return 24 * min(max(0, number(a[0])), never), 0 },
+	"flatten":     func(a []ref.Val) (int64, int64) { return whole(a[0], 0), 0 },
+	"distinct": func(a []ref.Val) (int64, int64) {
+		return size(a[0]), comparisonSteps(a[0]) * count(a[0])
+	},
 	"sort":                  sorting,
 	"@sortByAssociatedKeys": sorting,
 	"slice":                 copying,
@@ -33,7 +35,7 @@ var callCosts = map[string]callCost{
 
 	"sets.contains": comparing,
 	"sets.equivalent": func(a []ref.Val) (int64, int64) {
-		return 0, elements(a[0])*count(a[1]) + elements(a[1])*count(a[0])
+		return 0, comparisonSteps(a[0])*count(a[1]) + comparisonSteps(a[1])*count(a[0])
 	},
 	"sets.intersects":  comparing,
 	"isSubset":         comparing,
@@ -136,8 +138,15 @@ func whole(v ref.Val, before int64) int64 {
 func copying(a []ref.Val) (int64, int64) { return 2 * size(a[0]), 0 }
 
 func comparing(a []ref.Val) (int64, int64) {
-	return 16 * min(count(a[0]), count(a[1])), elements(a[0]) * count(a[1])
+	return 16 * min(count(a[0]), count(a[1])), comparisonSteps(a[0]) * count(a[1])
 }
+
+// textPerStep is the length of text, in bytes, that is compared in a step.
+const textPerStep = 1024
+
+// comparisonSteps returns the steps to compare a value with another one: its elements to any depth,
+// and its texts.
+func comparisonSteps(v ref.Val) int64 { return elements(v) + whole(v, 0)/textPerStep }
 
 func sorting(a []ref.Val) (int64, int64) { return 2 * size(a[0]), 20 * count(a[0]) }
 

@@ -87,6 +87,8 @@ var greedy = []struct{ variables, condition string }{
 	{"", "regex.extractAll(P.attr.s, '(?:a|b|c|[d-f]){0,900}y?').size() >= 0"},
 	{"", "P.attr.s.pathMatch(P.attr.s)"},
 	{"", "P.attr.l.all(a, P.attr.l.all(b, P.attr.l.all(c, a + b + c >= 0.0)))"},
+	{"t: P.attr.s + 'b', u: P.attr.s + 'c'", "!P.attr.l.filter(x, x < 3000.0).map(x, V.t).hasIntersection(" +
+		"P.attr.l.filter(x, x < 3000.0).map(x, V.u))"},
 	{endless(40), "V.v39"},
 	{doubled("P.attr.s", 24), "V.v24.size() >= 0"},
 	{doubled("P.attr.l", 24), "V.v24.size() >= 0"},
@@ -172,6 +174,33 @@ func TestGreedyConditionsHaveNoAnswer(t *testing.T) {
 		}
 		if p, err := plan(small); err != nil || p.Filter.GetKind() != enginev1.PlanResourcesFilter_KIND_ALWAYS_DENIED {
 			t.Errorf("a small plan of %.80s: %v %v", g.condition, p, err)
+		}
+	}
+}
+
+// A message copies lists to any depth, and so does an output. Neither is made of a list that has
+// itself many times.
+func TestNoListIsCopiedWithoutEnd(t *testing.T) {
+	lists := "v0: '[1]'"
+	for i := range 24 {
+		lists += fmt.Sprintf(", v%d: '[V.v%d, V.v%d, V.v%d, V.v%d]'", i+1, i, i, i, i)
+	}
+	for name, rule := range map[string]string{
+		"message": `condition: {match: {expr: "size(google.protobuf.ListValue{values: V.v24}) > 0"}}`,
+		"output":  `output: {when: {ruleActivated: V.v24}}`,
+	} {
+		policy := fmt.Appendf(nil, "apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: doc\n  version: "+
+			"default\n  variables: {local: {%s}}\n  rules: [{actions: [view], effect: EFFECT_ALLOW, roles: [user], "+
+			"%s}]\n", lists, rule)
+		e, err := Load(tableOf(t, Files{"doc.yaml": policy}), DefaultSettings())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := e.Check(t.Context(), []*enginev1.CheckInput{{Actions: []string{"view"},
+			Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"}},
+			Resource:  &enginev1.Resource{Kind: "doc", Id: "1"}}})
+		if err == nil && out[0].GetActions()["view"].GetEffect() == effectv1.Effect_EFFECT_ALLOW {
+			t.Errorf("%s: %v", name, out)
 		}
 	}
 }

@@ -96,9 +96,7 @@ func (n *naming) walk(x ast.Expr, local *scope) error {
 			within = append(within, e.AsMapEntry().Key(), e.AsMapEntry().Value())
 		}
 	case ast.StructKind:
-		for _, f := range x.AsStruct().Fields() {
-			within = append(within, f.AsStructField().Value())
-		}
+		return n.places.wrong(x.ID(), "it creates a %s, which no mapping can", x.AsStruct().TypeName())
 	case ast.ComprehensionKind:
 		return n.loop(x.AsComprehension(), local)
 	}

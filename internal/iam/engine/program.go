@@ -13,6 +13,7 @@ import (
 	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
 	"github.com/google/cel-go/cel"
 	celast "github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	exprpb "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
 	"google.golang.org/protobuf/proto"
@@ -132,10 +133,18 @@ func (p *program) ContextEval(ctx context.Context, vars any) (ref.Val, *cel.Eval
 	if p.costly || p.globals || p.noRoles {
 		p.prepare(evaluationOf(ctx), vars)
 	}
-	if !p.loops { // only loops are interrupted, and being ready for it costs a quarter of a small condition
-		return planned.Eval(vars)
+	var v ref.Val
+	var details *cel.EvalDetails
+	if p.loops { // only loops are interrupted, and being ready for it costs a quarter of a small condition
+		v, details, err = planned.ContextEval(ctx, vars)
+	} else {
+		v, details, err = planned.Eval(vars)
 	}
-	return planned.ContextEval(ctx, vars)
+	// An output is copied to any depth.
+	if err == nil && hasElements(v) && !evaluationOf(ctx).take(0, elements(v)) {
+		return types.WrapErr(errTooMuch), nil, errTooMuch
+	}
+	return v, details, err
 }
 
 // ConcurrentEval implements cel.Program. Cerbos does not call it.
