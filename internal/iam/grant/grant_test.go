@@ -173,7 +173,10 @@ func (w *world) refresh(token secret.String, app id.ID, r grant.Rotation) (secre
 func (w *world) opaque(g grant.Grant) secret.String {
 	var tok secret.String
 	w.update(func(_ context.Context, tx *db.Tx) error {
-		of := application.Application{ID: g.Application}
+		of := application.Application{ID: w.app} // an application's own token has no grant
+		if g.ID != (id.ID{}) {
+			of.ID = g.Application
+		}
 		tok, _ = grant.NewOpaque(tx, g, &of, g.Scopes, []string{issuer}, issuer, 5*time.Minute)
 		return nil
 	})
