@@ -81,6 +81,16 @@ var faults = []struct {
 		[]any{"b"}, []any{})},
 	{condition: `(R.attr.x ? dyn(1) : R.attr.y) + 1 == 2`, resources: []map[string]any{{"x": true, "y": 1},
 		{"x": false, "y": 1}}},
+	{condition: `cel.bind(v, has(R.attr.x), !v)`, refused: true, resources: append(of("x", 1), map[string]any{})},
+	{condition: `cel.bind(o, P.id, R.attr.x != o)`, refused: true, resources: of("x", "ada", "b")},
+	{condition: `cel.bind(v, R.attr.x, v == 1)`, refused: true, resources: of("x", 1, 2)},
+	{condition: `P.attr.?text.optMap(t, t != R.attr.x).orValue(false)`, refused: true, resources: of("x", "ada", "b")},
+	{condition: `R.attr.x.sortBy(e, e)[0] == "a"`, refused: true, resources: of("x", []any{"a"}, []any{"b"})},
+	{condition: `optional.ofNonZeroValue(R.attr.x).orValue(P.attr.other) == "x"`, refused: true, resources: of("x",
+		"x", "")},
+	{condition: `R.attr[R.attr.y] == "a"`, known: map[string]any{"": "a"}, resources: []map[string]any{
+		{"y": "x", "x": "b"}, {"y": "x", "x": "a"}}},
+	{condition: `{1: 5, 1u: 9}[R.attr.x] > 6`, refused: true, resources: of("x", 1, 2)},
 	// It leaves out the versions of the policies.
 	{condition: `P.policyVersion == ""`, resources: of("x", 1)},
 	{condition: `!has(P.policyVersion)`, resources: of("x", 1)},

@@ -100,6 +100,9 @@ func lifted(o *operand, positive bool) (*operand, error) {
 	}
 	switch operator := e.GetOperator(); operator {
 	case "and", "or", "not", definite:
+		if operator == definite && len(e.GetOperands()) == 2 {
+			return nil, errMacro // the key of a map is open to has()
+		}
 		var of []*operand
 		for _, x := range e.GetOperands() {
 			part, err := lifted(x, positive == (operator != "not"))
@@ -314,6 +317,9 @@ func withoutMissing(o *operand, positive bool) *operand {
 			return expression(operator, of[0], withoutMissing(of[1], positive), withoutMissing(of[2], positive))
 		}
 	case definite:
+		if len(e.GetOperands()) == 2 {
+			break
+		}
 		x := e.GetOperands()[0]
 		return expression("or", withoutMissing(x, positive), expression("not", withoutMissing(x, !positive)))
 	}

@@ -14,6 +14,10 @@ import (
 // the whole of a condition.
 const maxSpelled = 10
 
+// maxUnrolled is the number of elements up to which a filter spells one out that it cannot have
+// otherwise.
+const maxUnrolled = 100
+
 // reserved are the names of a condition's inputs, which no variable of an open macro may have.
 var reserved = []string{"R", "P", "V", "C", "G", "request", "variables", "constants", "globals", "runtime", "bool",
 	"bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"}
@@ -35,8 +39,10 @@ func (p *partial) macro(c *exprpb.Expr_Comprehension) (residual, error) {
 	default:
 		return untold(anyKind), nil
 	}
-	if known, ok := over.value.(traits.Sizer); ok && known.Size() == types.IntZero { // its step has no turn
-		return p.evaluate(comprehension(c, over.e, c.GetLoopStep()))
+	if empty, ok := over.value.(traits.Sizer); ok && empty.Size() == types.IntZero &&
+		c.GetLoopStep().GetCallExpr() != nil && p.known(c.GetAccuInit()) &&
+		p.with(truthOf(true), c.GetAccuVar()).known(c.GetResult()) {
+		return p.evaluate(comprehension(c, over.e, c.GetLoopStep())) // its step has no turn
 	}
 	if over.e.GetStructExpr() != nil && over.value == nil { // a filter has its keys only
 		return void, errMacro
@@ -93,9 +99,14 @@ func (p *partial) quantifier(c *exprpb.Expr_Comprehension, over residual, functi
 			r, err := inner.part(of)
 			whole, count = junction(function, whole, r), count+1
 			return err
-		}); err != nil || whole.missing() || whole.value != nil || whole.refused || lacks(whole.e) ||
-			losesValues(c, over) {
+		}); err != nil || whole.missing() || whole.value != nil || whole.refused {
 			return whole, err
+		}
+		if lacks(whole.e) || losesValues(c, over) {
+			if count > maxUnrolled {
+				return untold(boolKind), nil
+			}
+			return whole, nil
 		}
 	}
 	r, err := p.elements(c, over).part(of)

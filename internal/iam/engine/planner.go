@@ -335,7 +335,8 @@ func (p *partial) spelled(e *exprpb.Expr) (*exprpb.Expr, *exprpb.Expr, error) {
 	out, keys := truthOf(false), []*exprpb.Expr{}
 	for _, entry := range index.GetArgs()[0].GetStructExpr().GetEntries() {
 		value := entry.GetValue()
-		if !p.known(value) || entry.GetMapKey().GetConstExpr() == nil { // of two equal keys the last counts
+		_, isText := entry.GetMapKey().GetConstExpr().GetConstantKind().(*exprpb.Constant_StringValue)
+		if !p.known(value) || !isText { // two numbers may be one key
 			return e, nil, nil
 		}
 		if field != "" {

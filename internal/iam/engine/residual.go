@@ -344,13 +344,15 @@ func literalOf(v ref.Val) *exprpb.Expr {
 			return nil
 		}
 	case traits.Mapper:
-		out := &exprpb.Expr_CreateStruct{}
+		out, seen := &exprpb.Expr_CreateStruct{}, map[ref.Val]bool{}
 		for it := of.Iterator(); it.HasNext() == types.True; {
 			key := it.Next()
 			k, value := literalOf(key), literalOf(of.Get(key))
-			if k == nil || value == nil {
+			text := key.ConvertToType(types.StringType)
+			if k == nil || value == nil || seen[text] { // 1 and 1u are two keys, and one number in a filter
 				return nil
 			}
+			seen[text] = true
 			out.Entries = append(out.Entries, &exprpb.Expr_CreateStruct_Entry{Value: value,
 				KeyKind: &exprpb.Expr_CreateStruct_Entry_MapKey{MapKey: k}})
 		}
@@ -430,6 +432,10 @@ func (p *partial) selected(s *exprpb.Expr_Select) (residual, error) {
 	return out, nil
 }
 
+// optional are the functions of optional values, some of which do not need all their arguments.
+var optional = []string{operators.OptIndex, operators.OptSelect, "or", "orValue", "hasValue", "value", "optional.of",
+	"optional.ofNonZeroValue", "optional.none", "optional.unwrap", "unwrapOpt", "first", "last"}
+
 // condition returns r as an operand of a logical operator.
 func condition(r residual) residual {
 	switch {
@@ -492,7 +498,8 @@ func (p *partial) call(c *exprpb.Expr_Call) (residual, error) {
 		return negation(r), err
 	case operators.Conditional:
 		return p.choice(c)
-	case operators.OptIndex, operators.OptSelect:
+	}
+	if slices.Contains(optional, c.GetFunction()) {
 		return void, errOpaque
 	}
 	var args []residual
@@ -550,8 +557,8 @@ func (p *partial) apply(function string, member bool, args []residual, known boo
 	}
 	if function == operators.Index && args[0].e.GetSelectExpr().GetField() == "attr" &&
 		isResource(args[0].e.GetSelectExpr().GetOperand()) {
-		if name := args[1].e.GetConstExpr().GetStringValue(); p.given[name] != nil {
-			return p.evaluate(fieldOf(args[0].e, name))
+		if name, ok := args[1].value.(types.String); ok && p.given[string(name)] != nil {
+			return p.evaluate(fieldOf(args[0].e, string(name)))
 		}
 	}
 	e := call(function)
