@@ -6,12 +6,22 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 )
 
-// Key is one source of private keys for a whole test process; see Keys.
+// Key is one source of private keys for the tests of a package that follow each other; see Keys.
 var Key = Keys()
 
+// sources are the sources of databases.
+var sources sync.Map
+
+// KeysOf returns the source of private keys of a database, which all its replicas share. Tests that
+// run beside each other have one each: what one of them draws makes no key of another one repeat.
+func KeysOf(database string) func(jose.Algorithm) (*jose.PrivateKey, error) {
+	keys, _ := sources.LoadOrStore(database, Keys())
+	return keys.(func(jose.Algorithm) (*jose.PrivateKey, error))
+}
+
 // Keys returns a source of private keys. Each key is new, but for RSA one of a few that this test
-// process generates once. Two calls in a row return different keys, so a tenant's current and next
-// keys differ. Replicas that race for a tenant's keys need a source each.
+// process generates once. A source gives all of those before it repeats one, so the keys of a
+// tenant differ. Replicas that race for a tenant's keys need a source each.
 func Keys() func(jose.Algorithm) (*jose.PrivateKey, error) {
 	var mu sync.Mutex
 	var next int
@@ -27,7 +37,7 @@ func Keys() func(jose.Algorithm) (*jose.PrivateKey, error) {
 }
 
 // rsaKeys are the RSA keys of this process, as far as a test needed them.
-var rsaKeys [4]struct {
+var rsaKeys [8]struct {
 	sync.Mutex
 	key *jose.PrivateKey
 }

@@ -82,7 +82,7 @@ func New(t testing.TB, dsn string, environ ...string) *World {
 	a, err := app.Open(ctx, cfg, slog.New(slog.NewTextHandler(w.Log, nil)), app.Outside{
 		Clock: clk, Mail: w.mailbox, Hashing: credential.HasherConfig{Params: credential.Params{Memory: 64, Passes: 1,
 			Lanes: 1}},
-		Keys: testkit.Key,
+		Keys: testkit.KeysOf(dsn),
 	})
 	if err != nil {
 		t.Fatal(err)
