@@ -29,8 +29,8 @@ var (
 	errTooMuch = fault.New(fault.Limited, "policy.too_much", "The policies needed more than 32 MB of memory or 50 "+
 		"million comparisons, so there is no answer. Look for conditions that build long texts or lists, or that "+
 		"compare long lists with each other.")
-	// ErrNoPlan reports that Cerbos' planner failed, as it does at some conditions with attributes
-	// of an unexpected type. A check of the same resources has an answer.
+	// ErrNoPlan reports that the conditions cannot become a filter: docs/decisions/0022 says which.
+	// A check of the same resources has an answer.
 	ErrNoPlan = fault.New(fault.Conflict, "policy.no_plan", "The conditions of the policies cannot become a filter "+
 		"for this principal and these attributes. Check the resources themselves: POST /api/check/resources.")
 )

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"sync"
+
 	"github.com/google/cel-go/common/decls"
 	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/types"
@@ -86,13 +88,16 @@ func kindsOf(v ref.Val) (kinds, kinds) {
 	return otherKind, 0
 }
 
+// declarations are the functions of CEL, by name. The environment copies them for each caller.
+var declarations = sync.OnceValue(func() map[string]*decls.FunctionDecl { return Environment().Functions() })
+
 // called returns the kinds of a call's result and of its elements, by CEL's own declarations. There
 // are none if no declared overload takes the arguments. The index of an element may be any number.
 //
 // A database has one kind of number. If the result depends on whether a number is whole, there are
 // none either: a check fails for one of the two, and a filter cannot tell.
 func called(function string, member bool, args []residual) (kinds, kinds) {
-	declared := Environment().Functions()[function]
+	declared := declarations()[function]
 	if declared == nil {
 		return anyKind, anyKind
 	}

@@ -68,8 +68,8 @@ func loadParts(table []byte, conf *epdpv2.Config) (tableParts, error) {
 		return tableParts{}, err
 	}
 	parts.principal, err = load(func(rt *runtimev1.RuleTable) {
-		type place struct{ scope, version string }
-		at := map[place]*runtimev1.RuleTable_RuleRow{} // the placeholders
+		type origin struct{ scope, version string }
+		at := map[origin]*runtimev1.RuleTable_RuleRow{} // the placeholders
 		var rows []*runtimev1.RuleTable_RuleRow
 		versions := map[string]bool{} // of principals
 		root := policyv1.ScopePermissions_SCOPE_PERMISSIONS_OVERRIDE_PARENT
@@ -78,7 +78,7 @@ func loadParts(table []byte, conf *epdpv2.Config) (tableParts, error) {
 				rows, versions[row.GetVersion()] = append(rows, row), true
 				continue
 			}
-			here := place{row.GetScope(), row.GetVersion()}
+			here := origin{row.GetScope(), row.GetVersion()}
 			if at[here] == nil {
 				at[here] = placeholderOf(row.GetOriginFqn(), here.scope, here.version)
 				rows = append(rows, at[here])
@@ -91,7 +91,7 @@ func loadParts(table []byte, conf *epdpv2.Config) (tableParts, error) {
 			}
 		}
 		for _, version := range slices.Sorted(maps.Keys(versions)) { // which no resource policy may have
-			if at[place{"", version}] == nil {
+			if at[origin{"", version}] == nil {
 				row := placeholderOf("", "", version)
 				row.ScopePermissions = root
 				rows = append(rows, row)

@@ -13,6 +13,7 @@ import (
 	runtimev1 "github.com/cerbos/cerbos/api/genpb/cerbos/runtime/v1"
 	"github.com/cerbos/cerbos/private/ruletable"
 	"github.com/google/cel-go/common/operators"
+	"github.com/google/cel-go/common/types"
 	exprpb "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
 	"google.golang.org/protobuf/proto"
 
@@ -36,6 +37,7 @@ type planner struct {
 	scope, version        string // of the resource
 	principals, resources []string
 	conditions            map[place]*operand
+	evaluations           map[place]*partial  // by places without a condition
 	derived               map[string]residual // the effective derived roles, by scope
 }
 
@@ -51,7 +53,8 @@ func (e *Evaluator) newPlanner(ctx context.Context, in *enginev1.PlanResourcesIn
 	now := clock.System{}.Now()
 	p := &planner{planning: planning{ctx: ctx}, table: e.table.rules, settings: e.settings, globals: e.globals, in: in,
 		request: planRequest(in), now: func() time.Time { return now }, conditions: map[place]*operand{},
-		derived: map[string]residual{}}
+		evaluations: map[place]*partial{},
+		derived:     map[string]residual{}}
 	// Cerbos' planner leaves out the versions that a check has.
 	p.request.Principal.PolicyVersion = in.GetPrincipal().GetPolicyVersion()
 	p.request.Resource.PolicyVersion = in.GetResource().GetPolicyVersion()
@@ -206,15 +209,35 @@ func (p *planner) condition(kind policyv1.Kind, c *runtimev1.Condition, params *
 	if err != nil {
 		return nil, err
 	}
-	out, err := p.joined(c, of)
+	r, err := p.joined(c, of)
+	if err != nil {
+		return nil, err
+	}
+	out, err := operandOf(r.e)
 	if err == nil {
 		p.conditions[key] = out
 	}
 	return out, err
 }
 
-// evaluation returns the evaluation of conditions with the constants and variables of a rule.
+// evaluation returns the evaluation of conditions with the constants and variables of a rule. Rules
+// of one policy have the same.
 func (p *planner) evaluation(kind policyv1.Kind, params *ruletable.RowParams, scope string) (*partial, error) {
+	key := place{kind: kind, params: params, scope: scope}
+	known := p.evaluations[key]
+	if known == nil {
+		var err error
+		if known, err = p.variables(kind, params, scope); err != nil {
+			return nil, err
+		}
+		p.evaluations[key] = known
+	}
+	out, names := *known, *known.namesRoles // of the variables
+	out.namesRoles = &names
+	return &out, nil
+}
+
+func (p *planner) variables(kind policyv1.Kind, params *ruletable.RowParams, scope string) (*partial, error) {
 	var constants map[string]any
 	var variables []*runtimev1.Variable
 	if params != nil {
@@ -249,43 +272,6 @@ func (p *planner) partial(request *enginev1.Request, constants map[string]any, v
 		}
 	}
 	return out, nil
-}
-
-// joined returns the operand of a condition.
-func (p *planner) joined(c *runtimev1.Condition, with *partial) (*operand, error) {
-	parts := func(of *runtimev1.Condition_ExprList) ([]*operand, error) {
-		var out []*operand
-		for _, x := range of.GetExpr() {
-			part, err := p.joined(x, with)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, part)
-		}
-		return out, nil
-	}
-	switch op := c.GetOp().(type) {
-	case *runtimev1.Condition_All:
-		of, err := parts(op.All)
-		return expression("and", of...), err
-	case *runtimev1.Condition_Any:
-		of, err := parts(op.Any)
-		return expression("or", of...), err
-	case *runtimev1.Condition_None:
-		of, err := parts(op.None)
-		for i, x := range of {
-			of[i] = expression("not", x)
-		}
-		return expression("and", of...), err
-	}
-	r, err := p.leaf(c.GetExpr(), with)
-	if err != nil {
-		return nil, err
-	}
-	if r.missing() { // a check takes it for false
-		return truth(false), nil
-	}
-	return operandOf(r.e)
 }
 
 // leaf returns what is left of one expression of a condition. It is missing if it fails, or is not
@@ -369,7 +355,7 @@ func (p *planner) derivedRoles(scope string) (residual, error) {
 	var lists []*exprpb.Expr
 	var last *partial
 	err := p.eachDerivedRole(scope, func(name string, role *derivedRole, with *partial) error {
-		holds, err := p.whole(role.GetCondition(), with)
+		holds, err := p.joined(role.GetCondition(), with)
 		if err != nil {
 			return err
 		}
@@ -397,7 +383,8 @@ func (p *planner) derivedRoles(scope string) (residual, error) {
 // noRolesHere is runtime.effectiveDerivedRoles where a check sees none (runtime.go).
 func noRolesHere() (residual, error) { return emptyRoles, nil }
 
-var emptyRoles = residual{e: listOf(), kinds: listKind, value: emptyList}
+var emptyRoles = residual{e: listOf(), kinds: listKind,
+	value: types.NewDynamicList(types.DefaultTypeAdapter, []any{})}
 
 // eachDerivedRole calls f for the derived roles of a scope that the principal's roles may have.
 func (p *planner) eachDerivedRole(scope string, f func(name string, role *derivedRole, with *partial) error) error {
@@ -422,39 +409,32 @@ func (p *planner) eachDerivedRole(scope string, f func(name string, role *derive
 	return nil
 }
 
-// whole returns what is left of a condition as one expression, for a list of derived roles.
-func (p *planner) whole(c *runtimev1.Condition, with *partial) (residual, error) {
-	joined := func(function string, of *runtimev1.Condition_ExprList) (residual, error) {
+// joined returns what is left of a condition, as one expression.
+func (p *planner) joined(c *runtimev1.Condition, with *partial) (residual, error) {
+	parts := func(function string, of *runtimev1.Condition_ExprList, each func(residual) residual) (residual, error) {
 		out := truthOf(function == operators.LogicalAnd)
 		for _, x := range of.GetExpr() {
-			r, err := p.whole(x, with)
+			r, err := p.joined(x, with)
 			if err != nil {
 				return void, err
 			}
-			out = junction(function, out, r)
+			out = junction(function, out, each(r))
 		}
 		return out, nil
 	}
+	same := func(r residual) residual { return r }
 	switch op := c.GetOp().(type) {
 	case nil:
 		return truthOf(true), nil
 	case *runtimev1.Condition_All:
-		return joined(operators.LogicalAnd, op.All)
+		return parts(operators.LogicalAnd, op.All, same)
 	case *runtimev1.Condition_Any:
-		return joined(operators.LogicalOr, op.Any)
+		return parts(operators.LogicalOr, op.Any, same)
 	case *runtimev1.Condition_None:
-		out := truthOf(true)
-		for _, x := range op.None.GetExpr() {
-			r, err := p.whole(x, with)
-			if err != nil {
-				return void, err
-			}
-			out = junction(operators.LogicalAnd, out, negation(r))
-		}
-		return out, nil
+		return parts(operators.LogicalAnd, op.None, negation)
 	}
 	r, err := p.leaf(c.GetExpr(), with)
-	if r.missing() {
+	if r.missing() { // a check takes it for false
 		return truthOf(false), err
 	}
 	return r, err

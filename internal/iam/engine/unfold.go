@@ -58,37 +58,17 @@ func unfold(variables []*runtimev1.Variable, roles int64) unfolding {
 // nodes returns the number of nodes of an unfolded expression, or more than maxUnfolded.
 func (u unfolding) nodes(e *exprpb.Expr) int64 {
 	n := int64(1)
-	switch k := e.GetExprKind().(type) {
-	case nil:
+	switch of := e.GetSelectExpr(); {
+	case e.GetExprKind() == nil:
 		return 0
-	case *exprpb.Expr_IdentExpr:
-		if k.IdentExpr.GetName() == "runtime" {
-			n += u.roles
-		}
-	case *exprpb.Expr_SelectExpr:
-		switch k.SelectExpr.GetOperand().GetIdentExpr().GetName() {
-		case "V", "variables":
-			n += u.variables[k.SelectExpr.GetField()]
-		default:
-			n += u.nodes(k.SelectExpr.GetOperand())
-		}
-	case *exprpb.Expr_CallExpr:
-		n += u.nodes(k.CallExpr.GetTarget())
-		for _, arg := range k.CallExpr.GetArgs() {
-			n += u.nodes(arg)
-		}
-	case *exprpb.Expr_ListExpr:
-		for _, x := range k.ListExpr.GetElements() {
+	case e.GetIdentExpr().GetName() == "runtime":
+		n += u.roles
+	case of.GetOperand().GetIdentExpr().GetName() == "V", of.GetOperand().GetIdentExpr().GetName() == "variables":
+		n += u.variables[of.GetField()]
+	default:
+		for _, x := range partsOf(e) {
 			n += u.nodes(x)
 		}
-	case *exprpb.Expr_StructExpr:
-		for _, x := range k.StructExpr.GetEntries() {
-			n += u.nodes(x.GetMapKey()) + u.nodes(x.GetValue())
-		}
-	case *exprpb.Expr_ComprehensionExpr:
-		c := k.ComprehensionExpr
-		n += u.nodes(c.GetIterRange()) + u.nodes(c.GetAccuInit()) + u.nodes(c.GetLoopCondition()) +
-			u.nodes(c.GetLoopStep()) + u.nodes(c.GetResult())
 	}
 	return min(n, 2*maxUnfolded)
 }
