@@ -122,7 +122,7 @@ func TestAChangeToEdDSALosesNoSignIn(t *testing.T) {
 		set := func() string { return w.browser().Visit(w.issuer + "/oauth2/jwks").Body }
 		c := w.client(application.New{IDTokenAlg: "RS256"})
 		c.signedIn(t, w.user)
-		if body := set(); strings.Contains(body, "OKP") {
+		if body := set(); strings.Contains(body, `"OKP"`) {
 			t.Fatalf("nothing needs EdDSA: %s", body)
 		}
 		algOf := func() any {
@@ -140,7 +140,7 @@ func TestAChangeToEdDSALosesNoSignIn(t *testing.T) {
 		if alg := algOf(); alg != "RS256" {
 			t.Errorf("signed with %v before clients can have the key", alg)
 		}
-		if body := set(); strings.Count(body, "OKP") != 2 {
+		if body := set(); strings.Count(body, `"OKP"`) != 2 {
 			t.Errorf("the key is not published: %s", body)
 		}
 		w.Clock.Advance(signingkey.PublishAhead)

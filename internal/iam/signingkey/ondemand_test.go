@@ -42,7 +42,7 @@ func TestEdDSAKeysAreThereWhileAnApplicationNamesThem(t *testing.T) {
 			t.Helper()
 			for _, replica := range []*signingkey.Keys{k, other} {
 				body, err := replica.JWKS(ctx, acme)
-				if err != nil || strings.Contains(string(body), "OKP") != want {
+				if err != nil || strings.Contains(string(body), `"OKP"`) != want {
 					t.Errorf("%s %v, want EdDSA %v", body, err, want)
 				}
 			}

@@ -334,10 +334,10 @@ func TestRefusalForBrowsers(t *testing.T) {
 
 func TestLogAndMetricsNameNoSecrets(t *testing.T) {
 	f := newFixture(t)
-	f.do("GET", "/t/acme/users/4711?token=hunter2",
+	f.do("GET", "/t/acme/users/hunter1?token=hunter2",
 		func(r *http.Request) { r.Header.Set("Authorization", "Bearer hunter3") })
 	f.do("GET", "/t/acme/hunter4")
-	if l := f.log.String(); strings.Contains(l, "hunter") || strings.Contains(l, "4711") ||
+	if l := f.log.String(); strings.Contains(l, "hunter") ||
 		!strings.Contains(l, `"route":"GET /users/{id}"`) {
 		t.Errorf("log: %s", l)
 	}
