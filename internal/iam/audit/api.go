@@ -57,8 +57,8 @@ func view(r Record) View {
 	return v
 }
 
-type listInput struct {
-	api.Page
+// FilterInput is a Filter as the API takes it.
+type FilterInput struct {
 	Action    string    `query:"action" maxLength:"100" doc:"An action (user.create), or a noun and a dot (user.) for all its actions."`
 	Actor     string    `query:"actor" format:"uuid" doc:"The id of the user or application that acted."`
 	Target    string    `query:"target" maxLength:"256" doc:"The id of the target."`
@@ -68,21 +68,36 @@ type listInput struct {
 	To        time.Time `query:"to" doc:"The latest time, exclusive."`
 }
 
+// filter returns the Filter. It fails with an Invalid fault that names the field.
+func (in FilterInput) filter() (Filter, error) {
+	f := Filter{Action: in.Action, Outcome: Outcome(in.Outcome), TargetID: in.Target, RequestID: in.RequestID,
+		From: in.From, To: in.To}
+	if in.Actor == "" {
+		return f, nil
+	}
+	var err error
+	if f.Actor, err = id.Parse(in.Actor); err != nil {
+		return Filter{}, fault.InvalidField("request.invalid", "actor", "This must be the id of a user or application.")
+	}
+	return f, nil
+}
+
+type listInput struct {
+	api.Page
+	FilterInput
+}
+
 // Operations returns the management operations on audit events, which are read-only.
 func Operations() []api.Operation {
 	return []api.Operation{
 		api.Read(api.Op{Method: "GET", Path: "/audit-events", ID: "list-audit-events", Action: "audit.read",
 			Tag: "Audit", Summary: "List audit events", Description: "Newest first."},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *listInput) (page.List[View], error) {
-				f := Filter{Action: in.Action, Outcome: Outcome(in.Outcome), TargetID: in.Target,
-					RequestID: in.RequestID, From: in.From, To: in.To}
-				r, err := in.Request()
-				if err == nil && in.Actor != "" {
-					if f.Actor, err = id.Parse(in.Actor); err != nil {
-						err = fault.InvalidField("request.invalid", "actor",
-							"This must be the id of a user or application.")
-					}
+				f, err := in.filter()
+				if err != nil {
+					return page.List[View]{}, err
 				}
+				r, err := in.Request()
 				if err != nil {
 					return page.List[View]{}, err
 				}
@@ -98,5 +113,11 @@ func Operations() []api.Operation {
 				}
 				return view(r), nil
 			}),
+		api.Call(api.Op{Method: "GET", Path: "/audit-events/export", ID: "export-audit-events", Action: "audit.read",
+			Tag: "Audit", Summary: "Export audit events as NDJSON or CSV", AtOnce: 2,
+			Produces: []string{"application/x-ndjson", "text/csv"},
+			Description: "All events that the filters let through, newest first, of any number. A line of NDJSON is " +
+				"an event as the list shows it. The export itself leaves an event, audit.export."},
+			export),
 	}
 }

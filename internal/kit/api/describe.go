@@ -68,11 +68,11 @@ func (o Operation) describeAnswers(doc *huma.OpenAPI) {
 		op.Responses[strconv.Itoa(status)] = failed(http.StatusText(status))
 	}
 	op.Responses["default"] = failed("Another failure, such as 429 or 503.")
-	if o.output != fileType {
+	if o.output != fileType && o.output != streamType {
 		return
 	}
 	if len(o.Produces) == 0 {
-		panic(fmt.Sprintf("api: operation %s answers a File: declare what it produces", o.ID))
+		panic(fmt.Sprintf("api: operation %s answers bytes: declare what it produces", o.ID))
 	}
 	answer := op.Responses[strconv.Itoa(o.Status)]
 	delete(answer.Headers, "Content-Type") // it stands below, as Content
@@ -88,6 +88,7 @@ func (o Operation) describeAnswers(doc *huma.OpenAPI) {
 var (
 	problemType = reflect.TypeFor[Problem]()
 	fileType    = reflect.TypeFor[File]()
+	streamType  = reflect.TypeFor[Stream]()
 )
 
 func operationOf(doc *huma.OpenAPI, op Op) *huma.Operation {

@@ -39,7 +39,7 @@ type Op struct {
 	// 0 means the limit of kit/web.
 	Body     int64
 	Accepts  []string // media types of a RawBody besides the one of its tag
-	Produces []string // media types of an output that is a File
+	Produces []string // media types of an output that is a File or a Stream
 	Errors   []int    // statuses of its failures that not every operation of its method has
 	// AtOnce is how many requests of all operations that set it a tenant may have in progress. What
 	// costs much memory or CPU then hurts only that tenant. 0 means any number.
@@ -129,10 +129,7 @@ type file struct {
 
 // answer returns the file as huma wants it, with an ETag if it is tagged.
 func (f File) answer(tagged bool) *file {
-	a := &file{ContentType: f.ContentType, Body: f.Content}
-	if f.Name != "" {
-		a.Disposition = mime.FormatMediaType("attachment", map[string]string{"filename": f.Name})
-	}
+	a := &file{ContentType: f.ContentType, Disposition: disposition(f.Name), Body: f.Content}
 	if f.ETag == "" {
 		f.ETag = digestTag(f.Content)
 	}
@@ -143,6 +140,14 @@ func (f File) answer(tagged bool) *file {
 		a.Body = []byte{} // huma takes nil for no answer
 	}
 	return a
+}
+
+// disposition returns the Content-Disposition for a file that a browser saves under a name, or "".
+func disposition(name string) string {
+	if name == "" {
+		return ""
+	}
+	return mime.FormatMediaType("attachment", map[string]string{"filename": name})
 }
 
 // Page is the part of an input that pages a list. Embed it in the input.
@@ -243,6 +248,16 @@ func Call[I, O any](op Op, fn func(ctx context.Context, d *db.DB, req Request, i
 					return f, nil
 				}
 				return f, requestOf(ctx).Preconditions.Check(true, strings.Trim(f.ETag, `"`))
+			})
+			return
+		}
+		if _, ok := any(out).(Stream); ok {
+			register(a, m, op, func(ctx context.Context, in *I) (*stream, error) {
+				out, err := fn(ctx, m.DB, requestOf(ctx), in)
+				if err != nil {
+					return nil, err
+				}
+				return any(out).(Stream).answer(), nil
 			})
 			return
 		}

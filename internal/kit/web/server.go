@@ -36,6 +36,10 @@ type Server struct {
 // ReadTimeout is how long a request may take to arrive. Handler is stricter with bodies.
 const ReadTimeout = 30 * time.Second
 
+// WriteTimeout is how long an answer may take from the end of the request's headers on. One that is
+// written in pieces may take so long for each.
+const WriteTimeout = 60 * time.Second
+
 // Listen binds the address and reads the certificate, so that every reason not to start is known
 // before anything is served.
 func (s *Server) Listen() error {
@@ -76,7 +80,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		Handler:           s.Handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       ReadTimeout,
-		WriteTimeout:      60 * time.Second,
+		WriteTimeout:      WriteTimeout,
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    32 << 10,
 		// "OPTIONS *" is as unknown here as any other address
