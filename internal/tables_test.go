@@ -29,7 +29,7 @@ var owners = map[string]string{
 	"attempt_counters": "internal/iam/attempt",
 	"applications":     "internal/iam/application",
 	"resource_servers": "internal/iam/resourceserver", "resource_server_applications": "internal/iam/resourceserver",
-	"sessions":     "internal/iam/session",
+	"sessions": "internal/iam/session", "console_sessions": "internal/iam/session",
 	"signing_keys": "internal/iam/signingkey", "subject_secrets": "internal/iam/subject",
 	"grants": "internal/iam/grant", "authorization_codes": "internal/iam/grant",
 	"refresh_tokens": "internal/iam/grant", "session_applications": "internal/iam/grant",

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/admin"
+	"github.com/gatehouse-iam/gatehouse/internal/doors/console"
 	"github.com/gatehouse-iam/gatehouse/internal/doors/oidc"
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pages"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
@@ -44,6 +45,7 @@ func (a *App) doors(hosted *pages.Door) *web.Routes {
 	}).Register(routes)
 	a.PDP.Register(routes)
 	admin.Mount(routes, gate, a.operations()...)
+	console.New(console.Deps{DB: a.DB, SignIn: a.SignIn, Files: console.Built}).Register(routes)
 	return routes
 }
 

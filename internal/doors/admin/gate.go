@@ -48,12 +48,12 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
 		return api.Request{}, fault.New(fault.NotFound, "request.not_found",
 			"There is nothing at this address: it exists under the platform tenant only.")
 	}
-	bearer, ok := access.Bearer(r.Header["Authorization"])
-	if !ok {
-		return api.Request{}, access.ErrNoToken
+	proof, err := access.ProofOf(r)
+	if err != nil {
+		return api.Request{}, err
 	}
-	h, err := g.Access.Admit(ctx, web.CallerOf(r), site, bearer,
-		access.Want{Own: resourceserver.Management, Operators: true, Rights: true})
+	h, err := g.Access.Admit(ctx, web.CallerOf(r), site, proof,
+		access.Want{Own: resourceserver.Management, Operators: true, Rights: true, Console: true})
 	if err != nil {
 		return api.Request{}, err
 	}

@@ -34,7 +34,7 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) error {
 			}
 			return func(tx *db.Tx) { about = claim.Read(tx, ask, claim.Userinfo) }
 		}}
-	h, err := d.Access.Admit(r.Context(), c, web.SiteOf(r), bearer, want)
+	h, err := d.Access.Admit(r.Context(), c, web.SiteOf(r), access.Proof{Bearer: bearer}, want)
 	if err != nil {
 		return challenged(r, err)
 	}

@@ -195,7 +195,7 @@ func (d *Door) applicationOf(v *visit, f signin.Flow) (*application.Application,
 		uris = a.PostLogoutRedirectURIs
 	case signin.Device: // it ends here
 		uris = nil
-	case signin.Authorize, signin.Account:
+	case signin.Authorize, signin.Account, signin.Console:
 	}
 	seen := map[string]bool{}
 	for _, uri := range uris {

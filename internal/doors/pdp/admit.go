@@ -43,8 +43,7 @@ func (a *requester) fromDirectory() bool { return a.mode == application.FromDire
 
 // admit admits a token to a base of its own tenant.
 func (d *Door) admit(ctx context.Context, c caller.Caller, site web.Site, bearer string) (*requester, error) {
-	h, err := d.Access.Admit(ctx, c, site, bearer,
-		access.Want{Own: resourceserver.Decision})
+	h, err := d.Access.Admit(ctx, c, site, access.Proof{Bearer: bearer}, access.Want{Own: resourceserver.Decision})
 	if err != nil {
 		return nil, err
 	}

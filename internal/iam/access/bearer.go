@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
@@ -54,7 +55,7 @@ func (r Resource) Challenge(err error) string {
 	code := ""
 	stepUp, isStepUp := errors.AsType[*grant.StepUp](err)
 	switch {
-	case errors.Is(err, ErrNoToken): // no error code (RFC 6750 §3.1)
+	case errors.Is(err, ErrNoToken), errors.Is(err, session.ErrNone): // no error code (RFC 6750 §3.1)
 	case isStepUp:
 		code = "insufficient_user_authentication"
 	case errors.Is(err, grant.ErrToken):

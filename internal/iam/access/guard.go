@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -41,8 +42,10 @@ type Applications interface {
 
 // Rules are the tenant's rules of signing in; signin.Engine is one. CheckToken fails with
 // grant.ErrToken for a token that they refuse, and with grant.ErrStepUp.
+// CheckConsole fails with session.ErrNone for a session that is not enough for the admin console.
 type Rules interface {
 	CheckToken(ctx context.Context, tx *db.Tx, t grant.Token) error
+	CheckConsole(ctx context.Context, tx *db.Tx, on session.Session) error
 }
 
 // Deps are what a Guard works with.
@@ -55,7 +58,7 @@ type Deps struct {
 	Platform     web.Site // the platform tenant's, for Want.Operators
 }
 
-// Guard admits bearer tokens. It is safe for concurrent use.
+// Guard admits bearer tokens, and the cookies of the admin console. It is safe for concurrent use.
 type Guard struct {
 	Deps
 	// issuers maps the hash of a JWT to the issuer that it claims. A hash collision cannot admit
@@ -88,6 +91,7 @@ type Want struct {
 	User      bool // the token must be a user's, not an application's own
 	Operators bool // a token of the platform tenant is accepted at every tenant's base
 	Rights    bool // read from the database what the holder may do
+	Console   bool // the cookie of the admin console is accepted instead of a token
 	// Along returns what else is read of a token's holder, if that costs no round trip; or nil.
 	Along grant.Along
 }
@@ -101,19 +105,22 @@ type Holder struct {
 	Rights      role.Set                 // with Want.Rights: what the holder may do at this moment
 }
 
-// Admit verifies a bearer token that was presented to site, and returns its holder. c is the
-// request's anonymous caller. It fails with grant.ErrToken for a token that is not good here, and
-// with ErrScope for a good one without the scope. It fails with grant.ErrStepUp if the person must
-// sign in more strongly or again.
-func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, bearer string, want Want) (Holder, error) {
-	home := site
-	if want.Operators && site.Tenant != g.Platform.Tenant && g.claimsPlatform(ctx, bearer) {
+// Admit verifies a proof that was presented to site, and returns its holder. c is the request's
+// anonymous caller. It fails with grant.ErrToken for a token that is not good here, and with
+// ErrScope for a good one without the scope. It fails with grant.ErrStepUp if the person must sign
+// in more strongly or again, and with session.ErrNone for a cookie that opens nothing.
+func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, p Proof, want Want) (Holder, error) {
+	home, console := site, p.Bearer == "" && want.Console
+	if !console && want.Operators && site.Tenant != g.Platform.Tenant && g.claimsPlatform(ctx, p.Bearer) {
 		home = g.Platform
 	}
 	atHome := c
 	atHome.Tenant = home.Tenant
-	token, err := g.Tokens.Verify(ctx, atHome, bearer, want.Along)
-	if err == nil {
+	var token grant.Token
+	var err error
+	if console {
+		token, err = g.ofConsole(ctx, atHome, home, want, p.Console)
+	} else if token, err = g.Tokens.Verify(ctx, atHome, p.Bearer, want.Along); err == nil {
 		err = g.meantFor(ctx, home, token, want.Path)
 	}
 	switch {
@@ -134,7 +141,7 @@ func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, beare
 	if !app.MayHave(want.Scope) { // it lost the scope after the token was issued
 		return Holder{}, LacksScope(want.Scope)
 	}
-	if !token.User.IsZero() {
+	if !token.User.IsZero() && !console { // ofConsole has asked the rules
 		if err := g.DB.View(ctx, atHome, func(tx *db.Tx) error {
 			return g.Rules.CheckToken(ctx, tx, token)
 		}); err != nil {
@@ -162,7 +169,11 @@ func actorOf(home web.Site, t grant.Token, app *application.Application) caller.
 
 // rightsOf returns what the holder of a token may do with it. For a user's token that is what both
 // the user and the application may do: an application's roles say how much it may do for its users.
+// The admin console is ours, and limits no user.
 func rightsOf(ctx context.Context, tx *db.Tx, t grant.Token) (role.Set, error) {
+	if t.Application == application.ConsoleID {
+		return role.ActionsOf(ctx, tx, role.OfUser(t.User))
+	}
 	allowed, err := role.ActionsOf(ctx, tx, role.OfApplication(t.Application))
 	if err != nil || t.User.IsZero() {
 		return allowed, err

@@ -73,7 +73,8 @@ func both(t *testing.T, fn func(t *testing.T, w *world)) {
 // noRules allows every token.
 type noRules struct{}
 
-func (noRules) CheckToken(context.Context, *db.Tx, grant.Token) error { return nil }
+func (noRules) CheckToken(context.Context, *db.Tx, grant.Token) error       { return nil }
+func (noRules) CheckConsole(context.Context, *db.Tx, session.Session) error { return nil }
 
 func (w *world) update(h house, fn func(ctx context.Context, tx *db.Tx) error) {
 	w.t.Helper()
@@ -204,7 +205,7 @@ func TestAdmit(t *testing.T) {
 		} {
 			c := w.acme.c
 			c.Tenant = tt.site.Tenant
-			h, err := w.guard.Admit(t.Context(), c, tt.site, tt.token, tt.want)
+			h, err := w.guard.Admit(t.Context(), c, tt.site, access.Proof{Bearer: tt.token}, tt.want)
 			if !errors.Is(err, tt.err) || tt.err == nil && err != nil {
 				t.Errorf("%s: %v, want %v", name, err, tt.err)
 			}
@@ -224,7 +225,8 @@ func TestHolder(t *testing.T) {
 		want := access.Want{Own: resourceserver.Own{Scope: "manage"}, Operators: true, Rights: true}
 		admit := func(site web.Site, token string) access.Holder {
 			t.Helper()
-			h, err := w.guard.Admit(t.Context(), caller.Caller{Tenant: site.Tenant}, site, token, want)
+			c := caller.Caller{Tenant: site.Tenant}
+			h, err := w.guard.Admit(t.Context(), c, site, access.Proof{Bearer: token}, want)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -252,7 +254,8 @@ func TestHolder(t *testing.T) {
 			h.Home != w.platform.site || h.Caller.Tenant == a.Tenant {
 			t.Errorf("an operator: %+v at %s", a, h.Home.Slug)
 		}
-		if h, err := w.guard.Admit(t.Context(), w.acme.c, w.acme.site, w.opaque(w.acme, true, w.acme.site.Base),
+		if h, err := w.guard.Admit(t.Context(), w.acme.c, w.acme.site,
+			access.Proof{Bearer: w.opaque(w.acme, true, w.acme.site.Base)},
 			access.Want{Own: resourceserver.Own{Scope: "manage"}}); err != nil || len(h.Rights.Actions()) != 0 {
 			t.Errorf("rights that nobody wanted: %v %v", h.Rights.Actions(), err)
 		}
@@ -292,7 +295,7 @@ func TestADisabledApplicationsTokenIsRefused(t *testing.T) {
 			return err
 		})
 		w.guard.Tokens = careless{w.guard.Tokens} // as one that remembers tokens may be for a moment
-		if _, err := w.guard.Admit(t.Context(), w.acme.c, w.acme.site, token,
+		if _, err := w.guard.Admit(t.Context(), w.acme.c, w.acme.site, access.Proof{Bearer: token},
 			access.Want{Own: resourceserver.Own{Scope: "manage"}}); !errors.Is(err, grant.ErrToken) {
 			t.Errorf("%v", err)
 		}

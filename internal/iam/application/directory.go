@@ -47,10 +47,14 @@ func (d *Directory) ByClientID(ctx context.Context, c caller.Caller, clientID st
 	})
 }
 
-// ByID returns an application of the caller's tenant, or ErrNotFound.
+// ByID returns an application of the caller's tenant, or ErrNotFound. Every tenant has the
+// application ConsoleID.
 func (d *Directory) ByID(ctx context.Context, c caller.Caller, application id.ID) (*Application, error) {
-	if application.IsZero() {
+	switch application {
+	case id.ID{}:
 		return nil, ErrNotFound
+	case ConsoleID:
+		return console, nil
 	}
 	return d.get(ctx, c, copyKey{id: application}, func(ctx context.Context, tx *db.Tx) (Application, error) {
 		return Get(ctx, tx, application)

@@ -28,6 +28,7 @@ func SetCookies(w http.ResponseWriter, r *http.Request, s Session, token secret.
 func ClearCookies(w http.ResponseWriter, r *http.Request) {
 	web.ClearCookie(w, r, Cookie)
 	web.ClearCookie(w, r, StateCookie)
+	web.ClearCookie(w, r, ConsoleCookie)
 }
 
 // BrowserState returns a text that is another one for each session, and opens none. It is a hash of

@@ -141,14 +141,24 @@ func earlier(a, b time.Time) time.Time {
 // Find returns the active session that the first of the tokens opens which opens any, or ErrNone.
 // One query a token checks the session, its user and its tenant, and tells of a second factor.
 func Find(ctx context.Context, tx *db.Tx, tokens ...string) (Session, error) {
+	return find(ctx, tx, secret.Session, `SELECT `+found+from+`
+		WHERE s.tenant_id = $1 AND s.token_hash = $2`+usable, tokens)
+}
+
+// found are the columns of scanFound.
+const found = columns + `, ` + user.LoginSQL + `, ` + credential.SecondFactorSQL
+
+// usable says whether the session s, its user and its tenant count at $3.
+var usable = alive("$3") + ` AND u.status = 'active' AND t.status = 'active'`
+
+// find returns the session that query reads for the hash of one of the tokens, or ErrNone.
+func find(ctx context.Context, tx *db.Tx, kind, query string, tokens []string) (Session, error) {
 	for _, token := range tokens {
 		t, err := secret.ParseToken(token)
-		if err != nil || t.Kind != secret.Session || t.Tenant != tx.Tenant() {
+		if err != nil || t.Kind != kind || t.Tenant != tx.Tenant() {
 			continue
 		}
-		s, err := db.One(ctx, tx, scanFound, `SELECT `+columns+`, `+user.LoginSQL+`, `+credential.SecondFactorSQL+from+`
-			WHERE s.tenant_id = $1 AND s.token_hash = $2`+alive("$3")+`
-			AND u.status = 'active' AND t.status = 'active'`, t.Hash, tx.Now())
+		s, err := db.One(ctx, tx, scanFound, query, t.Hash, tx.Now())
 		if !errors.Is(err, db.ErrNoRows) {
 			return s, err
 		}

@@ -26,6 +26,7 @@ type Kind string
 const (
 	Authorize Kind = "authorize" // an application asked who this is (OpenID Connect Core §3.1.2)
 	Account   Kind = "account"   // the person goes to our own account pages
+	Console   Kind = "console"   // the person goes to the admin console
 	Device    Kind = "device"    // a device without a browser asks for access (RFC 8628 §3.3)
 	SignOut   Kind = "signout"   // an application asked to sign out (RP-Initiated Logout §2)
 )
@@ -81,7 +82,9 @@ const (
 // The session counts as far as Reauthenticate and MaxAge let it. Otherwise it only tells whom to
 // ask for a password.
 func newFlow(d Demand, on *session.Session, now time.Time) (Flow, error) {
-	if d.Kind != Authorize && d.Kind != Account && d.Kind != Device && d.Kind != SignOut {
+	switch d.Kind {
+	case Authorize, Account, Console, Device, SignOut:
+	default:
 		return Flow{}, fault.New(fault.Internal, "signin.kind", "A flow of kind %q cannot be begun.", d.Kind)
 	}
 	if !localPath(d.ReturnTo) {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
@@ -58,22 +59,41 @@ func (e *Engine) AllowsSession(ctx context.Context, tx *db.Tx, tokens []string) 
 	if err != nil {
 		return session.Session{}, err
 	}
+	return on, e.enough(ctx, tx, on, Demand{Kind: Account, ReturnTo: "/account"})
+}
+
+// ToConsole is the demand of a person who goes to the admin console. The door finishes its flow.
+func ToConsole(request []byte) Demand {
+	return Demand{Kind: Console, Application: application.ConsoleID, Request: request, ReturnTo: ConsoleReturn}
+}
+
+// ConsoleReturn is where a flow to the admin console returns to.
+const ConsoleReturn = "/console/continue"
+
+// CheckConsole fails with session.ErrNone unless a session is enough for the admin console. It is
+// asked with each call.
+func (e *Engine) CheckConsole(ctx context.Context, tx *db.Tx, on session.Session) error {
+	return e.enough(ctx, tx, on, ToConsole(nil))
+}
+
+// enough fails with session.ErrNone unless a session is enough for what d demands of any session.
+func (e *Engine) enough(ctx context.Context, tx *db.Tx, on session.Session, d Demand) error {
 	of, err := e.Tenants.ByID(ctx, tx.Tenant())
 	if err != nil {
-		return session.Session{}, err
+		return err
 	}
 	enough := lasts(on, of, tx.Now())
 	if ruled(of.Settings) {
-		s, err := e.Begin(ctx, tx, &on, Demand{Kind: Account, ReturnTo: "/account"})
+		s, err := e.Begin(ctx, tx, &on, d)
 		if err != nil {
-			return session.Session{}, err
+			return err
 		}
 		enough = s.Next() == Done
 	}
 	if !enough {
-		return session.Session{}, session.ErrNone
+		return session.ErrNone
 	}
-	return on, nil
+	return nil
 }
 
 // lasts reports whether a session counts in a tenant without rules: within the tenant's limits, and

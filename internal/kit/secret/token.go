@@ -18,6 +18,7 @@ const (
 	Code         = "ac" // authorization code
 	DeviceCode   = "dc" // device authorization
 	Session      = "ss" // session cookie
+	Console      = "cn" // cookie of the admin console
 	ClientSecret = "cs"
 	MailedLink   = "ml"
 	SetupLink    = "su"

@@ -46,7 +46,16 @@ func cookiePath(s Site) string {
 // on https Secure and a name prefix. With a maxAge of zero it lasts until the browser is closed.
 // The value must be base64url or plain ASCII without quotes, commas and semicolons.
 func SetCookie(w http.ResponseWriter, r *http.Request, name, value string, maxAge time.Duration) {
-	s := SiteOf(r)
+	setCookie(w, SiteOf(r), name, value, maxAge, http.SameSiteLaxMode)
+}
+
+// SetStrictCookie is SetCookie with SameSite=Strict, until the browser is closed. The browser sends
+// it with no request that a page of another site begins, not even when a person follows a link.
+func SetStrictCookie(w http.ResponseWriter, r *http.Request, name, value string) {
+	setCookie(w, SiteOf(r), name, value, 0, http.SameSiteStrictMode)
+}
+
+func setCookie(w http.ResponseWriter, s Site, name, value string, maxAge time.Duration, same http.SameSite) {
 	http.SetCookie(w, &http.Cookie{
 		Name:     cookieName(s, name),
 		Value:    value,
@@ -54,7 +63,7 @@ func SetCookie(w http.ResponseWriter, r *http.Request, name, value string, maxAg
 		MaxAge:   int(maxAge / time.Second),
 		Secure:   s.secure(),
 		HttpOnly: true,
-		SameSite: http.SameSiteLaxMode,
+		SameSite: same,
 	})
 }
 

@@ -75,7 +75,6 @@ type Handler struct {
 	Clock     clock.Clock
 
 	secure   bool
-	origins  http.CrossOriginProtection
 	places   *network.Places // for requests that are answered
 	arriving *network.Places // for bodies on their way
 	memory   *network.Places // for bytes of bodies
@@ -208,9 +207,8 @@ func (h *Handler) admit(x *exchange, r *http.Request) (*Routes, Refusal) {
 		return nil, refusalOf(err)
 	}
 	x.group = routes.group(r)
-	if rules[x.group.class].sameOrigin && !h.ownOrigin(x, r) && h.origins.Check(r) != nil {
-		return refuse(http.StatusForbidden, "request.cross_origin",
-			"This request came from a page of another site. Open the page here and try again.")
+	if rules[x.group.class].sameOrigin && !h.ownOrigin(x, r) && origins.Check(r) != nil {
+		return nil, refusalOf(ErrCrossOrigin)
 	}
 	return routes, Refusal{}
 }
@@ -223,8 +221,7 @@ func (h *Handler) ownOrigin(x *exchange, r *http.Request) bool {
 	if base == "" {
 		base = h.PublicURL.String()
 	}
-	u, err := url.Parse(base)
-	return err == nil && r.Header.Get("Origin") == u.Scheme+"://"+u.Host
+	return hasOrigin(r, base)
 }
 
 // locate finds the request's site and removes its prefix from the path.
