@@ -54,8 +54,17 @@ func lists(m map[string][]string) *structpb.Value {
 // gatehouse:user.
 func kindOf(action string) (string, string) {
 	noun, verb, _ := strings.Cut(action, ".")
-	return "gatehouse:" + noun, verb
+	return ownKind + noun, verb
 }
+
+// ownKind begins the kinds of our own policies. Those of kindOfTenants exist in the platform only.
+const (
+	ownKind       = "gatehouse:"
+	kindOfTenants = ownKind + "tenant"
+)
+
+// actionOf is the inverse of kindOf.
+func actionOf(kind, verb string) string { return strings.TrimPrefix(kind, ownKind) + "." + verb }
 
 // maxResourceID is how many bytes of a path segment become the resource id of a decision.
 const maxResourceID = 256

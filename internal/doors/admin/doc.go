@@ -13,5 +13,6 @@
 // on that tenant's data. Its records and audit events name the operator, and the platform as the
 // operator's home.
 //
-// It holds no rule about users, applications or any other noun, and no operation of its own.
+// It holds no rule about users, applications or any other noun. Its one operation of its own
+// answers who the caller is, and what the policies allow the caller.
 package admin

@@ -26,7 +26,7 @@ func Mount(routes *web.Routes, gate *Gate, operations ...[]api.Operation) {
 	programs.Below(Prefix + "/")
 	m := api.Mount{Mux: programs, Prefix: Prefix, Title: "Gatehouse management API", About: about, DB: gate.DB,
 		Ring: gate.Ring, Gate: gate, Answer: answer}
-	describe := m.Operations(slices.Concat(operations...))
+	describe := m.Operations(append(slices.Concat(operations...), gate.operations()...))
 	routes.Group(web.Script, nil).HandleFunc("GET "+Prefix+"/openapi.json",
 		func(w http.ResponseWriter, r *http.Request) {
 			here := bytes.Replace(describe(), []byte(api.ExampleIssuer), []byte(web.SiteOf(r).Base), 1)

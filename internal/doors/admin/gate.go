@@ -58,6 +58,9 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
 		return api.Request{}, err
 	}
 	c := h.Caller
+	if op.Everyone {
+		return api.Request{Caller: c, Rights: h.Rights, Reads: true}, nil
+	}
 	resource := resourceOf(r, c)
 	a, err := g.ask(ctx, c, op, principalOf(c.Actor, h.Rights, h.Home.Tenant == platform), resource)
 	if err != nil {

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -75,12 +76,32 @@ func TestConsoleSession(t *testing.T) {
 			t.Errorf("the actor of a change in the console: %v", actor)
 		}
 
+		t.Run("me", func(t *testing.T) {
+			owner := w.Holder("acme", role.Owner)
+			helpers := w.Must(owner, "POST", "acme", "/groups", map[string]any{"name": "Helpers"})["id"]
+			group, err := id.Parse(helpers.(string))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Must(owner, "POST", "acme", "/groups/"+group.String()+"/members", map[string]any{"user_id": ada.ID})
+			w.Do(acme, func(tx *db.Tx) error {
+				return role.Assign(t.Context(), tx, role.Everything(), role.OfGroup(group), role.Auditor, time.Time{})
+			})
+			m := call(t, w, b, "GET", "acme", "/me", "").JSON(t)
+			roles := fmt.Sprint(m["roles"])
+			if m["kind"] != "user" || m["id"] != ada.ID.String() || m["name"] != "ada" ||
+				m["application_id"] != "00000000-0000-7000-8000-000000000010" ||
+				m["session"].(map[string]any)["acr"] != "aal1" || m["user"].(map[string]any)["username"] != "ada" ||
+				!strings.Contains(roles, "map[role:admin]") || !strings.Contains(roles, "name:Helpers") {
+				t.Errorf("me: %v", m)
+			}
+		})
 		t.Run("a role that is lost", func(t *testing.T) {
 			assign := func(do func(tx *db.Tx) error) { t.Helper(); w.Do(acme, do) }
 			assign(func(tx *db.Tx) error {
 				return role.Revoke(t.Context(), tx, role.Everything(), role.OfUser(ada.ID), role.Admin)
 			})
-			if a := call(t, w, b, "GET", "acme", "/users", ""); a.Status != http.StatusForbidden {
+			if a := call(t, w, b, "POST", "acme", "/groups", `{"name":"Late"}`); a.Status != http.StatusForbidden {
 				t.Errorf("the next call: %d %s", a.Status, a.Body)
 			}
 			assign(func(tx *db.Tx) error {

@@ -195,7 +195,7 @@ func (m *Mount) Operations(ops []Operation) func() []byte {
 	versioned := versionedPaths(ops)
 	for _, op := range ops {
 		op.tagged = op.Method == http.MethodGet && versioned[op.Path] && !isList(op.output)
-		if ids[op.ID] || op.ID == "" || op.Action == "" {
+		if ids[op.ID] || op.ID == "" || op.Everyone != (op.Action == "") || op.Everyone && op.Method != http.MethodGet {
 			panic(fmt.Sprintf("api: operation %s %s needs an id of its own and an action", op.Method, op.Path))
 		}
 		ids[op.ID] = true
@@ -254,7 +254,10 @@ var errNoRights = errors.New("api: the gate admitted a caller without rights")
 // register registers an operation with huma, with the gate before it and our problems after it.
 func register[I, O any](a huma.API, m *Mount, op Op, fn func(context.Context, *I) (*O, error)) {
 	tags := []string{op.Tag}
-	extensions := map[string]any{"x-action": op.Action}
+	extensions := map[string]any{}
+	if !op.Everyone {
+		extensions["x-action"] = op.Action
+	}
 	if op.Platform {
 		extensions["x-platform-only"] = true
 	}

@@ -28,6 +28,7 @@ type Op struct {
 	Description string // more, where the summary does not say it all; Markdown
 	Status      int    // of success; 0 means 200, or 204 when the output is None
 	Platform    bool   // exists only in the platform tenant
+	Everyone    bool   // needs no Action: every admitted caller may read it
 	Filtered    bool   // a list that shows only what Request.Filter lets through
 	// Reads is the action that a caller needs to see all of a change's answer. "" means read of the
 	// same noun. Action itself means that the answer shows nothing but what the caller did.
