@@ -65,42 +65,76 @@ func (c *comparison) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 	return types.LabelErrNode(c.ID(), c.compare(left, right))
 }
 
-// maxCompared bounds the elements that elements counts: their steps are more than a mapping may use
-// and some hundredths of a second.
+// maxCompared bounds the values that are counted: their steps are more than a mapping may use and
+// some hundredths of a second.
 const maxCompared = 1 << 20
 
-// elements returns the number of values in a value to any depth, itself included. An element that
-// occurs twice counts twice. It returns never if there are more than maxCompared.
-func elements(v ref.Val) int64 {
-	left := int64(maxCompared)
-	if countElements(v, &left); left < 0 {
-		return never
-	}
-	return maxCompared - left
+// textPerStep is the length of text, in bytes, that is compared in a step.
+const textPerStep = 1024
+
+// comparisonSteps returns the steps to compare a value with another one: its values to any depth,
+// and their texts.
+func comparisonSteps(v ref.Val) int64 {
+	w := weigh(v)
+	return min(never, w.values+w.text/textPerStep)
 }
 
-func countElements(v ref.Val, left *int64) {
-	if *left--; *left < 0 || !hasElements(v) {
+// elements returns the number of values in a value to any depth, itself included.
+func elements(v ref.Val) int64 { return weigh(v).values }
+
+// weight is what a value consists of. What occurs twice counts twice.
+type weight struct {
+	values int64 // itself and its elements to any depth; never if there are more than maxCompared
+	text   int64 // bytes of its texts
+}
+
+func weigh(v ref.Val) weight {
+	var w weight
+	if w.add(v); w.values > maxCompared {
+		w.values = never
+	}
+	return w
+}
+
+func (w *weight) add(v ref.Val) {
+	if w.values++; w.values > maxCompared {
 		return
 	}
-	if o, ok := v.(*types.Optional); ok {
-		countElements(o.GetValue(), left)
-		return
-	}
-	m, isMap := v.(traits.Mapper)
-	for i := v.(traits.Iterable).Iterator(); *left >= 0 && i.HasNext() == types.True; {
-		x := i.Next()
-		if isMap {
-			x = m.Get(x)
+	switch v := v.(type) {
+	case types.String, types.Bytes:
+		w.text += size(v)
+	case *types.Optional:
+		if v.HasValue() {
+			w.add(v.GetValue())
 		}
-		countElements(x, left)
+	case traits.Mapper:
+		for i := v.Iterator(); w.values <= maxCompared && i.HasNext() == types.True; {
+			key := i.Next()
+			w.text += size(key)
+			w.add(v.Get(key))
+		}
+	case traits.Lister:
+		for i := v.Iterator(); w.values <= maxCompared && i.HasNext() == types.True; {
+			w.add(i.Next())
+		}
+	case hierarchy:
+		for i := types.Int(0); w.values <= maxCompared && i < types.Int(count(v)); i++ {
+			w.add(v.Get(i))
+		}
 	}
 }
 
-// hasElements reports whether a value is a list or a map, also within an optional.
+// hierarchy is a value of Cerbos' function of this name, besides lists and maps.
+type hierarchy interface {
+	ref.Val
+	traits.Indexer
+	traits.Sizer
+}
+
+// hasElements reports whether a value is a list, a map or a hierarchy, also within an optional.
 func hasElements(v ref.Val) bool {
 	switch v := v.(type) {
-	case traits.Lister, traits.Mapper:
+	case hierarchy: // a list or a map too
 		return true
 	case *types.Optional:
 		return v.HasValue()

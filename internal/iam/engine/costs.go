@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math/bits"
 	"regexp"
 	"regexp/syntax"
 	"strings"
@@ -49,7 +50,7 @@ var callCosts = map[string]callCost{
 	"join":          joining,
 	"joinPath":      joining,
 	"split":         splitting,
-	"hierarchy":     splitting,
+	"hierarchy":     dividing,
 	"format":        func(a []ref.Val) (int64, int64) { return size(a[0]) + 2*whole(a[1], 0), 0 },
 	"json.encode":   func(a []ref.Val) (int64, int64) { return 2 * whole(a[0], 0), 0 },
 	"charAt":        func(a []ref.Val) (int64, int64) { return 8, size(a[0]) / 128 },
@@ -71,8 +72,13 @@ var callCosts = map[string]callCost{
 		_, steps := matching(a)
 		return 16 * size(a[0]), steps
 	},
-	"pathMatch":      func(a []ref.Val) (int64, int64) { return 0, size(a[0]) * size(a[1]) / 16 },
-	"pathMatchAnyOf": func(a []ref.Val) (int64, int64) { return 0, size(a[0]) * whole(a[1], 0) / 16 },
+	"pathMatch": func(a []ref.Val) (int64, int64) { return 0, (1 + size(a[0])) * size(a[1]) / 16 },
+	"pathMatchAnyOf": func(a []ref.Val) (int64, int64) {
+		w := weigh(a[1])
+		return 0, min(never, 1+size(a[0])) * min(never, w.values+w.text/16)
+	},
+
+	"spiffeMatchOneOf": holding,
 }
 
 // never is more than any evaluation may use, and small enough to be multiplied by the size of a
@@ -137,18 +143,20 @@ func whole(v ref.Val, before int64) int64 {
 
 func copying(a []ref.Val) (int64, int64) { return 2 * size(a[0]), 0 }
 
+// comparing costs functions that compare each element of one list with each of another.
 func comparing(a []ref.Val) (int64, int64) {
 	return 16 * min(count(a[0]), count(a[1])), comparisonSteps(a[0]) * count(a[1])
 }
 
-// textPerStep is the length of text, in bytes, that is compared in a step.
-const textPerStep = 1024
-
-// comparisonSteps returns the steps to compare a value with another one: its elements to any depth,
-// and its texts.
-func comparisonSteps(v ref.Val) int64 { return elements(v) + whole(v, 0)/textPerStep }
-
-func sorting(a []ref.Val) (int64, int64) { return 2 * size(a[0]), 20 * count(a[0]) }
+// sorting costs a list, and its keys if they are another list. Each element is compared as often as
+// the list can be halved.
+func sorting(a []ref.Val) (int64, int64) {
+	steps := 20 * count(a[0])
+	for _, v := range a {
+		steps += comparisonSteps(v) * int64(bits.Len64(uint64(count(v))))
+	}
+	return 2 * size(a[0]), steps
+}
 
 // everyElements is the number of elements after which a growing list or map is costed again.
 const everyElements = 1024
@@ -233,6 +241,21 @@ func splitting(a []ref.Val) (int64, int64) {
 		n = min(n, number(a[2]))
 	}
 	return 32 * n, 0
+}
+
+// dividing costs a hierarchy, of a text or of a list of texts.
+func dividing(a []ref.Val) (int64, int64) {
+	if hasElements(a[0]) {
+		return holding(a)
+	}
+	return splitting(a)
+}
+
+// holding costs a value that holds the texts of a list. Questions to the value take time linear in
+// their length, and cost nothing more.
+func holding(a []ref.Val) (int64, int64) {
+	w := weigh(a[0])
+	return 32 * count(a[0]), min(never, w.values+w.text/16)
 }
 
 func substring(a []ref.Val) (int64, int64) {

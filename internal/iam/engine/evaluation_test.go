@@ -89,11 +89,24 @@ var greedy = []struct{ variables, condition string }{
 	{"", "P.attr.l.all(a, P.attr.l.all(b, P.attr.l.all(c, a + b + c >= 0.0)))"},
 	{"t: P.attr.s + 'b', u: P.attr.s + 'c'", "!P.attr.l.filter(x, x < 3000.0).map(x, V.t).hasIntersection(" +
 		"P.attr.l.filter(x, x < 3000.0).map(x, V.u))"},
+	{longTexts, "!P.attr.l.filter(x, x < 1000.0).map(x, V.t).hasIntersection(P.attr.l.filter(x, x < 1000.0)" +
+		".map(x, V.u))"},
+	{longTexts, "P.attr.l.map(x, int(x) % 2 == 0 ? V.t : V.u).sort().size() >= 0"},
+	{longTexts, "P.attr.l.map(x, [V.t, V.t, V.t, V.t]) == P.attr.l.map(x, [V.v, V.v, V.v, V.v])"},
+	{longTexts, "hierarchy(V.l + V.l + V.l + V.l).overlaps(hierarchy(V.m + V.m + V.m + V.m))"},
+	{longTexts, "hierarchy(V.l + V.l + V.l + V.l) == hierarchy(V.m + V.m + V.m + V.m)"},
+	{longTexts, "!'x'.pathMatchAnyOf(V.l)"},
+	{longTexts, "!''.pathMatchAnyOf(V.l)"},
+	{longTexts, "!spiffeMatchOneOf(P.attr.l.map(x, V.id)).matchesID(spiffeID('spiffe://a/b'))"},
 	{endless(40), "V.v39"},
 	{doubled("P.attr.s", 24), "V.v24.size() >= 0"},
 	{doubled("P.attr.l", 24), "V.v24.size() >= 0"},
 	{doubled("P.attr.l.map(x, string(x))", 24), "!V.v24.exists(x, x == 'a')"},
 }
+
+// longTexts are a few long texts, and lists that refer to them often.
+const longTexts = "t: P.attr.s + 'b', u: P.attr.s + 'c', v: P.attr.s + 'b', id: '\"spiffe://a/\" + P.attr.s', " +
+	"l: 'P.attr.l.map(x, V.t)', m: 'P.attr.l.map(x, V.v)'"
 
 // principal has attributes of n elements and 64 times as many bytes.
 func principal(t *testing.T, n int) *enginev1.Principal {
@@ -296,6 +309,8 @@ func TestBoundedCallsAnswerAsOthers(t *testing.T) {
 			"[i].transformMap(j, x, x)).size() == 5000",
 		"lists.range(500).all(i, hasIntersection(lists.range(200), [i % 200]))",
 		"'a/b'.pathMatch('a/*')", "'a/b'.pathMatchAnyOf(['c', 'a/*'])",
+		"spiffeMatchOneOf(['spiffe://a/b']).matchesID(spiffeID('spiffe://a/b'))", "hierarchy(['a', 'b']) == " +
+			"hierarchy('a.b')",
 	}
 	fails := map[string]string{
 		"dyn(1) + dyn('a') == dyn(2)": "no such overload", "dyn(P.attr.n).matches('a')": "no such " +
@@ -367,13 +382,14 @@ func TestBoundedCallsAnswerAsOthers(t *testing.T) {
 
 // harmless are the functions of Cerbos' CEL that need no cost. Each returns a number, a time, a
 // boolean or a part of its arguments, in time linear in their size.
-const harmless = `!_ -_ @in @not_strictly_false _!=_ _%_ _&&_ _*_ _-_ _/_ _<=_ _<_ _==_ _>=_ _>_ _?._ _?_:_ _[?_] _[_] __not_strictly_false__ _in_ _||_
-	ancestorOf basePath bool cel.@block cidr commonAncestors contains containsCIDR containsIP descendentOf dirPath double duration dyn endsWith extPath family first
-	getDate getDayOfMonth getDayOfWeek getDayOfYear getFullYear getHours getMilliseconds getMinutes getMonth getSeconds hasValue id immediateChildOf immediateParentOf in
+const harmless = `ancestorOf commonAncestors descendentOf immediateChildOf immediateParentOf overlaps siblingOf
+	!_ -_ @in @not_strictly_false _!=_ _%_ _&&_ _*_ _-_ _/_ _<=_ _<_ _==_ _>=_ _>_ _?._ _?_:_ _[?_] _[_] __not_strictly_false__ _in_ _||_
+	basePath bool cel.@block cidr contains containsCIDR containsIP dirPath double duration dyn endsWith extPath family first
+	getDate getDayOfMonth getDayOfWeek getDayOfYear getFullYear getHours getMilliseconds getMinutes getMonth getSeconds hasValue id in
 	inIPAddrRange int ip ip.isCanonical isCIDR isGlobalUnicast isIP isLinkLocalMulticast isLinkLocalUnicast isLoopback isMask isMemberOf isUnspecified last
 	masked matchesID math.@max math.@min math.abs math.bitAnd math.bitNot math.bitOr math.bitShiftLeft math.bitShiftRight math.bitXor math.ceil math.floor math.isFinite
-	math.isInf math.isNaN math.round math.sign math.sqrt math.trunc name now optional.none optional.of optional.ofNonZeroValue optional.unwrap or orValue overlaps path
-	pathHasPrefix prefixLength relPath siblingOf size spiffeID spiffeMatchAny spiffeMatchExact spiffeMatchOneOf spiffeMatchTrustDomain spiffeTrustDomain startsWith timeSince
+	math.isInf math.isNaN math.round math.sign math.sqrt math.trunc name now optional.none optional.of optional.ofNonZeroValue optional.unwrap or orValue path
+	pathHasPrefix prefixLength relPath size spiffeID spiffeMatchAny spiffeMatchExact spiffeMatchTrustDomain spiffeTrustDomain startsWith timeSince
 	timestamp trustDomain type uint unwrapOpt value volumeName`
 
 // A function that a later Cerbos adds or renames needs a decision: a cost, or harmless.
