@@ -2,7 +2,6 @@ package oidc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -136,7 +135,7 @@ func (d *Door) checkAssertion(
 	}
 	signed = true
 	var claims jose.Claims
-	if json.Unmarshal(payload, &claims) != nil {
+	if jose.ReadClaims(payload, &claims) != nil {
 		return refused("its claims cannot be read")
 	}
 	meant, err := d.meansTenant(ctx, c, app, claims.Audience)

@@ -183,6 +183,7 @@ func TestAccessTokenClaims(t *testing.T) {
 				"issuer, slash":    {with(claims, "iss", w.issuer+"/"), false},
 				"no issuer":        {with(claims, "iss", nil), false},
 				"no application":   {with(claims, "app", nil), false},
+				"app by case":      {with(claims, "app", nil, "App", claims["app"]), false},
 				"another grant":    {with(claims, "gid", w.user.ID.String()), false},
 				"another app":      {with(claims, "app", robot.ID.String()), false},
 				"grant, malformed": {with(claims, "gid", "x'--"), false},

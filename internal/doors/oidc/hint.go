@@ -2,7 +2,6 @@ package oidc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"time"
 
@@ -50,7 +49,7 @@ func (d *Door) readHint(ctx context.Context, c caller.Caller, token string) (hin
 	}
 	// An access token of the type JWT has the keys and the type of an ID token. No ID token has its
 	// claims (RFC 8725 §3.12).
-	err = json.Unmarshal(payload, &claims)
+	err = jose.ReadClaims(payload, &claims)
 	if err != nil || claims.Subject == "" || claims.ClientID != "" || claims.Use != "" {
 		return hint{}, errHint
 	}

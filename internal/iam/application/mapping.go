@@ -41,8 +41,26 @@ var reservedClaims = []string{
 	"token_use", "app", "gid", // ours, of access tokens
 }
 
-// ReservedClaim reports whether a claim belongs to a token or an answer, and not to a user.
-func ReservedClaim(name string) bool { return slices.Contains(reservedClaims, name) }
+// ReservedClaim reports whether a claim belongs to a token or an answer, and not to a user. Names
+// that differ by case are one: programs written in Go read claims that way.
+func ReservedClaim(name string) bool { return folded(reservedClaims, name) }
+
+// accountClaims are those by which applications link accounts. A mapping could claim to have
+// verified an address.
+var accountClaims = []string{"email", "email_verified"}
+
+// MayMap reports whether a mapping may have a claim of this name. It has visible ASCII characters
+// only: others look like, or are read as, those of another name.
+func MayMap(name string) bool {
+	return name != "" && len(name) <= maxClaimName && !strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f
+	}) && !ReservedClaim(name) && !folded(accountClaims, name)
+}
+
+// folded reports whether names has one that differs from name by case at most.
+func folded(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+}
 
 // WithMappings returns the application as it would be with other mappings. It fails with a fault
 // that names every wrong field.
@@ -70,18 +88,16 @@ func (a *Application) checkMappings(wrong *fault.Fields) {
 	for i, m := range a.Mappings {
 		at := func(field string) string { return fmt.Sprintf("mappings[%d].%s", i, field) }
 		switch name := m.Claim; {
-		case name == "" || len(name) > maxClaimName || !utf8.ValidString(name) ||
-			strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-			wrong.Add(at("claim"), "A claim has a name of 1 to %d bytes without spaces.", maxClaimName)
 		case ReservedClaim(name):
 			wrong.Add(at("claim"), "%s says something about the token. No mapping can replace it.", name)
-		case name == "email" || name == "email_verified":
-			// Applications link accounts by a verified address. A mapping could claim to have
-			// verified one.
+		case folded(accountClaims, name):
 			wrong.Add(at("claim"), "Applications find their accounts by a verified address, so email and "+
 				"email_verified are always the user's own. Use another name.")
-		case slices.ContainsFunc(a.Mappings[:i], func(before Mapping) bool { return before.Claim == name }):
-			wrong.Add(at("claim"), "Another mapping has this claim already.")
+		case !MayMap(name):
+			wrong.Add(at("claim"), "A claim has a name of 1 to %d visible ASCII characters, without spaces.",
+				maxClaimName)
+		case slices.ContainsFunc(a.Mappings[:i], func(m Mapping) bool { return strings.EqualFold(m.Claim, name) }):
+			wrong.Add(at("claim"), "Another mapping has this claim already. Case makes no difference.")
 		}
 		if m.Expression == "" || len(m.Expression) > maxExpression || !utf8.ValidString(m.Expression) {
 			wrong.Add(at("expression"), "An expression has 1 to %d bytes.", maxExpression)

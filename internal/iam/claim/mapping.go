@@ -120,8 +120,8 @@ func evaluate(mappings []application.Mapping, f facts, compile func(string) (*ex
 		if err == nil {
 			out[i].Value, out[i].Cost, err = x.Evaluate(budget, f)
 		}
-		if err == nil && application.ReservedClaim(m.Claim) {
-			err = errors.New("its claim belongs to the token")
+		if err == nil && !application.MayMap(m.Claim) {
+			err = errors.New("no mapping may have this claim")
 		}
 		out[i].Err = err
 	}

@@ -156,9 +156,10 @@ func refused(action string, grant id.ID, reason string) audit.Event {
 }
 
 // refuseOnce writes the audit event of a refused code or token, the first time in a day. Its holder
-// can show it as often as the rate limit lets them, and audit events are kept.
+// can show it as often as the rate limit lets them, and audit events are kept. No client_id has a
+// space, so no assertion of a client passes for such a use.
 func refuseOnce(ctx context.Context, tx *db.Tx, hash []byte, e audit.Event) error {
-	first, err := UseJTI(ctx, tx, e.Action, hex.EncodeToString(hash), tx.Now().Add(replayMemory))
+	first, err := UseJTI(ctx, tx, "refused "+e.Action, hex.EncodeToString(hash), tx.Now().Add(replayMemory))
 	if err == nil && first {
 		audit.Write(tx, e)
 	}

@@ -2,7 +2,6 @@ package grant
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
@@ -94,7 +93,7 @@ func (v *Verifier) signed(ctx context.Context, c caller.Caller, bearer string) (
 		return nil, err
 	}
 	var claims AccessClaims
-	if err := json.Unmarshal(payload, &claims); err != nil {
+	if err := jose.ReadClaims(payload, &claims); err != nil {
 		return nil, ErrToken.Because(err)
 	}
 	if plain && claims.Use != UseAccess { // an ID token has the same type and the same keys

@@ -2,7 +2,6 @@ package signingkey
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -37,7 +36,7 @@ func (k *Keys) Verify(ctx context.Context, c caller.Caller, token string, types 
 		return nil, err
 	}
 	var claims jose.Claims
-	if err := json.Unmarshal(payload, &claims); err != nil {
+	if err := jose.ReadClaims(payload, &claims); err != nil {
 		return nil, fmt.Errorf("%w: %w", jose.ErrToken, err)
 	}
 	issued := claims.IssuedAt.Time()

@@ -238,6 +238,21 @@ func TestParseSetRefuses(t *testing.T) {
 	}
 }
 
+// A claim about a user has a name of its own, whatever encoding/json takes it for.
+func TestReadClaimsComparesNamesExactly(t *testing.T) {
+	var c struct {
+		Claims
+		Scope string `json:"scope"`
+	}
+	if err := ReadClaims([]byte(`{"sub":"ada","\u017fub":"eve","scope":"a","Scope":"b","\u017fcope":"c","exp":7,"Exp":9}`),
+		&c); err != nil || c.Subject != "ada" || c.Scope != "a" || c.Expiry != 7 {
+		t.Errorf("%+v %v", c, err)
+	}
+	if err := ReadClaims([]byte(`{"scope":"a","scope":"b"}`), &c); err == nil {
+		t.Error("a name twice was read")
+	}
+}
+
 func TestClaimsCurrent(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	at := func(d time.Duration) Time { return At(now.Add(d)) }

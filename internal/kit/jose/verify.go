@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	exact "github.com/go-jose/go-jose/v4/json"
 )
 
 // maxToken is the longest token that Verify accepts, in bytes.
@@ -127,11 +128,16 @@ func Peek(token string) Claims {
 		return c
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || json.Unmarshal(payload, &c) != nil {
+	if err != nil || ReadClaims(payload, &c) != nil {
 		return Claims{}
 	}
 	return c
 }
+
+// ReadClaims reads the payload of a token into a struct. Names are compared exactly, and none may
+// stand twice (RFC 7519 §4). encoding/json takes Scope, and even ſcope, for scope, so that a claim
+// about a user could pass for one about the token.
+func ReadClaims(payload []byte, into any) error { return exact.Unmarshal(payload, into) }
 
 // Time is a NumericDate: seconds since 1970 UTC (RFC 7519 §2). Zero means absent.
 type Time int64
