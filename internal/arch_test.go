@@ -30,7 +30,7 @@ var floors = []struct {
 	{dir: "internal/iam", order: []string{
 		"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "resourceserver",
 		"session", "signingkey", "subject", "grant", "logout", "engine", "claim", "compiler", "policy", "principal",
-		"decision", "access", "signin",
+		"decision", "usage", "access", "signin",
 	}},
 	{dir: "internal/doors"},
 	{dir: "internal/pdpproxy"}, // a client of ours too, which needs only tools

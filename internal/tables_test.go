@@ -41,6 +41,8 @@ var owners = map[string]string{
 	"policy_replays": "internal/iam/decision",
 	"signin_flows":   "internal/iam/signin",
 	"logout_notices": "internal/iam/logout",
+	"usage_days":     "internal/iam/usage", "usage_people": "internal/iam/usage",
+	"usage_rollups": "internal/iam/usage", "usage_months": "internal/iam/usage",
 }
 
 var statementRE = regexp.MustCompile(`\b(INSERT INTO|UPDATE|DELETE FROM|FROM|JOIN)\s+([a-z_]+)`)

@@ -48,6 +48,7 @@ var SystemTables = map[string]string{
 	"schema_support":   "one row that says which older binaries can serve this schema",
 	"config_clock":     "one row that every replica polls for changed configuration",
 	"job_tenants":      "tells workers which tenants have due jobs, never what they are",
+	"usage_months":     "sums of each tenant's month, which the platform lists; no personal data",
 	"goose_db_version": "the migrations' own record",
 	"goose_lock":       "keeps two replicas from migrating at once",
 }

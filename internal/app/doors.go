@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/usage"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
@@ -78,6 +79,7 @@ func (a *App) operations() [][]api.Operation {
 		grant.Operations(),
 		signingkey.Operations(a.Keys),
 		audit.Operations(),
+		usage.Operations(a.Platform.ID),
 		decision.Operations(decision.Deps{Clock: a.Clock, Base: baseTable}),
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/usage"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
@@ -133,8 +134,9 @@ func (h *housekeeper) tenant(ctx context.Context, c caller.Caller) error {
 	return errors.Join(errs...)
 }
 
-// records deletes the tenant's decision and access records that are older than its retention, batch
-// by batch. It returns false if time runs out first.
+// records counts the tenant's usage. Then it deletes the decision and access records that are older
+// than its retention, batch by batch. It deletes no record that is not counted. It returns false if
+// time runs out first.
 func (h *housekeeper) records(ctx context.Context, c caller.Caller, end time.Time) (bool, error) {
 	settings, err := db.Read(ctx, h.app.DB, c, func(tx *db.Tx) (decision.Settings, error) {
 		return decision.ReadSettings(ctx, tx)
@@ -144,7 +146,21 @@ func (h *housekeeper) records(ctx context.Context, c caller.Caller, end time.Tim
 		return true, err
 	}
 	h.longest = max(h.longest, settings.Retention())
-	for _, purge := range []func(context.Context, *db.Tx, time.Duration, int) (bool, error){
+	var counted time.Time
+	for more := true; more; {
+		if counted, more, err = usage.RollUp(ctx, h.app.DB, c, h.app.Clock.Now()); err != nil {
+			h.unsure = true
+			return true, err
+		}
+		if more && h.app.Clock.Now().After(end) {
+			return false, nil
+		}
+	}
+	before := h.app.Clock.Now().Add(-settings.Retention())
+	if counted.Before(before) {
+		h.unsure, before = true, counted
+	}
+	for _, purge := range []func(context.Context, *db.Tx, time.Time, int) (bool, error){
 		decision.Purge, audit.PurgeAccess,
 	} {
 		for more := true; more; {
@@ -152,7 +168,7 @@ func (h *housekeeper) records(ctx context.Context, c caller.Caller, end time.Tim
 				return false, nil
 			}
 			more, err = db.Write(ctx, h.app.DB, c, func(tx *db.Tx) (bool, error) {
-				return purge(ctx, tx, settings.Retention(), purgeRows)
+				return purge(ctx, tx, before, purgeRows)
 			})
 			if err != nil {
 				return true, err

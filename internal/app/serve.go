@@ -12,8 +12,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/gatehouse-iam/gatehouse/internal/doors/pages"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/usage"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/config"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/job"
@@ -154,7 +157,7 @@ func (a *App) Pages() (*pages.Door, error) {
 // Jobs returns a runner of every kind of job.
 func (a *App) Jobs(hosted *pages.Door) *job.Runner {
 	runner := job.NewRunner(a.DB, a.Queue, a.Clock, a.Log)
-	runner.Handle(mail.JobKind, mail.Handle(a.Mail))
+	runner.Handle(mail.JobKind, a.sendMail)
 	runner.Handle(tenant.DeleteJob, (&tenant.Eraser{DB: a.DB, Clock: a.Clock}).Run)
 	runner.HandleAlone(housekeepingJob, (&housekeeper{app: a, pause: pause}).run)
 	hosted.Jobs(runner)
@@ -168,6 +171,15 @@ func (a *App) Jobs(hosted *pages.Door) *job.Runner {
 		}}
 	notices.Jobs(runner)
 	return runner
+}
+
+// sendMail sends a mail of a job, and records it: usage counts what the mail server took.
+func (a *App) sendMail(ctx context.Context, c caller.Caller, payload []byte) error {
+	err := mail.Handle(a.Mail)(ctx, c, payload)
+	if err == nil {
+		a.Records.Record(c, audit.Access{Action: usage.MailSent, Target: audit.Target{Kind: "mail"}})
+	}
+	return err
 }
 
 func configuredMail(cfg *config.Config, log *slog.Logger) (mail.Sender, error) {

@@ -91,7 +91,8 @@ func (d *Door) recordIssue(r *http.Request, got issued, grantType string) {
 		detail["user"], detail["grant"] = g.User.String(), g.ID.String()
 	}
 	d.Records.Record(actorOf(web.CallerOf(r), got.app), audit.Access{Action: "token.issue",
-		Target: audit.Target{Kind: "application", ID: got.app.ID.String(), Name: got.app.Name}, Detail: detail})
+		Target: audit.Target{Kind: "application", ID: got.app.ID.String(), Name: got.app.Name},
+		User:   got.grant.User, GrantType: grantType, Detail: detail})
 }
 
 // refusals are the descriptions of invalid_grant. They tell the client why its code or refresh

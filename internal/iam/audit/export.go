@@ -6,7 +6,6 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
@@ -109,20 +108,11 @@ func csvLines(w io.Writer) func([]Record) error {
 				string(r.Actor.Kind), r.Actor.ID.String(), r.Actor.Name, r.Actor.Tenant.String(), r.Actor.Via.String(),
 				r.Target.Kind, r.Target.ID, r.Target.Name, r.Address, r.Agent, r.RequestID, string(r.Detail)}
 			for i, c := range cells {
-				cells[i] = plain(c)
+				cells[i] = api.Cell(c)
 			}
 			_ = lines.Write(cells)
 		}
 		lines.Flush()
 		return lines.Error()
 	}
-}
-
-// plain returns a cell that a spreadsheet takes for text. Names and agents are typed by strangers,
-// and a spreadsheet would compute one that begins like a formula.
-func plain(cell string) string {
-	if strings.IndexAny(cell, "=+-@\t\r") == 0 {
-		return "'" + cell
-	}
-	return cell
 }

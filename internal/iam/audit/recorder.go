@@ -14,9 +14,11 @@ import (
 
 // Access is a request that changed nothing.
 type Access struct {
-	Action string
-	Target Target
-	Detail map[string]any
+	Action    string
+	Target    Target
+	User      id.ID  // for whom tokens were issued; zero if for none
+	GrantType string // of issued tokens
+	Detail    map[string]any
 }
 
 type access struct {
@@ -36,7 +38,7 @@ func NewRecorder(d *db.DB, c clock.Clock, log *slog.Logger) *Recorder {
 	return &Recorder{batch.New(d, log, batch.Table[access]{
 		Name: "access records", Into: "access_records",
 		Columns: []string{"at", "id", "action", "actor_kind", "actor_id", "actor_name", "target_kind", "target_id",
-			"target_name", "address", "request_id", "detail"},
+			"target_name", "address", "request_id", "detail", "user_id", "grant_type"},
 		Rows: accessRows,
 	}), c}
 }
@@ -48,11 +50,12 @@ func (r *Recorder) Record(c caller.Caller, a Access) {
 }
 
 func accessRows(_ context.Context, _ caller.Caller, records []access) ([]any, error) {
-	args := make([]any, 0, 12*len(records))
+	args := make([]any, 0, 14*len(records))
 	for _, a := range records {
 		c := a.caller
 		args = append(args, a.at, id.At(a.at), a.Action, c.Actor.Kind, c.Actor.ID, cut(c.Actor.Name),
-			a.Target.Kind, cut(a.Target.ID), cut(a.Target.Name), address(c), c.RequestID, detail(a.Detail, nil))
+			a.Target.Kind, cut(a.Target.ID), cut(a.Target.Name), address(c), c.RequestID, detail(a.Detail, nil),
+			a.User, a.GrantType)
 	}
 	return args, nil
 }

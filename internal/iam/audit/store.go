@@ -133,12 +133,12 @@ func scanRecord(row db.Row) (Record, error) {
 	return r, err
 }
 
-// PurgeAccess deletes up to limit access records older than the retention. It reports whether more
-// may be left.
-func PurgeAccess(ctx context.Context, tx *db.Tx, retention time.Duration, limit int) (bool, error) {
+// PurgeAccess deletes up to limit access records older than the given time. It reports whether
+// more may be left.
+func PurgeAccess(ctx context.Context, tx *db.Tx, before time.Time, limit int) (bool, error) {
 	n, err := tx.Exec(ctx, `DELETE FROM access_records WHERE tenant_id = $1
 		AND (at, id) IN (SELECT at, id FROM access_records WHERE tenant_id = $1 AND at < $2 ORDER BY at LIMIT $3)`,
-		tx.Now().Add(-retention), limit)
+		before, limit)
 	return n == int64(limit), err
 }
 

@@ -124,26 +124,34 @@ const (
 	someConditional = 4 // a plan with a condition
 )
 
-func (d *Decision) effects() int {
-	var bits int
+// effects returns the bits, and how many answers allow and deny. A plan is one answer, which denies
+// if no resource can be allowed.
+func (d *Decision) effects() (int, int, int) {
+	var bits, allowed, denied int
 	for _, o := range d.Outputs {
 		for _, a := range o.GetActions() {
 			if a.GetEffect() == effectv1.Effect_EFFECT_ALLOW {
-				bits |= someAllowed
+				allowed++
 			} else {
-				bits |= someDenied
+				denied++
 			}
 		}
 	}
 	if d.PlanOutput != nil {
 		switch d.PlanOutput.GetFilter().GetKind() {
 		case enginev1.PlanResourcesFilter_KIND_ALWAYS_ALLOWED:
-			bits |= someAllowed
+			allowed++
 		case enginev1.PlanResourcesFilter_KIND_CONDITIONAL:
-			bits |= someConditional
+			return someConditional, 1, 0
 		default:
-			bits |= someDenied
+			denied++
 		}
 	}
-	return bits
+	if allowed > 0 {
+		bits |= someAllowed
+	}
+	if denied > 0 {
+		bits |= someDenied
+	}
+	return bits, allowed, denied
 }

@@ -196,7 +196,7 @@ func TestOldRecordsAreDeleted(t *testing.T) {
 		for more := true; more; batches++ {
 			if err := d.Update(ctx, acme, func(tx *db.Tx) error {
 				var err error
-				more, err = decision.Purge(ctx, tx, 30*24*time.Hour, 4)
+				more, err = decision.Purge(ctx, tx, tx.Now().Add(-30*24*time.Hour), 4)
 				return err
 			}); err != nil {
 				t.Fatal(err)
@@ -208,7 +208,7 @@ func TestOldRecordsAreDeleted(t *testing.T) {
 			}
 		})
 		if err := d.Update(ctx, acme, func(tx *db.Tx) error {
-			_, err := decision.Purge(ctx, tx, 30*24*time.Hour, 4)
+			_, err := decision.Purge(ctx, tx, tx.Now().Add(-30*24*time.Hour), 4)
 			return err
 		}); err != nil {
 			t.Fatal(err)
@@ -258,7 +258,7 @@ func TestExpiredPartitionsAreDropped(t *testing.T) {
 	purge := func(before time.Time) {
 		t.Helper()
 		if err := d.Update(ctx, acme, func(tx *db.Tx) error {
-			_, err := decision.Purge(ctx, tx, tx.Now().Sub(before), 100)
+			_, err := decision.Purge(ctx, tx, before, 100)
 			return err
 		}); err != nil {
 			t.Fatal(err)

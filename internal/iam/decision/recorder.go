@@ -41,8 +41,9 @@ func NewRecorder(d *db.DB, ring *secret.KeyRing, log *slog.Logger) *Recorder {
 	d.Watch(r.Drop)
 	r.Writer = batch.New(d, log, batch.Table[recorded]{
 		Name: "decision records", Into: "decisions",
-		Columns: []string{"id", "principal", "resource", "application_id", "revision", "effects", "body"},
-		Rows:    r.rows,
+		Columns: []string{"id", "principal", "resource", "application_id", "revision", "effects", "body",
+			"kind", "allowed", "denied"},
+		Rows: r.rows,
 	})
 	return r
 }
@@ -62,7 +63,7 @@ func (r *Recorder) rows(ctx context.Context, c caller.Caller, records []recorded
 		sum, _ := r.ring.MAC(r.ring.Current(), c.Tenant, hashPurpose, b) // cannot fail for the current key
 		return hashText(r.ring.Current(), sum)
 	}
-	values := make([]any, 0, 7*len(records))
+	values := make([]any, 0, 10*len(records))
 	size := 0 // a record has about the size of its request
 	for _, d := range records {
 		size += 512 + d.Size
@@ -92,8 +93,9 @@ func (r *Recorder) rows(ctx context.Context, c caller.Caller, records []recorded
 			bodies, wrong = bodies[:start], errors.Join(wrong, err)
 			continue
 		}
+		effects, allowed, denied := rec.effects()
 		values = append(values, rec.ID, rec.principalKey(), rec.resourceKey(), askedBy(rec.Actor), rec.Revision,
-			rec.effects(), bodies[start:len(bodies):len(bodies)])
+			effects, bodies[start:len(bodies):len(bodies)], rec.Kind.number(), allowed, denied)
 	}
 	return values, wrong
 }

@@ -111,10 +111,10 @@ func (f Filter) scan(ctx context.Context, tx *db.Tx, after id.ID, limit int) ([]
 		and("(effects & $%d) <> 0", someDenied)
 	}
 	if !f.From.IsZero() {
-		and("id >= $%d", first(f.From))
+		and("id >= $%d", First(f.From))
 	}
 	if !f.To.IsZero() {
-		and("id < $%d", first(f.To))
+		and("id < $%d", First(f.To))
 	}
 	if !after.IsZero() {
 		and("id < $%d", after)
@@ -145,8 +145,8 @@ func (f Filter) scan(ctx context.Context, tx *db.Tx, after id.ID, limit int) ([]
 	return db.List(ctx, tx, scanRecord, query, args...)
 }
 
-// first returns the least id of a time.
-func first(t time.Time) id.ID {
+// First returns the least id of a record of the time.
+func First(t time.Time) id.ID {
 	var i id.ID
 	at := id.At(t)
 	copy(i[:8], at[:8])
@@ -198,23 +198,23 @@ func planActions(in *enginev1.PlanResourcesInput) []string {
 	return in.GetActions()
 }
 
-// Purge deletes up to limit records that are older than the retention. It reports whether more may
+// Purge deletes up to limit records that are older than the given time. It reports whether more may
 // be left.
 //
 // It looks for the oldest record first. Postgres plans the DELETE again for each tenant, because
 // the partitions that it reads depend on the time. That took most of an hourly round.
-func Purge(ctx context.Context, tx *db.Tx, retention time.Duration, limit int) (bool, error) {
-	before := first(tx.Now().Add(-retention))
+func Purge(ctx context.Context, tx *db.Tx, before time.Time, limit int) (bool, error) {
+	end := First(before)
 	oldest, err := db.One(ctx, tx, db.Column[id.ID],
 		`SELECT id FROM decisions WHERE tenant_id = $1 ORDER BY id LIMIT 1`)
 	switch {
 	case errors.Is(err, db.ErrNoRows):
 		return false, nil
-	case err != nil || bytes.Compare(oldest[:], before[:]) >= 0:
+	case err != nil || bytes.Compare(oldest[:], end[:]) >= 0:
 		return false, err
 	}
 	n, err := tx.Exec(ctx, `DELETE FROM decisions WHERE tenant_id = $1
 		AND id IN (SELECT id FROM decisions WHERE tenant_id = $1 AND id < $2 ORDER BY id LIMIT $3)`,
-		before, limit)
+		end, limit)
 	return n == int64(limit), err
 }

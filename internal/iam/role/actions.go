@@ -59,6 +59,7 @@ var Actions = []Action{
 	{"policy.publish", "Publish policies, roll back, change the engine's settings."},
 	{"audit.read", "Read the audit log."},
 	{"decision.read", "Read and explain decision records."},
+	{"usage.read", "See how much the tenant is used, and its limits."},
 	{"tenant.read", "See tenants (platform only)."},
 	{"tenant.create", "Create tenants (platform only)."},
 	{"tenant.update", "Change tenants (platform only)."},

@@ -48,6 +48,7 @@ var builtinActions = map[string][]string{
 		"policy.publish",
 		"audit.read",
 		"decision.read",
+		"usage.read",
 		"tenant.read",
 		"tenant.create",
 		"tenant.update",
@@ -96,6 +97,7 @@ var builtinActions = map[string][]string{
 		"policy.publish",
 		"audit.read",
 		"decision.read",
+		"usage.read",
 		"tenant.read",
 		"tenant.create",
 		"tenant.update",
@@ -152,6 +154,7 @@ var builtinActions = map[string][]string{
 		"policy.read",
 		"audit.read",
 		"decision.read",
+		"usage.read",
 		"tenant.read",
 	},
 }

@@ -68,6 +68,10 @@ func (o Operation) describeAnswers(doc *huma.OpenAPI) {
 		op.Responses[strconv.Itoa(status)] = failed(http.StatusText(status))
 	}
 	op.Responses["default"] = failed("Another failure, such as 429 or 503.")
+	if o.table {
+		content := op.Responses[strconv.Itoa(o.Status)].Content
+		content[csvType] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
+	}
 	if o.output != fileType && o.output != streamType {
 		return
 	}

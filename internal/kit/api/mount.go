@@ -180,7 +180,8 @@ func (m *Mount) Operations(ops []Operation) func() []byte {
 		// "json" is huma's name for every type that ends in +json.
 		Formats: map[string]huma.Format{
 			"application/json": {Marshal: marshal, Unmarshal: decode},
-			"json":             {Marshal: marshal, Unmarshal: decode}},
+			"json":             {Marshal: marshal, Unmarshal: decode},
+			csvType:            {Marshal: writeCSV}},
 		Transformers: []huma.Transformer{func(hc huma.Context, _ string, out any) (any, error) {
 			if _, failed := out.(*Problem); failed {
 				return out, nil
@@ -330,6 +331,9 @@ func (m *Mount) admit(op Op) func(huma.Context, func(huma.Context)) {
 			web.AllowBody(r, op.Body+1)
 		}
 		lowerMediaType(r)
+		if !op.table {
+			withoutCSV(r)
+		}
 		if has := req.Preconditions.noneMatch; has.given && op.Method == http.MethodGet {
 			req.Preconditions.noneMatch = tags{} // the answer is 304, not 412
 			hc = &conditional{humaContext: hc, has: has}

@@ -46,6 +46,7 @@ type Op struct {
 	// costs much memory or CPU then hurts only that tenant. 0 means any number.
 	AtOnce int
 
+	table  bool // the output is a Table
 	tagged bool // a GET whose answer has an ETag: a change of the same path takes it
 }
 
@@ -217,6 +218,7 @@ func WriteAfter[I, P, O any](op Op, prepare func(ctx context.Context, req Reques
 func Call[I, O any](op Op, fn func(ctx context.Context, d *db.DB, req Request, in *I) (O, error)) Operation {
 	var out O
 	_, none := any(out).(None)
+	_, op.table = any(out).(Table)
 	if op.Status == 0 {
 		op.Status = http.StatusOK
 		if none {
