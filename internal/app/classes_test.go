@@ -115,7 +115,8 @@ func TestEveryRouteRefusesForeignMethods(t *testing.T) {
 		for _, method := range []string{"TRACE", "BREW"} {
 			a := send(method)
 			allow := a.Header().Get("Allow")
-			if a.Code != http.StatusMethodNotAllowed || allow == "" || strings.Contains(a.Body.String(), "echo") {
+			if a.Code != http.StatusMethodNotAllowed || allow == "" ||
+				strings.Contains(a.Body.String(), "do-not-echo") { // a request id may spell echo
 				t.Errorf("%s %s: %d, Allow %q: %.200s", method, path, a.Code, allow, a.Body)
 			}
 			for m := range strings.FieldsSeq(methods) {
