@@ -218,6 +218,7 @@ func (a *App) Handler(hosted *pages.Door, metrics *web.Metrics, limiter, frequen
 	h.Root.Group(web.Page, nil).HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/t/"+tenant.PlatformSlug+"/account", http.StatusSeeOther)
 	})
+	hosted.RegisterRoot(h.Root)
 	if a.Development {
 		return a.sealFirst(h.Ready())
 	}

@@ -154,6 +154,10 @@ func specimens(t testing.TB) []specimen {
 	tell(&deviceCode.frame, nil, &deviceCode.Code)
 	deviceWrong := &devicePage{frame: frame{Title: say("device.title")}, Code: userCodeField("BCDF-GHJK")}
 	bad(&deviceWrong.frame, []problem{{"user_code", say("device.code_wrong")}}, &deviceWrong.Code)
+	consoles := &consolesPage{frame: frame{Title: say("consoles.title")}, Tenant: tenantField("")}
+	tell(&consoles.frame, nil, &consoles.Tenant)
+	consolesWrong := &consolesPage{frame: frame{Title: say("consoles.title")}, Tenant: tenantField(`"><b>x`)}
+	bad(&consolesWrong.frame, []problem{{"tenant", say("consoles.wrong")}}, &consolesWrong.Tenant)
 	deviceConsent := &deviceConsentPage{frame: known(say("device.consent_page")), Application: "Acme Command Line",
 		UserCode: "BCDF-GHJK", Device: programOf("kubelogin/v1.34.0 (linux/amd64)"), Address: "203.0.113.7",
 		Asked: "2026-07-01 12:00 UTC", AskedAt: "2026-07-01T12:00:00Z",
@@ -190,6 +194,7 @@ func specimens(t testing.TB) []specimen {
 		{"refused", &refusedPage{frame: known(say("refused.page")), Application: "Acme Billing",
 			Text: say("refused.text")}},
 		{"refused-enrol", &refusedPage{frame: known(say("refused.page")), Text: say("refused.enrol")}},
+		{"consoles", consoles}, {"consoles-wrong", consolesWrong},
 		{"device", deviceCode}, {"device-wrong", deviceWrong}, {"device-consent", deviceConsent},
 		{"device-allowed", &deviceDonePage{frame: frame{Title: say("device.allowed_title")},
 			Application: "Acme Command Line", Allowed: true}},

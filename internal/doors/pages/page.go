@@ -197,6 +197,14 @@ type devicePage struct {
 	Code field
 }
 
+// consolesPage asks for the tenant whose admin console is looked for.
+type consolesPage struct {
+	frame
+	Action   string
+	Platform string // address of the platform's console
+	Tenant   field
+}
+
 type deviceConsentPage struct {
 	frame
 	Application string
@@ -308,6 +316,7 @@ func (*forgottenPage) template() string     { return "forgotten" }
 func (*resetPage) template() string         { return "reset" }
 func (*consentPage) template() string       { return "consent" }
 func (*devicePage) template() string        { return "device" }
+func (*consolesPage) template() string      { return "consoles" }
 func (*deviceConsentPage) template() string { return "deviceconsent" }
 func (*deviceDonePage) template() string    { return "devicedone" }
 func (*refusedPage) template() string       { return "refused" }

@@ -165,7 +165,7 @@ func (d *Directory) Site(t *Tenant) web.Site {
 
 // BySlug implements web.SiteResolver.
 func (d *Directory) BySlug(ctx context.Context, slug string) (web.Site, error) {
-	if !validSlug(slug) {
+	if !ValidSlug(slug) {
 		return web.Site{}, ErrNotFound
 	}
 	t, err := d.named(ctx, name{text: slug})

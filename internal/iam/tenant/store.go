@@ -60,7 +60,7 @@ func Create(ctx context.Context, st *db.SystemTx, n New) (Tenant, error) {
 		t.Settings = *n.Settings
 	}
 	var wrong fault.Fields
-	if !validSlug(t.Slug) {
+	if !ValidSlug(t.Slug) {
 		wrong.Add("slug",
 			"A slug has 1 to 63 lower-case letters, digits and hyphens, and begins and ends with a letter or digit.")
 	}

@@ -65,9 +65,9 @@ const (
 	maxDomains = 20
 )
 
-// validSlug reports whether s has the form of a slug: 1 to 63 lower-case letters, digits and inner
+// ValidSlug reports whether s has the form of a slug: 1 to 63 lower-case letters, digits and inner
 // hyphens, as a label of a host name. Every request calls it.
-func validSlug(s string) bool {
+func ValidSlug(s string) bool {
 	if len(s) < 1 || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
 		return false
 	}
@@ -98,7 +98,7 @@ func validDomain(s string) bool {
 		return false
 	}
 	for _, l := range labels {
-		if !validSlug(l) {
+		if !ValidSlug(l) {
 			return false
 		}
 	}
