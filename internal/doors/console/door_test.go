@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -244,5 +246,84 @@ func TestOneConsoleOfASession(t *testing.T) {
 			}
 			return nil
 		})
+	})
+}
+
+// The rules of signing in hold at each call. They name the console by its id.
+func TestConsoleAsksWhatTheTenantAsks(t *testing.T) {
+	world.Both(t, func(t *testing.T, w *world.World) {
+		acme := w.Tenant("acme", func(s *tenant.Settings) {
+			s.SignIn.Sessions = []tenant.SignInLimit{{Applications: []string{application.ConsoleID.String()},
+				IdleSeconds: 900}}
+		})
+		w.SetPassword(acme, w.User(acme, user.Profile{Username: "ada"}, role.Admin))
+		b := enter(t, w, "acme", "ada")
+		for range 3 { // each call is a visit
+			w.Clock.Advance(14 * time.Minute)
+			if a := call(t, w, b, "GET", "acme", "/users", ""); a.Status != http.StatusOK {
+				t.Fatalf("within the limit: %d %s", a.Status, a.Body)
+			}
+		}
+		w.Clock.Advance(16 * time.Minute)
+		if a := call(t, w, b, "GET", "acme", "/users", ""); a.Status != http.StatusUnauthorized ||
+			a.JSON(t)["code"] != "session.none" {
+			t.Errorf("after the limit: %d %s", a.Status, a.Body)
+		}
+		page := b.Open("/console/signin?return=/users")
+		if !strings.HasPrefix(page.Path, "/signin") {
+			t.Fatalf("the console asks for no sign-in: %s", page.Path)
+		}
+		if a := b.Fill(page, "username", "ada", "password", world.Password); a.Path != "/console/users" {
+			t.Errorf("signed in again: %s", a.Path)
+		}
+		if a := call(t, w, b, "GET", "acme", "/users", ""); a.Status != http.StatusOK {
+			t.Errorf("signed in again: %d %s", a.Status, a.Body)
+		}
+		w.Must(w.Holder("acme", role.Owner), "PATCH", "acme", "/settings", map[string]any{"mfa": "required"})
+		if a := call(t, w, b, "GET", "acme", "/users", ""); a.Status != http.StatusUnauthorized {
+			t.Errorf("without the second factor that is required now: %d %s", a.Status, a.Body)
+		}
+		if a := b.Open("/console/signin"); !strings.Contains(a.Body, "/signin/enrol") {
+			t.Errorf("the console asks for no second factor: %s", a.Text())
+		}
+	})
+}
+
+// A sign-in to the console counts once, and only in the browser that began it. So a link gives no
+// person another one's console.
+func TestASignInBelongsToItsBrowser(t *testing.T) {
+	world.Both(t, func(t *testing.T, w *world.World) {
+		acme := w.Tenant("acme", nil)
+		for _, name := range []string{"mallory", "ada"} {
+			w.SetPassword(acme, w.User(acme, user.Profile{Username: name}, role.Admin))
+		}
+		mallory, ada := w.Browser("acme"), w.Browser("acme")
+		page := mallory.Open("/console/signin")
+		_, flow, _ := strings.Cut(page.Path, "flow=")
+		form := url.Values{"flow": {flow}, "username": {"mallory"}, "password": {world.Password}}
+		r := w.Request("", "POST", "acme", "/signin/password", "application/x-www-form-urlencoded",
+			strings.NewReader(form.Encode()))
+		link := w.Origin + mallory.Send(r).Location
+		if link != w.Base("acme")+"/console/continue?flow="+flow {
+			t.Fatalf("the way back is %s", link)
+		}
+		ada.SignIn("ada")
+		visit := func(b *world.Browser) (string, bool) {
+			before := b.Cookie("console")
+			a := b.Visit(link)
+			return a.Location, b.Cookie("console") != before
+		}
+		if to, opened := visit(ada); to != "/t/acme/console/" || opened {
+			t.Errorf("another browser: to %s, opened %t", to, opened)
+		}
+		if to, opened := visit(mallory); to != "/t/acme/console/" || !opened {
+			t.Errorf("its own browser: to %s, opened %t", to, opened)
+		}
+		if _, opened := visit(mallory); opened {
+			t.Error("the sign-in counts twice")
+		}
+		if a := ada.Visit(w.Base("acme") + "/console/continue?flow=nonsense"); a.Location != "/t/acme/console/" {
+			t.Errorf("no flow: %d to %q", a.Status, a.Location)
+		}
 	})
 }

@@ -1,12 +1,19 @@
 package console
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/fstest"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/web"
 )
 
@@ -130,6 +137,43 @@ func TestIndex(t *testing.T) {
 	for name, page := range map[string]string{"none": "<html></html>", "two": "<head></head><head></head>"} {
 		if _, err := readIndex(fstest.MapFS{"index.html": {Data: []byte(page)}}); err == nil {
 			t.Errorf("an index with %s heads was accepted", name)
+		}
+	}
+}
+
+// sites knows acme by its slug and by its domain.
+type sites struct{}
+
+func (sites) BySlug(context.Context, string) (web.Site, error) {
+	return web.Site{Tenant: id.ID{1}, Slug: "acme", Base: "https://id.example.com/t/acme", Path: "/t/acme"}, nil
+}
+
+func (sites) ByDomain(context.Context, string) (web.Site, error) {
+	return web.Site{Tenant: id.ID{1}, Slug: "acme", Base: "https://login.acme.com"}, nil
+}
+
+func (sites) Known(string, string) (web.Site, bool) { return web.Site{}, false }
+
+// The console is below every base of its tenant, and its page names that base.
+func TestBases(t *testing.T) {
+	routes := web.NewRoutes(nil)
+	New(Deps{Files: built}).Register(routes)
+	public := &url.URL{Scheme: "https", Host: "id.example.com"}
+	h := (&web.Handler{Sites: sites{}, PublicURL: public, Tenant: routes, Log: slog.New(slog.DiscardHandler),
+		Metrics: web.NewMetrics(prometheus.NewRegistry()), Clock: &clock.Fake{}}).Ready()
+	for address, want := range map[string]string{
+		"https://id.example.com/t/acme/console/users": "/t/acme/console/",
+		"https://login.acme.com/console/users":        "/console/",
+	} {
+		a := httptest.NewRecorder()
+		h.ServeHTTP(a, httptest.NewRequest("GET", address, nil))
+		if a.Code != http.StatusOK || !strings.Contains(a.Body.String(), `<base href="`+want+`">`) {
+			t.Errorf("%s: %d %s", address, a.Code, a.Body)
+		}
+		a = httptest.NewRecorder()
+		h.ServeHTTP(a, httptest.NewRequest("GET", strings.TrimSuffix(address, "/users"), nil))
+		if a.Code != http.StatusSeeOther || a.Header().Get("Location") != want {
+			t.Errorf("%s: %d to %s", address, a.Code, a.Header().Get("Location"))
 		}
 	}
 }

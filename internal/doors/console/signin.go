@@ -47,7 +47,8 @@ func (d *Door) finish(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	flow, err := id.Parse(r.URL.Query().Get("flow"))
 	if err != nil {
-		return signin.ErrGone
+		seeOther(w, web.SiteOf(r).Local(root))
+		return nil
 	}
 	b := signin.Browser{Secret: web.Browser(w, r), Tokens: web.Cookies(r, session.Cookie),
 		Carried: web.CookiesOf(r, signin.CarriedCookie, flow.String())}
@@ -73,11 +74,14 @@ func (d *Door) finish(w http.ResponseWriter, r *http.Request) error {
 		_, err := signin.Finish(ctx, tx, flow, b.Secret)
 		return err
 	})
-	if errors.Is(err, signin.ErrNotDone) {
+	switch {
+	case errors.Is(err, signin.ErrNotDone):
 		seeOther(w, web.SiteOf(r).Local("/signin")+"?flow="+flow.String())
 		return nil
-	}
-	if err == nil {
+	case errors.Is(err, signin.ErrGone): // a second request of the same browser was faster
+		seeOther(w, web.SiteOf(r).Local(root))
+		return nil
+	case err == nil:
 		web.ClearCookieOf(w, r, signin.CarriedCookie, flow.String())
 	}
 	return err
