@@ -15,7 +15,8 @@ import (
 )
 
 // faults are conditions whose plan by Cerbos 0.55 shows what a check denies, with the attributes of
-// resources that show it. ";" parts a condition from its variables.
+// resources that show it. ";" parts a condition from its variables. "any: " and "all: " begin a
+// condition of several.
 var faults = []struct {
 	condition string
 	strict    bool
@@ -91,6 +92,34 @@ var faults = []struct {
 	{condition: `R.attr[R.attr.y] == "a"`, known: map[string]any{"": "a"}, resources: []map[string]any{
 		{"y": "x", "x": "b"}, {"y": "x", "x": "a"}}},
 	{condition: `{1: 5, 1u: 9}[R.attr.x] > 6`, refused: true, resources: of("x", 1, 2)},
+	// Half of a conjunction is a condition, and no value.
+	{condition: `(R.attr.x && P.attr.yes) != R.attr.y`, resources: []map[string]any{{"x": nil, "y": true},
+		{"x": true, "y": false}}},
+	{condition: `(R.attr.x || P.attr.no) == R.attr.y`, resources: []map[string]any{{"x": "a", "y": "a"}}},
+	{condition: `!((R.attr.x && P.attr.yes) == true)`, resources: of("x", nil, false)},
+	{condition: `(R.attr.x && R.attr.x) == R.attr.y`, resources: []map[string]any{{"x": nil, "y": nil}}},
+	{condition: `!!R.attr.x == R.attr.y`, resources: []map[string]any{{"x": nil, "y": nil}}},
+	{condition: `(has(R.attr.y) && R.attr.x) != R.attr.y`, resources: []map[string]any{{"x": nil, "y": true}}},
+	{condition: `has(V.v);R.attr.x || P.attr.no`, resources: of("x", 0, true)},
+	{condition: `V.v == R.attr.y;R.attr.x || P.attr.no`, resources: []map[string]any{{"x": nil, "y": nil}}},
+	{condition: `!(V.v in [1, "a"]);R.attr.x && P.attr.yes`, resources: of("x", "b", true)},
+	{condition: `(R.attr.x || P.attr.no) in R.attr.y`, resources: []map[string]any{{"x": "a", "y": []any{"a"}}}},
+	{condition: `[R.attr.x && P.attr.yes] == [R.attr.y]`, resources: []map[string]any{{"x": nil, "y": nil}}},
+	{condition: `{"a": R.attr.x && P.attr.yes}.a == R.attr.y`, resources: []map[string]any{{"x": nil, "y": nil}}},
+	{condition: `has({"a": R.attr.x && P.attr.yes}.a)`, resources: of("x", 0, true)},
+	{condition: `size([R.attr.x && P.attr.yes]) == 1`, resources: of("x", nil, true)},
+	{condition: `string(R.attr.x && P.attr.yes) == "a"`, refused: true, resources: of("x", "a", true)},
+	{condition: `type(R.attr.x && P.attr.yes) == string`, refused: true, resources: of("x", "a", true)},
+	{condition: `R.attr.x.map(e, e && P.attr.yes) == R.attr.x`, resources: of("x", []any{"a"}, []any{true})},
+	{condition: `R.attr.x.exists(e, (e && P.attr.yes) == R.attr.y)`, resources: []map[string]any{
+		{"x": []any{nil}, "y": nil}}},
+	{condition: `(R.attr.y == 1 ? (R.attr.x && P.attr.yes) : false) == R.attr.x`, resources: []map[string]any{
+		{"x": nil, "y": 1}}},
+	{condition: `P.attr.list.all(t, R.attr.x) == R.attr.y`, resources: []map[string]any{{"x": nil, "y": nil}}},
+	{condition: `P.attr.list.exists(t, R.attr.x) != R.attr.y`, strict: true,
+		resources: []map[string]any{{"x": nil, "y": true}}},
+	{condition: `(R.attr.x && P.attr.yes) != R.attr.y`, strict: true, resources: []map[string]any{
+		{"x": nil, "y": true}}},
 	// It leaves out the versions of the policies.
 	{condition: `P.policyVersion == ""`, resources: of("x", 1)},
 	{condition: `!has(P.policyVersion)`, resources: of("x", 1)},
@@ -103,6 +132,15 @@ var faults = []struct {
 	{condition: `!(R.attr.x in P.attr.none)`, strict: true, resources: append(of("x", "a"), map[string]any{})},
 	{condition: `P.attr.limits[R.attr.x] > 10`, strict: true, resources: of("x", "a", "c")},
 	{condition: `!("z" in P.attr.lists[R.attr.x])`, strict: true, resources: of("x", "a", "b", "c")},
+	// A value that is not a boolean denies as well.
+	{condition: `any: {of: [{expr: '!R.attr.x'}, {expr: 'R.attr.x == "a"'}]}`, strict: true,
+		resources: of("x", "a", false)},
+	{condition: `any: {of: [{expr: 'R.attr.x && P.attr.yes'}, {expr: 'R.attr.x == "a" && R.attr.y == 1'}]}`,
+		strict: true, resources: []map[string]any{{"x": "a", "y": 1}}},
+	{condition: `any: {of: [{expr: 'R.attr.x && P.attr.yes'}, {expr: 'R.attr.x.y == 1'}]}`, strict: true,
+		resources: of("x", map[string]any{"y": 1})},
+	{condition: `all: {of: [{expr: '!R.attr.x'}, {none: {of: [{expr: 'R.attr.x != 5'}]}}]}`, strict: true,
+		resources: of("x", 5, false)},
 }
 
 func of(name string, values ...any) []map[string]any {
@@ -125,22 +163,27 @@ func structOf(t *testing.T, of map[string]any) map[string]*structpb.Value {
 // No filter of these conditions shows what a check denies, nor do the filters of a DENY by them.
 func TestFaultsOfCerbosPlans(t *testing.T) {
 	principal := &enginev1.Principal{Id: "ada", Roles: []string{"user"}, PolicyVersion: "default",
-		Attr: structOf(t, map[string]any{"text": "ada", "list": []any{"a"}, "none": []any{}, "yes": true,
+		Attr: structOf(t, map[string]any{"text": "ada", "list": []any{"a"}, "none": []any{}, "yes": true, "no": false,
 			"limits": map[string]any{"a": 10, "b": 1}, "lists": map[string]any{"a": []any{"z"}, "b": []any{"y"}},
 			"groups": []any{map[string]any{"members": "ada"}}})}
-	forms := []string{"EFFECT_ALLOW, roles: [user], condition: {match: {expr: %[2]q}}}",
-		"EFFECT_ALLOW, roles: [user], condition: {match: {none: {of: [{expr: %[2]q}]}}}}",
+	forms := []string{"EFFECT_ALLOW, roles: [user], condition: {match: {%[2]s}}}",
+		"EFFECT_ALLOW, roles: [user], condition: {match: {none: {of: [{%[2]s}]}}}}",
 		"EFFECT_ALLOW, roles: [user]}\n    - {actions: [%[1]s], effect: EFFECT_DENY, roles: [user], condition: " +
-			"{match: {expr: %[2]q}}}"}
+			"{match: {%[2]s}}}",
+		"EFFECT_ALLOW, roles: [user], condition: {match: {%[2]s}}}\n    - {actions: [%[1]s], effect: EFFECT_ALLOW, " +
+			"roles: [user], condition: {match: {expr: R.attr.x != null}}}"}
 	variables, rules := "", ""
 	for i, f := range faults {
 		condition, variable, _ := strings.Cut(f.condition, ";")
 		if variable != "" {
 			variables += fmt.Sprintf("v%d: %q, ", i, variable)
 		}
+		condition = strings.ReplaceAll(condition, "V.v", fmt.Sprintf("V.v%d", i))
+		if !strings.HasPrefix(condition, "any: ") && !strings.HasPrefix(condition, "all: ") {
+			condition = fmt.Sprintf("expr: %q", condition)
+		}
 		for j, form := range forms {
-			rules += fmt.Sprintf("    - {actions: [%[1]s], effect: "+form+"\n", fmt.Sprintf("f%d_%d", i, j),
-				strings.ReplaceAll(condition, "V.v", fmt.Sprintf("V.v%d", i)))
+			rules += fmt.Sprintf("    - {actions: [%[1]s], effect: "+form+"\n", fmt.Sprintf("f%d_%d", i, j), condition)
 		}
 	}
 	policy := "apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: doc\n  version: default\n  variables: " +
@@ -149,17 +192,16 @@ func TestFaultsOfCerbosPlans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lax, strict := engine.DefaultSettings(), engine.DefaultSettings()
-	strict.StrictEvaluation = true
-	for i, f := range faults {
-		settings := lax
-		if f.strict {
-			settings = strict
-		}
-		e, err := engine.Load(compiled.Table, settings)
-		if err != nil {
+	evaluators := map[bool]*engine.Evaluator{} // by strict evaluation
+	for _, strict := range []bool{false, true} {
+		settings := engine.DefaultSettings()
+		settings.StrictEvaluation = strict
+		if evaluators[strict], err = engine.Load(compiled.Table, settings); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for i, f := range faults {
+		e := evaluators[f.strict]
 		for j := range forms {
 			action := fmt.Sprintf("f%d_%d", i, j)
 			plan, err := e.Plan(t.Context(), &enginev1.PlanResourcesInput{RequestId: "r", Actions: []string{action},

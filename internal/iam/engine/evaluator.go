@@ -239,7 +239,7 @@ func (e *Evaluator) filter(ctx context.Context, in *enginev1.PlanResourcesInput,
 	}
 	same := digests{}
 	if theirs := conditionOf(cerbos); leaves(theirs) <= leaves(condition) &&
-		same.of(same.normalised(condition)) == same.of(same.normalised(theirs)) {
+		same.of(same.normalised(condition, true)) == same.of(same.normalised(theirs, true)) {
 		return cerbos, nil
 	}
 	return filterOf(condition), nil

@@ -69,7 +69,7 @@ func guards(o *operand) []*operand {
 }
 
 // withoutGuards returns o where each guard holds.
-func withoutGuards(o *operand) *operand {
+func withoutGuards(o *operand, isCondition bool) *operand {
 	e := o.GetExpression()
 	if e == nil {
 		return o
@@ -79,9 +79,9 @@ func withoutGuards(o *operand) *operand {
 	}
 	of := make([]*operand, len(e.GetOperands()))
 	for i, x := range e.GetOperands() {
-		of[i] = withoutGuards(x)
+		of[i] = withoutGuards(x, isConditionOf(e.GetOperator(), i, isCondition))
 	}
-	return digests{}.reduced(e.GetOperator(), of)
+	return digests{}.reduced(e.GetOperator(), of, isCondition)
 }
 
 // lifted returns a condition whose guards stand where they can only hide resources. The condition
@@ -121,7 +121,7 @@ func lifted(o *operand, positive bool) (*operand, error) {
 		body, err := lifted(lambda.GetOperands()[0], positive)
 		return expression(e.GetOperator(), list, withBody(lambda, body)), err
 	}
-	out := []*operand{withoutGuards(o)}
+	out := []*operand{withoutGuards(o, true)}
 	for _, g := range found {
 		if !ofResource(guarded(g)) {
 			return nil, fmt.Errorf("has() or in, of an element of a list, within %s", e.GetOperator())
@@ -175,7 +175,7 @@ type fact struct {
 // values, that follow from the rest of the filter.
 func (f digests) settled(o *operand, positive bool, facts []fact) *operand {
 	if value := guarded(o); value != nil {
-		if isSettled(value, facts) {
+		if hasValueBy(value, facts) {
 			return truth(true)
 		}
 		return expression("ne", value, &operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Value{
@@ -187,7 +187,7 @@ func (f digests) settled(o *operand, positive bool, facts []fact) *operand {
 		of := e.GetOperands()[0]
 		switch keyed := len(e.GetOperands()) == 2; {
 		case slices.ContainsFunc(facts, func(known fact) bool { return known.shows(of, f) }),
-			!keyed && isSettled(of, facts):
+			!keyed && isBooleanBy(of, facts):
 			return truth(true)
 		case keyed:
 			return e.GetOperands()[1]
@@ -228,24 +228,37 @@ func namesVariable(o *operand, name string) bool {
 		slices.ContainsFunc(o.GetExpression().GetOperands(), func(x *operand) bool { return namesVariable(x, name) })
 }
 
-// isSettled reports whether the facts imply that o has a value.
-func isSettled(o *operand, facts []fact) bool {
-	if of := guarded(o); of != nil {
-		return isSettled(of, facts)
-	}
-	if e := o.GetExpression(); e.GetOperator() == "and" || e.GetOperator() == "or" || e.GetOperator() == "not" {
-		return !slices.ContainsFunc(e.GetOperands(), func(x *operand) bool { return !isSettled(x, facts) })
-	}
-	return slices.ContainsFunc(facts, func(f fact) bool { return f.implies(o) })
+// hasValueBy reports whether the facts imply that o has a value.
+func hasValueBy(o *operand, facts []fact) bool {
+	return slices.ContainsFunc(facts, func(f fact) bool {
+		return f.implies(func(leaf *operand) bool { return needs(leaf, o) })
+	})
 }
 
-// implies reports whether o has a value if the fact holds.
-func (f fact) implies(o *operand) bool {
+// isBooleanBy reports whether the facts imply that a condition is true or false. An attribute may
+// have another value. Then a fact must be the attribute itself.
+func isBooleanBy(o *operand, facts []fact) bool {
+	if of := guarded(o); of != nil {
+		return hasValueBy(of, facts)
+	}
+	switch e := o.GetExpression(); e.GetOperator() {
+	case "and", "or", "not":
+		return !slices.ContainsFunc(e.GetOperands(), func(x *operand) bool { return !isBooleanBy(x, facts) })
+	case "eq", "ne", "lt", "le", "gt", "ge", "in":
+		return hasValueBy(o, facts)
+	}
+	return slices.ContainsFunc(facts, func(f fact) bool {
+		return f.implies(func(leaf *operand) bool { return proto.Equal(leaf, o) })
+	})
+}
+
+// implies reports whether a condition has one of the leaves, on which the fact depends.
+func (f fact) implies(has func(leaf *operand) bool) bool {
 	e := f.of.GetExpression()
-	does := func(x *operand) bool { return fact{x, f.value}.implies(o) }
+	does := func(x *operand) bool { return fact{x, f.value}.implies(has) }
 	switch operator := e.GetOperator(); {
 	case operator == "not":
-		return fact{e.GetOperands()[0], !f.value}.implies(o)
+		return fact{e.GetOperands()[0], !f.value}.implies(has)
 	case operator == "and" && f.value, operator == "or" && !f.value:
 		return slices.ContainsFunc(e.GetOperands(), does)
 	case operator == "and", operator == "or":
@@ -253,7 +266,7 @@ func (f fact) implies(o *operand) bool {
 	case operator == definite, guarded(f.of) != nil:
 		return false // two of them would settle each other
 	}
-	return needs(f.of, o)
+	return has(f.of)
 }
 
 // shows reports whether o is true if the fact holds.

@@ -28,7 +28,7 @@ func (p *partial) macro(c *exprpb.Expr_Comprehension) (residual, error) {
 	if slices.Contains(reserved, c.GetIterVar()) || slices.Contains(reserved, c.GetIterVar2()) {
 		return void, errMacro
 	}
-	over, err := p.part(c.GetIterRange())
+	over, err := p.value(c.GetIterRange())
 	if err != nil || over.missing() || over.refused {
 		return over, err
 	}
@@ -222,7 +222,7 @@ func (b *body) step(e *exprpb.Expr) *exprpb.Expr {
 	case e.GetIdentExpr().GetName() == b.accumulator:
 		return e
 	case c.GetFunction() == operators.Conditional:
-		return call(operators.Conditional, b.part(c.GetArgs()[0], false), b.step(c.GetArgs()[1]),
+		return call(operators.Conditional, b.use(b.partial.part(c.GetArgs()[0])), b.step(c.GetArgs()[1]),
 			b.step(c.GetArgs()[2]))
 	case c.GetFunction() == operators.Add && c.GetArgs()[0].GetIdentExpr().GetName() == b.accumulator,
 		c.GetFunction() == "cel.@mapInsert" && c.GetArgs()[0].GetIdentExpr().GetName() == b.accumulator:
@@ -230,9 +230,11 @@ func (b *body) step(e *exprpb.Expr) *exprpb.Expr {
 		for i, x := range c.GetArgs()[1:] {
 			if l := x.GetListExpr(); l != nil && len(l.GetElements()) == 1 {
 				x = &exprpb.Expr{ExprKind: &exprpb.Expr_ListExpr{ListExpr: &exprpb.Expr_CreateList{
-					Elements: []*exprpb.Expr{b.part(l.GetElements()[0], true)}}}}
+					Elements: []*exprpb.Expr{b.inserts(l.GetElements()[0])}}}}
+			} else if i == len(c.GetArgs())-2 {
+				x = b.inserts(x)
 			} else {
-				x = b.part(x, i == len(c.GetArgs())-2)
+				x = b.use(b.value(x))
 			}
 			out.GetCallExpr().Args = append(out.GetCallExpr().Args, x)
 		}
@@ -242,18 +244,21 @@ func (b *body) step(e *exprpb.Expr) *exprpb.Expr {
 	return e
 }
 
-func (b *body) part(e *exprpb.Expr, inserts bool) *exprpb.Expr {
-	r, err := b.partial.part(e)
+// inserts returns what is left of an element that the step adds.
+func (b *body) inserts(e *exprpb.Expr) *exprpb.Expr {
+	r, err := b.value(e)
+	b.inserted |= r.kinds
+	if r.kinds&mapKind != 0 {
+		b.inserted |= r.elements // the argument of a transformMapEntry
+	}
+	return b.use(r, err)
+}
+
+func (b *body) use(r residual, err error) *exprpb.Expr {
 	if err != nil {
 		b.err = err
 	}
 	b.missing, b.refused = b.missing || r.missing() || lacks(r.e), b.refused || r.refused
-	if inserts {
-		b.inserted |= r.kinds
-		if r.kinds&mapKind != 0 {
-			b.inserted |= r.elements // the argument of a transformMapEntry
-		}
-	}
 	return r.e
 }
 

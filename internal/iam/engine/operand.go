@@ -36,7 +36,7 @@ func filterOf(o *operand) *enginev1.PlanResourcesFilter {
 }
 
 // simplify evaluates and, or, not and if where their operands are known. It flattens and removes
-// repetitions.
+// repetitions. The operand is a condition.
 func simplify(o *operand) *operand { return digests{}.simplify(o) }
 
 func (f digests) simplify(o *operand) *operand {
@@ -47,13 +47,35 @@ func (f digests) simplify(o *operand) *operand {
 		for i, x := range e.GetOperands() {
 			of[i] = f.simplify(x)
 		}
-		return f.reduced(operator, of)
+		return f.reduced(operator, of, true)
 	}
 	return o
 }
 
+// isConditionOf reports whether operand i of an operator is a condition: if it is not a boolean,
+// the whole has no value.
+func isConditionOf(operator string, i int, whole bool) bool {
+	switch operator {
+	case "and", "or", "not":
+		return true
+	case "if":
+		return i == 0 || whole
+	case "lambda":
+		return i == 0 && whole
+	case "all", "exists":
+		return i == 1
+	}
+	return false
+}
+
 // reduced returns the simple form of an expression whose operands are simple.
-func (f digests) reduced(operator string, operands []*operand) *operand {
+//
+// An operand that is left alone stands for its condition. If it is not a boolean, neither holds.
+// As a value the operand has one, and the condition fails. So what is not a condition stays.
+func (f digests) reduced(operator string, operands []*operand, isCondition bool) *operand {
+	if !isCondition && operator != "if" {
+		return expression(operator, operands...)
+	}
 	switch operator {
 	case "not":
 		if v, known := constant(operands[0]); known {
@@ -186,9 +208,9 @@ func operandOf(e *exprpb.Expr) (*operand, error) {
 
 // normalised returns an operand with the full names of the request's fields. A list of one element
 // is the element, and what is known is left out.
-func normalised(o *operand) *operand { return digests{}.normalised(o) }
+func normalised(o *operand) *operand { return digests{}.normalised(o, true) }
 
-func (f digests) normalised(o *operand) *operand {
+func (f digests) normalised(o *operand, isCondition bool) *operand {
 	if name := o.GetVariable(); name != "" {
 		return &operand{Node: &enginev1.PlanResourcesFilter_Expression_Operand_Variable{Variable: expandName(name)}}
 	}
@@ -198,7 +220,7 @@ func (f digests) normalised(o *operand) *operand {
 	}
 	of := make([]*operand, len(e.GetOperands()))
 	for i, x := range e.GetOperands() {
-		of[i] = f.normalised(x)
+		of[i] = f.normalised(x, isConditionOf(e.GetOperator(), i, isCondition))
 	}
 	if e.GetOperator() == "in" && len(of) == 2 {
 		if one := of[1].GetValue().GetListValue().GetValues(); len(one) == 1 {
@@ -206,7 +228,7 @@ func (f digests) normalised(o *operand) *operand {
 				Value: one[0]}})
 		}
 	}
-	return f.reduced(e.GetOperator(), of)
+	return f.reduced(e.GetOperator(), of, isCondition)
 }
 
 // leaves counts the parts of a condition that have no conditions as operands.

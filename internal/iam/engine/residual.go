@@ -32,7 +32,11 @@ type residual struct {
 	value           ref.Val      // nil unless it is known
 	unrolled        *exprpb.Expr // the same, spelled out
 	refused         bool
-	keyed           *exprpb.Expr // holds if the expression has a value; nil unless it is spelled
+	// bare is an operand that is all that is left of a condition. As a condition both are the
+	// same, also if the operand is not a boolean: none holds. As a value they differ: the operand
+	// has one, and the condition fails.
+	bare  bool
+	keyed *exprpb.Expr // holds if the expression has a value; nil unless it is spelled
 }
 
 func (r residual) missing() bool { return r.kinds == 0 }
@@ -45,6 +49,14 @@ func (r residual) truth() (bool, bool) {
 
 // void has no value: its check fails.
 var void = residual{e: missing()}
+
+// asValue returns r as a value, and not as a condition.
+func (r residual) asValue() residual {
+	if r.bare && !r.refused {
+		return untold(boolKind)
+	}
+	return r
+}
 
 // untold is an expression of which no filter can tell the value, or whether it has one. No resource
 // is shown because of it, whether it is true or false.
@@ -138,7 +150,8 @@ func (p *partial) refused(why error) residual {
 		refused: true}
 }
 
-// part returns what is left of an expression.
+// part returns what is left of an expression that may be a condition: r.asValue is what is left of
+// it elsewhere.
 func (p *partial) part(e *exprpb.Expr) (residual, error) {
 	if p.nodes++; p.nodes > maxUnfolded {
 		return void, errTooLong
@@ -151,6 +164,12 @@ func (p *partial) part(e *exprpb.Expr) (residual, error) {
 		return p.refused(err), nil
 	}
 	return r, err
+}
+
+// value returns what is left of an expression that is not a condition.
+func (p *partial) value(e *exprpb.Expr) (residual, error) {
+	r, err := p.part(e)
+	return r.asValue(), err
 }
 
 func (p *partial) rest(e *exprpb.Expr) (residual, error) {
@@ -196,7 +215,7 @@ func (p *partial) selected(s *exprpb.Expr_Select) (residual, error) {
 		if !s.GetTestOnly() {
 			return r, nil
 		}
-		if r.e.GetSelectExpr() == nil { // it has a value if all its parts have
+		if r.bare || r.e.GetSelectExpr() == nil { // it has a value if all its parts have
 			return untold(boolKind), nil
 		}
 		return openBool(guard(r.e)), nil
@@ -218,7 +237,7 @@ func (p *partial) selected(s *exprpb.Expr_Select) (residual, error) {
 		}
 		return residual{e: e, kinds: stringKind}, nil
 	}
-	r, err := p.part(of)
+	r, err := p.value(of)
 	if err != nil || r.missing() || r.refused {
 		return r, err
 	}
@@ -253,6 +272,7 @@ func condition(r residual) residual {
 	case r.kinds&boolKind == 0:
 		return untold(boolKind)
 	}
+	r.bare = r.bare || r.kinds != boolKind
 	r.kinds = boolKind
 	return r
 }
@@ -318,7 +338,7 @@ func (p *partial) call(c *exprpb.Expr_Call) (residual, error) {
 	}
 	known := true
 	for _, x := range of {
-		r, err := p.part(x)
+		r, err := p.value(x)
 		if err != nil {
 			return void, err
 		}
@@ -353,7 +373,7 @@ func (p *partial) choice(c *exprpb.Expr_Call) (residual, error) {
 		return b, nil
 	}
 	return residual{e: call(operators.Conditional, of.e, a.e, b.e), kinds: a.kinds | b.kinds,
-		elements: a.elements | b.elements}, nil
+		elements: a.elements | b.elements, bare: a.bare || b.bare}, nil
 }
 
 // apply returns a call of a function that needs all its arguments.
@@ -414,7 +434,7 @@ func (p *partial) list(l *exprpb.Expr_CreateList) (residual, error) {
 	}
 	out, elements := &exprpb.Expr_CreateList{}, kinds(0)
 	for _, x := range l.GetElements() {
-		r, err := p.part(x)
+		r, err := p.value(x)
 		if err != nil || r.missing() || r.refused {
 			return r, err
 		}
@@ -434,11 +454,11 @@ func (p *partial) record(s *exprpb.Expr_CreateStruct) (residual, error) {
 		if x.GetOptionalEntry() {
 			return void, errOpaque
 		}
-		key, err := p.part(x.GetMapKey())
+		key, err := p.value(x.GetMapKey())
 		if err != nil || key.missing() || key.refused {
 			return key, err
 		}
-		value, err := p.part(x.GetValue())
+		value, err := p.value(x.GetValue())
 		if err != nil || value.missing() || value.refused {
 			return value, err
 		}

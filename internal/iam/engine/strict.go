@@ -23,16 +23,21 @@ const attributePrefix = "request.resource.attr."
 // more than a check evaluates.
 func (p *planner) demands() (*operand, error) {
 	out := truth(true)
-	seen := map[*ruletable.FunctionalCore]bool{}
+	// Two scopes may share a rule, and have other derived roles.
+	type ruleOfScope struct {
+		rule  *ruletable.FunctionalCore
+		scope string
+	}
+	seen := map[ruleOfScope]bool{}
 	of := func(kind policyv1.Kind, scopes []string) error {
 		for _, action := range p.in.GetActions() {
 			for _, role := range p.in.GetPrincipal().GetRoles() {
 				for _, scope := range scopes {
 					for _, row := range p.rows(kind, scope, action, role) {
-						if seen[row] {
+						if seen[ruleOfScope{row, scope}] {
 							continue
 						}
-						seen[row] = true
+						seen[ruleOfScope{row, scope}] = true
 						own, err := p.demandOf(row, scope)
 						if err != nil {
 							return err
