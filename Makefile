@@ -2,6 +2,7 @@
 #
 #   make run       starts the server and a sample application, on SQLite, with demo tenants
 #   make dev       starts the server, and builds and restarts it when a source file changes
+#   make console   builds the admin console, which run, dev, test and check do too
 #   make test      runs every test: both databases, a real browser, foreign clients
 #   make test-fast runs the tests that need no other program, on SQLite only, in under 90 seconds
 #   make check     runs what CI runs: format, lint, generated files, tests with the race detector
@@ -75,6 +76,12 @@ run:
 	@scripts/setup run
 	@exec scripts/run
 
+# The admin console is built into the folder that the server's binary embeds. Without Node, make run
+# goes on without it.
+.PHONY: console
+console:
+	@scripts/console
+
 .PHONY: dev
 dev:
 	@scripts/setup run
@@ -89,6 +96,7 @@ modules:
 .PHONY: test
 test:
 	@scripts/setup test
+	@scripts/console
 	@$(MAKE) bin/cerbos
 	@scripts/build $(BUILDFLAGS) ./...
 	$(COLLECT) $(GO) test -vet=off -p $(PARALLEL) -timeout 15m $(LINKFLAGS) $(BUILDFLAGS) $(TESTFLAGS) $(PACKAGES)
@@ -118,11 +126,17 @@ SAMPLED := ./internal/iam/engine
 .PHONY: check
 check:
 	@scripts/setup check
-	@scripts/build ./...
+	@$(MAKE) -j2 compiled console-check
 	@$(MAKE) format subjects generated bin/plain bin/cerbos
 	@$(MAKE) -j2 answers analysis
 	@GATEHOUSE_TEST_PLAIN=$(CURDIR)/bin/plain $(MAKE) test BUILDFLAGS="$(RACE) $(BUILDFLAGS)" \
 	  PACKAGES="$(filter-out $(shell $(GO) list $(ANSWERS)),$(shell $(GO) list $(PACKAGES)))"
+
+.PHONY: compiled console-check
+compiled:
+	@scripts/build ./...
+console-check:
+	@scripts/console check
 
 .PHONY: answers
 answers:
@@ -191,4 +205,5 @@ fuzz:
 
 .PHONY: clean
 clean:
-	rm -rf bin tmp e2e/node_modules e2e/python/venv
+	rm -rf bin tmp e2e/node_modules e2e/python/venv console/node_modules console/dist
+	git clean -fdXq internal/doors/console/dist

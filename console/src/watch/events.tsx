@@ -1,0 +1,104 @@
+import { Button, Group, NativeSelect, TextInput } from '@mantine/core'
+import { useDebouncedCallback } from '@mantine/hooks'
+import { useQuery } from '@tanstack/react-query'
+import { useState } from 'react'
+import { Empty } from '../parts/Empty'
+import { Failure } from '../parts/Failure'
+import { PageHeader } from '../parts/PageHeader'
+import { Pages } from '../parts/Pages'
+import { useTexts } from '../texts'
+import { EventRows } from './EventRows'
+import { type EventsFilter, eventsQuery, outcomes } from './queries'
+import { eventsRoute } from './routes'
+
+const typed = ['action', 'actor', 'target', 'request_id'] as const
+
+export function Events() {
+  const t = useTexts()
+  const filter = eventsRoute.useSearch()
+  const navigate = eventsRoute.useNavigate()
+  const events = useQuery(eventsQuery(filter))
+  const filtered = Object.values(filter).some(Boolean)
+  const set = (change: EventsFilter, replace = false) =>
+    void navigate({ search: { ...filter, cursor: undefined, ...change }, replace })
+  return (
+    <>
+      <PageHeader
+        title={t.audit.title}
+        lead={t.audit.lead}
+        action={
+          <Button variant="default" loading={events.isFetching} onClick={() => events.refetch()}>
+            {t.audit.refresh}
+          </Button>
+        }
+      />
+      <Filters filter={filter} set={set} key={typed.map((name) => (filter[name] ? 1 : 0)).join('')} />
+      {events.error ? (
+        <Failure error={events.error} again={() => events.refetch()} />
+      ) : events.data?.items.length === 0 ? (
+        filtered ? (
+          <Empty title={t.audit.noMatch} hint={t.audit.noMatchHint}>
+            <Button variant="default" onClick={() => navigate({ search: {} })}>
+              {t.parts.clear}
+            </Button>
+          </Empty>
+        ) : (
+          <Empty title={t.audit.emptyTitle} hint={t.audit.emptyHint} />
+        )
+      ) : (
+        <EventRows events={events.data?.items} stale={events.isPlaceholderData} />
+      )}
+      <Pages
+        cursor={filter.cursor}
+        next={events.data?.next_cursor}
+        go={(cursor) => navigate({ search: { ...filter, cursor } })}
+      />
+    </>
+  )
+}
+
+function Filters({ filter, set }: { filter: EventsFilter; set: (change: EventsFilter, replace?: boolean) => void }) {
+  const t = useTexts()
+  const [texts, setTexts] = useState<EventsFilter>(filter)
+  const later = useDebouncedCallback((change: EventsFilter) => set(change, true), 300)
+  const input = (name: (typeof typed)[number]) => ({
+    value: texts[name] ?? '',
+    maxLength: 256,
+    onChange: (event: { currentTarget: { value: string } }) => {
+      const value = event.currentTarget.value
+      setTexts({ ...texts, [name]: value })
+      later({ [name]: value.trim() || undefined })
+    },
+  })
+  const time = (name: 'from' | 'to') => ({
+    type: 'datetime-local',
+    value: localTime(filter[name]),
+    onChange: (event: { currentTarget: { value: string } }) => {
+      const value = event.currentTarget.value
+      set({ [name]: value ? new Date(value).toISOString() : undefined })
+    },
+  })
+  return (
+    <Group mb="md" gap="sm" align="flex-end" className="filters">
+      <TextInput label={t.audit.action} placeholder={t.audit.actionHint} {...input('action')} />
+      <NativeSelect
+        label={t.audit.outcome}
+        data={[{ value: '', label: t.parts.any }, ...outcomes.map((value) => ({ value, label: t.audit[value] }))]}
+        value={filter.outcome ?? ''}
+        onChange={(event) => set({ outcome: outcomes.find((it) => it === event.currentTarget.value) })}
+      />
+      <TextInput label={t.audit.from} {...time('from')} />
+      <TextInput label={t.audit.to} {...time('to')} />
+      <TextInput label={t.audit.actorId} {...input('actor')} />
+      <TextInput label={t.audit.targetId} {...input('target')} />
+      <TextInput label={t.audit.request} {...input('request_id')} />
+    </Group>
+  )
+}
+
+/** A time as an input of the type datetime-local has it, in the reader's zone. */
+function localTime(at: string | undefined): string {
+  const time = new Date(at ?? '')
+  if (Number.isNaN(time.getTime())) return ''
+  return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16)
+}
