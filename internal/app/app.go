@@ -65,8 +65,12 @@ type App struct {
 	Platform     tenant.Tenant
 	PDP          *pdp.Door
 	Mail         mail.Sender
-	Outbound     *outbound.Client
+	Calls        calls
 }
+
+// calls has a client for each purpose. So a key set or a document that is slow takes no place of
+// the sign-outs.
+type calls struct{ keys, sectors, notices *outbound.Client }
 
 // Outside is what an App meets outside of the process. A zero field means the real thing. Tests
 // replace it.
@@ -103,9 +107,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		pool.Fill()
 		outside.Keys = pool.Get
 	}
-	calls := outbound.New(outbound.Config{
-		Allow: cfg.OutboundAllow, Development: cfg.Development || cfg.Local(),
-	})
+	reach := outbound.Config{Allow: cfg.OutboundAllow, Development: cfg.Development || cfg.Local()}
 	keys := signingkey.New(d, keyRing, c, outside.Keys, tenant.Touch)
 	tenants := tenant.NewDirectory(d, cfg.PublicURL, c, log)
 	applications := application.NewDirectory(d)
@@ -150,7 +152,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		Platform:     platform,
 		PDP:          decide,
 		Mail:         sender,
-		Outbound:     calls,
+		Calls:        calls{outbound.New(reach), outbound.New(reach), outbound.New(reach)},
 	}, nil
 }
 

@@ -42,7 +42,7 @@ func (a *App) doors(hosted *pages.Door) *web.Routes {
 		DB: a.DB, Tenants: a.Tenants, Applications: a.Applications, APIs: a.APIs,
 		Access: a.Access, Keys: a.Keys, Subjects: a.Subjects, Issuers: a.Tenants, Ring: a.Ring,
 		Records: a.Records,
-		Clock:   a.Clock, SignIn: a.SignIn, Outbound: a.Outbound,
+		Clock:   a.Clock, SignIn: a.SignIn, Outbound: a.Calls.keys,
 	}).Register(routes)
 	a.PDP.Register(routes)
 	admin.Mount(routes, gate, a.operations()...)
@@ -70,7 +70,8 @@ func (a *App) operations() [][]api.Operation {
 		}, application.TargetOf),
 		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: endOfReset}),
 		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Online: signin.EndOfOffline,
-			Publish: a.Keys.Publish, Compile: claim.Compile, Outbound: a.Outbound, ByID: a.Applications.ByID,
+			Publish: a.Keys.Publish, Compile: claim.Compile, ByID: a.Applications.ByID,
+			Sectors:      application.NewSectors(a.DB, a.Calls.sectors, a.Clock),
 			CheckDefault: resourceserver.CheckDefault}),
 		claim.Operations(a.Subjects),
 		resourceserver.Operations(resourceserver.Deps{Ours: a.Tenants.Serves, Publish: a.Keys.Publish}),

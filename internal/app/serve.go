@@ -161,7 +161,8 @@ func (a *App) Jobs(hosted *pages.Door) *job.Runner {
 	runner.Handle(tenant.DeleteJob, (&tenant.Eraser{DB: a.DB, Clock: a.Clock}).Run)
 	runner.HandleAlone(housekeepingJob, (&housekeeper{app: a, pause: pause}).run)
 	hosted.Jobs(runner)
-	notices := &logout.Deliverer{DB: a.DB, Keys: a.Keys, Subjects: a.Subjects, Outbound: a.Outbound, Clock: a.Clock,
+	notices := &logout.Deliverer{DB: a.DB, Keys: a.Keys, Subjects: a.Subjects, Outbound: a.Calls.notices,
+		Clock: a.Clock,
 		Issuer: func(ctx context.Context, t id.ID) (string, error) {
 			found, err := a.Tenants.ByID(ctx, t)
 			if err != nil {

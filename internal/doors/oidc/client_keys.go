@@ -110,7 +110,8 @@ func (k *clientKeys) note(set jose.Set, err error, now time.Time) {
 // readKeys reads a key set. Its errors are sentences.
 func readKeys(ctx context.Context, calls *outbound.Client, tenant id.ID, uri string) (jose.Set, error) {
 	// The result is for every caller. So a caller that leaves does not end the call.
-	body, err := calls.ReadJSON(context.WithoutCancel(ctx), tenant, uri, "application/jwk-set+json, application/json")
+	body, err := calls.ReadJSON(context.WithoutCancel(ctx), tenant, outbound.Request{URL: uri,
+		Accept: "application/jwk-set+json, application/json"})
 	if err != nil {
 		return nil, err
 	}

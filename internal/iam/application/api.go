@@ -12,7 +12,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/outbound"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
@@ -177,7 +176,7 @@ type Deps struct {
 	Online   func(ctx context.Context, tx *db.Tx, application id.ID) error // ends what outlives a session
 	Publish  func(ctx context.Context, tx *db.Tx, idTokenAlg string) error // creates the keys that are missing
 	Compile  func(of []Mapping) error                                      // names the mapping that is wrong
-	Outbound *outbound.Client                                              // reads documents of sectors
+	Sectors  *Sectors
 	// CheckDefault fails with a fault that names default_api if the application may not ask for it.
 	CheckDefault func(ctx context.Context, tx *db.Tx, a *Application) error
 	// ByID returns an application as the replica knows it; Directory.ByID is one.
@@ -224,7 +223,7 @@ func Operations(deps Deps) []api.Operation {
 				return n, err
 			}
 			var err error
-			n.Sector, err = readSector(ctx, deps.Outbound, req.Caller.Tenant, n.SectorIdentifierURI)
+			n.Sector, err = deps.Sectors.ofNew(ctx, req.Caller, n)
 			return n, err
 		}, func(ctx context.Context, tx *db.Tx, _ api.Request, _ *createInput, n New) (View, error) {
 			a, shown, err := Create(ctx, tx, n)
@@ -242,7 +241,7 @@ func Operations(deps Deps) []api.Operation {
 				if err := deps.Compile(valueOf(in.Body.Mappings)); err != nil {
 					return Sector{}, err
 				}
-				return deps.sectorOf(ctx, req.Caller, in)
+				return deps.sectorOf(ctx, req, in)
 			},
 			func(ctx context.Context, tx *db.Tx, _ api.Request, in *patchInput) (View, error) {
 				a, err := hold(ctx, tx, in.ID)

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/outbound"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
@@ -159,6 +160,16 @@ func (n New) application() Application {
 	a.Claims.InIDToken = a.Type != Machine
 	n.Claims.apply(&a.Claims)
 	return a
+}
+
+// checked returns the application with an id of its own. It fails as check does.
+func (n New) checked() (Application, error) {
+	a := n.application()
+	a.ID = id.New()
+	if a.ClientID == "" {
+		a.ClientID = a.ID.String()
+	}
+	return a, a.check(n.Secret)
 }
 
 // over returns l with its zero fields replaced by those of base.

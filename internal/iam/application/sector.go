@@ -1,17 +1,12 @@
 package application
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
 
-	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/outbound"
 )
 
@@ -80,42 +75,4 @@ func (s Sector) shows(a *Application) error {
 		}
 	}
 	return wrong.Err("application.invalid")
-}
-
-// sectorOf reads the document that a change of an application needs.
-func (d Deps) sectorOf(ctx context.Context, c caller.Caller, in *patchInput) (Sector, error) {
-	p := in.patch()
-	if p.SectorIdentifierURI == nil && p.RedirectURIs == nil {
-		return Sector{}, nil
-	}
-	before, err := d.ByID(ctx, c, in.ID)
-	if err != nil {
-		return Sector{}, err
-	}
-	after := *before
-	if p.apply(&after); !after.namesOtherURIs(before) {
-		return Sector{}, nil
-	}
-	return readSector(ctx, d.Outbound, c.Tenant, after.SectorIdentifierURI)
-}
-
-// readSector reads the document of a sector. Its faults name sector_identifier_uri.
-func readSector(ctx context.Context, calls *outbound.Client, tenant id.ID, uri string) (Sector, error) {
-	if uri == "" {
-		return Sector{}, nil
-	}
-	var lists []string
-	body, err := calls.ReadJSON(ctx, tenant, uri, "application/json")
-	if errors.Is(err, outbound.ErrBusy) {
-		return Sector{}, fault.New(fault.Limited, "application.sector_busy", "%s", outbound.ErrBusy.Reason)
-	}
-	if err == nil {
-		if json.Unmarshal(body, &lists) != nil {
-			err = &outbound.Error{Reason: "The answer is not a JSON array of redirect URIs."}
-		}
-	}
-	if e, ok := errors.AsType[*outbound.Error](err); ok {
-		return Sector{}, fault.InvalidField("application.invalid", "sector_identifier_uri", "%s", e.Reason).Because(err)
-	}
-	return Sector{uri, lists}, err
 }

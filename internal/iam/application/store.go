@@ -82,15 +82,11 @@ func (a *Application) values() []any {
 // time that it is shown. It fails with a fault that names every wrong field, or with
 // ErrClientIDTaken.
 func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, error) {
-	a := n.application()
-	a.ID = id.New()
-	if a.ClientID == "" {
-		a.ClientID = a.ID.String()
-	}
-	a.CreatedAt, a.UpdatedAt = tx.Now(), tx.Now()
-	if err := a.check(n.Secret); err != nil {
+	a, err := n.checked()
+	if err != nil {
 		return Application{}, "", err
 	}
+	a.CreatedAt, a.UpdatedAt = tx.Now(), tx.Now()
 	if err := n.Sector.shows(&a); err != nil {
 		return Application{}, "", err
 	}
@@ -101,7 +97,7 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, 
 		a.SecretHash = secret.HashOf(shown)
 	}
 	args := append([]any{a.ID, a.ClientID, string(a.Type), a.CreatedAt}, a.values()...)
-	_, err := tx.Exec(ctx, `INSERT INTO applications (tenant_id, id, client_id, type, created_at,
+	_, err = tx.Exec(ctx, `INSERT INTO applications (tenant_id, id, client_id, type, created_at,
 		name, status, auth_method, secret_hash, previous_secret_hash, previous_secret_until,
 		redirect_uris, post_logout_redirect_uris, scopes, access_token, id_token_alg, jwks, token_endpoint_audience,
 		first_party, rotation, principal_mode,

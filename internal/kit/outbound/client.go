@@ -41,7 +41,8 @@ type Config struct {
 	Timeout  time.Duration  // 0: 5 seconds
 }
 
-// Client calls addresses that tenants register. It is safe for concurrent use.
+// Client calls addresses that tenants register. Each purpose has a client of its own, because a
+// client's calls take places from each other. It is safe for concurrent use.
 type Client struct {
 	http    http.Client
 	plain   bool // http to a loopback address is permitted
@@ -49,7 +50,8 @@ type Client struct {
 
 	mu      sync.Mutex
 	running int
-	of      map[id.ID]int
+	of      map[id.ID]int  // by tenant
+	by      map[id.ID]bool // has a call that runs: Request.By
 }
 
 // New returns a client.
@@ -58,7 +60,7 @@ func New(cfg Config) *Client {
 	if cfg.Development {
 		allowed = append(prefixes("127.0.0.0/8", "::1/128"), allowed...)
 	}
-	c := &Client{plain: cfg.Development, timeout: cfg.Timeout, of: map[id.ID]int{}}
+	c := &Client{plain: cfg.Development, timeout: cfg.Timeout, of: map[id.ID]int{}, by: map[id.ID]bool{}}
 	if c.timeout == 0 {
 		c.timeout = timeout
 	}
@@ -90,6 +92,9 @@ type Request struct {
 	Accept      string // media types of the answer
 	ContentType string // of Body
 	Body        []byte // nil: the call is a GET, otherwise a POST
+	// By is the actor that waits for the call. It has one at once, so that no actor takes all
+	// places of its tenant. Zero is for the tenant's own work.
+	By id.ID
 }
 
 // Response is the answer of the address, whatever its status.
@@ -130,10 +135,10 @@ func (c *Client) Do(ctx context.Context, tenant id.ID, r Request) (Response, err
 	if u.Scheme != "https" && !c.plain {
 		return Response{}, errPlain
 	}
-	if !c.enter(tenant) {
+	if !c.enter(tenant, r.By) {
 		return Response{}, ErrBusy
 	}
-	defer c.leave(tenant)
+	defer c.leave(tenant, r.By)
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	method := http.MethodGet
@@ -166,10 +171,9 @@ func (c *Client) Do(ctx context.Context, tenant id.ID, r Request) (Response, err
 	return Response{Status: res.StatusCode, Body: body}, nil
 }
 
-// ReadJSON returns the JSON at an address. Its errors are those of Do, as an Error each. accept are
-// the media types of the answer.
-func (c *Client) ReadJSON(ctx context.Context, tenant id.ID, address, accept string) ([]byte, error) {
-	res, err := c.Do(ctx, tenant, Request{URL: address, Accept: accept})
+// ReadJSON returns the JSON that answers a call. Its errors are those of Do, as an Error each.
+func (c *Client) ReadJSON(ctx context.Context, tenant id.ID, r Request) ([]byte, error) {
+	res, err := c.Do(ctx, tenant, r)
 	if f, ok := errors.AsType[*fault.Fault](err); ok {
 		return nil, &Error{Reason: f.Reason}
 	}
@@ -189,11 +193,12 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	reason := "The address cannot be reached, or does not answer as a web server does."
 	var unknown *net.DNSError
 	var certificate *tls.CertificateVerificationError
+	slow, _ := errors.AsType[net.Error](err) // the dialer has the same time, and can be the first to say so
 	switch {
 	case errors.Is(err, errInside):
 		reason = "The address is inside a network that this server does not call for tenants. " +
 			"An operator can allow it with --outbound-allow."
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, slow != nil && slow.Timeout():
 		reason = fmt.Sprintf("The address did not answer within %d seconds.", (c.timeout+time.Second-1)/time.Second)
 	case errors.As(err, &unknown):
 		reason = "The name of the host cannot be resolved."
@@ -203,22 +208,27 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	return &Error{reason, err}
 }
 
-// enter takes a place for a call of a tenant. It reports whether there was one.
-func (c *Client) enter(tenant id.ID) bool {
+// enter takes a place for a call of a tenant, by an actor or none. It reports whether there was
+// one.
+func (c *Client) enter(tenant, by id.ID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.running >= atOnce || c.of[tenant] >= perTenant {
+	if c.running >= atOnce || c.of[tenant] >= perTenant || c.by[by] {
 		return false
 	}
 	c.running++
 	c.of[tenant]++
+	if !by.IsZero() {
+		c.by[by] = true
+	}
 	return true
 }
 
-func (c *Client) leave(tenant id.ID) {
+func (c *Client) leave(tenant, by id.ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running--
+	delete(c.by, by)
 	if c.of[tenant]--; c.of[tenant] == 0 {
 		delete(c.of, tenant)
 	}

@@ -282,6 +282,35 @@ func TestNoTenantHoldsAllPlaces(t *testing.T) {
 	}
 }
 
+// An actor has one call at once, and others of its tenant go on.
+func TestAnActorHasOneCallAtOnce(t *testing.T) {
+	stop, begun := make(chan bool), make(chan bool)
+	s, cfg := relyingParty(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			begun <- true
+			<-stop
+		}
+	})
+	cfg.Timeout = 10 * time.Second
+	c, tenant, actor := New(cfg), id.New(), id.New()
+	var first sync.WaitGroup
+	first.Go(func() { _, _ = c.Do(context.Background(), tenant, Request{URL: s.URL + "/slow", By: actor}) })
+	<-begun
+	if _, err := c.Do(context.Background(), tenant, Request{URL: s.URL, By: actor}); !errors.Is(err, ErrBusy) {
+		t.Errorf("the actor's second call: %v", err)
+	}
+	for _, by := range []id.ID{id.New(), {}, {}} {
+		if _, err := c.Do(context.Background(), tenant, Request{URL: s.URL, By: by}); err != nil {
+			t.Errorf("another call: %v", err)
+		}
+	}
+	close(stop)
+	first.Wait()
+	if _, err := c.Do(context.Background(), tenant, Request{URL: s.URL, By: actor}); err != nil || len(c.by) != 0 {
+		t.Errorf("after the first ended: %v, %d actors", err, len(c.by))
+	}
+}
+
 // rebinding returns a resolver that answers a name's first lookup with a public address, and each
 // later one with an address inside.
 func rebinding(t *testing.T) (*net.Resolver, *atomic.Int64) {

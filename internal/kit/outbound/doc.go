@@ -7,5 +7,6 @@
 // and keeps no cookies. Plain http is only for the loopback addresses of a development server.
 //
 // Each call is bounded in time, in the size of the answer, and in the calls that run at once: in
-// all, and per tenant. An address that is slow or huge costs its own tenant.
+// all, per tenant, and per actor. An address that is slow or huge costs its own tenant, and only
+// the purpose of its Client: a key set that is slow delays no sign-out.
 package outbound
