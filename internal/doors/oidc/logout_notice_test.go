@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 )
 
 // logoutReceiver is an application's backchannel_logout_uri.
@@ -24,6 +25,7 @@ type logoutReceiver struct {
 	*httptest.Server
 	mu     sync.Mutex
 	status int
+	fails  map[string]bool // subs for which the status is 500
 	tokens []string
 }
 
@@ -36,7 +38,12 @@ func newLogoutReceiver(t *testing.T) *logoutReceiver {
 		if r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
 			t.Errorf("%s with %s", r.Method, r.Header.Get("Content-Type"))
 		}
-		l.tokens = append(l.tokens, r.PostFormValue("logout_token"))
+		token := r.PostFormValue("logout_token")
+		l.tokens = append(l.tokens, token)
+		if l.fails[jose.Peek(token).Subject] {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
 		w.WriteHeader(l.status)
 	}))
 	t.Cleanup(l.Close)

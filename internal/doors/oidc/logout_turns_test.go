@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/jose"
 )
 
 // waiting are the notices of an application, and how many of them are as they were written.
@@ -30,13 +31,14 @@ func (w *scene) waiting(c *client) (int64, int64) {
 	return all, untouched
 }
 
-// flood writes notices of an application that are due since a second, and before all others.
-func (w *scene) flood(c *client, n int) {
+// flood writes n notices of an application about each user. They are due since a second, and
+// before all others.
+func (w *scene) flood(c *client, n int, users ...id.ID) {
 	w.T.Helper()
 	w.Do(w.c, func(tx *db.Tx) error {
-		for range n {
+		for i := range n * len(users) {
 			tx.Later(`INSERT INTO logout_notices (tenant_id, session_id, application_id, user_id, issuer, created_at,
-				due_at) VALUES ($1, $2, $3, $4, '', $5, $5)`, id.New(), c.ID, w.user.ID, tx.Now().UnixMicro()-1e6)
+				due_at) VALUES ($1, $2, $3, $4, '', $5, $5)`, id.New(), c.ID, users[i%len(users)], tx.Now().UnixMicro()-1e6)
 		}
 		return nil
 	})
@@ -50,7 +52,7 @@ func TestWaitingNoticesDelayNoOther(t *testing.T) {
 		other := w.client(application.New{Name: "Other", BackchannelLogoutURI: told.URL})
 		failing.answer(http.StatusServiceUnavailable)
 		told.answer(http.StatusServiceUnavailable)
-		w.flood(many, 60)
+		w.flood(many, 60, w.user.ID)
 		_, s, _ := other.signInAt(t, w.user)
 		w.Do(w.c, func(tx *db.Tx) error { return logout.End(ctx, tx, s.ID, "signout") })
 		w.Work()
@@ -89,7 +91,7 @@ func TestNoticesThatWaitAreGivenUp(t *testing.T) {
 		failing := newLogoutReceiver(t)
 		c := w.client(application.New{BackchannelLogoutURI: failing.URL})
 		failing.answer(http.StatusServiceUnavailable)
-		w.flood(c, 30)
+		w.flood(c, 30, w.user.ID)
 		_, s, _ := c.signInAt(t, w.user)
 		w.Do(w.c, func(tx *db.Tx) error { return logout.End(ctx, tx, s.ID, "signout") })
 		w.Work()
@@ -107,7 +109,7 @@ func TestNoticesTakeTurns(t *testing.T) {
 		told := newLogoutReceiver(t)
 		many := w.client(application.New{Name: "Many", BackchannelLogoutURI: told.URL})
 		few := w.client(application.New{Name: "Few", BackchannelLogoutURI: told.URL})
-		w.flood(many, 60)
+		w.flood(many, 60, w.user.ID)
 		_, s, _ := few.signInAt(t, w.user)
 		w.Do(w.c, func(tx *db.Tx) error { return logout.End(ctx, tx, s.ID, "signout") })
 		w.Work()
@@ -119,6 +121,91 @@ func TestNoticesTakeTurns(t *testing.T) {
 			if claims, _ := w.claims(t, token, "logout+jwt"); claims["aud"] == few.ClientID && i > 1 {
 				t.Errorf("the one notice of an application came after %d of another's", i)
 			}
+		}
+	})
+}
+
+// The sessions of one person, for which the application fails, delay no other person's notices.
+// Each hold of theirs costs one call.
+func TestOnePersonsSessionsDelayNoOther(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		told := newLogoutReceiver(t)
+		c := w.client(application.New{BackchannelLogoutURI: told.URL})
+		mallory := w.person("mallory@example.com", "Mallory", "M")
+		told.fails = map[string]bool{mallory.ID.String(): true}
+		w.flood(c, 60, mallory.ID)
+		for i := range 4 { // within the holds of 5 and 15 seconds, and then of a minute
+			_, s, _ := c.signInAt(t, w.user)
+			w.Do(w.c, func(tx *db.Tx) error { return logout.End(ctx, tx, s.ID, "signout") })
+			w.Work()
+			others, victims := 0, 0
+			for _, token := range told.take() {
+				if jose.Peek(token).Subject == mallory.ID.String() {
+					others++
+				} else {
+					victims++
+				}
+			}
+			if victims != 1 || others > 1 {
+				t.Errorf("end %d: notified %d times, after %d calls about another person", i, victims, others)
+			}
+			w.Clock.Advance(6e9)
+		}
+		if _, same := w.waiting(c); same < 57 {
+			t.Errorf("%d notices wait as they were, want 57 at least", same)
+		}
+	})
+}
+
+// An application that fails for 20 users in a row is held back. The users for whom it did not fail
+// come first then.
+func TestAnApplicationThatFailsForManyIsHeldBack(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		told := newLogoutReceiver(t)
+		c := w.client(application.New{BackchannelLogoutURI: told.URL})
+		told.fails = map[string]bool{}
+		many := make([]id.ID, 20)
+		for i := range many {
+			many[i] = id.New()
+			told.fails[many[i].String()] = true
+		}
+		w.flood(c, 3, many...)
+		_, s, _ := c.signInAt(t, w.user)
+		w.Do(w.c, func(tx *db.Tx) error { return logout.End(ctx, tx, s.ID, "signout") })
+		w.Work()
+		if n := len(told.take()); n != 20 {
+			t.Errorf("%d calls in the first run, want 20", n)
+		}
+		w.Clock.Advance(6e9)
+		w.Work()
+		got := told.take()
+		if len(got) != 21 || jose.Peek(got[0]).Subject != w.user.ID.String() {
+			t.Errorf("%d calls in the next run, want 21 of which the first is about the other user", len(got))
+		}
+		if _, same := w.waiting(c); same != 20 {
+			t.Errorf("%d notices wait as they were, want 20", same)
+		}
+		told.fails = nil
+		w.Clock.Advance(90e9)
+		w.Work()
+		if all, _ := w.waiting(c); all != 0 {
+			t.Errorf("%d notices wait after the application recovered", all)
+		}
+	})
+}
+
+// The users of one application take turns.
+func TestUsersTakeTurns(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		told := newLogoutReceiver(t)
+		c := w.client(application.New{BackchannelLogoutURI: told.URL})
+		w.flood(c, 60, id.New())
+		_, s, _ := c.signInAt(t, w.user)
+		w.Do(w.c, func(tx *db.Tx) error { return logout.End(ctx, tx, s.ID, "signout") })
+		w.Work()
+		got := told.take()
+		if len(got) != 61 || jose.Peek(got[1]).Subject != w.user.ID.String() {
+			t.Errorf("of %d notices, the second is not the other user's", len(got))
 		}
 	})
 }

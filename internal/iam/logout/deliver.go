@@ -91,33 +91,36 @@ type answer struct {
 	reason string
 }
 
-// failed reports whether the application is to be held back.
-func (a answer) failed() bool { return a.result == "failed" || a.result == "busy" }
+// failed reports whether the application failed. No place for a call says nothing about it.
+func (a answer) failed() bool { return a.result == "failed" }
 
 // deliver sends the tenant's due notices. It returns when the next one is due, zero for none.
 //
-// An application that fails is held back: none of its notices is read until the hold is over, so
-// that they delay no other application. Then the next one is sent, because the failure may be about
-// one session alone.
+// A user for whom an application fails is held back, and so is an application that fails for
+// several users. None of these notices is read until the hold is over, so that they delay no other.
+// If there is no place for a call, the next run goes on.
 func (d *Deliverer) deliver(ctx context.Context, c caller.Caller) (time.Time, error) {
 	began := clock.Machine()
 	for {
 		due, err := db.Read(ctx, d.DB, c, func(tx *db.Tx) ([]pending, error) {
-			return d.due(ctx, tx, d.held.until(c.Tenant, tx.Now()))
+			return d.due(ctx, tx, d.held.at(c.Tenant, tx.Now()))
 		})
 		if err != nil {
 			return time.Time{}, err
 		}
-		held := d.held.until(c.Tenant, d.Clock.Now())
 		for _, p := range due {
 			if clock.Machine().Sub(began) > runTime {
 				return d.Clock.Now(), nil
 			}
 			a := answer{result: "waits", reason: "The application failed for too long."}
-			if _, waits := held[p.app.ID]; !waits {
+			if !d.held.waits(c.Tenant, p, d.Clock.Now()) {
 				a = d.send(ctx, c, p)
-				d.held.record(c.Tenant, p.app.ID, a.failed(), d.Clock.Now())
-				held = d.held.until(c.Tenant, d.Clock.Now())
+				switch now := d.Clock.Now(); {
+				case a.result != "busy":
+					d.held.record(c.Tenant, p, a, now)
+				case !p.over(now):
+					return now.Add(delays[0]), nil
+				}
 			} else if !p.over(d.Clock.Now()) {
 				continue
 			}
@@ -132,23 +135,25 @@ func (d *Deliverer) deliver(ctx context.Context, c caller.Caller) (time.Time, er
 	return db.Read(ctx, d.DB, c, func(tx *db.Tx) (time.Time, error) { return d.next(ctx, tx) })
 }
 
-// next returns when the next notice is due whose application is not held back then.
+// next returns when the next notice is due that is not held back then.
 func (d *Deliverer) next(ctx context.Context, tx *db.Tx) (time.Time, error) {
 	type first struct {
-		app id.ID
+		of  holdKey // without the user, if it is not held back
 		due time.Time
 	}
+	held := d.held.at(tx.Tenant(), tx.Now())
+	apart, args := held.users(nil)
 	all, err := db.List(ctx, tx, func(r db.Row) (first, error) {
-		var f first
+		f := first{of: holdKey{tenant: tx.Tenant()}}
 		var due int64
-		err := r.Scan(&f.app, &due)
+		err := r.Scan(&f.of.application, &f.of.user, &due)
 		f.due = time.UnixMicro(due)
 		return f, err
-	}, `SELECT application_id, min(due_at) FROM logout_notices WHERE tenant_id = $1 GROUP BY application_id`)
-	held := d.held.until(tx.Tenant(), tx.Now())
+	}, `SELECT application_id, CASE WHEN `+apart+` THEN user_id END, min(due_at) FROM logout_notices
+		WHERE tenant_id = $1 GROUP BY 1, 2`, args...)
 	var next time.Time
 	for _, f := range all {
-		if until := held[f.app]; until.After(f.due) {
+		if until := held.end(f.of); until.After(f.due) {
 			f.due = until
 		}
 		if next.IsZero() || f.due.Before(next) {
@@ -159,30 +164,30 @@ func (d *Deliverer) next(ctx context.Context, tx *db.Tx) (time.Time, error) {
 }
 
 // due returns notices that are due: the first of each application, then the second of each, and so
-// on. It skips the applications that are held back, but not their notices of more than maxAge.
-func (d *Deliverer) due(ctx context.Context, tx *db.Tx, held map[id.ID]time.Time) ([]pending, error) {
+// on. In an application the users take turns too, and those for whom it failed come last. due skips
+// what is held back, but not the notices of more than maxAge.
+func (d *Deliverer) due(ctx context.Context, tx *db.Tx, held heldBack) ([]pending, error) {
 	type key struct {
 		pending
 		app id.ID
 	}
-	args := []any{tx.Now(), perRead}
-	free := ""
-	if len(held) > 0 {
-		args = append(args, tx.Now().Add(-maxAge))
-		for app := range held {
-			args = append(args, app)
-			free += fmt.Sprintf(", $%d", len(args)+1)
-		}
-		free = ` AND (created_at <= $4 OR application_id NOT IN (` + free[2:] + `))`
-	}
+	args := []any{tx.Now(), perRead, tx.Now().Add(-maxAge)}
+	whole, args := held.applications(args)
+	users, args := held.users(args)
+	last, args := about(held.last, args)
 	rows, err := db.List(ctx, tx, func(r db.Row) (key, error) {
 		var k key
 		err := r.Scan(&k.session, &k.app, &k.user, &k.issuer, &k.attempts, &k.created)
 		return k, err
 	}, `SELECT session_id, application_id, user_id, issuer, attempts, created_at FROM (
 			SELECT session_id, application_id, user_id, issuer, attempts, created_at, due_at,
-				row_number() OVER (PARTITION BY application_id ORDER BY due_at, session_id) AS turn
-			FROM logout_notices WHERE tenant_id = $1 AND due_at <= $2`+free+`) n
+				row_number() OVER (PARTITION BY application_id ORDER BY failed, of_user, due_at, session_id) AS turn
+			FROM (
+				SELECT session_id, application_id, user_id, issuer, attempts, created_at, due_at,
+					CASE WHEN `+last+` THEN 1 ELSE 0 END AS failed,
+					row_number() OVER (PARTITION BY application_id, user_id ORDER BY attempts, due_at, session_id) AS of_user
+				FROM logout_notices WHERE tenant_id = $1 AND due_at <= $2
+					AND (created_at <= $4 OR NOT (`+whole+` OR `+users+`))) u) n
 		ORDER BY turn, due_at LIMIT $3`, args...)
 	if err != nil {
 		return nil, err
@@ -264,11 +269,6 @@ func (d *Deliverer) token(ctx context.Context, c caller.Caller, p pending) (stri
 // settle stores how the call of a notice ended. Only the last failure is in the audit log.
 func (p pending) settle(ctx context.Context, tx *db.Tx, a answer) error {
 	const which = ` WHERE tenant_id = $1 AND session_id = $2 AND application_id = $3`
-	if a.result == "busy" && !p.over(tx.Now()) {
-		_, err := tx.Exec(ctx, `UPDATE logout_notices SET due_at = $4`+which, p.session, p.app.ID,
-			tx.Now().Add(delays[0]))
-		return err
-	}
 	if a.result == "failed" && int(p.attempts) < len(delays) {
 		_, err := tx.Exec(ctx, `UPDATE logout_notices SET attempts = attempts + 1, due_at = $4`+which,
 			p.session, p.app.ID, tx.Now().Add(delays[p.attempts]))
