@@ -45,7 +45,7 @@ export function TenantPage() {
         <dt>{t.tenants.slug}</dt>
         <dd className="mono">{tenant.slug}</dd>
         <dt>{t.tenants.issuer}</dt>
-        <dd className="mono">
+        <dd className="mono id">
           {tenant.issuer} <CopyButton value={tenant.issuer} what={t.tenants.issuer} />
         </dd>
         <dt>{t.tenants.domains}</dt>

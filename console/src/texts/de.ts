@@ -218,6 +218,8 @@ export const de: Texts = {
     anonymous: 'Nicht angemeldet',
     system: 'Gatehouse',
     refresh: 'Aktualisieren',
+    more: 'Weitere Filter',
+    save: { csv: 'Als CSV speichern', ndjson: 'Als NDJSON speichern' },
   },
   tenants: {
     title: 'Mandanten',

@@ -217,6 +217,8 @@ export const en = {
     anonymous: 'Nobody signed in',
     system: 'Gatehouse',
     refresh: 'Refresh',
+    more: 'More filters',
+    save: { csv: 'Save as CSV', ndjson: 'Save as NDJSON' },
   },
   tenants: {
     title: 'Tenants',

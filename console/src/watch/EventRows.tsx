@@ -29,7 +29,7 @@ export function EventRows({ events, stale }: { events: AuditEvent[] | undefined;
             </Table.Td>
             <Table.Td>
               <Link to="/audit/$event" params={{ event: event.id }} className="row mono">
-                {event.action}
+                <Action name={event.action} />
               </Link>
             </Table.Td>
             <Table.Td className="wide">{actorName(t, event.actor)}</Table.Td>
@@ -47,4 +47,17 @@ export function EventRows({ events, stale }: { events: AuditEvent[] | undefined;
 export function Outcome({ of }: { of: AuditEvent }) {
   const t = useTexts()
   return <Mark colour={of.outcome === 'refused' ? 'orange' : 'gray'}>{t.audit[of.outcome]}</Mark>
+}
+
+/** The name of an action, which a narrow column breaks behind its dot. */
+function Action({ name }: { name: string }) {
+  const [noun, ...verb] = name.split('.')
+  return (
+    <>
+      {noun}
+      {verb.length > 0 && '.'}
+      <wbr />
+      {verb.join('.')}
+    </>
+  )
 }

@@ -1,7 +1,8 @@
-import { Button, Group, NativeSelect, TextInput } from '@mantine/core'
+import { Anchor, Button, Group, NativeSelect, Stack, TextInput } from '@mantine/core'
 import { useDebouncedCallback } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
+import { tenantPath } from '../api/client'
 import { Empty } from '../parts/Empty'
 import { Failure } from '../parts/Failure'
 import { PageHeader } from '../parts/PageHeader'
@@ -10,6 +11,14 @@ import { useTexts } from '../texts'
 import { EventRows } from './EventRows'
 import { type EventsFilter, eventsQuery, outcomes } from './queries'
 import { eventsRoute } from './routes'
+
+const formats = ['csv', 'ndjson'] as const
+
+/** Where the API sends every event that the filter matches, as a file. */
+function exportAddress({ cursor, limit, ...filter }: EventsFilter, format: (typeof formats)[number]): string {
+  const set = Object.entries({ ...filter, format }).filter(([, value]) => value !== undefined)
+  return `${tenantPath}/api/v1/audit-events/export?${new URLSearchParams(Object.fromEntries(set))}`
+}
 
 const typed = ['action', 'actor', 'target', 'request_id'] as const
 
@@ -27,9 +36,16 @@ export function Events() {
         title={t.audit.title}
         lead={t.audit.lead}
         action={
-          <Button variant="default" loading={events.isFetching} onClick={() => events.refetch()}>
-            {t.audit.refresh}
-          </Button>
+          <Group gap="sm">
+            {formats.map((format) => (
+              <Anchor key={format} size="sm" href={exportAddress(filter, format)} download>
+                {t.audit.save[format]}
+              </Anchor>
+            ))}
+            <Button variant="default" loading={events.isFetching} onClick={() => events.refetch()}>
+              {t.audit.refresh}
+            </Button>
+          </Group>
         }
       />
       <Filters filter={filter} set={set} key={typed.map((name) => (filter[name] ? 1 : 0)).join('')} />
@@ -78,21 +94,29 @@ function Filters({ filter, set }: { filter: EventsFilter; set: (change: EventsFi
       set({ [name]: value ? new Date(value).toISOString() : undefined })
     },
   })
+  const shown = Boolean(filter.from || filter.to || filter.actor || filter.target || filter.request_id)
   return (
-    <Group mb="md" gap="sm" align="flex-end" className="filters">
-      <TextInput label={t.audit.action} placeholder={t.audit.actionHint} {...input('action')} />
-      <NativeSelect
-        label={t.audit.outcome}
-        data={[{ value: '', label: t.parts.any }, ...outcomes.map((value) => ({ value, label: t.audit[value] }))]}
-        value={filter.outcome ?? ''}
-        onChange={(event) => set({ outcome: outcomes.find((it) => it === event.currentTarget.value) })}
-      />
-      <TextInput label={t.audit.from} {...time('from')} />
-      <TextInput label={t.audit.to} {...time('to')} />
-      <TextInput label={t.audit.actorId} {...input('actor')} />
-      <TextInput label={t.audit.targetId} {...input('target')} />
-      <TextInput label={t.audit.request} {...input('request_id')} />
-    </Group>
+    <Stack mb="md" gap="sm">
+      <Group gap="sm" align="flex-end" className="filters">
+        <TextInput label={t.audit.action} placeholder={t.audit.actionHint} {...input('action')} />
+        <NativeSelect
+          label={t.audit.outcome}
+          data={[{ value: '', label: t.parts.any }, ...outcomes.map((value) => ({ value, label: t.audit[value] }))]}
+          value={filter.outcome ?? ''}
+          onChange={(event) => set({ outcome: outcomes.find((it) => it === event.currentTarget.value) })}
+        />
+      </Group>
+      <details className="more" open={shown}>
+        <summary>{t.audit.more}</summary>
+        <Group mt="xs" gap="sm" align="flex-end" className="filters">
+          <TextInput label={t.audit.from} {...time('from')} />
+          <TextInput label={t.audit.to} {...time('to')} />
+          <TextInput label={t.audit.actorId} {...input('actor')} />
+          <TextInput label={t.audit.targetId} {...input('target')} />
+          <TextInput label={t.audit.request} {...input('request_id')} />
+        </Group>
+      </details>
+    </Stack>
   )
 }
 
