@@ -41,6 +41,7 @@ var owners = map[string]string{
 	"policy_replays": "internal/iam/decision",
 	"signin_flows":   "internal/iam/signin",
 	"logout_notices": "internal/iam/logout",
+	"limit_notices":  "internal/iam/tenant",
 	"usage_days":     "internal/iam/usage", "usage_people": "internal/iam/usage",
 	"usage_rollups": "internal/iam/usage", "usage_months": "internal/iam/usage",
 }

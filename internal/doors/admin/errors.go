@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/access"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
@@ -26,6 +28,9 @@ func answer(ctx context.Context, f *fault.Fault) (int, http.Header) {
 		}
 	case fault.Limited, fault.Unavailable:
 		h.Set("Retry-After", "1")
+		if f.Quota != nil {
+			h.Set("Retry-After", strconv.Itoa(int(f.Quota.Wait/time.Second)))
+		}
 	case fault.Invalid:
 		if f.Code == policy.ErrInvalid.Code { // the request is right, the policies in it are not
 			status = http.StatusUnprocessableEntity

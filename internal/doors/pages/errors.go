@@ -47,6 +47,7 @@ var ofCode = map[string]told{
 
 	"page.not_found":        {"error.not_found", "error.not_found_text"},
 	"page.too_many":         {"error.limited", "error.limited_text"},
+	"limit.reached":         {"error.limit", "error.limit_text"},
 	"register.closed":       {"error.register", "error.register_text"},
 	"setup.gone":            {"error.link", "setup.gone"},
 	"page.no_link":          {"error.link", "error.link_text"},

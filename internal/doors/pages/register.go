@@ -174,6 +174,10 @@ func (d *Door) enter(ctx context.Context, tx *db.Tx, v *visit, s *signin.Standin
 	mail bool) (bool, error) {
 	before := s.Flow.Registered
 	s.Flow.LoginHint, s.Flow.Registered = who.email, id.ID{}
+	// Under a limit the answer is the same for every address, whether it has an account or not.
+	if err := user.CheckRoom(ctx, tx); err != nil {
+		return false, err
+	}
 	is, err := user.ByLogin(ctx, tx, who.email)
 	switch {
 	case err == nil && is.ID == before && is.Status == user.Invited:

@@ -90,6 +90,11 @@ func Create(ctx context.Context, tx *db.Tx, n New) (Application, secret.String, 
 	if err := n.Sector.shows(&a); err != nil {
 		return Application{}, "", err
 	}
+	if err := tenant.TakePlace(ctx, tx, tenant.LimitApplications, func() (int64, error) {
+		return db.One(ctx, tx, db.Column[int64], `SELECT count(*) FROM applications WHERE tenant_id = $1`)
+	}); err != nil {
+		return Application{}, "", err
+	}
 	shown := n.Secret
 	if a.AuthMethod.Secret() && shown.IsZero() {
 		shown, a.SecretHash = secret.NewToken(secret.ClientSecret, tx.Tenant())

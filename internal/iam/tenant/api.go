@@ -16,6 +16,9 @@ import (
 // SettingsView is a tenant's settings as the API shows them.
 type SettingsView Settings
 
+// TenantLimits is a tenant's limits as the API shows them.
+type TenantLimits Limits
+
 // View is a tenant as the API shows it.
 type View struct {
 	ID        id.ID        `json:"id" always:"true" format:"uuid"`
@@ -25,6 +28,7 @@ type View struct {
 	Issuer    string       `json:"issuer" always:"true" doc:"The tenant's base on the public host. Each of its domains is a further base, with an issuer of its own."`
 	Domains   []string     `json:"domains"`
 	Settings  SettingsView `json:"settings"`
+	Limits    TenantLimits `json:"limits"`
 	CreatedAt time.Time    `json:"created_at" always:"true"`
 	UpdatedAt time.Time    `json:"updated_at" always:"true"`
 }
@@ -34,6 +38,7 @@ type createInput struct {
 		Slug     string                 `json:"slug" minLength:"1" maxLength:"63" doc:"Lower-case letters, digits and inner hyphens. It becomes part of the issuer and never changes." example:"acme"`
 		Name     string                 `json:"name" minLength:"1" maxLength:"100" doc:"Shown to people who sign in." example:"Acme"`
 		Settings *api.Changes[Settings] `json:"settings,omitempty" doc:"Settings that differ from the defaults."`
+		Limits   *api.Changes[Limits]   `json:"limits,omitempty" doc:"What the tenant may have. None, if absent."`
 	}
 }
 
@@ -45,6 +50,7 @@ type patchInput struct {
 		SignOut  bool                   `json:"sign_out,omitempty" doc:"With status suspended: also ends all sessions and all that applications hold. Otherwise people are still signed in once the tenant is resumed."`
 		Domains  *[]string              `json:"domains,omitempty" maxItems:"20" doc:"All of the tenant's own domains. The tenant loses a domain that is not listed." example:"[\"login.acme.com\"]"`
 		Settings *api.Changes[Settings] `json:"settings,omitempty"`
+		Limits   *api.Changes[Limits]   `json:"limits,omitempty" doc:"A limit that is not given stays as it is."`
 	}
 }
 
@@ -60,7 +66,8 @@ type Deps struct {
 
 func (d Deps) view(t Tenant) View {
 	return View{ID: t.ID, Slug: t.Slug, Name: t.Name, Status: string(t.Status), Issuer: d.Directory.Issuer(t.Slug),
-		Domains: t.Domains, Settings: SettingsView(t.Settings), CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt}
+		Domains: t.Domains, Settings: SettingsView(t.Settings),
+		Limits: TenantLimits(t.Limits), CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt}
 }
 
 // held shows the tenant that tx is bound to, and locks it.
@@ -144,6 +151,9 @@ func (d Deps) create(ctx context.Context, database *db.DB, req api.Request, in *
 		in.Body.Settings.Apply(&s)
 		n.Settings = &s
 	}
+	if in.Body.Limits != nil {
+		n.Limits = in.Body.Limits.Value()
+	}
 	return db.SystemWrite(ctx, database, req.Caller, "the platform adds a tenant", func(st *db.SystemTx) (View, error) {
 		t, err := Create(ctx, st, n)
 		if err != nil {
@@ -174,10 +184,13 @@ func (d Deps) patch(ctx context.Context, database *db.DB, req api.Request, in *p
 				return View{}, err
 			}
 			t, err := Get(ctx, tx)
-			if err == nil && (b.Name != nil || b.Domains != nil || b.Settings != nil) {
+			if err == nil && (b.Name != nil || b.Domains != nil || b.Settings != nil || b.Limits != nil) {
 				p := Patch{Name: b.Name, Domains: b.Domains}
 				if b.Settings != nil {
 					p.Settings = b.Settings.Apply
+				}
+				if b.Limits != nil {
+					p.Limits = b.Limits.Apply
 				}
 				before := t.fields()
 				t, err = Update(ctx, tx, p)

@@ -14,14 +14,17 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
 
-const columns = `id, slug, name, status, settings, config_version, created_at, updated_at, signed_out_at`
+const columns = `id, slug, name, status, settings, config_version, created_at, updated_at, signed_out_at, limits`
 
 func scanTenant(row db.Row) (Tenant, error) {
 	t := Tenant{Domains: []string{}}
-	var settings string
+	var settings, limits string
 	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Status, &settings, &t.Version, &t.CreatedAt, &t.UpdatedAt,
-		&t.SignedOutAt)
+		&t.SignedOutAt, &limits)
 	if err != nil {
+		return Tenant{}, err
+	}
+	if t.Limits, err = parseLimits(limits); err != nil {
 		return Tenant{}, err
 	}
 	t.Settings, err = parseSettings(settings)
@@ -31,7 +34,7 @@ func scanTenant(row db.Row) (Tenant, error) {
 // fields returns what the audit log compares of a tenant. Settings have their own names, as in the
 // API.
 func (t Tenant) fields() any {
-	return map[string]any{"name": t.Name, "domains": t.Domains, "settings": t.Settings}
+	return map[string]any{"name": t.Name, "domains": t.Domains, "settings": t.Settings, "limits": t.Limits}
 }
 
 // within returns c for another tenant.
@@ -47,6 +50,7 @@ type New struct {
 	Slug     string
 	Name     string
 	Settings *Settings // nil: DefaultSettings
+	Limits   Limits
 }
 
 // Create adds a tenant. It writes one row, the version of the configuration and the audit event,
@@ -55,7 +59,7 @@ type New struct {
 // ErrNameRetired.
 func Create(ctx context.Context, st *db.SystemTx, n New) (Tenant, error) {
 	t := Tenant{ID: id.New(), Slug: n.Slug, Name: n.Name, Status: Active, Domains: []string{},
-		Settings: DefaultSettings(), CreatedAt: st.Now(), UpdatedAt: st.Now()}
+		Settings: DefaultSettings(), Limits: n.Limits, CreatedAt: st.Now(), UpdatedAt: st.Now()}
 	if n.Settings != nil {
 		t.Settings = *n.Settings
 	}
@@ -66,13 +70,14 @@ func Create(ctx context.Context, st *db.SystemTx, n New) (Tenant, error) {
 	}
 	checkName(&t.Name, &wrong)
 	t.Settings.check("settings.", &wrong)
+	t.Limits.check(&wrong)
 	if err := wrong.Err("tenant.invalid"); err != nil {
 		return Tenant{}, err
 	}
 	inserted, err := st.Exec(ctx,
-		`INSERT INTO tenants (id, slug, name, status, settings, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (slug) DO NOTHING`,
-		t.ID, t.Slug, t.Name, string(t.Status), t.Settings.text(), t.CreatedAt)
+		`INSERT INTO tenants (id, slug, name, status, settings, created_at, updated_at, limits)
+		VALUES ($1, $2, $3, $4, $5, $6, $6, $7) ON CONFLICT (slug) DO NOTHING`,
+		t.ID, t.Slug, t.Name, string(t.Status), t.Settings.text(), t.CreatedAt, t.Limits.text())
 	if err != nil {
 		return Tenant{}, err
 	}
@@ -172,6 +177,7 @@ type Patch struct {
 	Name     *string
 	Domains  *[]string       // all of them: the tenant loses any other
 	Settings func(*Settings) // edits a copy
+	Limits   func(*Limits)   // edits a copy; not of the platform tenant
 }
 
 // Update changes the tenant that tx is bound to. It fails with ErrNotFound, ErrDeleting,
@@ -193,6 +199,13 @@ func Update(ctx context.Context, tx *db.Tx, p Patch) (Tenant, error) {
 	if p.Settings != nil {
 		p.Settings(&t.Settings)
 		t.Settings.check("settings.", &wrong)
+	}
+	if p.Limits != nil {
+		p.Limits(&t.Limits)
+		t.Limits.check(&wrong)
+		if t.Slug == PlatformSlug && t.Limits != before.Limits {
+			wrong.Add("limits", "The platform tenant has no limits.")
+		}
 	}
 	if p.Domains != nil {
 		t.Domains = checkDomains(*p.Domains, &wrong)
@@ -271,8 +284,9 @@ func write(ctx context.Context, tx *db.Tx, t *Tenant) error {
 		t.UpdatedAt = read.Add(time.Microsecond)
 	}
 	n, err := tx.Exec(ctx,
-		`UPDATE tenants SET name = $2, status = $3, settings = $4, updated_at = $5 WHERE id = $1 AND updated_at = $6`,
-		t.Name, string(t.Status), t.Settings.text(), t.UpdatedAt, read)
+		`UPDATE tenants SET name = $2, status = $3, settings = $4, updated_at = $5, limits = $7
+		WHERE id = $1 AND updated_at = $6`,
+		t.Name, string(t.Status), t.Settings.text(), t.UpdatedAt, read, t.Limits.text())
 	if err == nil && n == 0 {
 		err = errChanged
 	}

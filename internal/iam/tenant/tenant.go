@@ -31,6 +31,7 @@ type Tenant struct {
 	Status    Status
 	Domains   []string // its own domains, sorted
 	Settings  Settings
+	Limits    Limits
 	Version   int64 // of its configuration; grows with each change that replicas must see
 	CreatedAt time.Time
 	UpdatedAt time.Time

@@ -80,7 +80,7 @@ type input struct {
 	api.Page
 }
 
-// Operations returns the operation on usage. The platform tenant sees every tenant's.
+// Operations returns the operations on usage and limits. The platform tenant sees every tenant's.
 func Operations(platform id.ID) []api.Operation {
 	return []api.Operation{
 		api.Call(tag.Op("GET", "/usage", "get-usage", "usage.read", "Get the usage",
@@ -97,6 +97,12 @@ func Operations(platform id.ID) []api.Operation {
 					return in.month(ctx, d, req, platform, metrics)
 				}
 				return in.days(ctx, d, req, metrics)
+			}),
+		api.Read(tag.Op("GET", "/limits", "get-limits", "usage.read", "Get the tenant's limits",
+			"What the platform lets the tenant have, and how much of it is used.",
+			"The platform sets limits with the tenant."),
+			func(ctx context.Context, tx *db.Tx, _ api.Request, _ *struct{}) (page.List[LimitView], error) {
+				return readLimits(ctx, tx)
 			}),
 	}
 }

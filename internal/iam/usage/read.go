@@ -39,7 +39,8 @@ func Read(ctx context.Context, tx *db.Tx, from, to Day) (Report, error) {
 	db.LaterList(tx, scanValue[Day], &before, `SELECT d.day, d.metric, d.value FROM usage_days d
 		WHERE d.tenant_id = $1 AND d.metric IN ('users', 'applications', 'groups') AND d.day =
 		(SELECT max(e.day) FROM usage_days e WHERE e.tenant_id = $1 AND e.metric = d.metric AND e.day < $2)`, int(from))
-	s, err := readState(ctx, tx, tx.Now())
+	now := tx.Now().Add(time.Microsecond) // what happened at this moment counts
+	s, err := readState(ctx, tx, now)
 	if err != nil {
 		return r, err
 	}
@@ -62,7 +63,7 @@ func Read(ctx context.Context, tx *db.Tx, from, to Day) (Report, error) {
 	}
 	live := map[Day]map[Metric]int64{}
 	if !s.next.IsZero() {
-		r.Until = earliest(tx.Now(), s.next.Add(liveTime))
+		r.Until = earliest(now, s.next.Add(liveTime))
 		for at := s.next; at.Before(r.Until); {
 			day := dayOf(at)
 			end := earliest(day.end(), r.Until)

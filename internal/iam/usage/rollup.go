@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -172,6 +173,9 @@ func add(ctx context.Context, tx *db.Tx, day Day, from, to time.Time, fresh bool
 	if active.day > 0 {
 		tx.Later(setDay, int(day), string(ActiveUsers), active.day)
 		tx.Later(setMonth, int(month), string(ActiveUsers), active.month)
+		if err := tenant.NoteActive(ctx, tx, from, active.month); err != nil {
+			return err
+		}
 	}
 	for _, l := range levels {
 		if _, ok := changed[l.metric]; !ok && !fresh {

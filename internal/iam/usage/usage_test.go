@@ -2,6 +2,7 @@ package usage_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -9,10 +10,12 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/usage"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
@@ -99,7 +102,6 @@ func (s *scene) rollUp() {
 // read returns what is not 0 of the given number of days, and the active users of their month.
 func (s *scene) read(n int) ([]usage.Counts, int64) {
 	s.t.Helper()
-	s.Clock.Advance(time.Microsecond)
 	day := func(i int) usage.Day {
 		y, m, d := s.day.AddDate(0, 0, i).Date()
 		return usage.Day(y*10000 + int(m)*100 + d)
@@ -219,6 +221,47 @@ func TestARollUpOfAnIdleTenant(t *testing.T) {
 		d.Observe(func(string) {})
 		if len(statements) != 2 {
 			t.Errorf("%d statements, want 2:\n%q", len(statements), statements)
+		}
+	})
+}
+
+// A tenant that has reached its limit of active users adds no user until the next month.
+func TestActiveUsersAreLimited(t *testing.T) {
+	testkit.Both(t, func(t *testing.T, d *testkit.Database) {
+		s := newScene(t, d)
+		s.at(0, 9)
+		ada, bob := s.user(), s.user()
+		s.do(func(tx *db.Tx) {
+			if _, err := tenant.Update(context.Background(), tx, tenant.Patch{
+				Limits: func(l *tenant.Limits) { l.MonthlyActiveUsers = 2 }}); err != nil {
+				t.Error(err)
+			}
+		})
+		add := func() error {
+			return s.Update(t.Context(), s.acme, func(tx *db.Tx) error {
+				_, err := user.Create(context.Background(), tx, user.Profile{Username: "u-" + id.New().String()})
+				return err
+			})
+		}
+		s.signIn(ada)
+		s.at(0, 10)
+		s.rollUp()
+		if err := add(); err != nil {
+			t.Errorf("one of two is active: %v", err)
+		}
+		s.signIn(bob)
+		s.at(0, 11)
+		s.rollUp()
+		var f *fault.Fault
+		if err := add(); !errors.As(err, &f) || !errors.Is(err, tenant.ErrLimit) ||
+			f.Quota.Name != "monthly_active_users" ||
+			f.Quota.Resets != time.Date(s.day.Year(), s.day.Month()+1, 1, 0, 0, 0, 0, time.UTC) {
+			t.Errorf("two of two are active: %v", err)
+		}
+		s.signIn(ada)
+		s.at(31, 1)
+		if err := add(); err != nil {
+			t.Errorf("in the next month: %v", err)
 		}
 	})
 }

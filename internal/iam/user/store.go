@@ -52,7 +52,7 @@ func taken(err error) error {
 }
 
 // Create adds an active user. It fails with an Invalid fault that names every wrong field, with
-// ErrEmailTaken or with ErrUsernameTaken.
+// ErrEmailTaken, with ErrUsernameTaken or with tenant.ErrLimit.
 func Create(ctx context.Context, tx *db.Tx, p Profile) (User, error) {
 	return create(ctx, tx, p, Active)
 }
@@ -67,6 +67,9 @@ func create(ctx context.Context, tx *db.Tx, p Profile, status Status) (User, err
 	if err != nil {
 		return User{}, err
 	}
+	if err := tenant.TakePlace(ctx, tx, tenant.LimitUsers, howMany(ctx, tx)); err != nil {
+		return User{}, err
+	}
 	u := User{ID: id.New(), Profile: p, Status: status, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
 	args := append([]any{u.ID, u.Status, u.CreatedAt, d.emailKey, d.usernameKey}, p.values()...)
 	_, err = tx.Exec(ctx, `INSERT INTO users (tenant_id, id, status, created_at, updated_at, email_key, username_key, `+
@@ -79,6 +82,17 @@ func create(ctx context.Context, tx *db.Tx, p Profile, status Status) (User, err
 	audit.Write(tx, audit.Event{Action: "user.create", Target: u.Target(),
 		Changed: audit.Changed(nil, u.Profile).With("status", nil, u.Status)})
 	return u, nil
+}
+
+func howMany(ctx context.Context, tx *db.Tx) func() (int64, error) {
+	return func() (int64, error) {
+		return db.One(ctx, tx, db.Column[int64], `SELECT count(*) FROM users WHERE tenant_id = $1`)
+	}
+}
+
+// CheckRoom fails with tenant.ErrLimit if the tenant may add no user.
+func CheckRoom(ctx context.Context, tx *db.Tx) error {
+	return tenant.CheckPlace(ctx, tx, tenant.LimitUsers, howMany(ctx, tx))
 }
 
 func insertTerms(tx *db.Tx, user id.ID, terms []string) {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -24,7 +25,16 @@ type Problem struct {
 	Errors    []FieldError `json:"errors,omitempty" doc:"What is wrong with which field."`
 	RequestID string       `json:"request_id,omitempty" doc:"Ties this answer to the server's log and audit events."`
 
+	Limit *LimitReached `json:"limit,omitempty" doc:"With limit.reached: which limit."`
+
 	header http.Header
+}
+
+// LimitReached is the limit of a tenant that refused a call.
+type LimitReached struct {
+	Name     string    `json:"name" example:"users"`
+	Limit    int64     `json:"limit"`
+	ResetsAt time.Time `json:"resets_at,omitzero" doc:"Absent if it does not reset."`
 }
 
 // FieldError describes one wrong field.
@@ -59,6 +69,9 @@ func (m *Mount) problem(ctx context.Context, err error) *Problem {
 	status, header := m.Answer(ctx, f)
 	p := newProblem(ctx, status, f.Code, f.Reason)
 	p.header = header
+	if q := f.Quota; q != nil {
+		p.Limit = &LimitReached{Name: q.Name, Limit: q.Most, ResetsAt: q.Resets}
+	}
 	for _, fd := range f.Fields {
 		e := FieldError{Name: fd.Name, Reason: fd.Reason}
 		if fd.File {

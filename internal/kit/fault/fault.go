@@ -11,6 +11,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind is one of eight kinds of fault. Doors switch over it exhaustively.
@@ -69,7 +70,16 @@ type Fault struct {
 	Code   string // stable, "noun.problem"; part of the API
 	Reason string // a sentence for the person who reads it; carries no secret
 	Fields []Field
+	Quota  *Quota // of a Limited fault: the limit that is used up
 	cause  error
+}
+
+// Quota is a limit of a tenant that is used up.
+type Quota struct {
+	Name   string
+	Most   int64
+	Resets time.Time     // zero if it does not
+	Wait   time.Duration // before the caller may try again
 }
 
 // Error implements error. It is for logs. People see Reason.

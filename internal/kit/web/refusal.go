@@ -25,7 +25,11 @@ type Parameter struct{ Name, Value string }
 // refusalOf maps a fault to a refusal.
 func refusalOf(err error) Refusal {
 	f := fault.As(err)
-	return Refusal{Status: Status(f.Kind), Code: f.Code, Reason: f.Reason}
+	out := Refusal{Status: Status(f.Kind), Code: f.Code, Reason: f.Reason}
+	if f.Quota != nil {
+		out.RetryAfter = f.Quota.Wait
+	}
+	return out
 }
 
 // Status returns the HTTP status of a kind of fault. The switch is exhaustive over fault.Kinds.
