@@ -56,8 +56,8 @@ var faults = []struct {
 	{condition: `{1: "a"}.filter(k, k + 1 != R.attr.x).size() > 0`, resources: of("x", 0, 2)},
 	{condition: `has(V.v);R.attr.x > 1`, resources: append(of("x", 0, 2), map[string]any{})},
 	{condition: `!has(V.v);R.attr.x != timestamp("2020-01-01T00:00:00Z")`, resources: of("x", "a")},
-	{condition: `{R.attr.x: 9, R.attr.y: 1}[R.attr.z] > 5`, resources: []map[string]any{{"x": "a", "y": "a",
-		"z": "a"}}},
+	{condition: `{R.attr.x: 9, R.attr.y: 1}[R.attr.z] > 5`, refused: true,
+		resources: []map[string]any{{"x": "a", "y": "a", "z": "a"}}},
 	{condition: `R.attr.x.exists(x, x.a == 1 && R.attr.y.exists(x, has(x.a)))`, resources: []map[string]any{
 		{"x": []any{map[string]any{"a": 1}}, "y": []any{nil}}}},
 	{condition: `!(P.attr.limits.exists(k, v, k == R.attr.x && v > 5))`, resources: of("x", "a", "b", "c")},
@@ -120,6 +120,27 @@ var faults = []struct {
 		resources: []map[string]any{{"x": nil, "y": true}}},
 	{condition: `(R.attr.x && P.attr.yes) != R.attr.y`, strict: true, resources: []map[string]any{
 		{"x": nil, "y": true}}},
+	// A filter has one kind of number, also as a key, and in no order.
+	{condition: `{1: 5, 1u: R.attr.y}[R.attr.x] > 6`, refused: true, resources: []map[string]any{{"x": 1, "y": 10}}},
+	{condition: `V.v > 6;{1: 5, 1u: R.attr.y}[R.attr.x]`, refused: true,
+		resources: []map[string]any{{"x": 1, "y": 10}}},
+	{condition: `{1: R.attr.y, 1u: 9}[R.attr.x] > 6`, refused: true, resources: []map[string]any{{"x": 1, "y": nil}}},
+	{condition: `{R.attr.x: 1, 1: 2}[R.attr.y] == 1`, refused: true, resources: []map[string]any{{"x": 1, "y": 1}}},
+	{condition: `{1: R.attr.x, 1u: R.attr.y}[1] == 1`, refused: true, known: map[string]any{"x": 1},
+		resources: []map[string]any{{"y": nil}}},
+	{condition: `(R.attr.x ? 3 : 2) / 2 != 1`, refused: true, resources: of("x", true)},
+	{condition: `lists.range(15).exists(i, i / 2 == R.attr.x)`, resources: of("x", 1.5, 1)},
+	{condition: `(R.attr.x ? 4000000000 : 1) * 4000000000 > 0`, refused: true, resources: of("x", true)},
+	{condition: `(R.attr.x ? 1u : 2u) - 2u < 5u`, refused: true, resources: of("x", true)},
+	{condition: `int(R.attr.x) + 2000 > 0`, refused: true, resources: of("x", 9.223372036854774e18, 1)},
+	{condition: `size(R.attr.x) / 2 != 1`, refused: true, resources: of("x", "abc", "a")},
+	{condition: `string(R.attr.x ? 10000000 : 2) == "1e+07"`, refused: true, resources: of("x", true)},
+	{condition: `type(R.attr.x) != type(P.attr.n)`, refused: true, resources: of("x", 0)},
+	{condition: `!P.attr.nums.exists(e, type(e) == type(R.attr.x))`, refused: true, resources: of("x", 0)},
+	{condition: `type(R.attr.x) != type(R.attr.y)`, refused: true, known: map[string]any{"x": 1},
+		resources: of("y", 0)},
+	{condition: `R.attr.x == 9007199254740993`, refused: true, resources: of("x", 9007199254740992)},
+	{condition: `!P.attr.limits.transformList(k, v, v > R.attr.x)[0]`, refused: true, resources: of("x", 3)},
 	// It leaves out the versions of the policies.
 	{condition: `P.policyVersion == ""`, resources: of("x", 1)},
 	{condition: `!has(P.policyVersion)`, resources: of("x", 1)},
@@ -164,6 +185,7 @@ func structOf(t *testing.T, of map[string]any) map[string]*structpb.Value {
 func TestFaultsOfCerbosPlans(t *testing.T) {
 	principal := &enginev1.Principal{Id: "ada", Roles: []string{"user"}, PolicyVersion: "default",
 		Attr: structOf(t, map[string]any{"text": "ada", "list": []any{"a"}, "none": []any{}, "yes": true, "no": false,
+			"n": 5, "nums": []any{1, 5},
 			"limits": map[string]any{"a": 10, "b": 1}, "lists": map[string]any{"a": []any{"z"}, "b": []any{"y"}},
 			"groups": []any{map[string]any{"members": "ada"}}})}
 	forms := []string{"EFFECT_ALLOW, roles: [user], condition: {match: {%[2]s}}}",

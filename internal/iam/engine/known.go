@@ -141,6 +141,12 @@ func isOfTypes(e *exprpb.Expr) bool {
 		func(x *exprpb.Expr) bool { return !isOfTypes(x) })
 }
 
+// maxWhole is the largest number up to which a filter has all whole numbers.
+const maxWhole = 1 << 53
+
+// keyOf returns the key of a map as a text: 1 and 1u are two keys, and one number in a filter.
+func keyOf(key ref.Val) ref.Val { return key.ConvertToType(types.StringType) }
+
 // literalOf returns the expression of a value, or nil if there is none.
 func literalOf(v ref.Val) *exprpb.Expr {
 	text := func(function string) *exprpb.Expr {
@@ -154,6 +160,14 @@ func literalOf(v ref.Val) *exprpb.Expr {
 		return text("timestamp")
 	case types.Duration:
 		return text("duration")
+	case types.Int:
+		if of > maxWhole || of < -maxWhole {
+			return nil
+		}
+	case types.Uint:
+		if of > maxWhole {
+			return nil
+		}
 	case types.Double:
 		if math.IsNaN(float64(of)) || math.IsInf(float64(of), 0) {
 			return nil
@@ -163,11 +177,10 @@ func literalOf(v ref.Val) *exprpb.Expr {
 		for it := of.Iterator(); it.HasNext() == types.True; {
 			key := it.Next()
 			k, value := literalOf(key), literalOf(of.Get(key))
-			text := key.ConvertToType(types.StringType)
-			if k == nil || value == nil || seen[text] { // 1 and 1u are two keys, and one number in a filter
+			if k == nil || value == nil || seen[keyOf(key)] {
 				return nil
 			}
-			seen[text] = true
+			seen[keyOf(key)] = true
 			out.Entries = append(out.Entries, &exprpb.Expr_CreateStruct_Entry{Value: value,
 				KeyKind: &exprpb.Expr_CreateStruct_Entry_MapKey{MapKey: k}})
 		}

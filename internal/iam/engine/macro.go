@@ -75,7 +75,8 @@ func (p *partial) macro(c *exprpb.Expr_Comprehension) (residual, error) {
 	}
 	out := residual{e: comprehension(c, over.e, made), elements: b.inserted}
 	switch {
-	case losesValues(c, over) && c.GetAccuInit().GetConstExpr() != nil, isTakenForFilter(c, made):
+	case losesValues(c, over) && c.GetAccuInit().GetConstExpr() != nil, isTakenForFilter(c, made),
+		c.GetAccuInit().GetListExpr() != nil && isOfMap(over.value):
 		return void, errMacro
 	case c.GetAccuInit().GetListExpr() != nil:
 		out.kinds = listKind
@@ -110,11 +111,14 @@ func (p *partial) quantifier(c *exprpb.Expr_Comprehension, over residual, functi
 		}
 	}
 	r, err := p.elements(c, over).part(of)
-	if err != nil || r.refused {
+	if err != nil {
 		return r, err
 	}
-	if over.value != nil && (r.missing() || r.value != nil) {
+	if over.value != nil && (r.missing() || r.value != nil || r.refused && count <= maxUnrolled) {
 		return whole, nil
+	}
+	if r.refused {
+		return r, nil
 	}
 	r = condition(r)
 	out := openBool(comprehension(c, over.e, call(function, ident(c.GetAccuVar()), r.e)))
@@ -128,6 +132,12 @@ func (p *partial) quantifier(c *exprpb.Expr_Comprehension, over residual, functi
 // its values.
 func losesValues(c *exprpb.Expr_Comprehension, over residual) bool {
 	return c.GetIterVar2() != "" && over.e.GetStructExpr() != nil
+}
+
+// isOfMap reports whether a value is a map of several elements, which have no order.
+func isOfMap(v ref.Val) bool {
+	m, is := v.(traits.Mapper)
+	return is && m.Size() != types.IntOne
 }
 
 // isTakenForFilter reports whether Cerbos writes a macro that maps as one that filters: one with a

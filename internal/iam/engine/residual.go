@@ -20,6 +20,9 @@ var (
 	errNoJSON  = errors.New("a condition compares with a value that JSON does not have")
 	errMacro   = errors.New("a condition has a macro that no filter has, over values that are not known")
 	errOpaque  = errors.New("a condition has an optional value or a message, of values that are not known")
+	errNumbers = errors.New("a condition has arithmetic of whole numbers, string(), type() or format(), of values " +
+		"that are not known")
+	errKeys    = errors.New("a condition has a map of values that are not known, whose keys may be the same")
 	errTooLong = fmt.Errorf("the conditions become more than %d nodes, or %d operands", maxUnfolded, maxOperands)
 )
 
@@ -160,7 +163,7 @@ func (p *partial) part(e *exprpb.Expr) (residual, error) {
 		return void, p.ctx.Err()
 	}
 	r, err := p.rest(e)
-	if err != nil && slices.Contains([]error{errWhole, errNoJSON, errMacro, errOpaque}, err) {
+	if err != nil && slices.Contains([]error{errWhole, errNoJSON, errMacro, errOpaque, errNumbers, errKeys}, err) {
 		return p.refused(err), nil
 	}
 	return r, err
@@ -405,6 +408,9 @@ func (p *partial) apply(function string, member bool, args []residual, known boo
 	if result == 0 {
 		return untold(anyKind), nil
 	}
+	if ofWholeNumbers(function, args, result) {
+		return void, errNumbers
+	}
 	switch function {
 	case operators.Equals, operators.NotEquals: // no filter compares what JSON does not have
 		if args[0].kinds.comparable()&args[1].kinds.comparable() == 0 {
@@ -428,6 +434,20 @@ func (p *partial) apply(function string, member bool, args []residual, known boo
 	return residual{e: e, kinds: result, elements: elements}, nil
 }
 
+// ofWholeNumbers reports whether a call depends on which numbers are whole: 3 / 2 is 1, and a sum
+// may be too large. A database has one kind of number, and other texts of them.
+func ofWholeNumbers(function string, args []residual, result kinds) bool {
+	switch function {
+	case operators.Add, operators.Subtract, operators.Multiply, operators.Divide, operators.Modulo, operators.Negate:
+		return result&(intKind|uintKind) != 0
+	case "string":
+		return args[0].kinds&^stringKind != 0
+	case "format":
+		return len(args) != 2 || args[1].elements&^stringKind != 0
+	}
+	return function == "type"
+}
+
 func (p *partial) list(l *exprpb.Expr_CreateList) (residual, error) {
 	if len(l.GetOptionalIndices()) > 0 {
 		return void, errOpaque
@@ -449,7 +469,7 @@ func (p *partial) record(s *exprpb.Expr_CreateStruct) (residual, error) {
 	if s.GetMessageName() != "" {
 		return void, errOpaque
 	}
-	out, elements := &exprpb.Expr_CreateStruct{}, kinds(0)
+	out, elements, keys := &exprpb.Expr_CreateStruct{}, kinds(0), map[ref.Val]bool{}
 	for _, x := range s.GetEntries() {
 		if x.GetOptionalEntry() {
 			return void, errOpaque
@@ -461,6 +481,12 @@ func (p *partial) record(s *exprpb.Expr_CreateStruct) (residual, error) {
 		value, err := p.value(x.GetValue())
 		if err != nil || value.missing() || value.refused {
 			return value, err
+		}
+		if len(s.GetEntries()) > 1 {
+			if key.value == nil || keys[keyOf(key.value)] {
+				return void, errKeys
+			}
+			keys[keyOf(key.value)] = true
 		}
 		out.Entries = append(out.Entries, &exprpb.Expr_CreateStruct_Entry{Value: value.e,
 			KeyKind: &exprpb.Expr_CreateStruct_Entry_MapKey{MapKey: key.e}})
