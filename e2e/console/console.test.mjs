@@ -55,6 +55,9 @@ test('an owner finds, changes and locks a person, and reads it in the audit log'
   await page.getByLabel('Search').fill('ada')
   await page.getByRole('link', { name: 'Ada Lovelace' }).waitFor()
   assert.equal(page.url(), `${tenant.issuer}/console/users?search=ada`)
+  await page.getByRole('navigation').getByRole('link', { name: 'Users' }).click()
+  await page.getByRole('link', { name: 'Grace Hopper' }).waitFor()
+  assert.equal(await page.getByLabel('Search').inputValue(), '', 'the input differs from the address')
   await listen(page, 'Users')
 
   // Ctrl-K finds people and opens the first with Enter.

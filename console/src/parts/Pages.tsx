@@ -1,5 +1,5 @@
 import { Button, Group } from '@mantine/core'
-import { useRouter } from '@tanstack/react-router'
+import { useCanGoBack, useRouter } from '@tanstack/react-router'
 import { useTexts } from '../texts'
 
 /** Leads through the pages of a list. The address carries the cursor, so a page can be shared. */
@@ -14,6 +14,7 @@ export function Pages({
 }) {
   const t = useTexts()
   const router = useRouter()
+  const canGoBack = useCanGoBack()
   if (!cursor && !next) return null
   return (
     <Group justify="flex-end" mt="md" gap="xs">
@@ -22,9 +23,11 @@ export function Pages({
           <Button variant="default" size="xs" onClick={() => go(undefined)}>
             {t.parts.firstPage}
           </Button>
-          <Button variant="default" size="xs" onClick={() => router.history.back()}>
-            {t.parts.previousPage}
-          </Button>
+          {canGoBack && (
+            <Button variant="default" size="xs" onClick={() => router.history.back()}>
+              {t.parts.previousPage}
+            </Button>
+          )}
         </>
       )}
       <Button variant="default" size="xs" disabled={!next} onClick={() => go(next)}>

@@ -1,8 +1,6 @@
 import { Button, Group, NativeSelect, Table, Text, TextInput } from '@mantine/core'
-import { useDebouncedCallback } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
-import { useState } from 'react'
 import { useMay } from '../api/me'
 import { Empty } from '../parts/Empty'
 import { Failure } from '../parts/Failure'
@@ -12,6 +10,7 @@ import { PageHeader } from '../parts/PageHeader'
 import { Pages } from '../parts/Pages'
 import { Rows } from '../parts/Rows'
 import { Status } from '../parts/Status'
+import { useTyped } from '../parts/useTyped'
 import { useTexts } from '../texts'
 import { nameOf, userStatuses, usersQuery } from './queries'
 import { usersRoute } from './routes'
@@ -22,10 +21,9 @@ export function Users() {
   const filter = usersRoute.useSearch()
   const navigate = usersRoute.useNavigate()
   const users = useQuery(usersQuery(filter))
-  const [typed, type] = useState(filter.search ?? '')
-  const search = useDebouncedCallback((text: string) => {
-    void navigate({ search: { ...filter, search: text.trim() || undefined, cursor: undefined }, replace: true })
-  }, 250)
+  const search = useTyped(filter.search, (text) => {
+    void navigate({ search: { ...filter, search: text, cursor: undefined }, replace: true })
+  })
   const add = may('user.create') && (
     <Button component={Link} to="/users/new">
       {t.users.add}
@@ -41,12 +39,7 @@ export function Users() {
           label={t.users.search}
           placeholder={t.users.searchHint}
           leftSection={<SearchIcon />}
-          value={typed}
-          maxLength={256}
-          onChange={(event) => {
-            type(event.currentTarget.value)
-            search(event.currentTarget.value)
-          }}
+          {...search}
         />
         <NativeSelect
           label={t.users.status}
@@ -66,13 +59,7 @@ export function Users() {
       ) : users.data?.items.length === 0 ? (
         filtered ? (
           <Empty title={t.users.noMatch} hint={t.users.noMatchHint}>
-            <Button
-              variant="default"
-              onClick={() => {
-                type('')
-                void navigate({ search: {} })
-              }}
-            >
+            <Button variant="default" onClick={() => navigate({ search: {} })}>
               {t.parts.clear}
             </Button>
           </Empty>

@@ -1,12 +1,11 @@
 import { Anchor, Button, Group, NativeSelect, Stack, TextInput } from '@mantine/core'
-import { useDebouncedCallback } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
-import { useState } from 'react'
 import { tenantPath } from '../api/client'
 import { Empty } from '../parts/Empty'
 import { Failure } from '../parts/Failure'
 import { PageHeader } from '../parts/PageHeader'
 import { Pages } from '../parts/Pages'
+import { useTyped } from '../parts/useTyped'
 import { useTexts } from '../texts'
 import { EventRows } from './EventRows'
 import { type EventsFilter, eventsQuery, outcomes } from './queries'
@@ -19,8 +18,6 @@ function exportAddress({ cursor, limit, ...filter }: EventsFilter, format: (type
   const set = Object.entries({ ...filter, format }).filter(([, value]) => value !== undefined)
   return `${tenantPath}/api/v1/audit-events/export?${new URLSearchParams(Object.fromEntries(set))}`
 }
-
-const typed = ['action', 'actor', 'target', 'request_id'] as const
 
 export function Events() {
   const t = useTexts()
@@ -48,7 +45,7 @@ export function Events() {
           </Group>
         }
       />
-      <Filters filter={filter} set={set} key={typed.map((name) => (filter[name] ? 1 : 0)).join('')} />
+      <Filters filter={filter} set={set} />
       {events.error ? (
         <Failure error={events.error} again={() => events.refetch()} />
       ) : events.data?.items.length === 0 ? (
@@ -75,17 +72,10 @@ export function Events() {
 
 function Filters({ filter, set }: { filter: EventsFilter; set: (change: EventsFilter, replace?: boolean) => void }) {
   const t = useTexts()
-  const [texts, setTexts] = useState<EventsFilter>(filter)
-  const later = useDebouncedCallback((change: EventsFilter) => set(change, true), 300)
-  const input = (name: (typeof typed)[number]) => ({
-    value: texts[name] ?? '',
-    maxLength: 256,
-    onChange: (event: { currentTarget: { value: string } }) => {
-      const value = event.currentTarget.value
-      setTexts({ ...texts, [name]: value })
-      later({ [name]: value.trim() || undefined })
-    },
-  })
+  const action = useTyped(filter.action, (value) => set({ action: value }, true))
+  const actor = useTyped(filter.actor, (value) => set({ actor: value }, true))
+  const target = useTyped(filter.target, (value) => set({ target: value }, true))
+  const request = useTyped(filter.request_id, (value) => set({ request_id: value }, true))
   const time = (name: 'from' | 'to') => ({
     type: 'datetime-local',
     value: localTime(filter[name]),
@@ -98,7 +88,7 @@ function Filters({ filter, set }: { filter: EventsFilter; set: (change: EventsFi
   return (
     <Stack mb="md" gap="sm">
       <Group gap="sm" align="flex-end" className="filters">
-        <TextInput label={t.audit.action} placeholder={t.audit.actionHint} {...input('action')} />
+        <TextInput label={t.audit.action} placeholder={t.audit.actionHint} {...action} />
         <NativeSelect
           label={t.audit.outcome}
           data={[{ value: '', label: t.parts.any }, ...outcomes.map((value) => ({ value, label: t.audit[value] }))]}
@@ -111,9 +101,9 @@ function Filters({ filter, set }: { filter: EventsFilter; set: (change: EventsFi
         <Group mt="xs" gap="sm" align="flex-end" className="filters">
           <TextInput label={t.audit.from} {...time('from')} />
           <TextInput label={t.audit.to} {...time('to')} />
-          <TextInput label={t.audit.actorId} {...input('actor')} />
-          <TextInput label={t.audit.targetId} {...input('target')} />
-          <TextInput label={t.audit.request} {...input('request_id')} />
+          <TextInput label={t.audit.actorId} {...actor} />
+          <TextInput label={t.audit.targetId} {...target} />
+          <TextInput label={t.audit.request} {...request} />
         </Group>
       </details>
     </Stack>
