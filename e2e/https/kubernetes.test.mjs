@@ -47,6 +47,14 @@ test('kube-apiserver knows a person and their groups', async () => {
   assert.deepEqual(byFile.extra, { 'example.com/name': ['Ada Lovelace'] })
 })
 
+test('kube-apiserver knows a person by the scopes of kubelogin alone, which bring no name', async () => {
+  const token = await signIn(person, 'openid email groups')
+  for (const path of ['/flags', '/file']) {
+    const known = await review(path, token)
+    assert.deepEqual(known.groups, ['gatehouse:engineers'], JSON.stringify(known))
+  }
+})
+
 test('kube-apiserver knows a person without groups', async () => {
   const token = await signIn(await createUser(tenant.slug, { email_verified: true }))
   for (const path of ['/flags', '/file']) {
