@@ -126,7 +126,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, outside Out
 		Large: signin.NewLargeLimiter(c)}
 	admission := access.Deps{
 		DB: d, Rules: signIn, Tokens: known.Exact(), Sites: tenants, Applications: applications,
-		Platform: tenants.Site(&platform),
+		Platform: tenants.Site(&platform), Clock: c,
 	}
 	checks := admission
 	checks.Tokens = known // a decision costs less than a round trip

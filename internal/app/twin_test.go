@@ -127,7 +127,7 @@ func newTwin(w *world.World, operator, slug string) *twin {
 			return err
 		}
 		held, _, err = grant.ConsumeCode(context.Background(), tx, code.Reveal(), grant.Redemption{Application: aid,
-			Matches: func(string, string) bool { return true },
+			Differs: func(string, string) string { return "" },
 			Allows:  func(context.Context, *db.Tx, grant.Grant) (bool, error) { return true, nil }})
 		return err
 	})

@@ -48,13 +48,9 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
 		return api.Request{}, fault.New(fault.NotFound, "request.not_found",
 			"There is nothing at this address: it exists under the platform tenant only.")
 	}
-	proof, err := access.ProofOf(r)
+	h, err := g.holderOf(r)
 	if err != nil {
-		return api.Request{}, err
-	}
-	h, err := g.Access.Admit(ctx, web.CallerOf(r), site, proof,
-		access.Want{Own: resourceserver.Management, Operators: true, Rights: true, Console: true})
-	if err != nil {
+		g.Access.Record(ctx, web.CallerOf(r), access.RefusedManagement, err)
 		return api.Request{}, err
 	}
 	c := h.Caller
@@ -75,6 +71,16 @@ func (g *Gate) Admit(r *http.Request, op api.Op) (api.Request, error) {
 		return api.Request{}, err
 	}
 	return api.Request{Caller: c, Rights: h.Rights, Filter: a.shown, Reads: reads}, nil
+}
+
+// holderOf returns the holder of a request's token or cookie.
+func (g *Gate) holderOf(r *http.Request) (access.Holder, error) {
+	proof, err := access.ProofOf(r)
+	if err != nil {
+		return access.Holder{}, err
+	}
+	return g.Access.Admit(r.Context(), web.CallerOf(r), web.SiteOf(r), proof,
+		access.Want{Own: resourceserver.Management, Operators: true, Rights: true, Console: true})
 }
 
 // refuse records a refused call in the audit log and as a decision. It returns the fault that names

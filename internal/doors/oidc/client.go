@@ -42,7 +42,7 @@ func (d *Door) authenticate(r *http.Request) (*application.Application, params, 
 	shown, err := parseClientAuth(r, p)
 	if err != nil {
 		if e, ok := errors.AsType[*apiError](err); ok { // a refused authentication, whatever its code
-			e.cause = e.description
+			e.client = true
 		}
 		return nil, params{}, err
 	}

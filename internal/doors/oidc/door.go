@@ -112,16 +112,19 @@ func (d *Door) direct(fn func(http.ResponseWriter, *http.Request) error) http.Ha
 		if err == nil {
 			return
 		}
-		d.noteRefusal(r, err)
 		e, ok := errors.AsType[*apiError](err)
 		if !ok {
 			f := fault.As(err)
 			status, code := directCode(f.Kind)
-			e = &apiError{status: status, code: code, description: f.Reason}
+			e = &apiError{status: status, code: code, description: f.Reason, cause: f.Code + ": " + f.Reason}
 			if status >= http.StatusInternalServerError {
 				web.NoteError(r.Context(), err)
 			}
+			if _, refused := refusalOf(r, err); refused {
+				err = e // so that the audit log has the code of the answer
+			}
 		}
+		d.noteRefusal(r, err)
 		if e.challenge != "" {
 			w.Header().Set("WWW-Authenticate", e.challenge)
 		}

@@ -76,14 +76,14 @@ type apiError struct {
 	description string
 	challenge   string // the WWW-Authenticate header, or ""
 
-	// cause is why a client's authentication failed, for the log and the audit log. It may say more
-	// than the answer.
-	cause string
+	cause    string // why it was refused, for the log and the audit log, if that is more than the answer
+	client   bool   // the client's authentication failed, whatever the code
+	clientID string // of the application that a token was issued to, or ""
 }
 
 func (e *apiError) Error() string { return e.code + ": " + e.description }
 
-func badRequest(code, description string) error {
+func badRequest(code, description string) *apiError {
 	return &apiError{status: http.StatusBadRequest, code: code, description: description}
 }
 
@@ -91,7 +91,7 @@ func invalidRequest(description string, args ...any) error {
 	return badRequest(codeInvalidRequest, fmt.Sprintf(description, args...))
 }
 
-func invalidGrant(description string) error {
+func invalidGrant(description string) *apiError {
 	return badRequest(codeInvalidGrant, description)
 }
 

@@ -23,20 +23,28 @@ func (d *Door) redeemCode(r *http.Request, app *application.Application, p param
 	if err != nil {
 		return issued{}, err
 	}
-	matches := func(redirectURI, challenge string) bool {
+	differing := ""
+	compare := func(redirectURI, challenge string) string {
 		// OAuth 2.1 §4.1.3 drops redirect_uri here: the challenge binds the code to the client that
 		// sent the request. openid-client takes it from the browser's address, which has a path.
 		if redirectURI != uri && application.OtherSpelling(redirectURI) != uri && (uri != "" || challenge == "") {
-			return false
+			return "redirect_uri"
 		}
 		// A verifier for a code without a challenge is an error: an attacker removed the challenge
 		// from the authorization request (RFC 9700 §4.8.2).
-		if challenge == "" {
-			return verifier == "" && app.AuthMethod != application.AuthNone
+		bound := verifier == "" && app.AuthMethod != application.AuthNone
+		if challenge != "" {
+			bound = verifyChallenge(challenge, verifier)
 		}
-		return verifyChallenge(challenge, verifier)
+		if !bound {
+			return "code_verifier"
+		}
+		return ""
 	}
-	redemption := grant.Redemption{Application: app.ID, Matches: matches, Allows: d.SignIn.AllowsGrant}
+	redemption := grant.Redemption{Application: app.ID, Differs: func(redirectURI, challenge string) string {
+		differing = compare(redirectURI, challenge)
+		return differing
+	}, Allows: d.SignIn.AllowsGrant}
 	got, err := db.Write(r.Context(), d.DB, actorOf(web.CallerOf(r), app), func(tx *db.Tx) (issued, error) {
 		g, outcome, err := grant.ConsumeCode(r.Context(), tx, code, redemption)
 		if err != nil || outcome != grant.Accepted {
@@ -45,7 +53,11 @@ func (d *Door) redeemCode(r *http.Request, app *application.Application, p param
 		return d.issueFirst(r.Context(), tx, m, g, resource)
 	})
 	if err == nil && got.outcome != grant.Accepted {
-		err = invalidGrant(refusals[got.outcome])
+		refused := invalidGrant(refusals[got.outcome])
+		if got.outcome == grant.Mismatch { // the client is not told which, because it may be a thief
+			refused.cause = differing + " is not that of the authorization request."
+		}
+		err = refused
 	}
 	return got, err
 }

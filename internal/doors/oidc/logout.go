@@ -164,11 +164,19 @@ func (d *Door) parseLogout(ctx context.Context, c caller.Caller, p params) (endi
 	if uri == "" {
 		return e, nil
 	}
-	if app == nil && badHint {
+	switch {
+	case app != nil:
+	case clientID != "":
+		return e, onPage("oauth.client_unknown", "No active application with this client_id is registered here. You "+
+			"are still signed in. Tell the operator of the application.")
+	case badHint:
 		return e, onPage("oauth.hint_invalid", "The application sent an id_token_hint that is not an ID token of this "+
 			"tenant, and no client_id. You are still signed in. Tell the operator of the application.")
+	default:
+		return e, onPage("oauth.client_id_missing", "The application did not say which one it is: it must send a "+
+			"client_id or an id_token_hint. You are still signed in. Tell its operator.")
 	}
-	if app == nil || !app.MatchesPostLogout(uri) {
+	if !app.MatchesPostLogout(uri) {
 		return e, onPage("oauth.post_logout_redirect_uri_unknown", "The address to which the application returns "+
 			"after sign-out is not registered for it. You are still signed in. "+
 			"Tell the operator of the application.")

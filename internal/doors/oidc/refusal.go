@@ -40,6 +40,9 @@ func (d *Door) noteRefusal(r *http.Request, err error) {
 	if e, ok := errors.AsType[*redirectError](err); ok {
 		client, uri = cmp.Or(client, e.client), cmp.Or(uri, cut(e.to.URI))
 	}
+	if e, ok := errors.AsType[*apiError](err); ok {
+		client = cmp.Or(client, e.clientID)
+	}
 	web.NoteError(r.Context(), fmt.Errorf("%s: %s: %s (client %q, redirect_uri %q)",
 		refused.action, refused.code, refused.reason, client, uri))
 	c := web.CallerOf(r)
@@ -72,7 +75,7 @@ func refusalOf(r *http.Request, err error) (refusal, bool) {
 		if waits(e.code) {
 			return refusal{}, false // a device polls again: nothing was refused
 		}
-		if e.code == codeInvalidClient || e.cause != "" {
+		if e.code == codeInvalidClient || e.client {
 			action = "client.refuse"
 		}
 		return refusal{action, e.code, cmp.Or(e.cause, e.description)}, e.status < http.StatusInternalServerError

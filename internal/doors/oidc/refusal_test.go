@@ -47,6 +47,11 @@ func TestRefusalsAreAudited(t *testing.T) {
 			"a sign-out to another address": {get(w, "/oauth2/logout", "client_id", c.ClientID,
 				"post_logout_redirect_uri", "https://evil.example/out"), "logout.refuse", []string{c.ClientID,
 				"https://evil.example/out", "post_logout_redirect_uri_unknown"}},
+			"a sign-out of no application": {get(w, "/oauth2/logout", "post_logout_redirect_uri",
+				"https://app.example.com/out"), "logout.refuse", []string{"client_id_missing"}},
+			"a sign-out of an unknown application": {get(w, "/oauth2/logout", "client_id", "nobody",
+				"id_token_hint", "nonsense", "post_logout_redirect_uri", "https://app.example.com/out"), "logout.refuse",
+				[]string{"nobody", "client_unknown"}},
 			"a bad hint": {get(w, "/oauth2/logout", "id_token_hint", "nonsense", "post_logout_redirect_uri",
 				"https://app.example.com/out"), "logout.refuse", []string{"hint_invalid"}},
 			"another response type": {query(w, "client_id", c.ClientID, "redirect_uri", redirectURI,
@@ -62,7 +67,7 @@ func TestRefusalsAreAudited(t *testing.T) {
 				"client_secret", c.Secret.Reveal()), "token_request.refuse",
 				[]string{c.ClientID, "unsupported_grant_type"}},
 			"JSON": {body(w, "/oauth2/token", "application/json", `{"grant_type":"client_credentials"}`),
-				"token_request.refuse", []string{"request.content_type"}},
+				"token_request.refuse", []string{"invalid_request", "request.content_type"}},
 			"introspection of nothing": {form(w, "/oauth2/introspect", "client_id", c.ClientID,
 				"client_secret", c.Secret.Reveal()), "introspection.refuse", []string{c.ClientID, "token is missing"}},
 			"introspection by a stranger": {form(w, "/oauth2/introspect", "client_id", "nobody", "token", "x"),
@@ -97,6 +102,42 @@ func TestRefusalsAreAudited(t *testing.T) {
 		}
 		if n := len(w.events(audit.Filter{Action: "authorize.refuse"})); n > 12 {
 			t.Errorf("64 refused requests of one address left %d events", n)
+		}
+	})
+}
+
+// The log and the audit log say what was not as in the authorization request. The answer does not,
+// because a thief may have sent the code.
+func TestACodeThatDiffersSaysHow(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		c := w.client(application.New{Name: "App", Type: application.Web, FirstParty: true})
+		answers := map[string]bool{}
+		for want, kv := range map[string]func(verifier string) []string{
+			"redirect_uri is not": func(verifier string) []string {
+				return []string{"redirect_uri", "https://evil.example/cb", "code_verifier", verifier}
+			},
+			"code_verifier is not": func(verifier string) []string {
+				return []string{"redirect_uri", redirectURI, "code_verifier", verifier + "x"}
+			},
+		} {
+			code, verifier := c.code(t, w.user)
+			a := c.post("/oauth2/token", append(kv(verifier), "grant_type", "authorization_code", "code", code)...)
+			answers[a.JSON(t)["error_description"].(string)] = true
+			found := w.events(audit.Filter{RequestID: a.Header.Get("X-Request-Id"), Outcome: audit.Refused})
+			if a.Status != http.StatusBadRequest || len(found) != 2 {
+				t.Fatalf("%s: %d %s, %d events", want, a.Status, a.Body, len(found))
+			}
+			for _, e := range found {
+				if !strings.Contains(string(e.Detail), want) {
+					t.Errorf("%s of %q: %s", e.Action, want, e.Detail)
+				}
+			}
+			if !strings.Contains(w.Log.String(), want) {
+				t.Errorf("the log does not say %q", want)
+			}
+		}
+		if len(answers) != 1 {
+			t.Errorf("the answers differ: %v", answers)
 		}
 	})
 }

@@ -128,5 +128,6 @@ func challenged(r *http.Request, err error) error {
 	case errors.Is(err, grant.ErrStepUp):
 		code = codeStepUp
 	}
-	return &apiError{status: web.Status(f.Kind), code: code, description: f.Reason, challenge: challenge}
+	return &apiError{status: web.Status(f.Kind), code: code, description: f.Reason, challenge: challenge,
+		cause: access.Why(err), clientID: access.ClientOf(err)}
 }

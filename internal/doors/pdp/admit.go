@@ -64,8 +64,10 @@ func (d *Door) admitCall(ctx context.Context, authorization []string) (context.C
 	if err != nil {
 		return nil, callError(ctx, err)
 	}
-	a, err := d.admit(ctx, web.Enter(ctx, site), site, bearer)
+	c := web.Enter(ctx, site)
+	a, err := d.admit(ctx, c, site, bearer)
 	if err != nil {
+		d.Access.Record(ctx, c, access.RefusedDecision, err)
 		return nil, callError(ctx, err)
 	}
 	return context.WithValue(ctx, requesterKey{}, a), nil

@@ -2,8 +2,6 @@ package pdp
 
 import (
 	"crypto/sha256"
-	"errors"
-	"fmt"
 	"net/http"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -53,9 +51,6 @@ func (d *Door) admitClient(r *http.Request, header string, shown access.Credenti
 	h, err := d.Access.AdmitClient(r.Context(), c, site, shown, resourceserver.Decision.Scope, d.Clock.Now())
 	if err != nil {
 		d.clients.good.Remove(key)
-		if errors.Is(err, access.ErrClient) {
-			web.NoteError(r.Context(), fmt.Errorf("%w (client %.64q)", err, shown.ClientID))
-		}
 		return nil, err
 	}
 	d.clients.good.Add(key, struct{}{})

@@ -82,7 +82,7 @@ func statusOf(ctx context.Context, err error) *status.Status {
 	}
 	f := fault.As(err)
 	code := codeOf(f.Kind)
-	if code == codes.Internal || code == codes.Unavailable || errors.Is(err, engine.ErrNoPlan) {
+	if f.Kind.Logged() || errors.Is(err, engine.ErrNoPlan) {
 		web.NoteError(ctx, err)
 	}
 	return status.New(code, f.Reason)

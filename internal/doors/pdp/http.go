@@ -111,9 +111,18 @@ func isJSON(contentType string) bool {
 	return contentType == "" || err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
 }
 
-// admitRequest admits an HTTP request below a tenant's base. Its token, or the application whose
-// credentials it has, must be of that tenant.
+// admitRequest admits an HTTP request below a tenant's base, or records its refusal.
 func (d *Door) admitRequest(r *http.Request) (*requester, error) {
+	a, err := d.identify(r)
+	if err != nil {
+		d.Access.Record(r.Context(), web.CallerOf(r), access.RefusedDecision, err)
+	}
+	return a, err
+}
+
+// identify returns the holder of a request's token, or the application whose credentials it has.
+// Both must be of the tenant.
+func (d *Door) identify(r *http.Request) (*requester, error) {
 	if header := r.Header["Authorization"]; len(header) == 1 {
 		if shown, ok := access.Basic(header[0]); ok {
 			return d.admitClient(r, header[0], shown)

@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -63,16 +64,26 @@ func (g *Guard) AdmitClient(
 	ctx context.Context, c caller.Caller, site web.Site, shown Credentials, scope string, now time.Time,
 ) (Holder, error) {
 	app, err := g.Applications.ByClientID(ctx, c, shown.ClientID)
+	refuse := func(why string) (Holder, error) {
+		return Holder{}, &refusal{error: ErrClient.Because(errors.New(why)), clientID: shown.ClientID, app: app}
+	}
 	switch {
 	case fault.Of(err) == fault.NotFound && err != nil:
-		return Holder{}, ErrClient
+		app = nil
+		return refuse("there is no such application")
 	case err != nil:
 		return Holder{}, err
-	case app.Status != application.Active, app.Type != application.Machine, !app.AuthMethod.Secret(),
-		!app.CheckSecret(secret.HashOf(shown.Secret), now) && !app.CheckSecret(secret.HashOf(shown.Plain), now):
-		return Holder{}, ErrClient
+	case app.Status != application.Active:
+		return refuse("the application is disabled")
+	case app.Type != application.Machine:
+		return refuse("the application is not of the type machine")
+	case !app.AuthMethod.Secret():
+		return refuse("the application has no secret")
+	case !app.CheckSecret(secret.HashOf(shown.Secret), now) && !app.CheckSecret(secret.HashOf(shown.Plain), now):
+		return refuse("the secret is wrong")
 	case !slices.Contains(app.Scopes, scope):
-		return Holder{}, LacksScope(scope)
+		lacks := LacksScope(scope).Because(errors.New("its application may not have it"))
+		return Holder{}, &refusal{lacks, app.ClientID, app, actorOf(site, grant.Token{}, app)}
 	}
 	token := grant.Token{Application: app.ID, Scopes: []string{scope}}
 	return Holder{Caller: c.As(actorOf(site, token, app)), Home: site, Token: token, Application: app}, nil

@@ -3,17 +3,20 @@ package access
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"strings"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/audit"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/cache"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/clock"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
@@ -25,6 +28,7 @@ import (
 // Tokens verifies access tokens; grant.Known implements it.
 type Tokens interface {
 	Verify(ctx context.Context, c caller.Caller, bearer string, along grant.Along) (grant.Token, error)
+	Explain(ctx context.Context, c caller.Caller, bearer string, err error) error
 }
 
 // Sites finds active tenants; tenant.Directory implements it. Both methods fail as those of
@@ -56,6 +60,7 @@ type Deps struct {
 	Sites        Sites // of the bases of tenants
 	Applications Applications
 	Platform     web.Site // the platform tenant's, for Want.Operators
+	Clock        clock.Clock
 }
 
 // Guard admits bearer tokens, and the cookies of the admin console. It is safe for concurrent use.
@@ -65,6 +70,7 @@ type Guard struct {
 	// a wrong token: Verify still checks the real issuer.
 	issuers *cache.Cache[uint64, string]
 	seed    maphash.Seed
+	refused *audit.Refusals
 }
 
 // Limits on the remembered issuers. The tokens are not verified, so a stranger can fill the cache.
@@ -80,7 +86,7 @@ func New(d Deps) *Guard {
 		Max:  issuersMaxBytes,
 		Cost: func(issuer string) int64 { return int64(len(issuer)) + issuerExtraBytes },
 	})
-	return &Guard{Deps: d, issuers: issuers, seed: maphash.MakeSeed()}
+	return &Guard{Deps: d, issuers: issuers, seed: maphash.MakeSeed(), refused: audit.NewRefusals()}
 }
 
 // Want says what a door asks of a token.
@@ -108,7 +114,8 @@ type Holder struct {
 // Admit verifies a proof that was presented to site, and returns its holder. c is the request's
 // anonymous caller. It fails with grant.ErrToken for a token that is not good here, and with
 // ErrScope for a good one without the scope. It fails with grant.ErrStepUp if the person must sign
-// in more strongly or again, and with session.ErrNone for a cookie that opens nothing.
+// in more strongly or again, and with session.ErrNone for a cookie that opens nothing. Each fault
+// of a token has its cause; see Why.
 func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, p Proof, want Want) (Holder, error) {
 	home, console := site, p.Bearer == "" && want.Console
 	if !console && want.Operators && site.Tenant != g.Platform.Tenant && g.claimsPlatform(ctx, p.Bearer) {
@@ -120,33 +127,21 @@ func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, p Pro
 	var err error
 	if console {
 		token, err = g.ofConsole(ctx, atHome, home, want, p.Console)
-	} else if token, err = g.Tokens.Verify(ctx, atHome, p.Bearer, want.Along); err == nil {
-		err = g.meantFor(ctx, home, token, want.Path)
-	}
-	switch {
-	case err != nil:
-		return Holder{}, err
-	case want.User && token.User.IsZero():
-		return Holder{}, grant.ErrToken
-	case !token.Has(want.Scope):
-		return Holder{}, LacksScope(want.Scope)
-	}
-	app, err := g.Applications.ByID(ctx, atHome, token.Application)
-	if errors.Is(err, application.ErrNotFound) || err == nil && app.Status != application.Active {
-		return Holder{}, grant.ErrToken
+	} else if token, err = g.Tokens.Verify(ctx, atHome, p.Bearer, want.Along); err != nil {
+		err = g.Tokens.Explain(ctx, atHome, p.Bearer, err)
 	}
 	if err != nil {
 		return Holder{}, err
 	}
-	if !app.MayHave(want.Scope) { // it lost the scope after the token was issued
-		return Holder{}, LacksScope(want.Scope)
+	app, err := g.Applications.ByID(ctx, atHome, token.Application)
+	if errors.Is(err, application.ErrNotFound) || err == nil && app.Status != application.Active {
+		return Holder{}, grant.ErrToken.Because(errors.New("its application is disabled or deleted"))
 	}
-	if !token.User.IsZero() && !console { // ofConsole has asked the rules
-		if err := g.DB.View(ctx, atHome, func(tx *db.Tx) error {
-			return g.Rules.CheckToken(ctx, tx, token)
-		}); err != nil {
-			return Holder{}, err
-		}
+	if err != nil {
+		return Holder{}, err
+	}
+	if err := g.suits(ctx, atHome, home, token, app, want, console); err != nil {
+		return Holder{}, &refusal{err, app.ClientID, app, actorOf(home, token, app)}
 	}
 	h := Holder{Caller: c.As(actorOf(home, token, app)), Home: home, Token: token, Application: app}
 	if want.Rights {
@@ -156,6 +151,32 @@ func (g *Guard) Admit(ctx context.Context, c caller.Caller, site web.Site, p Pro
 	}
 	return h, err
 }
+
+// suits fails unless a valid token is good for what the door wants. For one of the console,
+// ofConsole has asked the rules.
+func (g *Guard) suits(
+	ctx context.Context, atHome caller.Caller, home web.Site, t grant.Token, app *application.Application, want Want,
+	console bool,
+) error {
+	if err := g.meantFor(ctx, home, t, want.Path); err != nil {
+		return err
+	}
+	switch {
+	case want.User && t.User.IsZero():
+		return errNoUser
+	case !t.Has(want.Scope):
+		return LacksScope(want.Scope).Because(fmt.Errorf("it has only %q", t.Scopes))
+	case !app.MayHave(want.Scope): // it lost the scope after the token was issued
+		return LacksScope(want.Scope).Because(errors.New("its application may no longer have it"))
+	case t.User.IsZero(), console:
+		return nil
+	}
+	return g.DB.View(ctx, atHome, func(tx *db.Tx) error { return g.Rules.CheckToken(ctx, tx, t) })
+}
+
+// errNoUser is the grant.ErrToken of an application's own token where a person's is due.
+var errNoUser = fault.New(grant.ErrToken.Kind, grant.ErrToken.Code,
+	"The access token is valid, but it is an application's own. Get one that a person signed in for.")
 
 // actorOf returns the user of a token, or the application of one that has no user.
 func actorOf(home web.Site, t grant.Token, app *application.Application) caller.Actor {
@@ -182,8 +203,8 @@ func rightsOf(ctx context.Context, tx *db.Tx, t grant.Token) (role.Set, error) {
 	return own.Within(allowed), err
 }
 
-// meantFor fails with grant.ErrToken unless a base of the tenant, or the path at below one, is in
-// the token's audience. A token that was issued under a custom domain has that domain there. A
+// meantFor fails with grant.ErrAudience unless a base of the tenant, or the path at below one, is
+// in the token's audience. A token that was issued under a custom domain has that domain there. A
 // token for a registered API has only the API there.
 func (g *Guard) meantFor(ctx context.Context, home web.Site, t grant.Token, at string) error {
 	if slices.Contains(t.Audience, home.Base) {
@@ -199,7 +220,7 @@ func (g *Guard) meantFor(ctx context.Context, home web.Site, t grant.Token, at s
 			return err
 		}
 	}
-	return grant.ErrToken
+	return grant.ErrAudience.Because(fmt.Errorf("its audience is %q", t.Audience))
 }
 
 // Home returns the site of the tenant that a token claims to be from, for a call that names no
@@ -216,7 +237,7 @@ func (g *Guard) Home(ctx context.Context, bearer string) (web.Site, error) {
 
 func unknownHome(err error) error {
 	if err != nil && fault.Of(err) == fault.NotFound {
-		return grant.ErrToken
+		return grant.ErrToken.Because(errors.New("it is of no tenant here"))
 	}
 	return err
 }

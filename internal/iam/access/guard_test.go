@@ -64,7 +64,7 @@ func both(t *testing.T, fn func(t *testing.T, w *world)) {
 		w.guard = access.New(access.Deps{
 			DB: d.DB, Rules: noRules{}, Sites: sites,
 			Tokens:       grant.NewKnown(&grant.Verifier{DB: d.DB, Keys: w.keys, Issuers: sites}, d.Clock).Exact(),
-			Applications: application.NewDirectory(d.DB), Platform: w.platform.site,
+			Applications: application.NewDirectory(d.DB), Platform: w.platform.site, Clock: d.Clock,
 		})
 		fn(t, w)
 	})

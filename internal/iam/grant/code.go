@@ -110,8 +110,9 @@ func addressOf(c caller.Caller) string {
 // Redemption is the use of a code by an application that has authenticated.
 type Redemption struct {
 	Application id.ID
-	// Matches compares the redirect_uri and the code_challenge of the authorization request.
-	Matches func(redirectURI, challenge string) bool
+	// Differs names what is not as in the authorization request, which had this redirect_uri and
+	// code_challenge. It returns "" if everything is.
+	Differs func(redirectURI, challenge string) string
 	// Allows reports whether the rules of signing in allow what the grant gives.
 	Allows func(context.Context, *db.Tx, Grant) (bool, error)
 }
@@ -126,7 +127,7 @@ const useCode = `UPDATE authorization_codes SET used_at = $3
 	AND $4 = (SELECT g.application_id FROM grants g
 		WHERE g.tenant_id = $1 AND g.id = authorization_codes.grant_id)`
 
-// ConsumeCode redeems a code, once. A refusal by Matches or Allows consumes the code too: the
+// ConsumeCode redeems a code, once. A refusal by Differs or Allows consumes the code too: the
 // application can ask for another. Only Accepted writes the audit event of the grant, so the caller
 // must give tokens then.
 func ConsumeCode(ctx context.Context, tx *db.Tx, token string, r Redemption) (Grant, Outcome, error) {
@@ -150,6 +151,7 @@ func ConsumeCode(ctx context.Context, tx *db.Tx, token string, r Redemption) (Gr
 		}
 		return Grant{}, Unknown, nil
 	}
+	differs := r.Differs(code.redirectURI, code.challenge)
 	switch {
 	case won == 0:
 		revokeLater(tx, code.grant.ID)
@@ -164,9 +166,9 @@ func ConsumeCode(ctx context.Context, tx *db.Tx, token string, r Redemption) (Gr
 	case !code.living:
 		endUngivenLater(tx, code.grant.ID)
 		return Grant{}, Unknown, nil
-	case !r.Matches(code.redirectURI, code.challenge):
+	case differs != "":
 		endUngivenLater(tx, code.grant.ID)
-		audit.Write(tx, refused("code.refuse", code.grant.ID, "redirect_uri or code_verifier did not match"))
+		audit.Write(tx, refused("code.refuse", code.grant.ID, differs+" is not that of the authorization request"))
 		return Grant{}, Mismatch, nil
 	}
 	g := code.grant

@@ -145,8 +145,13 @@ func (w *world) redeemWith(
 	err := w.Update(context.Background(), w.c, func(tx *db.Tx) error {
 		var err error
 		g, o, err = grant.ConsumeCode(context.Background(), tx, code.Reveal(), grant.Redemption{Application: app,
-			Matches: matches,
-			Allows:  func(context.Context, *db.Tx, grant.Grant) (bool, error) { return !w.ruledOut, nil }})
+			Differs: func(uri, challenge string) string {
+				if matches(uri, challenge) {
+					return ""
+				}
+				return "x"
+			},
+			Allows: func(context.Context, *db.Tx, grant.Grant) (bool, error) { return !w.ruledOut, nil }})
 		return err
 	})
 	if err != nil {

@@ -88,7 +88,7 @@ func (k *Known) Verify(ctx context.Context, c caller.Caller, bearer string, alon
 	case err != nil:
 		return Token{}, err
 	case !t.registered.Current(k.clock.Now()):
-		return Token{}, ErrToken
+		return Token{}, t.outOfTime()
 	case t.grant.IsZero() && !k.exact:
 		return t.Token, nil
 	}

@@ -40,7 +40,7 @@ func (v *Verifier) opaque(ctx context.Context, c caller.Caller, shown secret.Tok
 		return db.One(ctx, tx, scanOpaque, selectOpaque, tx.Now(), shown.Hash, false)
 	})
 	if errors.Is(err, db.ErrNoRows) {
-		return Token{}, ErrToken
+		return Token{}, errNotLiving
 	}
 	return t, err
 }

@@ -41,7 +41,7 @@ func TestAnEarlierReleaseFindsNoScopeOfAnAPI(t *testing.T) {
 					t.Errorf("%s, the earlier release: %s %v", name, diff, err)
 				}
 				redeemed, outcome, err := grant.ConsumeCode(ctx, tx, code.Reveal(), grant.Redemption{Application: w.app,
-					Matches: func(string, string) bool { return true },
+					Differs: func(string, string) string { return "" },
 					Allows:  func(context.Context, *db.Tx, grant.Grant) (bool, error) { return true, nil }})
 				if diff := cmp.Diff(c.scopes, redeemed.Scopes); diff != "" || err != nil || outcome != grant.Accepted {
 					t.Errorf("%s, redeemed: %s %s %v", name, diff, outcome, err)

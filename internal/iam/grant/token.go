@@ -16,9 +16,11 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/secret"
 )
 
-// ErrToken is the fault for a bearer token that is not valid. It never says why.
+// ErrToken is the fault for a bearer token that is not valid. Its sentence never says why. Its
+// cause does, for the log and the audit log.
 var ErrToken = fault.New(fault.Unauthenticated, "token.invalid",
-	"The access token is missing, expired, revoked or not one of this tenant. Get a new one and try again.")
+	"This is not a valid access token of this tenant. It may have expired or been revoked. "+
+		"Get a new one and try again.")
 
 // ErrStepUp is the fault for a bearer token that is good, and whose person must sign in more
 // strongly or again (RFC 9470). A *StepUp in its chain says which.

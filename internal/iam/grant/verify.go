@@ -3,6 +3,8 @@ package grant
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signingkey"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
@@ -38,17 +40,20 @@ func (v *Verifier) CheckIssuer(ctx context.Context, tenant id.ID, issuer string)
 	case err != nil && k != fault.NotFound && k != fault.Denied:
 		return err
 	case err != nil || site.Tenant != tenant:
-		return ErrToken
+		return because("its issuer is not an address of this tenant")
 	}
 	return nil
 }
 
 // Verify returns the access token bearer, which the caller's tenant issued at any of its bases. It
-// takes one read round trip. It fails with ErrToken if the token is not valid.
+// takes one read round trip. It fails with ErrToken if the token is not valid; see Explain.
 func (v *Verifier) Verify(ctx context.Context, c caller.Caller, bearer string) (Token, error) {
 	if t, err := secret.ParseToken(bearer); err == nil {
-		if t.Kind != secret.AccessToken || t.Tenant != c.Tenant {
-			return Token{}, ErrToken
+		switch {
+		case t.Kind != secret.AccessToken:
+			return Token{}, because("it is a secret of another kind, such as a refresh token")
+		case t.Tenant != c.Tenant:
+			return Token{}, because("it is of another tenant")
 		}
 		return v.opaque(ctx, c, t)
 	}
@@ -65,7 +70,7 @@ func (v *Verifier) jwt(ctx context.Context, c caller.Caller, bearer string) (Tok
 	}
 	err = v.DB.View(ctx, c, func(tx *db.Tx) error {
 		if !t.registered.Current(tx.Now()) {
-			return ErrToken
+			return t.outOfTime()
 		}
 		return t.confirm(ctx, tx)
 	})
@@ -97,7 +102,7 @@ func (v *Verifier) signed(ctx context.Context, c caller.Caller, bearer string) (
 		return nil, ErrToken.Because(err)
 	}
 	if plain && claims.Use != UseAccess { // an ID token has the same type and the same keys
-		return nil, ErrToken
+		return nil, because("it is not an access token. It may be an ID token")
 	}
 	t := &signedToken{registered: claims.Claims, Token: Token{
 		ID: claims.ID, Issuer: claims.Issuer, Scopes: split(claims.Scope), Audience: claims.Audience,
@@ -105,11 +110,11 @@ func (v *Verifier) signed(ctx context.Context, c caller.Caller, bearer string) (
 		IssuedAt: claims.IssuedAt.Time(), ExpiresAt: claims.Expiry.Time(), JWT: true,
 	}}
 	if t.Application, err = id.Parse(claims.Application); err != nil {
-		return nil, ErrToken
+		return nil, because("its claim app is not an id")
 	}
 	if claims.GrantID != "" {
 		if t.grant, err = id.Parse(claims.GrantID); err != nil {
-			return nil, ErrToken
+			return nil, because("its claim gid is not an id")
 		}
 	}
 	return t, nil
@@ -135,7 +140,13 @@ func (t *signedToken) confirm(ctx context.Context, tx *db.Tx) error {
 			tx.Now(), t.grant, t.ID, t.Application)
 	}
 	if errors.Is(err, db.ErrNoRows) {
-		return ErrToken
+		return errNotLiving
 	}
 	return err
+}
+
+// outOfTime returns the fault of a token whose claims do not allow it at this time.
+func (t *signedToken) outOfTime() error {
+	return because(fmt.Sprintf("it is valid from %s to %s", t.IssuedAt.Format(time.RFC3339),
+		t.ExpiresAt.Format(time.RFC3339)))
 }

@@ -124,7 +124,7 @@ func (e *Engine) check(ctx context.Context, tx *db.Tx, u use) error {
 	c := tx.Caller() // recorded also if tx only reads, or is rolled back because of the refusal
 	tx.AtEnd(func() { e.Decisions.Record(c, v.decision) })
 	if v.Refused {
-		return grant.ErrToken
+		return grant.ErrToken.Because(errors.New("the rules of signing in refuse its person"))
 	}
 	need := &grant.StepUp{}
 	if !strong {

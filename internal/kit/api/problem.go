@@ -63,7 +63,7 @@ func (p *Problem) ContentType(string) string { return "application/problem+json"
 // problem returns the problem document of err and notes its cause for the log.
 func (m *Mount) problem(ctx context.Context, err error) *Problem {
 	f := fault.As(err)
-	if f.Kind == fault.Internal || f.Kind == fault.Unavailable {
+	if f.Kind.Logged() {
 		web.NoteError(ctx, err)
 	}
 	status, header := m.Answer(ctx, f)

@@ -54,6 +54,12 @@ func (k Kind) String() string {
 	}
 }
 
+// Logged reports whether the request's log line has the cause of such a fault. For a refused caller
+// it may say more than the answer, and an operator looks for it there.
+func (k Kind) Logged() bool {
+	return k == Internal || k == Unavailable || k == Unauthenticated || k == Denied
+}
+
 // Field describes one wrong field of a request.
 type Field struct {
 	Name   string // as the caller wrote it: "email", "redirect_uris[0]"

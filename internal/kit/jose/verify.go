@@ -19,6 +19,9 @@ const maxToken = 16 << 10
 // ErrToken is wrapped by every error of Verify: the token is not authentic.
 var ErrToken = errors.New("jose: token refused")
 
+// ErrType is the ErrToken of a token whose typ is not one of those that Verify was given.
+var ErrType = fmt.Errorf("%w: it has another type", ErrToken)
+
 func refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrToken, fmt.Sprintf(format, args...))
 }
@@ -34,7 +37,7 @@ func Verify(token string, types []string, keys func(kid string) []PublicKey) ([]
 	}
 	jws, err := jose.ParseSignedCompact(token, joseAlgorithms)
 	if err != nil {
-		return nil, refuse("%v", err)
+		return nil, refuse("%.200v", err) // it may quote the token
 	}
 	h := jws.Signatures[0].Protected
 	if _, crit := h.ExtraHeaders["crit"]; crit {
@@ -44,7 +47,7 @@ func Verify(token string, types []string, keys func(kid string) []PublicKey) ([]
 		return nil, refuse("unencoded payloads are not supported")
 	}
 	if !typeIn(h.ExtraHeaders[jose.HeaderType], types) {
-		return nil, refuse("its type is not one of %q", types)
+		return nil, fmt.Errorf("%w than %q", ErrType, types)
 	}
 	alg := Algorithm(h.Algorithm)
 	for _, k := range keys(h.KeyID) {
