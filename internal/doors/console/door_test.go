@@ -176,7 +176,11 @@ func TestConsoleEndsWithTheSession(t *testing.T) {
 			name string
 			do   func(b *world.Browser, u user.User)
 		}{
-			{"sign-out", func(b *world.Browser, _ user.User) { b.Post("/signout", url.Values{}) }},
+			{"sign-out", func(b *world.Browser, _ user.User) {
+				if b.Post("/signout", url.Values{}); b.Cookie("console") != "" || b.Cookie("session") != "" {
+					t.Error("the browser still has a cookie")
+				}
+			}},
 			{"lock", func(_ *world.Browser, u user.User) {
 				w.Must(operator, "PATCH", "acme", "/users/"+u.ID.String(), map[string]any{"status": "locked"})
 			}},
@@ -318,6 +322,9 @@ func TestASignInBelongsToItsBrowser(t *testing.T) {
 		}
 		if to, opened := visit(mallory); to != "/t/acme/console/" || !opened {
 			t.Errorf("its own browser: to %s, opened %t", to, opened)
+		}
+		if left := mallory.Cookie("flow_" + flow); left != "" {
+			t.Error("the browser still carries the flow")
 		}
 		if _, opened := visit(mallory); opened {
 			t.Error("the sign-in counts twice")

@@ -70,6 +70,7 @@ func (d *Door) finish(w http.ResponseWriter, r *http.Request) error {
 		seeOther(w, web.SiteOf(r).Local("/signin")+"?flow="+flow.String())
 		return nil
 	}
+	web.ClearCookieOf(w, r, signin.CarriedCookie, flow.String())
 	err = d.open(w, r, *now.Session, routeOf(string(now.Flow.Request)), func(ctx context.Context, tx *db.Tx) error {
 		_, err := signin.Finish(ctx, tx, flow, b.Secret)
 		return err
@@ -81,8 +82,6 @@ func (d *Door) finish(w http.ResponseWriter, r *http.Request) error {
 	case errors.Is(err, signin.ErrGone): // a second request of the same browser was faster
 		seeOther(w, web.SiteOf(r).Local(root))
 		return nil
-	case err == nil:
-		web.ClearCookieOf(w, r, signin.CarriedCookie, flow.String())
 	}
 	return err
 }
