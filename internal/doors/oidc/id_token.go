@@ -52,7 +52,7 @@ func (i issued) idToken(accessToken string) (string, error) {
 		AuthTime: jose.At(g.AuthTime), Nonce: g.Nonce, ACR: g.ACR, AMR: g.AMR, Session: g.Session.String(),
 		AtHash: atHash(i.id.Algorithm(), accessToken),
 	}
-	return sign(i.id, c, i.about.Claims(claim.IDToken, i.issuer+userinfoPath))
+	return sign(i.id, c, i.told(claim.IDToken))
 }
 
 // sign signs the claims that a protocol prescribes, and those about the user, which never replace

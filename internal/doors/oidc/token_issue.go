@@ -145,8 +145,7 @@ func (i issued) response() (tokenResponse, error) {
 	}
 	var err error
 	if !i.isOpaque() {
-		told := i.about.Claims(claim.AccessToken, i.userinfo(i.scopes))
-		if resp.AccessToken, err = sign(i.access, i.accessClaims(), told); err != nil {
+		if resp.AccessToken, err = sign(i.access, i.accessClaims(), i.told(claim.AccessToken)); err != nil {
 			return tokenResponse{}, err
 		}
 	}
@@ -156,6 +155,12 @@ func (i issued) response() (tokenResponse, error) {
 		}
 	}
 	return resp, nil
+}
+
+// told returns what a token says about the user. No token names userinfo as the source of a list
+// unless the access token of the same answer is good there.
+func (i issued) told(at claim.Place) map[string]any {
+	return i.about.Claims(at, i.userinfo(i.scopes))
 }
 
 // accessClaims returns the claims of a JWT access token (RFC 9068 §2.2).

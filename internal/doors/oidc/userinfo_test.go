@@ -73,15 +73,23 @@ func TestWhereLongListsAre(t *testing.T) {
 			"of type JWT":    {reports, "JWT", "openid groups read", false},
 		} {
 			got := c.signedIn(t, w.user, "scope", r.scope, "resource", r.api)
-			claims, _ := w.claims(t, got.Access, r.typ)
-			if _, names := claims["_claim_names"]; names != r.named || claims["groups"] != nil {
-				t.Errorf("%s: %v", name, claims)
+			tokens := map[string]string{got.Access: r.typ}
+			if got.ID != "" {
+				tokens[got.ID] = "JWT"
+			}
+			for token, typ := range tokens {
+				claims, _ := w.claims(t, token, typ)
+				var sources any
+				if r.named {
+					sources = map[string]any{"userinfo": map[string]any{"endpoint": w.issuer + "/oauth2/userinfo"}}
+				}
+				_, names := claims["_claim_names"]
+				if diff := cmp.Diff(sources, claims["_claim_sources"]); diff != "" || names != r.named ||
+					claims["groups"] != nil {
+					t.Errorf("%s: sources %s, %v", name, diff, claims)
+				}
 			}
 			if r.named {
-				sources := map[string]any{"userinfo": map[string]any{"endpoint": w.issuer + "/oauth2/userinfo"}}
-				if diff := cmp.Diff(sources, claims["_claim_sources"]); diff != "" {
-					t.Errorf("%s: %s", name, diff)
-				}
 				if list, _ := w.userinfo(got.Access).JSON(t)["groups"].([]any); len(list) != many {
 					t.Errorf("%s: %d groups at userinfo", name, len(list))
 				}
