@@ -5,6 +5,7 @@ import (
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/role"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 )
@@ -61,5 +62,18 @@ func TestAnEarlierCopyOfAnApplicationGivesNothingOffline(t *testing.T) {
 		got = mustTokens(t, c.refresh(got.Refresh))
 		w.Do(w.c, func(tx *db.Tx) error { return logout.End(ctx, tx, s.ID, "signout") })
 		refusedWith(t, "after the session", c.refresh(got.Refresh), 400, "invalid_grant")
+	})
+}
+
+// What an approved device holds ends with the application's grants.
+func TestADevicesTokensEndWithTheApplications(t *testing.T) {
+	both(t, func(t *testing.T, w *scene) {
+		d := w.cli().device(t)
+		b := w.browser()
+		b.signIn(w.user)
+		d.answered(t, b, "allow")
+		got := mustTokens(t, d.poll())
+		w.Must(w.Holder("acme", role.Owner), "DELETE", "acme", "/applications/"+d.c.ID.String()+"/grants", nil)
+		refusedWith(t, "after the end", d.c.refresh(got.Refresh), 400, "invalid_grant")
 	})
 }

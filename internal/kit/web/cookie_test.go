@@ -46,6 +46,26 @@ func TestCookieAttributes(t *testing.T) {
 	}
 }
 
+// Scripts read the readable cookie, also in a page that another site frames.
+func TestReadableCookieAttributes(t *testing.T) {
+	for _, tc := range []struct {
+		site Site
+		want string
+	}{
+		{Site{Base: "http://localhost:8080/t/acme", Path: "/t/acme"},
+			"gh_state=v; Path=/t/acme; Max-Age=60; SameSite=Lax"},
+		{Site{Base: "https://id.test/t/acme", Path: "/t/acme"},
+			"__Secure-gh_state=v; Path=/t/acme; Max-Age=60; Secure; SameSite=None"},
+		{Site{Base: "https://login.acme.test"}, "__Host-gh_state=v; Path=/; Max-Age=60; Secure; SameSite=None"},
+	} {
+		w := httptest.NewRecorder()
+		SetReadableCookie(w, on(tc.site), "state", "v", time.Minute)
+		if d := cmp.Diff(tc.want, w.Header().Get("Set-Cookie")); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
 // A stranger's page can set any number of cookies: few are tried.
 func TestRepeatedCookies(t *testing.T) {
 	r := on(Site{Base: "http://localhost/t/acme", Path: "/t/acme"})
