@@ -28,9 +28,9 @@ var floors = []struct {
 	{dir: "internal/kit", order: []string{"id", "clock", "fault", "typed", "network", "outbound", "caller", "cache",
 		"secret", "db", "batch", "job", "page", "filter", "web", "api", "mail", "config", "jose"}},
 	{dir: "internal/iam", order: []string{
-		"audit", "tenant", "user", "group", "role", "credential", "attempt", "application", "resourceserver",
-		"session", "signingkey", "subject", "grant", "logout", "engine", "claim", "compiler", "policy", "principal",
-		"decision", "usage", "access", "signin",
+		"audit", "tenant", "user", "group", "role", "credential", "attempt", "invitation", "application",
+		"resourceserver", "session", "signingkey", "subject", "grant", "logout", "engine", "claim", "compiler",
+		"policy", "principal", "decision", "usage", "access", "signin",
 	}},
 	{dir: "internal/doors"},
 	{dir: "internal/pdpproxy"}, // a client of ours too, which needs only tools

@@ -26,7 +26,7 @@ var owners = map[string]string{
 	"roles": "internal/iam/role", "role_grants": "internal/iam/role", "owner_locks": "internal/iam/role",
 	"passwords": "internal/iam/credential", "totp_factors": "internal/iam/credential",
 	"recovery_codes": "internal/iam/credential", "mailed_links": "internal/iam/credential",
-	"attempt_counters": "internal/iam/attempt",
+	"attempt_counters": "internal/iam/attempt", "invitations": "internal/iam/invitation",
 	"applications":     "internal/iam/application",
 	"resource_servers": "internal/iam/resourceserver", "resource_server_applications": "internal/iam/resourceserver",
 	"sessions": "internal/iam/session", "console_sessions": "internal/iam/session",

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/group"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/invitation"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/logout"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/policy"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
@@ -45,13 +46,13 @@ func (a *App) doors(hosted *pages.Door) *web.Routes {
 		Clock:   a.Clock, SignIn: a.SignIn, Outbound: a.Calls.keys,
 	}).Register(routes)
 	a.PDP.Register(routes)
-	admin.Mount(routes, gate, a.operations()...)
+	admin.Mount(routes, gate, a.operations(hosted)...)
 	console.New(console.Deps{DB: a.DB, SignIn: a.SignIn, Files: console.Built}).Register(routes)
 	return routes
 }
 
 // operations returns the management API, feature by feature.
-func (a *App) operations() [][]api.Operation {
+func (a *App) operations(hosted *pages.Door) [][]api.Operation {
 	minLength := func(ctx context.Context, t id.ID) (int, error) {
 		found, err := a.Tenants.ByID(ctx, t)
 		if err != nil {
@@ -61,7 +62,8 @@ func (a *App) operations() [][]api.Operation {
 	}
 	passwords := credential.PasswordPreparer{Hasher: a.Hasher, MinLength: minLength}
 	return [][]api.Operation{
-		tenant.Operations(tenant.Deps{Directory: a.Tenants, Queue: a.Queue}),
+		tenant.Operations(tenant.Deps{Directory: a.Tenants, Queue: a.Queue,
+			InviteOwner: invitation.OfOwner(a.Tenants, hosted.MailInvitation)}),
 		user.Operations(role.ForUsers(), passwords, signin.EndOfStatus, signin.EndOfDeleted),
 		group.Operations(role.ForGroups()),
 		role.Operations(func(ctx context.Context, tx *db.Tx, app id.ID) (role.Subject, error) {
@@ -69,6 +71,7 @@ func (a *App) operations() [][]api.Operation {
 			return a.Subject(), err
 		}, application.TargetOf),
 		credential.Operations(credential.Deps{Passwords: passwords, TOTP: a.TOTP, Reset: endOfReset}),
+		invitation.Operations(invitation.Deps{Tenants: a.Tenants, Mail: hosted.MailInvitation}),
 		application.Operations(application.Deps{Disabled: signin.EndOfApplication, Online: signin.EndOfOffline,
 			Publish: a.Keys.Publish, Compile: claim.Compile, ByID: a.Applications.ByID,
 			Sectors:      application.NewSectors(a.DB, a.Calls.sectors, a.Clock),

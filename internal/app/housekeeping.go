@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/decision"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/grant"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/invitation"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/tenant"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/usage"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/api"
@@ -64,7 +65,7 @@ func (h *housekeeper) run(ctx context.Context, c caller.Caller) error {
 	for {
 		tenants, err := db.SystemRead(ctx, h.app.DB, c, "housekeeping visits every tenant",
 			func(st *db.SystemTx) (page.List[tenant.Tenant], error) {
-				return tenant.List(ctx, st, page.Request{Limit: 100, After: h.next})
+				return tenant.List(ctx, st, tenant.Filter{}, page.Request{Limit: 100, After: h.next})
 			})
 		if err != nil {
 			return err
@@ -122,6 +123,7 @@ func (h *housekeeper) tenant(ctx context.Context, c caller.Caller) error {
 	for _, purge := range []func(ctx context.Context, tx *db.Tx) (bool, error){
 		grant.Purge,
 		credential.Purge,
+		func(ctx context.Context, tx *db.Tx) (bool, error) { return invitation.Purge(ctx, tx, purgeRows) },
 		func(ctx context.Context, tx *db.Tx) (bool, error) { return attempt.Purge(ctx, tx, purgeRows) },
 		func(ctx context.Context, tx *db.Tx) (bool, error) { return api.PurgeKeys(ctx, tx, purgeRows) },
 	} {

@@ -77,6 +77,7 @@ var bodies = map[string]any{
 	"PATCH /applications/{id}":              map[string]any{"name": "Changed"},
 	"POST /applications/{id}/secret":        map[string]any{},
 	"POST /groups/{id}/roles":               map[string]any{"role": "auditor"},
+	"POST /invitations/{id}/resend":         map[string]any{},
 	"PATCH /groups/{id}":                    map[string]any{"description": "changed"},
 	"PATCH /apis/{id}":                      map[string]any{"name": "Changed"},
 	"PATCH /roles/{name}":                   map[string]any{"description": "changed"},
@@ -105,6 +106,8 @@ func newTwin(w *world.World, operator, slug string) *twin {
 	group := w.Must(token, "POST", slug, "/groups", map[string]any{"name": "Finance of " + slug})["id"].(string)
 	w.Must(token, "POST", slug, "/groups/"+group+"/members", map[string]any{"user_id": user})
 	w.Must(token, "POST", slug, "/groups/"+group+"/roles", map[string]any{"role": "auditor"})
+	invited := w.Must(token, "POST", slug, "/invitations",
+		map[string]any{"email": "bob@" + slug + ".example"})["id"].(string)
 	made := w.Must(token, "POST", slug, "/apis", map[string]any{"identifier": "https://api." + slug + ".example",
 		"name": "Invoices", "scopes": []any{map[string]any{"name": "read"}}, "servers": []string{app}})["id"].(string)
 	event := w.Must(token, "GET", slug, "/audit-events?limit=1",
@@ -161,7 +164,7 @@ func newTwin(w *world.World, operator, slug string) *twin {
 	t.ids = append(t.ids, file)
 	for noun, things := range map[string]string{"decisions": answer.ID.String(), "users": user, "applications": app,
 		"sessions": sid.String(), "grants": held.ID.String(),
-		"audit-events": event, "roles": "support-" + slug, "groups": group, "apis": made,
+		"audit-events": event, "roles": "support-" + slug, "groups": group, "apis": made, "invitations": invited,
 		"signing-keys": keys[0].(map[string]any)["kid"].(string)} {
 		t.paths[noun] = things
 		t.ids = append(t.ids, things)

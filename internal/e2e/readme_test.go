@@ -67,6 +67,10 @@ func TestReadme(t *testing.T) {
 			`"frontchannel_logout_session_required":true`, `"frontchannel_logout_session_supported":true`,
 			`"check_session_iframe":"`)
 	})
+	t.Run("docs/guides/invite-people.md", func(t *testing.T) {
+		wants(t, run.page(t, "docs/guides/invite-people.md"), `"status":"pending"`, "<title>Accept your invitation",
+			`"invited_by":{"kind":"application"`, `"withdrawn_at"`, `"code":"invitation.user_exists"`)
+	})
 	t.Run("docs/guides/from-a-cerbos-sidecar.md", func(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(run.root, "e2e", "node_modules", "@cerbos", "grpc")); err != nil {
 			t.Fatal("the packages of e2e/package.json are not installed: run `make modules`")

@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/attempt"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/credential"
+	"github.com/gatehouse-iam/gatehouse/internal/iam/invitation"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/resourceserver"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/session"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/signin"
@@ -103,6 +104,8 @@ func (d *Door) Register(routes *web.Routes) {
 		"POST /reset":                        d.reset,
 		"GET /setup":                         d.showSetup,
 		"POST /setup":                        d.setup,
+		"GET " + invitation.Path:             d.showInvitation,
+		"POST " + invitation.Path:            d.acceptInvitation,
 		"GET /device":                        d.showDevice,
 		"POST /device":                       d.beginDevice,
 		"GET " + deviceDone:                  d.showDeviceDone,

@@ -45,21 +45,26 @@ var ofCode = map[string]told{
 	"tenant.not_found": {"error.not_found", "error.no_tenant_text"},
 	"tenant.suspended": {"error.suspended", "error.suspended_text"},
 
-	"page.not_found":        {"error.not_found", "error.not_found_text"},
-	"page.too_many":         {"error.limited", "error.limited_text"},
-	"limit.reached":         {"error.limit", "error.limit_text"},
-	"register.closed":       {"error.register", "error.register_text"},
-	"setup.gone":            {"error.link", "setup.gone"},
-	"page.no_link":          {"error.link", "error.link_text"},
-	"credential.no_totp":    {"error.conflict", "error.no_totp_text"},
-	"session.none":          {"error.denied", "error.session_text"},
-	"session.not_found":     {"error.not_found", "error.session_text"},
-	"signin.gone":           {"error.gone", "error.gone_text"},
-	"signin.not_done":       {"error.gone", "error.gone_text"},
-	"signin.stale":          {"error.conflict", "error.conflict_text"},
-	"signin.too_large":      {"error.application", "error.application_text"},
-	"signin.large_requests": {"error.limited", "error.limited_text"},
-	"device.gone":           {"device.gone_title", "device.gone_text"},
+	"page.not_found":         {"error.not_found", "error.not_found_text"},
+	"page.too_many":          {"error.limited", "error.limited_text"},
+	"limit.reached":          {"error.limit", "error.limit_text"},
+	"register.closed":        {"error.register", "error.register_text"},
+	"setup.gone":             {"error.link", "setup.gone"},
+	"page.no_link":           {"error.link", "error.link_text"},
+	"credential.no_totp":     {"error.conflict", "error.no_totp_text"},
+	"session.none":           {"error.denied", "error.session_text"},
+	"session.not_found":      {"error.not_found", "error.session_text"},
+	"signin.gone":            {"error.gone", "error.gone_text"},
+	"signin.not_done":        {"error.gone", "error.gone_text"},
+	"signin.stale":           {"error.conflict", "error.conflict_text"},
+	"signin.too_large":       {"error.application", "error.application_text"},
+	"signin.large_requests":  {"error.limited", "error.limited_text"},
+	"device.gone":            {"device.gone_title", "device.gone_text"},
+	"invitation.unknown":     {"error.link", "invitation.unknown_text"},
+	"invitation.expired":     {"invitation.expired", "invitation.expired_text"},
+	"invitation.withdrawn":   {"invitation.withdrawn", "invitation.withdrawn_text"},
+	"invitation.accepted":    {"invitation.accepted", "invitation.accepted_text"},
+	"invitation.has_account": {"invitation.has_account", "invitation.has_account_text"},
 
 	"oauth.malformed":                        {"error.application", "error.application_text"},
 	"oauth.repeated":                         {"error.application", "error.application_text"},
@@ -103,8 +108,14 @@ func (d *Door) fail(v *visit, err error) {
 		p.RequestID = v.caller.RequestID
 	} else if v.tenant != nil {
 		p.Href, p.Action = v.site.Local("/account"), say("error.to_account")
-		if errors.Is(err, credential.ErrNoLink) {
+		switch {
+		case errors.Is(err, credential.ErrNoLink):
 			p.Href, p.Action = v.site.Local("/forgotten"), say("error.new_link")
+		case errors.Is(err, errInvitationAccepted), errors.Is(err, errInvitedUser):
+			p.Href, p.Action = v.site.Local("/signin"), say("action.signin")
+		case errors.Is(err, errNoInvitation), errors.Is(err, errInvitationExpired),
+			errors.Is(err, errInvitationWithdrawn): // the reader has no account yet
+			p.Href, p.Action = "", message{}
 		}
 	}
 	if err := d.render(v, status, p); err != nil {

@@ -74,6 +74,7 @@ func TestErrorsAreForPeople(t *testing.T) {
 				"flow=0190c0de-0000-7000-8000-000000000001&username=a&password=b", 404, ended},
 			"used link":            {"GET", "/reset?token=x", "", 404, oldLink},
 			"used set-up link":     {"GET", "/setup?token=x", "", 404, oldLink},
+			"unknown invitation":   {"GET", "/invitation?token=x", "", 404, oldLink},
 			"closed registration":  {"GET", "/register", "", 404, closed},
 			"no client_id":         {"GET", "/oauth2/authorize", "", 400, wrongRequest},
 			"unknown client":       {"GET", authorize("client_id", "nobody"), "", 400, wrongRequest},

@@ -115,6 +115,17 @@ func specimens(t testing.TB) []specimen {
 		Password: newPasswordField(say("field.choose_password"), 12)}
 	tell(&setup.frame, nil, &setup.Email)
 
+	invite := func(by string, gives ...string) *invitationPage {
+		p := &invitationPage{frame: frame{Title: say("invitation.page")}, Token: "gh_iv", Address: person, Inviter: by,
+			Gives: gives, GivenName: givenNameField("Ada"), FamilyName: familyNameField(""),
+			Password: newPasswordField(say("field.choose_password"), 12)}
+		tell(&p.frame, nil, &p.GivenName, &p.FamilyName, &p.Password)
+		return p
+	}
+	invitationBad := invite(`<img src=x>@acme.example`, `"><b>x`)
+	bad(&invitationBad.frame, []problem{{"family_name", say("problem.family_name_missing")},
+		{"password", say("problem.password_short", "Count", 12)}}, &invitationBad.FamilyName, &invitationBad.Password)
+
 	confirmed := say("account.confirmed")
 	off := say("account.off")
 	account := &accountPage{
@@ -208,6 +219,11 @@ func specimens(t testing.TB) []specimen {
 		{"signedout-frames", &signedOutPage{frame: frame{Title: say("signedout.title")},
 			Frames: []string{framedPath}, Return: "https://billing.example.com/", Application: "Acme Billing"}},
 		{"setup", setup},
+		{"invitation", invite("olga@acme.example", "user-manager", "Sales Zürich")},
+		{"invitation-wrong", invitationBad}, {"invitation-plain", invite("")},
+		{"invitation-long", invite(strings.Repeat("x", 200)+"@acme.example", strings.Repeat("y", 128))},
+		{"error-invitation", &errorPage{frame: frame{Title: say("invitation.expired")},
+			Heading: say("invitation.expired"), Text: say("invitation.expired_text")}},
 		{"error", &errorPage{frame: frame{Title: say("error.internal")}, Heading: say("error.internal"),
 			Text: say("error.internal_text"), RequestID: "k3j5m2x7q4w6a2bz"}},
 		{"error-application", &errorPage{frame: frame{Title: say("error.application")},

@@ -52,7 +52,8 @@ func TestNonsenseIsRefusedInWords(t *testing.T) {
 				}
 			}
 			for _, p := range []string{"/signin", "/signin/recovery", "/register", "/register/sent", "/confirm",
-				"/forgotten", "/forgotten/sent", "/reset", "/setup", "/signout", "/account", "/account/nothing",
+				"/forgotten", "/forgotten/sent", "/reset", "/setup", "/invitation", "/signout", "/account",
+				"/account/nothing",
 				"/signin/nothing", "/account/session/x"} {
 				for _, q := range []string{"", "?flow=x", "?flow=0190c0de-0000-7000-8000-000000000001", "?token=x",
 					"?flow=&token=&done=%3Cb%3E&lang=%00", "?flow=1&flow=2"} {

@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-iam/gatehouse/internal/iam/invitation"
 	"github.com/gatehouse-iam/gatehouse/internal/iam/user"
+	"github.com/gatehouse-iam/gatehouse/internal/kit/caller"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit/browser"
 )
 
@@ -21,6 +23,9 @@ func letterSpecimens(h letterhead, u user.User) map[string]letter {
 		"confirm": confirmLetter(h, u, "/confirm?token=gh_ml_x&flow=1"),
 		"exists":  existsLetter(h, u, "/signin"),
 		"reset":   resetLetter(h, u, "/reset?token=gh_ml_x&flow=1"),
+		"invited": invitationLetter(h, u, invitation.Invitation{}, "https://id.example.com/t/acme/invitation?token=x"),
+		"invitation": invitationLetter(h, u, invitation.Invitation{By: caller.Actor{Kind: caller.User,
+			Name: "olga@acme.example"}}, "https://id.example.com/t/acme/invitation?token=x"),
 	}
 	for name, what := range map[string]changed{"password": passwordChanged, "enrolled": totpEnrolled,
 		"removed": totpRemoved, "codes": codesRenewed} {

@@ -247,6 +247,15 @@ type setupPage struct {
 	Email, GivenName, FamilyName, Password field
 }
 
+// invitationPage shows who invited the person to what.
+type invitationPage struct {
+	frame
+	Token, Address                  string
+	Inviter                         string   // "" for a program
+	Gives                           []string // names of roles and groups
+	GivenName, FamilyName, Password field
+}
+
 type errorPage struct {
 	frame
 	Heading   message
@@ -323,6 +332,7 @@ func (*refusedPage) template() string       { return "refused" }
 func (*signOutPage) template() string       { return "signout" }
 func (*signedOutPage) template() string     { return "signedout" }
 func (*setupPage) template() string         { return "setup" }
+func (*invitationPage) template() string    { return "invitation" }
 func (*errorPage) template() string         { return "error" }
 func (*accountPage) template() string       { return "account" }
 func (*sessionsPage) template() string      { return "sessions" }

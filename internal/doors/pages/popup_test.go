@@ -37,7 +37,7 @@ func TestPopupsStayReachable(t *testing.T) {
 		check("consent", ask.Header, true)
 		check("its end", g.FillForm(ask, "/signin/consent", "decision", "allow").Header, true)
 		for _, path := range []string{"/account", "/account/sessions?flow=" + flow, "/account/password", "/nowhere",
-			"/confirm?token=x", "/reset?token=x", "/setup?token=x"} {
+			"/confirm?token=x", "/reset?token=x", "/setup?token=x", "/invitation?token=x"} {
 			check(path, g.Open(path).Header, false)
 		}
 	})

@@ -26,7 +26,20 @@ type person struct {
 
 // person reads and checks the fields of a new account.
 func (v *visit) person(least int) (person, []problem) {
-	var p person
+	email, wrong := v.typedLogin("email")
+	if wrong == nil {
+		email, wrong = checkEmail(email)
+	}
+	p, problems := v.personAt(email, least)
+	if wrong != nil {
+		problems = append([]problem{*wrong}, problems...)
+	}
+	return p, problems
+}
+
+// personAt reads and checks the fields of a new account with a known address.
+func (v *visit) personAt(email string, least int) (person, []problem) {
+	p := person{email: email}
 	var problems []problem
 	note := func(wrong *problem) {
 		if wrong != nil {
@@ -34,11 +47,6 @@ func (v *visit) person(least int) (person, []problem) {
 		}
 	}
 	var wrong *problem
-	p.email, wrong = v.typedLogin("email")
-	if wrong == nil {
-		p.email, wrong = checkEmail(p.email)
-	}
-	note(wrong)
 	for _, f := range []struct {
 		name, missing string
 		to            *string

@@ -23,7 +23,7 @@ func (d *Door) findReset(v *visit) (credential.Link, user.User, error) {
 		if l, err = credential.FindLink(v.ctx(), tx, v.param("token")); err != nil {
 			return err
 		}
-		if l.Kind != credential.Reset && l.Kind != credential.Invite {
+		if l.Kind != credential.Reset {
 			return credential.ErrNoLink
 		}
 		u, err = user.Get(v.ctx(), tx, l.User)

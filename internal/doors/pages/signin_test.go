@@ -400,7 +400,8 @@ func TestFlowsBelongToTheirBrowser(t *testing.T) {
 var posts = []string{
 	"/signin/password", "/signin/totp", "/signin/recovery", "/signin/enrol", "/signin/consent", "/signin/forget",
 	"/register", "/register/again",
-	"/confirm", "/forgotten", "/reset", "/setup", "/signout", "/account/password", "/account/authenticator",
+	"/confirm", "/forgotten", "/reset", "/setup", "/invitation", "/signout", "/account/password",
+	"/account/authenticator",
 	"/account/authenticator/codes",
 	"/account/authenticator/remove", "/account/sessions/revoke", "/account/signout",
 }

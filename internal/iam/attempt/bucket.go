@@ -135,11 +135,12 @@ func UserCode(a netip.Addr, user id.ID, browser string) []Key {
 	return append(keys, Key{subject: digest("user-code-user", user.String()), bucket: guessBucket})
 }
 
-// The purposes of mails that unauthenticated requests cause. Each has a budget of its own, so that
-// registrations with a person's address do not use up the mails for a new password.
+// The purposes of mails that others cause than their receiver. Each has a budget of its own, so
+// that registrations with a person's address do not use up the mails for a new password.
 const (
 	ToReset    = "mail-reset"
 	ToRegister = "mail-register"
+	ToInvite   = "mail-invite"
 )
 
 // Mail counts the mails of one purpose to an address. If Take blocks it, leave the mail out and

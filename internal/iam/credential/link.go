@@ -19,7 +19,6 @@ type LinkKind string
 const (
 	Reset  LinkKind = "reset"  // choose a new password
 	Verify LinkKind = "verify" // verify the address
-	Invite LinkKind = "invite" // accept an invitation: proves the address and sets a password
 	Setup  LinkKind = "setup"  // create the first owner; printed at first start, belongs to no user
 )
 
@@ -30,7 +29,6 @@ const ResetLife = 30 * time.Minute
 var linkLife = map[LinkKind]time.Duration{
 	Reset:  ResetLife,
 	Verify: 24 * time.Hour,
-	Invite: 7 * 24 * time.Hour,
 	Setup:  24 * time.Hour,
 }
 

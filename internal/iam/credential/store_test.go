@@ -442,7 +442,7 @@ func TestLinks(t *testing.T) {
 			})
 		}
 		token := link(Reset, f.ada)
-		refused("a reset link as an invitation", Invite, token.Reveal())
+		refused("a reset link as a verification", Verify, token.Reveal())
 		f.update(t, func(tx *db.Tx) error {
 			l, err := FindLink(ctx, tx, token.Reveal())
 			if err != nil || l.User != f.ada.ID || l.EmailKey != "ada@example.com" || l.Kind != Reset {
@@ -516,7 +516,7 @@ func TestPurge(t *testing.T) {
 		f.update(t, func(tx *db.Tx) error {
 			var err error
 			if _, err = NewLink(ctx, tx, Reset, f.ada); err == nil {
-				kept, err = NewLink(ctx, tx, Invite, f.ada)
+				kept, err = NewLink(ctx, tx, Verify, f.ada)
 			}
 			return err
 		})

@@ -216,18 +216,25 @@ func tellDeletion(ctx context.Context, tx *db.Tx, roles Roles, g Group) ([]audit
 	return told, nil
 }
 
+// Choose holds a group, if a caller with the rights by may add users to it. It fails with
+// ErrNotFound and as roles says.
+func Choose(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group id.ID) (Group, error) {
+	g, err := Hold(ctx, tx, group)
+	if err != nil {
+		return Group{}, err
+	}
+	return g, roles.MayFill(ctx, tx, by, group)
+}
+
 // AddMember adds a user to a group. It does nothing if the user is a member. It fails with
 // ErrNotFound, user.ErrNotFound, ErrTooManyOf, and as roles says.
 func AddMember(ctx context.Context, tx *db.Tx, roles Roles, by api.Rights, group, member id.ID) error {
-	g, err := Hold(ctx, tx, group)
+	g, err := Choose(ctx, tx, roles, by, group)
 	if err != nil {
 		return err
 	}
 	u, err := user.Get(ctx, tx, member)
 	if err != nil {
-		return err
-	}
-	if err := roles.MayFill(ctx, tx, by, group); err != nil {
 		return err
 	}
 	count, err := db.One(ctx, tx, db.Column[int64],

@@ -256,10 +256,11 @@ func ForUsers() user.Roles {
 	return user.Roles{
 		// A user who is being created gets a role without an end.
 		Assign: func(ctx context.Context, tx *db.Tx, by api.Rights, u id.ID, name string) error {
-			if !Of(by).Allows("role.grant") {
-				return beyond("role.grant")
+			r, err := Choose(ctx, tx, Of(by), name)
+			if err != nil {
+				return err
 			}
-			return unknownRole(Assign(ctx, tx, Of(by), OfUser(u), name, time.Time{}), "roles")
+			return assign(ctx, tx, Of(by), OfUser(u), r, time.Time{})
 		},
 		MayManage: func(ctx context.Context, tx *db.Tx, by api.Rights, u id.ID) error {
 			return MayManage(ctx, tx, Of(by), OfUser(u))

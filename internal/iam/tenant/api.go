@@ -33,13 +33,11 @@ type View struct {
 	UpdatedAt time.Time    `json:"updated_at" always:"true"`
 }
 
-type createInput struct {
-	Body struct {
-		Slug     string                 `json:"slug" minLength:"1" maxLength:"63" doc:"Lower-case letters, digits and inner hyphens. It becomes part of the issuer and never changes." example:"acme"`
-		Name     string                 `json:"name" minLength:"1" maxLength:"100" doc:"Shown to people who sign in." example:"Acme"`
-		Settings *api.Changes[Settings] `json:"settings,omitempty" doc:"Settings that differ from the defaults."`
-		Limits   *api.Changes[Limits]   `json:"limits,omitempty" doc:"What the tenant may have. None, if absent."`
-	}
+type listInput struct {
+	api.Page
+	Status string `query:"status" enum:"active,suspended,deleting" doc:"Only tenants with this status."`
+	Search string `query:"search" maxLength:"128" doc:"Only tenants whose name, slug or domain contains this, in any case."`
+	Sort   string `query:"sort" enum:"created_at,-created_at,name,-name,slug,-slug" doc:"The order, with a hyphen to reverse it. Left out: created_at."`
 }
 
 type patchInput struct {
@@ -62,6 +60,8 @@ type settingsInput struct {
 type Deps struct {
 	Directory *Directory
 	Queue     *job.Queue
+	// InviteOwner invites a person into t as its owner. tx is bound to t.
+	InviteOwner func(ctx context.Context, tx *db.Tx, t Tenant, owner Owner) (OwnerInvited, error)
 }
 
 func (d Deps) view(t Tenant) View {
@@ -96,14 +96,15 @@ func Operations(d Deps) []api.Operation {
 	own := api.Tag("Settings").Op
 	return []api.Operation{
 		api.Call(op("GET", "/tenants", "list-tenants", "tenant.read", "List tenants"),
-			func(ctx context.Context, database *db.DB, req api.Request, in *api.Page) (page.List[View], error) {
+			func(ctx context.Context, database *db.DB, req api.Request, in *listInput) (page.List[View], error) {
 				r, err := in.Request()
 				if err != nil {
 					return page.List[View]{}, err
 				}
 				return db.SystemRead(ctx, database, req.Caller, "the platform lists tenants",
 					func(st *db.SystemTx) (page.List[View], error) {
-						tenants, err := List(ctx, st, r)
+						tenants, err := List(ctx, st,
+							Filter{Status: Status(in.Status), Search: in.Search, Sort: Sort(in.Sort)}, r)
 						return page.Map(tenants, d.view), err
 					})
 			}),
@@ -142,28 +143,6 @@ func Operations(d Deps) []api.Operation {
 				return SettingsView(t.Settings), err
 			}),
 	}
-}
-
-func (d Deps) create(ctx context.Context, database *db.DB, req api.Request, in *createInput) (View, error) {
-	n := New{Slug: in.Body.Slug, Name: in.Body.Name}
-	if in.Body.Settings != nil {
-		s := DefaultSettings()
-		in.Body.Settings.Apply(&s)
-		n.Settings = &s
-	}
-	if in.Body.Limits != nil {
-		n.Limits = in.Body.Limits.Value()
-	}
-	return db.SystemWrite(ctx, database, req.Caller, "the platform adds a tenant", func(st *db.SystemTx) (View, error) {
-		t, err := Create(ctx, st, n)
-		if err != nil {
-			return View{}, err
-		}
-		audit.Write(st.For(req.Caller.Tenant), audit.Event{Action: "tenant.create", Target: t.target(),
-			Changed: audit.Changed(nil, t.fields())})
-		v := d.view(t)
-		return v, req.Keep(ctx, st.For(req.Caller.Tenant), v)
-	})
 }
 
 func (d Deps) patch(ctx context.Context, database *db.DB, req api.Request, in *patchInput) (View, error) {

@@ -11,7 +11,6 @@ import (
 	"github.com/gatehouse-iam/gatehouse/internal/kit/db"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/fault"
 	"github.com/gatehouse-iam/gatehouse/internal/kit/id"
-	"github.com/gatehouse-iam/gatehouse/internal/kit/page"
 )
 
 const columns = `id, slug, name, status, settings, config_version, created_at, updated_at, signed_out_at, limits`
@@ -51,12 +50,13 @@ type New struct {
 	Name     string
 	Settings *Settings // nil: DefaultSettings
 	Limits   Limits
+	Domains  []string
 }
 
-// Create adds a tenant. It writes one row, the version of the configuration and the audit event,
-// whatever the number of tenants. Keys, roles and everything else are created when they are first
-// needed. It fails with an Invalid fault that names every wrong field, ErrSlugTaken or
-// ErrNameRetired.
+// Create adds a tenant. It writes one row, one for each domain, the version of the configuration
+// and the audit event, whatever the number of tenants. Keys, roles and everything else are created
+// when they are first needed. It fails with an Invalid fault that names every wrong field,
+// ErrSlugTaken, ErrDomainTaken or ErrNameRetired.
 func Create(ctx context.Context, st *db.SystemTx, n New) (Tenant, error) {
 	t := Tenant{ID: id.New(), Slug: n.Slug, Name: n.Name, Status: Active, Domains: []string{},
 		Settings: DefaultSettings(), Limits: n.Limits, CreatedAt: st.Now(), UpdatedAt: st.Now()}
@@ -71,6 +71,9 @@ func Create(ctx context.Context, st *db.SystemTx, n New) (Tenant, error) {
 	checkName(&t.Name, &wrong)
 	t.Settings.check("settings.", &wrong)
 	t.Limits.check(&wrong)
+	if len(n.Domains) > 0 {
+		t.Domains = checkDomains(n.Domains, &wrong)
+	}
 	if err := wrong.Err("tenant.invalid"); err != nil {
 		return Tenant{}, err
 	}
@@ -86,6 +89,9 @@ func Create(ctx context.Context, st *db.SystemTx, n New) (Tenant, error) {
 	}
 	tx := st.For(t.ID)
 	if err := checkRetired(ctx, tx, "slug", t.Slug); err != nil {
+		return Tenant{}, err
+	}
+	if err := setDomains(ctx, tx, nil, t.Domains); err != nil {
 		return Tenant{}, err
 	}
 	audit.Write(tx, audit.Event{Action: "tenant.create", Target: t.target(), Changed: audit.Changed(nil, t.fields())})
@@ -134,42 +140,6 @@ func Get(ctx context.Context, tx *db.Tx) (Tenant, error) {
 	t.Domains, err = db.List(ctx, tx, db.Column[string],
 		`SELECT domain FROM tenant_domains WHERE tenant_id = $1 ORDER BY domain`)
 	return t, err
-}
-
-// List returns tenants in the order of their creation, also those that are being deleted.
-func List(ctx context.Context, st *db.SystemTx, p page.Request) (page.List[Tenant], error) {
-	query, args := `SELECT `+columns+` FROM tenants ORDER BY id LIMIT $1`, []any{p.Fetch()}
-	if !p.After.IsZero() {
-		query, args = `SELECT `+columns+` FROM tenants WHERE id > $2 ORDER BY id LIMIT $1`, append(args, p.After)
-	}
-	rows, err := db.SystemList(ctx, st, scanTenant, query, args...)
-	if err != nil {
-		return page.List[Tenant]{}, err
-	}
-	l := page.Of(p, rows, func(t Tenant) id.ID { return t.ID })
-	if len(l.Items) == 0 {
-		return l, nil
-	}
-	type owned struct {
-		tenant id.ID
-		domain string
-	}
-	domains, err := db.SystemList(ctx, st, func(row db.Row) (owned, error) {
-		var o owned
-		err := row.Scan(&o.tenant, &o.domain)
-		return o, err
-	},
-		`SELECT tenant_id, domain FROM tenant_domains WHERE tenant_id >= $1 AND tenant_id <= $2 ORDER BY domain`,
-		l.Items[0].ID, l.Items[len(l.Items)-1].ID)
-	if err != nil {
-		return page.List[Tenant]{}, err
-	}
-	for _, o := range domains {
-		if i := slices.IndexFunc(l.Items, func(t Tenant) bool { return t.ID == o.tenant }); i >= 0 {
-			l.Items[i].Domains = append(l.Items[i].Domains, o.domain)
-		}
-	}
-	return l, nil
 }
 
 // Patch says what to change of a tenant. A nil field stays as it is.

@@ -178,7 +178,7 @@ func TestListPages(t *testing.T) {
 			var l page.List[tenant.Tenant]
 			if err := d.SystemView(ctx, p, "test", func(st *db.SystemTx) error {
 				var err error
-				l, err = tenant.List(ctx, st, r)
+				l, err = tenant.List(ctx, st, tenant.Filter{}, r)
 				return err
 			}); err != nil {
 				t.Fatal(err)

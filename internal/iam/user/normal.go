@@ -72,6 +72,13 @@ type derived struct {
 	terms                 []string
 }
 
+// Normalise brings the fields of a profile that has no user yet into the form that is stored. It
+// fails as Create does, except with ErrEmailTaken and ErrUsernameTaken.
+func (p *Profile) Normalise() error {
+	_, err := p.normalise()
+	return err
+}
+
 // normalise cleans p in place and derives what is stored with it. It fails with an Invalid fault
 // that names every wrong field.
 func (p *Profile) normalise() (derived, error) {

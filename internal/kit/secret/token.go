@@ -22,6 +22,7 @@ const (
 	ClientSecret = "cs"
 	MailedLink   = "ml"
 	SetupLink    = "su"
+	Invitation   = "iv"
 )
 
 // A token is gh_{kind}_{tenant}_{secret}_{checksum}. The kind is two letters. Lower-case base32
