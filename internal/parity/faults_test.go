@@ -47,6 +47,12 @@ var faults = []struct {
 	{condition: `R.attr.x ? has(V.v.missing) : false;P.attr`, resources: of("x", true, false)},
 	{condition: `R.attr.x in R.attr.y`, known: map[string]any{"y": "ada"}, resources: of("x", "ada", "b")},
 	{condition: `R.attr.x && R.attr.y`, known: map[string]any{"y": []any{"a"}}, resources: of("x", true, false)},
+	// No program can be made of a part that CEL would not reach.
+	{condition: `P.attr.yes ? R.attr.x == 1 : int("q") == 1`, refused: true, resources: of("x", 1, 2)},
+	{condition: `R.attr.x == 1 || int("q") == 1`, refused: true, resources: of("x", 1, 2)},
+	{condition: `P.attr.yes || R.attr.x == int("q")`, refused: true, resources: of("x", 1, 2)},
+	{condition: `has(R.attr.x) || bool("q")`, refused: true, resources: append(of("x", 1), map[string]any{})},
+	{condition: `!(P.attr.no && int("q") == 1)`, refused: true, resources: of("x", 1)},
 	// What a filter cannot tell is neither true nor false.
 	{condition: `R.attr.x != timestamp("2020-01-01T00:00:00Z")`, resources: of("x", "a", 1)},
 	{condition: `!(R.attr.x in [timestamp("2020-01-01T00:00:00Z")])`, resources: of("x", "a", 1)},

@@ -263,7 +263,11 @@ func (p *planner) partial(request *enginev1.Request, constants map[string]any, v
 			"P": request.GetPrincipal(), "globals": p.globals, "G": p.globals, "constants": constants, "C": constants,
 			"variables": values, "V": values, "_cerbos_now_fn": p.now}}
 	for _, v := range variables {
-		e, err := compileExpr(p.table.planExprCache, v.GetExpr())
+		err := p.planned(v.GetExpr())
+		var e *exprpb.Expr
+		if err == nil {
+			e, err = compileExpr(p.table.planExprCache, v.GetExpr())
+		}
 		if err == nil {
 			err = out.define(v.GetName(), e)
 		}
@@ -274,9 +278,23 @@ func (p *planner) partial(request *enginev1.Request, constants map[string]any, v
 	return out, nil
 }
 
+// planned fails if no program can be made of an expression, such as one with int("q"). In a check
+// all of the condition fails then, also if CEL would never reach the part.
+func (p *planner) planned(x *runtimev1.Expr) error {
+	prg, ok := p.table.programCache.m[x.GetOriginal()].(*program)
+	if !ok {
+		return nil
+	}
+	_, err := prg.get()
+	return err
+}
+
 // leaf returns what is left of one expression of a condition. It is missing if it fails, or is not
 // a boolean.
 func (p *planner) leaf(x *runtimev1.Expr, with *partial) (residual, error) {
+	if err := p.planned(x); err != nil {
+		return void, err
+	}
 	e, err := compileExpr(p.table.planExprCache, x)
 	if err != nil {
 		return void, err
