@@ -13,7 +13,14 @@ const HousekeepingEvery = housekeepingEvery
 
 // Housekeep runs one round of housekeeping. It calls pause instead of resting.
 func (a *App) Housekeep(ctx context.Context, pause func(context.Context, time.Duration) error) error {
-	return (&housekeeper{app: a, pause: pause}).run(ctx, system(a.Platform.ID, "test"))
+	return a.Housekeeper(housekeepingTime, pause)(ctx)
+}
+
+// Housekeeper returns a function that does one run of housekeeping, of about d.
+func (a *App) Housekeeper(d time.Duration, pause func(context.Context, time.Duration) error) func(
+	context.Context) error {
+	h := &housekeeper{app: a, pause: pause, time: d}
+	return func(ctx context.Context) error { return h.run(ctx, system(a.Platform.ID, "test")) }
 }
 
 // Ready is the check of /readyz.

@@ -25,7 +25,7 @@ import (
 const (
 	housekeepingJob   = "housekeeping"
 	housekeepingEvery = time.Hour
-	housekeepingTime  = 20 * time.Second // of one run, below the time limit of a job
+	housekeepingTime  = 20 * time.Second // of one run besides the batch that runs, below the time limit of a job
 	purgeRows         = 500              // of one transaction
 	// Visiting thousands of tenants takes minutes of both processors. So housekeeping rests after
 	// each of them for restShare times as long as the visit took, and at most restMost.
@@ -42,8 +42,8 @@ type housekeeper struct {
 	next  id.ID // the last visited tenant; zero at the beginning of a round
 	pause func(context.Context, time.Duration) error
 
-	longest time.Duration // longest retention of a tenant in this round
-	unsure  bool          // the retention of a tenant could not be read in this round
+	time    time.Duration // of one run
+	longest time.Duration // longest retention of a tenant in this round; the longest possible if one is unknown
 }
 
 // scheduleHousekeeping enqueues the job unless it is queued already.
@@ -53,13 +53,14 @@ func (a *App) scheduleHousekeeping(ctx context.Context) error {
 	})
 }
 
-// run handles the job.
+// run handles the job. Nothing but a read of the list of tenants ends a round early: an error is
+// logged, and the next round is again for everything.
 func (h *housekeeper) run(ctx context.Context, c caller.Caller) error {
-	end := h.app.Clock.Now().Add(housekeepingTime)
+	end := h.app.Clock.Now().Add(h.time)
 	if h.next.IsZero() {
-		h.longest, h.unsure = 0, false
+		h.longest = 0
 		if err := audit.MakePartitions(ctx, h.app.DB, c); err != nil {
-			return err
+			h.app.Log.Error("housekeeping: create partitions", "error", err)
 		}
 	}
 	for {
@@ -73,15 +74,14 @@ func (h *housekeeper) run(ctx context.Context, c caller.Caller) error {
 		for _, t := range tenants.Items {
 			if t.Status != tenant.Deleting {
 				began := clock.Machine()
-				by := system(t.ID, "housekeeping")
-				err := h.tenant(ctx, by)
-				done, rerr := h.records(ctx, by, end)
-				if err := errors.Join(err, rerr); err != nil {
+				done, err := h.tenant(ctx, system(t.ID, "housekeeping"), end)
+				if err != nil {
 					h.app.Log.Error("housekeeping", "tenant", t.ID, "error", err)
 				}
 				if !done {
 					return job.Again(0)
 				}
+				h.next = t.ID // even if ctx ends now: no tenant keeps housekeeping from the others
 				if err := h.pause(ctx, min(restShare*clock.Machine().Sub(began), restMost)); err != nil {
 					return err
 				}
@@ -93,12 +93,10 @@ func (h *housekeeper) run(ctx context.Context, c caller.Caller) error {
 		}
 		if tenants.NextCursor == "" {
 			h.next = id.ID{}
-			if !h.unsure {
-				// A spare day covers retentions that were raised during the round.
-				before := h.app.Clock.Now().Add(-h.longest - 24*time.Hour)
-				if err := audit.DropPartitions(ctx, h.app.DB, c, before); err != nil {
-					return err
-				}
+			// A spare day covers retentions that were raised during the round.
+			before := h.app.Clock.Now().Add(-h.longest - 24*time.Hour)
+			if err := audit.DropPartitions(ctx, h.app.DB, c, before); err != nil {
+				h.app.Log.Error("housekeeping: drop partitions", "error", err)
 			}
 			return job.Again(housekeepingEvery)
 		}
@@ -117,41 +115,41 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// tenant rotates the tenant's keys that are due and deletes what has expired.
-func (h *housekeeper) tenant(ctx context.Context, c caller.Caller) error {
-	errs := []error{h.app.Keys.RotateDue(ctx, c)}
-	for _, purge := range []func(ctx context.Context, tx *db.Tx) (bool, error){
-		grant.Purge,
-		credential.Purge,
+// tenant rotates the tenant's keys that are due and deletes what has expired. It returns false if
+// time runs out first.
+func (h *housekeeper) tenant(ctx context.Context, c caller.Caller, end time.Time) (bool, error) {
+	rotated := h.app.Keys.RotateDue(ctx, c)
+	done, err := h.purge(ctx, c, end, grant.Purge, credential.Purge,
 		func(ctx context.Context, tx *db.Tx) (bool, error) { return invitation.Purge(ctx, tx, purgeRows) },
 		func(ctx context.Context, tx *db.Tx) (bool, error) { return attempt.Purge(ctx, tx, purgeRows) },
-		func(ctx context.Context, tx *db.Tx) (bool, error) { return api.PurgeKeys(ctx, tx, purgeRows) },
-	} {
-		for more := true; more; {
-			var err error
-			more, err = db.Write(ctx, h.app.DB, c, func(tx *db.Tx) (bool, error) { return purge(ctx, tx) })
-			errs = append(errs, err)
-		}
+		func(ctx context.Context, tx *db.Tx) (bool, error) { return api.PurgeKeys(ctx, tx, purgeRows) })
+	if done {
+		var rerr error
+		done, rerr = h.records(ctx, c, end)
+		err = errors.Join(err, rerr)
 	}
-	return errors.Join(errs...)
+	return done, errors.Join(rotated, err)
 }
 
 // records counts the tenant's usage. Then it deletes the decision and access records that are older
-// than its retention, batch by batch. It deletes no record that is not counted. It returns false if
-// time runs out first.
+// than its retention. It deletes no record that is not counted. It returns false if time runs out
+// first.
+//
+// If the retention or the count is unknown, it deletes nothing. Whole months of the longest
+// possible retention are dropped nevertheless: one tenant does not keep those of all for good.
 func (h *housekeeper) records(ctx context.Context, c caller.Caller, end time.Time) (bool, error) {
 	settings, err := db.Read(ctx, h.app.DB, c, func(tx *db.Tx) (decision.Settings, error) {
 		return decision.ReadSettings(ctx, tx)
 	})
 	if err != nil {
-		h.unsure = true
+		h.longest = max(h.longest, decision.MaxRetention)
 		return true, err
 	}
 	h.longest = max(h.longest, settings.Retention())
 	var counted time.Time
 	for more := true; more; {
 		if counted, more, err = usage.RollUp(ctx, h.app.DB, c, h.app.Clock.Now()); err != nil {
-			h.unsure = true
+			h.longest = max(h.longest, decision.MaxRetention)
 			return true, err
 		}
 		if more && h.app.Clock.Now().After(end) {
@@ -160,22 +158,29 @@ func (h *housekeeper) records(ctx context.Context, c caller.Caller, end time.Tim
 	}
 	before := h.app.Clock.Now().Add(-settings.Retention())
 	if counted.Before(before) {
-		h.unsure, before = true, counted
+		h.longest, before = max(h.longest, decision.MaxRetention), counted
 	}
-	for _, purge := range []func(context.Context, *db.Tx, time.Time, int) (bool, error){
-		decision.Purge, audit.PurgeAccess,
-	} {
+	return h.purge(ctx, c, end,
+		func(ctx context.Context, tx *db.Tx) (bool, error) { return decision.Purge(ctx, tx, before, purgeRows) },
+		func(ctx context.Context, tx *db.Tx) (bool, error) {
+			return audit.PurgeAccess(ctx, tx, before, purgeRows)
+		})
+}
+
+// purge deletes rows batch by batch: each function deletes some of a kind, and reports whether
+// there are more. It returns false if time runs out first.
+func (h *housekeeper) purge(ctx context.Context, c caller.Caller, end time.Time,
+	kinds ...func(context.Context, *db.Tx) (bool, error)) (bool, error) {
+	var errs []error
+	for _, batch := range kinds {
 		for more := true; more; {
-			if h.app.Clock.Now().After(end) {
-				return false, nil
-			}
-			more, err = db.Write(ctx, h.app.DB, c, func(tx *db.Tx) (bool, error) {
-				return purge(ctx, tx, before, purgeRows)
-			})
-			if err != nil {
-				return true, err
+			var err error
+			more, err = db.Write(ctx, h.app.DB, c, func(tx *db.Tx) (bool, error) { return batch(ctx, tx) })
+			errs = append(errs, err)
+			if more && h.app.Clock.Now().After(end) {
+				return false, errors.Join(errs...)
 			}
 		}
 	}
-	return true, nil
+	return true, errors.Join(errs...)
 }

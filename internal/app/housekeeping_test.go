@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -73,6 +74,84 @@ func TestHousekeepingKeepsEachTenantsRetention(t *testing.T) {
 			if got := rows(w, slug)["access_records"]; got < want || got > want+1 { // the token of above is one more
 				t.Errorf("%s has %d access records, want %d and that of the token", slug, got, want)
 			}
+		}
+	})
+}
+
+// A run that has no time left stops between two batches, whatever they delete. The next one goes on
+// at the same tenant.
+func TestHousekeepingStopsWithinATenant(t *testing.T) {
+	world.Both(t, func(t *testing.T, w *world.World) {
+		ctx, acme := context.Background(), w.Tenant("acme", nil)
+		w.Do(acme, func(tx *db.Tx) error {
+			for range 1100 {
+				tx.Later(`INSERT INTO used_jtis (tenant_id, issuer, jti, expires_at) VALUES ($1, 'issuer', $2, $3)`,
+					id.New().String(), tx.Now().Add(-time.Hour))
+			}
+			return nil
+		})
+		run := w.App.Housekeeper(-time.Second, func(context.Context, time.Duration) error { return nil })
+		var left []int64
+		for {
+			err := run(ctx)
+			if err == nil || len(left) > 10 {
+				t.Fatalf("the runs %v ended with %v", left, err)
+			}
+			left = append(left, rowsOf(w, acme)["used_jtis"])
+			if err.Error() == job.Again(app.HousekeepingEvery).Error() {
+				break
+			}
+			if err.Error() != job.Again(0).Error() {
+				t.Fatal(err)
+			}
+		}
+		if want := []int64{1100, 600, 100, 0}; !slices.Equal(slices.Compact(left), want) {
+			t.Errorf("after each run %v rows are left, want %v", left, want)
+		}
+	})
+}
+
+// Months of records are dropped even though one tenant's retention cannot be read: none keeps
+// records for longer than the longest retention.
+func TestAFailedTenantKeepsNoPartition(t *testing.T) {
+	world.Both(t, func(t *testing.T, w *world.World) {
+		if w.Name() != "postgres" {
+			return // SQLite has no partitions
+		}
+		ctx, acme := context.Background(), w.Tenant("acme", nil)
+		long := w.Clock.Now().Add(-decision.MaxRetention - 90*24*time.Hour)
+		old := func() int64 {
+			t.Helper()
+			n, err := db.SystemRead(ctx, w.DB, acme, "partitions", func(st *db.SystemTx) (int64, error) {
+				return db.SystemOne(ctx, st, db.Column[int64], `SELECT count(*) FROM pg_inherits i
+					JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relname = $1`,
+					"decisions_"+long.UTC().Format("2006_01"))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if err := w.DB.System(ctx, acme, "partitions", func(st *db.SystemTx) error {
+			_, err := st.Exec(ctx, `SELECT gatehouse_make_partitions($1, 1)`, long)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		w.Do(acme, func(tx *db.Tx) error {
+			_, err := tx.Exec(ctx, `INSERT INTO decision_settings (tenant_id, settings, updated_at)
+				VALUES ($1, '{"retention_days":"unknown"}', $2)`, tx.Now())
+			return err
+		})
+		if n := old(); n != 1 {
+			t.Fatalf("%d partitions of %s", n, long)
+		}
+		if err := w.App.Housekeep(ctx, func(context.Context, time.Duration) error { return nil }); err == nil ||
+			err.Error() != job.Again(app.HousekeepingEvery).Error() {
+			t.Fatal(err)
+		}
+		if n := old(); n != 0 {
+			t.Error("the partition is still there")
 		}
 	})
 }

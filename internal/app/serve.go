@@ -159,7 +159,7 @@ func (a *App) Jobs(hosted *pages.Door) *job.Runner {
 	runner := job.NewRunner(a.DB, a.Queue, a.Clock, a.Log)
 	runner.Handle(mail.JobKind, a.sendMail)
 	runner.Handle(tenant.DeleteJob, (&tenant.Eraser{DB: a.DB, Clock: a.Clock}).Run)
-	runner.HandleAlone(housekeepingJob, (&housekeeper{app: a, pause: pause}).run)
+	runner.HandleAlone(housekeepingJob, (&housekeeper{app: a, pause: pause, time: housekeepingTime}).run)
 	hosted.Jobs(runner)
 	notices := &logout.Deliverer{DB: a.DB, Keys: a.Keys, Subjects: a.Subjects, Outbound: a.Calls.notices,
 		Clock: a.Clock,

@@ -23,6 +23,9 @@ const (
 	maxRules         = 50
 )
 
+// MaxRetention is the longest retention that a tenant may choose.
+const MaxRetention = maxRetentionDays * 24 * time.Hour
+
 // Settings are a tenant's choices about its records.
 type Settings struct {
 	RetentionDays int    `json:"retention_days" minimum:"1" maximum:"400" doc:"How many days decision and access records are kept."`
