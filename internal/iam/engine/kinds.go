@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"math/bits"
+	"slices"
 	"sync"
 
 	"github.com/google/cel-go/common/decls"
@@ -71,14 +73,12 @@ func kindsOf(v ref.Val) (kinds, kinds) {
 	switch of := v.(type) {
 	case traits.Mapper:
 		for it := of.Iterator(); it.HasNext() == types.True; {
-			own, _ := kindsOf(of.Get(it.Next()))
-			elements |= own
+			elements |= asElement(of.Get(it.Next()))
 		}
 		return mapKind, elements
 	case traits.Lister:
 		for it := of.Iterator(); it.HasNext() == types.True; {
-			own, _ := kindsOf(it.Next())
-			elements |= own
+			elements |= asElement(it.Next())
 		}
 		return listKind, elements
 	}
@@ -88,8 +88,17 @@ func kindsOf(v ref.Val) (kinds, kinds) {
 	return otherKind, 0
 }
 
+// asElement returns the kinds of a value within a list or a map.
+func asElement(v ref.Val) kinds {
+	own, elements := kindsOf(v)
+	return residual{kinds: own, elements: elements}.asElement()
+}
+
 // declarations are the functions of CEL, by name. The environment copies them for each caller.
 var declarations = sync.OnceValue(func() map[string]*decls.FunctionDecl { return Environment().Functions() })
+
+// ordering are the functions that compare the elements of a list, which must be of one kind.
+var ordering = map[string]bool{"sort": true, "@sortByAssociatedKeys": true, "math.@max": true, "math.@min": true}
 
 // called returns the kinds of a call's result and of its elements, by CEL's own declarations. There
 // are none if no declared overload takes the arguments. The index of an element may be any number.
@@ -100,6 +109,11 @@ func called(function string, member bool, args []residual) (kinds, kinds) {
 	declared := declarations()[function]
 	if declared == nil {
 		return anyKind, anyKind
+	}
+	if ordering[function] && slices.ContainsFunc(args, func(r residual) bool {
+		return bits.OnesCount(uint(r.elements&numberKind)) > 1
+	}) {
+		return 0, 0
 	}
 	var result, elements kinds
 	for _, o := range declared.OverloadDecls() {

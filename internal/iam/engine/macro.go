@@ -257,7 +257,7 @@ func (b *body) step(e *exprpb.Expr) *exprpb.Expr {
 // inserts returns what is left of an element that the step adds.
 func (b *body) inserts(e *exprpb.Expr) *exprpb.Expr {
 	r, err := b.value(e)
-	b.inserted |= r.kinds
+	b.inserted |= r.asElement()
 	if r.kinds&mapKind != 0 {
 		b.inserted |= r.elements // the argument of a transformMapEntry
 	}

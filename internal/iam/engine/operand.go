@@ -220,7 +220,9 @@ func (f digests) normalised(o *operand, isCondition bool) *operand {
 	}
 	of := make([]*operand, len(e.GetOperands()))
 	for i, x := range e.GetOperands() {
-		of[i] = f.normalised(x, isConditionOf(e.GetOperator(), i, isCondition))
+		if of[i] = x; i == 0 || e.GetOperator() != "get-field" { // a field may be called R
+			of[i] = f.normalised(x, isConditionOf(e.GetOperator(), i, isCondition))
+		}
 	}
 	if e.GetOperator() == "in" && len(of) == 2 {
 		if one := of[1].GetValue().GetListValue().GetValues(); len(one) == 1 {

@@ -53,6 +53,15 @@ func (r residual) truth() (bool, bool) {
 // void has no value: its check fails.
 var void = residual{e: missing()}
 
+// asElement returns the kinds of r within a list or a map. What an element of JSON consists of is
+// JSON too. An element that is not counts as one of another kind, which no filter has.
+func (r residual) asElement() kinds {
+	if r.kinds&(listKind|mapKind) != 0 && r.elements&^jsonKind != 0 {
+		return r.kinds | otherKind
+	}
+	return r.kinds
+}
+
 // asValue returns r as a value, and not as a condition.
 func (r residual) asValue() residual {
 	if r.bare && !r.refused {
@@ -459,7 +468,7 @@ func (p *partial) list(l *exprpb.Expr_CreateList) (residual, error) {
 			return r, err
 		}
 		out.Elements = append(out.Elements, r.e)
-		elements |= r.kinds
+		elements |= r.asElement()
 	}
 	return residual{e: &exprpb.Expr{ExprKind: &exprpb.Expr_ListExpr{ListExpr: out}}, kinds: listKind,
 		elements: elements}, nil
@@ -490,7 +499,7 @@ func (p *partial) record(s *exprpb.Expr_CreateStruct) (residual, error) {
 		}
 		out.Entries = append(out.Entries, &exprpb.Expr_CreateStruct_Entry{Value: value.e,
 			KeyKind: &exprpb.Expr_CreateStruct_Entry_MapKey{MapKey: key.e}})
-		elements |= value.kinds
+		elements |= value.asElement()
 	}
 	return residual{e: &exprpb.Expr{ExprKind: &exprpb.Expr_StructExpr{StructExpr: out}}, kinds: mapKind,
 		elements: elements}, nil
