@@ -53,7 +53,7 @@ var faults = []struct {
 	{condition: `P.attr.yes || R.attr.x == int("q")`, refused: true, resources: of("x", 1, 2)},
 	{condition: `has(R.attr.x) || bool("q")`, refused: true, resources: append(of("x", 1), map[string]any{})},
 	{condition: `!(P.attr.no && int("q") == 1)`, refused: true, resources: of("x", 1)},
-	// Elements of elements need not be JSON. Those that are compared with each other are of one kind.
+	// Elements of elements need not be JSON. Those that are compared with each other have one kind.
 	{condition: `[[1], [R.attr.x]][0][0] + 1.0 == 2.0`, refused: true, resources: of("x", 1)},
 	{condition: `[{"n": 1}, {"n": R.attr.x}][0].n + 1.0 == 2.0`, refused: true, resources: of("x", 1)},
 	{condition: `[[1], [R.attr.x]].exists(e, e[0] + 1.0 == 2.0)`, refused: true, resources: of("x", 3)},

@@ -187,6 +187,13 @@ func (e *Evaluator) Plan(ctx context.Context, in *enginev1.PlanResourcesInput) (
 	return output, nil
 }
 
+// Cerbos' planner has no bound, and its work grows faster than the conditions. So it is asked for
+// the spelling of a filter up to some hundred conditions.
+const (
+	maxAskedNodes = 4_000    // of the conditions
+	maxAskedBytes = 32 << 10 // of the filter
+)
+
 // plan returns a panic as an error. The planner gets the tenant's policies and the request's
 // attributes, and panics at combinations that the compiler accepts. It holds no lock while it
 // plans.
@@ -197,24 +204,39 @@ func (e *Evaluator) plan(ctx context.Context, in *enginev1.PlanResourcesInput) (
 			err = fmt.Errorf("the planner panicked: %v", p)
 		}
 	}()
-	output, _, err = e.table.Plan(ctx, in)
+	p := e.newPlanner(ctx, in)
+	condition, refused := e.condition(p)
+	asked := in
+	if refused != nil || p.nodes > maxAskedNodes || proto.Size(condition) > maxAskedBytes {
+		asked = withoutRules(in)
+	}
+	output, _, err = e.table.Plan(ctx, asked)
 	if err != nil {
 		return nil, err
 	}
 	if len(output.GetValidationErrors()) > 0 && e.settings.SchemaEnforcement == SchemaReject {
 		return output, nil
 	}
-	filter, err := e.filter(ctx, in, output.GetFilter())
-	if err == nil && filter != output.GetFilter() {
-		output.Filter, output.FilterDebug = filter, filterText(filter)
+	if refused != nil {
+		return nil, refused
 	}
-	return output, err
+	if asked != in || !means(output.GetFilter(), condition) {
+		output.Filter = filterOf(condition)
+		output.FilterDebug = filterText(output.GetFilter())
+	}
+	return output, nil
 }
 
-// filter returns the filter of a plan. It is spelled as Cerbos' own if that means the same.
-func (e *Evaluator) filter(ctx context.Context, in *enginev1.PlanResourcesInput,
-	cerbos *enginev1.PlanResourcesFilter) (*enginev1.PlanResourcesFilter, error) {
-	p := e.newPlanner(ctx, in)
+// withoutRules returns a plan's request for which no rule is evaluated. Its answer has what the
+// schemas say of the attributes.
+func withoutRules(in *enginev1.PlanResourcesInput) *enginev1.PlanResourcesInput {
+	out := proto.CloneOf(in)
+	out.Principal.Roles = nil
+	return out
+}
+
+// condition returns the condition of a plan's filter.
+func (e *Evaluator) condition(p *planner) (*operand, error) {
 	condition, err := p.filter()
 	if err != nil {
 		return nil, err
@@ -237,10 +259,12 @@ func (e *Evaluator) filter(ctx context.Context, in *enginev1.PlanResourcesInput,
 	if isRefused(condition) {
 		return nil, p.refusal
 	}
-	same := digests{}
-	if theirs := conditionOf(cerbos); leaves(theirs) <= leaves(condition) &&
-		same.of(same.normalised(condition, true)) == same.of(same.normalised(theirs, true)) {
-		return cerbos, nil
-	}
-	return filterOf(condition), nil
+	return condition, nil
+}
+
+// means reports whether Cerbos' filter means the same as a condition.
+func means(cerbos *enginev1.PlanResourcesFilter, condition *operand) bool {
+	theirs, same := conditionOf(cerbos), digests{}
+	return leaves(theirs) <= leaves(condition) &&
+		same.of(same.normalised(condition, true)) == same.of(same.normalised(theirs, true))
 }

@@ -512,6 +512,11 @@ func TestTheWorkForAFilter(t *testing.T) {
 	for i := range 120 {
 		nested = fmt.Sprintf("{%s: {of: [%s, %s]}}", []string{"any", "all"}[i%2], one(i), nested)
 	}
+	rules := one(0)
+	for i := range 400 {
+		rules += fmt.Sprintf("\n    - {actions: [view], effect: EFFECT_ALLOW, roles: [user], condition: {match: "+
+			"{expr: R.attr.a%d == %d && has(R.attr.b%d)}}}", i, i, i)
+	}
 	texts := make([]any, 1_000)
 	for i := range texts {
 		texts[i] = fmt.Sprint("text", i)
@@ -521,7 +526,7 @@ func TestTheWorkForAFilter(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, match := range map[string]string{"any": many("any"), "all": many("all"), "nested": nested,
-		"lists": `{expr: "P.attr.big.exists(x, R.attr.x == x && R.attr.y in P.attr.big)"}`} {
+		"rules": rules, "lists": `{expr: "P.attr.big.exists(x, R.attr.x == x && R.attr.y in P.attr.big)"}`} {
 		policy := bytes.Replace(allowing("doc", "true"), []byte("match:\n          expr: \"true\""),
 			[]byte("match: "+match), 1)
 		settings := DefaultSettings()
@@ -531,9 +536,9 @@ func TestTheWorkForAFilter(t *testing.T) {
 			t.Fatal(err)
 		}
 		made := testing.AllocsPerRun(1, func() {
-			_, _ = e.filter(t.Context(), &enginev1.PlanResourcesInput{Actions: []string{"view"},
+			_, _ = e.Plan(t.Context(), &enginev1.PlanResourcesInput{Actions: []string{"view"},
 				Principal: &enginev1.Principal{Id: "ada", Roles: []string{"user"}, Attr: attributes.GetFields()},
-				Resource:  &enginev1.PlanResourcesInput_Resource{Kind: "doc"}}, nil)
+				Resource:  &enginev1.PlanResourcesInput_Resource{Kind: "doc"}})
 		})
 		t.Logf("%s: %.0f allocations", name, made)
 		if made > 1_000_000 {
