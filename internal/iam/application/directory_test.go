@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gatehouse-iam/gatehouse/internal/iam/application"
 	"github.com/gatehouse-iam/gatehouse/internal/testkit"
 )
+
+var measuring sync.Mutex
 
 // A client_id is a part of the request's text, and the directory keeps it.
 func TestTheDirectoryKeepsNoRequest(t *testing.T) {
@@ -21,6 +24,8 @@ func TestTheDirectoryKeepsNoRequest(t *testing.T) {
 			a, _ := create(t, d, c, web(fmt.Sprint("app ", i)))
 			ids = append(ids, a.ClientID)
 		}
+		measuring.Lock() // the other database's requests would count
+		defer measuring.Unlock()
 		before := heapBytes()
 		for _, clientID := range ids {
 			request := strings.Repeat("x", requestBytes) + clientID
