@@ -244,22 +244,22 @@ func (p *planner) variables(kind policyv1.Kind, params *ruletable.RowParams, sco
 		constants, variables = params.Constants, params.Variables
 	}
 	if kind != policyv1.Kind_KIND_PRINCIPAL {
-		return p.partial(p.request, constants, variables, func() (residual, error) { return p.derivedRoles(scope) })
+		return p.partial(p.request, constants, variables, func() (residual, error) { return p.derivedRoles(scope) }, false)
 	}
 	request := p.request
 	if own := p.in.GetPrincipal().GetPolicyVersion(); own != "" && own != p.version { // as in a check: versions.go
 		request = proto.CloneOf(request)
 		request.Resource.PolicyVersion = own
 	}
-	return p.partial(request, constants, variables, noRolesHere)
+	return p.partial(request, constants, variables, noRolesHere, false)
 }
 
 func (p *planner) partial(request *enginev1.Request, constants map[string]any, variables []*runtimev1.Variable,
-	roles func() (residual, error)) (*partial, error) {
+	roles func() (residual, error), nulls bool) (*partial, error) {
 	values := map[string]any{}
 	out := &partial{planning: &p.planning, given: request.GetResource().GetAttr(), opened: map[string]residual{},
-		values: map[*exprpb.Expr]residual{},
-		roles:  roles, namesRoles: new(bool), names: map[string]any{"request": request, "R": request.GetResource(),
+		values: map[*exprpb.Expr]residual{}, nulls: nulls,
+		roles: roles, namesRoles: new(bool), names: map[string]any{"request": request, "R": request.GetResource(),
 			"P": request.GetPrincipal(), "globals": p.globals, "G": p.globals, "constants": constants, "C": constants,
 			"variables": values, "V": values, "_cerbos_now_fn": p.now}}
 	for _, v := range variables {
@@ -416,7 +416,9 @@ func (p *planner) eachDerivedRole(scope string, f func(name string, role *derive
 		if !role.isFor(roles) {
 			continue
 		}
-		with, err := p.partial(p.request, role.Constants, role.GetOrderedVariables(), noRolesHere)
+		// For runtime.effectiveDerivedRoles a check takes variables that fail for null.
+		with, err := p.partial(p.request, role.Constants, role.GetOrderedVariables(), noRolesHere,
+			!p.settings.StrictEvaluation)
 		if err == nil {
 			err = f(name, role, with)
 		}

@@ -38,8 +38,11 @@ type residual struct {
 	// bare is an operand that is all that is left of a condition. As a condition both are the
 	// same, also if the operand is not a boolean: none holds. As a value they differ: the operand
 	// has one, and the condition fails.
-	bare  bool
-	keyed *exprpb.Expr // holds if the expression has a value; nil unless it is spelled
+	bare bool
+	// nullable is a variable that is null in a check, if its expression fails there. As a condition
+	// neither holds.
+	nullable bool
+	keyed    *exprpb.Expr // holds if the expression has a value; nil unless it is spelled
 }
 
 func (r residual) missing() bool { return r.kinds == 0 }
@@ -64,6 +67,9 @@ func (r residual) asElement() kinds {
 
 // asValue returns r as a value, and not as a condition.
 func (r residual) asValue() residual {
+	if r.nullable && !r.refused {
+		return untold(anyKind)
+	}
 	if r.bare && !r.refused {
 		return untold(boolKind)
 	}
@@ -95,6 +101,7 @@ type partial struct {
 	given  map[string]*structpb.Value // the attributes of the resource that the request gives
 	opened map[string]residual        // variables whose value is not known
 	bound  []binding                  // variables of macros, the innermost last
+	nulls  bool                       // variables that fail are null, and not undefined
 	values map[*exprpb.Expr]residual  // of what names no variable of a macro
 	// roles returns runtime.effectiveDerivedRoles, which namesRoles notes.
 	roles      func() (residual, error)
@@ -113,12 +120,15 @@ func (p *partial) define(name string, e *exprpb.Expr) error {
 	switch {
 	case err != nil:
 		return err
+	case r.missing() && p.nulls:
+		p.names["V"].(map[string]any)[name] = nil
 	case r.missing():
 	case r.value != nil:
 		p.names["V"].(map[string]any)[name] = r.value.Value() // as a check does
 	case r.kinds&otherKind != 0 && !r.refused:
 		p.opened[name] = p.refused(errOpaque)
 	default:
+		r.nullable = p.nulls
 		p.opened[name] = r
 	}
 	return nil
@@ -227,7 +237,7 @@ func (p *partial) selected(s *exprpb.Expr_Select) (residual, error) {
 		if !s.GetTestOnly() {
 			return r, nil
 		}
-		if r.bare || r.e.GetSelectExpr() == nil { // it has a value if all its parts have
+		if r.bare || r.nullable || r.e.GetSelectExpr() == nil { // it has a value if all its parts have
 			return untold(boolKind), nil
 		}
 		return openBool(guard(r.e)), nil

@@ -35,3 +35,27 @@ func TestStrictPlansOfScopes(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
+
+// For runtime.effectiveDerivedRoles a check takes a variable that fails for null.
+func TestVariablesOfEffectiveDerivedRoles(t *testing.T) {
+	for _, c := range []struct{ variable, condition string }{
+		{"P.attr.gone", "V.v == null"}, {"P.attr.gone", "V.v != 1"}, {"P.attr.gone", "!(V.v == true)"},
+		{"P.attr.gone", "has(V.v)"}, {"P.attr.limits[R.attr.x]", "V.v != 1"}, {"P.attr.limits[R.attr.x]", "has(V.v)"},
+		{"P.attr.limits[R.attr.x]", "!has(V.v)"},
+	} {
+		e, err := Load(tableOf(t, Files{
+			"doc.yaml": []byte("apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: doc\n  version: default\n" +
+				"  importDerivedRoles: [general]\n  rules:\n    - {actions: [view], effect: EFFECT_ALLOW, roles: [user], " +
+				"condition: {match: {expr: '!(\"owner\" in runtime.effectiveDerivedRoles)'}}}\n" +
+				"    - {actions: [edit], effect: EFFECT_ALLOW, derivedRoles: [owner]}\n"),
+			"roles.yaml": fmt.Appendf(nil, "apiVersion: api.cerbos.dev/v1\nderivedRoles:\n  name: general\n  variables: "+
+				"{local: {v: %q}}\n  definitions:\n    - {name: owner, parentRoles: [user], condition: {match: {expr: "+
+				"%q}}}\n", c.variable, c.condition)}), DefaultSettings())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := planOf(t, e, nil); got != "(false)" {
+			t.Errorf("%s, %s: %s", c.variable, c.condition, got)
+		}
+	}
+}
