@@ -148,14 +148,13 @@ func TestGreedyMappingsShareABudget(t *testing.T) {
 		mappings = append(mappings, in(fmt.Sprint("c", i),
 			fmt.Sprintf(`groups.all(a, groups.all(b, a.size() >= %d))`, i)))
 	}
-	began := time.Now()
 	total := uint64(0)
 	for _, m := range evaluate(mappings, factsOf(&application.Application{}, user.User{}, held), cached) {
 		if total += m.Cost; m.Err == nil {
 			t.Errorf("%s: %v", m.Claim, m.Value)
 		}
 	}
-	if took := time.Since(began); total > 300_000 || took > 2*time.Second {
-		t.Errorf("cost %d, %v", total, took)
+	if total > 300_000 {
+		t.Errorf("cost %d", total)
 	}
 }

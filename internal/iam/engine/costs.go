@@ -46,12 +46,15 @@ var callCosts = map[string]callCost{
 	"intersect":        comparing,
 	"except":           comparing,
 
-	"replace":       replacing,
-	"join":          joining,
-	"joinPath":      joining,
-	"split":         splitting,
-	"hierarchy":     dividing,
-	"format":        func(a []ref.Val) (int64, int64) { return size(a[0]) + 2*whole(a[1], 0), 0 },
+	"replace":   replacing,
+	"join":      joining,
+	"joinPath":  joining,
+	"split":     splitting,
+	"hierarchy": dividing,
+	"format": func(a []ref.Val) (int64, int64) { // a number may have hundreds of digits
+		n := count(a[1])
+		return size(a[0]) + 2*whole(a[1], 0) + 512*n, 150 * n
+	},
 	"json.encode":   func(a []ref.Val) (int64, int64) { return 2 * whole(a[0], 0), 0 },
 	"charAt":        func(a []ref.Val) (int64, int64) { return 8, size(a[0]) / 128 },
 	"substring":     substring,
@@ -169,11 +172,14 @@ func sum(a []ref.Val) (int64, int64) {
 		return size(a[0]) + size(a[1]), 0
 	case traits.MutableLister:
 		return grown(l, 80) + inner(a[1]), 0
-	case traits.Lister: // the sum refers to both lists
-		if count(a[0])+count(a[1]) > maxElements {
+	case traits.Lister:
+		// The sum refers to both lists, and each access walks through all lists that it is made
+		// of. So it costs what a copy would.
+		n := count(a[0]) + count(a[1])
+		if n > maxElements {
 			return never, 0
 		}
-		return 128, 0
+		return 128 + 16*n, 0
 	}
 	return 0, 0
 }

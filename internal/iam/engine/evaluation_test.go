@@ -98,6 +98,7 @@ var greedy = []struct{ variables, condition string }{
 	{longTexts, "!'x'.pathMatchAnyOf(V.l)"},
 	{longTexts, "!''.pathMatchAnyOf(V.l)"},
 	{longTexts, "!spiffeMatchOneOf(P.attr.l.map(x, V.id)).matchesID(spiffeID('spiffe://a/b'))"},
+	{"", "(P.attr.l" + strings.Repeat(" + P.attr.l", 60) + ").all(x, x >= 0.0)"},
 	{endless(40), "V.v39"},
 	{doubled("P.attr.s", 24), "V.v24.size() >= 0"},
 	{doubled("P.attr.l", 24), "V.v24.size() >= 0"},

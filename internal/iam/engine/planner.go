@@ -244,7 +244,8 @@ func (p *planner) variables(kind policyv1.Kind, params *ruletable.RowParams, sco
 		constants, variables = params.Constants, params.Variables
 	}
 	if kind != policyv1.Kind_KIND_PRINCIPAL {
-		return p.partial(p.request, constants, variables, func() (residual, error) { return p.derivedRoles(scope) }, false)
+		roles := func() (residual, error) { return p.derivedRoles(scope) }
+		return p.partial(p.request, constants, variables, roles, false)
 	}
 	request := p.request
 	if own := p.in.GetPrincipal().GetPolicyVersion(); own != "" && own != p.version { // as in a check: versions.go

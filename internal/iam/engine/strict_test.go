@@ -45,12 +45,12 @@ func TestVariablesOfEffectiveDerivedRoles(t *testing.T) {
 	} {
 		e, err := Load(tableOf(t, Files{
 			"doc.yaml": []byte("apiVersion: api.cerbos.dev/v1\nresourcePolicy:\n  resource: doc\n  version: default\n" +
-				"  importDerivedRoles: [general]\n  rules:\n    - {actions: [view], effect: EFFECT_ALLOW, roles: [user], " +
-				"condition: {match: {expr: '!(\"owner\" in runtime.effectiveDerivedRoles)'}}}\n" +
+				"  importDerivedRoles: [general]\n  rules:\n    - {actions: [view], effect: EFFECT_ALLOW, " +
+				"roles: [user], condition: {match: {expr: '!(\"owner\" in runtime.effectiveDerivedRoles)'}}}\n" +
 				"    - {actions: [edit], effect: EFFECT_ALLOW, derivedRoles: [owner]}\n"),
-			"roles.yaml": fmt.Appendf(nil, "apiVersion: api.cerbos.dev/v1\nderivedRoles:\n  name: general\n  variables: "+
-				"{local: {v: %q}}\n  definitions:\n    - {name: owner, parentRoles: [user], condition: {match: {expr: "+
-				"%q}}}\n", c.variable, c.condition)}), DefaultSettings())
+			"roles.yaml": fmt.Appendf(nil, "apiVersion: api.cerbos.dev/v1\nderivedRoles:\n  name: general\n"+
+				"  variables: {local: {v: %q}}\n  definitions:\n    - {name: owner, parentRoles: [user], "+
+				"condition: {match: {expr: %q}}}\n", c.variable, c.condition)}), DefaultSettings())
 		if err != nil {
 			t.Fatal(err)
 		}
